@@ -1,0 +1,292 @@
+//! From the two TOML files to the catalogue, with everything that they promise checked.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::decimal::{Conversion, Decimal};
+
+use super::metric::{Accepted, CodeUnit, CodedValue, Kind, Metric, Range, Words};
+use super::unit::{Unit, Units};
+use super::{Catalogue, HEALTHKIT, LOINC, MDC, MEDISANTE, SNOMED};
+
+/// What is wrong in the compiled-in catalogue. It names the place; the catalogue holds no health data.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// A file is not TOML of the expected shape.
+    #[error("the catalogue cannot be read")]
+    Unreadable(#[source] toml::de::Error),
+    /// An entry contradicts another one or misses something.
+    #[error("{place}: {fault}")]
+    Unsound {
+        /// The key of the metric or the unit.
+        place: String,
+        /// What is wrong there.
+        fault: &'static str,
+    },
+}
+
+/// Builds the catalogue.
+pub(super) fn load(metrics: &str, units: &str) -> Result<Catalogue, CatalogueError> {
+    let units = load_units(toml::from_str(units).map_err(CatalogueError::Unreadable)?)?;
+    let file: MetricFile = toml::from_str(metrics).map_err(CatalogueError::Unreadable)?;
+    let mut keys = HashMap::new();
+    for (position, entry) in file.metric.iter().enumerate() {
+        if keys.insert(entry.key.clone(), position).is_some() {
+            return Err(unsound(&entry.key, "two metrics with this key"));
+        }
+    }
+    let mut catalogue = Catalogue {
+        metrics: Vec::with_capacity(file.metric.len()),
+        units,
+        medisante: HashMap::new(),
+        healthkit: HashMap::new(),
+        health_auto_export: HashMap::new(),
+        codes: [LOINC, SNOMED, MDC, HEALTHKIT, MEDISANTE].map(|system| (system, HashMap::new())).into(),
+    };
+    for entry in file.metric {
+        let metric = load_metric(entry, &catalogue.units, &keys)?;
+        index(&mut catalogue, &metric)?;
+        catalogue.metrics.push(metric);
+    }
+    Ok(catalogue)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnitFile {
+    unit: Vec<UnitEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnitEntry {
+    ucum: String,
+    property: String,
+    to_base: Option<[i64; 3]>,
+    #[serde(default)]
+    exact: Vec<String>,
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricFile {
+    metric: Vec<MetricEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricEntry {
+    key: String,
+    display: String,
+    kind: Option<Kind>,
+    #[serde(default)]
+    also: Vec<(String, String)>,
+    #[serde(default)]
+    components: Vec<String>,
+    #[serde(default)]
+    spellings: ByVocabulary<Vec<String>>,
+    #[serde(default)]
+    default_unit: ByVocabulary<Option<String>>,
+    pair: Vec<PairEntry>,
+    #[serde(default)]
+    value: Vec<ValueEntry>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ByVocabulary<T: Default> {
+    medisante: T,
+    healthkit: T,
+    health_auto_export: T,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PairEntry {
+    system: String,
+    code: String,
+    display: String,
+    unit: Option<String>,
+    range: Option<[String; 2]>,
+    why: Option<String>,
+    /// The value is a share of a whole: a plain number counts as such, `0.98` as 98 %.
+    #[serde(default)]
+    share: bool,
+    /// Units of another property whose numbers are taken as they are, such as Apple's `count` for a BMI.
+    #[serde(default)]
+    same: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ValueEntry {
+    system: String,
+    code: String,
+    display: String,
+    spellings: Vec<String>,
+}
+
+fn load_units(file: UnitFile) -> Result<Units, CatalogueError> {
+    let mut units = Units::default();
+    for entry in file.unit {
+        let [factor, shift, divisor] = entry.to_base.unwrap_or([1, 0, 1]);
+        let to_base = Conversion::new(factor.into(), shift.into(), divisor.into())
+            .ok_or_else(|| unsound(&entry.ucum, "the conversion is not one"))?;
+        let position = units.all.len();
+        for spelling in std::iter::once(&entry.ucum).chain(&entry.exact) {
+            if units.exact.insert(spelling.clone(), position).is_some() {
+                return Err(unsound(spelling, "two units are spelled like this"));
+            }
+        }
+        for name in &entry.names {
+            if units.names.insert(name.to_ascii_lowercase(), position).is_some() {
+                return Err(unsound(name, "two units have this name"));
+            }
+        }
+        units.all.push(Unit { ucum: entry.ucum, property: entry.property, to_base });
+    }
+    Ok(units)
+}
+
+fn load_metric(entry: MetricEntry, units: &Units, keys: &HashMap<String, usize>) -> Result<Metric, CatalogueError> {
+    let kind = entry.kind.unwrap_or(Kind::Quantity);
+    let mut pairs = Vec::with_capacity(entry.pair.len());
+    for pair in entry.pair {
+        pairs.push(load_pair(pair, kind, units).map_err(|fault| unsound(&entry.key, fault))?);
+    }
+    if pairs.is_empty() {
+        return Err(unsound(&entry.key, "no code"));
+    }
+    let first = pairs.remove(0);
+    let mut also = Vec::with_capacity(entry.also.len());
+    for (name, code) in entry.also {
+        also.push((system(&name).ok_or_else(|| unsound(&entry.key, "unknown code system"))?, code));
+    }
+    let mut components = Vec::with_capacity(entry.components.len());
+    for component in &entry.components {
+        components.push(*keys.get(component).ok_or_else(|| unsound(&entry.key, "unknown component"))?);
+    }
+    if (kind == Kind::Panel) == components.is_empty() {
+        return Err(unsound(&entry.key, "a panel has components, and nothing else has"));
+    }
+    let mut values = Vec::with_capacity(entry.value.len());
+    for value in entry.value {
+        let ValueEntry { system: name, code, display, spellings } = value;
+        let system = system(&name).ok_or_else(|| unsound(&entry.key, "unknown code system"))?;
+        values.push(CodedValue { system, code, display, spellings });
+    }
+    let words = |spellings, unit: Option<String>| match unit {
+        Some(unit) if !units.all.iter().any(|known| known.ucum == unit) => {
+            Err(unsound(&entry.key, "the default unit is not in UCUM"))
+        }
+        default_unit => Ok(Words { spellings, default_unit }),
+    };
+    Ok(Metric {
+        medisante: words(entry.spellings.medisante, entry.default_unit.medisante)?,
+        healthkit: words(entry.spellings.healthkit, entry.default_unit.healthkit)?,
+        health_auto_export: words(entry.spellings.health_auto_export, entry.default_unit.health_auto_export)?,
+        key: entry.key,
+        display: entry.display,
+        kind,
+        first,
+        others: pairs,
+        also,
+        components,
+        values,
+    })
+}
+
+fn load_pair(entry: PairEntry, kind: Kind, units: &Units) -> Result<CodeUnit, &'static str> {
+    let range = match (&entry.range, entry.why) {
+        (Some([min, max]), Some(why)) => Some(Range {
+            min: Decimal::parse(min).map_err(|_| "the range begins with no number")?,
+            max: Decimal::parse(max).map_err(|_| "the range ends with no number")?,
+            why,
+        }),
+        (None, None) => None,
+        _ => return Err("a range needs its reason"),
+    };
+    if (kind == Kind::Quantity) != (entry.unit.is_some() && range.is_some()) {
+        return Err("a quantity has a unit and a range, and nothing else has");
+    }
+    let (property, accepted) = match &entry.unit {
+        Some(unit) => {
+            let position = *units.exact.get(unit).ok_or("the unit is not in UCUM")?;
+            let canonical = units.all.get(position).ok_or("the unit is not in UCUM")?;
+            (Some(canonical.property.clone()), accepted(canonical, entry.share, &entry.same, units)?)
+        }
+        None => (None, Vec::new()),
+    };
+    Ok(CodeUnit {
+        system: system(&entry.system).ok_or("unknown code system")?,
+        code: entry.code,
+        display: entry.display,
+        unit: entry.unit,
+        property,
+        range,
+        accepted,
+    })
+}
+
+fn accepted(canonical: &Unit, share: bool, same: &[String], units: &Units) -> Result<Vec<Accepted>, &'static str> {
+    let from_base = canonical.to_base.inverse().ok_or("the unit does not convert back")?;
+    let hundredfold = Conversion::new(100, 0, 1).ok_or("no conversion")?;
+    let mut accepted = Vec::new();
+    for (position, unit) in units.all.iter().enumerate() {
+        let conversion = if unit.property == canonical.property {
+            unit.to_base.then(&from_base).ok_or("the conversion overflows")?
+        } else if share && unit.ucum == "1" {
+            hundredfold
+        } else if same.contains(&unit.ucum) {
+            Conversion::IDENTITY
+        } else {
+            continue;
+        };
+        accepted.push(Accepted { position, ucum: unit.ucum.clone(), conversion });
+    }
+    // The canonical unit first: most values arrive in it.
+    accepted.sort_by_key(|unit| unit.ucum != canonical.ucum);
+    Ok(accepted)
+}
+
+fn index(catalogue: &mut Catalogue, metric: &Metric) -> Result<(), CatalogueError> {
+    let position = catalogue.metrics.len();
+    for (index, words) in [
+        (&mut catalogue.medisante, &metric.medisante),
+        (&mut catalogue.healthkit, &metric.healthkit),
+        (&mut catalogue.health_auto_export, &metric.health_auto_export),
+    ] {
+        for spelling in &words.spellings {
+            if index.insert(spelling.to_ascii_lowercase(), position).is_some() {
+                return Err(unsound(spelling, "two metrics are spelled like this"));
+            }
+        }
+    }
+    let own = metric.codes().map(|pair| (pair.system, pair.code.as_str()));
+    for (system, code) in own.chain(metric.alternate_codes()) {
+        let codes = catalogue.codes.iter_mut().find(|(name, _)| *name == system);
+        let Some((_, codes)) = codes else { return Err(unsound(&metric.key, "unknown code system")) };
+        if codes.insert(code.to_owned(), position).is_some() {
+            return Err(unsound(code, "two metrics have this code"));
+        }
+    }
+    Ok(())
+}
+
+fn system(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "loinc" => LOINC,
+        "snomed" => SNOMED,
+        "mdc" => MDC,
+        "healthkit" => HEALTHKIT,
+        "medisante" => MEDISANTE,
+        _ => return None,
+    })
+}
+
+fn unsound(place: &str, fault: &'static str) -> CatalogueError {
+    CatalogueError::Unsound { place: place.to_owned(), fault }
+}

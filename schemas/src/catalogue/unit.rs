@@ -1,0 +1,59 @@
+//! Units: their spellings and their way to the base unit of their property.
+
+use std::collections::HashMap;
+
+use crate::decimal::Conversion;
+
+use super::folded;
+
+/// One UCUM unit.
+pub(crate) struct Unit {
+    pub(crate) ucum: String,
+    pub(crate) property: String,
+    pub(crate) to_base: Conversion,
+}
+
+/// All units and their spellings; a position stands for a unit.
+#[derive(Default)]
+pub(crate) struct Units {
+    pub(crate) all: Vec<Unit>,
+    pub(crate) exact: HashMap<String, usize>,
+    pub(crate) names: HashMap<String, usize>,
+}
+
+impl Units {
+    pub(crate) fn ucum(&self, position: usize) -> Option<&str> {
+        self.all.get(position).map(|unit| unit.ucum.as_str())
+    }
+
+    pub(crate) fn position(&self, spelling: &str) -> Option<usize> {
+        let spelling = spelling.trim_ascii();
+        self.spelled(spelling).or_else(|| {
+            if spelling.contains('{') { without_annotations(spelling, |bare| self.spelled(bare)) } else { None }
+        })
+    }
+
+    fn spelled(&self, spelling: &str) -> Option<usize> {
+        self.exact.get(spelling).copied().or_else(|| folded(spelling, |name| self.names.get(name).copied()))
+    }
+}
+
+/// Drops UCUM's `{annotations}`; what is nothing but an annotation is the unit one.
+fn without_annotations<T>(spelling: &str, find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    let mut buffer = [0_u8; 96];
+    let (mut length, mut inside) = (0_usize, false);
+    for byte in spelling.bytes() {
+        match byte {
+            b'{' if !inside => inside = true,
+            b'}' if inside => inside = false,
+            b'{' | b'}' => return None,
+            _ if inside => {}
+            _ => {
+                *buffer.get_mut(length)? = byte;
+                length += 1;
+            }
+        }
+    }
+    let bare = if inside { return None } else { std::str::from_utf8(buffer.get(..length)?).ok()? };
+    find(if bare.is_empty() { "1" } else { bare })
+}

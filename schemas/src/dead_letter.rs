@@ -1,0 +1,135 @@
+//! Dead letters: what could not become a row, with the reason, on the topic `dead-letters`.
+//!
+//! The value is the item's bytes where only an item is bad; it is empty where the whole payload is, because the raw
+//! record keeps that: then position and `sha256` lead to it. The key is the origin's position.
+
+use crate::{codec::avro_enum, rejection::Reason};
+
+/// Header names of dead letters. All values are UTF-8.
+pub mod header {
+    /// The topic the bad message lies on.
+    pub const ORIGIN_TOPIC: &str = "origin-topic";
+    /// Its partition.
+    pub const ORIGIN_PARTITION: &str = "origin-partition";
+    /// Its offset.
+    pub const ORIGIN_OFFSET: &str = "origin-offset";
+    /// Its broker time, microseconds since the epoch.
+    pub const ORIGIN_TIMESTAMP: &str = "origin-timestamp";
+    /// The item within it; absent when the whole message is bad.
+    pub const ITEM: &str = "item";
+    /// The stage that refused it.
+    pub const STAGE: &str = "stage";
+    /// A word of [`super::Reason`].
+    pub const REASON: &str = "reason";
+    /// What exactly is wrong, without health data.
+    pub const DETAIL: &str = "detail";
+    /// SHA-256 of the raw payload, lower-case hexadecimal.
+    pub const SHA256: &str = "sha256";
+    /// How often this was tried, from 1.
+    pub const ATTEMPT: &str = "attempt";
+    /// The raw topic's word, epoch, partition and offset (`raw.medisante:1:0:42`) that the message came from, also
+    /// when the origin is an event topic.
+    pub const RAW_POSITION: &str = "raw-position";
+}
+
+avro_enum! {
+    /// Which stage refused.
+    pub enum Stage {
+        /// The normalizer.
+        Normalizer = "normalizer",
+        /// The sink.
+        Sink = "sink",
+    }
+}
+
+/// A dead letter before it is put on the topic.
+#[derive(Clone)]
+pub struct DeadLetter {
+    /// The full name of the topic the bad message lies on.
+    pub origin_topic: String,
+    /// Its partition.
+    pub origin_partition: i32,
+    /// Its offset.
+    pub origin_offset: i64,
+    /// Its broker time, microseconds since the epoch.
+    pub origin_timestamp: i64,
+    /// The item within it.
+    pub item: Option<i32>,
+    /// Who refused.
+    pub stage: Stage,
+    /// Why.
+    pub reason: Reason,
+    /// What exactly, without health data.
+    pub detail: String,
+    /// SHA-256 of the raw payload, lower-case hexadecimal, where known.
+    pub sha256: Option<String>,
+    /// The raw record's position, see [`header::RAW_POSITION`].
+    pub raw_position: Option<String>,
+    /// The item's bytes; empty when the whole message is bad.
+    pub value: Vec<u8>,
+}
+
+/// Why a message on the topic is not a dead letter. Names the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the dead letter's header {0} is missing or not what it must be")]
+pub struct DeadLetterError(pub &'static str);
+
+impl DeadLetter {
+    /// The message's key: the origin's position.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}:{}:{}", self.origin_topic, self.origin_partition, self.origin_offset)
+    }
+
+    /// The message's headers.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = vec![
+            (header::ORIGIN_TOPIC, self.origin_topic.clone()),
+            (header::ORIGIN_PARTITION, self.origin_partition.to_string()),
+            (header::ORIGIN_OFFSET, self.origin_offset.to_string()),
+            (header::ORIGIN_TIMESTAMP, self.origin_timestamp.to_string()),
+            (header::STAGE, self.stage.as_str().to_owned()),
+            (header::REASON, self.reason.as_str().to_owned()),
+            (header::DETAIL, self.detail.clone()),
+            (header::ATTEMPT, "1".to_owned()),
+        ];
+        pairs.extend(self.item.map(|item| (header::ITEM, item.to_string())));
+        pairs.extend(self.sha256.clone().map(|sha256| (header::SHA256, sha256)));
+        pairs.extend(self.raw_position.clone().map(|position| (header::RAW_POSITION, position)));
+        pairs
+    }
+
+    /// Reads a dead letter back from a message's headers and value.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`] names the header that is missing or broken.
+    pub fn read<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        value: &[u8],
+    ) -> Result<Self, DeadLetterError> {
+        let texts: Vec<(&str, &str)> = pairs
+            .into_iter()
+            .filter_map(|(name, value)| std::str::from_utf8(value).ok().map(|value| (name, value)))
+            .collect();
+        let find = |name: &'static str| texts.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
+        let need = |name: &'static str| find(name).ok_or(DeadLetterError(name));
+        Ok(Self {
+            origin_topic: need(header::ORIGIN_TOPIC)?.to_owned(),
+            origin_partition: number(header::ORIGIN_PARTITION, need(header::ORIGIN_PARTITION)?)?,
+            origin_offset: number(header::ORIGIN_OFFSET, need(header::ORIGIN_OFFSET)?)?,
+            origin_timestamp: number(header::ORIGIN_TIMESTAMP, need(header::ORIGIN_TIMESTAMP)?)?,
+            item: find(header::ITEM).map(|text| number(header::ITEM, text)).transpose()?,
+            stage: Stage::from_word(need(header::STAGE)?).ok_or(DeadLetterError(header::STAGE))?,
+            reason: Reason::from_word(need(header::REASON)?).ok_or(DeadLetterError(header::REASON))?,
+            detail: find(header::DETAIL).unwrap_or_default().to_owned(),
+            sha256: find(header::SHA256).map(str::to_owned),
+            raw_position: find(header::RAW_POSITION).map(str::to_owned),
+            value: value.to_vec(),
+        })
+    }
+}
+
+fn number<N: std::str::FromStr>(name: &'static str, text: &str) -> Result<N, DeadLetterError> {
+    text.parse().map_err(|_| DeadLetterError(name))
+}

@@ -1,0 +1,33 @@
+//! A document that came inside a payload.
+
+use super::SourceName;
+use crate::{
+    codec::{Event, Fingerprint, avro_record},
+    format::Provider,
+};
+
+avro_record! {
+    /// A document (an ECG report as PDF and the like), keyed and stored by the SHA-256 of its bytes.
+    pub struct Document {
+        /// SHA-256 of `content`.
+        pub sha256: [u8; 32],
+        /// The media type.
+        pub content_type: String,
+        /// The document's bytes.
+        pub content: Vec<u8>,
+        /// Who sent it.
+        pub provider: Provider,
+        /// The credential's stable source name.
+        pub source: SourceName,
+        /// When the broker appended the raw record, microseconds since the epoch.
+        pub received_at: i64,
+        /// The key the content is encrypted with; none while it is in clear.
+        pub key_id: Option<String>,
+    }
+}
+
+impl Event for Document {
+    const NAME: &'static str = "devicemanager.Document";
+    const SCHEMA: &'static str = include_str!("../../avro/document.avsc");
+    const FINGERPRINT: Fingerprint = Fingerprint([0x04, 0x4b, 0x3f, 0x0a, 0xa1, 0x86, 0xe4, 0x39]);
+}

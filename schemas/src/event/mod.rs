@@ -1,0 +1,19 @@
+//! The events that travel between the normalizer and the sink, one Avro record a file in `schemas/avro`.
+//!
+//! The Rust types mirror the `.avsc` files field by field and in the same order; a test encodes each with both this
+//! crate's codec and apache-avro and compares the bytes. None implements `Debug` or `Display`: they hold health data.
+
+mod assignment;
+mod document;
+mod names;
+mod outcome;
+mod reading;
+
+pub use assignment::{Assignment, Command};
+pub use document::Document;
+pub use names::{DeviceId, NameError, PatientId, SourceName};
+pub use outcome::Outcome;
+pub use reading::{
+    Coded, Coding, Component, Device, DocumentReference, Flag, Missing, Precision, Provenance, Quantity, Reading,
+    Status, Value, Waveform,
+};

@@ -1,0 +1,114 @@
+//! Providers, formats and raw topics: the words that appear in paths, headers, events and tables.
+
+use crate::codec::avro_enum;
+
+avro_enum! {
+    /// Who sends readings.
+    pub enum Provider {
+        /// The Medisanté portal.
+        Medisante = "medisante",
+        /// Apple HealthKit, through an app and its back end. `apple-healthkit` names the same provider.
+        HealthKit = "healthkit",
+    }
+}
+
+impl Provider {
+    /// Reads a provider's name as it stands in paths and in device commands.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "medisante" => Some(Self::Medisante),
+            "healthkit" | "apple-healthkit" => Some(Self::HealthKit),
+            _ => None,
+        }
+    }
+
+    /// The topic that keeps this provider's payloads.
+    #[must_use]
+    pub const fn raw_topic(self) -> RawTopic {
+        match self {
+            Self::Medisante => RawTopic::Medisante,
+            Self::HealthKit => RawTopic::HealthKit,
+        }
+    }
+
+    /// The formats this provider sends, in the order in which they are listed to a client.
+    #[must_use]
+    pub const fn formats(self) -> &'static [Format] {
+        match self {
+            Self::Medisante => &[Format::StandardJson, Format::StandardXml, Format::FhirJson, Format::FhirXml],
+            Self::HealthKit => {
+                &[Format::StandardJson, Format::FhirJson, Format::FhirXml, Format::HealthAutoExport, Format::ExportXml]
+            }
+        }
+    }
+}
+
+avro_enum! {
+    /// The format of a payload.
+    pub enum Format {
+        /// The provider's own JSON.
+        StandardJson = "standard-json",
+        /// The provider's own XML (Medisanté only).
+        StandardXml = "standard-xml",
+        /// FHIR R4 as JSON.
+        FhirJson = "fhir-json",
+        /// FHIR R4 as XML.
+        FhirXml = "fhir-xml",
+        /// The JSON of the app Health Auto Export.
+        HealthAutoExport = "health-auto-export",
+        /// Apple's own `export.xml`.
+        ExportXml = "export-xml",
+    }
+}
+
+impl Format {
+    /// Reads the `:format` of a path; `json` and `xml` are aliases of the provider's own formats.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "json" => Some(Self::StandardJson),
+            "xml" => Some(Self::StandardXml),
+            other => Self::from_word(other),
+        }
+    }
+
+    /// Whether the payload is XML; else it is JSON.
+    #[must_use]
+    pub const fn is_xml(self) -> bool {
+        match self {
+            Self::StandardXml | Self::FhirXml | Self::ExportXml => true,
+            Self::StandardJson | Self::FhirJson | Self::HealthAutoExport => false,
+        }
+    }
+
+    /// Whether the sender gets one receipt for each item of the payload: only a HealthKit array does.
+    #[must_use]
+    pub fn has_item_receipts(self, provider: Provider) -> bool {
+        provider == Provider::HealthKit && self == Self::StandardJson
+    }
+}
+
+avro_enum! {
+    /// A topic that keeps payloads byte for byte.
+    pub enum RawTopic {
+        /// `raw.medisante`.
+        Medisante = "raw.medisante",
+        /// `raw.healthkit`.
+        HealthKit = "raw.healthkit",
+        /// `raw.devices`: device commands.
+        Devices = "raw.devices",
+    }
+}
+
+impl RawTopic {
+    /// The provider whose payloads the topic keeps; none for device commands.
+    #[must_use]
+    pub const fn provider(self) -> Option<Provider> {
+        match self {
+            Self::Medisante => Some(Provider::Medisante),
+            Self::HealthKit => Some(Provider::HealthKit),
+            Self::Devices => None,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Deterministic names: of devices, of readings, of contents.
+//!
+//! A reading's name is made only of what the source wrote, never of a mapped output, so that a retry, a redelivery,
+//! a replay and a better mapping give the same one; and it begins with the trust scope, so that no sender can write
+//! over another's reading. All parts are length-prefixed: no two lists of parts give the same bytes.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    event::{DeviceId, PatientId, SourceName},
+    format::Provider,
+};
+
+/// Namespace of device names.
+const DEVICE: Uuid = Uuid::from_u128(0x6b1c_6f0c_9f0e_5d39_8f7a_2f64_3b85_5a11);
+/// Namespace of reading names.
+const READING: Uuid = Uuid::from_u128(0x2a45_7c3e_04fb_5b7e_9c53_71d0_cf44_9e02);
+
+/// The `_id` of a device: UUIDv5 (RFC 9562, section 5.5) of its provider and its id there.
+#[must_use]
+pub fn device_key(provider: Provider, id: &DeviceId) -> Uuid {
+    let mut name = Parts::default();
+    name.push(provider.as_str());
+    name.push(id.as_str());
+    Uuid::new_v5(&DEVICE, &name.0)
+}
+
+/// Within whose readings a reading's name is unique.
+#[derive(Clone, Copy)]
+pub enum TrustScope<'a> {
+    /// The patient that the request authenticated.
+    Subject(&'a PatientId),
+    /// The stable name of the credential.
+    Source(&'a SourceName),
+}
+
+/// The source's own stable id of an observation where it has one, else its literals.
+#[derive(Clone, Copy)]
+pub enum Identity<'a> {
+    /// A HealthKit sample UUID; a FHIR identifier (system, value) or id with its server; a Medisanté correlation id
+    /// with the metric.
+    Stable(&'a [&'a str]),
+    /// Device, type, time and value as the source wrote them.
+    Literals(&'a [&'a str]),
+}
+
+/// The name of a reading: UUIDv5 over trust scope, provider and identity.
+#[must_use]
+pub fn reading_id(scope: TrustScope<'_>, provider: Provider, identity: Identity<'_>) -> Uuid {
+    let mut name = Parts::default();
+    match scope {
+        TrustScope::Subject(patient) => {
+            name.push("subject");
+            name.push(patient.as_str());
+        }
+        TrustScope::Source(source) => {
+            name.push("source");
+            name.push(source.as_str());
+        }
+    }
+    name.push(provider.as_str());
+    let (kind, parts) = match identity {
+        Identity::Stable(parts) => ("stable", parts),
+        Identity::Literals(parts) => ("literals", parts),
+    };
+    name.push(kind);
+    for part in parts {
+        name.push(part);
+    }
+    Uuid::new_v5(&READING, &name.0)
+}
+
+/// Collects the source's literals of an item and hashes them: two deliveries with the same content are one version.
+///
+/// Fed in a fixed order by the mapping; absent parts are fed as [`Content::absent`], so that an absent part and an
+/// empty one differ.
+#[derive(Default)]
+pub struct Content(Parts);
+
+impl Content {
+    /// Adds a literal.
+    pub fn literal(&mut self, text: &str) {
+        self.0.push(text);
+    }
+
+    /// Adds the place of a literal that the source did not write.
+    pub fn absent(&mut self) {
+        self.0.0.push(0xff);
+    }
+
+    /// Adds a literal or its place.
+    pub fn optional(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.literal(text),
+            None => self.absent(),
+        }
+    }
+
+    /// The first 16 bytes of the SHA-256 of all parts.
+    #[must_use]
+    pub fn finish(self) -> [u8; 16] {
+        let digest = Sha256::digest(&self.0.0);
+        let mut hash = [0; 16];
+        for (to, from) in hash.iter_mut().zip(digest) {
+            *to = from;
+        }
+        hash
+    }
+}
+
+/// Length-prefixed parts. A prefix is four bytes big-endian; a real one never begins with 0xff, because no body is
+/// that long, so the mark of an absent part is unambiguous.
+struct Parts(Vec<u8>);
+
+impl Default for Parts {
+    fn default() -> Self {
+        // Most names and contents fit; growing step by step costs more than the hash.
+        Self(Vec::with_capacity(256))
+    }
+}
+
+impl Parts {
+    fn push(&mut self, part: &str) {
+        let length = u32::try_from(part.len()).unwrap_or(u32::MAX >> 1);
+        self.0.extend_from_slice(&length.to_be_bytes());
+        self.0.extend_from_slice(part.as_bytes());
+    }
+}

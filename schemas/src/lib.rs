@@ -1,0 +1,20 @@
+//! The contract between the stages of Device Manager.
+//!
+//! Everything that crosses a boundary is named here and nowhere else: the Avro events and their bytes ([`event`],
+//! [`codec`]), the Kafka topics and header names ([`topic`], [`raw`], [`dead_letter`]), receipts ([`receipt`]),
+//! deterministic identity and version order ([`identity`], [`version`]), the closed list of reasons
+//! ([`rejection`]) and the metric catalogue ([`catalogue`]). The crate does no I/O.
+
+pub mod catalogue;
+pub mod codec;
+pub mod dead_letter;
+pub mod decimal;
+pub mod event;
+pub mod format;
+pub mod identity;
+pub mod moment;
+pub mod raw;
+pub mod receipt;
+pub mod rejection;
+pub mod topic;
+pub mod version;

@@ -1,0 +1,216 @@
+//! Raw records: a payload byte for byte, and the headers that say what is known about it.
+
+use crate::{
+    event::{PatientId, SourceName},
+    format::{Format, RawTopic},
+};
+
+/// Header names of raw records. All values are UTF-8.
+pub mod header {
+    /// The format the sender named, or `assign` and `unassign` on `raw.devices`.
+    pub const FORMAT: &str = "format";
+    /// The request's `Content-Type`.
+    pub const CONTENT_TYPE: &str = "content-type";
+    /// The id of the credential, never its secret.
+    pub const CREDENTIAL: &str = "credential";
+    /// The credential's stable source name.
+    pub const SOURCE: &str = "source";
+    /// The authenticated patient.
+    pub const SUBJECT: &str = "subject";
+    /// The request's `X-Correlation-ID`, or one made by the ingress.
+    pub const CORRELATION_ID: &str = "correlation-id";
+    /// W3C Trace Context of the request.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// SHA-256 of the value, lower-case hexadecimal.
+    pub const SHA256: &str = "sha256";
+    /// The request's `type` parameter: the type of all samples that name none.
+    pub const TYPE: &str = "type";
+    /// The request's `unit` parameter.
+    pub const UNIT: &str = "unit";
+    /// The request's `deviceId` parameter; on `raw.devices` the `_id` in the path of an unassign.
+    pub const DEVICE_ID: &str = "deviceId";
+    /// The key the value is encrypted with; absent while values are kept in clear (ADR on erasure).
+    pub const KEY_ID: &str = "key-id";
+}
+
+/// What the raw record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A payload with readings.
+    Payload(Format),
+    /// `POST /devices/assign`.
+    Assign,
+    /// `POST /devices/:id/unassign`.
+    Unassign,
+}
+
+impl Kind {
+    /// The word in the `format` header.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Payload(format) => format.as_str(),
+            Self::Assign => "assign",
+            Self::Unassign => "unassign",
+        }
+    }
+
+    /// Reads the `format` header of a record on `topic`.
+    #[must_use]
+    pub fn parse(topic: RawTopic, word: &str) -> Option<Self> {
+        match (topic, word) {
+            (RawTopic::Devices, "assign") => Some(Self::Assign),
+            (RawTopic::Devices, "unassign") => Some(Self::Unassign),
+            (RawTopic::Devices, _) => None,
+            (RawTopic::Medisante | RawTopic::HealthKit, word) => Format::from_word(word).map(Self::Payload),
+        }
+    }
+}
+
+/// What the ingress knows about a payload, as it stands in the headers.
+#[derive(Clone)]
+pub struct Headers {
+    /// What the record is.
+    pub kind: Kind,
+    /// The request's `Content-Type`.
+    pub content_type: Option<String>,
+    /// The id of the credential.
+    pub credential: String,
+    /// The credential's stable source name.
+    pub source: SourceName,
+    /// The authenticated patient.
+    pub subject: Option<PatientId>,
+    /// The request's correlation id.
+    pub correlation_id: String,
+    /// W3C Trace Context.
+    pub traceparent: Option<String>,
+    /// SHA-256 of the value, lower-case hexadecimal.
+    pub sha256: String,
+    /// The type of all samples that name none.
+    pub sample_type: Option<String>,
+    /// The unit of all samples that name none.
+    pub unit: Option<String>,
+    /// The device of all samples that name none; on `raw.devices` the `_id` in the path.
+    pub device_id: Option<String>,
+    /// The key the value is encrypted with.
+    pub key_id: Option<String>,
+}
+
+/// Why headers cannot be read. Names the header, never its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the header {name} is missing or not what it must be")]
+pub struct HeaderError {
+    /// The header.
+    pub name: &'static str,
+}
+
+impl Headers {
+    /// The headers as they are put on the record.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            (header::FORMAT, Some(self.kind.as_str())),
+            (header::CONTENT_TYPE, self.content_type.as_deref()),
+            (header::CREDENTIAL, Some(self.credential.as_str())),
+            (header::SOURCE, Some(self.source.as_str())),
+            (header::SUBJECT, self.subject.as_ref().map(PatientId::as_str)),
+            (header::CORRELATION_ID, Some(self.correlation_id.as_str())),
+            (header::TRACEPARENT, self.traceparent.as_deref()),
+            (header::SHA256, Some(self.sha256.as_str())),
+            (header::TYPE, self.sample_type.as_deref()),
+            (header::UNIT, self.unit.as_deref()),
+            (header::DEVICE_ID, self.device_id.as_deref()),
+            (header::KEY_ID, self.key_id.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| (name, value)))
+    }
+
+    /// Reads the headers of a record on `topic`; unknown headers are passed over.
+    ///
+    /// # Errors
+    /// [`HeaderError`] when a needed header is missing or a value breaks its rules.
+    pub fn read<'a>(
+        topic: RawTopic,
+        pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, HeaderError> {
+        let mut found = Found::default();
+        for (name, value) in pairs {
+            found.take(name, value)?;
+        }
+        let word = found.format.ok_or(HeaderError { name: header::FORMAT })?;
+        let subject = found.subject.map(|text| PatientId::parse(&text)).transpose();
+        Ok(Self {
+            kind: Kind::parse(topic, &word).ok_or(HeaderError { name: header::FORMAT })?,
+            content_type: found.content_type,
+            credential: found.credential.ok_or(HeaderError { name: header::CREDENTIAL })?,
+            source: found
+                .source
+                .and_then(|text| SourceName::parse(&text).ok())
+                .ok_or(HeaderError { name: header::SOURCE })?,
+            subject: subject.map_err(|_| HeaderError { name: header::SUBJECT })?,
+            correlation_id: found.correlation_id.unwrap_or_default(),
+            traceparent: found.traceparent,
+            sha256: found.sha256.unwrap_or_default(),
+            sample_type: found.sample_type,
+            unit: found.unit,
+            device_id: found.device_id,
+            key_id: found.key_id,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    format: Option<String>,
+    content_type: Option<String>,
+    credential: Option<String>,
+    source: Option<String>,
+    subject: Option<String>,
+    correlation_id: Option<String>,
+    traceparent: Option<String>,
+    sha256: Option<String>,
+    sample_type: Option<String>,
+    unit: Option<String>,
+    device_id: Option<String>,
+    key_id: Option<String>,
+}
+
+impl Found {
+    fn take(&mut self, name: &str, value: &[u8]) -> Result<(), HeaderError> {
+        let (name, slot) = match name {
+            header::FORMAT => (header::FORMAT, &mut self.format),
+            header::CONTENT_TYPE => (header::CONTENT_TYPE, &mut self.content_type),
+            header::CREDENTIAL => (header::CREDENTIAL, &mut self.credential),
+            header::SOURCE => (header::SOURCE, &mut self.source),
+            header::SUBJECT => (header::SUBJECT, &mut self.subject),
+            header::CORRELATION_ID => (header::CORRELATION_ID, &mut self.correlation_id),
+            header::TRACEPARENT => (header::TRACEPARENT, &mut self.traceparent),
+            header::SHA256 => (header::SHA256, &mut self.sha256),
+            header::TYPE => (header::TYPE, &mut self.sample_type),
+            header::UNIT => (header::UNIT, &mut self.unit),
+            header::DEVICE_ID => (header::DEVICE_ID, &mut self.device_id),
+            header::KEY_ID => (header::KEY_ID, &mut self.key_id),
+            _ => return Ok(()),
+        };
+        *slot = Some(std::str::from_utf8(value).map_err(|_| HeaderError { name })?.to_owned());
+        Ok(())
+    }
+}
+
+/// One raw record as the normalizer gets it: everything the pure mapping may depend on.
+pub struct RawRecord<'a> {
+    /// The raw topic.
+    pub topic: RawTopic,
+    /// Its incarnation.
+    pub topic_epoch: u16,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// The broker's append time, microseconds since the epoch.
+    pub received_at: i64,
+    /// The headers.
+    pub headers: Headers,
+    /// The payload byte for byte.
+    pub body: &'a [u8],
+}

@@ -1,0 +1,122 @@
+//! The Kafka topics: names, and the settings that the promises rest on.
+
+use crate::format::RawTopic;
+
+/// Names of all topics, with the installation's prefix in front of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    prefix: String,
+}
+
+/// A topic and how it must be set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// The full name.
+    pub name: String,
+    /// What it is for, a sentence for `topics check`.
+    pub purpose: &'static str,
+    /// Whether it has one partition only (`schemas`), whatever else is wished.
+    pub single_partition: bool,
+    /// Settings that must be so.
+    pub settings: &'static [(&'static str, &'static str)],
+}
+
+/// The broker's limit for one record of a raw or event topic: a body at the largest limit, with room for headers.
+pub const MESSAGE_BYTES_MAX: &str = "16777216";
+
+const RAW: &[(&str, &str)] = &[
+    ("cleanup.policy", "delete"),
+    ("retention.ms", "-1"),
+    ("retention.bytes", "-1"),
+    ("message.timestamp.type", "LogAppendTime"),
+    ("max.message.bytes", MESSAGE_BYTES_MAX),
+];
+const EVENTS: &[(&str, &str)] = &[
+    ("cleanup.policy", "delete"),
+    ("retention.ms", "-1"),
+    ("retention.bytes", "-1"),
+    ("max.message.bytes", MESSAGE_BYTES_MAX),
+];
+const COMPACTED: &[(&str, &str)] = &[("cleanup.policy", "compact"), ("max.message.bytes", MESSAGE_BYTES_MAX)];
+
+impl Topics {
+    /// Topics whose names begin with `prefix`, which may be empty.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// A raw topic's full name.
+    #[must_use]
+    pub fn raw(&self, topic: RawTopic) -> String {
+        self.named(topic.as_str())
+    }
+
+    /// The raw topic that has this full name.
+    #[must_use]
+    pub fn raw_of(&self, name: &str) -> Option<RawTopic> {
+        name.strip_prefix(self.prefix.as_str()).and_then(RawTopic::from_word)
+    }
+
+    /// [`crate::event::Reading`] events, keyed by device.
+    #[must_use]
+    pub fn readings(&self) -> String {
+        self.named("readings")
+    }
+
+    /// [`crate::event::Assignment`] events, keyed by device.
+    #[must_use]
+    pub fn assignments(&self) -> String {
+        self.named("assignments")
+    }
+
+    /// [`crate::event::Document`] events, keyed by SHA-256.
+    #[must_use]
+    pub fn documents(&self) -> String {
+        self.named("documents")
+    }
+
+    /// [`crate::event::Outcome`] events, keyed by raw partition.
+    #[must_use]
+    pub fn outcomes(&self) -> String {
+        self.named("outcomes")
+    }
+
+    /// Refused items, see [`crate::dead_letter`].
+    #[must_use]
+    pub fn dead_letters(&self) -> String {
+        self.named("dead-letters")
+    }
+
+    /// Avro schemas by fingerprint, compacted.
+    #[must_use]
+    pub fn schemas(&self) -> String {
+        self.named("schemas")
+    }
+
+    /// Every topic and how it must be set up.
+    #[must_use]
+    pub fn specs(&self) -> Vec<TopicSpec> {
+        let spec = |name, purpose, settings| TopicSpec { name, purpose, single_partition: false, settings };
+        vec![
+            spec(self.raw(RawTopic::Medisante), "payloads of the Medisanté portal, byte for byte", RAW),
+            spec(self.raw(RawTopic::HealthKit), "payloads of HealthKit apps, byte for byte", RAW),
+            spec(self.raw(RawTopic::Devices), "device commands, byte for byte", RAW),
+            spec(self.readings(), "readings as Avro events", EVENTS),
+            spec(self.assignments(), "device commands as Avro events", EVENTS),
+            spec(self.documents(), "documents as Avro events", EVENTS),
+            spec(self.outcomes(), "what became of each raw record, as Avro events", EVENTS),
+            spec(self.dead_letters(), "refused items with the reason", EVENTS),
+            TopicSpec {
+                name: self.schemas(),
+                purpose: "Avro schemas by fingerprint",
+                single_partition: true,
+                settings: COMPACTED,
+            },
+        ]
+    }
+
+    fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}

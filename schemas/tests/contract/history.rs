@@ -1,0 +1,119 @@
+//! Bytes of every schema version that was ever written, which this release must still read.
+//!
+//! `history/<record>-<fingerprint>.avsc` is the schema, `.bin` an event written with it. They are only ever added:
+//! `UPDATE_HISTORY=1 cargo test -p schemas` adds the current version's where it is missing.
+
+use std::{fs, path::PathBuf};
+
+use schemas::{
+    codec::{Event, Fingerprint, SchemaCache, encode},
+    event::{Assignment, Command, DeviceId, Document, Outcome, PatientId, Reading, SourceName},
+    format::{Provider, RawTopic},
+};
+use uuid::Uuid;
+
+use super::sample::Dice;
+
+pub(crate) fn assignment() -> Assignment {
+    Assignment {
+        device_key: Uuid::from_u128(17),
+        command: Command::Assign,
+        provider: Some(Provider::HealthKit),
+        device_id: DeviceId::parse("watch-1").ok(),
+        device_type: Some("Wearable".to_owned()),
+        name: None,
+        serial_number: Some("S1".to_owned()),
+        features: Some("[]".to_owned()),
+        patient: PatientId::parse("p-1").ok(),
+        effective_from: -1,
+        source: SourceName::parse("operator").ok().unwrap(),
+        subject: None,
+        received_at: 1_700_000_000_000_000,
+        topic_epoch: 1,
+        partition: 3,
+        offset: 99,
+        mapping_version: 1,
+        key_id: None,
+    }
+}
+
+pub(crate) fn document() -> Document {
+    Document {
+        sha256: [9; 32],
+        content_type: "application/pdf".to_owned(),
+        content: vec![0, 1, 255],
+        provider: Provider::Medisante,
+        source: SourceName::parse("portal").ok().unwrap(),
+        received_at: 5,
+        key_id: Some("k".to_owned()),
+    }
+}
+
+pub(crate) fn outcome() -> Outcome {
+    Outcome {
+        topic: RawTopic::Devices,
+        topic_epoch: 1,
+        partition: 0,
+        offset: 7,
+        items: 3,
+        readings: 2,
+        commands: 0,
+        rejections: 1,
+        mapping_version: 1,
+        received_at: 5,
+    }
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/history")
+}
+
+fn remember<E: Event>(event: &E) {
+    let stem = format!("{}-{}", E::NAME.rsplit('.').next().unwrap().to_lowercase(), E::FINGERPRINT);
+    let (schema, bytes) = (folder().join(format!("{stem}.avsc")), folder().join(format!("{stem}.bin")));
+    if std::env::var_os("UPDATE_HISTORY").is_some() && !bytes.exists() {
+        fs::write(schema, E::SCHEMA).unwrap();
+        fs::write(bytes, encode(event)).unwrap();
+    } else {
+        assert!(bytes.exists(), "{stem}.bin is missing: run with UPDATE_HISTORY=1 once and commit what it adds");
+    }
+}
+
+#[test]
+fn the_current_version_is_remembered() {
+    remember(&Dice(11).reading());
+    remember(&assignment());
+    remember(&document());
+    remember(&outcome());
+}
+
+#[test]
+fn every_version_that_was_ever_written_is_still_read() {
+    let mut read = 0;
+    for entry in fs::read_dir(folder()).unwrap() {
+        let bytes = entry.unwrap().path();
+        if bytes.extension().is_none_or(|extension| extension != "bin") {
+            continue;
+        }
+        let schema = fs::read_to_string(bytes.with_extension("avsc")).unwrap();
+        let stem = bytes.file_stem().unwrap().to_str().unwrap().to_owned();
+        let (record, hexadecimal) = stem.split_once('-').unwrap();
+        let mut fingerprint = Fingerprint([0; 8]);
+        for (place, at) in fingerprint.0.iter_mut().zip((0..16).step_by(2)) {
+            *place = u8::from_str_radix(&hexadecimal[at..at + 2], 16).unwrap();
+        }
+        let message = fs::read(&bytes).unwrap();
+        let mut cache = SchemaCache::new().unwrap();
+        cache.add(fingerprint, &schema).unwrap();
+        let readable = match record {
+            "reading" => cache.decode::<Reading>(&message).is_ok(),
+            "assignment" => cache.decode::<Assignment>(&message).is_ok(),
+            "document" => cache.decode::<Document>(&message).is_ok(),
+            "outcome" => cache.decode::<Outcome>(&message).is_ok(),
+            other => panic!("{other} is no record of ours"),
+        };
+        assert!(readable, "{stem} is no longer readable");
+        read += 1;
+    }
+    assert!(read >= 4);
+}

@@ -1,0 +1,91 @@
+//! Any order of arrival ends in the same version.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use schemas::version::{Appended, SourceVersion, Version};
+
+/// A delivery: which content, and what is known of it.
+#[derive(Debug, Clone, Copy)]
+struct Delivery {
+    content: u8,
+    version: Version,
+}
+
+fn delivery() -> impl Strategy<Value = Delivery> {
+    (0_u8..3, proptest::option::of(0_i64..2), proptest::option::of(0_i64..2), 0_i64..6, 1_i32..3).prop_map(
+        |(content, number, updated_at, offset, mapping_version)| {
+            // One append position holds one content under one source version: derive them from the position.
+            let row = Appended { at: offset / 2, topic_epoch: 1, partition: 0, offset, item: i32::from(content) };
+            let source = SourceVersion { number, updated_at };
+            Delivery { content, version: Version { source, first: row, mapping_version, row } }
+        },
+    )
+}
+
+/// What the sink keeps after these deliveries: the current content, and everything known of each.
+fn fold(deliveries: impl IntoIterator<Item = Delivery>) -> (Option<u8>, BTreeMap<u8, Version>) {
+    let mut kept: BTreeMap<u8, Version> = BTreeMap::new();
+    for delivery in deliveries {
+        kept.entry(delivery.content)
+            .and_modify(|known| *known = known.join(delivery.version))
+            .or_insert(delivery.version);
+    }
+    let current = kept.iter().max_by_key(|(_, version)| **version).map(|(content, _)| *content);
+    (current, kept)
+}
+
+proptest! {
+    #[test]
+    fn any_order_and_any_repetition_of_arrival_keeps_the_same(
+        deliveries in proptest::collection::vec(delivery(), 1..8),
+        order in any::<proptest::sample::Index>(),
+        repeated in any::<proptest::sample::Index>(),
+    ) {
+        let straight = fold(deliveries.iter().copied());
+        let mut shuffled = deliveries.clone();
+        shuffled.rotate_left(order.index(deliveries.len()));
+        shuffled.push(deliveries[repeated.index(deliveries.len())]);
+        prop_assert_eq!(&fold(shuffled), &straight);
+        prop_assert_eq!(&fold(deliveries.iter().rev().copied()), &straight);
+    }
+
+    #[test]
+    fn joining_is_associative_commutative_and_idempotent(a in delivery(), b in delivery(), c in delivery()) {
+        let (a, b, c) = (a.version, b.version, c.version);
+        prop_assert_eq!(a.join(b), b.join(a));
+        prop_assert_eq!(a.join(b).join(c), a.join(b.join(c)));
+        prop_assert_eq!(a.join(a), a);
+    }
+}
+
+fn at(offset: i64) -> Appended {
+    Appended { at: offset, topic_epoch: 1, partition: 0, offset, item: 0 }
+}
+
+fn plain(offset: i64) -> Version {
+    let source = SourceVersion { number: None, updated_at: None };
+    Version { source, first: at(offset), mapping_version: 1, row: at(offset) }
+}
+
+#[test]
+fn a_redelivered_old_content_does_not_beat_its_correction() {
+    let (original, correction, redelivered) = (plain(1), plain(2), plain(3));
+    assert!(correction > original.join(redelivered));
+}
+
+#[test]
+fn a_better_mapping_takes_the_row_of_the_same_content() {
+    let old = plain(1);
+    let replayed = Version { mapping_version: 2, ..plain(1) };
+    assert!(replayed.keeps_row_over(&old));
+    assert!(!old.keeps_row_over(&replayed));
+    assert_eq!(old.join(replayed).mapping_version, 2);
+}
+
+#[test]
+fn the_sources_own_version_beats_the_order_of_appends() {
+    let newer = Version { source: SourceVersion { number: Some(2), updated_at: None }, ..plain(1) };
+    let older = Version { source: SourceVersion { number: Some(1), updated_at: None }, ..plain(2) };
+    assert!(newer > older);
+}

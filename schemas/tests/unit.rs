@@ -1,0 +1,8 @@
+//! Numbers, times and the catalogue: exact, refused where they are wrong, and the data of the catalogue sound.
+
+#[cfg(test)]
+mod unit {
+    mod catalogue;
+    mod decimal;
+    mod moment;
+}

@@ -1,0 +1,351 @@
+use std::collections::HashSet;
+
+use num_bigint::BigInt;
+use proptest::prelude::*;
+use schemas::catalogue::{
+    self, Accepted, CodeUnit, CodedValue, HEALTHKIT, Kind, LOINC, MDC, MEDISANTE, Measured, Metric, SNOMED, UCUM,
+    UnitError, Vocabulary,
+};
+use schemas::decimal::{Conversion, Decimal};
+
+fn measure(key: &str, value: &str, unit: &str) -> Result<Measured, UnitError> {
+    let metric = catalogue::metric_by_key(key).unwrap_or_else(|| panic!("no metric {key}"));
+    metric.measure(&Decimal::parse(value).ok().unwrap(), unit)
+}
+
+/// Code, unit, value and whether it was rounded.
+fn canonical(key: &str, value: &str, unit: &str) -> (String, String, String, bool) {
+    let Measured { code, value, rounded, .. } =
+        measure(key, value, unit).unwrap_or_else(|error| panic!("{key}: {error}"));
+    (code.code().into(), code.unit().unwrap().into(), value, rounded)
+}
+
+fn expected(code: &str, unit: &str, value: &str, rounded: bool) -> (String, String, String, bool) {
+    (code.into(), unit.into(), value.into(), rounded)
+}
+
+#[test]
+fn the_catalogue_is_sound() {
+    if let Err(error) = catalogue::check() {
+        panic!("{error}");
+    }
+    assert!(catalogue::metrics().len() > 200);
+    assert_eq!(UCUM, "http://unitsofmeasure.org");
+}
+
+#[test]
+fn values_arrive_in_the_unit_of_their_code() {
+    assert_eq!(
+        canonical("body_height", "66.89999999999999", "[in_i]"),
+        expected("8302-2", "cm", "169.9259999999999746", false)
+    );
+    assert_eq!(
+        canonical("systolic_blood_pressure", "16400", "Pa"),
+        expected("8480-6", "mm[Hg]", "123.010455888751", true)
+    );
+    assert_eq!(canonical("body_temperature", "97", "degF"), expected("8310-5", "Cel", "36.1111111111111", true));
+    assert_eq!(canonical("body_temperature", "98.6", "°F"), expected("8310-5", "Cel", "37", false));
+    assert_eq!(canonical("body_weight", "1.50", "kg"), expected("29463-7", "kg", "1.50", false));
+    assert_eq!(canonical("body_weight", "73500", "g"), expected("29463-7", "kg", "73.5", false));
+    assert_eq!(canonical("body_weight", "185", "lbs"), expected("29463-7", "kg", "83.91458845", false));
+    assert_eq!(canonical("oxygen_saturation", "0.98", "1"), expected("2708-6", "%", "98", false));
+    assert_eq!(canonical("oxygen_saturation", "98", "%"), expected("2708-6", "%", "98", false));
+    assert_eq!(canonical("heart_rate", "72", "{beat}/min"), expected("8867-4", "/min", "72", false));
+    assert_eq!(canonical("heart_rate", "72", "BPM"), expected("8867-4", "/min", "72", false));
+    assert_eq!(canonical("body_mass_index", "23.1", "count"), expected("39156-5", "kg/m2", "23.1", false));
+    assert_eq!(canonical("step_count", "66", "count"), expected("55423-8", "{steps}", "66", false));
+    assert_eq!(
+        canonical("active_energy_burned", "0.7685677437484512", "kJ"),
+        expected("41981-2", "kcal", "0.183692099366265", true)
+    );
+    assert_eq!(canonical("vo2_max", "41.2", "mL/min·kg").2, "41.2");
+    assert_eq!(canonical("heart_rate_variability_sdnn", "0.4223", "s"), expected("80404-7", "ms", "422.3", false));
+}
+
+#[test]
+fn mass_and_substance_concentration_stay_apart() {
+    assert_eq!(canonical("blood_glucose", "180", "mg/dL"), expected("2339-0", "mg/dL", "180", false));
+    assert_eq!(canonical("blood_glucose", "5.5", "mmol/L"), expected("15074-8", "mmol/L", "5.5", false));
+    assert_eq!(canonical("blood_glucose", "5.5", "mmol<180.1558800000541>/L").0, "15074-8");
+    assert_eq!(canonical("blood_glucose", "1.8", "g/L"), expected("2339-0", "mg/dL", "180", false));
+    assert_eq!(canonical("uric_acid", "6.8", "mg/dL").0, "3084-1");
+    assert_eq!(canonical("uric_acid", "400", "umol/L"), expected("14933-6", "mmol/L", "0.4", false));
+    assert_eq!(canonical("cholesterol", "200", "mg/dL").0, "2093-3");
+    assert_eq!(canonical("cholesterol", "5.2", "mmol/L").0, "14647-2");
+    for metric in catalogue::metrics() {
+        let properties: HashSet<_> = metric.codes().map(CodeUnit::property).collect();
+        assert_eq!(properties.len(), metric.codes().count(), "{}: a property selects one pair", metric.key());
+    }
+}
+
+#[test]
+fn units_that_do_not_serve_are_told_apart() {
+    assert_eq!(measure("body_weight", "70", "furlong").err(), Some(UnitError::Unknown));
+    assert_eq!(measure("body_weight", "70", "").err(), Some(UnitError::Unknown));
+    assert_eq!(measure("body_weight", "70", "{kg").err(), Some(UnitError::Unknown));
+    assert_eq!(measure("body_weight", "70", &"k".repeat(500)).err(), Some(UnitError::Unknown));
+    assert_eq!(measure("body_weight", "70", "cm").err(), Some(UnitError::Inconvertible));
+    assert_eq!(measure("heart_rate", "70", "%").err(), Some(UnitError::Inconvertible));
+    assert_eq!(measure("sleep_analysis", "70", "h").err(), Some(UnitError::Inconvertible));
+    assert_eq!(measure("step_count", "70", "%").err(), Some(UnitError::Inconvertible));
+}
+
+#[test]
+fn the_impossible_is_flagged_at_the_bounds_and_not_before() {
+    for (key, value, unit, out) in [
+        ("heart_rate", "0", "bpm", false),
+        ("heart_rate", "400", "bpm", false),
+        ("heart_rate", "400.0000000001", "bpm", true),
+        ("heart_rate", "-1", "bpm", true),
+        ("oxygen_saturation", "98", "1", true),
+        ("oxygen_saturation", "1", "1", false),
+        ("body_weight", "73500", "kg", true),
+        ("body_weight", "73500", "g", false),
+        ("body_fat_percentage", "0.165", "%", true),
+    ] {
+        assert_eq!(measure(key, value, unit).map(|measured| measured.out_of_range), Ok(out), "{key} {value} {unit}");
+    }
+}
+
+#[test]
+fn ranges_are_sane() {
+    for metric in catalogue::metrics() {
+        for code in metric.codes() {
+            assert_eq!(code.range().is_some(), metric.kind() == Kind::Quantity, "{}", metric.key());
+            let Some(range) = code.range() else { continue };
+            assert!(range.min().cmp_value(range.max()).is_lt(), "{}", metric.key());
+            assert!(range.why().len() > 3, "{}", metric.key());
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_found_by_each_of_its_words_and_codes() {
+    for metric in catalogue::metrics() {
+        for vocabulary in Vocabulary::ALL {
+            for spelling in metric.spellings(vocabulary) {
+                for spelling in [spelling.clone(), spelling.to_uppercase(), format!(" {spelling} ")] {
+                    let found = catalogue::metric_by_spelling(vocabulary, &spelling).map(Metric::key);
+                    assert_eq!(found, Some(metric.key()), "{spelling}");
+                }
+            }
+            if let Some(unit) = metric.default_unit(vocabulary) {
+                assert!(metric.measure(&Decimal::parse("1").ok().unwrap(), unit).is_ok(), "{}", metric.key());
+            }
+        }
+        let own = metric.codes().map(|code| (code.system(), code.code()));
+        for (system, code) in own.chain(metric.alternate_codes()) {
+            let found = catalogue::metric_by_code(system, code).map(Metric::key);
+            assert_eq!(found, Some(metric.key()), "{system} {code}");
+        }
+    }
+}
+
+#[test]
+fn the_words_of_the_sources() {
+    use Vocabulary::{HealthAutoExport, HealthKit, Medisante};
+    for (vocabulary, spelling, key) in [
+        (Medisante, "systolicBloodPressure", "systolic_blood_pressure"),
+        (Medisante, "diastolicBloodPressure", "diastolic_blood_pressure"),
+        (Medisante, "meanBloodPressure", "mean_blood_pressure"),
+        (Medisante, "pulse", "heart_rate"),
+        (Medisante, "bodyWeight", "body_weight"),
+        (Medisante, "bodyComposition", "body_impedance"),
+        (Medisante, "glucose", "blood_glucose"),
+        (Medisante, "ambientTemperature", "ambient_temperature"),
+        (Medisante, "hematocrit", "hematocrit"),
+        (Medisante, "SPO2", "oxygen_saturation"),
+        (Medisante, "temperature", "body_temperature"),
+        (Medisante, "ketone", "blood_ketone"),
+        (Medisante, "URICAcid", "uric_acid"),
+        (Medisante, "cholesterol", "cholesterol"),
+        (Medisante, "ecgReportBase64PDF", "ecg_report"),
+        (HealthKit, "HKQuantityTypeIdentifierHeartRate", "heart_rate"),
+        (HealthKit, "HeartRate", "heart_rate"),
+        (HealthKit, "Weight", "body_weight"),
+        (HealthKit, "Steps", "step_count"),
+        (HealthKit, "Vo2Max", "vo2_max"),
+        (HealthKit, "Cholesterol", "dietary_cholesterol"),
+        (HealthKit, "BloodPressure", "blood_pressure"),
+        (HealthKit, "HKCategoryTypeIdentifierSleepAnalysis", "sleep_analysis"),
+        (HealthAutoExport, "step_count", "step_count"),
+        (HealthAutoExport, "heart_rate", "heart_rate"),
+        (HealthAutoExport, "active_energy", "active_energy_burned"),
+        (HealthAutoExport, "basal_body_temperature", "basal_body_temperature"),
+        (HealthAutoExport, "weight_body_mass", "body_weight"),
+        (HealthAutoExport, "blood_pressure", "blood_pressure"),
+    ] {
+        let metric = catalogue::metric_by_spelling(vocabulary, spelling).unwrap_or_else(|| panic!("{spelling}"));
+        assert_eq!(metric.key(), key);
+    }
+    assert!(catalogue::metric_by_spelling(Medisante, "HeartRateish").is_none());
+    assert!(catalogue::metric_by_spelling(HealthKit, &"x".repeat(1000)).is_none());
+}
+
+#[test]
+fn the_codes_of_fhir() {
+    for (system, code, key) in [
+        (LOINC, "3141-9", "body_weight"),
+        (LOINC, "59408-5", "oxygen_saturation"),
+        (LOINC, "55284-4", "blood_pressure"),
+        (LOINC, "15074-8", "blood_glucose"),
+        (LOINC, "41653-7", "blood_glucose"),
+        (MDC, "150456", "oxygen_saturation"),
+        ("urn:oid:2.16.840.1.113883.6.24", "150020", "blood_pressure"),
+        (SNOMED, "27113001", "body_weight"),
+        (HEALTHKIT, "HKQuantityTypeIdentifierHeartRate", "heart_rate"),
+        (MEDISANTE, "bodyComposition", "body_impedance"),
+    ] {
+        assert_eq!(catalogue::metric_by_code(system, code).map(Metric::key), Some(key), "{code}");
+    }
+    assert!(catalogue::metric_by_code(LOINC, "1-8").is_none());
+    assert!(catalogue::metric_by_code("http://example.org", "8867-4").is_none());
+}
+
+#[test]
+fn loinc_codes_have_their_check_digit() {
+    let mut codes = 0;
+    for metric in catalogue::metrics() {
+        let own = metric.codes().map(|code| (code.system(), code.code()));
+        for (_, code) in own.chain(metric.alternate_codes()).filter(|(system, _)| *system == LOINC) {
+            let (number, check) = code.split_once('-').unwrap_or_else(|| panic!("{code}"));
+            assert_eq!(check, luhn(number).to_string(), "{code}");
+            codes += 1;
+        }
+    }
+    assert!(codes > 50);
+}
+
+/// The mod 10 algorithm of the LOINC Users' Guide, appendix "LOINC check digit".
+fn luhn(number: &str) -> u32 {
+    let digits = number.chars().rev().filter_map(|digit| digit.to_digit(10));
+    let sum: u32 = digits
+        .enumerate()
+        .map(|(place, digit)| if place % 2 == 0 { digit * 2 / 10 + digit * 2 % 10 } else { digit })
+        .sum();
+    (10 - sum % 10) % 10
+}
+
+#[test]
+fn snomed_codes_have_their_check_digit() {
+    for metric in catalogue::metrics() {
+        for (_, code) in metric.alternate_codes().filter(|(system, _)| *system == SNOMED) {
+            assert!(verhoeff(code), "{code}");
+        }
+    }
+}
+
+/// Verhoeff's check in the dihedral group of ten, SNOMED CT Release File Specification, section "Check-digit".
+fn verhoeff(code: &str) -> bool {
+    let product = |left: usize, right: usize| match (left / 5, right / 5) {
+        (0, 0) => (left + right) % 5,
+        (0, _) => (left + right) % 5 + 5,
+        (_, 0) => (left + 5 - right) % 5 + 5,
+        _ => (left + 5 - right) % 5,
+    };
+    let permuted = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
+    let mut check = 0;
+    for (place, digit) in code.chars().rev().enumerate() {
+        let mut digit = digit.to_digit(10).unwrap() as usize;
+        for _ in 0..place % 8 {
+            digit = permuted[digit];
+        }
+        check = product(check, digit);
+    }
+    check == 0
+}
+
+#[test]
+fn the_panel_has_its_components() {
+    let panel = catalogue::metric_by_code(LOINC, "85354-9").unwrap();
+    assert_eq!(panel.kind(), Kind::Panel);
+    let components: Vec<_> = panel.components().map(|metric| metric.code().code()).collect();
+    assert_eq!(components, ["8480-6", "8462-4", "8478-0"]);
+}
+
+#[test]
+fn sleep_is_coded() {
+    let sleep = catalogue::metric_by_key("sleep_analysis").unwrap();
+    for word in ["INBED", "ASLEEP", "CORE", "DEEP", "REM", "AWAKE", "HKCategoryValueSleepAnalysisAsleepREM", "In Bed"] {
+        assert!(sleep.coded_value(word).is_some(), "{word}");
+    }
+    assert!(sleep.coded_value("UNKNOWN").is_none());
+    assert_eq!(sleep.coded_value("deep").map(CodedValue::code), Some("HKCategoryValueSleepAnalysisAsleepDeep"));
+    for metric in catalogue::metrics() {
+        let mut seen = HashSet::new();
+        for value in metric.coded_values() {
+            for spelling in value.spellings() {
+                assert!(seen.insert(spelling.to_lowercase()), "{spelling}");
+            }
+        }
+    }
+}
+
+#[test]
+fn spellings_of_units() {
+    for (spelling, ucum) in [
+        ("mmHg", "mm[Hg]"),
+        ("mm[Hg]", "mm[Hg]"),
+        ("bpm", "/min"),
+        ("count/min", "/min"),
+        ("{Beats}/min", "/min"),
+        ("{score}", "1"),
+        ("°C", "Cel"),
+        ("degC", "Cel"),
+        ("lb", "[lb_av]"),
+        ("KG", "kg"),
+        ("mg/dl", "mg/dL"),
+        ("Ω", "Ohm"),
+        ("\u{2126}", "Ohm"),
+        ("\u{b5}g", "ug"),
+        ("mS", "mS"),
+        ("ms", "ms"),
+        ("S", "S"),
+        ("s", "s"),
+        ("Cal", "kcal"),
+        ("cal", "cal"),
+        (" % ", "%"),
+        ("262688", "%"),
+    ] {
+        assert_eq!(catalogue::ucum_of(spelling), Some(ucum), "{spelling}");
+    }
+    for unknown in ["Mg", "CAL", "MS", "}{", "{a{b}}", "smoots"] {
+        assert_eq!(catalogue::ucum_of(unknown), None, "{unknown}");
+    }
+    assert_eq!(catalogue::ucum_of_apple("%"), Some("1"));
+    assert_eq!(catalogue::ucum_of_apple("mmHg"), Some("mm[Hg]"));
+}
+
+#[test]
+fn every_accepted_unit_converts_there_and_back() {
+    for metric in catalogue::metrics() {
+        for code in metric.codes() {
+            for accepted in code.accepted() {
+                let back = accepted.conversion().inverse().unwrap();
+                assert_eq!(accepted.conversion().then(&back), Some(Conversion::IDENTITY), "{}", metric.key());
+            }
+            assert_eq!(code.accepted().first().map(Accepted::ucum), code.unit());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn conversions_are_exact_or_say_that_they_are_not(
+        text in "-?[0-9]{1,12}(\\.[0-9]{1,16})?",
+        metric in any::<proptest::sample::Index>(),
+        unit in any::<proptest::sample::Index>(),
+    ) {
+        let quantities: Vec<_> =
+            catalogue::metrics().iter().filter(|metric| metric.kind() == Kind::Quantity).collect();
+        let metric = quantities[metric.index(quantities.len())];
+        let accepted: Vec<_> = metric.codes().flat_map(CodeUnit::accepted).collect();
+        let accepted = accepted[unit.index(accepted.len())];
+        let value = Decimal::parse(&text).ok().unwrap();
+        let (factor, shift, divisor) = accepted.conversion().parts();
+        let exact = (value.to_rational() * BigInt::from(factor) + BigInt::from(shift)) / BigInt::from(divisor);
+        let measured = metric.measure(&value, accepted.ucum()).ok().unwrap();
+        let result = Decimal::parse(&measured.value).ok().unwrap().to_rational();
+        prop_assert_eq!(measured.rounded, result != exact);
+    }
+}
