@@ -1,0 +1,136 @@
+//! What the ingress is told.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+
+use crate::error::IngressError;
+
+/// The largest body limit: with headers and framing, a body of this size is still within the raw topics' limit.
+pub const BODY_BYTES_LIMIT: usize = 15 * 1024 * 1024;
+
+/// Where clients are served, who they are, and how much of what they send is taken.
+#[derive(Debug, Clone, Args)]
+pub struct IngressArgs {
+    /// The port that clients use. Port 0 takes a free one.
+    #[arg(long, env = "HTTP_PORT", default_value_t = 3000)]
+    pub http_port: u16,
+    /// The address to listen on. Anything but loopback needs --tls-terminator.
+    #[arg(long, env = "HTTP_ADDRESS", default_value = "127.0.0.1")]
+    pub http_address: IpAddr,
+    /// What ends TLS in front of this port, such as "nginx on the same host": keys travel in clear from there to here,
+    /// so only the terminator may reach this port.
+    #[arg(long, env = "TLS_TERMINATOR")]
+    pub tls_terminator: Option<String>,
+    /// The file with the API keys' hashes, as `device-manager keys create` writes it. Read again when it changes.
+    #[arg(long, env = "KEYS_FILE")]
+    pub keys_file: PathBuf,
+    /// The file with the secret that signs receipts: 64 hexadecimal digits, readable by its owner only.
+    #[arg(long, env = "RECEIPT_KEY_FILE")]
+    pub receipt_key_file: PathBuf,
+    /// The incarnation of the raw topics. Raise it when they were made anew, so that old receipts name nothing else.
+    #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
+    pub topic_epoch: u16,
+    /// The largest body in bytes, also after its content coding is undone.
+    #[arg(long, env = "BODY_BYTES_MAX", default_value_t = 1024 * 1024)]
+    pub body_bytes_max: usize,
+    /// How long a client may take to send a request's headers, and how long an idle connection is kept.
+    #[arg(long, env = "HEADER_TIMEOUT_SECONDS", default_value_t = 30)]
+    pub header_timeout_seconds: u64,
+    /// How long a client may take to send a request's body.
+    #[arg(long, env = "BODY_TIMEOUT_SECONDS", default_value_t = 30)]
+    pub body_timeout_seconds: u64,
+    /// How long Kafka may take to acknowledge; then the client is answered 503.
+    #[arg(long, env = "PRODUCE_TIMEOUT_MS", default_value_t = 5_000)]
+    pub produce_timeout_ms: u64,
+    /// How many connections are served at once; more wait to be accepted.
+    #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 4_096)]
+    pub connections_max: usize,
+    /// How long requests in hand may take to end after SIGTERM.
+    #[arg(long, env = "DRAIN_TIMEOUT_SECONDS", default_value_t = 15)]
+    pub drain_timeout_seconds: u64,
+}
+
+/// The same, as [`crate::run`] wants it.
+#[derive(Debug, Clone)]
+pub struct IngressConfig {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// What ends TLS in front.
+    pub tls_terminator: Option<String>,
+    /// The keys file.
+    pub keys_file: PathBuf,
+    /// The receipt key's file.
+    pub receipt_key_file: PathBuf,
+    /// The incarnation of the raw topics.
+    pub topic_epoch: u16,
+    /// The largest body.
+    pub body_bytes_max: usize,
+    /// For a request's headers, and for an idle connection.
+    pub header_timeout: Duration,
+    /// For a request's body.
+    pub body_timeout: Duration,
+    /// For Kafka's acknowledgement.
+    pub produce_timeout: Duration,
+    /// How many connections are served at once.
+    pub connections_max: usize,
+    /// For requests in hand after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+impl IngressConfig {
+    /// The defaults with the two files, on a free port of the loopback address.
+    #[must_use]
+    pub fn new(keys_file: PathBuf, receipt_key_file: PathBuf) -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls_terminator: None,
+            keys_file,
+            receipt_key_file,
+            topic_epoch: 0,
+            body_bytes_max: 1024 * 1024,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            produce_timeout: Duration::from_secs(5),
+            connections_max: 4_096,
+            drain_timeout: Duration::from_secs(15),
+        }
+    }
+
+    /// Refuses settings that break a promise.
+    ///
+    /// # Errors
+    /// [`IngressError::PlainHttp`] and [`IngressError::BodyLimit`].
+    pub fn check(&self, listening: SocketAddr) -> Result<(), IngressError> {
+        let terminated = self.tls_terminator.as_deref().is_some_and(|name| !name.trim().is_empty());
+        if !listening.ip().is_loopback() && !terminated {
+            return Err(IngressError::PlainHttp { address: listening });
+        }
+        if self.body_bytes_max == 0 || self.body_bytes_max > BODY_BYTES_LIMIT {
+            return Err(IngressError::BodyLimit { asked: self.body_bytes_max });
+        }
+        Ok(())
+    }
+}
+
+impl From<&IngressArgs> for IngressConfig {
+    fn from(args: &IngressArgs) -> Self {
+        Self {
+            address: SocketAddr::new(args.http_address, args.http_port),
+            tls_terminator: args.tls_terminator.clone(),
+            keys_file: args.keys_file.clone(),
+            receipt_key_file: args.receipt_key_file.clone(),
+            topic_epoch: args.topic_epoch,
+            body_bytes_max: args.body_bytes_max,
+            header_timeout: Duration::from_secs(args.header_timeout_seconds),
+            body_timeout: Duration::from_secs(args.body_timeout_seconds),
+            produce_timeout: Duration::from_millis(args.produce_timeout_ms),
+            connections_max: args.connections_max,
+            drain_timeout: Duration::from_secs(args.drain_timeout_seconds),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `POST /health-data/{provider}` and `POST /health-data/{provider}/{format}`: a payload with readings.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json,
+    extract::{Path, Request, State},
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
+use schemas::{
+    format::{Format, Provider},
+    raw::Kind,
+    receipt::{Position, ReceiptKey},
+};
+use time::OffsetDateTime;
+
+use super::Id;
+use crate::{
+    admission::{self, Parameters},
+    body,
+    keep::{self, Kept},
+    keys::{Credential, Scope},
+    refusal::{Problem, Refusal},
+    state::{AppState, CorrelationId, Shared},
+    wellformed::{self, Malformed, Shape},
+};
+
+/// Above this many receipts they are made off the threads that serve other requests.
+const RECEIPTS_INLINE_MAX: usize = 1_000;
+
+/// Accepts a payload of the Medisanté portal; the Content-Type decides the format.
+#[utoipa::path(
+    post, path = "/health-data/medisante", tag = "Health data",
+    request_body(content = serde_json::Value, content_type = "application/json", description = "standard-json by application/json, fhir-json by application/fhir+json, fhir-xml by application/fhir+xml, standard-xml by application/xml or text/xml"),
+    responses(
+        (status = 200, description = "Kept: Kafka acknowledged the body. `_id` is its receipt.", body = Id),
+        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("apiKey" = []), ("bearer" = []))
+)]
+pub(crate) async fn medisante(state: State<AppState>, correlation_id: Correlation, request: Request) -> Response {
+    accept(Provider::Medisante, None, state.shared(), &correlation_id, request).await.into_response()
+}
+
+/// Accepts a payload of the Medisanté portal in the format that the path names.
+#[utoipa::path(
+    post, path = "/health-data/medisante/{format}", tag = "Health data",
+    params(("format" = String, Path, description = "standard-json (or json), standard-xml (or xml), fhir-json or fhir-xml")),
+    request_body(content = serde_json::Value, content_type = "application/json", description = "The payload, in the format of the path"),
+    responses(
+        (status = 200, description = "Kept: Kafka acknowledged the body. `_id` is its receipt.", body = Id),
+        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("apiKey" = []), ("bearer" = []))
+)]
+pub(crate) async fn medisante_format(
+    state: State<AppState>,
+    correlation_id: Correlation,
+    Path(format): Path<String>,
+    request: Request,
+) -> Response {
+    accept(Provider::Medisante, Some(&format), state.shared(), &correlation_id, request).await.into_response()
+}
+
+/// Accepts HealthKit samples; the Content-Type decides the format.
+#[utoipa::path(
+    post, path = "/health-data/healthkit", tag = "Health data",
+    params(
+        ("type" = Option<String>, Query, description = "The type of all samples that name none"),
+        ("unit" = Option<String>, Query, description = "The unit of all samples that name none"),
+        ("deviceId" = Option<String>, Query, description = "The device of all samples that name none"),
+    ),
+    request_body(content = serde_json::Value, content_type = "application/json", description = "standard-json by application/json, fhir-json by application/fhir+json, fhir-xml by application/fhir+xml, export-xml by application/xml or text/xml"),
+    responses(
+        (status = 200, description = "Kept: Kafka acknowledged the body. One entry for each sample of an array; one object for any other body.", body = Vec<Id>),
+        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("apiKey" = []), ("bearer" = []))
+)]
+pub(crate) async fn healthkit(state: State<AppState>, correlation_id: Correlation, request: Request) -> Response {
+    accept(Provider::HealthKit, None, state.shared(), &correlation_id, request).await.into_response()
+}
+
+/// Accepts HealthKit samples in the format that the path names.
+#[utoipa::path(
+    post, path = "/health-data/healthkit/{format}", tag = "Health data",
+    params(
+        ("format" = String, Path, description = "standard-json (or json), fhir-json, fhir-xml, health-auto-export or export-xml"),
+        ("type" = Option<String>, Query, description = "The type of all samples that name none"),
+        ("unit" = Option<String>, Query, description = "The unit of all samples that name none"),
+        ("deviceId" = Option<String>, Query, description = "The device of all samples that name none"),
+    ),
+    request_body(content = serde_json::Value, content_type = "application/json", description = "The payload, in the format of the path"),
+    responses(
+        (status = 200, description = "Kept: Kafka acknowledged the body. One entry for each sample of a standard-json array; one object for any other body.", body = Vec<Id>),
+        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("apiKey" = []), ("bearer" = []))
+)]
+pub(crate) async fn healthkit_format(
+    state: State<AppState>,
+    correlation_id: Correlation,
+    Path(format): Path<String>,
+    request: Request,
+) -> Response {
+    accept(Provider::HealthKit, Some(&format), state.shared(), &correlation_id, request).await.into_response()
+}
+
+type Correlation = Extension<CorrelationId>;
+
+/// What the head of an admitted request says.
+struct Head {
+    credential: Arc<Credential>,
+    format: Format,
+    parameters: Parameters,
+}
+
+async fn accept(
+    provider: Provider,
+    named: Option<&str>,
+    shared: &Shared,
+    correlation_id: &CorrelationId,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let head = match head(shared, provider, named, &parts) {
+        Ok(head) => head,
+        Err(refusal) => {
+            body::discard(&parts.headers, body).await;
+            return Err(refusal);
+        }
+    };
+    let received = body::read(&parts.headers, body, shared.limits).await?;
+    let looked = if received.decoded {
+        wellformed::payload(provider, head.format, &received.bytes)
+    } else {
+        Err(Malformed::Coding)
+    };
+    let kind = Kind::Payload(head.format);
+    let mut headers = keep::headers(kind, &parts.headers, &head.credential, correlation_id, &received.bytes);
+    headers.sample_type = head.parameters.sample_type;
+    headers.unit = head.parameters.unit;
+    headers.device_id = head.parameters.device_id;
+    let kept = Kept { topic: provider.raw_topic(), key: None, headers, body: &received.bytes };
+    let position = keep::keep(shared, &kept).await?;
+    let shape = looked.map_err(|why| keep::malformed(shared, &position, why))?;
+    shared.meters.accepted(kept.topic).increment(1);
+    Ok(answer(shared, position, head.format.has_item_receipts(provider), shape).await)
+}
+
+fn head(shared: &Shared, provider: Provider, named: Option<&str>, parts: &Parts) -> Result<Head, Refusal> {
+    let now = OffsetDateTime::now_utc();
+    let credential = admission::admit(&shared.keys, &parts.headers, Scope::HealthDataWrite, Some(provider), now)?;
+    let format = admission::format(provider, named, &parts.headers)?;
+    let parameters = Parameters::read(parts)?;
+    Ok(Head { credential, format, parameters })
+}
+
+async fn answer(shared: &Shared, position: Position, one_each: bool, shape: Shape) -> Response {
+    match shape.array_items {
+        Some(count) if one_each && count > RECEIPTS_INLINE_MAX => {
+            let key = shared.receipt_key.clone();
+            // The body is kept: if the runtime ends now, the client gets no answer and sends it again.
+            let made = tokio::task::spawn_blocking(move || receipts(&key, position, count)).await;
+            made.map_or_else(|_| Refusal::Unavailable.into_response(), |ids| Json(ids).into_response())
+        }
+        Some(count) if one_each => Json(receipts(&shared.receipt_key, position, count)).into_response(),
+        Some(_) | None => Json(Id { id: shared.receipt_key.issue(&position) }).into_response(),
+    }
+}
+
+fn receipts(key: &ReceiptKey, position: Position, count: usize) -> Vec<Id> {
+    (0_u32..).take(count).map(|item| Id { id: key.issue(&Position { item, ..position }) }).collect()
+}

@@ -1,0 +1,92 @@
+//! `POST /devices/{id}/unassign`: takes a device from whoever holds it.
+
+use axum::{
+    Extension,
+    extract::{Path, Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use schemas::{event::DeviceId, format::RawTopic, raw::Kind};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::assign;
+use crate::{
+    admission, body,
+    body::Received,
+    keep::{self, Kept},
+    keys::Scope,
+    refusal::{Problem, Refusal},
+    state::{AppState, CorrelationId, Shared},
+    wellformed::Malformed,
+};
+
+/// The body, which may be empty.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "documents the body; parsing goes field by field")]
+pub(crate) struct UnassignBody {
+    /// From when this holds, RFC 3339; now where it is absent.
+    #[schema(rename = "effectiveFrom")]
+    effective_from: Option<String>,
+}
+
+/// Ends a device's assignment.
+#[utoipa::path(
+    post, path = "/devices/{id}/unassign", tag = "Devices",
+    params(("id" = Uuid, Path, description = "The `_id` that the assign command was answered with")),
+    request_body(content = Option<UnassignBody>),
+    responses(
+        (status = 204, description = "Recorded."),
+        (status = "4XX", description = "Refused. A command that cannot be used is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("apiKey" = []), ("bearer" = []))
+)]
+pub(crate) async fn unassign(
+    State(state): State<AppState>,
+    Extension(correlation_id): Extension<CorrelationId>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    accept(state.shared(), &correlation_id, &id, request).await.into_response()
+}
+
+async fn accept(
+    shared: &Shared,
+    correlation_id: &CorrelationId,
+    id: &str,
+    request: Request,
+) -> Result<StatusCode, Refusal> {
+    let (parts, body) = request.into_parts();
+    let now = OffsetDateTime::now_utc();
+    // The `_id` is a one-way name: it does not show the provider, so a key's list of providers cannot be applied.
+    let credential = match admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now) {
+        Ok(credential) => credential,
+        Err(refusal) => {
+            body::discard(&parts.headers, body).await;
+            return Err(refusal);
+        }
+    };
+    let received = body::read(&parts.headers, body, shared.limits).await?;
+    let device_key = Uuid::try_parse(id).ok();
+    let checked = match device_key {
+        Some(_) => check(&received),
+        None => Err(Malformed::Command("the id in the path must be the _id that the assign command was answered with")),
+    };
+    let mut headers = keep::headers(Kind::Unassign, &parts.headers, &credential, correlation_id, &received.bytes);
+    let key = device_key.map(|key| key.to_string());
+    headers.device_id = key.clone().or_else(|| DeviceId::parse(id).ok().map(|id| id.as_str().to_owned()));
+    let kept = Kept { topic: RawTopic::Devices, key, headers, body: &received.bytes };
+    let position = keep::keep(shared, &kept).await?;
+    checked.map_err(|why| keep::malformed(shared, &position, why))?;
+    shared.meters.accepted(RawTopic::Devices).increment(1);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn check(received: &Received) -> Result<(), Malformed> {
+    if received.bytes.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    assign::effective_from(&assign::object(received)?)
+}

@@ -1,0 +1,78 @@
+//! Keeping a body: the one step between a request and its answer that matters.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use schemas::{
+    event::SourceName,
+    format::RawTopic,
+    raw::{Headers, Kind},
+    receipt::Position,
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    admission, hex,
+    keys::Credential,
+    raw_log::{Appended, RawAppend},
+    refusal::Refusal,
+    state::{CorrelationId, Shared},
+    wellformed::Malformed,
+};
+
+/// How much longer than librdkafka's own limit a request waits for its answer.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A body with everything that is known about it.
+pub(crate) struct Kept<'a> {
+    pub(crate) topic: RawTopic,
+    pub(crate) key: Option<String>,
+    pub(crate) headers: Headers,
+    pub(crate) body: &'a Bytes,
+}
+
+/// The headers that every record has.
+pub(crate) fn headers(
+    kind: Kind,
+    request: &axum::http::HeaderMap,
+    credential: &Credential,
+    correlation_id: &CorrelationId,
+    body: &[u8],
+) -> Headers {
+    Headers {
+        kind,
+        content_type: admission::content_type(request).map(str::to_owned),
+        credential: credential.id.clone(),
+        source: SourceName::clone(&credential.source),
+        subject: None,
+        correlation_id: correlation_id.as_str().to_owned(),
+        traceparent: admission::traceparent(request).map(str::to_owned),
+        sha256: hex::encode(&Sha256::digest(body)),
+        sample_type: None,
+        unit: None,
+        device_id: None,
+        key_id: None,
+    }
+}
+
+/// Appends the body and waits, within a bound, until Kafka has acknowledged it.
+pub(crate) async fn keep(shared: &Shared, kept: &Kept<'_>) -> Result<Position, Refusal> {
+    let started = Instant::now();
+    let key = kept.key.as_deref().unwrap_or(&kept.headers.sha256);
+    let record = RawAppend { topic: kept.topic, key, headers: &kept.headers, body: kept.body };
+    let acknowledgement = shared.log.append(&record).map_err(|_| Refusal::Unavailable)?;
+    let answered = tokio::time::timeout(shared.produce_timeout + GRACE, acknowledgement).await;
+    shared.meters.produce_seconds.record(started.elapsed());
+    match answered {
+        Ok(Ok(Ok(Appended { partition, offset }))) => {
+            Ok(Position { topic: kept.topic, topic_epoch: shared.topic_epoch, partition, offset, item: 0 })
+        }
+        // Not acknowledged, the producer went away, or it took too long.
+        Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(Refusal::Unavailable),
+    }
+}
+
+/// The refusal of a body that is kept but of which nothing can be made.
+pub(crate) fn malformed(shared: &Shared, position: &Position, why: Malformed) -> Refusal {
+    Refusal::Malformed(why, shared.receipt_key.issue(position))
+}

@@ -1,0 +1,108 @@
+//! What `device-manager keys` does to the file.
+
+use std::path::Path;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use time::OffsetDateTime;
+
+use super::{
+    file::{self, KeyEntry, KeysError, KeysFile, Scope},
+    fingerprint,
+};
+use crate::hex;
+
+/// What a new key shall be good for.
+#[derive(Clone)]
+pub struct NewKey {
+    /// The key's id; a random one where this is none.
+    pub id: Option<String>,
+    /// The sender's stable name.
+    pub source: String,
+    /// What it is good for.
+    pub scopes: Vec<Scope>,
+    /// The providers it may send for; none means all.
+    pub providers: Option<Vec<String>>,
+    /// From when it is valid.
+    pub not_before: Option<OffsetDateTime>,
+    /// From when it is no longer valid.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// A new key's secret. Has no `Debug` and no `Display`: whoever shows it must say so.
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret, to be shown once to whoever asked for the key.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A key as `keys list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySummary {
+    /// The id.
+    pub id: String,
+    /// The sender's stable name.
+    pub source: String,
+    /// What it is good for.
+    pub scopes: Vec<Scope>,
+    /// The providers it may send for; none means all.
+    pub providers: Option<Vec<String>>,
+    /// From when it is valid.
+    pub not_before: Option<OffsetDateTime>,
+    /// From when it is no longer valid.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// Adds a key to the file, which is made if there is none, and returns the key's id and its secret.
+///
+/// # Errors
+/// [`KeysError`].
+pub fn create(path: &Path, new: NewKey) -> Result<(String, Secret), KeysError> {
+    let mut file = if path.exists() { file::read(path)? } else { KeysFile::default() };
+    let secret = Secret(format!("dm_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())));
+    let id = new.id.unwrap_or_else(|| format!("key-{}", hex::encode(&rand::random::<[u8; 4]>())));
+    file.keys.push(KeyEntry {
+        id: id.clone(),
+        source: new.source,
+        sha256: hex::encode(&fingerprint(secret.0.as_bytes())),
+        scopes: new.scopes,
+        providers: new.providers,
+        not_before: new.not_before,
+        expires_at: new.expires_at,
+    });
+    file::write(path, &file)?;
+    Ok((id, secret))
+}
+
+/// The keys in the file, in its order.
+///
+/// # Errors
+/// [`KeysError`].
+pub fn list(path: &Path) -> Result<Vec<KeySummary>, KeysError> {
+    let summary = |entry: KeyEntry| KeySummary {
+        id: entry.id,
+        source: entry.source,
+        scopes: entry.scopes,
+        providers: entry.providers,
+        not_before: entry.not_before,
+        expires_at: entry.expires_at,
+    };
+    Ok(file::read(path)?.keys.into_iter().map(summary).collect())
+}
+
+/// Takes a key out of the file; a running ingress refuses it within two seconds.
+///
+/// # Errors
+/// [`KeysError::Unknown`] when there is no such key, else as [`list`].
+pub fn revoke(path: &Path, id: &str) -> Result<(), KeysError> {
+    let mut file = file::read(path)?;
+    let before = file.keys.len();
+    file.keys.retain(|entry| entry.id != id);
+    if file.keys.len() == before {
+        return Err(KeysError::Unknown { id: id.to_owned() });
+    }
+    file::write(path, &file)
+}

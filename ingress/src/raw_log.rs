@@ -1,0 +1,223 @@
+//! The raw topics as the ingress sees them: something that a body is appended to, and that says where it came to lie.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rdkafka::{
+    ClientConfig, ClientContext, Message,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
+};
+use schemas::{format::RawTopic, raw::Headers, topic::Topics};
+use service::{health::StageHealth, kafka::KafkaSettings};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+
+/// One record to append.
+pub struct RawAppend<'a> {
+    /// The raw topic.
+    pub topic: RawTopic,
+    /// The key, which decides the partition.
+    pub key: &'a str,
+    /// The headers.
+    pub headers: &'a Headers,
+    /// The payload.
+    pub body: &'a [u8],
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// Why a record is not known to be kept. It may be kept all the same: a retry is then a duplicate, which the reading's
+/// identity resolves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendError {
+    /// The producer's queue is full.
+    QueueFull,
+    /// Kafka did not acknowledge.
+    NotAcknowledged(Option<RDKafkaErrorCode>),
+}
+
+/// Resolves when Kafka has answered.
+pub type Acknowledgement = oneshot::Receiver<Result<Appended, AppendError>>;
+
+/// What bodies are appended to. The one other implementation is the double in the HTTP tests.
+pub trait RawLog: Send + Sync + 'static {
+    /// Queues a record without waiting.
+    ///
+    /// # Errors
+    /// [`AppendError`] when it cannot even be queued.
+    fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError>;
+}
+
+/// Takes each delivery report to the request that waits for it.
+struct Deliveries {
+    unacknowledged: Arc<AtomicU64>,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Box<oneshot::Sender<Result<Appended, AppendError>>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
+        let answer = match result {
+            // A batch that the broker already had is acknowledged without its offset: kept, but without a receipt.
+            Ok(message) if message.offset() < 0 => Err(AppendError::NotAcknowledged(None)),
+            Ok(message) => Ok(Appended { partition: message.partition(), offset: message.offset() }),
+            Err((error, _)) => Err(AppendError::NotAcknowledged(error.rdkafka_error_code())),
+        };
+        if answer.is_err() {
+            self.unacknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+        // The request may have ended before: its client was answered 503, or is gone.
+        let _gone = waiting.send(answer);
+    }
+}
+
+/// The raw topics on a real cluster.
+pub struct KafkaLog {
+    producer: ArcSwap<ThreadedProducer<Deliveries>>,
+    config: ClientConfig,
+    medisante: String,
+    healthkit: String,
+    devices: String,
+    unacknowledged: Arc<AtomicU64>,
+}
+
+impl KafkaLog {
+    /// Makes the producer; does not wait for the cluster.
+    ///
+    /// # Errors
+    /// librdkafka refuses the settings.
+    pub fn new(settings: &KafkaSettings, topics: &Topics, produce_timeout: Duration) -> Result<Self, KafkaError> {
+        let mut config = settings.producer();
+        if !settings.properties.contains_key("message.timeout.ms") {
+            config.set("message.timeout.ms", produce_timeout.as_millis().to_string());
+        }
+        let unacknowledged = Arc::new(AtomicU64::new(0));
+        let producer = make(&config, &unacknowledged)?;
+        Ok(Self {
+            producer: ArcSwap::from_pointee(producer),
+            config,
+            medisante: topics.raw(RawTopic::Medisante),
+            healthkit: topics.raw(RawTopic::HealthKit),
+            devices: topics.raw(RawTopic::Devices),
+            unacknowledged,
+        })
+    }
+
+    fn name(&self, topic: RawTopic) -> &str {
+        match topic {
+            RawTopic::Medisante => &self.medisante,
+            RawTopic::HealthKit => &self.healthkit,
+            RawTopic::Devices => &self.devices,
+        }
+    }
+
+    /// Waits until everything that is queued was answered. Blocks.
+    ///
+    /// # Errors
+    /// It was not in time.
+    pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
+        self.producer.load().flush(timeout)
+    }
+
+    /// Looks at the cluster until `shutdown`, says on `/ready` what it waits for, and replaces a producer that librdkafka
+    /// gave up.
+    pub async fn watch(self: Arc<Self>, health: StageHealth, shutdown: CancellationToken) {
+        let mut seen = 0;
+        let mut was_ready = false;
+        loop {
+            let log = Arc::clone(&self);
+            let probed = tokio::task::spawn_blocking(move || log.probe()).await;
+            let fault = match probed {
+                Ok(fault) => fault,
+                Err(_) => Some("the probe of Kafka ended abnormally".to_owned()),
+            };
+            let unacknowledged = self.unacknowledged.load(Ordering::Relaxed);
+            let fault =
+                fault.or_else(|| (unacknowledged > seen).then(|| "Kafka does not acknowledge in time".to_owned()));
+            seen = unacknowledged;
+            match fault {
+                None => {
+                    health.ready();
+                    was_ready = true;
+                }
+                Some(reason) => {
+                    health.waiting(&reason);
+                    if was_ready {
+                        tracing::warn!(reason, unacknowledged, "requests are answered 503 until Kafka is back");
+                    }
+                    was_ready = false;
+                }
+            }
+            if shutdown.run_until_cancelled(tokio::time::sleep(PROBE_EVERY)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn probe(&self) -> Option<String> {
+        let producer = self.producer.load_full();
+        if let Some((code, _)) = producer.client().fatal_error() {
+            tracing::error!(%code, "the producer was given up by librdkafka and is made anew");
+            match make(&self.config, &self.unacknowledged) {
+                Ok(fresh) => self.producer.store(Arc::new(fresh)),
+                Err(_) => return Some("the Kafka producer cannot be made".to_owned()),
+            }
+        }
+        let Ok(metadata) = producer.client().fetch_metadata(None, PROBE_TIMEOUT) else {
+            return Some("Kafka does not answer".to_owned());
+        };
+        let missing = RawTopic::ALL
+            .iter()
+            .map(|topic| self.name(*topic))
+            .find(|name| !metadata.topics().iter().any(|found| found.name() == *name));
+        missing.map(|name| format!("the topic {name} does not exist: run `device-manager topics apply`"))
+    }
+}
+
+impl RawLog for KafkaLog {
+    fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError> {
+        let (waiting, acknowledgement) = oneshot::channel();
+        let mut headers = OwnedHeaders::new_with_capacity(12);
+        for (key, value) in record.headers.pairs() {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let record = BaseRecord::with_opaque_to(self.name(record.topic), Box::new(waiting))
+            .key(record.key)
+            .payload(record.body)
+            .headers(headers);
+        match self.producer.load().send(record) {
+            Ok(()) => Ok(acknowledgement),
+            Err((error, _)) => {
+                self.unacknowledged.fetch_add(1, Ordering::Relaxed);
+                Err(match error.rdkafka_error_code() {
+                    Some(RDKafkaErrorCode::QueueFull) => AppendError::QueueFull,
+                    code => AppendError::NotAcknowledged(code),
+                })
+            }
+        }
+    }
+}
+
+fn make(config: &ClientConfig, unacknowledged: &Arc<AtomicU64>) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
+    config.create_with_context(Deliveries { unacknowledged: Arc::clone(unacknowledged) })
+}

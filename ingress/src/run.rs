@@ -1,0 +1,61 @@
+//! The stage: everything put together, from the files to the port.
+
+use std::sync::Arc;
+
+use schemas::{receipt::ReceiptKey, topic::Topics};
+use service::{health::StageHealth, kafka::KafkaSettings, secret};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::app,
+    config::IngressConfig,
+    error::IngressError,
+    keys::KeyRing,
+    raw_log::KafkaLog,
+    serve::{PortLimits, serve},
+    state::AppState,
+};
+
+/// Listens where the configuration says. Apart from [`run`], so that a caller can ask the listener for its port.
+///
+/// # Errors
+/// [`IngressError::Listen`].
+pub async fn listen(config: &IngressConfig) -> Result<TcpListener, IngressError> {
+    TcpListener::bind(config.address).await.map_err(|source| IngressError::Listen { address: config.address, source })
+}
+
+/// Serves clients on `listener` until `shutdown`; everything that was answered 2xx is then on the broker.
+///
+/// # Errors
+/// [`IngressError`]: what is missing or unsafe in the configuration.
+pub async fn run(
+    config: IngressConfig,
+    listener: TcpListener,
+    (settings, topics): (KafkaSettings, Topics),
+    health: StageHealth,
+    shutdown: CancellationToken,
+) -> Result<(), IngressError> {
+    let address = listener.local_addr()?;
+    config.check(address)?;
+    let keys = Arc::new(KeyRing::open(&config.keys_file)?);
+    if keys.count() == 0 {
+        return Err(IngressError::NoCredential { path: config.keys_file });
+    }
+    let secret = secret::load_or_refuse(&config.receipt_key_file)?;
+    let receipt_key = ReceiptKey::new(&secret).map_err(|_| IngressError::ReceiptKeyForm)?;
+    let log = Arc::new(KafkaLog::new(&settings, &topics, config.produce_timeout)?);
+    tokio::spawn(Arc::clone(&keys).watch(health.clone(), shutdown.clone()));
+    tokio::spawn(Arc::clone(&log).watch(health.clone(), shutdown.clone()));
+    health.detail("address", &address.to_string());
+    tracing::info!(%address, "listening");
+    let raw_log: Arc<dyn crate::raw_log::RawLog> = log.clone();
+    let state = AppState::new(keys, raw_log, receipt_key, &config);
+    serve(listener, app(state), PortLimits::from(&config), shutdown).await?;
+    // Each answer waited for its own record, so only records whose clients were given up can be left.
+    let flushed = tokio::task::spawn_blocking(move || log.flush(config.produce_timeout)).await;
+    if !matches!(flushed, Ok(Ok(()))) {
+        tracing::warn!("records without an answered request were not flushed in time");
+    }
+    Ok(())
+}

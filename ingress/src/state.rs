@@ -1,0 +1,119 @@
+//! What all requests share.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::http::{HeaderName, HeaderValue};
+use metrics::{Counter, Gauge, Histogram};
+use schemas::{format::RawTopic, receipt::ReceiptKey};
+
+use crate::{body::Limits, config::IngressConfig, keys::KeyRing, raw_log::RawLog};
+
+pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// Shared by all requests; clones are cheap.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+/// The parts of [`AppState`].
+pub(crate) struct Shared {
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) log: Arc<dyn RawLog>,
+    pub(crate) receipt_key: ReceiptKey,
+    pub(crate) topic_epoch: u16,
+    pub(crate) limits: Limits,
+    pub(crate) produce_timeout: Duration,
+    pub(crate) meters: Meters,
+}
+
+/// Handles on the metrics of the hot path, looked up once.
+pub(crate) struct Meters {
+    pub(crate) requests: Counter,
+    pub(crate) in_flight: Gauge,
+    pub(crate) produce_seconds: Histogram,
+    medisante: Counter,
+    healthkit: Counter,
+    devices: Counter,
+}
+
+impl Meters {
+    fn new() -> Self {
+        describe();
+        let accepted =
+            |topic: RawTopic| metrics::counter!("device_manager_ingress_accepted_total", "topic" => topic.as_str());
+        Self {
+            requests: metrics::counter!("device_manager_ingress_requests_total"),
+            in_flight: metrics::gauge!("device_manager_ingress_requests_in_flight"),
+            produce_seconds: metrics::histogram!("device_manager_ingress_produce_seconds"),
+            medisante: accepted(RawTopic::Medisante),
+            healthkit: accepted(RawTopic::HealthKit),
+            devices: accepted(RawTopic::Devices),
+        }
+    }
+
+    pub(crate) fn accepted(&self, topic: RawTopic) -> &Counter {
+        match topic {
+            RawTopic::Medisante => &self.medisante,
+            RawTopic::HealthKit => &self.healthkit,
+            RawTopic::Devices => &self.devices,
+        }
+    }
+}
+
+fn describe() {
+    metrics::describe_counter!("device_manager_ingress_requests_total", "Requests that began, of any kind.");
+    metrics::describe_counter!(
+        "device_manager_ingress_accepted_total",
+        "Requests answered 2xx after Kafka's acknowledgement."
+    );
+    metrics::describe_counter!("device_manager_ingress_rejected_total", "Requests refused, by reason.");
+    metrics::describe_gauge!("device_manager_ingress_requests_in_flight", "Requests that have begun and not ended.");
+    metrics::describe_histogram!("device_manager_ingress_produce_seconds", "From queueing a record to Kafka's answer.");
+}
+
+impl AppState {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(keys: Arc<KeyRing>, log: Arc<dyn RawLog>, receipt_key: ReceiptKey, config: &IngressConfig) -> Self {
+        Self(Arc::new(Shared {
+            keys,
+            log,
+            receipt_key,
+            topic_epoch: config.topic_epoch,
+            limits: Limits { bytes_max: config.body_bytes_max, time_max: config.body_timeout },
+            produce_timeout: config.produce_timeout,
+            meters: Meters::new(),
+        }))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The request's correlation id, as it goes into the raw record and back to the client.
+#[derive(Clone)]
+pub(crate) struct CorrelationId(HeaderValue);
+
+impl CorrelationId {
+    /// The sender's, when it has 1 to 128 visible ASCII characters; else a new one.
+    pub(crate) fn of(sent: Option<&HeaderValue>) -> Self {
+        let sane = sent.filter(|value| {
+            let bytes = value.as_bytes();
+            (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+        });
+        Self(sane.cloned().unwrap_or_else(|| {
+            // The thread's generator: asking the operating system for each request would cost a system call.
+            let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+            HeaderValue::from_str(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
+                .unwrap_or(HeaderValue::from_static("-"))
+        }))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or("-")
+    }
+
+    pub(crate) fn into_value(self) -> HeaderValue {
+        self.0
+    }
+}

@@ -1,0 +1,348 @@
+//! JSON by the grammar of RFC 8259, without recursion and without a value: what is nested is a bit on a fixed stack.
+//!
+//! Escapes that name half of a surrogate pair are refused here, because no text can hold them: the normalizer could not
+//! read the body.
+
+use super::{DEPTH_MAX, Malformed};
+
+/// Which bracket is open at each depth: a set bit is an object.
+#[derive(Default)]
+struct Nesting {
+    objects: u64,
+    depth: usize,
+}
+
+const _: () = assert!(DEPTH_MAX <= 64, "one bit for each depth");
+
+impl Nesting {
+    fn open(&mut self, object: bool) -> Result<(), Malformed> {
+        if self.depth == DEPTH_MAX {
+            return Err(Malformed::TooDeep);
+        }
+        self.objects = (self.objects << 1) | u64::from(object);
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.objects >>= 1;
+        self.depth -= 1;
+    }
+
+    fn in_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+}
+
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// Checks the text and counts the elements of a top-level array.
+pub(crate) fn check(text: &str, items_max: usize) -> Result<Option<usize>, Malformed> {
+    let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
+    let mut nesting = Nesting::default();
+    let mut items = None;
+    loop {
+        // Here a value must begin; `opened` says that a bracket was opened that may be closed at once.
+        let opened = scanner.value(&mut nesting)?;
+        if opened && nesting.depth == 1 && !nesting.in_object() {
+            items = Some(0);
+        }
+        if opened && !scanner.closes(&mut nesting) {
+            scanner.key(&nesting)?;
+            items = counted(items, &nesting, items_max)?;
+            continue;
+        }
+        // Here a value has ended.
+        if !scanner.next_member(&mut nesting)? {
+            return Ok(items);
+        }
+        scanner.key(&nesting)?;
+        items = counted(items, &nesting, items_max)?;
+    }
+}
+
+/// Counts an element that is about to begin, when it stands in a top-level array.
+fn counted(items: Option<usize>, nesting: &Nesting, items_max: usize) -> Result<Option<usize>, Malformed> {
+    match items {
+        Some(count) if nesting.depth == 1 && count == items_max => Err(Malformed::TooManyItems),
+        Some(count) if nesting.depth == 1 => Ok(Some(count + 1)),
+        Some(_) | None => Ok(items),
+    }
+}
+
+impl Scanner<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn fault<T>(&self) -> Result<T, Malformed> {
+        Err(Malformed::Json { at: self.at })
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            return Ok(());
+        }
+        self.fault()
+    }
+
+    /// Passes over a scalar, or opens a bracket and says so.
+    fn value(&mut self, nesting: &mut Nesting) -> Result<bool, Malformed> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'"') => self.string()?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b't') => self.word(b"true")?,
+            Some(b'f') => self.word(b"false")?,
+            Some(b'n') => self.word(b"null")?,
+            Some(bracket @ (b'{' | b'[')) => {
+                nesting.open(bracket == b'{')?;
+                self.at += 1;
+                return Ok(true);
+            }
+            Some(_) | None => return self.fault(),
+        }
+        Ok(false)
+    }
+
+    /// Passes over the closing bracket of what is open, if that comes next.
+    fn closes(&mut self, nesting: &mut Nesting) -> bool {
+        self.skip_space();
+        let bracket = if nesting.in_object() { b'}' } else { b']' };
+        let closes = self.peek() == Some(bracket);
+        if closes {
+            self.at += 1;
+            nesting.close();
+        }
+        closes
+    }
+
+    /// After a value: closes what ends here, and says whether another member follows. At the top nothing may follow.
+    fn next_member(&mut self, nesting: &mut Nesting) -> Result<bool, Malformed> {
+        loop {
+            self.skip_space();
+            if nesting.depth == 0 {
+                return if self.peek().is_none() { Ok(false) } else { self.fault() };
+            }
+            if self.peek() == Some(b',') {
+                self.at += 1;
+                return Ok(true);
+            }
+            if !self.closes(nesting) {
+                return self.fault();
+            }
+        }
+    }
+
+    /// In an object, passes over a member's name and colon.
+    fn key(&mut self, nesting: &Nesting) -> Result<(), Malformed> {
+        if !nesting.in_object() {
+            return Ok(());
+        }
+        self.skip_space();
+        self.string()?;
+        self.skip_space();
+        self.expect(b':')
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), Malformed> {
+        if self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+            self.at += word.len();
+            return Ok(());
+        }
+        self.fault()
+    }
+
+    fn string(&mut self) -> Result<(), Malformed> {
+        self.expect(b'"')?;
+        loop {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            match rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20) {
+                Some(ordinary) => self.at += ordinary,
+                None => self.at = self.bytes.len(),
+            }
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                Some(_) | None => return self.fault(),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Malformed> {
+        self.expect(b'\\')?;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => match self.code_unit()? {
+                0xd800..=0xdbff => {
+                    self.expect(b'\\')?;
+                    if matches!(self.code_unit()?, 0xdc00..=0xdfff) { Ok(()) } else { self.fault() }
+                }
+                0xdc00..=0xdfff => self.fault(),
+                _ => Ok(()),
+            },
+            Some(_) | None => self.fault(),
+        }
+    }
+
+    fn code_unit(&mut self) -> Result<u32, Malformed> {
+        self.expect(b'u')?;
+        let mut unit = 0;
+        for _ in 0..4 {
+            let Some(digit) = self.peek().and_then(|byte| char::from(byte).to_digit(16)) else { return self.fault() };
+            unit = unit * 16 + digit;
+            self.at += 1;
+        }
+        Ok(unit)
+    }
+
+    fn number(&mut self) -> Result<(), Malformed> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { self.fault() } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn well(text: &str) -> bool {
+        check(text, usize::MAX).is_ok()
+    }
+
+    #[test]
+    fn agrees_with_serde_json_on_what_is_json() {
+        let texts = [
+            "0",
+            "-0",
+            "-",
+            "01",
+            "1.",
+            "1.0",
+            ".5",
+            "1e",
+            "1e5",
+            "1E+05",
+            "-1.5e-3",
+            "+1",
+            "NaN",
+            "true",
+            "tru",
+            "null",
+            "nul",
+            "\"\"",
+            "\"a",
+            "\"\\n\"",
+            "\"\\x\"",
+            "\"\\u00e9\"",
+            "\"\\u00g0\"",
+            "\"\\ud83d\\ude00\"",
+            "\"\\ud83d\"",
+            "\"\\ude00\"",
+            "\"\\ud83d\\n\"",
+            "\"\t\"",
+            "[]",
+            "[",
+            "]",
+            "[,]",
+            "[1,]",
+            "[1]",
+            "[1 2]",
+            "[[],{}]",
+            "{}",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{'a':1}",
+            "{\"a\":1]",
+            "[1}",
+            "{} {}",
+            " {} ",
+            "// c\n{}",
+            "{\"a\":[1,{\"b\":null}],\"c\":\"d\"}",
+            "",
+            " ",
+            "\u{feff}{}",
+            "[1,\n2]",
+            "{\"a\" : 1 , \"b\":2}",
+        ];
+        for text in texts {
+            let theirs = serde_json::from_str::<serde_json::Value>(text).is_ok();
+            assert_eq!(well(text), theirs, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_cut_of_a_document_is_refused() {
+        let text = "{\"a\":[1.5e3,{\"b\":null}],\"c\":\"d\\u00e9\",\"e\":[],\"f\":{}}";
+        assert!(well(text));
+        for cut in 0..text.len() {
+            assert!(!well(&text[..cut]), "{cut}");
+        }
+    }
+
+    #[test]
+    fn counts_only_the_elements_at_the_top() {
+        assert_eq!(check("[]", 9), Ok(Some(0)));
+        assert_eq!(check("[1]", 9), Ok(Some(1)));
+        assert_eq!(check("[[1,2],{\"a\":[3]},4]", 9), Ok(Some(3)));
+        assert_eq!(check("{\"a\":[1,2]}", 9), Ok(None));
+        assert_eq!(check("[1,2,3]", 3), Ok(Some(3)));
+        assert_eq!(check("[1,2,3,4]", 3), Err(Malformed::TooManyItems));
+    }
+
+    #[test]
+    fn depth_is_bounded_and_never_recursed() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(well(&nested(DEPTH_MAX)));
+        assert_eq!(check(&nested(DEPTH_MAX + 1), 9), Err(Malformed::TooDeep));
+        assert_eq!(check(&nested(100_000), 9), Err(Malformed::TooDeep));
+        let objects = format!("{}1{}", "{\"a\":".repeat(DEPTH_MAX), "}".repeat(DEPTH_MAX));
+        assert!(well(&objects));
+    }
+}

@@ -1,0 +1,94 @@
+//! Whether a body is well-formed, in one pass and without a tree. What it means is the normalizer's matter.
+
+mod json;
+mod xml;
+
+use schemas::format::{Format, Provider};
+
+/// The most elements a top-level array may have.
+pub const ITEMS_MAX: usize = 100_000;
+/// How deep JSON and XML may be nested.
+pub const DEPTH_MAX: usize = 64;
+/// How many attributes one XML element may have.
+pub const ATTRIBUTES_MAX: usize = 128;
+
+/// What a well-formed body shows without being understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// How many elements the top-level JSON array has; none where the top level is no array.
+    pub array_items: Option<usize>,
+}
+
+/// Why a body is not well-formed. Says where, never what stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Nothing was sent.
+    #[error("the body is empty")]
+    Empty,
+    /// The content coding named in the header cannot be undone.
+    #[error("the body is not what its Content-Encoding says, or it is cut off")]
+    Coding,
+    /// The bytes are not UTF-8.
+    #[error("the body is not UTF-8 at byte {at}")]
+    NotUtf8 {
+        /// The first byte that does not belong.
+        at: usize,
+    },
+    /// The JSON grammar (RFC 8259) is broken.
+    #[error("the body is not well-formed JSON at byte {at}")]
+    Json {
+        /// Where.
+        at: usize,
+    },
+    /// The XML grammar is broken, or an entity is used that XML does not define.
+    #[error("the body is not well-formed XML near byte {at}")]
+    Xml {
+        /// Where.
+        at: u64,
+    },
+    /// The XML declares another encoding than UTF-8.
+    #[error("the XML declares an encoding other than UTF-8")]
+    XmlEncoding,
+    /// The XML has a document type declaration, which is never read.
+    #[error("the XML has a document type declaration, which is not accepted here")]
+    DocumentType,
+    /// Nested too deeply.
+    #[error("the body is nested deeper than {DEPTH_MAX} levels")]
+    TooDeep,
+    /// Too many elements in the top-level array.
+    #[error("the array has more than {ITEMS_MAX} elements: split the payload")]
+    TooManyItems,
+    /// Too many attributes on one XML element.
+    #[error("an XML element has more than {ATTRIBUTES_MAX} attributes")]
+    TooManyAttributes,
+    /// A device command lacks a field or has one that cannot be used.
+    #[error("{0}")]
+    Command(&'static str),
+}
+
+/// Looks through a payload once.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn payload(provider: Provider, format: Format, body: &[u8]) -> Result<Shape, Malformed> {
+    let text = text(body)?;
+    if format.is_xml() {
+        xml::check(text, format == Format::ExportXml)?;
+        return Ok(Shape { array_items: None });
+    }
+    let items_max = if format.has_item_receipts(provider) { ITEMS_MAX } else { usize::MAX };
+    json::check(text, items_max).map(|array_items| Shape { array_items })
+}
+
+/// The body as text.
+///
+/// # Errors
+/// [`Malformed::Empty`] and [`Malformed::NotUtf8`].
+pub fn text(body: &[u8]) -> Result<&str, Malformed> {
+    if body.is_empty() {
+        return Err(Malformed::Empty);
+    }
+    std::str::from_utf8(body).map_err(|error| Malformed::NotUtf8 { at: error.valid_up_to() })
+}
+
+pub(crate) use json::check as json;

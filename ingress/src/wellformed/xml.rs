@@ -1,0 +1,137 @@
+//! XML as a stream of events. A document type is refused, or skipped where the format always begins with one; entities
+//! other than XML's own five are refused, so nothing is ever expanded.
+
+use quick_xml::{
+    Reader, XmlVersion,
+    escape::resolve_xml_entity,
+    events::{BytesStart, Event},
+};
+
+use super::{ATTRIBUTES_MAX, DEPTH_MAX, Malformed};
+
+pub(super) fn check(text: &str, document_type_allowed: bool) -> Result<(), Malformed> {
+    let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+    reader.config_mut().enable_all_checks(true);
+    let (mut depth, mut roots) = (0_usize, 0_u32);
+    loop {
+        let at = reader.buffer_position();
+        let fault = Malformed::Xml { at };
+        let event = reader.read_event().map_err(|_| fault)?;
+        match event {
+            Event::Start(element) => {
+                attributes(&element, fault)?;
+                roots += u32::from(depth == 0);
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return Err(Malformed::TooDeep);
+                }
+            }
+            Event::Empty(element) => {
+                attributes(&element, fault)?;
+                roots += u32::from(depth == 0);
+            }
+            Event::End(_) => depth = depth.checked_sub(1).ok_or(fault)?,
+            Event::Text(text) if depth == 0 && !text.trim_ascii().is_empty() => return Err(fault),
+            Event::CData(_) if depth == 0 => return Err(fault),
+            Event::GeneralRef(reference) => {
+                let known = if reference.is_char_ref() {
+                    reference.resolve_char_ref().is_ok_and(|char| char.is_some())
+                } else {
+                    resolve_xml_entity(&reference).is_some()
+                };
+                if depth == 0 || !known {
+                    return Err(fault);
+                }
+            }
+            Event::Decl(declaration) => match declaration.encoding() {
+                None => {}
+                Some(Ok(name)) if is_utf8(&name) => {}
+                Some(Ok(_)) => return Err(Malformed::XmlEncoding),
+                Some(Err(_)) => return Err(fault),
+            },
+            Event::DocType(_) if !document_type_allowed || roots > 0 => return Err(Malformed::DocumentType),
+            Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::PI(_) | Event::DocType(_) => {}
+            Event::Eof => return if depth == 0 && roots == 1 { Ok(()) } else { Err(fault) },
+        }
+        if roots > 1 {
+            return Err(fault);
+        }
+    }
+}
+
+fn is_utf8(name: &str) -> bool {
+    name.eq_ignore_ascii_case("utf-8") || name.eq_ignore_ascii_case("utf8") || name.eq_ignore_ascii_case("us-ascii")
+}
+
+fn attributes(element: &BytesStart<'_>, fault: Malformed) -> Result<(), Malformed> {
+    for (number, attribute) in element.attributes().enumerate() {
+        if number >= ATTRIBUTES_MAX {
+            return Err(Malformed::TooManyAttributes);
+        }
+        let attribute = attribute.map_err(|_| fault)?;
+        if attribute.value.contains('<') || attribute.normalized_value(XmlVersion::Implicit1_0).is_err() {
+            return Err(fault);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_what_is_well_formed() {
+        for text in [
+            "<a/>",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- c --><a b='1' c=\"&lt;\">t&amp;&#233;<![CDATA[<]]></a>\n",
+            "\u{feff}<a xmlns=\"urn:x\"><x:b xmlns:x='urn:y'/></a>",
+        ] {
+            assert_eq!(check(text, false), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not() {
+        for text in [
+            "",
+            "t",
+            "<a>",
+            "</a>",
+            "<a></b>",
+            "<a/><b/>",
+            "<a/>t",
+            "<a b=1/>",
+            "<a b='1' b='2'/>",
+            "<a b='<'/>",
+            "<a>&x;</a>",
+            "<a b='&x;'/>",
+            "<a>&#xd800;</a>",
+            "<a>&</a>",
+            "<a",
+            "<a><!-- -- --></a>",
+            "<a/><![CDATA[x]]>",
+        ] {
+            assert!(matches!(check(text, false), Err(Malformed::Xml { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn never_reads_a_document_type() {
+        let text = "<!DOCTYPE a [<!ENTITY x \"y\">]><a/>";
+        assert_eq!(check(text, false), Err(Malformed::DocumentType));
+        assert_eq!(check(text, true), Ok(()));
+        assert!(check("<!DOCTYPE a [<!ENTITY x \"y\">]><a>&x;</a>", true).is_err(), "nothing is expanded");
+        assert!(check("<a/><!DOCTYPE a>", true).is_err());
+    }
+
+    #[test]
+    fn bounds_depth_attributes_and_encoding() {
+        let deep = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
+        assert_eq!(check(&deep(DEPTH_MAX), false), Ok(()));
+        assert_eq!(check(&deep(100_000), false), Err(Malformed::TooDeep));
+        let wide = (0..=ATTRIBUTES_MAX).map(|n| format!(" a{n}=''")).collect::<Vec<_>>().concat();
+        assert_eq!(check(&format!("<a{wide}/>"), false), Err(Malformed::TooManyAttributes));
+        assert_eq!(check("<?xml version='1.0' encoding='latin1'?><a/>", false), Err(Malformed::XmlEncoding));
+    }
+}

@@ -1,0 +1,217 @@
+//! The application with a double for the raw topics.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, atomic::AtomicI64, atomic::Ordering},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{HeaderMap, Request, StatusCode},
+};
+use http_body_util::BodyExt;
+use ingress::{
+    AppState, IngressConfig, app,
+    keys::{self, KeyRing, NewKey, Scope},
+    raw_log::{Acknowledgement, AppendError, Appended, RawAppend, RawLog},
+};
+use schemas::{
+    format::RawTopic,
+    raw::Headers,
+    receipt::{Position, ReceiptKey},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tower::ServiceExt;
+
+/// What the double does with a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Keeps,
+    IsFull,
+    Refuses,
+    NeverAnswers,
+    GoesAway,
+}
+
+pub(crate) struct Recorded {
+    pub(crate) topic: RawTopic,
+    pub(crate) key: String,
+    pub(crate) headers: Headers,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Stands for Kafka: keeps records in memory, or fails in the manner it is told to.
+pub(crate) struct RecordingLog {
+    manner: Manner,
+    next: AtomicI64,
+    pub(crate) records: Mutex<Vec<Recorded>>,
+    unanswered: Mutex<Vec<oneshot::Sender<Result<Appended, AppendError>>>>,
+}
+
+impl RawLog for RecordingLog {
+    fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError> {
+        let (waiting, acknowledgement) = oneshot::channel();
+        match self.manner {
+            Manner::IsFull => return Err(AppendError::QueueFull),
+            Manner::Refuses => {
+                let _gone = waiting.send(Err(AppendError::NotAcknowledged(None)));
+            }
+            Manner::NeverAnswers => self.unanswered.lock().unwrap().push(waiting),
+            Manner::GoesAway => drop(waiting),
+            Manner::Keeps => {
+                self.records.lock().unwrap().push(Recorded {
+                    topic: record.topic,
+                    key: record.key.to_owned(),
+                    headers: record.headers.clone(),
+                    body: record.body.to_vec(),
+                });
+                let offset = self.next.fetch_add(1, Ordering::Relaxed);
+                let _gone = waiting.send(Ok(Appended { partition: 3, offset }));
+            }
+        }
+        Ok(acknowledgement)
+    }
+}
+
+pub(crate) struct Bench {
+    pub(crate) app: Router,
+    pub(crate) log: Arc<RecordingLog>,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) keys_file: PathBuf,
+    pub(crate) key: String,
+    pub(crate) config: IngressConfig,
+    directory: TempDir,
+}
+
+pub(crate) fn receipt_key() -> ReceiptKey {
+    ReceiptKey::new(&[7; 32]).unwrap()
+}
+
+pub(crate) fn new_key(source: &str) -> NewKey {
+    NewKey {
+        id: None,
+        source: source.to_owned(),
+        scopes: vec![Scope::HealthDataWrite, Scope::DevicesWrite],
+        providers: None,
+        not_before: None,
+        expires_at: None,
+    }
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::with(Manner::Keeps, |_| {})
+    }
+
+    pub(crate) fn with(manner: Manner, change: impl FnOnce(&mut IngressConfig)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let keys_file = directory.path().join("keys.json");
+        let (_, secret) = keys::create(&keys_file, new_key("portal")).unwrap();
+        let keys = Arc::new(KeyRing::open(&keys_file).unwrap());
+        let log = Arc::new(RecordingLog {
+            manner,
+            next: AtomicI64::new(40),
+            records: Mutex::default(),
+            unanswered: Mutex::default(),
+        });
+        let mut config = IngressConfig::new(keys_file.clone(), directory.path().join("receipt.key"));
+        change(&mut config);
+        let state = AppState::new(Arc::clone(&keys), log.clone(), receipt_key(), &config);
+        Self { app: app(state), log, keys, keys_file, key: secret.reveal().to_owned(), config, directory }
+    }
+
+    /// A request with the bench's key.
+    pub(crate) fn post(&self, path: &str) -> Post {
+        Post { app: self.app.clone(), request: Request::post(path).header("x-api-key", &self.key) }
+    }
+
+    pub(crate) fn bare(&self, path: &str) -> Post {
+        Post { app: self.app.clone(), request: Request::post(path) }
+    }
+
+    /// A key of another kind, known to the application at once.
+    pub(crate) fn key(&self, new: NewKey) -> String {
+        let (_, secret) = keys::create(&self.keys_file, new).unwrap();
+        self.keys.refresh().unwrap();
+        secret.reveal().to_owned()
+    }
+
+    pub(crate) fn kept(&self) -> usize {
+        self.log.records.lock().unwrap().len()
+    }
+
+    pub(crate) fn last<T>(&self, look: impl FnOnce(&Recorded) -> T) -> T {
+        look(self.log.records.lock().unwrap().last().unwrap())
+    }
+
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+}
+
+pub(crate) struct Post {
+    app: Router,
+    request: axum::http::request::Builder,
+}
+
+impl Post {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub(crate) fn json(self) -> Self {
+        self.header("content-type", "application/json")
+    }
+
+    pub(crate) async fn send(self, body: impl Into<Body>) -> Answer {
+        Answer::of(self.app, self.request.body(body.into()).unwrap()).await
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) async fn of(app: Router, request: Request<Body>) -> Self {
+        let (parts, body) = app.oneshot(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Self { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Checks that this is a whole problem document with this status, and returns its word.
+    pub(crate) fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["statusCode"], status.to_string());
+        for member in ["title", "detail", "error", "message"] {
+            assert!(!problem[member].as_str().unwrap().is_empty(), "{member}");
+        }
+        problem["type"].as_str().unwrap().strip_prefix("urn:device-manager:problem:").unwrap().to_owned()
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        receipt_key().read(self.json()["_id"].as_str().unwrap()).unwrap()
+    }
+
+    pub(crate) fn receipt(&self) -> Position {
+        receipt_key().read(self.json()["receipt"].as_str().unwrap()).unwrap()
+    }
+}
+
+pub(crate) fn sha256(body: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+}

@@ -1,0 +1,99 @@
+//! Device commands.
+
+use schemas::{
+    event::DeviceId,
+    format::{Provider, RawTopic},
+    identity::device_key,
+    raw::Kind,
+};
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, new_key, sha256};
+
+fn command() -> Value {
+    json!({ "deviceId": "apple-77", "deviceType": "Wearable", "name": "Watch", "deviceProvider": "apple-healthkit",
+            "assignedPatientId": "patient-9" })
+}
+
+#[tokio::test]
+async fn an_assign_is_answered_with_the_device_and_keyed_by_it() {
+    let bench = Bench::new();
+    let expected = device_key(Provider::HealthKit, &DeviceId::parse("apple-77").unwrap()).to_string();
+    let mut body = command();
+    for provider in ["apple-healthkit", "healthkit"] {
+        body["deviceProvider"] = json!(provider);
+        let text = body.to_string();
+        let answer = bench.post("/devices/assign").json().send(text.clone()).await;
+        assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({ "_id": expected })));
+        bench.last(|record| {
+            assert_eq!((record.topic, record.headers.kind), (RawTopic::Devices, Kind::Assign));
+            assert_eq!((record.key.as_str(), record.body.as_slice()), (expected.as_str(), text.as_bytes()));
+        });
+    }
+    body["serialNumber"] = json!("s");
+    body["features"] = json!(["ecg"]);
+    body["effectiveFrom"] = json!("2024-01-02T03:04:05+01:00");
+    assert_eq!(bench.post("/devices/assign").send(body.to_string()).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_unusable_assign_is_kept_and_names_the_field() {
+    let bench = Bench::new();
+    for (field, value) in [
+        ("deviceId", json!("")),
+        ("deviceId", json!(5)),
+        ("deviceId", Value::Null),
+        ("deviceType", Value::Null),
+        ("name", json!("x".repeat(257))),
+        ("deviceProvider", json!("other")),
+        ("assignedPatientId", json!("a\u{7}b")),
+        ("serialNumber", json!(1)),
+        ("effectiveFrom", json!("yesterday")),
+        ("effectiveFrom", json!("2024-01-02")),
+    ] {
+        let mut body = command();
+        body[field] = value;
+        let text = body.to_string();
+        let answer = bench.post("/devices/assign").send(text.clone()).await;
+        assert_eq!(answer.problem(400), "malformed");
+        assert!(answer.json()["detail"].as_str().unwrap().to_lowercase().contains(&field.to_lowercase()), "{field}");
+        assert_eq!(answer.receipt().topic, RawTopic::Devices);
+        bench.last(|record| assert_eq!(record.key, sha256(text.as_bytes())));
+    }
+    for body in ["", "[]", "{", "null"] {
+        assert_eq!(bench.post("/devices/assign").send(body).await.problem(400), "malformed");
+    }
+}
+
+#[tokio::test]
+async fn an_unassign_is_answered_without_a_body() {
+    let bench = Bench::new();
+    let id = device_key(Provider::Medisante, &DeviceId::parse("m").unwrap()).to_string();
+    let path = format!("/devices/{id}/unassign");
+    for body in ["", "{}", " ", "{\"effectiveFrom\":\"2024-01-02T03:04:05Z\"}"] {
+        let answer = bench.post(&path).send(body).await;
+        assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
+        bench.last(|record| {
+            assert_eq!((record.topic, record.headers.kind), (RawTopic::Devices, Kind::Unassign));
+            assert_eq!((record.key.as_str(), record.headers.device_id.as_deref()), (id.as_str(), Some(id.as_str())));
+        });
+    }
+    for body in ["[]", "{\"effectiveFrom\":1}", "{"] {
+        assert_eq!(bench.post(&path).send(body).await.problem(400), "malformed");
+        bench.last(|record| assert_eq!(record.key, id));
+    }
+    let answer = bench.post("/devices/not-an-id/unassign").send("").await;
+    assert_eq!(answer.problem(400), "malformed");
+    bench.last(|record| assert_eq!(record.headers.device_id.as_deref(), Some("not-an-id")));
+}
+
+#[tokio::test]
+async fn a_key_for_one_provider_assigns_no_device_of_another() {
+    let bench = Bench::new();
+    let mut new = new_key("medisante only");
+    new.providers = Some(vec!["medisante".to_owned()]);
+    let key = bench.key(new);
+    let answer = bench.bare("/devices/assign").header("x-api-key", &key).send(command().to_string()).await;
+    assert_eq!(answer.problem(403), "forbidden");
+    assert_eq!(bench.kept(), 0);
+}

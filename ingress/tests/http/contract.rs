@@ -1,0 +1,71 @@
+//! Paths, methods, documentation.
+
+use axum::{
+    body::Body,
+    http::{Method, Request},
+};
+
+use crate::bench::{Answer, Bench};
+
+async fn ask(bench: &Bench, method: Method, path: &str) -> Answer {
+    Answer::of(bench.app.clone(), Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_get_a_problem_too() {
+    let bench = Bench::new();
+    for path in ["/", "/health-data", "/health-data/fitbit", "/health-data/medisante/json/x", "/devices", "/metrics"] {
+        let answer = ask(&bench, Method::GET, path).await;
+        assert_eq!(answer.problem(404), "unknown-path", "{path}");
+        assert!(answer.headers.contains_key("x-correlation-id"));
+    }
+    assert_eq!(bench.post("/health-data/fitbit").send("{}").await.problem(404), "unknown-path");
+    for path in ["/health-data/medisante", "/health-data/healthkit/json", "/devices/assign", "/devices/x/unassign"] {
+        let answer = ask(&bench, Method::PUT, path).await;
+        assert_eq!(answer.problem(405), "method-not-allowed", "{path}");
+        assert!(answer.headers["allow"].to_str().unwrap().contains("POST"));
+    }
+}
+
+#[tokio::test]
+async fn the_api_describes_itself() {
+    let bench = Bench::new();
+    let document = ask(&bench, Method::GET, "/openapi.json").await;
+    assert_eq!(document.status, 200);
+    let document = document.json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    for path in [
+        "/devices/assign",
+        "/devices/{id}/unassign",
+        "/health-data/healthkit",
+        "/health-data/healthkit/{format}",
+        "/health-data/medisante",
+        "/health-data/medisante/{format}",
+    ] {
+        assert!(paths.iter().any(|found| found == path), "{path}");
+        assert!(document["paths"][path]["post"]["responses"]["503"].is_object());
+        assert_eq!(document["paths"][path]["post"]["security"].as_array().unwrap().len(), 2);
+    }
+    assert_eq!(
+        document.to_string(),
+        serde_json::from_str::<serde_json::Value>(ingress::openapi_json()).unwrap().to_string()
+    );
+}
+
+#[tokio::test]
+async fn the_page_needs_nothing_from_elsewhere() {
+    let bench = Bench::new();
+    assert_eq!(ask(&bench, Method::GET, "/docs").await.headers["location"], "/docs/");
+    let page = ask(&bench, Method::GET, "/docs/").await;
+    let html = String::from_utf8(page.body.to_vec()).unwrap();
+    assert_eq!(page.status, 200);
+    assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("\"//"));
+    let references: Vec<_> = html.split(['"', '\'']).filter(|part| part.starts_with("./")).collect();
+    assert!(references.len() >= 3);
+    for reference in references {
+        let asset = ask(&bench, Method::GET, &format!("/docs/{}", &reference[2..])).await;
+        assert_eq!(asset.status, 200, "{reference}");
+        assert!(!asset.body.is_empty());
+    }
+}

@@ -1,0 +1,179 @@
+//! Who may send.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use ingress::keys::{self, KeyRing, KeysError, Refused, Scope};
+use service::health::Health;
+use time::{Duration, OffsetDateTime};
+use tokio_util::sync::CancellationToken;
+
+use crate::bench::{Bench, new_key};
+
+const PATH: &str = "/health-data/medisante/json";
+
+#[tokio::test]
+async fn without_a_valid_key_nothing_is_read_or_kept() {
+    let bench = Bench::new();
+    let missing = bench.bare(PATH).send("{}").await;
+    assert_eq!(missing.problem(401), "key-missing");
+    assert!(missing.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
+    for (header, value) in [("x-api-key", "dm_wrong"), ("authorization", "Bearer dm_wrong")] {
+        let answer = bench.bare(PATH).header(header, value).send("{}").await;
+        assert_eq!(answer.problem(401), "key-invalid");
+        assert!(answer.headers.contains_key("www-authenticate"));
+    }
+    for (header, value) in [("authorization", "Basic dm_x"), ("x-api-key", ""), ("authorization", "Bearer ")] {
+        assert_eq!(bench.bare(PATH).header(header, value).send("{}").await.problem(401), "key-missing");
+    }
+    let twice = bench.post(PATH).header("authorization", "Bearer dm_x").send("{}").await;
+    assert_eq!(twice.problem(401), "key-missing");
+    assert_eq!(bench.bare("/health-data/medisante/csv").send("{}").await.problem(401), "key-missing");
+    assert_eq!(bench.kept(), 0);
+}
+
+#[tokio::test]
+async fn a_bearer_token_is_as_good_as_the_header() {
+    let bench = Bench::new();
+    for scheme in ["Bearer", "bearer"] {
+        let value = format!("{scheme} {}", bench.key);
+        assert_eq!(bench.bare(PATH).header("authorization", &value).send("{}").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_valid_only_within_its_time() {
+    let bench = Bench::new();
+    let now = OffsetDateTime::now_utc();
+    let mut early = new_key("early");
+    early.not_before = Some(now + Duration::hours(1));
+    let mut late = new_key("late");
+    late.expires_at = Some(now - Duration::hours(1));
+    let mut current = new_key("current");
+    (current.not_before, current.expires_at) = (Some(now - Duration::hours(1)), Some(now + Duration::hours(1)));
+    for (new, status) in [(early, 401), (late, 401), (current, 200)] {
+        let key = bench.key(new);
+        assert_eq!(bench.bare(PATH).header("x-api-key", &key).send("{}").await.status, status);
+    }
+    let mut expiring = new_key("expiring");
+    expiring.expires_at = Some(now);
+    let key = bench.key(expiring);
+    assert!(bench.keys.authenticate(key.as_bytes(), now - Duration::nanoseconds(1)).is_ok());
+    assert_eq!(bench.keys.authenticate(key.as_bytes(), now).err(), Some(Refused::Expired));
+}
+
+#[tokio::test]
+async fn a_key_is_good_for_its_scopes_and_providers_only() {
+    let bench = Bench::new();
+    let mut devices = new_key("devices");
+    devices.scopes = vec![Scope::DevicesWrite];
+    let mut healthkit = new_key("app");
+    healthkit.providers = Some(vec!["apple-healthkit".to_owned()]);
+    let (devices, healthkit) = (bench.key(devices), bench.key(healthkit));
+    assert_eq!(bench.bare(PATH).header("x-api-key", &devices).send("{}").await.problem(403), "forbidden");
+    assert_eq!(bench.bare(PATH).header("x-api-key", &healthkit).send("{}").await.problem(403), "forbidden");
+    let own = bench.bare("/health-data/healthkit/json").header("x-api-key", &healthkit).send("[]").await;
+    assert_eq!(own.status, 200);
+    assert_eq!(bench.post(PATH).send("{}").await.status, 200, "the first key holds beside the new ones");
+}
+
+#[tokio::test]
+async fn a_patient_named_in_a_header_is_refused() {
+    let bench = Bench::new();
+    for header in ["subject", "X-Subject", "x-patient-id", "x-on-behalf-of"] {
+        assert_eq!(bench.post(PATH).header(header, "patient-1").send("{}").await.problem(400), "subject-header");
+    }
+    assert_eq!(bench.kept(), 0);
+}
+
+#[tokio::test]
+async fn a_changed_file_holds_and_a_broken_one_changes_nothing() {
+    let bench = Bench::new();
+    let valid = bench.key(new_key("second"));
+    let ids: Vec<_> = keys::list(&bench.keys_file).unwrap().into_iter().map(|key| (key.id, key.source)).collect();
+    assert_eq!(ids.iter().map(|(_, source)| source.as_str()).collect::<Vec<_>>(), ["portal", "second"]);
+
+    keys::revoke(&bench.keys_file, &ids[0].0).unwrap();
+    bench.keys.refresh().unwrap();
+    assert_eq!(bench.post(PATH).send("{}").await.problem(401), "key-invalid");
+    assert!(matches!(keys::revoke(&bench.keys_file, &ids[0].0), Err(KeysError::Unknown { .. })));
+
+    for broken in ["{", "{\"keys\":[{}]}", "{\"keys\":[],\"kyes\":[]}"] {
+        fs::write(&bench.keys_file, broken).unwrap();
+        assert!(matches!(bench.keys.refresh(), Err(KeysError::Form { .. })));
+        assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send("{}").await.status, 200);
+    }
+    fs::remove_file(&bench.keys_file).unwrap();
+    assert!(matches!(bench.keys.refresh(), Err(KeysError::Io { .. })));
+    assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send("{}").await.status, 200);
+
+    // The last key taken out is a decision, not a fault.
+    fs::write(&bench.keys_file, "{\"keys\":[]}").unwrap();
+    bench.keys.refresh().unwrap();
+    assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send("{}").await.problem(401), "key-invalid");
+}
+
+#[tokio::test]
+async fn a_changed_file_is_seen_without_a_restart_and_a_broken_one_is_shown() {
+    let bench = Bench::new();
+    let (health, shutdown) = (Health::new(), CancellationToken::new());
+    let watch = tokio::spawn(bench.keys.clone().watch(health.stage("ingress"), shutdown.clone()));
+    let shows = async |word: &str| {
+        let seen = async {
+            while !health.stages()["ingress"].details.get("keys").is_some_and(|detail| detail.contains(word)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), seen).await.expect("it is seen in time");
+    };
+    shows("1 ").await;
+    let (_, secret) = keys::create(&bench.keys_file, new_key("second")).unwrap();
+    shows("2 ").await;
+    assert_eq!(bench.bare(PATH).header("x-api-key", secret.reveal()).send("{}").await.status, 200);
+    fs::write(&bench.keys_file, "{").unwrap();
+    shows("cannot be used").await;
+    assert_eq!(bench.bare(PATH).header("x-api-key", secret.reveal()).send("{}").await.status, 200);
+    shutdown.cancel();
+    watch.await.unwrap();
+}
+
+#[test]
+fn the_file_holds_no_secret_and_is_its_owners_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.json");
+    let (id, secret) = keys::create(&path, new_key("portal")).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(&id) && !text.contains(secret.reveal()) && secret.reveal().len() > 40);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left");
+}
+
+#[test]
+fn a_file_that_breaks_a_rule_is_refused_with_the_rule() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.json");
+    let hash = "0".repeat(64);
+    let key = |change: &str| {
+        format!(
+            "{{\"keys\":[{{\"id\":\"a\",\"source\":\"s\",\"sha256\":\"{hash}\",\"scopes\":[\"devices:write\"]{change}}}]}}"
+        )
+    };
+    for (text, rule) in [
+        (key("").replace(&hash, "abc"), "64 hexadecimal"),
+        (key("").replace("[\"devices:write\"]", "[]"), "scopes"),
+        (key("").replace("\"s\"", "\" \""), "source"),
+        (key("").replace("\"a\"", "\"a b\""), "id must"),
+        (key(",\"providers\":[\"fitbit\"]"), "providers"),
+        (key(",\"not_before\":\"2025-01-01T00:00:00Z\",\"expires_at\":\"2024-01-01T00:00:00Z\""), "after"),
+        (
+            key("")
+                .replace("}]}", "},{\"id\":\"a\",\"source\":\"s\",\"sha256\":\"11\",\"scopes\":[\"devices:write\"]}]}"),
+            "64",
+        ),
+    ] {
+        fs::write(&path, text).unwrap();
+        let error = KeyRing::open(&path).err().unwrap().to_string();
+        assert!(error.contains(rule), "{error}");
+    }
+    fs::write(&path, key("")).unwrap();
+    assert_eq!(KeyRing::open(&path).unwrap().count(), 1);
+}

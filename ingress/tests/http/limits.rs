@@ -1,0 +1,147 @@
+//! Caps of size and time, and content codings.
+
+use std::{io::Write, time::Duration};
+
+use axum::body::{Body, Bytes};
+use flate2::{
+    Compression,
+    write::{DeflateEncoder, GzEncoder, ZlibEncoder},
+};
+
+use crate::bench::{Bench, Manner};
+
+const PATH: &str = "/health-data/medisante/json";
+const LIMIT: usize = 1024 * 1024;
+
+/// A JSON text of exactly this length.
+fn text(length: usize) -> String {
+    format!("\"{}\"", "x".repeat(length - 2))
+}
+
+/// A body whose length is not told before.
+fn chunked(text: &str) -> Body {
+    let chunks: Vec<_> =
+        text.as_bytes().chunks(60_000).map(Bytes::copy_from_slice).map(Ok::<_, std::io::Error>).collect();
+    Body::from_stream(futures_util::stream::iter(chunks))
+}
+
+type Encoder<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_body_exactly_at_the_limit_goes_through_and_one_byte_more_does_not() {
+    let bench = Bench::new();
+    assert_eq!(bench.post(PATH).send(text(LIMIT)).await.status, 200);
+    assert_eq!(bench.post(PATH).send(chunked(&text(LIMIT))).await.status, 200);
+    bench.last(|record| assert_eq!(record.body.len(), LIMIT));
+    let over = LIMIT + 1;
+    assert_eq!(bench.post(PATH).send(text(over)).await.problem(413), "too-large");
+    assert_eq!(bench.post(PATH).send(chunked(&text(over))).await.problem(413), "too-large");
+    let announced = bench.post(PATH).header("content-length", "2097152").send("{}").await;
+    assert_eq!(announced.problem(413), "too-large");
+    assert!(announced.json()["detail"].as_str().unwrap().contains("1048576"));
+    assert_eq!(bench.kept(), 2);
+}
+
+#[tokio::test]
+async fn every_coding_is_undone_and_capped() {
+    let bench = Bench::new();
+    let zlib = |text: &[u8]| {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let deflate = |text: &[u8]| {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |text: &[u8]| zstd::encode_all(text, 3).unwrap();
+    let codings: [(&str, Encoder<'_>); 6] = [
+        ("identity", &<[u8]>::to_vec),
+        ("gzip", &gzip),
+        ("X-GZIP", &gzip),
+        ("deflate", &zlib),
+        ("deflate", &deflate),
+        ("zstd", &zstd),
+    ];
+    for (name, encode) in codings {
+        let small = "{\"a\":1}";
+        let answer = bench.post(PATH).header("content-encoding", name).send(encode(small.as_bytes())).await;
+        assert_eq!(answer.status, 200, "{name}");
+        bench.last(|record| assert_eq!(record.body, small.as_bytes()));
+        let whole = bench.post(PATH).header("content-encoding", name).send(encode(text(LIMIT).as_bytes())).await;
+        assert_eq!(whole.status, 200, "{name}: exactly at the limit when inflated");
+        let over = bench.post(PATH).header("content-encoding", name).send(encode(text(LIMIT + 1).as_bytes())).await;
+        assert_eq!(over.problem(413), "too-large", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_is_refused() {
+    let bench = Bench::new();
+    let bomb = gzip(&vec![b' '; 128 * 1024 * 1024]);
+    assert!(bomb.len() < LIMIT);
+    let answer = bench.post(PATH).header("content-encoding", "gzip").send(bomb).await;
+    assert_eq!(answer.problem(413), "too-large");
+    assert_eq!(bench.kept(), 0);
+}
+
+#[tokio::test]
+async fn unknown_and_stacked_codings_are_refused() {
+    let bench = Bench::new();
+    for coding in ["br", "gzip, gzip", "compress"] {
+        let answer = bench.post(PATH).header("content-encoding", coding).send("{}").await;
+        assert_eq!(answer.problem(415), "content-coding");
+    }
+    let twice = bench.post(PATH).header("content-encoding", "gzip").header("content-encoding", "gzip");
+    assert_eq!(twice.send("{}").await.problem(415), "content-coding");
+}
+
+#[tokio::test]
+async fn a_coding_that_cannot_be_undone_is_kept_as_it_was_sent() {
+    let bench = Bench::new();
+    let mut cut = gzip(b"{\"a\":1}");
+    cut.truncate(cut.len() - 4);
+    let bodies = [("gzip", b"{}".to_vec()), ("gzip", cut), ("zstd", b"nothing".to_vec()), ("deflate", vec![0xff; 9])];
+    for (coding, body) in bodies {
+        let answer = bench.post(PATH).header("content-encoding", coding).send(body.clone()).await;
+        assert_eq!(answer.problem(400), "malformed", "{coding}");
+        assert_eq!(answer.receipt().partition, 3);
+        bench.last(|record| assert_eq!(record.body, body));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_given_up() {
+    let bench = Bench::new();
+    let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    assert_eq!(bench.post(PATH).send(never).await.problem(408), "body-timeout");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_not_kept() {
+    let bench = Bench::new();
+    let broken = futures_util::stream::iter([Ok(Bytes::from("{")), Err(std::io::Error::other("reset"))]);
+    assert_eq!(bench.post(PATH).send(Body::from_stream(broken)).await.problem(400), "body-broken-off");
+    assert_eq!(bench.kept(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_acknowledgement_the_answer_is_503_within_a_bound() {
+    for manner in [Manner::IsFull, Manner::Refuses, Manner::GoesAway, Manner::NeverAnswers] {
+        let bench = Bench::with(manner, |config| config.produce_timeout = Duration::from_secs(3));
+        let started = tokio::time::Instant::now();
+        for body in ["{}", "{"] {
+            let answer = bench.post(PATH).send(body).await;
+            assert_eq!(answer.problem(503), "unavailable");
+            assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
+        }
+        assert!(started.elapsed() <= Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,182 @@
+//! What an accepted, and what a malformed payload is answered with, and what is kept of it.
+
+use schemas::{
+    format::{Format, RawTopic},
+    raw::Kind,
+    receipt::Position,
+};
+
+use crate::bench::{Bench, sha256};
+
+#[tokio::test]
+async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt() {
+    let bench = Bench::new();
+    let body = "{ \"metadata\" : {\"correlationId\":\"one\"}}\n";
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let answer = bench
+        .post("/health-data/medisante/standard-json?type=t&unit=mg%2FdL&deviceId=d%201&other=x")
+        .header("content-type", "application/json; charset=utf-8")
+        .header("x-correlation-id", "abc-1")
+        .header("traceparent", traceparent)
+        .send(body)
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["x-correlation-id"], "abc-1");
+    let expected = Position { topic: RawTopic::Medisante, topic_epoch: 0, partition: 3, offset: 40, item: 0 };
+    assert_eq!(answer.position(), expected);
+    bench.last(|record| {
+        assert_eq!(record.topic, RawTopic::Medisante);
+        assert_eq!(record.body, body.as_bytes());
+        assert_eq!(record.key, sha256(body.as_bytes()));
+        let headers = &record.headers;
+        assert_eq!(headers.kind, Kind::Payload(Format::StandardJson));
+        assert_eq!(headers.sha256, record.key);
+        assert_eq!(headers.content_type.as_deref(), Some("application/json; charset=utf-8"));
+        assert_eq!(headers.source.as_str(), "portal");
+        assert!(headers.credential.starts_with("key-") && headers.subject.is_none() && headers.key_id.is_none());
+        assert_eq!(headers.correlation_id, "abc-1");
+        assert_eq!(headers.traceparent.as_deref(), Some(traceparent));
+        let parameters = (headers.sample_type.as_deref(), headers.unit.as_deref(), headers.device_id.as_deref());
+        assert_eq!(parameters, (Some("t"), Some("mg/dL"), Some("d 1")));
+    });
+}
+
+#[tokio::test]
+async fn a_healthkit_array_gets_one_receipt_for_each_sample() {
+    let bench = Bench::new();
+    for (count, body) in [(0, "[]".to_owned()), (3, "[{},{},{}]".to_owned()), (1_500, many(1_500))] {
+        let answer = bench.post("/health-data/healthkit").json().send(body).await;
+        assert_eq!(answer.status, 200);
+        let ids = answer.json();
+        let ids = ids.as_array().unwrap();
+        assert_eq!(ids.len(), count);
+        for (item, id) in ids.iter().enumerate() {
+            let position = crate::bench::receipt_key().read(id["_id"].as_str().unwrap()).unwrap();
+            assert_eq!(position.item as usize, item);
+            assert_eq!(position.topic, RawTopic::HealthKit);
+        }
+    }
+    let one = bench.post("/health-data/healthkit/standard-json").send("{\"id\":\"a\"}").await;
+    assert_eq!(one.position().item, 0);
+    let upload = bench.post("/health-data/healthkit/fhir-json").send("[1,2]").await;
+    assert_eq!(upload.position().item, 0, "only standard-json is an array of samples");
+}
+
+fn many(count: usize) -> String {
+    format!("[{}]", vec!["{}"; count].join(","))
+}
+
+#[tokio::test]
+async fn the_content_type_decides_where_the_path_names_no_format() {
+    let bench = Bench::new();
+    for (provider, content_type, format) in [
+        ("medisante", "application/json", Format::StandardJson),
+        ("medisante", "Application/FHIR+JSON; charset=utf-8", Format::FhirJson),
+        ("medisante", "application/fhir+xml", Format::FhirXml),
+        ("medisante", "text/xml", Format::StandardXml),
+        ("healthkit", "application/xml", Format::ExportXml),
+        ("healthkit", "application/json", Format::StandardJson),
+    ] {
+        let body = if format.is_xml() { "<a/>" } else { "{}" };
+        let path = format!("/health-data/{provider}");
+        assert_eq!(bench.post(&path).header("content-type", content_type).send(body).await.status, 200);
+        bench.last(|record| assert_eq!(record.headers.kind, Kind::Payload(format)));
+    }
+    for content_type in ["text/plain", "application/octet-stream", "application/jsonx"] {
+        let answer = bench.post("/health-data/medisante").header("content-type", content_type).send("{}").await;
+        assert_eq!(answer.problem(415), "content-type");
+    }
+    assert_eq!(bench.post("/health-data/medisante").send("{}").await.problem(415), "content-type");
+}
+
+#[tokio::test]
+async fn the_path_names_the_format_by_name_or_alias() {
+    let bench = Bench::new();
+    for (path, format) in [
+        ("medisante/json", Format::StandardJson),
+        ("medisante/xml", Format::StandardXml),
+        ("medisante/fhir-xml", Format::FhirXml),
+        ("healthkit/health-auto-export", Format::HealthAutoExport),
+        ("healthkit/export-xml", Format::ExportXml),
+    ] {
+        let body = if format.is_xml() { "<a/>" } else { "{}" };
+        assert_eq!(bench.post(&format!("/health-data/{path}")).send(body).await.status, 200, "{path}");
+        bench.last(|record| assert_eq!(record.headers.kind, Kind::Payload(format)));
+    }
+    for path in ["medisante/csv", "medisante/export-xml", "healthkit/xml", "healthkit/standard-xml", "medisante/JSON"] {
+        let answer = bench.post(&format!("/health-data/{path}")).json().send("{}").await;
+        assert_eq!(answer.problem(404), "unknown-format");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("standard-json"), "the list is in the answer");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_body_is_kept_and_answered_with_its_receipt() {
+    let bench = Bench::new();
+    let deep = "[".repeat(100_000);
+    let bodies: [(&str, &[u8]); 12] = [
+        ("medisante/json", b"{\"a\":"),
+        ("medisante/json", b""),
+        ("medisante/json", b"{'a':1}"),
+        ("medisante/json", b"{\"a\":\"\xff\"}"),
+        ("medisante/json", b"{\"a\":\"\\ud800\"}"),
+        ("medisante/json", b"{\"a\":1} // c"),
+        ("medisante/json", deep.as_bytes()),
+        ("medisante/xml", b"<a><b></a>"),
+        ("medisante/xml", b"<!DOCTYPE a [<!ENTITY x SYSTEM \"file:///x\">]><a>&x;</a>"),
+        ("healthkit/fhir-xml", b"<a>&undefined;</a>"),
+        ("healthkit/json", b"[{},]"),
+        ("healthkit/export-xml", b"not xml"),
+    ];
+    for (number, (path, body)) in bodies.into_iter().enumerate() {
+        let answer = bench.post(&format!("/health-data/{path}")).send(body.to_vec()).await;
+        assert_eq!(answer.problem(400), "malformed");
+        assert_eq!(answer.receipt().offset, 40 + i64::try_from(number).unwrap());
+        bench.last(|record| assert_eq!(record.body, body));
+    }
+    let many = many(100_001);
+    let answer = bench.post("/health-data/healthkit").json().send(many).await;
+    assert_eq!(answer.problem(400), "malformed");
+    assert_eq!(bench.kept(), 13);
+}
+
+#[tokio::test]
+async fn the_internal_document_type_of_an_export_is_passed_over() {
+    let bench = Bench::new();
+    let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE HealthData [\n<!ELEMENT HealthData (R)*>\n]>\n<HealthData><R/></HealthData>";
+    assert_eq!(bench.post("/health-data/healthkit/export-xml").send(body).await.status, 200);
+    assert_eq!(bench.post("/health-data/healthkit/fhir-xml").send(body).await.problem(400), "malformed");
+}
+
+#[tokio::test]
+async fn parameters_are_bounded_and_single() {
+    let bench = Bench::new();
+    let long = "x".repeat(257);
+    for query in ["type=a&type=b", "unit=%00", "unit=a%0ab", "deviceId=", &format!("type={long}"), "type=%ff"] {
+        let answer = bench.post(&format!("/health-data/healthkit/json?{query}")).send("[]").await;
+        // Bytes that are no UTF-8 become a replacement character, which is no control character.
+        if query != "type=%ff" {
+            assert_eq!(answer.problem(400), "parameter", "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_odd_about_tracing_is_replaced_or_left_out() {
+    let bench = Bench::new();
+    let long = "a".repeat(129);
+    for sent in ["", "with space", &long] {
+        let answer = bench
+            .post("/health-data/medisante/json")
+            .header("x-correlation-id", sent)
+            .header("traceparent", "00-00000000000000000000000000000000-b7ad6b7169203331-01")
+            .send("{}")
+            .await;
+        let made = answer.headers["x-correlation-id"].to_str().unwrap().to_owned();
+        assert!(uuid::Uuid::try_parse(&made).is_ok());
+        bench.last(|record| {
+            assert_eq!(record.headers.correlation_id, made);
+            assert!(record.headers.traceparent.is_none());
+        });
+    }
+}

@@ -1,0 +1,142 @@
+//! The port itself: slow clients, the end, and what must be so before it opens.
+
+use std::time::Duration;
+
+use ingress::{IngressError, PortLimits, serve};
+use service::{health::Health, kafka::KafkaSettings};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::bench::Bench;
+
+struct Port {
+    address: std::net::SocketAddr,
+    shutdown: CancellationToken,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+async fn port(bench: &Bench, change: impl FnOnce(&mut PortLimits)) -> Port {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let mut limits = PortLimits::from(&bench.config);
+    change(&mut limits);
+    let served = tokio::spawn(serve(listener, bench.app.clone(), limits, shutdown.clone()));
+    Port { address, shutdown, served }
+}
+
+fn head(bench: &Bench, length: usize) -> String {
+    format!(
+        "POST /health-data/medisante/json HTTP/1.1\r\nhost: x\r\nx-api-key: {}\r\ncontent-length: {length}\r\n\r\n",
+        bench.key
+    )
+}
+
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut text)).await;
+    read.expect("the connection is closed in time").unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_never_ends_its_headers_is_cut_off() {
+    let bench = Bench::new();
+    let port = port(&bench, |limits| limits.header_timeout = Duration::from_millis(100)).await;
+    let mut stream = TcpStream::connect(port.address).await.unwrap();
+    stream.write_all(b"POST /health-data/medisante/json HTTP/1.1\r\nhost: x\r\nx-slow: ").await.unwrap();
+    let _answer = rest(&mut stream).await;
+}
+
+#[tokio::test]
+async fn a_large_body_sees_its_answer() {
+    let bench = Bench::new();
+    let port = port(&bench, |_| {}).await;
+    for (key, status) in [(true, "413"), (false, "401")] {
+        let mut stream = TcpStream::connect(port.address).await.unwrap();
+        let head = head(&bench, 2 * 1024 * 1024).replace("x-api-key", if key { "x-api-key" } else { "x-other" });
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; 2 * 1024 * 1024]).await.expect("the server reads on until the client is done");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer[..], format!("HTTP/1.1 {status}").as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_hand_is_answered_before_the_end() {
+    let bench = Bench::new();
+    let port = port(&bench, |_| {}).await;
+    let mut idle = TcpStream::connect(port.address).await.unwrap();
+    let mut busy = TcpStream::connect(port.address).await.unwrap();
+    // One whole exchange first, so that the server has surely taken up the connection.
+    busy.write_all(format!("{}{{}}", head(&bench, 2)).as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    busy.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    busy.write_all(format!("{}{{", head(&bench, 2)).as_bytes()).await.unwrap();
+    idle.write_all(b"").await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while bench.kept() < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    port.shutdown.cancel();
+    busy.write_all(b"}").await.unwrap();
+    assert!(rest(&mut busy).await.contains("HTTP/1.1 200"));
+    tokio::time::timeout(Duration::from_secs(10), port.served).await.expect("it ends").unwrap().unwrap();
+    assert_eq!(bench.kept(), 2);
+    assert!(TcpStream::connect(port.address).await.is_err(), "nothing more is accepted");
+}
+
+#[tokio::test]
+async fn no_more_connections_than_allowed_are_served() {
+    let bench = Bench::new();
+    let port = port(&bench, |limits| limits.connections_max = 1).await;
+    let mut first = TcpStream::connect(port.address).await.unwrap();
+    let mut second = TcpStream::connect(port.address).await.unwrap();
+    let request = format!("{}{{}}", head(&bench, 2));
+    first.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).await.unwrap();
+    second.write_all(request.as_bytes()).await.unwrap();
+    let waited = tokio::time::timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
+    assert!(waited.is_err(), "the second waits");
+    drop(first);
+    second.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn it_refuses_to_start_where_a_promise_would_break() {
+    let bench = Bench::new();
+    let run = async |change: &dyn Fn(&mut ingress::IngressConfig), address: &str| {
+        let mut config = bench.config.clone();
+        change(&mut config);
+        let listener = TcpListener::bind(address).await.unwrap();
+        let kafka = (KafkaSettings::new("127.0.0.1:1"), schemas::topic::Topics::new(""));
+        let ended = CancellationToken::new();
+        ended.cancel();
+        ingress::run(config, listener, kafka, Health::new().stage("ingress"), ended).await
+    };
+    let secret = bench.directory().join("receipt.key");
+    assert!(matches!(run(&|_| {}, "127.0.0.1:0").await, Err(IngressError::ReceiptKey(_))));
+    service::secret::load_or_make(&secret).unwrap();
+    assert!(run(&|_| {}, "127.0.0.1:0").await.is_ok());
+    let open = run(&|_| {}, "0.0.0.0:0").await.unwrap_err();
+    assert!(matches!(open, IngressError::PlainHttp { .. }) && open.to_string().contains("TLS_TERMINATOR"));
+    assert!(run(&|config| config.tls_terminator = Some("a proxy".to_owned()), "0.0.0.0:0").await.is_ok());
+    let large = run(&|config| config.body_bytes_max = usize::MAX, "127.0.0.1:0").await;
+    assert!(matches!(large, Err(IngressError::BodyLimit { .. })));
+    std::fs::write(&bench.keys_file, "{\"keys\":[]}").unwrap();
+    assert!(matches!(run(&|_| {}, "127.0.0.1:0").await, Err(IngressError::NoCredential { .. })));
+    std::fs::remove_file(&bench.keys_file).unwrap();
+    assert!(matches!(run(&|_| {}, "127.0.0.1:0").await, Err(IngressError::Keys(_))));
+}

@@ -1,0 +1,74 @@
+//! Canary values that stand for health data and secrets: none may be in a log line or in an answer.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::bench::{Bench, Manner, new_key};
+
+#[derive(Clone, Default)]
+struct Capture(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Capture {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Capture {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn no_canary_is_in_a_log_or_in_an_answer() {
+    let capture = Capture::default();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(capture.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut answers = Vec::new();
+    for manner in [Manner::Keeps, Manner::Refuses] {
+        let bench = Bench::with(manner, |_| {});
+        let secret = bench.key.clone();
+        for (path, body) in [
+            ("/health-data/medisante/json?deviceId=CANARY", "{\"value\":\"CANARY\"}"),
+            ("/health-data/medisante/json", "{\"value\":CANARY}"),
+            ("/health-data/medisante/xml", "<CANARY>CANARY</CANARX>"),
+            ("/health-data/healthkit/json?type=CANARY&type=CANARY", "[]"),
+            ("/health-data/healthkit/CANARY", "[\"CANARY\"]"),
+            (
+                "/devices/assign",
+                "{\"deviceId\":\"CANARY\",\"assignedPatientId\":\"CANARY\",\"deviceProvider\":\"CANARY\"}",
+            ),
+            ("/devices/CANARY/unassign", "{\"effectiveFrom\":\"CANARY\"}"),
+            ("/CANARY", "CANARY"),
+        ] {
+            answers.push(bench.post(path).send(body).await);
+            answers.push(bench.post(path).header("x-patient", "CANARY").send(body).await);
+            answers.push(bench.bare(path).header("x-api-key", "CANARY").send(body).await);
+        }
+        std::fs::write(&bench.keys_file, "{\"keys\":[{\"id\":\"CANARY\",\"sha256\":\"CANARY\"}]}").unwrap();
+        let error = bench.keys.refresh().unwrap_err();
+        tracing::error!(error = &error as &dyn std::error::Error, "as the watch logs it");
+        let _other = new_key("x");
+        assert!(!String::from_utf8_lossy(&capture.0.lock().unwrap()).contains(&secret));
+    }
+    let logged = String::from_utf8(capture.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("as the watch logs it"), "the capture works");
+    assert!(!logged.contains("CANAR"), "{logged}");
+    for answer in answers {
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(!text.contains("CANAR") && !format!("{:?}", answer.headers).contains("CANAR"), "{text}");
+    }
+}
