@@ -1,0 +1,86 @@
+//! The source's literals of an Observation: what its content is compared by, and its name where it has no id.
+
+use schemas::identity::Content;
+
+use super::model::{Component, Concept, Effective, Given, Observation, Quantity, Text, Value};
+
+/// Where literals go.
+pub(super) trait Sink<'t> {
+    /// Takes a literal or the place of one.
+    fn take(&mut self, text: Option<&'t str>);
+}
+
+impl<'t> Sink<'t> for Content {
+    fn take(&mut self, text: Option<&'t str>) {
+        self.optional(text);
+    }
+}
+
+/// Literals in a row; the empty text, which no FHIR primitive can be, marks the place of an absent one.
+impl<'t> Sink<'t> for Vec<&'t str> {
+    fn take(&mut self, text: Option<&'t str>) {
+        self.push(text.unwrap_or_default());
+    }
+}
+
+/// Type, time and value.
+pub(super) fn observed<'t>(observation: &'t Observation<'_>, to: &mut impl Sink<'t>) {
+    concept(observation.code.as_ref(), to);
+    match &observation.effective {
+        Effective::Absent => to.take(None),
+        Effective::Point(point) => to.take(Some(point)),
+        Effective::Period { start, end } => {
+            text(start.as_ref(), to);
+            text(end.as_ref(), to);
+        }
+    }
+    given(&observation.value, to);
+    for Component { code, value } in &observation.components {
+        concept(code.as_ref(), to);
+        given(value, to);
+    }
+}
+
+fn text<'t>(literal: Option<&'t Text<'_>>, to: &mut impl Sink<'t>) {
+    to.take(literal.map(AsRef::as_ref));
+}
+
+fn concept<'t>(concept: Option<&'t Concept<'_>>, to: &mut impl Sink<'t>) {
+    let Some(concept) = concept else { return to.take(None) };
+    for coding in &concept.codings {
+        text(coding.system.as_ref(), to);
+        text(coding.code.as_ref(), to);
+    }
+    text(concept.text.as_ref(), to);
+}
+
+fn given<'t>(given: &'t Given<'_>, to: &mut impl Sink<'t>) {
+    text(given.absent.as_ref(), to);
+    match &given.value {
+        None | Some(Value::Several) => to.take(None),
+        Some(Value::Quantity(value)) => quantity(value, to),
+        Some(Value::Concept(value)) => concept(Some(value), to),
+        Some(Value::Text(value) | Value::Integer(value)) => to.take(Some(value)),
+        Some(Value::Boolean(value)) => to.take(Some(if *value { "true" } else { "false" })),
+        Some(Value::Range { low: one, high: other } | Value::Ratio { numerator: one, denominator: other }) => {
+            quantity(one, to);
+            quantity(other, to);
+        }
+        Some(Value::Sampled(sampled)) => {
+            quantity(&sampled.origin, to);
+            for literal in [&sampled.period, &sampled.factor, &sampled.dimensions, &sampled.data] {
+                text(literal.as_ref(), to);
+            }
+        }
+        Some(Value::Period { start, end }) => {
+            text(start.as_ref(), to);
+            text(end.as_ref(), to);
+        }
+    }
+}
+
+fn quantity<'t>(quantity: &'t Quantity<'_>, to: &mut impl Sink<'t>) {
+    for literal in [&quantity.value, &quantity.comparator, &quantity.unit, &quantity.system, &quantity.code] {
+        text(literal.as_ref(), to);
+    }
+}

@@ -1,0 +1,155 @@
+//! One Observation becomes one reading, whatever syntax it was written in.
+
+use schemas::{
+    event::{Component, Missing, Reading, Status},
+    identity::{Content, Identity},
+    moment::Moment,
+    raw::RawRecord,
+    rejection::Reason,
+};
+
+use crate::observed::{Observed, Origin, Refused, Times, device, refused};
+
+use super::{
+    context::{Context, Scope, server, tail},
+    literals,
+    model::{self, Effective, Observation},
+    value::{coded, filled},
+};
+
+/// Where an Observation stands in its payload.
+pub(super) struct Place<'s, 'a> {
+    /// Its number among the entries.
+    pub(super) item: u32,
+    /// The full URL of its entry.
+    pub(super) full_url: Option<&'s str>,
+    /// The Observation that contains it.
+    pub(super) holder: Option<&'s Observation<'a>>,
+}
+
+/// Maps one Observation.
+pub(super) fn reading<'a>(
+    record: &RawRecord<'_>,
+    origin: Origin,
+    place: &Place<'_, 'a>,
+    observation: &Observation<'a>,
+    context: &Context<'a>,
+) -> Result<Reading, Refused> {
+    let scope = Scope { holder: place.holder.unwrap_or(observation), full_url: place.full_url, context };
+    let status = status(observation)?;
+    let components = components(&observation.components)?;
+    let without = without_value(observation, status);
+    let named =
+        observation.device.as_ref().map(|reference| scope.device(origin.provider, reference)).transpose()?.flatten();
+    let device = match (named, &record.headers.device_id) {
+        (Some(named), _) => Some(named),
+        (None, Some(id)) => Some(device(origin.provider, id)?),
+        (None, None) => None,
+    };
+    let gateway =
+        observation.gateway.as_ref().map(|reference| scope.device(origin.provider, reference)).transpose()?.flatten();
+    let updated_at = filled(observation.meta.last_updated.as_ref()).or_else(|| filled(observation.issued.as_ref()));
+    let observed = Observed {
+        item: place.item,
+        gateway,
+        patient_claim: observation.subject.as_ref().and_then(|subject| scope.patient(subject)).map(str::to_owned),
+        coded: coded(observation.code.as_ref(), &observation.value, without)?,
+        components,
+        status,
+        times: times(&observation.effective)?,
+        source_version: filled(observation.meta.version_id.as_ref()).and_then(|version| version.parse().ok()),
+        source_updated_at: updated_at.and_then(|text| Moment::fhir(text, 0).ok()).map(|moment| moment.from_us()),
+        device,
+    };
+    let content = content(&observed, observation);
+    Ok(named_reading(record, origin, place, observation, (observed, content)))
+}
+
+/// Gives the reading its name: the source's own identifier, else its id with its server, else its literals.
+fn named_reading(
+    record: &RawRecord<'_>,
+    origin: Origin,
+    place: &Place<'_, '_>,
+    observation: &Observation<'_>,
+    (observed, content): (Observed, Content),
+) -> Reading {
+    let identifier =
+        observation.identifiers.iter().find_map(|own| Some((filled(own.system.as_ref()), filled(own.value.as_ref())?)));
+    if let Some((system, value)) = identifier {
+        let identity = Identity::Stable(&["identifier", system.unwrap_or_default(), value]);
+        return observed.reading(record, origin, identity, content);
+    }
+    // The id of a contained resource names it within its holder only.
+    let own = place.holder.is_none().then_some(observation);
+    let base = place.full_url.and_then(server);
+    let id = own.and_then(|own| filled(own.id.as_ref()).or_else(|| base.and(place.full_url).and_then(tail)));
+    if let Some(id) = id {
+        // What follows `#` in meta.source changes with each request to some servers.
+        let source = filled(observation.meta.source.as_ref()).and_then(|source| source.split('#').next());
+        let identity = Identity::Stable(&["id", base.or(source).unwrap_or_default(), id]);
+        return observed.reading(record, origin, identity, content);
+    }
+    let device = observed.device.as_ref().map(|device| device.id.clone());
+    let mut parts = vec![device.as_ref().map_or("", |id| id.as_str())];
+    literals::observed(observation, &mut parts);
+    if let Some(holder) = place.holder {
+        // What is contained often says neither when nor of whom.
+        let names = holder.identifiers.iter().filter_map(|name| filled(name.value.as_ref()));
+        parts.extend(names.chain(filled(holder.id.as_ref())));
+        literals::observed(holder, &mut parts);
+    }
+    observed.reading(record, origin, Identity::Literals(&parts), content)
+}
+
+/// Everything that makes another version when it changes; not the version's own number and times.
+fn content(observed: &Observed, observation: &Observation<'_>) -> Content {
+    let mut content = Content::default();
+    content.literal(observed.status.as_str());
+    content.optional(observed.device.as_ref().map(|device| device.id.as_str()));
+    content.optional(observed.gateway.as_ref().map(|device| device.id.as_str()));
+    content.optional(observed.patient_claim.as_deref());
+    literals::observed(observation, &mut content);
+    content
+}
+
+fn status(observation: &Observation<'_>) -> Result<Status, Refused> {
+    let word = filled(observation.status.as_ref()).ok_or(refused(Reason::Incomplete, "status is missing"))?;
+    match Status::from_word(word) {
+        // `deleted` is this system's own word, not FHIR's.
+        None | Some(Status::Deleted) => {
+            Err(refused(Reason::ValueInvalid, "status is none of FHIR's ObservationStatus"))
+        }
+        Some(status) => Ok(status),
+    }
+}
+
+/// Why an observation without a value, and without a reason for that, may still be one.
+fn without_value(observation: &Observation<'_>, status: Status) -> Option<Missing> {
+    if observation.has_members || !observation.components.is_empty() {
+        return Some(Missing::Panel);
+    }
+    match status {
+        Status::Registered => Some(Missing::TemporarilyUnknown),
+        Status::Cancelled => Some(Missing::NotPerformed),
+        Status::EnteredInError => Some(Missing::Unknown),
+        Status::Final
+        | Status::Preliminary
+        | Status::Amended
+        | Status::Corrected
+        | Status::Deleted
+        | Status::Unknown => None,
+    }
+}
+
+fn components(parts: &[model::Component<'_>]) -> Result<Vec<Component>, Refused> {
+    let part = |part: &model::Component<'_>| coded(part.code.as_ref(), &part.value, Some(Missing::Unknown));
+    parts.iter().map(|each| part(each).map(Component::from)).collect()
+}
+
+fn times(effective: &Effective<'_>) -> Result<Times, Refused> {
+    match effective {
+        Effective::Absent => Ok(Times::default()),
+        Effective::Point(point) => Times::read(Some(point.trim()), None),
+        Effective::Period { start, end } => Times::read(filled(start.as_ref()), filled(end.as_ref())),
+    }
+}

@@ -1,0 +1,164 @@
+//! The parts of FHIR R4 resources that a reading is made of, in no syntax: `wire` fills them from JSON, and the XML
+//! reader will do the same. Literals are borrowed and kept as the sender wrote them; nothing is judged here.
+//!
+//! No type here has `Debug`: they hold health data.
+
+use std::borrow::Cow;
+
+/// A literal as the sender wrote it.
+pub(super) type Text<'a> = Cow<'a, str>;
+
+/// `Observation` (FHIR R4, section 10.1).
+#[derive(Default)]
+pub(super) struct Observation<'a> {
+    pub(super) id: Option<Text<'a>>,
+    pub(super) meta: Meta<'a>,
+    pub(super) identifiers: Vec<Identifier<'a>>,
+    pub(super) status: Option<Text<'a>>,
+    pub(super) code: Option<Concept<'a>>,
+    pub(super) subject: Option<Reference<'a>>,
+    pub(super) device: Option<Reference<'a>>,
+    /// The extension `observation-gatewayDevice`.
+    pub(super) gateway: Option<Reference<'a>>,
+    pub(super) effective: Effective<'a>,
+    pub(super) issued: Option<Text<'a>>,
+    pub(super) value: Given<'a>,
+    pub(super) components: Vec<Component<'a>>,
+    /// Whether `hasMember` names other observations.
+    pub(super) has_members: bool,
+    pub(super) contained: Vec<Contained<'a>>,
+    /// The Observations inside this one.
+    pub(super) observations: Vec<Observation<'a>>,
+}
+
+/// What `meta` says of the version.
+#[derive(Default)]
+pub(super) struct Meta<'a> {
+    pub(super) version_id: Option<Text<'a>>,
+    pub(super) last_updated: Option<Text<'a>>,
+    pub(super) source: Option<Text<'a>>,
+}
+
+/// `Identifier`.
+#[derive(Default)]
+pub(super) struct Identifier<'a> {
+    pub(super) system: Option<Text<'a>>,
+    pub(super) value: Option<Text<'a>>,
+}
+
+/// `Reference`: where the resource is, or who it is.
+#[derive(Default)]
+pub(super) struct Reference<'a> {
+    pub(super) reference: Option<Text<'a>>,
+    pub(super) kind: Option<Text<'a>>,
+    pub(super) identifier: Option<Identifier<'a>>,
+}
+
+/// `CodeableConcept`.
+#[derive(Default)]
+pub(super) struct Concept<'a> {
+    pub(super) codings: Vec<Coding<'a>>,
+    pub(super) text: Option<Text<'a>>,
+}
+
+/// `Coding`.
+#[derive(Default)]
+pub(super) struct Coding<'a> {
+    pub(super) system: Option<Text<'a>>,
+    pub(super) code: Option<Text<'a>>,
+    pub(super) display: Option<Text<'a>>,
+}
+
+/// `effective[x]`.
+#[derive(Default)]
+pub(super) enum Effective<'a> {
+    /// None is given, or only an extension that says why.
+    #[default]
+    Absent,
+    /// `effectiveDateTime` or `effectiveInstant`.
+    Point(Text<'a>),
+    /// `effectivePeriod`, or the span of an `effectiveTiming`.
+    Period { start: Option<Text<'a>>, end: Option<Text<'a>> },
+}
+
+/// `component`.
+pub(super) struct Component<'a> {
+    pub(super) code: Option<Concept<'a>>,
+    pub(super) value: Given<'a>,
+}
+
+/// `value[x]` with `dataAbsentReason`.
+#[derive(Default)]
+pub(super) struct Given<'a> {
+    pub(super) value: Option<Value<'a>>,
+    /// The code of `dataAbsentReason`, or of the extension `data-absent-reason` on the value.
+    pub(super) absent: Option<Text<'a>>,
+}
+
+/// `value[x]`.
+pub(super) enum Value<'a> {
+    Quantity(Quantity<'a>),
+    Concept(Concept<'a>),
+    /// `valueString`, `valueTime`, `valueDateTime`.
+    Text(Text<'a>),
+    Boolean(bool),
+    Integer(Text<'a>),
+    Range {
+        low: Quantity<'a>,
+        high: Quantity<'a>,
+    },
+    Ratio {
+        numerator: Quantity<'a>,
+        denominator: Quantity<'a>,
+    },
+    Sampled(Sampled<'a>),
+    Period {
+        start: Option<Text<'a>>,
+        end: Option<Text<'a>>,
+    },
+    /// More than one `value[x]`: which one holds cannot be known.
+    Several,
+}
+
+/// `Quantity`.
+#[derive(Default)]
+pub(super) struct Quantity<'a> {
+    pub(super) value: Option<Text<'a>>,
+    pub(super) comparator: Option<Text<'a>>,
+    pub(super) unit: Option<Text<'a>>,
+    pub(super) system: Option<Text<'a>>,
+    pub(super) code: Option<Text<'a>>,
+}
+
+/// `SampledData`.
+#[derive(Default)]
+pub(super) struct Sampled<'a> {
+    pub(super) origin: Quantity<'a>,
+    pub(super) period: Option<Text<'a>>,
+    pub(super) factor: Option<Text<'a>>,
+    pub(super) dimensions: Option<Text<'a>>,
+    pub(super) data: Option<Text<'a>>,
+}
+
+/// A resource inside another one.
+pub(super) enum Contained<'a> {
+    Device(Device<'a>),
+    Patient(Patient<'a>),
+}
+
+/// `Device`.
+#[derive(Default)]
+pub(super) struct Device<'a> {
+    pub(super) id: Option<Text<'a>>,
+    pub(super) identifiers: Vec<Identifier<'a>>,
+    pub(super) manufacturer: Option<Text<'a>>,
+    pub(super) model: Option<Text<'a>>,
+    pub(super) serial: Option<Text<'a>>,
+}
+
+/// `Patient`: only what a claim needs.
+#[derive(Default)]
+pub(super) struct Patient<'a> {
+    pub(super) id: Option<Text<'a>>,
+    pub(super) identifiers: Vec<Identifier<'a>>,
+}

@@ -1,0 +1,222 @@
+//! `code` and `value[x]` of an Observation or of one of its components.
+
+use schemas::{
+    catalogue::{self, LOINC, Metric, UCUM},
+    decimal::Decimal,
+    event::{self, Coding, Flag, Missing, Waveform},
+    rejection::Reason,
+};
+
+use crate::observed::{Coded, Refused, Source, coding, refused};
+
+use super::model::{Concept, Given, Quantity, Sampled, Text, Value};
+
+/// Maps code and value together: the metric decides what the unit must be, and the unit which code of the metric holds.
+/// `without` is the value where neither a value nor a reason for its absence is given.
+pub(super) fn coded(
+    concept: Option<&Concept<'_>>,
+    given: &Given<'_>,
+    without: Option<Missing>,
+) -> Result<Coded, Refused> {
+    let code = Code::read(concept)?;
+    let (value, mut part) = match (&given.value, &given.absent) {
+        (Some(Value::Quantity(quantity)), absent) if quantity.value.is_none() => {
+            let reason = absent.as_ref().map(missing).or(without);
+            let reason = reason.ok_or(refused(Reason::ValueMissing, "the quantity has no number"))?;
+            (event::Value::Absent(reason), Part::default())
+        }
+        (Some(value), _) => map(value, code.metric)?,
+        (None, Some(reason)) => (event::Value::Absent(missing(reason)), Part::default()),
+        (None, None) => {
+            let reason =
+                without.ok_or(refused(Reason::ValueMissing, "there is neither a value nor a dataAbsentReason"))?;
+            (event::Value::Absent(reason), Part::default())
+        }
+    };
+    if code.metric.is_none() && part.flags.is_empty() {
+        part.flags.push(Flag::UnknownMetric);
+    }
+    // LOINC where a code exists, else the source's own: the catalogue's other systems are those of other senders.
+    let canonical = match part.code.or(code.metric.map(Metric::code)).filter(|known| known.system() == LOINC) {
+        Some(known) => coding(known),
+        None => code.first,
+    };
+    Ok(Coded { code: canonical, source_codes: code.all, value, flags: part.flags })
+}
+
+/// What a value's mapping found beside the value.
+#[derive(Default)]
+struct Part {
+    code: Option<&'static catalogue::CodeUnit>,
+    flags: Vec<Flag>,
+}
+
+struct Code {
+    metric: Option<&'static Metric>,
+    first: Coding,
+    all: Vec<Coding>,
+}
+
+impl Code {
+    fn read(concept: Option<&Concept<'_>>) -> Result<Self, Refused> {
+        const LACKS: Refused = refused(Reason::Incomplete, "code is missing or empty");
+        let concept = concept.ok_or(LACKS)?;
+        let all: Vec<Coding> = concept.codings.iter().filter_map(owned).collect();
+        let metric = all.iter().find_map(|coding| catalogue::metric_by_code(&coding.system, &coding.code));
+        let first = match (all.first(), filled(concept.text.as_ref())) {
+            (Some(first), _) => first.clone(),
+            // A code without a coding is its text; FHIR allows that, and no system can be named.
+            (None, Some(text)) => {
+                Coding { system: String::new(), code: text.to_owned(), display: Some(text.to_owned()) }
+            }
+            (None, None) => return Err(LACKS),
+        };
+        Ok(Self { metric, first, all })
+    }
+}
+
+fn owned(coding: &super::model::Coding<'_>) -> Option<Coding> {
+    Some(Coding {
+        system: coding.system.as_deref().unwrap_or_default().trim().to_owned(),
+        code: filled(coding.code.as_ref())?.to_owned(),
+        display: coding.display.as_deref().map(str::to_owned),
+    })
+}
+
+/// The text, unless it is nothing but white space.
+pub(super) fn filled<'t>(text: Option<&'t Text<'_>>) -> Option<&'t str> {
+    text.map(|text| text.trim()).filter(|text| !text.is_empty())
+}
+
+fn missing(code: &Text<'_>) -> Missing {
+    match Missing::from_word(code.trim()) {
+        // `panel` is this system's own word, not FHIR's.
+        None | Some(Missing::Panel) => Missing::Unknown,
+        Some(missing) => missing,
+    }
+}
+
+fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
+    let plain = |value| Ok((value, Part::default()));
+    match value {
+        Value::Quantity(quantity) => number(source(quantity)?, metric),
+        Value::Integer(text) => number(Source { number: text.trim(), units: [None, None], comparator: None }, metric),
+        Value::Concept(concept) => concept_value(concept).and_then(plain),
+        Value::Text(text) => match filled(Some(text)) {
+            Some(_) => plain(event::Value::Text(text.clone().into_owned())),
+            None => Err(refused(Reason::ValueMissing, "the value is an empty text")),
+        },
+        Value::Boolean(value) => plain(event::Value::Boolean(*value)),
+        Value::Range { low, high } => range(low, high, metric),
+        Value::Ratio { numerator, denominator } => ratio(numerator, denominator, metric),
+        Value::Sampled(sampled) => waveform(sampled).and_then(plain),
+        Value::Period { start, end } => {
+            if start.is_none() && end.is_none() {
+                return Err(refused(Reason::ValueMissing, "the period has neither a start nor an end"));
+            }
+            // ISO 8601-1, section 5.5.2.4: `..` stands for an open side.
+            let side = |text: &Option<Text<'_>>| text.as_deref().unwrap_or("..").to_owned();
+            plain(event::Value::Text(format!("{}/{}", side(start), side(end))))
+        }
+        Value::Several => Err(refused(Reason::UnexpectedShape, "there is more than one value[x]")),
+    }
+}
+
+fn source<'q>(quantity: &'q Quantity<'_>) -> Result<Source<'q>, Refused> {
+    let number = quantity.value.as_ref().ok_or(refused(Reason::ValueMissing, "the quantity has no number"))?;
+    let (code, unit) = (filled(quantity.code.as_ref()), filled(quantity.unit.as_ref()));
+    let is_ucum = filled(quantity.system.as_ref()).is_none_or(|system| system == UCUM);
+    let units = match (code, unit) {
+        (None, unit) => [unit, None],
+        (code, unit) if is_ucum => [code, unit],
+        (code, unit) if unit.is_some() => [unit, code],
+        (code, _) => [code, None],
+    };
+    Ok(Source { number: number.trim(), units, comparator: filled(quantity.comparator.as_ref()) })
+}
+
+fn number(source: Source<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
+    let measure = source.measure(metric)?;
+    Ok((event::Value::Quantity(measure.quantity), Part { code: measure.code, flags: measure.flags }))
+}
+
+fn concept_value(concept: &Concept<'_>) -> Result<event::Value, Refused> {
+    let text = filled(concept.text.as_ref()).map(str::to_owned);
+    match (concept.codings.iter().find_map(owned), text) {
+        (Some(coding), text) => Ok(event::Value::Coded(event::Coded { coding, text })),
+        (None, Some(text)) => Ok(event::Value::Text(text)),
+        (None, None) => Err(refused(Reason::ValueMissing, "the coded value has neither a code nor a text")),
+    }
+}
+
+/// A range with one side is a bound, and stays a number; one with both sides is kept as text, as no number stands for it.
+fn range(
+    low: &Quantity<'_>,
+    high: &Quantity<'_>,
+    metric: Option<&'static Metric>,
+) -> Result<(event::Value, Part), Refused> {
+    match (&low.value, &high.value) {
+        (Some(_), None) => number(Source { comparator: Some(">="), ..source(low)? }, metric),
+        (None, Some(_)) => number(Source { comparator: Some("<="), ..source(high)? }, metric),
+        (Some(_), Some(_)) => {
+            Ok((event::Value::Text(format!("{} - {}", spelled(low)?, spelled(high)?)), Part::default()))
+        }
+        (None, None) => Err(refused(Reason::ValueMissing, "the range has neither a low nor a high number")),
+    }
+}
+
+/// A ratio to a plain one is its numerator; any other is kept as text.
+fn ratio(
+    numerator: &Quantity<'_>,
+    denominator: &Quantity<'_>,
+    metric: Option<&'static Metric>,
+) -> Result<(event::Value, Part), Refused> {
+    let over = source(denominator)?;
+    let is_one = Decimal::parse(over.number).is_ok_and(|number| number.canonical() == "1");
+    if is_one && over.units.into_iter().flatten().all(|unit| unit == "1") {
+        return number(source(numerator)?, metric);
+    }
+    Ok((event::Value::Text(format!("{} / {}", spelled(numerator)?, spelled(denominator)?)), Part::default()))
+}
+
+fn spelled(quantity: &Quantity<'_>) -> Result<String, Refused> {
+    let source = source(quantity)?;
+    decimal(source.number)?;
+    let sign = source.comparator.unwrap_or_default();
+    let unit = source.units.into_iter().flatten().next().map_or(String::new(), |unit| format!(" {unit}"));
+    Ok(format!("{sign}{}{unit}", source.number))
+}
+
+fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
+    const LACKS: Refused = refused(Reason::Incomplete, "the sampled data lacks its origin, period, dimensions or data");
+    let origin = source(&sampled.origin).map_err(|_| LACKS)?;
+    let dimensions = filled(sampled.dimensions.as_ref()).ok_or(LACKS)?;
+    let data = filled(sampled.data.as_ref()).ok_or(LACKS)?;
+    let mut samples = String::with_capacity(data.len());
+    for sample in data.split_ascii_whitespace() {
+        if !matches!(sample, "E" | "U" | "L") {
+            decimal(sample)?;
+        }
+        if !samples.is_empty() {
+            samples.push(' ');
+        }
+        samples.push_str(sample);
+    }
+    Ok(event::Value::Waveform(Waveform {
+        origin: decimal(origin.number)?.canonical(),
+        unit: origin.units.into_iter().flatten().next().map_or_else(|| "1".to_owned(), str::to_owned),
+        period_ms: decimal(filled(sampled.period.as_ref()).ok_or(LACKS)?)?.canonical(),
+        factor: decimal(filled(sampled.factor.as_ref()).unwrap_or("1"))?.canonical(),
+        dimensions: dimensions
+            .parse()
+            .ok()
+            .filter(|count| *count > 0)
+            .ok_or(refused(Reason::ValueInvalid, "the dimensions are no positive integer"))?,
+        samples,
+    }))
+}
+
+fn decimal(text: &str) -> Result<Decimal, Refused> {
+    Decimal::parse(text.trim())
+        .map_err(|_| refused(Reason::ValueInvalid, "a number is not decimal or has over 400 digits"))
+}

@@ -1,0 +1,49 @@
+//! `value[x]`: one of many elements, of which an Observation and a component have the same.
+
+use super::{
+    super::model,
+    datatype::{Concept, Period, Quantity, Range, Ratio, Sampled, words},
+};
+use crate::json::{Literal, Object, Word};
+
+/// `value[x]` and its `dataAbsentReason`; the names are the same in an Observation and in a component.
+pub(super) struct Choice<'a> {
+    pub(super) value_quantity: Option<Object<Quantity<'a>>>,
+    pub(super) value_codeable_concept: Option<Object<Concept<'a>>>,
+    pub(super) value_string: Option<Word<'a>>,
+    pub(super) value_boolean: Option<bool>,
+    pub(super) value_integer: Option<Literal<'a>>,
+    pub(super) value_range: Option<Object<Range<'a>>>,
+    pub(super) value_ratio: Option<Object<Ratio<'a>>>,
+    pub(super) value_sampled_data: Option<Object<Sampled<'a>>>,
+    pub(super) value_time: Option<Word<'a>>,
+    pub(super) value_date_time: Option<Word<'a>>,
+    pub(super) value_period: Option<Object<Period<'a>>>,
+    pub(super) data_absent_reason: Option<Object<Concept<'a>>>,
+}
+
+impl<'a> Choice<'a> {
+    pub(super) fn model(self) -> model::Given<'a> {
+        let stated = self.data_absent_reason.and_then(|reason| reason.0.first_code());
+        let (quantity, extended) = self.value_quantity.map_or((None, None), |quantity| quantity.0.model_or_absent());
+        let mut values = [
+            quantity.map(model::Value::Quantity),
+            self.value_codeable_concept.map(|concept| model::Value::Concept(concept.0.model())),
+            self.value_string.map(|text| model::Value::Text(text.0)),
+            self.value_boolean.map(model::Value::Boolean),
+            self.value_integer.map(|number| model::Value::Integer(number.0)),
+            self.value_range.map(|range| range.0.model()),
+            self.value_ratio.map(|ratio| ratio.0.model()),
+            self.value_sampled_data.map(|sampled| model::Value::Sampled(sampled.0.model())),
+            self.value_time.map(|text| model::Value::Text(text.0)),
+            self.value_date_time.map(|text| model::Value::Text(text.0)),
+            self.value_period
+                .map(|period| model::Value::Period { start: words(period.0.start), end: words(period.0.end) }),
+        ]
+        .into_iter()
+        .flatten();
+        let value = values.next();
+        let value = if values.next().is_some() { Some(model::Value::Several) } else { value };
+        model::Given { value, absent: stated.or(extended) }
+    }
+}

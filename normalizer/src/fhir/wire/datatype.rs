@@ -1,0 +1,287 @@
+//! FHIR's data types, and the two resources that are read for what they identify.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::super::model;
+use crate::json::{Literal, Object, Word};
+
+const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Extension<'a> {
+    #[serde(borrow)]
+    pub(super) url: Option<Word<'a>>,
+    pub(super) value_reference: Option<Object<Reference<'a>>>,
+    pub(super) value_code: Option<Word<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Meta<'a> {
+    #[serde(borrow)]
+    pub(super) version_id: Option<Word<'a>>,
+    pub(super) last_updated: Option<Word<'a>>,
+    pub(super) source: Option<Word<'a>>,
+}
+
+impl<'a> Meta<'a> {
+    pub(super) fn model(self) -> model::Meta<'a> {
+        model::Meta {
+            version_id: words(self.version_id),
+            last_updated: words(self.last_updated),
+            source: words(self.source),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Identifier<'a> {
+    #[serde(borrow)]
+    pub(super) system: Option<Word<'a>>,
+    pub(super) value: Option<Word<'a>>,
+}
+
+impl<'a> Identifier<'a> {
+    pub(super) fn model(self) -> model::Identifier<'a> {
+        model::Identifier { system: words(self.system), value: words(self.value) }
+    }
+}
+
+pub(super) fn identifiers(found: Option<Vec<Object<Identifier<'_>>>>) -> Vec<model::Identifier<'_>> {
+    found.unwrap_or_default().into_iter().map(|identifier| identifier.0.model()).collect()
+}
+
+#[derive(Deserialize)]
+pub(super) struct Reference<'a> {
+    #[serde(borrow)]
+    pub(super) reference: Option<Word<'a>>,
+    #[serde(rename = "type")]
+    pub(super) kind: Option<Word<'a>>,
+    pub(super) identifier: Option<Object<Identifier<'a>>>,
+}
+
+impl<'a> Reference<'a> {
+    pub(super) fn model(self) -> model::Reference<'a> {
+        model::Reference {
+            reference: words(self.reference),
+            kind: words(self.kind),
+            identifier: self.identifier.map(|identifier| identifier.0.model()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Concept<'a> {
+    #[serde(borrow)]
+    pub(super) coding: Option<Vec<Object<Coding<'a>>>>,
+    pub(super) text: Option<Word<'a>>,
+}
+
+impl<'a> Concept<'a> {
+    pub(super) fn model(self) -> model::Concept<'a> {
+        let codings = self.coding.unwrap_or_default().into_iter().map(|coding| coding.0.model()).collect();
+        model::Concept { codings, text: words(self.text) }
+    }
+
+    /// The first code; the empty word where only text is given, which is a reason that has no code.
+    pub(super) fn first_code(self) -> Option<model::Text<'a>> {
+        let code = self.coding.unwrap_or_default().into_iter().find_map(|coding| words(coding.0.code));
+        code.or_else(|| self.text.map(|_| Cow::Borrowed("")))
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Coding<'a> {
+    #[serde(borrow)]
+    pub(super) system: Option<Word<'a>>,
+    pub(super) code: Option<Word<'a>>,
+    pub(super) display: Option<Word<'a>>,
+}
+
+impl<'a> Coding<'a> {
+    pub(super) fn model(self) -> model::Coding<'a> {
+        model::Coding { system: words(self.system), code: words(self.code), display: words(self.display) }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Period<'a> {
+    #[serde(borrow)]
+    pub(super) start: Option<Word<'a>>,
+    pub(super) end: Option<Word<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Timing<'a> {
+    #[serde(borrow)]
+    pub(super) event: Option<Vec<Word<'a>>>,
+    pub(super) repeat: Option<Object<Repeat<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Repeat<'a> {
+    #[serde(borrow)]
+    pub(super) bounds_period: Option<Object<Period<'a>>>,
+}
+
+impl<'a> Timing<'a> {
+    /// A timing is a schedule; what it says of the span is its events or its bounds.
+    pub(super) fn model(self) -> model::Effective<'a> {
+        let mut events = self.event.unwrap_or_default().into_iter().map(|event| event.0);
+        if let Some(first) = events.next() {
+            return match events.next_back() {
+                Some(last) => model::Effective::Period { start: Some(first), end: Some(last) },
+                None => model::Effective::Point(first),
+            };
+        }
+        self.repeat.and_then(|repeat| repeat.0.bounds_period).map_or(model::Effective::Absent, |bounds| {
+            model::Effective::Period { start: words(bounds.0.start), end: words(bounds.0.end) }
+        })
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Quantity<'a> {
+    #[serde(borrow)]
+    pub(super) value: Option<Literal<'a>>,
+    #[serde(rename = "_value")]
+    pub(super) value_element: Option<Object<Element<'a>>>,
+    pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
+    pub(super) comparator: Option<Word<'a>>,
+    pub(super) unit: Option<Word<'a>>,
+    pub(super) system: Option<Word<'a>>,
+    pub(super) code: Option<Word<'a>>,
+}
+
+/// What stands beside a primitive (`_value`).
+#[derive(Deserialize)]
+pub(super) struct Element<'a> {
+    #[serde(borrow)]
+    pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
+}
+
+impl<'a> Quantity<'a> {
+    pub(super) fn model(self) -> model::Quantity<'a> {
+        model::Quantity {
+            value: self.value.map(|number| number.0),
+            comparator: words(self.comparator),
+            unit: words(self.unit),
+            system: words(self.system),
+            code: words(self.code),
+        }
+    }
+
+    /// The quantity, or the reason that an extension gives for its lack of a number.
+    pub(super) fn model_or_absent(mut self) -> (Option<model::Quantity<'a>>, Option<model::Text<'a>>) {
+        if self.value.is_some() {
+            return (Some(self.model()), None);
+        }
+        let beside = self.value_element.take().and_then(|element| element.0.extension);
+        let reason = data_absent(beside).or_else(|| data_absent(self.extension.take()));
+        (Some(self.model()), reason)
+    }
+}
+
+fn data_absent(extensions: Option<Vec<Object<Extension<'_>>>>) -> Option<model::Text<'_>> {
+    extensions
+        .unwrap_or_default()
+        .into_iter()
+        .find(|extension| extension.0.url.as_ref().is_some_and(|url| url.0 == DATA_ABSENT))
+        .and_then(|extension| words(extension.0.value_code))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Range<'a> {
+    #[serde(borrow)]
+    pub(super) low: Option<Object<Quantity<'a>>>,
+    pub(super) high: Option<Object<Quantity<'a>>>,
+}
+
+impl<'a> Range<'a> {
+    pub(super) fn model(self) -> model::Value<'a> {
+        model::Value::Range { low: quantity(self.low), high: quantity(self.high) }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Ratio<'a> {
+    #[serde(borrow)]
+    pub(super) numerator: Option<Object<Quantity<'a>>>,
+    pub(super) denominator: Option<Object<Quantity<'a>>>,
+}
+
+impl<'a> Ratio<'a> {
+    pub(super) fn model(self) -> model::Value<'a> {
+        model::Value::Ratio { numerator: quantity(self.numerator), denominator: quantity(self.denominator) }
+    }
+}
+
+fn quantity(found: Option<Object<Quantity<'_>>>) -> model::Quantity<'_> {
+    found.map(|quantity| quantity.0.model()).unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+pub(super) struct Sampled<'a> {
+    #[serde(borrow)]
+    pub(super) origin: Option<Object<Quantity<'a>>>,
+    pub(super) period: Option<Literal<'a>>,
+    pub(super) factor: Option<Literal<'a>>,
+    pub(super) dimensions: Option<Literal<'a>>,
+    pub(super) data: Option<Word<'a>>,
+}
+
+impl<'a> Sampled<'a> {
+    pub(super) fn model(self) -> model::Sampled<'a> {
+        model::Sampled {
+            origin: quantity(self.origin),
+            period: self.period.map(|number| number.0),
+            factor: self.factor.map(|number| number.0),
+            dimensions: self.dimensions.map(|number| number.0),
+            data: words(self.data),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Device<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<Word<'a>>,
+    pub(super) identifier: Option<Vec<Object<Identifier<'a>>>>,
+    pub(super) manufacturer: Option<Word<'a>>,
+    pub(super) model_number: Option<Word<'a>>,
+    pub(super) serial_number: Option<Word<'a>>,
+}
+
+impl<'a> Device<'a> {
+    pub(super) fn model(self) -> model::Device<'a> {
+        model::Device {
+            id: words(self.id),
+            identifiers: identifiers(self.identifier),
+            manufacturer: words(self.manufacturer),
+            model: words(self.model_number),
+            serial: words(self.serial_number),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Patient<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<Word<'a>>,
+    pub(super) identifier: Option<Vec<Object<Identifier<'a>>>>,
+}
+
+impl<'a> Patient<'a> {
+    pub(super) fn model(self) -> model::Patient<'a> {
+        model::Patient { id: words(self.id), identifiers: identifiers(self.identifier) }
+    }
+}
+
+pub(super) fn words(word: Option<Word<'_>>) -> Option<Cow<'_, str>> {
+    word.map(|word| word.0)
+}

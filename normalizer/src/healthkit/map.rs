@@ -1,0 +1,140 @@
+//! One sample becomes one reading.
+
+use schemas::{
+    catalogue::{self, HEALTHKIT, Kind, Metric, Vocabulary},
+    event::{Coding, Device, DeviceId, Reading, Status},
+    identity::{Content, Identity},
+    raw::RawRecord,
+    rejection::Reason,
+};
+
+use crate::{
+    json::{Literal, Word},
+    observed::{Observed, Origin, Refused, Times, device, refused},
+};
+
+use super::{value, wire::Sample};
+
+/// What HealthKit calls characteristics: facts about a person, without a time. Apple's identifiers have a prefix of their
+/// own; these are the library's names.
+const CHARACTERISTICS: &[&str] =
+    &["ActivityMoveMode", "BiologicalSex", "BloodType", "DateOfBirth", "FitzpatrickSkinType", "WheelchairUse"];
+const CHARACTERISTIC_PREFIX: &str = "HKCharacteristicTypeIdentifier";
+
+/// What is asked of an element where it does not say it itself.
+pub(super) struct Named<'s> {
+    /// The type as it is written.
+    pub(super) kind: &'s str,
+    /// The metric that the type names.
+    pub(super) metric: Option<&'static Metric>,
+    /// The unit as it is written.
+    pub(super) unit: Option<&'s str>,
+}
+
+impl Named<'_> {
+    /// The type as a code of Apple's.
+    pub(super) fn coding(&self) -> Coding {
+        Coding { system: HEALTHKIT.to_owned(), code: self.kind.to_owned(), display: None }
+    }
+}
+
+/// Maps one sample.
+pub(super) fn reading(
+    record: &RawRecord<'_>,
+    origin: Origin,
+    item: u32,
+    sample: &Sample<'_>,
+) -> Result<Reading, Refused> {
+    let named = named(record, sample)?;
+    let device = device_of(record, origin, sample)?;
+    let (start, end) = span(sample);
+    let end_of_span = end.filter(|end| Some(*end) != start);
+    let (coded, components) = match named.metric.map(Metric::kind) {
+        Some(Kind::Panel) => value::panel(&named, sample)?,
+        Some(Kind::Coded) if named.metric.is_some_and(|metric| metric.key() == "workout") => {
+            value::workout(&named, sample)?
+        }
+        Some(Kind::Quantity | Kind::Coded | Kind::Waveform | Kind::Document) | None => {
+            (value::single(&named, sample)?, Vec::new())
+        }
+    };
+    let observed = Observed {
+        item,
+        gateway: None,
+        patient_claim: None,
+        coded,
+        components,
+        status: Status::Final,
+        times: Times::read(start, end_of_span)?,
+        source_version: None,
+        source_updated_at: None,
+        device,
+    };
+    let device = observed.device.as_ref().map(|device| device.id.clone());
+    let literals = literals(&named, sample, device.as_ref().map(DeviceId::as_str));
+    let mut content = Content::default();
+    for literal in &literals {
+        content.optional(*literal);
+    }
+    content.optional(named.unit);
+    // Apple writes UUIDs in upper case, some apps turn them into lower case.
+    let id = literal(sample.id.as_ref()).map(str::to_ascii_lowercase);
+    let parts = literals.map(Option::unwrap_or_default);
+    let stable = id.as_deref();
+    let identity = stable.as_ref().map_or(Identity::Literals(&parts), |id| Identity::Stable(std::slice::from_ref(id)));
+    Ok(observed.reading(record, origin, identity, content))
+}
+
+fn named<'s>(record: &'s RawRecord<'_>, sample: &'s Sample<'_>) -> Result<Named<'s>, Refused> {
+    let kind = word(sample.kind.as_ref())
+        .or_else(|| record.headers.sample_type.as_deref().map(str::trim).filter(|kind| !kind.is_empty()))
+        .ok_or(refused(Reason::TypeMissing, "neither the sample nor the request names a type"))?;
+    if kind.starts_with(CHARACTERISTIC_PREFIX) || CHARACTERISTICS.iter().any(|known| kind.eq_ignore_ascii_case(known)) {
+        return Err(refused(Reason::NotAReading, "the type is a characteristic"));
+    }
+    let unit = word(sample.unit.as_ref())
+        .or_else(|| record.headers.unit.as_deref().map(str::trim).filter(|unit| !unit.is_empty()));
+    Ok(Named { kind, metric: catalogue::metric_by_spelling(Vocabulary::HealthKit, kind), unit })
+}
+
+fn device_of(record: &RawRecord<'_>, origin: Origin, sample: &Sample<'_>) -> Result<Option<Device>, Refused> {
+    let id = sample.device_id.as_ref().map(|id| id.0.as_ref()).or(record.headers.device_id.as_deref());
+    id.map(|id| device(origin.provider, id)).transpose()
+}
+
+fn span<'s>(sample: &'s Sample<'_>) -> (Option<&'s str>, Option<&'s str>) {
+    (
+        word(sample.start_date.as_ref()).or_else(|| word(sample.start.as_ref())),
+        word(sample.end_date.as_ref()).or_else(|| word(sample.end.as_ref())),
+    )
+}
+
+/// Type, device, source, time and value as the source wrote them.
+fn literals<'s>(named: &Named<'s>, sample: &'s Sample<'_>, device: Option<&'s str>) -> [Option<&'s str>; 14] {
+    let (start, end) = span(sample);
+    [
+        Some(named.kind),
+        device,
+        word(sample.source_id.as_ref()),
+        word(sample.source_name.as_ref()),
+        start,
+        end,
+        literal(sample.value.as_ref()),
+        literal(sample.blood_pressure_systolic_value.as_ref()),
+        literal(sample.blood_pressure_diastolic_value.as_ref()),
+        literal(sample.activity_name.as_ref()),
+        literal(sample.activity_id.as_ref()),
+        literal(sample.calories.as_ref()),
+        literal(sample.distance.as_ref()),
+        literal(sample.duration.as_ref()),
+    ]
+}
+
+fn word<'s>(word: Option<&'s Word<'_>>) -> Option<&'s str> {
+    word.map(|word| word.0.trim()).filter(|word| !word.is_empty())
+}
+
+/// The literal, unless it is nothing but white space.
+pub(super) fn literal<'s>(literal: Option<&'s Literal<'_>>) -> Option<&'s str> {
+    literal.map(|literal| literal.0.trim()).filter(|literal| !literal.is_empty())
+}

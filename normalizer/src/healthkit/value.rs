@@ -1,0 +1,163 @@
+//! What a sample's value is, by the kind of its metric.
+
+use schemas::{
+    catalogue::{self, HEALTHKIT, Kind, Metric, Vocabulary},
+    decimal::Decimal,
+    event::{self, Coding, Component, Flag, Missing, Value},
+    rejection::Reason,
+};
+
+use crate::{
+    json::Literal,
+    observed::{Coded, Refused, Source, coding, refused},
+};
+
+use super::{
+    map::{Named, literal},
+    wire::Sample,
+};
+
+const NO_VALUE: Refused = refused(Reason::ValueMissing, "the sample has no value");
+
+/// A sample with one value.
+pub(super) fn single(named: &Named<'_>, sample: &Sample<'_>) -> Result<Coded, Refused> {
+    let value = literal(sample.value.as_ref());
+    match named.metric {
+        Some(metric) => match metric.kind() {
+            Kind::Quantity => quantity(named, metric, value.ok_or(NO_VALUE)?, named.coding()),
+            Kind::Coded => category(named, metric, value),
+            Kind::Panel | Kind::Waveform | Kind::Document => {
+                Err(refused(Reason::UnexpectedShape, "the type is not one with a single value"))
+            }
+        },
+        None => unknown(named, value.ok_or(NO_VALUE)?),
+    }
+}
+
+fn quantity(named: &Named<'_>, metric: &'static Metric, number: &str, source: Coding) -> Result<Coded, Refused> {
+    let default = metric.default_unit(Vocabulary::HealthKit).filter(|_| named.unit.is_none());
+    let measure = Source { number, units: [named.unit.or(default), None], comparator: None }.measure(Some(metric))?;
+    let mut flags = measure.flags;
+    let mut quantity = measure.quantity;
+    if default.is_some() {
+        flags.push(Flag::DefaultUnit);
+        quantity.source_unit = None;
+    }
+    Ok(Coded {
+        code: coding(measure.code.unwrap_or_else(|| metric.code())),
+        source_codes: vec![source],
+        value: Value::Quantity(quantity),
+        flags,
+    })
+}
+
+fn category(named: &Named<'_>, metric: &'static Metric, word: Option<&str>) -> Result<Coded, Refused> {
+    let value = match word {
+        Some(word) => match metric.coded_value(word) {
+            Some(known) => Value::Coded(event::Coded {
+                coding: Coding {
+                    system: known.system().to_owned(),
+                    code: known.code().to_owned(),
+                    display: Some(known.display().to_owned()),
+                },
+                text: Some(word.to_owned()),
+            }),
+            None if metric.coded_values().is_empty() => apple_code(word),
+            // What the library writes where Apple has added a value since.
+            None if word.eq_ignore_ascii_case("UNKNOWN") => Value::Absent(Missing::Unknown),
+            None => return Err(refused(Reason::ValueInvalid, "the word is none of the values of this category")),
+        },
+        // Some categories have nothing to say but that and when it was so.
+        None if metric.coded_values().is_empty() => Value::Absent(Missing::NotApplicable),
+        None => return Err(NO_VALUE),
+    };
+    Ok(Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() })
+}
+
+fn apple_code(word: &str) -> Value {
+    let coding = Coding { system: HEALTHKIT.to_owned(), code: word.to_owned(), display: None };
+    Value::Coded(event::Coded { coding, text: None })
+}
+
+/// A type that the catalogue does not know keeps what the source says.
+fn unknown(named: &Named<'_>, value: &str) -> Result<Coded, Refused> {
+    let (value, flags) = if named.kind.starts_with("HKCategoryTypeIdentifier") {
+        (apple_code(value), vec![Flag::UnknownMetric])
+    } else if Decimal::parse(value).is_ok() {
+        if named.unit.is_none() {
+            return Err(refused(Reason::UnitMissing, "the type is unknown, so no default unit is known either"));
+        }
+        let measure = Source { number: value, units: [named.unit, None], comparator: None }.measure(None)?;
+        (Value::Quantity(measure.quantity), measure.flags)
+    } else {
+        (Value::Text(value.to_owned()), vec![Flag::UnknownMetric])
+    };
+    Ok(Coded { code: named.coding(), source_codes: vec![named.coding()], value, flags })
+}
+
+/// A blood pressure: the library writes its two numbers under names of their own.
+pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
+    let metric = named.metric.ok_or(NO_VALUE)?;
+    let parts = [
+        ("HKQuantityTypeIdentifierBloodPressureSystolic", &sample.blood_pressure_systolic_value),
+        ("HKQuantityTypeIdentifierBloodPressureDiastolic", &sample.blood_pressure_diastolic_value),
+    ];
+    let mut components = Vec::with_capacity(parts.len());
+    for (kind, number) in parts {
+        if let (Some(number), Some(part)) =
+            (literal(number.as_ref()), catalogue::metric_by_spelling(Vocabulary::HealthKit, kind))
+        {
+            let source = Coding { system: HEALTHKIT.to_owned(), code: kind.to_owned(), display: None };
+            components.push(quantity(named, part, number, source)?.into());
+        }
+    }
+    if components.is_empty() {
+        return Err(refused(Reason::ValueMissing, "the panel has none of its numbers"));
+    }
+    let panel = Coded {
+        code: coding(metric.code()),
+        source_codes: vec![named.coding()],
+        value: Value::Absent(Missing::Panel),
+        flags: Vec::new(),
+    };
+    Ok((panel, components))
+}
+
+/// A workout: what it was, and its totals. The library documents their units and never writes them.
+pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
+    let metric = named.metric.ok_or(NO_VALUE)?;
+    let totals = [
+        ("totalEnergyBurned", &sample.calories, "HKQuantityTypeIdentifierActiveEnergyBurned", "kcal"),
+        ("totalDistance", &sample.distance, "HKQuantityTypeIdentifierDistanceWalkingRunning", "[mi_i]"),
+        ("duration", &sample.duration, "HKQuantityTypeIdentifierAppleExerciseTime", "s"),
+    ];
+    let mut components = Vec::with_capacity(totals.len());
+    for (name, number, like, unit) in totals {
+        components.extend(total(name, number.as_ref(), like, unit)?);
+    }
+    let activity = literal(sample.activity_name.as_ref())
+        .or_else(|| literal(sample.value.as_ref()))
+        .or_else(|| literal(sample.activity_id.as_ref()));
+    let value = match activity {
+        Some(activity) => apple_code(activity),
+        None if components.is_empty() => {
+            return Err(refused(Reason::ValueMissing, "the workout has neither a kind nor a total"));
+        }
+        None => Value::Absent(Missing::Panel),
+    };
+    let coded = Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() };
+    Ok((coded, components))
+}
+
+/// A total of a workout, under Apple's name of the property: measured like a metric of the same dimension.
+fn total(name: &str, number: Option<&Literal<'_>>, like: &str, unit: &str) -> Result<Option<Component>, Refused> {
+    let Some(number) = literal(number) else { return Ok(None) };
+    let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
+    let measure = Source { number, units: [Some(unit), None], comparator: None }.measure(metric)?;
+    let code = Coding { system: HEALTHKIT.to_owned(), code: format!("HKWorkout.{name}"), display: None };
+    let mut quantity = measure.quantity;
+    quantity.source_unit = None;
+    let mut flags: Vec<Flag> = measure.flags.into_iter().filter(|flag| *flag != Flag::OutOfRange).collect();
+    flags.push(Flag::DefaultUnit);
+    Ok(Some(Component { code: code.clone(), source_codes: vec![code], value: Value::Quantity(quantity), flags }))
+}

@@ -1,0 +1,62 @@
+//! JSON bodies: checked once for encoding and depth, then read by typed structures that borrow from them.
+
+mod literal;
+
+use schemas::rejection::Reason;
+use serde::de::IgnoredAny;
+
+use crate::observed::{Refused, refused};
+
+pub(crate) use literal::{Literal, Object, Word};
+
+/// Deeper nesting than this is refused.
+const DEPTH_MAX: usize = 64;
+
+/// The body as text, if it is UTF-8 and not nested too deeply. Whether it is JSON is seen by reading it.
+pub(crate) fn text(body: &[u8]) -> Result<&str, Refused> {
+    let text = std::str::from_utf8(body).map_err(|_| refused(Reason::Malformed, "the body is not UTF-8"))?;
+    if is_too_deep(body) {
+        return Err(refused(Reason::TooLarge, "the body is nested deeper than 64 levels"));
+    }
+    Ok(text)
+}
+
+/// Tells a body that is no JSON from one that is JSON of another shape. A typed reader stops at the first surprise, so
+/// that it has not seen what follows.
+pub(crate) fn broken(text: &str) -> Refused {
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(IgnoredAny) => refused(Reason::UnexpectedShape, "the body is JSON, but not of the shape of its format"),
+        Err(_) => refused(Reason::Malformed, "the body is not well-formed JSON"),
+    }
+}
+
+fn is_too_deep(body: &[u8]) -> bool {
+    // Most bodies have too few brackets to be deep; to count them is ten times cheaper than to follow them.
+    if body.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= DEPTH_MAX {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in body {
+        if in_string {
+            match (escaped, byte) {
+                (true, _) => escaped = false,
+                (false, b'\\') => escaped = true,
+                (false, b'"') => in_string = false,
+                (false, _) => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}

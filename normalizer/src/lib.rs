@@ -1,0 +1,111 @@
+//! Raw records into events.
+//!
+//! [`normalize`] is a pure function: the same record gives the same events today and in ten years, but for a raised
+//! [`MAPPING_VERSION`]. It has no clock and no I/O and does not panic. Around it stands the loop of [`run`]: consume,
+//! normalize, produce, commit last.
+//!
+//! One foreign format, one folder: `wire` is the foreign shape, `map` turns it into our event, and nothing outside knows
+//! either.
+
+mod devices;
+mod fhir;
+mod healthkit;
+mod json;
+mod line;
+mod medisante;
+mod observed;
+mod pipeline;
+
+use schemas::{
+    event::{Assignment, Document, Reading},
+    format::{Format, Provider},
+    raw::{Kind, RawRecord},
+    rejection::Reason,
+};
+
+pub use line::json_lines;
+pub use pipeline::{NormalizerConfig, NormalizerError, run};
+
+use observed::{Items, Origin, Rejected, refused};
+
+/// Raised whenever a golden output changes, so that a replay knows which rows are older. A test sees to it.
+pub const MAPPING_VERSION: i32 = 1;
+
+/// What one raw record comes to: each item is one reading, one command or one rejection.
+#[derive(Default)]
+pub struct Normalized {
+    /// The readings, in the order of the payload.
+    pub readings: Vec<Reading>,
+    /// The device command.
+    pub commands: Vec<Assignment>,
+    /// The documents that readings cite.
+    pub documents: Vec<Document>,
+    /// What was refused.
+    pub rejections: Vec<Rejection>,
+}
+
+impl Normalized {
+    /// How many items the payload held; a payload that is refused as a whole counts as one.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        self.readings.len() + self.commands.len() + self.rejections.len()
+    }
+}
+
+/// A refused item, or a refused payload.
+pub struct Rejection {
+    /// Its place in the payload; none where the whole payload is refused.
+    pub item: Option<u32>,
+    /// Why.
+    pub reason: Reason,
+    /// What exactly is wrong, in this project's words: never a word of the payload.
+    pub detail: &'static str,
+    /// The item's bytes; empty where the whole payload is refused, which the raw record keeps.
+    pub bytes: Vec<u8>,
+}
+
+impl From<Rejected> for Rejection {
+    fn from(rejected: Rejected) -> Self {
+        let Rejected { item, refused, bytes } = rejected;
+        Self { item, reason: refused.reason, detail: refused.detail, bytes }
+    }
+}
+
+/// Turns one raw record into events.
+#[must_use]
+pub fn normalize(record: &RawRecord<'_>) -> Normalized {
+    match (record.headers.kind, record.topic.provider()) {
+        (Kind::Payload(format), Some(provider)) => payload(record, Origin { provider, format }),
+        (Kind::Assign | Kind::Unassign, None) => devices::normalize(record),
+        (Kind::Payload(_), None) | (Kind::Assign | Kind::Unassign, Some(_)) => {
+            let refused = refused(Reason::BrokenRecord, "the record's format does not belong on its topic");
+            Normalized {
+                rejections: vec![Rejected { item: None, refused, bytes: Vec::new() }.into()],
+                ..Normalized::default()
+            }
+        }
+    }
+}
+
+fn payload(record: &RawRecord<'_>, origin: Origin) -> Normalized {
+    let mut documents = Vec::new();
+    let items = match (origin.provider, origin.format) {
+        (Provider::Medisante, Format::StandardJson) => medisante::standard_json(record, origin, &mut documents),
+        (Provider::HealthKit, Format::StandardJson) => healthkit::json(record, origin),
+        (Provider::Medisante | Provider::HealthKit, Format::FhirJson) => fhir::json(record, origin),
+        (
+            Provider::Medisante | Provider::HealthKit,
+            Format::StandardXml | Format::FhirXml | Format::HealthAutoExport | Format::ExportXml,
+        ) => {
+            let mut items = Items::default();
+            items.refuse_all(refused(Reason::FormatNotRead, "this release does not read the format yet"));
+            items
+        }
+    };
+    Normalized {
+        readings: items.readings,
+        documents,
+        rejections: items.rejections.into_iter().map(Rejection::from).collect(),
+        commands: Vec::new(),
+    }
+}

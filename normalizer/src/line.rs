@@ -1,0 +1,76 @@
+//! Outcomes as JSON for people who try a mapping: one object for each item.
+
+use schemas::{codec::Event, event::Document};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, macros::format_description};
+
+use crate::{Normalized, Rejection};
+
+/// Fields that are microseconds since the epoch.
+const TIMES: [&str; 6] =
+    ["measured_from", "measured_until", "imprecise_until", "received_at", "source_updated_at", "effective_from"];
+/// Fields that are bytes.
+const BYTES: [&str; 2] = ["content", "sha256"];
+
+/// One object an item: `{"reading": …}`, `{"command": …}`, `{"document": …}` (without its bytes) or
+/// `{"rejection": {"item": …, "reason": …, "detail": …}}`. Times are RFC 3339 in UTC, bytes hexadecimal.
+pub fn json_lines(normalized: &Normalized) -> impl Iterator<Item = Value> {
+    let readings = normalized.readings.iter().map(|reading| json!({ "reading": event(reading) }));
+    let commands = normalized.commands.iter().map(|command| json!({ "command": event(command) }));
+    let documents = normalized.documents.iter().map(|found| json!({ "document": document(found) }));
+    let rejections = normalized.rejections.iter().map(|refused| json!({ "rejection": rejection(refused) }));
+    readings.chain(commands).chain(documents).chain(rejections)
+}
+
+fn event<E: Event + Serialize>(event: &E) -> Value {
+    // Events have string keys and finite numbers only, so they are always JSON.
+    let mut value = serde_json::to_value(event).unwrap_or(Value::Null);
+    readable(&mut value);
+    value
+}
+
+fn document(document: &Document) -> Value {
+    let mut value = json!({ "content_type": document.content_type, "bytes": document.content.len() });
+    if let Some(object) = value.as_object_mut() {
+        object.insert("sha256".to_owned(), hexadecimal(document.sha256.into_iter()).into());
+    }
+    value
+}
+
+fn rejection(rejection: &Rejection) -> Value {
+    json!({ "item": rejection.item, "reason": rejection.reason.as_str(), "detail": rejection.detail })
+}
+
+fn readable(value: &mut Value) {
+    match value {
+        Value::Object(object) => object_readable(object),
+        Value::Array(elements) => elements.iter_mut().for_each(readable),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn object_readable(object: &mut Map<String, Value>) {
+    for (name, value) in object {
+        match value {
+            Value::Number(number) if TIMES.contains(&name.as_str()) => {
+                *value = number.as_i64().and_then(rfc3339).map_or(Value::Null, Value::from);
+            }
+            Value::Array(bytes) if BYTES.contains(&name.as_str()) => {
+                let bytes = bytes.iter().filter_map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()));
+                *value = hexadecimal(bytes).into();
+            }
+            other => readable(other),
+        }
+    }
+}
+
+fn rfc3339(micros: i64) -> Option<String> {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).ok()?;
+    moment.format(format).ok()
+}
+
+fn hexadecimal(bytes: impl Iterator<Item = u8>) -> String {
+    bytes.flat_map(|byte| [byte >> 4, byte & 0xf]).filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
+}

@@ -1,0 +1,416 @@
+//! Measurements into readings.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use schemas::{
+    catalogue::{MEDISANTE, Metric, Vocabulary, metric_by_key, metric_by_spelling},
+    decimal::{Conversion, Decimal},
+    event::{
+        Coding, Component, Device, Document, DocumentReference, Flag, Missing, Precision, Quantity, Reading, Status,
+        Value, Waveform,
+    },
+    format::Provider,
+    identity::{Content, Identity},
+    moment::Moment,
+    raw::RawRecord,
+    rejection::Reason,
+};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::wire;
+use crate::{
+    json::{Literal, Object, Word},
+    observed::{Coded, Items, Observed, Origin, Refused, Source, Times, coding, device, refused},
+};
+
+/// The code system of annotations: Medisanté publishes none.
+const ANNOTATION: &str = "urn:medisante:annotation";
+/// The parts of a blood pressure, which are one reading with components (LOINC 85354-9).
+const PRESSURES: [&str; 3] = ["systolicBloodPressure", "diastolicBloodPressure", "meanBloodPressure"];
+const NO_VALUE: Refused = refused(Reason::ValueMissing, "a measurement has no value");
+/// Members of `measurements` that are no measurement.
+const ABOUT: [&str; 4] = ["timestamp", "annotations", "device", "documents"];
+
+/// What all readings of a message share.
+pub(super) struct Head<'a> {
+    record: &'a RawRecord<'a>,
+    origin: Origin,
+    correlation_id: Option<&'a str>,
+    device: Option<Device>,
+    gateway: Option<Device>,
+    timestamp: Option<String>,
+    updated_at: Option<i64>,
+}
+
+impl<'a> Head<'a> {
+    pub(super) fn of(
+        record: &'a RawRecord<'a>,
+        origin: Origin,
+        message: &'a wire::Message<'a>,
+    ) -> Result<Self, Refused> {
+        let outer = message.device.as_ref().map(|device| described(&device.0)).transpose()?.flatten();
+        let inner = match message.measurements.get("device") {
+            Some(raw) => read::<Option<Object<wire::Device<'_>>>>(raw)
+                .ok_or(refused(Reason::UnexpectedShape, "measurements.device is no device"))?
+                .map(|device| described(&device.0))
+                .transpose()?
+                .flatten(),
+            None => None,
+        };
+        let (device, gateway) = if inner.is_some() { (inner, outer) } else { (outer, None) };
+        let timestamp = match message.measurements.get("timestamp") {
+            Some(raw) => read::<Option<Literal<'_>>>(raw)
+                .ok_or(refused(Reason::TimeInvalid, "measurements.timestamp is neither text nor number"))?
+                .map(|literal| literal.0.into_owned())
+                .filter(|text| !text.trim().is_empty()),
+            None => None,
+        };
+        let metadata = message.metadata.as_ref().map(|metadata| &metadata.0);
+        Ok(Self {
+            record,
+            origin,
+            correlation_id: metadata.and_then(|metadata| said(metadata.correlation_id.as_ref())),
+            device,
+            gateway,
+            timestamp,
+            updated_at: metadata
+                .and_then(|metadata| metadata.received_time.as_ref())
+                .and_then(|literal| Moment::rfc3339_or_epoch(&literal.0).ok())
+                .map(|moment| moment.from_us()),
+        })
+    }
+
+    fn times(&self) -> Result<Times, Refused> {
+        let Some(text) = &self.timestamp else { return Ok(Times::default()) };
+        let moment = Moment::rfc3339_or_epoch(text).map_err(|_| {
+            refused(Reason::TimeInvalid, "measurements.timestamp is neither RFC 3339 nor seconds since 1970")
+        })?;
+        Ok(Times {
+            from: Some(moment.from_us()),
+            imprecise_until: moment.until_us(),
+            precision: Precision::from_word(moment.precision().as_str()).unwrap_or(Precision::None),
+            offset_minutes: moment.offset_minutes().map(i32::from),
+            from_text: Some(text.clone()),
+            local: moment.zone_assumed(),
+            ..Times::default()
+        })
+    }
+
+    /// The reading of one measurement. `literals` are what the source wrote of it.
+    fn reading(&self, item: u32, key: &str, part: Part, literals: &[Option<&str>]) -> Result<Reading, Refused> {
+        let key = key.to_ascii_lowercase();
+        let device_id = self.device.as_ref().map(|device| device.id.as_str());
+        let timestamp = self.timestamp.as_deref();
+        let mut content = Content::default();
+        content.literal(&key);
+        content.optional(device_id);
+        content.optional(self.gateway.as_ref().map(|gateway| gateway.id.as_str()));
+        content.optional(timestamp);
+        for literal in literals {
+            content.optional(*literal);
+        }
+        let times = self.times()?;
+        let observed = Observed {
+            item,
+            device: self.device.clone(),
+            gateway: self.gateway.clone(),
+            patient_claim: None,
+            coded: part.coded,
+            components: part.components,
+            status: Status::Final,
+            times,
+            source_version: None,
+            source_updated_at: self.updated_at,
+        };
+        if let Some(correlation_id) = self.correlation_id {
+            let stable = [correlation_id, key.as_str()];
+            return Ok(observed.reading(self.record, self.origin, Identity::Stable(&stable), content));
+        }
+        let mut named = vec![key.as_str(), device_id.unwrap_or_default(), timestamp.unwrap_or_default()];
+        named.extend(literals.iter().map(|literal| literal.unwrap_or_default()));
+        Ok(observed.reading(self.record, self.origin, Identity::Literals(&named), content))
+    }
+}
+
+/// Code, value and components of a reading.
+struct Part {
+    coded: Coded,
+    components: Vec<Component>,
+}
+
+impl From<Coded> for Part {
+    fn from(coded: Coded) -> Self {
+        Self { coded, components: Vec::new() }
+    }
+}
+
+/// All measurements of a message, in their order. The parts of a blood pressure are one item, at the place of the first.
+pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut Items, documents: &mut Vec<Document>) {
+    let measurements = &message.measurements;
+    let is_pressure = |name: &str| PRESSURES.iter().any(|pressure| name.eq_ignore_ascii_case(pressure));
+    // Annotations belong to what the message is about: the blood pressure, else the first measurement.
+    let mut annotations = measurements.get("annotations").map(annotations).unwrap_or_default();
+    let has_pressure = measurements.0.iter().any(|(name, _)| is_pressure(&name.0));
+    let (mut item, mut pressure_done) = (0, false);
+    for (name, raw) in &measurements.0 {
+        let name = name.0.as_ref();
+        if ABOUT.iter().any(|about| name.eq_ignore_ascii_case(about)) || (is_pressure(name) && pressure_done) {
+            continue;
+        }
+        let found = if is_pressure(name) {
+            pressure_done = true;
+            pressure(head, item, message, std::mem::take(&mut annotations))
+        } else {
+            let own = if has_pressure { Vec::new() } else { std::mem::take(&mut annotations) };
+            measurement(head, item, (name, raw), own)
+        };
+        if found.is_err() && is_pressure(name) {
+            items.add(item, found, &pressure_text(measurements));
+        } else {
+            items.add(item, found, raw.get());
+        }
+        item += 1;
+    }
+    if let Some(raw) = measurements.get("documents") {
+        attached(head, item, raw, items, documents);
+    }
+}
+
+/// The documents of a message; `first` is the item that the first of them is.
+fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items, documents: &mut Vec<Document>) {
+    let Some(members) = read::<Option<wire::Members<'_>>>(raw) else {
+        let shape = refused(Reason::UnexpectedShape, "measurements.documents is no object of documents");
+        return items.add(first, Err(shape), raw.get());
+    };
+    for (item, (name, raw)) in (first..).zip(members.map_or(Vec::new(), |members| members.0)) {
+        let found = document(head, item, (&name.0, raw)).map(|(reading, document)| {
+            documents.push(document);
+            reading
+        });
+        items.add(item, found, raw.get());
+    }
+}
+
+/// All that the source wrote of a blood pressure.
+fn pressure_text(measurements: &wire::Members<'_>) -> String {
+    let parts = PRESSURES.iter().filter_map(|name| Some(format!("\"{name}\":{}", measurements.get(name)?.get())));
+    format!("{{{}}}", parts.collect::<Vec<_>>().join(","))
+}
+
+fn pressure(
+    head: &Head<'_>,
+    item: u32,
+    message: &wire::Message<'_>,
+    annotations: Vec<Component>,
+) -> Result<Reading, Refused> {
+    let mut components = Vec::new();
+    let mut literals = Vec::new();
+    let mut measured = Vec::new();
+    for name in PRESSURES {
+        // Some models have no mean and say so with null.
+        let Some(raw) = message.measurements.get(name).filter(|raw| raw.get() != "null") else { continue };
+        measured.push((name, wire_measurement(raw)?));
+    }
+    if measured.is_empty() {
+        return Err(NO_VALUE);
+    }
+    for (name, measurement) in &measured {
+        components.push(quantity(name, measurement)?.into());
+        literals.push(Some(*name));
+        literals.push(measurement.value.as_ref().map(|value| value.0.as_ref()));
+        literals.push(text(measurement.unit.as_ref()));
+        literals.push(measurement.is_in_range.map(RawValue::get));
+    }
+    components.extend(annotations);
+    let panel = metric_by_key("blood_pressure").or_else(|| metric_by_spelling(Vocabulary::Medisante, "bloodPressure"));
+    let code = panel.map_or_else(|| local("bloodPressure"), |panel| coding(panel.code()));
+    let coded = Coded { code, source_codes: Vec::new(), value: Value::Absent(Missing::Panel), flags: Vec::new() };
+    head.reading(item, "bloodPressure", Part { coded, components }, &literals)
+}
+
+fn measurement(
+    head: &Head<'_>,
+    item: u32,
+    (name, raw): (&str, &RawValue),
+    annotations: Vec<Component>,
+) -> Result<Reading, Refused> {
+    if name.eq_ignore_ascii_case("ecgSamples") {
+        return waveform(head, item, (name, raw), annotations);
+    }
+    let measurement = wire_measurement(raw)?;
+    let coded = quantity(name, &measurement)?;
+    let literals = [
+        measurement.value.as_ref().map(|value| value.0.as_ref()),
+        text(measurement.unit.as_ref()),
+        measurement.is_in_range.map(RawValue::get),
+    ];
+    head.reading(item, name, Part { coded, components: annotations }, &literals)
+}
+
+/// `{value, unit, isInRange}`, or a bare value.
+fn wire_measurement(raw: &RawValue) -> Result<wire::Measurement<'_>, Refused> {
+    if raw.get() == "null" {
+        return Err(NO_VALUE);
+    }
+    if raw.get().starts_with('{') {
+        return read(raw).ok_or(refused(Reason::UnexpectedShape, "a measurement's value is neither number nor text"));
+    }
+    read::<Literal<'_>>(raw)
+        .map(|value| wire::Measurement { value: Some(value), unit: None, is_in_range: None })
+        .ok_or(refused(Reason::UnexpectedShape, "a measurement is neither an object nor a value"))
+}
+
+fn quantity(name: &str, measurement: &wire::Measurement<'_>) -> Result<Coded, Refused> {
+    let metric: Option<&'static Metric> = metric_by_spelling(Vocabulary::Medisante, name);
+    let number = measurement.value.as_ref().ok_or(NO_VALUE)?;
+    let given = text(measurement.unit.as_ref());
+    let default = metric.and_then(|metric| metric.default_unit(Vocabulary::Medisante));
+    let source = Source { number: number.0.trim(), units: [given.or(default), None], comparator: None };
+    let mut measure = source.measure(metric)?;
+    if measure.flags.contains(&Flag::UnknownUnit) {
+        return Err(refused(Reason::UnitInvalid, "the catalogue does not know the unit for this measurement"));
+    }
+    if given.is_none() {
+        measure.quantity.source_unit = None;
+        if default.is_some() {
+            measure.flags.push(Flag::DefaultUnit);
+        }
+    }
+    if measurement.is_in_range.is_some_and(|word| word.get().trim_matches('"').eq_ignore_ascii_case("false")) {
+        measure.flags.push(Flag::SenderOutOfRange);
+    }
+    let code = measure.code.or_else(|| metric.map(Metric::code)).map_or_else(|| local(name), coding);
+    Ok(Coded { code, source_codes: vec![local(name)], value: Value::Quantity(measure.quantity), flags: measure.flags })
+}
+
+/// What Medisanté calls it.
+fn local(name: &str) -> Coding {
+    Coding { system: MEDISANTE.to_owned(), code: name.to_owned(), display: None }
+}
+
+fn annotations(raw: &RawValue) -> Vec<Component> {
+    let members = read::<wire::Members<'_>>(raw).map_or(Vec::new(), |members| members.0);
+    members.into_iter().filter_map(|(name, raw)| annotation(&name.0, raw)).collect()
+}
+
+/// An annotation as it was written: Medisanté documents no meaning for most, so none is given to them.
+fn annotation(name: &str, raw: &RawValue) -> Option<Component> {
+    let raw_text = raw.get();
+    let value = match raw_text {
+        "null" => return None,
+        "true" | "\"true\"" => Value::Boolean(true),
+        "false" | "\"false\"" => Value::Boolean(false),
+        _ => match (read::<Word<'_>>(raw), Decimal::parse(raw_text)) {
+            (Some(word), _) => Value::Text(word.0.into_owned()),
+            (None, Ok(number)) => Value::Quantity(Quantity {
+                value: number.canonical(),
+                unit: "1".to_owned(),
+                source_value: raw_text.to_owned(),
+                source_unit: None,
+                comparator: None,
+            }),
+            (None, Err(_)) => Value::Text(raw_text.to_owned()),
+        },
+    };
+    let code = Coding { system: ANNOTATION.to_owned(), code: name.to_owned(), display: None };
+    Some(Component { code, source_codes: Vec::new(), value, flags: Vec::new() })
+}
+
+fn waveform(
+    head: &Head<'_>,
+    item: u32,
+    (name, raw): (&str, &RawValue),
+    components: Vec<Component>,
+) -> Result<Reading, Refused> {
+    let shape = refused(Reason::UnexpectedShape, "ecgSamples is not an object of samples and frequency");
+    let Object::<wire::Waveform<'_>>(wave) = read(raw).ok_or(shape)?;
+    let number = refused(Reason::ValueInvalid, "a sample of ecgSamples or its frequency is no number");
+    let hertz: i128 = wave.frequency.0.trim().parse().map_err(|_| number)?;
+    let period = Conversion::new(1, 0, hertz).filter(|_| hertz > 0).ok_or(number)?;
+    let milliseconds = Decimal::parse("1000").map_err(|_| number)?.convert(&period);
+    let mut samples = String::with_capacity(wave.samples.len() * 5);
+    for sample in &wave.samples {
+        let sample = Decimal::parse(&sample.0).map_err(|_| number)?;
+        if !samples.is_empty() {
+            samples.push(' ');
+        }
+        samples.push_str(&sample.canonical());
+    }
+    let unit = text(wave.unit.as_ref()).unwrap_or("1");
+    let literals = [Some(samples.as_str()), Some(wave.frequency.0.as_ref()), Some(unit)];
+    let value = Value::Waveform(Waveform {
+        origin: "0".to_owned(),
+        unit: schemas::catalogue::ucum_of(unit).unwrap_or(unit).to_owned(),
+        period_ms: milliseconds.text,
+        factor: "1".to_owned(),
+        dimensions: 1,
+        samples: samples.clone(),
+    });
+    let flags = if milliseconds.rounded { vec![Flag::Rounded] } else { Vec::new() };
+    let metric = metric_by_spelling(Vocabulary::Medisante, name);
+    let code = metric.map_or_else(|| local(name), |metric| coding(metric.code()));
+    let coded = Coded { code, source_codes: vec![local(name)], value, flags };
+    head.reading(item, name, Part { coded, components }, &literals)
+}
+
+fn document(head: &Head<'_>, item: u32, (name, raw): (&str, &RawValue)) -> Result<(Reading, Document), Refused> {
+    let invalid = refused(Reason::DocumentInvalid, "a document is not standard base64");
+    let word = read::<Word<'_>>(raw).ok_or(invalid)?;
+    let content = STANDARD.decode(word.0.trim()).map_err(|_| invalid)?;
+    if content.is_empty() {
+        return Err(refused(Reason::DocumentInvalid, "a document is empty"));
+    }
+    let sha256: [u8; 32] = Sha256::digest(&content).into();
+    let is_pdf = name.to_ascii_lowercase().ends_with("pdf");
+    let content_type = if is_pdf { "application/pdf" } else { "application/octet-stream" };
+    let metric = metric_by_spelling(Vocabulary::Medisante, name);
+    let coded = Coded {
+        code: metric.map_or_else(|| local(name), |metric| coding(metric.code())),
+        source_codes: vec![local(name)],
+        value: Value::Document(DocumentReference {
+            sha256,
+            content_type: content_type.to_owned(),
+            bytes: i64::try_from(content.len()).unwrap_or(i64::MAX),
+            title: None,
+        }),
+        flags: Vec::new(),
+    };
+    let reading = head.reading(item, name, coded.into(), &[Some(word.0.as_ref())])?;
+    let document = Document {
+        sha256,
+        content_type: content_type.to_owned(),
+        content,
+        provider: Provider::Medisante,
+        source: head.record.headers.source.clone(),
+        received_at: head.record.received_at,
+        key_id: head.record.headers.key_id.clone(),
+    };
+    Ok((reading, document))
+}
+
+/// The device under the first id it has; none when it has none.
+fn described(wire: &wire::Device<'_>) -> Result<Option<Device>, Refused> {
+    let ids = [wire.id.as_ref(), wire.imei.as_ref(), wire.serial_number.as_ref()];
+    let Some(id) = ids.into_iter().find_map(said) else { return Ok(None) };
+    let owned = |word: &Option<Word<'_>>| text(word.as_ref()).map(str::to_owned);
+    Ok(Some(Device {
+        manufacturer: owned(&wire.manufacturer),
+        model: owned(&wire.model),
+        serial: said(wire.serial_number.as_ref()).map(str::to_owned),
+        ..device(Provider::Medisante, id)?
+    }))
+}
+
+/// An identifier that says something.
+fn said<'a>(literal: Option<&'a Literal<'_>>) -> Option<&'a str> {
+    literal.map(|literal| literal.0.trim()).filter(|text| !text.is_empty())
+}
+
+/// A text that says something.
+fn text<'a>(word: Option<&'a Word<'_>>) -> Option<&'a str> {
+    word.map(|word| word.0.trim()).filter(|text| !text.is_empty())
+}
+
+fn read<'a, T: serde::Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
+}

@@ -1,0 +1,184 @@
+//! What a format's mapping says of one observation, before it becomes the event.
+//!
+//! The mappings of HealthKit and FHIR end here: they say what was observed, and [`Observed::reading`] adds what is the
+//! same for every reading of a record, its name, its provenance and the flags that depend on the time of receipt.
+
+mod quantity;
+mod time;
+
+use schemas::{
+    event::{Coding, Component, Device, DeviceId, Flag, Provenance, Reading, Status, Value},
+    format::{Format, Provider},
+    identity::{Content, Identity, TrustScope, device_key, reading_id},
+    raw::RawRecord,
+    rejection::Reason,
+};
+
+pub(crate) use quantity::{Source, coding};
+pub(crate) use time::Times;
+
+/// Why an item becomes no reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// The reason of the closed list.
+    pub(crate) reason: Reason,
+    /// What exactly is wrong; never a word of the payload.
+    pub(crate) detail: &'static str,
+}
+
+/// Refuses an item.
+pub(crate) const fn refused(reason: Reason, detail: &'static str) -> Refused {
+    Refused { reason, detail }
+}
+
+/// A code, what else the source calls it, and what was observed of it.
+pub(crate) struct Coded {
+    /// The canonical code.
+    pub(crate) code: Coding,
+    /// The codes as the source wrote them.
+    pub(crate) source_codes: Vec<Coding>,
+    /// The value.
+    pub(crate) value: Value,
+    /// How the value was derived.
+    pub(crate) flags: Vec<Flag>,
+}
+
+impl From<Coded> for Component {
+    fn from(part: Coded) -> Self {
+        Self { code: part.code, source_codes: part.source_codes, value: part.value, flags: part.flags }
+    }
+}
+
+/// One observation, mapped.
+pub(crate) struct Observed {
+    /// Its place in the payload.
+    pub(crate) item: u32,
+    /// The device that measured.
+    pub(crate) device: Option<Device>,
+    /// The hub.
+    pub(crate) gateway: Option<Device>,
+    /// What the payload claims as its patient.
+    pub(crate) patient_claim: Option<String>,
+    /// Code and value.
+    pub(crate) coded: Coded,
+    /// The parts of a panel.
+    pub(crate) components: Vec<Component>,
+    /// The state.
+    pub(crate) status: Status,
+    /// When.
+    pub(crate) times: Times,
+    /// The source's own version number.
+    pub(crate) source_version: Option<i64>,
+    /// The source's own time of this version.
+    pub(crate) source_updated_at: Option<i64>,
+}
+
+impl Observed {
+    /// The event. `identity` and `content` are made of literals only, never of what the mapping made of them.
+    pub(crate) fn reading(
+        self,
+        record: &RawRecord<'_>,
+        origin: Origin,
+        identity: Identity<'_>,
+        content: Content,
+    ) -> Reading {
+        const DAY_US: i64 = 86_400_000_000;
+        let mut flags = self.coded.flags;
+        if self.times.local {
+            flags.push(Flag::LocalTime);
+        }
+        if self.times.from.is_some_and(|from| from > record.received_at.saturating_add(DAY_US)) {
+            flags.push(Flag::MeasuredInFuture);
+        }
+        let scope =
+            record.headers.subject.as_ref().map_or(TrustScope::Source(&record.headers.source), TrustScope::Subject);
+        Reading {
+            reading_id: reading_id(scope, origin.provider, identity),
+            provider: origin.provider,
+            source: record.headers.source.clone(),
+            device: self.device,
+            gateway: self.gateway,
+            subject: record.headers.subject.clone(),
+            patient_claim: self.patient_claim,
+            code: self.coded.code,
+            source_codes: self.coded.source_codes,
+            value: self.coded.value,
+            components: self.components,
+            status: self.status,
+            measured_from: self.times.from,
+            measured_until: self.times.until,
+            imprecise_until: self.times.imprecise_until,
+            time_precision: self.times.precision,
+            offset_minutes: self.times.offset_minutes,
+            measured_text: self.times.from_text,
+            measured_until_text: self.times.until_text,
+            received_at: record.received_at,
+            source_version: self.source_version,
+            source_updated_at: self.source_updated_at,
+            content: content.finish(),
+            flags,
+            provenance: Provenance {
+                topic_epoch: i32::from(record.topic_epoch),
+                partition: record.partition,
+                offset: record.offset,
+                item: i32::try_from(self.item).unwrap_or(i32::MAX),
+                format: origin.format,
+                mapping_version: crate::MAPPING_VERSION,
+            },
+            key_id: record.headers.key_id.clone(),
+        }
+    }
+}
+
+/// Which mapping read the payload.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    /// Who sent it.
+    pub(crate) provider: Provider,
+    /// In which format.
+    pub(crate) format: Format,
+}
+
+/// A device that is known by its id alone.
+pub(crate) fn device(provider: Provider, id: &str) -> Result<Device, Refused> {
+    let id = DeviceId::parse(id).map_err(|_| {
+        refused(Reason::IdentifierInvalid, "the device's id is empty, too long or has a control character")
+    })?;
+    Ok(Device { key: device_key(provider, &id), id, manufacturer: None, model: None, serial: None })
+}
+
+/// What became of a payload's items.
+#[derive(Default)]
+pub(crate) struct Items {
+    /// The readings, in the order of the payload.
+    pub(crate) readings: Vec<Reading>,
+    /// The refused items, and with `item` none the refused payload.
+    pub(crate) rejections: Vec<Rejected>,
+}
+
+/// A refused item.
+pub(crate) struct Rejected {
+    /// Its place in the payload; none where the whole payload is refused.
+    pub(crate) item: Option<u32>,
+    /// Why.
+    pub(crate) refused: Refused,
+    /// Its bytes; empty where the whole payload is refused, which the raw record keeps.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Items {
+    /// Adds what became of an item.
+    pub(crate) fn add(&mut self, item: u32, found: Result<Reading, Refused>, text: &str) {
+        match found {
+            Ok(reading) => self.readings.push(reading),
+            Err(refused) => {
+                self.rejections.push(Rejected { item: Some(item), refused, bytes: text.as_bytes().to_vec() });
+            }
+        }
+    }
+
+    /// Refuses the payload as a whole.
+    pub(crate) fn refuse_all(&mut self, refused: Refused) {
+        self.rejections.push(Rejected { item: None, refused, bytes: Vec::new() });
+    }
+}

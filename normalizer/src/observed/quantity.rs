@@ -1,0 +1,105 @@
+//! A number and its unit, brought into the unit of its metric.
+
+use schemas::{
+    catalogue::{CodeUnit, Kind, Metric, UnitError, ucum_of},
+    decimal::Decimal,
+    event::{Coding, Flag, Quantity},
+    rejection::Reason,
+};
+
+use super::{Refused, refused};
+
+/// A number as a source gives it.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// The number's text.
+    pub(crate) number: &'a str,
+    /// The unit's spellings, the one to be preferred first: FHIR writes one as a code and one for people.
+    pub(crate) units: [Option<&'a str>; 2],
+    /// `<`, `<=`, `>=` or `>`.
+    pub(crate) comparator: Option<&'a str>,
+}
+
+/// A quantity with what is known of it.
+pub(crate) struct Measure {
+    /// The quantity.
+    pub(crate) quantity: Quantity,
+    /// The code that the unit selects among those of the metric.
+    pub(crate) code: Option<&'static CodeUnit>,
+    /// How the value was derived.
+    pub(crate) flags: Vec<Flag>,
+}
+
+impl<'a> Source<'a> {
+    /// Brings the number into the metric's unit. What the catalogue does not know keeps its own unit.
+    pub(crate) fn measure(self, metric: Option<&'static Metric>) -> Result<Measure, Refused> {
+        let number = Decimal::parse(self.number)
+            .map_err(|_| refused(Reason::ValueInvalid, "the value is not a decimal number of up to 400 digits"))?;
+        if self.comparator.is_some_and(|sign| !matches!(sign, "<" | "<=" | ">=" | ">")) {
+            return Err(refused(Reason::ValueInvalid, "the comparator is not one of <, <=, >=, >"));
+        }
+        match metric {
+            Some(metric) if metric.kind() == Kind::Quantity => self.known(metric, &number),
+            Some(_) => Ok(self.unknown(&number, Flag::UnknownUnit)),
+            None => Ok(self.unknown(&number, Flag::UnknownMetric)),
+        }
+    }
+
+    fn known(self, metric: &'static Metric, number: &Decimal) -> Result<Measure, Refused> {
+        let mut given = self.units.into_iter().flatten().peekable();
+        if given.peek().is_none() {
+            // A number without a unit is a plain number. Only a metric that is one itself takes it; per cent does not, as
+            // nobody knows whether 0.5 is then a half or five thousandths.
+            let plain = |code: &CodeUnit| {
+                code.accepted().iter().any(|unit| unit.ucum() == "1" && unit.conversion().is_identity())
+            };
+            let measured = metric.codes().any(plain).then(|| metric.measure(number, "1").ok()).flatten();
+            return measured
+                .map(|measured| self.measured(measured))
+                .ok_or(refused(Reason::UnitMissing, "the metric needs a unit and none is given"));
+        }
+        for unit in given {
+            match metric.measure(number, unit) {
+                Ok(measured) => return Ok(self.measured(measured)),
+                Err(UnitError::Inconvertible) => {
+                    return Err(refused(Reason::UnitInvalid, "the unit measures something else than the metric"));
+                }
+                Err(UnitError::Unknown) => {}
+            }
+        }
+        Ok(self.unknown(number, Flag::UnknownUnit))
+    }
+
+    fn measured(self, measured: schemas::catalogue::Measured) -> Measure {
+        let flags = [(measured.rounded, Flag::Rounded), (measured.out_of_range, Flag::OutOfRange)];
+        Measure {
+            quantity: self.quantity(measured.value, measured.code.unit().unwrap_or("1")),
+            code: Some(measured.code),
+            flags: flags.into_iter().filter_map(|(is, flag)| is.then_some(flag)).collect(),
+        }
+    }
+
+    fn unknown(self, number: &Decimal, flag: Flag) -> Measure {
+        let unit = self.unit().map_or("1", |unit| ucum_of(unit).unwrap_or(unit));
+        Measure { quantity: self.quantity(number.canonical(), unit), code: None, flags: vec![flag] }
+    }
+
+    fn quantity(self, value: String, unit: &str) -> Quantity {
+        Quantity {
+            value,
+            unit: unit.to_owned(),
+            source_value: self.number.to_owned(),
+            source_unit: self.unit().map(str::to_owned),
+            comparator: self.comparator.map(str::to_owned),
+        }
+    }
+
+    fn unit(self) -> Option<&'a str> {
+        self.units.into_iter().flatten().next()
+    }
+}
+
+/// A code of the catalogue as an event has it.
+pub(crate) fn coding(code: &CodeUnit) -> Coding {
+    Coding { system: code.system().to_owned(), code: code.code().to_owned(), display: Some(code.display().to_owned()) }
+}

@@ -1,0 +1,83 @@
+//! Times of an observation: one point, an imprecise one, or a span.
+
+use schemas::{
+    event::Precision,
+    moment::{self, Moment},
+    rejection::Reason,
+};
+
+use super::{Refused, refused};
+
+/// The time part of a reading; the default is an observation without any time.
+pub(crate) struct Times {
+    pub(crate) from: Option<i64>,
+    pub(crate) until: Option<i64>,
+    pub(crate) imprecise_until: Option<i64>,
+    pub(crate) precision: Precision,
+    pub(crate) offset_minutes: Option<i32>,
+    pub(crate) from_text: Option<String>,
+    pub(crate) until_text: Option<String>,
+    /// One of the texts has no offset and was read as UTC.
+    pub(crate) local: bool,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            from: None,
+            until: None,
+            imprecise_until: None,
+            precision: Precision::None,
+            offset_minutes: None,
+            from_text: None,
+            until_text: None,
+            local: false,
+        }
+    }
+}
+
+impl Times {
+    /// Reads a beginning and an end, of which each may be absent.
+    pub(crate) fn read(from: Option<&str>, until: Option<&str>) -> Result<Self, Refused> {
+        let mut times = Self::default();
+        if let Some(text) = from {
+            let moment = read(text)?;
+            times.from = Some(moment.from_us());
+            times.imprecise_until = moment.until_us();
+            times.precision = precision(moment.precision());
+            times.offset_minutes = moment.offset_minutes().map(i32::from);
+            times.local = moment.zone_assumed();
+            times.from_text = Some(text.to_owned());
+        }
+        if let Some(text) = until {
+            let moment = read(text)?;
+            // An imprecise end includes all that it may mean (FHIR R4, Period.end).
+            times.until = Some(moment.until_us().unwrap_or_else(|| moment.from_us()));
+            times.local |= moment.zone_assumed();
+            times.until_text = Some(text.to_owned());
+        }
+        match (times.from, times.until) {
+            (Some(from), Some(until)) if until < from => {
+                Err(refused(Reason::TimeInvalid, "the end lies before the beginning"))
+            }
+            _ => Ok(times),
+        }
+    }
+}
+
+fn read(text: &str) -> Result<Moment, Refused> {
+    Moment::fhir(text, 0).map_err(|_| refused(Reason::TimeInvalid, "a time is not RFC 3339 or not on the calendar"))
+}
+
+fn precision(precision: moment::Precision) -> Precision {
+    match precision {
+        moment::Precision::Year => Precision::Year,
+        moment::Precision::Month => Precision::Month,
+        moment::Precision::Day => Precision::Day,
+        moment::Precision::Minute => Precision::Minute,
+        moment::Precision::Second => Precision::Second,
+        moment::Precision::Millisecond => Precision::Millisecond,
+        moment::Precision::Microsecond => Precision::Microsecond,
+        moment::Precision::Nanosecond => Precision::Nanosecond,
+    }
+}

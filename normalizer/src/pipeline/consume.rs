@@ -1,0 +1,229 @@
+//! Raw records from Kafka, in batches.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance, StreamConsumer},
+    error::KafkaError,
+    message::{Headers as _, OwnedMessage},
+    types::RDKafkaErrorCode,
+};
+use schemas::{
+    format::RawTopic,
+    raw::{HeaderError, Headers},
+};
+use service::{backoff::Backoff, health::StageHealth};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{NormalizerConfig, NormalizerError};
+
+const PROBE: Duration = Duration::from_secs(5);
+
+/// One record with its headers read.
+pub(super) struct Consumed {
+    pub(super) topic: RawTopic,
+    pub(super) headers: Result<Headers, HeaderError>,
+    pub(super) message: OwnedMessage,
+}
+
+/// The subscription to the raw topics.
+pub(super) struct Raw {
+    consumer: Arc<StreamConsumer<Group>>,
+    topics: schemas::topic::Topics,
+    expected: Expected,
+}
+
+/// Counts the rebalances of the group.
+#[derive(Default)]
+struct Group {
+    rebalances: AtomicU64,
+}
+
+impl ClientContext for Group {}
+
+impl ConsumerContext for Group {
+    fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, _rebalance: &Rebalance<'_>) {
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The offset that comes next in each partition, as far as it is known since the last rebalance.
+#[derive(Default)]
+struct Expected {
+    rebalance: u64,
+    next: HashMap<(RawTopic, i32), i64>,
+}
+
+impl Raw {
+    pub(super) async fn subscribe(config: &NormalizerConfig, health: &StageHealth) -> Result<Self, NormalizerError> {
+        let kafka = config.kafka.clone();
+        let protocol = tokio::task::spawn_blocking(move || kafka.group_protocol(PROBE)).await??;
+        health.detail("group-protocol", protocol.as_str());
+        // A new group begins at the first record.
+        let mut settings = config.kafka.consumer(&config.group, protocol);
+        settings.set("auto.offset.reset", "earliest");
+        let consumer: StreamConsumer<Group> = settings.create_with_context(Group::default())?;
+        let names: Vec<String> = RawTopic::ALL.iter().map(|topic| config.topics.raw(*topic)).collect();
+        consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Self { consumer: Arc::new(consumer), topics: config.topics.clone(), expected: Expected::default() })
+    }
+
+    /// Up to `count` records, or fewer when `age` has passed since the first. Empty when asked to stop.
+    pub(super) async fn batch(
+        &mut self,
+        count: usize,
+        age: Duration,
+        shutdown: &CancellationToken,
+    ) -> Result<Vec<Consumed>, NormalizerError> {
+        let mut batch = Vec::new();
+        let first = tokio::select! {
+            () = shutdown.cancelled() => return Ok(batch),
+            first = self.next() => first?,
+        };
+        self.accept(first, &mut batch).await?;
+        let deadline = Instant::now() + age;
+        while batch.len() < count && !shutdown.is_cancelled() {
+            match timeout_at(deadline, self.next()).await {
+                Ok(next) => self.accept(next?, &mut batch).await?,
+                Err(_elapsed) => break,
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn accept(&mut self, record: Option<Consumed>, batch: &mut Vec<Consumed>) -> Result<(), NormalizerError> {
+        let Some(record) = record else { return Ok(()) };
+        self.nothing_skipped(record.topic, record.message.partition(), record.message.offset()).await?;
+        batch.push(record);
+        Ok(())
+    }
+
+    /// The next record; none where the broker reported what it heals itself.
+    /// Nothing is awaited once a record is here: a time-out must not lose one.
+    async fn next(&self) -> Result<Option<Consumed>, NormalizerError> {
+        match self.consumer.recv().await {
+            Ok(message) => {
+                let Some(topic) = self.topics.raw_of(message.topic()) else { return Ok(None) };
+                let headers = message.headers();
+                let pairs = headers.into_iter().flat_map(|headers| headers.iter());
+                let read =
+                    Headers::read(topic, pairs.filter_map(|header| header.value.map(|value| (header.key, value))));
+                Ok(Some(Consumed { topic, headers: read, message: message.detach() }))
+            }
+            Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+            )) => Err(NormalizerError::RecordsGone),
+            Err(error @ KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "reading raw records");
+                Ok(None)
+            }
+        }
+    }
+
+    /// A new group begins at the first record there is; for every other, `auto.offset.reset` would pass over records that
+    /// were deleted before they were read. So each record must follow the one before it, and the first one the committed
+    /// position. Gaps that the log has anyway (the marks of a transactional mirror) lie above its start.
+    async fn nothing_skipped(&mut self, topic: RawTopic, partition: i32, offset: i64) -> Result<(), NormalizerError> {
+        let rebalance = self.consumer.context().rebalances.load(Ordering::Relaxed);
+        if rebalance != self.expected.rebalance {
+            self.expected = Expected { rebalance, next: HashMap::new() };
+        }
+        let expected = match self.expected.next.get(&(topic, partition)) {
+            Some(next) => Some(*next),
+            None => self.ask(topic, partition, committed).await?,
+        };
+        if expected.is_some_and(|expected| offset > expected) && self.ask(topic, partition, log_start).await? > expected
+        {
+            return Err(NormalizerError::RecordsGone);
+        }
+        self.expected.next.insert((topic, partition), offset.saturating_add(1));
+        Ok(())
+    }
+
+    /// Asks the broker on a thread that may block.
+    async fn ask(&self, topic: RawTopic, partition: i32, question: Question) -> Result<Option<i64>, NormalizerError> {
+        let (consumer, name) = (Arc::clone(&self.consumer), self.topics.raw(topic));
+        let mut backoff = Backoff::default();
+        loop {
+            let (consumer, name) = (Arc::clone(&consumer), name.clone());
+            match tokio::task::spawn_blocking(move || question(&consumer, &name, partition)).await? {
+                Ok(offset) => return Ok(offset),
+                Err(error) => {
+                    let error = NormalizerError::from(error);
+                    if !error.is_outage() {
+                        return Err(error);
+                    }
+                    tracing::warn!(%error, "asking for a position again");
+                    tokio::time::sleep(backoff.next_wait()).await;
+                }
+            }
+        }
+    }
+
+    /// Commits behind the last record of each partition that is still this consumer's: all before it in the partition
+    /// are acknowledged. A commit that fails is repaired by the next one; after a crash the records are mapped again, to
+    /// the same ids.
+    pub(super) fn commit(&self, batch: &[Consumed]) {
+        let owned = match self.consumer.assignment() {
+            Ok(owned) => owned,
+            Err(error) => return tracing::warn!(%error, "positions are not committed"),
+        };
+        let mut next: HashMap<(&str, i32), i64> = HashMap::new();
+        for record in batch {
+            next.insert((record.message.topic(), record.message.partition()), record.message.offset() + 1);
+        }
+        let mut positions = TopicPartitionList::new();
+        for ((topic, partition), offset) in next {
+            if owned.find_partition(topic, partition).is_none() {
+                continue;
+            }
+            if let Err(error) = positions.add_partition_offset(topic, partition, Offset::Offset(offset)) {
+                tracing::warn!(%error, "a position is not committed");
+            }
+        }
+        if positions.count() == 0 {
+            return;
+        }
+        if let Err(error) = self.consumer.commit(&positions, CommitMode::Async) {
+            tracing::warn!(%error, "positions are not committed");
+        }
+    }
+
+    /// Leaves the group; what was asked to be committed is committed.
+    pub(super) async fn close(self) {
+        let closed = tokio::task::spawn_blocking(move || {
+            if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync) {
+                tracing::debug!(%error, "nothing left to commit");
+            }
+        });
+        if let Err(error) = closed.await {
+            tracing::warn!(%error, "leaving the group");
+        }
+    }
+}
+
+type Question = fn(&StreamConsumer<Group>, &str, i32) -> Result<Option<i64>, KafkaError>;
+
+fn committed(consumer: &StreamConsumer<Group>, topic: &str, partition: i32) -> Result<Option<i64>, KafkaError> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, partition);
+    let found = consumer.committed_offsets(asked, PROBE)?;
+    Ok(found.find_partition(topic, partition).and_then(|found| match found.offset() {
+        Offset::Offset(offset) => Some(offset),
+        Offset::Invalid | Offset::Beginning | Offset::End | Offset::Stored | Offset::OffsetTail(_) => None,
+    }))
+}
+
+fn log_start(consumer: &StreamConsumer<Group>, topic: &str, partition: i32) -> Result<Option<i64>, KafkaError> {
+    consumer.fetch_watermarks(topic, partition, PROBE).map(|(start, _end)| Some(start))
+}

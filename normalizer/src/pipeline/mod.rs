@@ -1,0 +1,116 @@
+//! The loop around the mapping: consume, normalize, produce, commit last.
+//!
+//! A batch of raw records is mapped, its documents are produced and acknowledged, then its readings, commands, dead
+//! letters and outcomes, and only when all are acknowledged is the position committed. Killed in between, the stage maps
+//! the same records again: the ids are the same, so the sink sees duplicates and counts them.
+
+mod consume;
+mod error;
+mod produce;
+mod publish;
+
+use std::time::Duration;
+
+use schemas::topic::Topics;
+use service::{backoff::Backoff, health::StageHealth, kafka::KafkaSettings};
+use tokio_util::sync::CancellationToken;
+
+pub use error::NormalizerError;
+
+use consume::{Consumed, Raw};
+use produce::Events;
+
+/// What the normalizer is told.
+#[derive(Clone)]
+pub struct NormalizerConfig {
+    /// Where Kafka is.
+    pub kafka: KafkaSettings,
+    /// The topics' names.
+    pub topics: Topics,
+    /// The consumer group; all normalizers of an installation share it.
+    pub group: String,
+    /// The incarnation of the raw topics, see [`schemas::receipt::Position`].
+    pub topic_epoch: u16,
+    /// How many records are mapped before their events must be acknowledged.
+    pub batch_records: usize,
+    /// How long a batch waits to become full.
+    pub batch_age: Duration,
+}
+
+/// Runs until `shutdown`, or until something happens that waiting does not heal.
+///
+/// # Errors
+/// [`NormalizerError`]; an outage of the broker is waited for and is no error.
+pub async fn run(
+    config: NormalizerConfig,
+    health: StageHealth,
+    shutdown: CancellationToken,
+) -> Result<(), NormalizerError> {
+    schemas::catalogue::check().map_err(NormalizerError::Catalogue)?;
+    let events = Events::new(&config)?;
+    let Some(mut raw) = connect(&config, &events, &health, &shutdown).await? else { return Ok(()) };
+    health.ready();
+    while !shutdown.is_cancelled() {
+        let batch = raw.batch(config.batch_records, config.batch_age, &shutdown).await?;
+        if !batch.is_empty() && step(&config, &events, &batch, &health, &shutdown).await? {
+            raw.commit(&batch);
+        }
+    }
+    raw.close().await;
+    Ok(())
+}
+
+/// Waits for the broker, publishes the schemas and joins the group. None when asked to stop before that.
+async fn connect(
+    config: &NormalizerConfig,
+    events: &Events,
+    health: &StageHealth,
+    shutdown: &CancellationToken,
+) -> Result<Option<Raw>, NormalizerError> {
+    let mut backoff = Backoff::default();
+    loop {
+        match join(config, events, health).await {
+            Ok(raw) => return Ok(Some(raw)),
+            Err(error) if error.is_outage() => {
+                health.waiting("the Kafka cluster is away");
+                tracing::warn!(%error, "waiting for Kafka");
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
+    }
+}
+
+async fn join(config: &NormalizerConfig, events: &Events, health: &StageHealth) -> Result<Raw, NormalizerError> {
+    publish::schemas(config, events).await?;
+    Raw::subscribe(config, health).await
+}
+
+/// Maps a batch and produces its events. Whether all are acknowledged: false when asked to stop during an outage; then
+/// nothing is committed and the next process maps the records again, to the same ids.
+async fn step(
+    config: &NormalizerConfig,
+    events: &Events,
+    batch: &[Consumed],
+    health: &StageHealth,
+    shutdown: &CancellationToken,
+) -> Result<bool, NormalizerError> {
+    let mut backoff = Backoff::default();
+    while let Err(error) = events.produce(config, batch).await {
+        if !error.is_outage() {
+            return Err(error);
+        }
+        // The same events again, with the same ids: what was acknowledged already becomes a duplicate.
+        health.waiting("the Kafka cluster does not acknowledge events");
+        tracing::warn!(%error, records = batch.len(), "the batch is produced again");
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(false),
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
+    }
+    health.ready();
+    Ok(true)
+}

@@ -1,0 +1,247 @@
+//! Events to Kafka: documents first, then everything else, and all acknowledged before this returns.
+
+use std::{collections::HashSet, time::Duration};
+
+use rdkafka::{
+    Message,
+    error::KafkaError,
+    message::{Header, OwnedHeaders},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer},
+    types::RDKafkaErrorCode,
+};
+use schemas::{
+    codec::encode,
+    dead_letter::{DeadLetter, Stage},
+    event::{Outcome, Reading, Value},
+    raw::{Headers, RawRecord},
+    rejection::Reason,
+};
+
+use super::{NormalizerConfig, NormalizerError, consume::Consumed};
+use crate::{MAPPING_VERSION, Normalized, Rejection, normalize};
+
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// The producer of all event topics.
+pub(super) struct Events {
+    producer: FutureProducer,
+}
+
+/// More bytes than this are not put into one message: what the topics take, less room for key and headers.
+const EVENT_BYTES_MAX: usize = 16_777_216 - 65_536;
+
+/// What a record came to, in bytes.
+struct Mapped {
+    /// Key and value of each document.
+    documents: Vec<([u8; 32], Vec<u8>)>,
+    /// Key and value of each reading.
+    readings: Vec<(String, Vec<u8>)>,
+    /// Key and value of each command.
+    commands: Vec<(String, Vec<u8>)>,
+    outcome: Outcome,
+    dead_letters: Vec<DeadLetter>,
+}
+
+impl Events {
+    pub(super) fn new(config: &NormalizerConfig) -> Result<Self, NormalizerError> {
+        Ok(Self { producer: config.kafka.producer().create()? })
+    }
+
+    /// Maps the batch, produces its events, and returns when every one is acknowledged.
+    pub(super) async fn produce(&self, config: &NormalizerConfig, batch: &[Consumed]) -> Result<(), NormalizerError> {
+        let mapped: Vec<Mapped> = batch.iter().map(|record| map(config, record)).collect();
+        let mut documents = Vec::new();
+        for (key, value) in mapped.iter().flat_map(|mapped| &mapped.documents) {
+            documents.push(self.send(&config.topics.documents(), key, value, None).await?);
+        }
+        acknowledged(documents).await?;
+        let mut waiting = Vec::with_capacity(mapped.len() * 2);
+        for mapped in &mapped {
+            self.send_events(config, mapped, &mut waiting).await?;
+        }
+        acknowledged(waiting).await?;
+        count(&mapped);
+        Ok(())
+    }
+
+    async fn send_events(
+        &self,
+        config: &NormalizerConfig,
+        mapped: &Mapped,
+        waiting: &mut Vec<DeliveryFuture>,
+    ) -> Result<(), NormalizerError> {
+        let topics = &config.topics;
+        let (readings, assignments) = (topics.readings(), topics.assignments());
+        for (key, value) in &mapped.readings {
+            waiting.push(self.send(&readings, key.as_bytes(), value, None).await?);
+        }
+        for (key, value) in &mapped.commands {
+            waiting.push(self.send(&assignments, key.as_bytes(), value, None).await?);
+        }
+        for letter in &mapped.dead_letters {
+            let headers = headers(letter);
+            let (key, topic) = (letter.key(), topics.dead_letters());
+            waiting.push(self.send(&topic, key.as_bytes(), &letter.value, Some(headers)).await?);
+        }
+        let outcome = &mapped.outcome;
+        let key = format!("{}:{}", outcome.topic.as_str(), outcome.partition);
+        waiting.push(self.send(&topics.outcomes(), key.as_bytes(), &encode(outcome), None).await?);
+        Ok(())
+    }
+
+    /// Puts a message into the producer's queue; waits while the queue is full.
+    pub(super) async fn send(
+        &self,
+        topic: &str,
+        key: &[u8],
+        value: &[u8],
+        headers: Option<OwnedHeaders>,
+    ) -> Result<DeliveryFuture, NormalizerError> {
+        let mut record = FutureRecord { headers, ..FutureRecord::to(topic).key(key).payload(value) };
+        loop {
+            match self.producer.send_result(record) {
+                Ok(delivery) => return Ok(delivery),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                    // The queue empties as the broker acknowledges, or as its messages time out.
+                    record = refused;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        if let Err(error) = self.producer.flush(FLUSH) {
+            tracing::debug!(%error, "events left in the queue are made again from the raw records");
+        }
+    }
+}
+
+pub(super) async fn acknowledged(deliveries: Vec<DeliveryFuture>) -> Result<(), NormalizerError> {
+    for delivery in deliveries {
+        delivery.await.map_err(|_| NormalizerError::NoReport)?.map_err(|(error, _)| error)?;
+    }
+    Ok(())
+}
+
+/// Readings of one device stay in their order; one without a device needs none.
+fn key(reading: &Reading) -> String {
+    reading.device.as_ref().map_or(reading.reading_id, |device| device.key).hyphenated().to_string()
+}
+
+fn map(config: &NormalizerConfig, record: &Consumed) -> Mapped {
+    let message = &record.message;
+    let received_at = message.timestamp().to_millis().unwrap_or(0).saturating_mul(1_000);
+    let normalized = match &record.headers {
+        Ok(headers) => normalize(&RawRecord {
+            topic: record.topic,
+            topic_epoch: config.topic_epoch,
+            partition: message.partition(),
+            offset: message.offset(),
+            received_at,
+            headers: headers.clone(),
+            body: message.payload().unwrap_or_default(),
+        }),
+        Err(error) => Normalized {
+            rejections: vec![Rejection {
+                item: None,
+                reason: Reason::BrokenRecord,
+                detail: error.name,
+                bytes: Vec::new(),
+            }],
+            ..Normalized::default()
+        },
+    };
+    encoded(config, record, normalized, received_at)
+}
+
+/// The events in bytes. What no message can carry is refused, so that it ends as an outcome and not as a stuck stage.
+fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized, received_at: i64) -> Mapped {
+    let Normalized { readings: found, commands, documents, mut rejections } = normalized;
+    let too_large: HashSet<[u8; 32]> =
+        documents.iter().filter(|found| found.content.len() > EVENT_BYTES_MAX).map(|found| found.sha256).collect();
+    let mut readings = Vec::with_capacity(found.len());
+    for reading in found {
+        let value = encode(&reading);
+        let cites = matches!(&reading.value, Value::Document(cited) if too_large.contains(&cited.sha256));
+        if cites || value.len() > EVENT_BYTES_MAX {
+            rejections.push(Rejection {
+                item: u32::try_from(reading.provenance.item).ok(),
+                reason: Reason::TooLarge,
+                detail: "the item's event is larger than a message may be; the raw record keeps the item",
+                bytes: Vec::new(),
+            });
+        } else {
+            readings.push((key(&reading), value));
+        }
+    }
+    let outcome = Outcome {
+        topic: record.topic,
+        topic_epoch: i32::from(config.topic_epoch),
+        partition: record.message.partition(),
+        offset: record.message.offset(),
+        items: int(readings.len() + commands.len() + rejections.len()),
+        readings: int(readings.len()),
+        commands: int(commands.len()),
+        rejections: int(rejections.len()),
+        mapping_version: MAPPING_VERSION,
+        received_at,
+    };
+    Mapped {
+        documents: documents
+            .iter()
+            .filter(|document| !too_large.contains(&document.sha256))
+            .map(|document| (document.sha256, encode(document)))
+            .collect(),
+        readings,
+        commands: commands
+            .iter()
+            .map(|command| (command.device_key.hyphenated().to_string(), encode(command)))
+            .collect(),
+        outcome,
+        dead_letters: rejections.into_iter().map(|refused| dead_letter(config, record, refused, received_at)).collect(),
+    }
+}
+
+fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejection: Rejection, received_at: i64) -> DeadLetter {
+    let (topic, message) = (record.topic.as_str(), &record.message);
+    DeadLetter {
+        origin_topic: message.topic().to_owned(),
+        origin_partition: message.partition(),
+        origin_offset: message.offset(),
+        origin_timestamp: received_at,
+        item: rejection.item.map(|item| i32::try_from(item).unwrap_or(i32::MAX)),
+        stage: Stage::Normalizer,
+        reason: rejection.reason,
+        detail: rejection.detail.to_owned(),
+        sha256: record.headers.as_ref().ok().map(|headers: &Headers| headers.sha256.clone()),
+        raw_position: Some(format!("{topic}:{}:{}:{}", config.topic_epoch, message.partition(), message.offset())),
+        // The raw record keeps what is too long for a message.
+        value: if rejection.bytes.len() > EVENT_BYTES_MAX { Vec::new() } else { rejection.bytes },
+    }
+}
+
+fn headers(letter: &DeadLetter) -> OwnedHeaders {
+    letter
+        .headers()
+        .iter()
+        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+}
+
+fn count(mapped: &[Mapped]) {
+    let sum = |of: fn(&Outcome) -> i32| {
+        mapped.iter().map(|mapped| u64::try_from(of(&mapped.outcome)).unwrap_or(0)).sum::<u64>()
+    };
+    metrics::counter!("device_manager_normalizer_records_total").increment(mapped.len() as u64);
+    metrics::counter!("device_manager_normalizer_items_total").increment(sum(|outcome| outcome.items));
+    metrics::counter!("device_manager_normalizer_readings_total").increment(sum(|outcome| outcome.readings));
+    metrics::counter!("device_manager_normalizer_commands_total").increment(sum(|outcome| outcome.commands));
+    metrics::counter!("device_manager_normalizer_rejections_total").increment(sum(|outcome| outcome.rejections));
+}
+
+fn int(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,19 @@
+//! Schemas to the compacted topic, before the first event that uses them.
+
+use schemas::codec::own_schemas;
+
+use super::{
+    NormalizerConfig, NormalizerError,
+    produce::{Events, acknowledged},
+};
+
+/// Publishes every schema of this release under its fingerprint. Writing one again changes nothing: the topic is
+/// compacted by key.
+pub(super) async fn schemas(config: &NormalizerConfig, events: &Events) -> Result<(), NormalizerError> {
+    let mut waiting = Vec::new();
+    for own in own_schemas()? {
+        let key = own.fingerprint.to_string();
+        waiting.push(events.send(&config.topics.schemas(), key.as_bytes(), own.text.as_bytes(), None).await?);
+    }
+    acknowledged(waiting).await
+}

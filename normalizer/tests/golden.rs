@@ -1,0 +1,136 @@
+//! Golden pairs: `<case>.input.json` beside `<case>.events.json`, one JSON object a line as `device-manager normalize`
+//! prints it. The first word of a case names the mapping; `<case>.request.json` has the request's parameters where there
+//! are any. `UPDATE_GOLDEN=1` writes the events anew: then raise `MAPPING_VERSION`.
+
+#[cfg(test)]
+mod golden {
+    use std::{
+        collections::BTreeSet,
+        fmt::Write as _,
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    use normalizer::{MAPPING_VERSION, json_lines, normalize};
+    use schemas::{
+        event::{PatientId, SourceName},
+        format::{Format, RawTopic},
+        raw::{Headers, Kind, RawRecord},
+    };
+    use sha2::{Digest, Sha256};
+
+    /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
+    /// version stays 1; after it, another hash needs another version.
+    const PINNED: (i32, &str) = (1, "e9966781764daad72802ab40a5a4492f783059db4782f740ad67f70ab68c9775");
+
+    /// The parameters of a request; also the keys that a `.request.json` may have.
+    #[derive(Default, serde::Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Request {
+        r#type: Option<String>,
+        unit: Option<String>,
+        device_id: Option<String>,
+        subject: Option<String>,
+    }
+
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+    }
+
+    fn cases(suffix: &str) -> BTreeSet<String> {
+        let names = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter_map(|name| name.strip_suffix(suffix).map(str::to_owned)).collect()
+    }
+
+    fn kind(case: &str) -> (RawTopic, Kind) {
+        match case.split('-').next().unwrap() {
+            "medisante" => (RawTopic::Medisante, Kind::Payload(Format::StandardJson)),
+            "healthkit" => (RawTopic::HealthKit, Kind::Payload(Format::StandardJson)),
+            "fhir" => (RawTopic::Medisante, Kind::Payload(Format::FhirJson)),
+            "assign" => (RawTopic::Devices, Kind::Assign),
+            "unassign" => (RawTopic::Devices, Kind::Unassign),
+            other => panic!("no mapping is named {other}"),
+        }
+    }
+
+    fn events(case: &str) -> String {
+        let body = fs::read(folder().join(format!("{case}.input.json"))).unwrap();
+        let request: Request = fs::read(folder().join(format!("{case}.request.json")))
+            .map_or_else(|_| Request::default(), |text| serde_json::from_slice(&text).unwrap());
+        let (topic, kind) = kind(case);
+        let headers = Headers {
+            kind,
+            content_type: Some("application/json".to_owned()),
+            credential: "key-1".to_owned(),
+            source: SourceName::parse("golden").unwrap(),
+            subject: request.subject.map(|subject| PatientId::parse(&subject).unwrap()),
+            correlation_id: "00000000-0000-4000-8000-000000000000".to_owned(),
+            traceparent: None,
+            sha256: String::new(),
+            sample_type: request.r#type,
+            unit: request.unit,
+            device_id: request.device_id,
+            key_id: None,
+        };
+        let record = RawRecord {
+            topic,
+            topic_epoch: 1,
+            partition: 3,
+            offset: 42,
+            received_at: 1_753_000_000_000_000,
+            headers,
+            body: &body,
+        };
+        json_lines(&normalize(&record)).fold(String::new(), |mut text, line| {
+            writeln!(text, "{line}").unwrap();
+            text
+        })
+    }
+
+    #[test]
+    fn every_case_has_both_halves() {
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            return;
+        }
+        let (inputs, events) = (cases(".input.json"), cases(".events.json"));
+        assert!(inputs.len() > 20, "the golden folder is not where it should be");
+        assert_eq!(inputs, events);
+        assert!(cases(".request.json").is_subset(&inputs), "a request without an input");
+    }
+
+    #[test]
+    fn a_changed_output_raises_the_mapping_version() {
+        let mut hash = Sha256::new();
+        for case in cases(".input.json") {
+            let events = events(&case);
+            hash.update(format!("{case}:{}:{events}", events.len()));
+        }
+        let found = hash.finalize().iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        });
+        assert_eq!(
+            (MAPPING_VERSION, found.as_str()),
+            PINNED,
+            "bump MAPPING_VERSION and update the pin; new cases change the pin alone"
+        );
+    }
+
+    #[test]
+    fn events_are_as_written() {
+        let mut different = Vec::new();
+        for case in cases(".input.json") {
+            let path = folder().join(format!("{case}.events.json"));
+            let found = events(&case);
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                fs::write(&path, &found).unwrap();
+            } else if fs::read_to_string(&path).unwrap_or_default() != found {
+                different.push(case);
+            }
+        }
+        assert!(
+            different.is_empty(),
+            "other events than written: {different:?}; if that is meant, raise MAPPING_VERSION, run UPDATE_GOLDEN=1 and read the diff"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+use std::{collections::BTreeSet, path::PathBuf};
+
+use normalizer::{Normalized, normalize};
+use schemas::{
+    event::SourceName,
+    format::{Format, RawTopic},
+    raw::{Headers, Kind, RawRecord},
+};
+
+/// The samples' folder, if it is there.
+pub(super) fn folder() -> Option<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/samples");
+    if !folder.is_dir() {
+        println!("skipped: there is no ../shared/samples beside the workspace");
+        return None;
+    }
+    Some(folder)
+}
+
+/// What comes of a body that a sender without any parameters sends, but for the type.
+pub(super) fn normalized(topic: RawTopic, format: Format, body: &[u8], sample_type: Option<&str>) -> Normalized {
+    normalize(&RawRecord {
+        topic,
+        topic_epoch: 1,
+        partition: 0,
+        offset: 7,
+        received_at: 1_753_000_000_000_000,
+        headers: Headers {
+            kind: Kind::Payload(format),
+            content_type: None,
+            credential: "key".to_owned(),
+            source: SourceName::parse("samples").unwrap(),
+            subject: None,
+            correlation_id: String::new(),
+            traceparent: None,
+            sha256: String::new(),
+            sample_type: sample_type.map(str::to_owned),
+            unit: None,
+            device_id: None,
+            key_id: None,
+        },
+        body,
+    })
+}
+
+/// Reads a sample that the table names.
+pub(super) fn read(path: &str) -> Option<Vec<u8>> {
+    let path = folder()?.join(path);
+    Some(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
+/// The names of the files in a folder of the samples.
+pub(super) fn names(path: &str, suffix: &str) -> Option<BTreeSet<String>> {
+    let entries = std::fs::read_dir(folder()?.join(path)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    Some(names.filter(|name| name.ends_with(suffix)).collect())
+}
