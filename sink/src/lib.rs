@@ -1,0 +1,37 @@
+//! Events into Postgres, each exactly once in its effect.
+//!
+//! `consume` reads the event topics from the offsets that Postgres holds and fills a [`batch`]; `pipeline` writes it in
+//! one transaction ([`mod@write`]) that also moves those offsets, and only from where this sink left them. What a reading's
+//! versions come to ([`merge`]), what device commands come to ([`fold`]) and how outcomes are kept ([`ranges`]) are pure
+//! functions. [`trace`] answers what became of a payload.
+
+pub mod batch;
+mod config;
+mod consume;
+pub mod copy;
+pub mod decode;
+pub mod error;
+pub mod fold;
+mod letters;
+pub mod merge;
+mod pipeline;
+pub mod ranges;
+pub mod row;
+pub mod trace;
+pub mod write;
+
+pub use batch::BatchLimits;
+pub use config::SinkConfig;
+pub use error::{SinkError, is_outage};
+pub use pipeline::run;
+
+/// The tables and views; guarded by a lock in Postgres, so several processes may start at once.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Applies the migrations that are missing.
+///
+/// # Errors
+/// Postgres is away, the user may not create tables, or an applied migration was changed.
+pub async fn migrate(pool: &sqlx::PgPool) -> Result<(), sqlx::migrate::MigrateError> {
+    MIGRATIONS.run(pool).await
+}

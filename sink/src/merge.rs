@@ -1,0 +1,97 @@
+//! What the versions of one reading in Postgres and in a batch come to, as steps that sets of readings share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::version::{Appended, Version};
+use uuid::Uuid;
+
+/// Where a content is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The row in `readings`.
+    Current,
+    /// A row in `reading_versions`.
+    Archived,
+}
+
+/// A stored content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its hash.
+    pub content: Uuid,
+    /// What is known of it.
+    pub version: Version,
+    /// Where its row is.
+    pub place: Place,
+}
+
+/// The steps for one reading, to be done in the order of the fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Copy the current row to the archive.
+    pub archive: bool,
+    /// Delete the current row.
+    pub clear: bool,
+    /// Delete these archived rows: better ones of the same content are staged.
+    pub drop_archived: Vec<Uuid>,
+    /// Move this content from the archive to the current place.
+    pub restore: Option<Uuid>,
+    /// Put the staged row of this content into the current place.
+    pub put_current: Option<Uuid>,
+    /// Put the staged rows of these contents into the archive.
+    pub put_archived: Vec<Uuid>,
+    /// Set what is known of these contents.
+    pub touch: Vec<(Uuid, Version)>,
+    /// Items that other items' rows stand for.
+    pub duplicates: BTreeSet<Appended>,
+    /// Items that have rows, and so are no duplicates (any more).
+    pub rows: BTreeSet<Appended>,
+}
+
+/// Plans for one reading: `stored` as Postgres has it, `staged` by content, joined within the batch, and `delivered`,
+/// the position of each delivery in the batch.
+#[must_use]
+pub fn plan(stored: &[Stored], staged: &BTreeMap<Uuid, Version>, delivered: &BTreeSet<Appended>) -> Plan {
+    let mut contents: BTreeMap<Uuid, (Option<Stored>, Version, bool)> =
+        stored.iter().map(|one| (one.content, (Some(*one), one.version, false))).collect();
+    for (content, version) in staged {
+        let entry = contents.entry(*content).or_insert((None, *version, true));
+        if let Some(known) = entry.0 {
+            let takes_row = !known.version.keeps_row_over(version);
+            *entry = (Some(known), known.version.join(*version), takes_row);
+        }
+    }
+    let current = contents.iter().max_by_key(|(content, (_, version, _))| (*version, **content)).map(|(c, _)| *c);
+    let mut plan = Plan::default();
+    for (content, (known, version, from_stage)) in &contents {
+        let is_current = Some(*content) == current;
+        match (known.map(|known| known.place), from_stage, is_current) {
+            (Some(Place::Current), false, true) | (Some(Place::Archived), false, false) => {}
+            (Some(Place::Current), false, false) => (plan.archive, plan.clear) = (true, true),
+            (Some(Place::Current), true, true) => (plan.clear, plan.put_current) = (true, Some(*content)),
+            (Some(Place::Current), true, false) => {
+                plan.clear = true;
+                plan.put_archived.push(*content);
+            }
+            (Some(Place::Archived), false, true) => plan.restore = Some(*content),
+            (Some(Place::Archived), true, true) => {
+                plan.drop_archived.push(*content);
+                plan.put_current = Some(*content);
+            }
+            (Some(Place::Archived), true, false) => {
+                plan.drop_archived.push(*content);
+                plan.put_archived.push(*content);
+            }
+            (None, _, true) => plan.put_current = Some(*content),
+            (None, _, false) => plan.put_archived.push(*content),
+        }
+        let written = if *from_stage { staged.get(content).copied() } else { known.map(|known| known.version) };
+        if written != Some(*version) {
+            plan.touch.push((*content, *version));
+        }
+        plan.rows.insert(version.row);
+    }
+    let all = stored.iter().map(|one| one.version.row).chain(delivered.iter().copied());
+    plan.duplicates = all.filter(|position| !plan.rows.contains(position)).collect();
+    plan
+}

@@ -1,0 +1,83 @@
+//! The next offsets, which only a sink that knows them may move.
+
+use std::collections::HashMap;
+
+use schemas::topic::Topics;
+use sqlx::{PgConnection, Row as _};
+
+use crate::batch::{Fence, Place, Source};
+
+/// Moves the offsets; false when one of them is not what this sink left there.
+pub(crate) async fn advance(
+    connection: &mut PgConnection,
+    topics: &Topics,
+    fence: &[Fence],
+) -> Result<bool, sqlx::Error> {
+    if fence.is_empty() {
+        return Ok(true);
+    }
+    let mut fence = fence.to_vec();
+    fence.sort_by_key(|one| one.place);
+    let names: Vec<String> = fence.iter().map(|one| one.place.0.topic(topics)).collect();
+    let partitions: Vec<i32> = fence.iter().map(|one| one.place.1).collect();
+    let expected: Vec<i64> = fence.iter().map(|one| one.expected).collect();
+    let next: Vec<i64> = fence.iter().map(|one| one.next).collect();
+    let moved = sqlx::query(
+        "UPDATE sink_offsets o SET next_offset = n.next \
+         FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) n(topic, partition, expected, next) \
+         WHERE o.topic = n.topic AND o.partition = n.partition AND o.next_offset = n.expected AND n.next <> n.expected",
+    )
+    .bind(&names)
+    .bind(&partitions)
+    .bind(&expected)
+    .bind(&next)
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    let stand: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sink_offsets o JOIN unnest($1::text[], $2::integer[], $3::bigint[]) n(topic, partition, next) \
+         ON o.topic = n.topic AND o.partition = n.partition AND o.next_offset = n.next",
+    )
+    .bind(&names)
+    .bind(&partitions)
+    .bind(&next)
+    .fetch_one(connection)
+    .await?;
+    let must_move = fence.iter().filter(|one| one.next != one.expected).count();
+    Ok(moved == must_move as u64 && usize::try_from(stand).is_ok_and(|stand| stand == fence.len()))
+}
+
+/// Reads the next offsets of partitions, each given with the start of its log; one never read starts there.
+pub(crate) async fn load(
+    connection: &mut PgConnection,
+    topics: &Topics,
+    starts: &[(Place, i64)],
+) -> Result<HashMap<Place, i64>, sqlx::Error> {
+    let names: Vec<String> = starts.iter().map(|((source, _), _)| source.topic(topics)).collect();
+    let partitions: Vec<i32> = starts.iter().map(|((_, partition), _)| *partition).collect();
+    let begin: Vec<i64> = starts.iter().map(|(_, start)| *start).collect();
+    sqlx::query(
+        "INSERT INTO sink_offsets SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[]) ON CONFLICT DO NOTHING",
+    )
+    .bind(&names)
+    .bind(&partitions)
+    .bind(&begin)
+    .execute(&mut *connection)
+    .await?;
+    let rows = sqlx::query(
+        "SELECT o.topic, o.partition, o.next_offset FROM sink_offsets o \
+         JOIN unnest($1::text[], $2::integer[]) n(topic, partition) USING (topic, partition)",
+    )
+    .bind(&names)
+    .bind(&partitions)
+    .fetch_all(connection)
+    .await?;
+    let mut next = HashMap::new();
+    for row in rows {
+        let topic: String = row.try_get(0)?;
+        if let Some(source) = Source::ALL.into_iter().find(|source| source.topic(topics) == topic) {
+            next.insert((source, row.try_get(1)?), row.try_get(2)?);
+        }
+    }
+    Ok(next)
+}

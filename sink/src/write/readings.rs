@@ -1,0 +1,297 @@
+//! Readings: a set-based insert for what is new, set-based steps of [`crate::merge`] for what is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::{
+    format::Provider,
+    version::{Appended, SourceVersion, Version},
+};
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::{Written, dictionary, moment};
+use crate::{
+    copy::{HEADER, TRAILER},
+    merge::{Place, Plan, Stored, plan},
+    row::{COLUMNS, Dictionary, Row},
+};
+
+/// All deliveries of one reading in a batch.
+struct Group<'a> {
+    provider: Provider,
+    contents: BTreeMap<Uuid, (Version, &'a Row)>,
+    delivered: BTreeSet<Appended>,
+}
+
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    dictionary: &mut Dictionary,
+    rows: &[&Row],
+) -> Result<Written, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(Written::default());
+    }
+    dictionary::learn(connection, dictionary, rows).await?;
+    let groups = group(rows);
+    let staged = stage(connection, dictionary, &groups).await?;
+    let inserted = sqlx::query(&format!(
+        "INSERT INTO readings ({COLUMNS}) SELECT {COLUMNS} FROM stage ON CONFLICT (reading_id) DO NOTHING"
+    ))
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    let mut known: BTreeSet<Uuid> =
+        groups.iter().filter(|(_, group)| group.delivered.len() > 1).map(|(id, _)| *id).collect();
+    if inserted < staged {
+        known.extend(differing(connection).await?);
+    }
+    if !known.is_empty() {
+        merge(connection, &groups, &known.into_iter().collect::<Vec<_>>()).await?;
+    }
+    Ok(Written { inserted, readings: rows.len() as u64 })
+}
+
+/// Deliveries by reading, in the order of the id: two sinks lock in the same order.
+fn group<'a>(rows: &[&'a Row]) -> BTreeMap<Uuid, Group<'a>> {
+    let mut groups: BTreeMap<Uuid, Group<'a>> = BTreeMap::new();
+    for row in rows {
+        let group = groups.entry(row.reading.reading_id).or_insert_with(|| Group {
+            provider: row.reading.provider,
+            contents: BTreeMap::new(),
+            delivered: BTreeSet::new(),
+        });
+        group.delivered.insert(row.version.row);
+        group
+            .contents
+            .entry(row.content())
+            .and_modify(|(version, kept)| {
+                if !version.keeps_row_over(&row.version) {
+                    *kept = row;
+                }
+                *version = version.join(row.version);
+            })
+            .or_insert((row.version, row));
+    }
+    groups
+}
+
+async fn stage(
+    connection: &mut PgConnection,
+    dictionary: &Dictionary,
+    groups: &BTreeMap<Uuid, Group<'_>>,
+) -> Result<u64, sqlx::Error> {
+    let mut bytes = Vec::with_capacity(512 * groups.len());
+    bytes.extend_from_slice(HEADER);
+    let mut staged = 0;
+    for (version, row) in groups.values().flat_map(|group| group.contents.values()) {
+        let joined;
+        let row = if *version == row.version {
+            *row
+        } else {
+            joined = Row { version: *version, ..(*row).clone() };
+            &joined
+        };
+        let start = bytes.len();
+        match row.encode(dictionary, &mut bytes) {
+            Ok(()) => staged += 1,
+            // Checked when the row was made; a row that is only half there must not travel.
+            Err(_) => bytes.truncate(start),
+        }
+    }
+    bytes.extend_from_slice(&TRAILER);
+    let mut copy = connection.copy_in_raw(&format!("COPY stage ({COLUMNS}) FROM STDIN (FORMAT binary)")).await?;
+    copy.send(bytes).await?;
+    copy.finish().await?;
+    Ok(staged)
+}
+
+/// Readings that stand there with other contents or from other items than were staged.
+async fn differing(connection: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT DISTINCT s.reading_id FROM stage s JOIN readings r USING (reading_id) \
+         WHERE (s.content, s.raw_offset, s.raw_partition, s.topic_epoch, s.item, s.mapping_version, s.source_version, \
+                s.source_updated_at, s.first_offset) IS DISTINCT FROM \
+               (r.content, r.raw_offset, r.raw_partition, r.topic_epoch, r.item, r.mapping_version, r.source_version, \
+                r.source_updated_at, r.first_offset)",
+    )
+    .fetch_all(connection)
+    .await
+}
+
+async fn merge(
+    connection: &mut PgConnection,
+    groups: &BTreeMap<Uuid, Group<'_>>,
+    ids: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    let mut stored: BTreeMap<Uuid, Vec<Stored>> = BTreeMap::new();
+    load(connection, "readings", Place::Current, ids, &mut stored).await?;
+    load(connection, "reading_versions", Place::Archived, ids, &mut stored).await?;
+    let mut plans: Vec<(Uuid, Provider, Plan)> = Vec::with_capacity(ids.len());
+    for id in ids {
+        if let Some(group) = groups.get(id) {
+            let staged = group.contents.iter().map(|(content, (version, _))| (*content, *version)).collect();
+            let there = stored.get(id).map(Vec::as_slice).unwrap_or_default();
+            plans.push((*id, group.provider, plan(there, &staged, &group.delivered)));
+        }
+    }
+    carry_out(connection, &plans).await?;
+    record_duplicates(connection, &plans).await
+}
+
+const MICROS: &str = "(extract(epoch FROM $) * 1000000)::bigint";
+
+async fn load(
+    connection: &mut PgConnection,
+    table: &str,
+    place: Place,
+    ids: &[Uuid],
+    stored: &mut BTreeMap<Uuid, Vec<Stored>>,
+) -> Result<(), sqlx::Error> {
+    let micros = |column: &str| MICROS.replace('$', column);
+    let statement = format!(
+        "SELECT reading_id, content, source_version, {}, mapping_version, {}, topic_epoch, raw_partition, raw_offset, \
+         item, {}, first_epoch, first_partition, first_offset, first_item \
+         FROM {table} WHERE reading_id = ANY($1) ORDER BY reading_id, content FOR UPDATE",
+        micros("source_updated_at"),
+        micros("received_at"),
+        micros("first_received_at"),
+    );
+    for row in sqlx::query(&statement).bind(ids).fetch_all(connection).await? {
+        let own = Appended {
+            at: row.try_get(5)?,
+            topic_epoch: row.try_get(6)?,
+            partition: row.try_get(7)?,
+            offset: row.try_get(8)?,
+            item: row.try_get(9)?,
+        };
+        let first = match row.try_get::<Option<i64>, _>(10)? {
+            None => own,
+            Some(at) => Appended {
+                at,
+                topic_epoch: row.try_get(11)?,
+                partition: row.try_get(12)?,
+                offset: row.try_get(13)?,
+                item: row.try_get(14)?,
+            },
+        };
+        let source = SourceVersion { number: row.try_get(2)?, updated_at: row.try_get(3)? };
+        let version = Version { source, first, mapping_version: row.try_get(4)?, row: own };
+        stored.entry(row.try_get(0)?).or_default().push(Stored { content: row.try_get(1)?, version, place });
+    }
+    Ok(())
+}
+
+/// The steps of all plans, each as one statement over all readings that take it.
+async fn carry_out(connection: &mut PgConnection, plans: &[(Uuid, Provider, Plan)]) -> Result<(), sqlx::Error> {
+    let ids = |takes: fn(&Plan) -> bool| -> Vec<Uuid> {
+        plans.iter().filter(|(_, _, plan)| takes(plan)).map(|(id, _, _)| *id).collect()
+    };
+    let keys = |of: fn(&Plan) -> Vec<Uuid>| -> (Vec<Uuid>, Vec<Uuid>) {
+        plans.iter().flat_map(|(id, _, plan)| of(plan).into_iter().map(|content| (*id, content))).unzip()
+    };
+    let archive =
+        format!("INSERT INTO reading_versions ({COLUMNS}) SELECT {COLUMNS} FROM readings WHERE reading_id = ANY($1)");
+    by_ids(connection, &archive, &ids(|plan| plan.archive)).await?;
+    by_ids(connection, "DELETE FROM readings WHERE reading_id = ANY($1)", &ids(|plan| plan.clear)).await?;
+    let of_keys = "(reading_id, content) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))";
+    let drop = format!("DELETE FROM reading_versions WHERE {of_keys}");
+    by_keys(connection, &drop, &keys(|plan| plan.drop_archived.clone())).await?;
+    let restore = format!(
+        "WITH moved AS (DELETE FROM reading_versions WHERE {of_keys} RETURNING *) \
+         INSERT INTO readings ({COLUMNS}) SELECT {COLUMNS} FROM moved"
+    );
+    by_keys(connection, &restore, &keys(|plan| plan.restore.into_iter().collect())).await?;
+    for (table, staged) in [
+        ("readings", keys(|plan| plan.put_current.into_iter().collect())),
+        ("reading_versions", keys(|plan| plan.put_archived.clone())),
+    ] {
+        let put = format!("INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM stage WHERE {of_keys}");
+        by_keys(connection, &put, &staged).await?;
+    }
+    touch(connection, plans).await
+}
+
+async fn by_ids(connection: &mut PgConnection, statement: &str, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+    if !ids.is_empty() {
+        sqlx::query(statement).bind(ids).execute(connection).await?;
+    }
+    Ok(())
+}
+
+async fn by_keys(
+    connection: &mut PgConnection,
+    statement: &str,
+    (ids, contents): &(Vec<Uuid>, Vec<Uuid>),
+) -> Result<(), sqlx::Error> {
+    if !ids.is_empty() {
+        sqlx::query(statement).bind(ids).bind(contents).execute(connection).await?;
+    }
+    Ok(())
+}
+
+async fn touch(connection: &mut PgConnection, plans: &[(Uuid, Provider, Plan)]) -> Result<(), sqlx::Error> {
+    let touched: Vec<(Uuid, Uuid, Version)> = plans
+        .iter()
+        .flat_map(|(id, _, plan)| plan.touch.iter().map(|(content, version)| (*id, *content, *version)))
+        .collect();
+    if touched.is_empty() {
+        return Ok(());
+    }
+    let first = |pick: fn(Appended) -> i64| -> Vec<Option<i64>> {
+        touched.iter().map(|(_, _, version)| (version.first != version.row).then(|| pick(version.first))).collect()
+    };
+    for table in ["readings", "reading_versions"] {
+        let statement = format!(
+            "UPDATE {table} r SET source_version = t.number, \
+             source_updated_at = t.updated_at, first_received_at = t.at, \
+             first_offset = t.place, first_epoch = t.epoch, first_partition = t.part, first_item = t.item \
+             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], \
+                         $7::bigint[], $8::bigint[], $9::bigint[]) t(id, content, number, updated_at, at, place, epoch, part, item) \
+             WHERE r.reading_id = t.id AND r.content = t.content"
+        );
+        sqlx::query(&statement)
+            .bind(touched.iter().map(|(id, _, _)| *id).collect::<Vec<_>>())
+            .bind(touched.iter().map(|(_, content, _)| *content).collect::<Vec<_>>())
+            .bind(touched.iter().map(|(_, _, version)| version.source.number).collect::<Vec<_>>())
+            .bind(touched.iter().map(|(_, _, version)| version.source.updated_at.map(moment)).collect::<Vec<_>>())
+            .bind(first(|first| first.at).into_iter().map(|at| at.map(moment)).collect::<Vec<_>>())
+            .bind(first(|first| first.offset))
+            .bind(first(|first| first.topic_epoch.into()))
+            .bind(first(|first| first.partition.into()))
+            .bind(first(|first| first.item.into()))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn record_duplicates(connection: &mut PgConnection, plans: &[(Uuid, Provider, Plan)]) -> Result<(), sqlx::Error> {
+    let inserts = "INSERT INTO reading_duplicates (reading_id, provider, topic_epoch, raw_partition, raw_offset, item) \
+        SELECT id, provider::provider, epoch, part, place, item FROM unnest($1::uuid[], $2::text[], $3::integer[], \
+        $4::integer[], $5::bigint[], $6::integer[]) d(id, provider, epoch, part, place, item) ON CONFLICT DO NOTHING";
+    let deletes = "DELETE FROM reading_duplicates d USING unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], \
+        $5::bigint[], $6::integer[]) n(id, provider, epoch, part, place, item) \
+        WHERE d.reading_id = n.id AND d.provider = n.provider::provider AND d.topic_epoch = n.epoch \
+        AND d.raw_partition = n.part AND d.raw_offset = n.place AND d.item = n.item";
+    for (statement, pick) in
+        [(deletes, (|plan| &plan.rows) as fn(&Plan) -> &BTreeSet<Appended>), (inserts, |plan| &plan.duplicates)]
+    {
+        let all: Vec<(Uuid, Provider, Appended)> = plans
+            .iter()
+            .flat_map(|(id, provider, plan)| pick(plan).iter().map(|position| (*id, *provider, *position)))
+            .collect();
+        if all.is_empty() {
+            continue;
+        }
+        sqlx::query(statement)
+            .bind(all.iter().map(|(id, _, _)| *id).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, provider, _)| provider.as_str()).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, _, one)| one.topic_epoch).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, _, one)| one.partition).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, _, one)| one.offset).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, _, one)| one.item).collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}

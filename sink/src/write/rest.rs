@@ -1,0 +1,189 @@
+//! Documents, outcomes and the list of dead letters.
+
+use std::collections::BTreeMap;
+
+use schemas::{event::Document, format::RawTopic};
+use sqlx::{PgConnection, Row as _};
+
+use super::moment;
+use crate::{
+    batch::{Body, Item},
+    ranges::{Ending, Run, merge},
+};
+
+pub(super) async fn documents(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
+    let documents: BTreeMap<[u8; 32], &Document> = items
+        .iter()
+        .filter_map(|item| match &item.body {
+            Body::Document(document) => Some((document.sha256, document.as_ref())),
+            Body::Reading(_) | Body::Assignment(_) | Body::Outcome(_) | Body::Letter(_) | Body::Refused(_) => None,
+        })
+        .collect();
+    for (sha256, document) in documents {
+        sqlx::query(
+            "INSERT INTO documents (sha256, content_type, content, provider, source, received_at, key_id) \
+             VALUES ($1, $2, $3, $4::provider, $5, $6, $7) ON CONFLICT (sha256) DO NOTHING",
+        )
+        .bind(sha256.as_slice())
+        .bind(&document.content_type)
+        .bind(&document.content)
+        .bind(document.provider.as_str())
+        .bind(document.source.as_str())
+        .bind(moment(document.received_at))
+        .bind(&document.key_id)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+type RawPartition = (RawTopic, i32, i32);
+
+pub(super) async fn outcomes(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
+    let mut all: BTreeMap<RawPartition, BTreeMap<i64, Ending>> = BTreeMap::new();
+    for item in items {
+        if let Body::Outcome(outcome) = &item.body {
+            let ending = Ending {
+                items: outcome.items,
+                readings: outcome.readings,
+                commands: outcome.commands,
+                rejections: outcome.rejections,
+                mapping_version: outcome.mapping_version,
+            };
+            let place = (outcome.topic, outcome.topic_epoch, outcome.partition);
+            all.entry(place)
+                .or_default()
+                .entry(outcome.offset)
+                .and_modify(|known| {
+                    if known.mapping_version < ending.mapping_version {
+                        *known = ending;
+                    }
+                })
+                .or_insert(ending);
+        }
+    }
+    for (place, endings) in &all {
+        runs(connection, *place, endings).await?;
+    }
+    Ok(())
+}
+
+async fn runs(
+    connection: &mut PgConnection,
+    (topic, epoch, partition): RawPartition,
+    endings: &BTreeMap<i64, Ending>,
+) -> Result<(), sqlx::Error> {
+    let (Some((first, _)), Some((last, _))) = (endings.first_key_value(), endings.last_key_value()) else {
+        return Ok(());
+    };
+    // Runs grow and split: one sink at a time works on those of a raw partition.
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('outcomes ' || $1 || ' ' || $2 || ' ' || $3, 0))")
+        .bind(topic.as_str())
+        .bind(epoch.to_string())
+        .bind(partition.to_string())
+        .execute(&mut *connection)
+        .await?;
+    // Also the neighbours, so that runs join.
+    let touched = "topic = $1 AND topic_epoch = $2 AND raw_partition = $3 AND first_offset <= $5 + 1 \
+        AND first_offset >= coalesce((SELECT max(first_offset) FROM outcomes WHERE topic = $1 AND topic_epoch = $2 \
+            AND raw_partition = $3 AND first_offset <= $4), 0)";
+    let rows = sqlx::query(&format!(
+        "SELECT first_offset, last_offset, items, readings, commands, rejections, mapping_version FROM outcomes \
+         WHERE {touched} ORDER BY first_offset"
+    ))
+    .bind(topic.as_str())
+    .bind(epoch)
+    .bind(partition)
+    .bind(first)
+    .bind(last)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut stored = Vec::with_capacity(rows.len());
+    for row in rows {
+        let ending = Ending {
+            items: row.try_get(2)?,
+            readings: row.try_get(3)?,
+            commands: row.try_get(4)?,
+            rejections: row.try_get(5)?,
+            mapping_version: row.try_get(6)?,
+        };
+        stored.push(Run { first: row.try_get(0)?, last: row.try_get(1)?, ending });
+    }
+    let merged = merge(&stored, endings);
+    if merged == stored {
+        return Ok(());
+    }
+    sqlx::query(&format!("DELETE FROM outcomes WHERE {touched}"))
+        .bind(topic.as_str())
+        .bind(epoch)
+        .bind(partition)
+        .bind(first)
+        .bind(last)
+        .execute(&mut *connection)
+        .await?;
+    insert_runs(connection, (topic, epoch, partition), &merged).await
+}
+
+async fn insert_runs(
+    connection: &mut PgConnection,
+    (topic, epoch, partition): RawPartition,
+    runs: &[Run],
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO outcomes SELECT $1, $2, $3, * FROM unnest($4::bigint[], $5::bigint[], $6::integer[], \
+         $7::integer[], $8::integer[], $9::integer[], $10::integer[])",
+    )
+    .bind(topic.as_str())
+    .bind(epoch)
+    .bind(partition)
+    .bind(runs.iter().map(|run| run.first).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.last).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.ending.items).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.ending.readings).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.ending.commands).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.ending.rejections).collect::<Vec<_>>())
+    .bind(runs.iter().map(|run| run.ending.mapping_version).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn letters(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
+    for item in items {
+        let Body::Letter(letter) = &item.body else { continue };
+        let raw = letter.raw_position.as_deref().and_then(raw_position);
+        sqlx::query(
+            "INSERT INTO dead_letters AS l (origin_topic, origin_partition, origin_offset, item, stage, reason, detail, \
+                 sha256, raw_topic, topic_epoch, raw_partition, raw_offset, origin_at, letter_partition, letter_offset) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+             ON CONFLICT (origin_topic, origin_partition, origin_offset, item, stage) DO UPDATE \
+             SET reason = excluded.reason, detail = excluded.detail, letter_offset = excluded.letter_offset \
+             WHERE l.letter_partition = excluded.letter_partition AND l.letter_offset < excluded.letter_offset",
+        )
+        .bind(&letter.origin_topic)
+        .bind(letter.origin_partition)
+        .bind(letter.origin_offset)
+        .bind(letter.item.unwrap_or(-1))
+        .bind(letter.stage.as_str())
+        .bind(letter.reason.as_str())
+        .bind(&letter.detail)
+        .bind(&letter.sha256)
+        .bind(raw.as_ref().map(|raw| raw.0.as_str()))
+        .bind(raw.as_ref().map(|raw| raw.1))
+        .bind(raw.as_ref().map(|raw| raw.2))
+        .bind(raw.as_ref().map(|raw| raw.3))
+        .bind(moment(letter.origin_timestamp))
+        .bind(item.origin.place.1)
+        .bind(item.origin.offset)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// `raw.medisante:1:0:42`: topic, epoch, partition, offset.
+fn raw_position(text: &str) -> Option<(RawTopic, i32, i32, i64)> {
+    let mut parts = text.split(':');
+    let topic = RawTopic::from_word(parts.next()?)?;
+    Some((topic, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}

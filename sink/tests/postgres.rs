@@ -1,0 +1,11 @@
+//! The sink on a real Postgres and a real Kafka, which these tests start themselves.
+
+#[cfg(test)]
+mod postgres {
+    mod attribution;
+    mod cluster;
+    mod kafka;
+    mod pipeline;
+    mod sample;
+    mod store;
+}

@@ -1,0 +1,191 @@
+//! Versions, duplicates, the ledger, fencing and bad values in the tables.
+
+use schemas::{
+    dead_letter::{DeadLetter, Stage},
+    event::{Reading, Status},
+    receipt::Position,
+    rejection::Reason,
+};
+use sink::{
+    batch::{Fence, Item, Source},
+    copy::RowFault,
+    row::Row,
+    trace,
+    write::{Session, WriteError},
+};
+use sqlx::Connection as _;
+
+use super::{
+    cluster::{Cluster, Database},
+    sample::{DAY, MAY, SECOND, ended, key, listed, outcome, pressure, quantity, read, reading, topics},
+};
+
+pub(crate) async fn write(database: &Database, items: Vec<Item>) {
+    let mut session = Session::open(&database.url).await.unwrap();
+    session.write(&topics(), &items, &[]).await.unwrap();
+}
+
+const LEDGER: &str = "SELECT format('%s=%s+%s+%s', promised_readings, rows, superseded, duplicates) FROM ledger";
+
+#[tokio::test]
+async fn ten_deliveries_are_one_row_and_nine_duplicates() {
+    let database = Cluster::get().database().await;
+    let all = |from: i64, to: i64| {
+        (from..to).flat_map(|offset| [read(reading(1, offset)), ended(outcome(offset, 1))]).collect::<Vec<_>>()
+    };
+    write(&database, all(3, 8)).await;
+    write(&database, all(0, 10)).await;
+    // The normalizer was killed and produced everything again.
+    write(&database, all(0, 10)).await;
+    assert_eq!(database.text("SELECT raw_offset::text FROM readings").await, "0");
+    assert_eq!(database.text(LEDGER).await, "10=1+0+9");
+    assert_eq!(database.count("SELECT count(*) FROM outcomes").await, 1);
+}
+
+#[tokio::test]
+async fn versions_in_any_order_end_in_the_same_row() {
+    let versions = || -> Vec<Reading> {
+        let corrected = Reading {
+            content: [2; 16],
+            value: quantity("6.1"),
+            measured_from: Some(MAY + DAY),
+            status: Status::Amended,
+            ..reading(1, 5)
+        };
+        let newer_by_source =
+            Reading { content: [3; 16], value: quantity("7"), source_version: Some(2), ..reading(1, 2) };
+        let mut better_mapping = Reading { value: quantity("5.5"), ..reading(1, 0) };
+        better_mapping.provenance.mapping_version = 2;
+        vec![reading(1, 0), corrected, newer_by_source, better_mapping, reading(1, 9)]
+    };
+    let state = "SELECT t || concat_ws(' ', content, value_num, source_version, raw_offset, mapping_version, first_offset, \
+        measured_from) FROM (SELECT 'r' t, * FROM readings UNION ALL SELECT 'v', * FROM reading_versions) x ORDER BY 1";
+    let mut ends = Vec::new();
+    for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [3, 1, 4, 0, 2]] {
+        for batch in [1, 2, 5] {
+            let database = Cluster::get().database().await;
+            let ordered: Vec<Reading> = order.iter().map(|at| versions()[*at].clone()).collect();
+            for chunk in ordered.chunks(batch) {
+                write(&database, chunk.iter().cloned().map(read).collect()).await;
+            }
+            let end =
+                database.text(state).await + &database.text("SELECT raw_offset::text FROM reading_duplicates").await;
+            ends.push(end);
+        }
+    }
+    assert!(ends.iter().all(|end| *end == ends[0]), "{ends:#?}");
+    assert!(ends[0].starts_with("r03030303"), "the source's own version decides: {}", ends[0]);
+}
+
+#[tokio::test]
+async fn a_corrected_time_moves_the_row_and_entered_in_error_marks_it() {
+    let database = Cluster::get().database().await;
+    write(&database, vec![read(reading(1, 0))]).await;
+    let corrected = Reading { content: [2; 16], measured_from: Some(MAY + DAY), ..reading(1, 1) };
+    write(&database, vec![read(corrected)]).await;
+    let seen = "SELECT measured_from::date || status FROM attributed_readings";
+    assert_eq!(database.text(seen).await, "2024-05-02final");
+    let withdrawn = Reading { content: [3; 16], status: Status::EnteredInError, ..reading(1, 2) };
+    write(&database, vec![read(withdrawn)]).await;
+    assert_eq!(database.text(seen).await, "2024-05-01entered-in-error");
+    assert_eq!(database.count("SELECT count(*) FROM reading_versions").await, 2);
+}
+
+#[tokio::test]
+async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
+    let database = Cluster::get().database().await;
+    write(&database, vec![read(pressure(1, 42)), read(reading(2, 43))]).await;
+    assert_eq!(
+        database
+            .text(
+                "SELECT concat_ws(' ', component, code, panel_code, value_num, unit, flags, attribution) \
+                 FROM attributed_readings ORDER BY reading_id, component"
+            )
+            .await,
+        "1 8480-6 85354-9 120 mmol/L {default-unit,out-of-range} never assigned;\
+         2 8462-4 85354-9 80.0 mmol/L {default-unit,out-of-range} never assigned;\
+         0 15074-8 5.50 mmol/L {default-unit} never assigned"
+    );
+    let receipt = database.text("SELECT receipt FROM attributed_readings WHERE component = 2").await;
+    let position: Position = key().read(&receipt).unwrap();
+    assert_eq!((position.offset, position.item, position.topic_epoch), (42, 0, 1));
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let traced = trace::readings(&mut connection, &position).await.unwrap();
+    assert_eq!(traced.len(), 2);
+    assert_eq!(traced[0].state, "current");
+}
+
+#[tokio::test]
+async fn times_from_year_1_to_9999_and_long_numbers_are_kept() {
+    let database = Cluster::get().database().await;
+    let first =
+        Reading { measured_from: Some(-62_135_596_800 * SECOND), value: quantity("-0.000010"), ..reading(1, 0) };
+    let last = Reading {
+        measured_from: Some(253_402_300_799_999_999),
+        value: quantity("123456789012345678901234.5678"),
+        ..reading(2, 1)
+    };
+    let zero = Reading { measured_from: None, value: quantity("0.00"), ..reading(3, 2) };
+    let tens = Reading { value: quantity("100000000"), ..reading(4, 3) };
+    write(&database, [first, last, zero, tens].map(read).into()).await;
+    assert_eq!(
+        database.text("SELECT concat_ws(' ', value_num, measured_from) FROM readings ORDER BY reading_id").await,
+        "-0.000010 0001-01-01 00:00:00+00;123456789012345678901234.5678 9999-12-31 23:59:59.999999+00;0.00;\
+         100000000 2024-05-01 00:00:00+00"
+    );
+}
+
+#[tokio::test]
+async fn values_that_postgres_cannot_store_are_known_beforehand() {
+    let fault = |reading: Reading| Row::new(reading, &key()).err().map(|(_, fault)| fault);
+    let nul = |text: &str| Some(format!("{text}\0"));
+    assert_eq!(fault(Reading { patient_claim: nul("x"), ..reading(1, 0) }), Some(RowFault::Nul));
+    assert_eq!(fault(Reading { value: quantity("five"), ..reading(1, 0) }), Some(RowFault::Number));
+    assert_eq!(fault(Reading { measured_from: Some(i64::MIN), ..reading(1, 0) }), Some(RowFault::Time));
+    assert_eq!(fault(Reading { imprecise_until: Some(0), ..reading(1, 0) }), Some(RowFault::Time));
+    assert_eq!(fault(reading(1, 0)), None);
+}
+
+#[tokio::test]
+async fn of_two_writers_only_one_moves_the_offsets() {
+    let database = Cluster::get().database().await;
+    sqlx::query("INSERT INTO sink_offsets VALUES ('readings', 0, 0)").execute(&database.pool).await.unwrap();
+    let fence = [Fence { place: (Source::Readings, 0), expected: 0, next: 1 }];
+    let mut one = Session::open(&database.url).await.unwrap();
+    let mut two = Session::open(&database.url).await.unwrap();
+    let (topics, items) = (topics(), [read(reading(1, 0))]);
+    let (first, second) = tokio::join!(one.write(&topics, &items, &fence), two.write(&topics, &items, &fence));
+    assert_eq!([&first, &second].iter().filter(|done| done.is_ok()).count(), 1);
+    assert!([first, second].iter().any(|done| matches!(done, Err(WriteError::Fenced))));
+    // An idle partition that was moved back is noticed as well.
+    let idle = [Fence { place: (Source::Readings, 0), expected: 7, next: 7 }];
+    let mut three = Session::open(&database.url).await.unwrap();
+    assert!(matches!(three.write(&topics, &[], &idle).await, Err(WriteError::Fenced)));
+    assert_eq!(database.count("SELECT next_offset FROM sink_offsets").await, 1);
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
+    let database = Cluster::get().database().await;
+    let letter = DeadLetter {
+        origin_topic: "raw.medisante".to_owned(),
+        origin_partition: 0,
+        origin_offset: 5,
+        origin_timestamp: MAY,
+        item: Some(2),
+        stage: Stage::Normalizer,
+        reason: Reason::UnitInvalid,
+        detail: "the unit is unknown".to_owned(),
+        sha256: None,
+        raw_position: Some("raw.medisante:1:0:5".to_owned()),
+        value: vec![],
+    };
+    write(&database, vec![listed(letter.clone(), 0)]).await;
+    write(&database, vec![listed(letter, 1)]).await;
+    let position =
+        Position { topic: schemas::format::RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 5, item: 0 };
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let found = trace::letters(&mut connection, &position).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].item, found[0].reason.as_str()), (2, "unit-invalid"));
+}

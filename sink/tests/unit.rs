@@ -1,0 +1,8 @@
+//! The pure parts: whatever the order of arrival, the same result.
+
+#[cfg(test)]
+mod unit {
+    mod fold;
+    mod merge;
+    mod ranges;
+}
