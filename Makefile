@@ -1,0 +1,49 @@
+# The few commands of the project. `make` alone lists them.
+#
+# The default profile is Cargo's dev: the dependencies are optimised there, and a cold `make demo` is minutes faster than with
+# the release profile. `make run PROFILE=release` is what to measure.
+
+PROFILE ?= dev
+CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
+
+# For --version. Empty outside a git clone.
+export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo run test lint bench generated clean
+
+help: ## List the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: ## Install what is missing (Debian packages, Kafka's jars); does nothing when all is there
+	@sh .ci/setup
+
+build: setup ## Build the binary: target/debug/device-manager, or target/release with PROFILE=release
+	cargo build --locked --profile $(PROFILE) -p device-manager
+
+demo: build ## Start everything, send payloads of three formats, show the readings that came of them, stop
+	@$(CARGO_RUN) up --demo --once --http-port 0 --management-address 127.0.0.1:0
+
+run: build ## The same, and stay up until Ctrl-C
+	@$(CARGO_RUN) up --demo
+
+test: setup ## Run all tests against a real Kafka and a real Postgres that they start themselves
+	cargo test --workspace --locked
+
+lint: ## Format check, clippy, docs, dependency rules
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+	cargo deny --locked check bans licenses sources
+
+bench: setup ## Measure against the stated peers and limits; writes bench/results
+	cargo build --release --locked -p device-manager -p bench
+	target/release/bench
+
+generated: build ## Rewrite the files that are generated from the code; CI wants no difference
+	@$(CARGO_RUN) docs docs
+
+clean: ## Remove what was built, and the embedded data
+	cargo clean
+	[ ! -L .device-manager/postgres ] || rm -rf "$$(readlink .device-manager/postgres)"
+	rm -rf .device-manager

@@ -1,0 +1,106 @@
+//! The one boot path of every process: logs, metrics, signals, the management port, then the stages.
+
+use std::{error::Error, net::SocketAddr};
+
+use clap::Args;
+use metrics_exporter_prometheus::PrometheusHandle;
+use service::{health::Health, management, shutdown, telemetry};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::command::CommandError;
+
+type StageResult = (&'static str, Result<(), Box<dyn Error + Send + Sync>>);
+
+/// What every long-running process is told.
+#[derive(Debug, Clone, Args)]
+pub struct ProcessArgs {
+    /// Where /live, /ready and /metrics are served, apart from the port that clients use. Port 0 takes a free one.
+    #[arg(long, env = "MANAGEMENT_ADDRESS", default_value = "127.0.0.1:9464")]
+    pub management_address: SocketAddr,
+    /// How much is logged: error, warn, info, debug or trace. RUST_LOG filters by module and wins.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub log_level: String,
+}
+
+/// A process with its stages.
+pub struct Process {
+    /// What the stages report to.
+    pub health: Health,
+    /// Cancelled by the first signal, or when a stage ends.
+    pub shutdown: CancellationToken,
+    /// Where the management port really is.
+    pub management_address: SocketAddr,
+    stages: JoinSet<StageResult>,
+}
+
+impl Process {
+    /// Boots: after this the management port answers, and signals are heard.
+    ///
+    /// # Errors
+    /// A recorder or signal handler is refused, or the management port is taken.
+    pub async fn boot(args: &ProcessArgs) -> Result<Self, CommandError> {
+        telemetry::init_logs(&args.log_level);
+        let metrics = telemetry::init_metrics().map_err(|error| CommandError::failed("the metrics", error))?;
+        let shutdown = shutdown::on_signals().map_err(|error| CommandError::failed("the signal handlers", error))?;
+        let listener = TcpListener::bind(args.management_address).await.map_err(|error| {
+            CommandError::failed("the management port (see --management-address, MANAGEMENT_ADDRESS)", error)
+        })?;
+        let management_address =
+            listener.local_addr().map_err(|error| CommandError::failed("the management port", error))?;
+        let mut process = Self { health: Health::new(), shutdown, management_address, stages: JoinSet::new() };
+        process.serve_management(listener, metrics);
+        Ok(process)
+    }
+
+    fn serve_management(&mut self, listener: TcpListener, metrics: PrometheusHandle) {
+        let served = management::serve(listener, self.health.clone(), metrics, self.shutdown.clone());
+        self.stage("management", served);
+    }
+
+    /// Starts a stage. When it ends, for whatever reason, the others are asked to end too.
+    pub fn stage<E: Into<Box<dyn Error + Send + Sync>>>(
+        &mut self,
+        name: &'static str,
+        stage: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.stages.spawn(async move { (name, stage.await.map_err(Into::into)) });
+    }
+
+    /// Waits until every stage has ended.
+    ///
+    /// # Errors
+    /// The first stage that failed; the others are drained before.
+    pub async fn wait(mut self) -> Result<(), CommandError> {
+        let mut first_failure = None;
+        while let Some(ended) = self.stages.join_next().await {
+            self.shutdown.cancel();
+            let failure = match ended {
+                Ok((_, Ok(()))) => None,
+                Ok((name, Err(error))) => Some(CommandError::failed(name, error)),
+                Err(error) => Some(CommandError::failed("a stage", error)),
+            };
+            if let Some(failure) = failure {
+                tracing::error!(error = %chain(&failure), "a stage failed: the process ends");
+                first_failure = first_failure.or(Some(failure));
+            }
+        }
+        first_failure.map_or(Ok(()), Err)
+    }
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let text = next.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = next.source();
+    }
+    line
+}

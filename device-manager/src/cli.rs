@@ -1,0 +1,59 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::command::{
+    CommandError, Output, docs, ingress, keys, normalize, normalizer, simulate, sink, topics, trace, up,
+};
+
+/// Receives readings of health devices, keeps them on Kafka, and writes clinical events to Postgres.
+///
+/// A first look: `device-manager up --demo` starts a Kafka and a Postgres of its own, sends some traffic, and shows the
+/// readings that came of it. In production each stage runs as a process of its own: `ingress`, `normalizer`, `sink`.
+///
+/// Exit codes: 0 done; 1 it failed, or something was refused or differs; 2 the arguments cannot be used.
+#[derive(Parser)]
+#[command(name = "device-manager", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(up::UpCommand),
+    Ingress(ingress::IngressCommand),
+    Normalizer(normalizer::NormalizerCommand),
+    Sink(sink::SinkCommand),
+    Normalize(normalize::NormalizeCommand),
+    Trace(trace::TraceCommand),
+    Topics(topics::TopicsArgs),
+    Keys(keys::KeysCommand),
+    Simulate(simulate::SimulateArgs),
+    #[command(hide = true)]
+    Docs(docs::DocsCommand),
+}
+
+impl Cli {
+    /// Runs the command that was given.
+    ///
+    /// # Errors
+    /// [`CommandError`], whose exit code is the process's.
+    pub async fn run(self) -> Result<ExitCode, CommandError> {
+        let mut output = Output::stdout();
+        match self.command {
+            Command::Up(args) => up::run(args, &mut output).await,
+            Command::Ingress(args) => ingress::run(args).await,
+            Command::Normalizer(args) => normalizer::run(args).await,
+            Command::Sink(args) => sink::run(args).await,
+            Command::Normalize(args) => normalize::run(&args, &mut output),
+            Command::Trace(args) => trace::run(args, &mut output).await,
+            Command::Docs(args) => docs::run(&args),
+            Command::Keys(args) => keys::run(args, &mut output),
+            Command::Topics(args) => topics::run(args, &mut output).await,
+            Command::Simulate(args) => simulate::run(args, &mut output).await,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `device-manager ingress`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use schemas::topic::Topics;
+
+use super::{CommandError, KafkaArgs};
+use crate::boot::{Process, ProcessArgs};
+
+/// Take payloads and device commands over HTTP and keep them on Kafka.
+///
+/// What is answered 2xx is on Kafka. Refuses to start without an API key: `device-manager keys create` makes one.
+#[derive(Args)]
+#[command(after_help = "Example:
+  device-manager keys create --file keys.toml --source portal --scope health-data:write
+  openssl rand -hex 32 > receipt.key && chmod 600 receipt.key
+  device-manager ingress --keys-file keys.toml --receipt-key-file receipt.key")]
+pub struct IngressCommand {
+    #[command(flatten)]
+    process: ProcessArgs,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    ingress: ingress::IngressArgs,
+}
+
+/// Runs until SIGTERM.
+///
+/// # Errors
+/// The configuration is unsafe or incomplete, or a port is taken.
+pub async fn run(args: IngressCommand) -> Result<ExitCode, CommandError> {
+    let settings = args.kafka.settings()?;
+    let config = ingress::IngressConfig::from(&args.ingress);
+    let mut process = Process::boot(&args.process).await?;
+    let listener = ingress::listen(&config).await.map_err(|error| CommandError::failed("the ingress", error))?;
+    let (health, shutdown) = (process.health.stage("ingress"), process.shutdown.clone());
+    let topics = Topics::new(&args.kafka.topic_prefix);
+    process.stage("the ingress", ingress::run(config, listener, (settings, topics), health, shutdown));
+    process.wait().await.map(|()| ExitCode::SUCCESS)
+}

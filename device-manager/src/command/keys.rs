@@ -1,0 +1,116 @@
+//! `device-manager keys create|list|revoke`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use ingress::keys::{KeySummary, KeysError, NewKey, Scope, create, list, revoke};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{CommandError, Output};
+
+/// Make, list and revoke the API keys of senders.
+///
+/// The file holds hashes only. A running ingress sees a change within seconds. To rotate a key, create a second one with
+/// the same --source, give it to the sender, and revoke the first.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  device-manager keys create --source portal --scope health-data:write --provider medisante
+  device-manager keys list
+  device-manager keys revoke key-1a2b3c4d")]
+pub struct KeysCommand {
+    #[command(subcommand)]
+    action: Action,
+    /// The keys file.
+    #[arg(long, env = "KEYS_FILE", default_value = "keys.toml", global = true)]
+    file: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make a key and show its secret, once.
+    Create(Create),
+    /// Show all keys, without secrets.
+    List,
+    /// Remove a key: requests with it are answered 401 from then on.
+    Revoke {
+        /// The key's id, as `keys list` shows it.
+        id: String,
+    },
+}
+
+#[derive(Args)]
+struct Create {
+    /// The sender's stable name. Keys that replace each other share it: it is part of every reading's identity.
+    #[arg(long)]
+    source: String,
+    /// What the key is good for: health-data:write, devices:write. May be given more than once.
+    #[arg(long = "scope", required = true, value_parser = scope)]
+    scopes: Vec<Scope>,
+    /// The providers it may send for: medisante, healthkit. Without it, all.
+    #[arg(long = "provider")]
+    providers: Vec<String>,
+    /// The key's id; a random one without it.
+    #[arg(long)]
+    id: Option<String>,
+    /// From when it is valid, RFC 3339.
+    #[arg(long, value_parser = moment)]
+    not_before: Option<OffsetDateTime>,
+    /// From when it is no longer valid, RFC 3339.
+    #[arg(long, value_parser = moment)]
+    expires_at: Option<OffsetDateTime>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The file cannot be read or written, or the id exists already or not at all.
+pub fn run(args: KeysCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    match args.action {
+        Action::Create(new) => {
+            let providers = (!new.providers.is_empty()).then_some(new.providers);
+            let (id, secret) = create(
+                &args.file,
+                NewKey {
+                    id: new.id,
+                    source: new.source,
+                    scopes: new.scopes,
+                    providers,
+                    not_before: new.not_before,
+                    expires_at: new.expires_at,
+                },
+            )?;
+            output.line(&format!("id: {id}"))?;
+            output.line(&format!("secret: {} (shown this once only)", secret.reveal()))?;
+        }
+        Action::List => {
+            for key in list(&args.file)? {
+                output.line(&line(&key))?;
+            }
+        }
+        Action::Revoke { id } => revoke(&args.file, &id)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(key: &KeySummary) -> String {
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    let providers = key.providers.as_ref().map_or("all".to_owned(), |providers| providers.join(","));
+    let time =
+        |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or("-".to_owned());
+    let (from, until) = (time(key.not_before), time(key.expires_at));
+    format!("{}\t{}\t{}\tproviders {providers}\tfrom {from}\tuntil {until}", key.id, key.source, scopes.join(","))
+}
+
+fn scope(text: &str) -> Result<Scope, &'static str> {
+    Scope::parse(text).ok_or("health-data:write or devices:write")
+}
+
+fn moment(text: &str) -> Result<OffsetDateTime, &'static str> {
+    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "a time such as 2026-01-31T00:00:00Z")
+}
+
+impl From<KeysError> for CommandError {
+    fn from(error: KeysError) -> Self {
+        Self::failed("the keys file", error)
+    }
+}

@@ -1,0 +1,118 @@
+//! `device-manager normalize`: try the mapping on files, without Kafka and Postgres.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use normalizer::{json_lines, normalize};
+use schemas::{
+    event::SourceName,
+    format::{Format, Provider},
+    raw::{Headers, Kind, RawRecord},
+};
+use time::OffsetDateTime;
+
+use super::{CommandError, Output};
+
+/// Try the mapping: print what files would become, one JSON object a line.
+///
+/// A line is {"reading": …}, {"document": …} or {"rejection": {"item": …, "reason": …, "detail": …}}. Exit code 0 when nothing
+/// was refused, 1 otherwise. Nothing is stored.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  device-manager normalize --provider medisante --format fhir-json observation.json
+  device-manager normalize --provider healthkit --format json --type HeartRate samples.json | jq .reading.value")]
+pub struct NormalizeCommand {
+    /// Who would have sent it: medisante or healthkit.
+    #[arg(long, value_parser = provider)]
+    provider: Provider,
+    /// The format: standard-json, fhir-json and so on; json and xml are the provider's own.
+    #[arg(long, value_parser = format)]
+    format: Format,
+    /// The type of all samples that name none, as the query parameter `type` would give it.
+    #[arg(long = "type", value_name = "TYPE")]
+    sample_type: Option<String>,
+    /// The unit of all samples that name none.
+    #[arg(long)]
+    unit: Option<String>,
+    /// The device of all samples that name none.
+    #[arg(long)]
+    device_id: Option<String>,
+    /// The payloads; `-` reads standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A file cannot be read, or the provider does not send the format.
+pub fn run(args: &NormalizeCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    if !args.provider.formats().contains(&args.format) {
+        let known: Vec<&str> = args.provider.formats().iter().map(|format| format.as_str()).collect();
+        let (provider, known) = (args.provider.as_str(), known.join(", "));
+        return Err(CommandError::usage(format!("{provider} does not send this format, but: {known}")));
+    }
+    schemas::catalogue::check().map_err(|error| CommandError::failed("the catalogue", error.to_string()))?;
+    let mut refused = false;
+    for (file, offset) in args.files.iter().zip(0..) {
+        let body = read(file)?;
+        let normalized = normalize(&record(args, &body, offset)?);
+        refused |= !normalized.rejections.is_empty();
+        for line in json_lines(&normalized) {
+            output.line(&line.to_string())?;
+        }
+    }
+    Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, CommandError> {
+    if file == Path::new("-") {
+        let mut body = Vec::new();
+        return std::io::stdin()
+            .read_to_end(&mut body)
+            .map(|_| body)
+            .map_err(|error| CommandError::failed("reading standard input", error));
+    }
+    std::fs::read(file).map_err(|error| CommandError::usage(format!("{}: {error}", file.display())))
+}
+
+/// The record that the ingress would have kept, received now.
+fn record<'a>(args: &NormalizeCommand, body: &'a [u8], offset: i64) -> Result<RawRecord<'a>, CommandError> {
+    let source = SourceName::parse("normalize").map_err(CommandError::usage)?;
+    let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000;
+    Ok(RawRecord {
+        topic: args.provider.raw_topic(),
+        topic_epoch: 0,
+        partition: 0,
+        offset,
+        received_at: i64::try_from(now).unwrap_or(i64::MAX),
+        headers: Headers {
+            kind: Kind::Payload(args.format),
+            content_type: None,
+            credential: "normalize".to_owned(),
+            source,
+            subject: None,
+            correlation_id: String::new(),
+            traceparent: None,
+            sha256: String::new(),
+            sample_type: args.sample_type.clone(),
+            unit: args.unit.clone(),
+            device_id: args.device_id.clone(),
+            key_id: None,
+        },
+        body,
+    })
+}
+
+fn provider(text: &str) -> Result<Provider, &'static str> {
+    Provider::parse(text).ok_or("medisante or healthkit")
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    let known: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
+    Format::parse(text).ok_or_else(|| known.join(", "))
+}

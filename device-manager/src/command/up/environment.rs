@@ -1,0 +1,104 @@
+//! What scripts and psql need to join in: the file `env`, and the API key in it.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use ingress::keys::{NewKey, Scope, create};
+
+use super::stages::Surroundings;
+use crate::command::CommandError;
+
+/// The contents of `env`. Holds secrets: no `Debug`.
+pub(super) struct Environment<'a> {
+    pub(super) ingress_url: &'a str,
+    pub(super) surroundings: &'a Surroundings,
+}
+
+impl Environment<'_> {
+    /// Whoever waits for the file must not be served an old one.
+    pub(super) fn remove(data_dir: &Path) -> io::Result<()> {
+        match std::fs::remove_file(data_dir.join("env")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appears whole: whoever waits for it can read it at once.
+    pub(super) fn write(&self, data_dir: &Path) -> io::Result<()> {
+        write_secret(&data_dir.join("env"), &self.text())
+    }
+
+    pub(super) fn hint(&self, data_dir: &Path) -> String {
+        let Self { ingress_url, .. } = self;
+        let env = data_dir.join("env");
+        format!("Ingress: {ingress_url}\nIn another terminal: . {}; psql \"$DATABASE_URL\"", env.display())
+    }
+
+    fn text(&self) -> String {
+        let Surroundings { kafka_bootstrap_servers, database_url, api_key, .. } = self.surroundings;
+        let variables = [
+            ("INGRESS_URL", self.ingress_url),
+            ("API_KEY", api_key),
+            ("DATABASE_URL", database_url),
+            ("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers),
+        ];
+        variables.map(|(name, value)| format!("export {name}={}\n", quoted(value))).concat()
+    }
+}
+
+/// The development key of this data directory: made once, then kept beside the keys file that holds its hash.
+pub(super) fn api_key(data_dir: &Path) -> Result<String, CommandError> {
+    let (path, keys_file) = (data_dir.join("api-key"), data_dir.join("keys.toml"));
+    if keys_file.exists()
+        && let Ok(key) = std::fs::read_to_string(&path)
+    {
+        return Ok(key.trim().to_owned());
+    }
+    let new = NewKey {
+        id: None,
+        source: "development".to_owned(),
+        scopes: vec![Scope::HealthDataWrite, Scope::DevicesWrite],
+        providers: None,
+        not_before: None,
+        expires_at: None,
+    };
+    let (_, secret) = create(&keys_file, new)?;
+    write_secret(&path, secret.reveal()).map_err(|error| CommandError::failed("the development API key", error))?;
+    Ok(secret.reveal().to_owned())
+}
+
+fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+    file.write_all(text.as_bytes())?;
+    std::fs::rename(part, path)
+}
+
+/// For a POSIX shell: nothing in single quotes is special but the single quote.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_back_what_was_written() {
+        let nasty = "postgres://u:p'a$s`s\"w@h/d?x=1&y=\\ 2";
+        let script = format!("printf %s {}", quoted(nasty));
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), nasty);
+    }
+
+    #[test]
+    fn the_key_is_made_once_and_readable_for_its_owner_only() {
+        use std::os::unix::fs::MetadataExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let key = api_key(directory.path()).ok().unwrap();
+        assert_eq!(api_key(directory.path()).ok().unwrap(), key);
+        assert_eq!(std::fs::metadata(directory.path().join("api-key")).unwrap().mode() & 0o777, 0o600);
+    }
+}

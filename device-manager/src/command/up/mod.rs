@@ -1,0 +1,116 @@
+//! `device-manager up`: everything in one process, on an embedded Kafka and Postgres unless others are given.
+
+mod demo;
+mod environment;
+mod stages;
+
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{CommandError, Output};
+use crate::{
+    boot::{Process, ProcessArgs},
+    embedded::{Embedded, EmbeddedConfig, EmbeddedError},
+};
+use environment::Environment;
+use stages::Surroundings;
+
+/// Run everything in one process, on a Kafka and a Postgres of its own.
+///
+/// Needs no configuration: it starts a real single-node Kafka and a real Postgres as child processes that keep their data
+/// in --data-dir, applies topics and migrations, starts all stages and makes a development API key. When it is ready, the
+/// file `env` in the data directory says how to reach it, in shell syntax: INGRESS_URL, API_KEY, DATABASE_URL,
+/// KAFKA_BOOTSTRAP_SERVERS. Ctrl-C stops everything in order; the data stays for the next time.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  device-manager up --demo --once          see readings come in and where they go, then stop
+  device-manager up --data-dir /srv/dm     keep the data elsewhere
+  . .device-manager/env; psql \"$DATABASE_URL\"     join in from another terminal")]
+pub struct UpCommand {
+    #[command(flatten)]
+    process: ProcessArgs,
+    /// Where data, logs, ports and passwords are kept.
+    #[arg(long, env = "DEVICE_MANAGER_DATA_DIR", default_value = ".device-manager")]
+    data_dir: PathBuf,
+    /// The folder with Kafka's jars, or a Kafka distribution. Without it .kafka is looked for upwards from here.
+    #[arg(long, env = "KAFKA_HOME")]
+    kafka_home: Option<PathBuf>,
+    /// Use this Kafka instead of starting one.
+    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
+    kafka_bootstrap_servers: Option<String>,
+    /// Use this Postgres database instead of starting one.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// The port that clients use. Port 0 takes a free one.
+    #[arg(long, env = "HTTP_PORT", default_value_t = 3000)]
+    http_port: u16,
+    /// Send real-looking traffic when ready and show the readings that came of it.
+    #[arg(long)]
+    demo: bool,
+    /// Stop after the demonstration.
+    #[arg(long, requires = "demo")]
+    once: bool,
+}
+
+/// Runs until SIGTERM or Ctrl-C, or until the demonstration is over.
+///
+/// # Errors
+/// Something is not installed, a port is taken, or a stage or child ended.
+pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    let begun = Instant::now();
+    let mut process = Process::boot(&args.process).await?;
+    let io = |error: io::Error| CommandError::failed("the data directory", error);
+    let stop = process.shutdown.clone();
+    let embedded = tokio::select! {
+        embedded = start(&args) => Arc::new(embedded?),
+        // Dropping what has been started ends it.
+        () = stop.cancelled() => return Ok(ExitCode::from(130)),
+    };
+    Environment::remove(&args.data_dir).map_err(io)?;
+    let given_or =
+        |given: &Option<String>, embedded: Option<&str>| given.as_deref().or(embedded).unwrap_or_default().to_owned();
+    let surroundings = Surroundings {
+        data_dir: args.data_dir.clone(),
+        kafka_bootstrap_servers: given_or(&args.kafka_bootstrap_servers, embedded.kafka_bootstrap()),
+        database_url: given_or(&args.database_url, embedded.database_url()),
+        api_key: environment::api_key(&args.data_dir)?,
+        http_port: args.http_port,
+    };
+    process.stage("the embedded Kafka and Postgres", watch(embedded.clone(), stop));
+    let ingress_url = stages::launch(&mut process, &surroundings).await?;
+    let environment = Environment { ingress_url: &ingress_url, surroundings: &surroundings };
+    environment.write(&args.data_dir).map_err(io)?;
+    output.line(&format!(
+        "Ready after {:.1} s. {}",
+        begun.elapsed().as_secs_f64(),
+        environment.hint(&args.data_dir)
+    ))?;
+    let shown = if args.demo { demo::show(&ingress_url, &surroundings, output).await } else { Ok(()) };
+    if args.once || shown.is_err() {
+        process.shutdown.cancel();
+    }
+    let ended = process.wait().await;
+    embedded.stop().await;
+    shown.and(ended).map(|()| ExitCode::SUCCESS)
+}
+
+async fn start(args: &UpCommand) -> Result<Embedded, CommandError> {
+    Embedded::start(EmbeddedConfig {
+        data_dir: args.data_dir.clone(),
+        kafka: args.kafka_bootstrap_servers.is_none(),
+        postgres: args.database_url.is_none(),
+        kafka_home: args.kafka_home.clone(),
+    })
+    .await
+    .map_err(|error| CommandError::failed("starting the embedded Kafka and Postgres", error))
+}
+
+/// The stages wait for a Kafka or a Postgres that is away; ours does not come back by itself, so its end is ours.
+async fn watch(embedded: Arc<Embedded>, stop: CancellationToken) -> Result<(), EmbeddedError> {
+    tokio::select! {
+        error = embedded.child_ended() => Err(error),
+        () = stop.cancelled() => Ok(()),
+    }
+}

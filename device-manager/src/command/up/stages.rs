@@ -1,0 +1,93 @@
+//! All stages in this process.
+
+use std::{path::PathBuf, time::Duration};
+
+use ingress::IngressConfig;
+use schemas::topic::Topics;
+use service::{
+    kafka::KafkaSettings,
+    secret,
+    topics::{Size, apply},
+};
+use sqlx::PgPool;
+
+use crate::{
+    boot::Process,
+    command::{CommandError, normalizer as normalizer_command, sink as sink_command},
+};
+
+/// A few partitions show that nothing depends on there being one.
+const PARTITIONS: i32 = 3;
+
+/// What the stages find. Holds secrets: no `Debug`.
+pub(super) struct Surroundings {
+    pub(super) data_dir: PathBuf,
+    pub(super) kafka_bootstrap_servers: String,
+    pub(super) database_url: String,
+    pub(super) api_key: String,
+    pub(super) http_port: u16,
+}
+
+/// Applies topics and migrations, starts ingress, normalizer and sink, and returns the ingress's address when all are ready.
+pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -> Result<String, CommandError> {
+    let given = ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), surroundings.kafka_bootstrap_servers.clone());
+    let kafka = KafkaSettings::from_env(std::env::vars().chain([given])).map_err(CommandError::usage)?;
+    let topics = Topics::new("");
+    apply(&kafka.client(), &topics, Size { partitions: PARTITIONS, replication: -1 }).await?;
+    let pool = PgPool::connect(&surroundings.database_url)
+        .await
+        .map_err(|error| CommandError::failed("reaching Postgres", error))?;
+    ::sink::migrate(&pool).await.map_err(|error| CommandError::failed("the migrations", error))?;
+    pool.close().await;
+
+    let receipt_key_file = surroundings.data_dir.join("receipt.key");
+    let receipt_secret =
+        secret::load_or_make(&receipt_key_file).map_err(|error| CommandError::failed("the receipt key", error))?;
+    let mut config = IngressConfig::new(surroundings.data_dir.join("keys.toml"), receipt_key_file);
+    config.address.set_port(surroundings.http_port);
+    let failed = |error| CommandError::failed("the ingress (choose another --http-port)", error);
+    let listener = ingress::listen(&config).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(|error| CommandError::failed("the ingress's port", error))?;
+
+    let shutdown = process.shutdown.clone();
+    let health = process.health.stage("normalizer");
+    let group = "device-manager-normalizer".to_owned();
+    let normalizer = normalizer_command::config(kafka.clone(), topics.clone(), group, config.topic_epoch);
+    process.stage("the normalizer", ::normalizer::run(normalizer, health, shutdown.clone()));
+    let health = process.health.stage("sink");
+    let sink = sink_command::config(
+        (kafka.clone(), topics.clone()),
+        surroundings.database_url.clone(),
+        "device-manager-sink".to_owned(),
+        &receipt_secret,
+    )?;
+    process.stage("the sink", ::sink::run(sink, health, shutdown.clone()));
+    let health = process.health.stage("ingress");
+    process.stage("the ingress", ingress::run(config, listener, (kafka, topics), health, shutdown));
+    until_ready(process).await?;
+    Ok(format!("http://{address}"))
+}
+
+async fn until_ready(process: &Process) -> Result<(), CommandError> {
+    const LIMIT: Duration = Duration::from_secs(60);
+    let ready = async {
+        while !process.health.is_ready() && !process.shutdown.is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match tokio::time::timeout(LIMIT, ready).await {
+        Ok(()) => Ok(()),
+        Err(_elapsed) => {
+            let waiting: Vec<String> = process
+                .health
+                .stages()
+                .into_iter()
+                .filter_map(|(name, stage)| stage.waiting.map(|reason| format!("{name}: {reason}")))
+                .collect();
+            Err(CommandError::failed(
+                "starting the stages",
+                format!("still waiting after 60 s: {}", waiting.join("; ")),
+            ))
+        }
+    }
+}

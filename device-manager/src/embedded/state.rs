@@ -1,0 +1,71 @@
+//! Ports and passwords, drawn once and kept in the data directory.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rand::distr::Alphanumeric;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde::{Deserialize, Serialize};
+
+use super::error::{EmbeddedError, io};
+use super::port;
+
+/// What must outlive a restart so that clients find everything where it was. Holds secrets: no `Debug`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) kafka_cluster_id: String,
+    pub(super) kafka_port: u16,
+    pub(super) kafka_controller_port: u16,
+    pub(super) postgres_port: u16,
+    pub(super) postgres_superuser_password: String,
+    pub(super) postgres_password: String,
+}
+
+const FILE: &str = "embedded.json";
+
+impl State {
+    pub(super) fn load_or_draw(data_dir: &Path) -> Result<Self, EmbeddedError> {
+        let path = data_dir.join(FILE);
+        match std::fs::read(&path) {
+            Ok(json) => serde_json::from_slice(&json).map_err(|source| EmbeddedError::State { path, source }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::draw()),
+            Err(error) => Err(io("read", &path)(error)),
+        }
+    }
+
+    fn draw() -> Self {
+        Self {
+            kafka_cluster_id: word(22),
+            kafka_port: port::draw(),
+            kafka_controller_port: port::draw(),
+            postgres_port: port::draw(),
+            postgres_superuser_password: word(32),
+            postgres_password: word(32),
+        }
+    }
+
+    /// Written beside and renamed, so that a crash leaves the old one or the new one.
+    pub(super) fn save(&self, data_dir: &Path) -> Result<(), EmbeddedError> {
+        let path = data_dir.join(FILE);
+        let part = data_dir.join("embedded.json.part");
+        let json =
+            serde_json::to_vec_pretty(self).map_err(|source| EmbeddedError::State { path: path.clone(), source })?;
+        File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&part)
+            .and_then(|mut file| file.write_all(&json).and_then(|()| file.sync_all()))
+            .map_err(io("write", &part))?;
+        std::fs::rename(&part, &path).map_err(io("write", &path))
+    }
+}
+
+/// Letters and digits only: it stands in URLs, in SQL and in a properties file.
+fn word(length: usize) -> String {
+    StdRng::from_os_rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
+}

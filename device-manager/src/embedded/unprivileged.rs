@@ -1,0 +1,103 @@
+//! Whom Postgres runs as when we are root, and where its data can then lie.
+
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::error::{EmbeddedError, io};
+
+/// Data of runs by root whose own data directory an unprivileged user cannot reach (a clone below /root, say).
+const REACHABLE: &str = "/var/lib/device-manager";
+
+/// An account of this machine.
+#[derive(Debug, Clone)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// Makes `directory` one that Postgres can own, and says whom it runs as (`None`: as we are) and where it really lies.
+pub(super) fn home(directory: &Path) -> Result<(PathBuf, Option<User>), EmbeddedError> {
+    if !rustix::process::geteuid().is_root() {
+        make(directory)?;
+        return Ok((real(directory)?, None));
+    }
+    let exists = directory.exists();
+    let user = if exists { owner(directory)? } else { account() }.ok_or(EmbeddedError::NoUnprivilegedUser)?;
+    if !exists {
+        place(directory, &user)?;
+    }
+    let home = real(directory)?;
+    if !user.can_enter(&home) {
+        return Err(EmbeddedError::OutOfReach { directory: home, user: user.name });
+    }
+    Ok((home, Some(user)))
+}
+
+/// In the data directory if the user gets there, else elsewhere with a symbolic link to it.
+fn place(directory: &Path, user: &User) -> Result<(), EmbeddedError> {
+    let data_dir = directory.parent().unwrap_or(directory);
+    // Lets others through but not look around; what is secret in there is readable for its owner only.
+    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o711)).map_err(io("open up", data_dir))?;
+    if user.can_enter(data_dir) {
+        make(directory)?;
+        return chown(directory, Some(user.uid), Some(user.gid)).map_err(io("hand over", directory));
+    }
+    let elsewhere = Path::new(REACHABLE).join(uuid::Uuid::new_v4().to_string());
+    std::fs::create_dir_all(REACHABLE).map_err(io("make", Path::new(REACHABLE)))?;
+    make(&elsewhere)?;
+    chown(&elsewhere, Some(user.uid), Some(user.gid)).map_err(io("hand over", &elsewhere))?;
+    if directory.is_symlink() {
+        std::fs::remove_file(directory).map_err(io("remove", directory))?;
+    }
+    symlink(&elsewhere, directory).map_err(io("link", directory))?;
+    tracing::info!(user = user.name, directory = %elsewhere.display(), "Postgres's data is kept where its user can reach it");
+    Ok(())
+}
+
+fn make(directory: &Path) -> Result<(), EmbeddedError> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io("make", directory))
+}
+
+fn real(directory: &Path) -> Result<PathBuf, EmbeddedError> {
+    directory.canonicalize().map_err(io("find", directory))
+}
+
+/// Data that is there already stays with whom it belongs to.
+fn owner(directory: &Path) -> Result<Option<User>, EmbeddedError> {
+    let owner = std::fs::metadata(directory).map_err(io("look at", directory))?;
+    let user = User { name: format!("{}", owner.uid()), uid: owner.uid(), gid: owner.gid() };
+    Ok((user.uid != 0).then_some(user))
+}
+
+fn account() -> Option<User> {
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    ["postgres", "nobody"].iter().find_map(|name| accounts.lines().find_map(|line| User::parse(line, name)))
+}
+
+impl User {
+    fn parse(line: &str, wanted: &str) -> Option<Self> {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| *name == wanted)?;
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        Some(Self { name: name.to_owned(), uid, gid })
+    }
+
+    /// Tried rather than computed: access lists and mount options have a say, too.
+    fn can_enter(&self, directory: &Path) -> bool {
+        Command::new("/bin/sh")
+            .args(["-c", "cd \"$1\"", "sh"])
+            .arg(directory)
+            .current_dir("/")
+            .uid(self.uid)
+            .gid(self.gid)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+}

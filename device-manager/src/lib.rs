@@ -1,0 +1,7 @@
+//! What the binary `device-manager` is made of, for the end-to-end tests to use as well.
+
+pub mod boot;
+pub mod cli;
+pub mod command;
+pub mod embedded;
+pub mod simulate;

@@ -1,0 +1,32 @@
+//! The binary `device-manager`.
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches};
+use device_manager::{boot::chain, cli::Cli};
+
+/// What it was built from: set by `make` and by the Dockerfile; a plain `cargo build` does without. Read here and not in the
+/// library, so that a commit does not rebuild more than this file.
+const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let matches = Cli::command().version(version()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.run().await {
+        Ok(code) => code,
+        Err(error) => {
+            // Nothing can be done when standard error is closed as well.
+            let _closed = writeln!(std::io::stderr(), "device-manager: {}", chain(&error));
+            error.exit_code()
+        }
+    }
+}
+
+/// clap wants a text that lives as long as the program; this one does.
+fn version() -> &'static str {
+    match COMMIT {
+        Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak(),
+        _ => env!("CARGO_PKG_VERSION"),
+    }
+}

@@ -1,0 +1,188 @@
+//! The embedded Kafka and Postgres: they start, keep their data, survive being killed, and never outlive their parent.
+//!
+//! Needs Java, Kafka's jars and Postgres, as `make setup` installs them.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like the tests themselves")]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use device_manager::embedded::{Embedded, EmbeddedConfig, EmbeddedError};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use sqlx::{Connection as _, PgConnection};
+
+const WITHIN: Duration = Duration::from_secs(30);
+const TOPIC: &str = "kept";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_and_addresses_survive_a_restart_and_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let embedded = start(directory.path()).await;
+    let addresses = addresses(&embedded);
+    write(&embedded).await;
+
+    let second = Embedded::start(config(directory.path())).await.err();
+    assert!(
+        matches!(second, Some(EmbeddedError::InUse { .. })),
+        "a second start on one data directory must be refused"
+    );
+
+    embedded.stop().await;
+    drop(embedded);
+    let embedded = start(directory.path()).await;
+    assert_eq!(self::addresses(&embedded), addresses);
+    assert_eq!(read(&embedded).await, (1, 1));
+
+    write(&embedded).await;
+    for pid in [embedded.kafka_pid(), embedded.postgres_pid()] {
+        kill_process(pid_of(pid), Signal::KILL).unwrap();
+    }
+    let ended = tokio::time::timeout(WITHIN, embedded.child_ended()).await.expect("the end of a child must be noticed");
+    assert!(matches!(ended, EmbeddedError::Ended { .. }));
+    drop(embedded);
+    let embedded = start(directory.path()).await;
+    assert_eq!(self::addresses(&embedded), addresses);
+    assert_eq!(read(&embedded).await, (2, 2));
+    embedded.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_can_go_away_and_come_back_under_the_others_eyes() {
+    let directory = tempfile::tempdir().unwrap();
+    let embedded = start(directory.path()).await;
+    write(&embedded).await;
+    let addresses = addresses(&embedded);
+
+    embedded.stop_kafka().await;
+    assert_eq!(embedded.kafka_pid(), None);
+    embedded.start_kafka().await.unwrap();
+
+    embedded.pause_kafka();
+    assert_eq!(messages(&embedded), None, "a paused Kafka must not answer");
+    embedded.resume_kafka();
+
+    embedded.stop_postgres().await;
+    assert!(PgConnection::connect(embedded.database_url().unwrap()).await.is_err());
+    embedded.start_postgres().await.unwrap();
+
+    assert_eq!(self::addresses(&embedded), addresses);
+    assert_eq!(read(&embedded).await, (1, 1));
+    embedded.stop().await;
+}
+
+/// A process of its own, so that it can be killed: nothing of what it started may stay, and the next start must work.
+#[tokio::test(flavor = "multi_thread")]
+async fn children_end_with_a_parent_that_was_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut up = up(directory.path());
+    let children = wait_for_children(directory.path(), &mut up);
+    up.kill().unwrap();
+    up.wait().unwrap();
+
+    // At once, while the children are still on their way out.
+    let embedded = start(directory.path()).await;
+    for child in children {
+        assert!(test_kill_process(child).is_err(), "a child outlived its parent and the next start");
+    }
+    assert!(embedded.database_url().is_some());
+    embedded.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said_with_the_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = EmbeddedConfig { kafka_home: Some("/nonexistent".into()), ..config(directory.path()) };
+    let error = Embedded::start(config).await.err().unwrap().to_string();
+    for part in ["/nonexistent", "make setup", "KAFKA_BOOTSTRAP_SERVERS"] {
+        assert!(error.contains(part), "{part} is missing in: {error}");
+    }
+}
+
+async fn start(data_dir: &Path) -> Embedded {
+    Embedded::start(config(data_dir)).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn config(data_dir: &Path) -> EmbeddedConfig {
+    EmbeddedConfig { data_dir: data_dir.to_owned(), kafka: true, postgres: true, kafka_home: None }
+}
+
+fn addresses(embedded: &Embedded) -> (String, String) {
+    (embedded.kafka_bootstrap().unwrap().to_owned(), embedded.database_url().unwrap().to_owned())
+}
+
+/// One record to each, acknowledged.
+async fn write(embedded: &Embedded) {
+    let client = client(embedded);
+    let admin: AdminClient<_> = client.create().unwrap();
+    admin.create_topics(&[NewTopic::new(TOPIC, 1, TopicReplication::Fixed(1))], &AdminOptions::new()).await.unwrap();
+    let producer: FutureProducer = client.create().unwrap();
+    producer.send(FutureRecord::<(), _>::to(TOPIC).payload("x"), WITHIN).await.unwrap();
+
+    let mut connection = PgConnection::connect(embedded.database_url().unwrap()).await.unwrap();
+    for statement in ["CREATE TABLE IF NOT EXISTS kept (n int)", "INSERT INTO kept VALUES (1)"] {
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+}
+
+/// How many records are in each.
+async fn read(embedded: &Embedded) -> (i64, i64) {
+    let deadline = Instant::now() + WITHIN;
+    let messages = loop {
+        if let Some(messages) = messages(embedded) {
+            break messages;
+        }
+        assert!(Instant::now() < deadline, "Kafka does not say how much it holds");
+    };
+    let mut connection = PgConnection::connect(embedded.database_url().unwrap()).await.unwrap();
+    (messages, sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(&mut connection).await.unwrap())
+}
+
+fn messages(embedded: &Embedded) -> Option<i64> {
+    let consumer: BaseConsumer = client(embedded).create().unwrap();
+    let (low, high) = consumer.fetch_watermarks(TOPIC, 0, Duration::from_secs(2)).ok()?;
+    Some(high - low)
+}
+
+fn client(embedded: &Embedded) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", embedded.kafka_bootstrap().unwrap()).set("group.id", "embedded-test");
+    config
+}
+
+fn up(data_dir: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_device-manager"))
+        .args(["up", "--data-dir"])
+        .arg(data_dir)
+        .env_remove("KAFKA_BOOTSTRAP_SERVERS")
+        .env_remove("DATABASE_URL")
+        .env("HTTP_PORT", "0")
+        .env("MANAGEMENT_ADDRESS", "127.0.0.1:0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The processes that `up` noted, once both run for good: `env` appears when all is ready.
+fn wait_for_children(data_dir: &Path, up: &mut Child) -> [Pid; 2] {
+    let deadline = Instant::now() + 2 * WITHIN;
+    while !data_dir.join("env").exists() {
+        assert!(up.try_wait().unwrap().is_none(), "up ended before it was ready");
+        assert!(Instant::now() < deadline, "up does not get ready");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    ["kafka.pid", "postgres.pid"].map(|file| {
+        let noted = std::fs::read_to_string(data_dir.join(file)).unwrap();
+        pid_of(noted.split(' ').next().unwrap().parse().ok())
+    })
+}
+
+fn pid_of(pid: Option<u32>) -> Pid {
+    Pid::from_raw(i32::try_from(pid.unwrap()).unwrap()).unwrap()
+}
