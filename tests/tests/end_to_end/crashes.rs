@@ -1,0 +1,63 @@
+//! Repeated deliveries and killed processes.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+};
+
+use crate::{
+    payload::glucose,
+    world::{Sender, Stage, World, until},
+};
+
+const READINGS: &str = "SELECT count(*) FROM readings";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_post_ten_times_is_one_row() {
+    let world = World::start().await;
+    let body = glucose(1);
+    for _ in 0..10 {
+        world.sender.medisante(&body).await;
+    }
+    world.until_count("SELECT coalesce(sum(promised_readings), 0)::bigint FROM ledger", 10).await;
+    world.until_count("SELECT count(*) FROM reading_duplicates", 9).await;
+    assert_eq!(world.count(READINGS).await, 1);
+    world.assert_ledger().await;
+}
+
+/// `E2E_ROUNDS` says how often each stage is killed: a few times in CI, twenty by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_turn_nothing_is_lost_or_doubled() {
+    let rounds = std::env::var("E2E_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap());
+    let mut world = World::start().await;
+    let (acknowledged, stop) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+    let sending = tokio::spawn(send(world.sender.clone(), acknowledged.clone(), stop.clone()));
+    for _ in 0..rounds {
+        for stage in [Stage::Ingress, Stage::Normalizer, Stage::Sink] {
+            // In the midst of work: more is acknowledged than is stored, and all that was acknowledged before arrives after.
+            let before = acknowledged.load(Relaxed);
+            until("more is acknowledged", || async { acknowledged.load(Relaxed) > before + 20 }).await;
+            world.kill(stage);
+            let owed = acknowledged.load(Relaxed);
+            world.run(stage);
+            until("what was owed arrives", || async { world.count(READINGS).await >= owed }).await;
+        }
+    }
+    stop.store(true, Relaxed);
+    sending.await.unwrap();
+
+    let sent = acknowledged.load(Relaxed);
+    world.until_count(READINGS, sent).await;
+    world.assert_ledger().await;
+    // Each was measured at a second of its own: as many seconds as readings, and as many as were sent.
+    assert_eq!(world.count("SELECT count(DISTINCT measured_from) FROM readings").await, sent);
+    assert_eq!(world.count(READINGS).await, sent);
+}
+
+/// One distinct reading after the other, each repeated until it is acknowledged.
+async fn send(sender: Sender, acknowledged: Arc<AtomicI64>, stop: Arc<AtomicBool>) {
+    while !stop.load(Relaxed) {
+        sender.medisante(&glucose(acknowledged.load(Relaxed))).await;
+        acknowledged.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,14 @@
+//! The whole pipeline: real stages as child processes, a real Kafka, a real Postgres.
+//!
+//! Needs Java, Kafka's jars and Postgres, as `make setup` installs them.
+
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod items;
+#[cfg(test)]
+mod outages;
+#[cfg(test)]
+mod payload;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,80 @@
+//! Kafka or Postgres away, or back from an older dump.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::Command,
+};
+
+use reqwest::{StatusCode, header::RETRY_AFTER};
+use sqlx::PgPool;
+
+use crate::{
+    payload::glucose,
+    world::{Stage, World, create_database},
+};
+
+const READINGS: &str = "SELECT count(*) FROM readings";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_dump_gets_every_row_again() {
+    let mut world = World::start().await;
+    for number in 0..10 {
+        world.sender.medisante(&glucose(number)).await;
+    }
+    world.until_count(READINGS, 10).await;
+    let dump = world.path("dump.sql");
+    let mut pg_dump = Command::new(postgres_program("pg_dump"));
+    assert!(pg_dump.arg(&world.database_url).stdout(File::create(&dump).unwrap()).status().unwrap().success());
+
+    for number in 10..20 {
+        world.sender.medisante(&glucose(number)).await;
+    }
+    world.until_count(READINGS, 20).await;
+    world.kill(Stage::Sink);
+    let name = format!("restored_{}", uuid::Uuid::new_v4().simple());
+    world.database_url = create_database(world.embedded, &name).await;
+    world.pool = PgPool::connect(&world.database_url).await.unwrap();
+    let mut psql = Command::new(postgres_program("psql"));
+    psql.args(["--quiet", "--set", "ON_ERROR_STOP=1"]).arg(&world.database_url).stdin(File::open(&dump).unwrap());
+    assert!(psql.output().unwrap().status.success());
+    assert_eq!(world.count(READINGS).await, 10);
+
+    world.run(Stage::Sink);
+    world.until_count(READINGS, 20).await;
+    world.assert_ledger().await;
+    assert_eq!(world.count("SELECT count(DISTINCT measured_from) FROM readings").await, 20);
+    assert_eq!(world.count("SELECT count(*) FROM reading_duplicates").await, 0);
+}
+
+fn postgres_program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").unwrap();
+    let mut programs = versions.map(|version| version.unwrap().path().join("bin").join(name));
+    programs.find(|program| program.exists()).unwrap_or_else(|| PathBuf::from(name))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_and_postgres_away_for_a_while() {
+    let world = World::start().await;
+    world.sender.medisante(&glucose(0)).await;
+    world.until_count(READINGS, 1).await;
+
+    world.embedded.stop_kafka().await;
+    let held_up = glucose(1);
+    let answer = world.sender.try_medisante(&held_up).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key(RETRY_AFTER));
+    world.embedded.start_kafka().await.unwrap();
+    world.sender.medisante(&held_up).await;
+    world.until_count(READINGS, 2).await;
+
+    world.embedded.stop_postgres().await;
+    for number in 2..12 {
+        world.sender.medisante(&glucose(number)).await;
+    }
+    world.embedded.start_postgres().await.unwrap();
+    world.until_count(READINGS, 12).await;
+    world.until_count("SELECT count(DISTINCT measured_from) FROM readings", 12).await;
+    assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
+    world.assert_ledger().await;
+}

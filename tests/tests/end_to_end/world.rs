@@ -1,0 +1,259 @@
+//! One Kafka and one Postgres for all tests; topics, groups, database and processes of its own for each.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, Permissions},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use device_manager::embedded::{Embedded, EmbeddedConfig};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use uuid::Uuid;
+
+/// Longer than a consumer group takes to give up a killed member.
+pub(crate) const WITHIN: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(20);
+const MEDISANTE: &str = "/health-data/medisante/standard-json";
+
+static EMBEDDED: OnceCell<Embedded> = OnceCell::const_new();
+/// One test at a time: some stop Kafka, and two cores are soon busy.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Ingress,
+    Normalizer,
+    Sink,
+}
+
+pub(crate) struct World {
+    pub(crate) embedded: &'static Embedded,
+    pub(crate) pool: PgPool,
+    pub(crate) sender: Sender,
+    pub(crate) database_url: String,
+    stages: BTreeMap<Stage, Running>,
+    name: String,
+    port: u16,
+    directory: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Sender {
+    client: Client,
+    url: String,
+    key: String,
+}
+
+impl World {
+    /// Topics, tables and keys are made, and all stages run.
+    pub(crate) async fn start() -> Self {
+        let turn = TURN.lock().await;
+        let embedded = EMBEDDED.get_or_init(embedded).await;
+        let name = format!("e2e_{}", Uuid::new_v4().simple());
+        let database_url = create_database(embedded, &name).await;
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let sender = Sender { client: Client::new(), url: format!("http://127.0.0.1:{port}"), key: String::new() };
+        let mut world = Self {
+            embedded,
+            pool: PgPool::connect_lazy(&database_url).unwrap(),
+            sender,
+            database_url,
+            stages: BTreeMap::new(),
+            name,
+            port,
+            directory: tempfile::tempdir().unwrap(),
+            _turn: turn,
+        };
+        world.make_secrets();
+        world.finish(world.kafka_command("topics").args(["apply", "--partitions", "3"]));
+        for stage in [Stage::Sink, Stage::Normalizer, Stage::Ingress] {
+            world.run(stage);
+        }
+        until("the ingress answers", || async { world.sender.client.get(&world.sender.url).send().await.is_ok() })
+            .await;
+        until("the tables are there", || async { world.try_count("SELECT count(*) FROM ledger").await.is_some() })
+            .await;
+        world
+    }
+
+    fn make_secrets(&mut self) {
+        let receipt_key = self.path("receipt.key");
+        fs::write(&receipt_key, "5a".repeat(32)).unwrap();
+        fs::set_permissions(&receipt_key, Permissions::from_mode(0o600)).unwrap();
+        let mut create = Command::new(binary());
+        create.args([
+            "keys",
+            "create",
+            "--source",
+            "tests",
+            "--scope",
+            "health-data:write",
+            "--scope",
+            "devices:write",
+        ]);
+        let said = self.finish(create.arg("--file").arg(self.path("keys.toml")));
+        let secret = said.lines().find_map(|line| line.strip_prefix("secret: ")).unwrap();
+        secret.split(' ').next().unwrap().clone_into(&mut self.sender.key);
+    }
+
+    /// Starts a stage, again where it ran before.
+    pub(crate) fn run(&mut self, stage: Stage) {
+        let receipt_key = self.path("receipt.key");
+        let (name, mut command) = match stage {
+            Stage::Ingress => {
+                let mut command = self.kafka_command("ingress");
+                command.args(["--http-port", &self.port.to_string()]);
+                command.arg("--keys-file").arg(self.path("keys.toml")).arg("--receipt-key-file").arg(receipt_key);
+                ("ingress", command)
+            }
+            Stage::Normalizer => {
+                let mut command = self.kafka_command("normalizer");
+                command.args(["--group", &format!("{}-normalizer", self.name)]);
+                ("normalizer", command)
+            }
+            Stage::Sink => {
+                let mut command = self.kafka_command("sink");
+                command.args(["--migrate", "--group", &format!("{}-sink", self.name)]);
+                command.arg("--receipt-key-file").arg(receipt_key).env("DATABASE_URL", &self.database_url);
+                ("sink", command)
+            }
+        };
+        let log = File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
+        command.args(["--management-address", "127.0.0.1:0"]);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.stages.insert(stage, Running(command.spawn().unwrap()));
+    }
+
+    /// SIGKILL: nothing is flushed, closed or said goodbye to.
+    pub(crate) fn kill(&mut self, stage: Stage) {
+        drop(self.stages.remove(&stage).unwrap());
+    }
+
+    fn kafka_command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(binary());
+        command.arg(subcommand);
+        command.env("KAFKA_BOOTSTRAP_SERVERS", self.embedded.kafka_bootstrap().unwrap());
+        command.env("TOPIC_PREFIX", format!("{}.", self.name));
+        command
+    }
+
+    fn finish(&self, command: &mut Command) -> String {
+        let output = command.current_dir(self.directory.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    }
+
+    async fn try_count(&self, query: &str) -> Option<i64> {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.ok()
+    }
+
+    /// Waits until the query's count is `expected`; more than that is an error at once.
+    pub(crate) async fn until_count(&self, query: &str, expected: i64) {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            let is = self.try_count(query).await.unwrap_or(-1);
+            if is == expected {
+                return;
+            }
+            assert!(is < expected && Instant::now() < deadline, "{query}: {is} instead of {expected}\n{}", self.logs());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Every record the ingress took has its outcome, and what the outcomes promise is there.
+    pub(crate) async fn assert_ledger(&self) {
+        let open = "SELECT count(*) FROM ledger WHERE promised_readings <> rows + superseded + duplicates
+                        OR promised_rejections <> dead_letters";
+        until("the ledger balances", || async { self.try_count(open).await == Some(0) }).await;
+    }
+
+    pub(crate) fn logs(&self) -> String {
+        let logs = ["ingress.log", "normalizer.log", "sink.log"].map(|name| fs::read_to_string(self.path(name)));
+        logs.map(Result::unwrap_or_default).concat()
+    }
+}
+
+impl Sender {
+    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<Response> {
+        self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).json(body).send().await
+    }
+
+    /// As a sender does it: again and again until it is acknowledged.
+    pub(crate) async fn post(&self, path: &str, body: &Value) {
+        let accepted =
+            || async { self.try_post(path, body).await.is_ok_and(|answer| answer.status() == StatusCode::OK) };
+        until("the post is accepted", accepted).await;
+    }
+
+    pub(crate) async fn medisante(&self, body: &Value) {
+        self.post(MEDISANTE, body).await;
+    }
+
+    pub(crate) async fn try_medisante(&self, body: &Value) -> reqwest::Result<Response> {
+        self.try_post(MEDISANTE, body).await
+    }
+}
+
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let deadline = Instant::now() + WITHIN;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within {WITHIN:?}: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+pub(crate) async fn create_database(embedded: &Embedded, name: &str) -> String {
+    let url = embedded.database_url().unwrap();
+    let pool = PgPool::connect(url).await.unwrap();
+    sqlx::query(&format!("CREATE DATABASE {name}")).execute(&pool).await.unwrap();
+    pool.close().await;
+    let (server, _) = url.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}
+
+/// Lives as long as this process, and not longer: the children see to that themselves.
+async fn embedded() -> Embedded {
+    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
+    let config = EmbeddedConfig {
+        data_dir: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("end-to-end"),
+        kafka: true,
+        postgres: true,
+        kafka_home: Some(workspace.join(".kafka")),
+    };
+    Embedded::start(config).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Cargo puts binaries one folder above the tests.
+fn binary() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let binary = tests.parent().unwrap().parent().unwrap().join("device-manager");
+    assert!(binary.exists(), "{} is missing: cargo build -p device-manager", binary.display());
+    binary
+}
