@@ -1,0 +1,52 @@
+//! A bare axum handler: bytes in, Kafka, 200. No authentication, no validation, no limits, no metrics.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
+use bytes::Bytes;
+use clap::Args;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use service::kafka::KafkaSettings;
+
+use crate::{Result, wrk};
+
+/// What the baseline is told.
+#[derive(Args)]
+pub(crate) struct IngressArgs {
+    /// Where to listen.
+    #[arg(long)]
+    address: SocketAddr,
+    /// The brokers.
+    #[arg(long)]
+    bootstrap: String,
+    /// The topic.
+    #[arg(long)]
+    topic: String,
+}
+
+struct Handler {
+    producer: FutureProducer,
+    topic: String,
+}
+
+/// Serves until it is ended.
+pub(crate) async fn run(args: IngressArgs) -> Result<()> {
+    let producer = KafkaSettings::new(&args.bootstrap).producer().create()?;
+    let handler = Arc::new(Handler { producer, topic: args.topic });
+    let router = Router::new().route(wrk::PATH, post(receive)).with_state(handler);
+    let listener = tokio::net::TcpListener::bind(args.address).await?;
+    Ok(axum::serve(listener, router).await?)
+}
+
+async fn receive(State(handler): State<Arc<Handler>>, body: Bytes) -> axum::response::Response {
+    let record: FutureRecord<'_, (), [u8]> = FutureRecord::to(&handler.topic).payload(&body);
+    let Ok(delivery) = handler.producer.send_result(record) else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    match delivery.await {
+        Ok(Ok(kept)) => {
+            Json(serde_json::json!({ "_id": format!("{}-{}", kept.partition, kept.offset) })).into_response()
+        }
+        Ok(Err(_)) | Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}

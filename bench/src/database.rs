@@ -1,0 +1,68 @@
+//! Databases of one run, and what is counted in them.
+
+use sqlx::{Connection, PgConnection};
+
+use crate::Result;
+
+/// An empty database of its own.
+pub(crate) struct RunDatabase {
+    pub(crate) url: String,
+    name: String,
+    maintenance: String,
+}
+
+/// What a table holds: enough to tell that two runs stored the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) rows: u64,
+    pub(crate) distinct: u64,
+    /// MD5 over the sorted ids.
+    pub(crate) ids: String,
+}
+
+impl RunDatabase {
+    /// Makes the database `name`, as a copy of `template` where one is named.
+    pub(crate) async fn make(maintenance: &str, name: &str, template: Option<&RunDatabase>) -> Result<Self> {
+        let mut connection = PgConnection::connect(maintenance).await?;
+        let template = template.map_or("template0", |template| template.name.as_str());
+        sqlx::query(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).execute(&mut connection).await?;
+        // FILE_COPY makes a checkpoint: dirty pages of what went before are not written during the run.
+        sqlx::query(&format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
+            .execute(&mut connection)
+            .await?;
+        let (server, _) = maintenance.rsplit_once('/').ok_or("the database URL names no database")?;
+        Ok(Self { url: format!("{server}/{name}"), name: name.to_owned(), maintenance: maintenance.to_owned() })
+    }
+
+    /// A connection.
+    pub(crate) async fn connect(&self) -> Result<PgConnection> {
+        Ok(PgConnection::connect(&self.url).await?)
+    }
+
+    /// What the table of readings holds.
+    pub(crate) async fn stored(&self) -> Result<Stored> {
+        let mut connection = self.connect().await?;
+        let (rows, distinct, ids): (i64, i64, Option<String>) = sqlx::query_as(
+            "SELECT count(*), count(DISTINCT reading_id), md5(string_agg(reading_id::text, ',' ORDER BY reading_id)) \
+             FROM readings",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        Ok(Stored { rows: u64::try_from(rows)?, distinct: u64::try_from(distinct)?, ids: ids.unwrap_or_default() })
+    }
+
+    /// How many rows the table of readings holds; 0 before it was made.
+    pub(crate) async fn rows(&self) -> u64 {
+        let Ok(mut connection) = self.connect().await else { return 0 };
+        let rows: std::result::Result<i64, _> =
+            sqlx::query_scalar("SELECT count(*) FROM readings").fetch_one(&mut connection).await;
+        rows.ok().and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0)
+    }
+
+    /// Takes the database away again.
+    pub(crate) async fn delete(self) -> Result<()> {
+        let mut connection = PgConnection::connect(&self.maintenance).await?;
+        sqlx::query(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).execute(&mut connection).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! How much memory the process with all stages has resident when nothing happens.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::{
+    Result,
+    database::RunDatabase,
+    plan::Plan,
+    stack::Stack,
+    stats::Spread,
+    table::{Limit, Row},
+    topics::RunTopics,
+};
+
+/// Measures it.
+pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
+    let settle = Duration::from_secs(if plan.quick { 3 } else { 30 });
+    let topics = RunTopics::make(&stack.settings, "").await?;
+    let database = RunDatabase::make(&stack.database_url, "bench_idle", None).await?;
+    let up = super::end_to_end::up(stack, "idle", &database).await?;
+    sleep(settle).await;
+    let before = up.process.usage()?;
+    sleep(settle).await;
+    let after = up.process.usage()?;
+    up.process.stop().await?;
+    database.delete().await?;
+    topics.delete().await?;
+    Ok(Row {
+        figure: "all stages in one process, idle".to_owned(),
+        unit: "MiB resident",
+        product: Spread::of([after.rss_mib]),
+        limit: Some(Limit::Below(60.0)),
+        peak_rss_mib: [Some(after.peak_rss_mib), None],
+        gate: "ready".to_owned(),
+        note: format!(
+            "`device-manager up` on this run's Kafka and Postgres, {} s after it was ready; idle, it used {:.2} % of a core.",
+            settle.as_secs() * 2,
+            (after.cpu_seconds - before.cpu_seconds) / settle.as_secs_f64() * 100.0
+        ),
+        ..Row::default()
+    })
+}

@@ -1,0 +1,98 @@
+//! The normalizer through Kafka, against a copier that does nothing to its records: the floor, not a rival.
+
+use std::time::Duration;
+
+use schemas::format::{Format, RawTopic};
+use tokio::time::{Instant, sleep};
+
+use super::pure;
+use crate::{
+    Result, payload,
+    plan::Plan,
+    process::Process,
+    round::{Measured, Side, interleaved},
+    stack::Stack,
+    table::Row,
+    topics::{Counter, Record, RunTopics},
+};
+
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// Measures it.
+pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
+    let rounds = interleaved(plan, "normalizer", async |side, round| run(plan, stack, side, round).await).await?;
+    Ok(Row {
+        gate: "one outcome for each raw record, one reading for each payload, none dead".to_owned(),
+        note: format!(
+            "{} raw Medisanté records lie ready; the time runs from the first record on the output topic to the last. The peer \
+             copies record by record and commits every 10,000; the product writes two events for each record.",
+            plan.preloaded()
+        ),
+        ..Row::compared("normalizer: Kafka to Kafka", "records/s", &rounds)
+    })
+}
+
+async fn run(plan: &Plan, stack: &Stack, side: Side, round: u32) -> Result<Measured> {
+    let prefix = format!("normalizer-{round}-{side:?}-").to_lowercase();
+    let topics = RunTopics::make(&stack.settings, &prefix).await?;
+    let raw = topics.topics.raw(RawTopic::Medisante);
+    let headers: Vec<(&'static str, String)> =
+        pure::headers(Format::StandardJson)?.pairs().map(|(name, value)| (name, value.to_owned())).collect();
+    let records = (0..plan.preloaded()).map(move |number| Record {
+        key: payload::correlation_id(4, number),
+        value: payload::glucose(4, number).body.into_bytes(),
+        headers: headers.clone(),
+    });
+    let count = topics.preload(raw.clone(), records).await?;
+    let (mut process, output) = match side {
+        Side::Product => (stack.stage(&["normalizer"], &prefix, None, None).await?.process, topics.topics.outcomes()),
+        Side::Peer => {
+            let output = topics.topics.readings();
+            let args = ["baseline-copier", "--bootstrap", &stack.settings.bootstrap, "--from", &raw, "--to", &output];
+            (stack.peer(&args)?, output)
+        }
+    };
+    let measured = watch(&mut process, topics.counter(output)?, count).await?;
+    process.stop().await?;
+    let readings = topics.counter(topics.topics.readings())?.count()?;
+    let dead = topics.counter(topics.topics.dead_letters())?.count()?;
+    topics.delete().await?;
+    if readings != count || dead != 0 {
+        return Err(format!("gate: {count} payloads, {readings} readings, {dead} dead letters").into());
+    }
+    Ok(measured)
+}
+
+/// Watches the output topic grow to exactly `count` records.
+async fn watch(process: &mut Process, output: Counter, count: u64) -> Result<Measured> {
+    let deadline = Instant::now() + LIMIT;
+    let mut first = None;
+    loop {
+        let (now, usage) = (Instant::now(), process.usage()?);
+        let done = output.count()?;
+        if done > 0 && first.is_none() {
+            first = Some((now, usage, done));
+        }
+        if let Some((start, before, already)) = first
+            && done >= count
+        {
+            if done > count {
+                return Err(format!("gate: {done} records came of {count}").into());
+            }
+            if already == done {
+                return Err("it was over before it could be measured".into());
+            }
+            let counted = (done - already) as f64;
+            return Ok(Measured {
+                rate: counted / now.duration_since(start).as_secs_f64(),
+                cpu_seconds_per_million: Some((usage.cpu_seconds - before.cpu_seconds) / counted * 1e6),
+                peak_rss_mib: Some(usage.peak_rss_mib),
+            });
+        }
+        process.alive()?;
+        if now > deadline {
+            return Err(format!("only {done} of {count} records after {} s", LIMIT.as_secs()).into());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,115 @@
+//! Payloads as the portal and an app send them, with invented values.
+//!
+//! Each payload is measured one microsecond after the one before it, so that a row in the database says which payload
+//! it came of.
+
+use time::{Duration, OffsetDateTime, macros::datetime};
+
+/// When payload 0 was measured.
+pub(crate) const FIRST_MEASURED: OffsetDateTime = datetime!(2026-03-01 08:00 UTC);
+
+/// How many devices send.
+pub(crate) const DEVICES: u64 = 1_000;
+
+/// A body and how many readings must come of it.
+pub(crate) struct Payload {
+    pub(crate) body: String,
+    pub(crate) readings: u64,
+}
+
+/// The correlation id of payload `number` of `run`.
+pub(crate) fn correlation_id(run: u32, number: u64) -> String {
+    format!("{run:08x}-0000-4000-8000-{number:012x}")
+}
+
+/// A glucose measurement in Medisanté's JSON, about 640 bytes: one reading.
+pub(crate) fn glucose(run: u32, number: u64) -> Payload {
+    let [head, tail] = glucose_around_correlation_id(number);
+    Payload { body: format!("{head}{}{tail}", correlation_id(run, number)), readings: 1 }
+}
+
+/// The body of [`glucose`] before and after its correlation id.
+pub(crate) fn glucose_around_correlation_id(number: u64) -> [String; 2] {
+    let value = format!("{}.{}", 4 + number % 9, number % 10);
+    let measurements = format!(
+        r#""glucose":{{"value":{value},"unit":"mmol/L","isInRange":true}},"annotations":{{"mealTag":"fasting","codeNumber":"7","measuredUnit":"mmol/L","feeling":"well","averageMeasurement":false}}"#
+    );
+    medisante("Glucose", "GL-40", number, &measurements)
+}
+
+/// A blood pressure in Medisanté's JSON: a panel and a pulse.
+pub(crate) fn blood_pressure(run: u32, number: u64) -> Payload {
+    let (systolic, diastolic, pulse) = (105 + number % 60, 60 + number % 35, 50 + number % 70);
+    let measurements = format!(
+        r#""systolicBloodPressure":{{"value":{systolic},"unit":"mmHg","isInRange":true}},"diastolicBloodPressure":{{"value":{diastolic},"unit":"mmHg","isInRange":true}},"pulse":{{"value":{pulse},"unit":"bpm","isInRange":true}}"#
+    );
+    let [head, tail] = medisante("BloodPressure", "BP-800", number, &measurements);
+    Payload { body: format!("{head}{}{tail}", correlation_id(run, number)), readings: 2 }
+}
+
+fn medisante(measurement_type: &str, model: &str, number: u64, measurements: &str) -> [String; 2] {
+    let (device, measured) = (350_000_000_000_000 + number % DEVICES, measured(number));
+    let head = r#"{"metadata":{"correlationId":""#.to_owned();
+    let tail = format!(
+        r#"","receivedTime":"{measured}","deviceGroups":["ward-7"],"measurementType":"{measurement_type}"}},"device":{{"id":"InventedDevices:{model}:{device}","serialNumber":"SN-{device}","IMEI":"{device}","IMSI":"901{device}","manufacturer":"Invented Devices","model":"{model}","timezone":"Europe/Zurich"}},"measurements":{{"timestamp":"{measured}",{measurements}}}}}"#
+    );
+    [head, tail]
+}
+
+/// A FHIR R4 Observation of about 1 KB: one reading.
+pub(crate) fn fhir(run: u32, number: u64) -> Payload {
+    let (device, measured, id) =
+        (350_000_000_000_000 + number % DEVICES, measured(number), correlation_id(run, number));
+    let value = format!("{}.{}0", 60 + number % 50, number % 10);
+    let body = format!(
+        r#"{{"resourceType":"Observation","id":"{id}","meta":{{"versionId":"1","lastUpdated":"{measured}","profile":["http://hl7.org/fhir/StructureDefinition/bodyweight"]}},"identifier":[{{"system":"urn:example:bench","value":"{id}"}}],"status":"final","category":[{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"vital-signs","display":"Vital Signs"}}],"text":"Vital Signs"}}],"code":{{"coding":[{{"system":"http://loinc.org","code":"29463-7","display":"Body weight"}}],"text":"Body weight"}},"subject":{{"reference":"Patient/bench-{}","display":"Invented Person"}},"effectiveDateTime":"{measured}","issued":"{measured}","device":{{"identifier":{{"system":"urn:example:devices","value":"{device}"}},"display":"Invented Devices SC-100"}},"valueQuantity":{{"value":{value},"unit":"kg","system":"http://unitsofmeasure.org","code":"kg"}},"note":[{{"text":"taken in the morning"}}]}}"#,
+        number % DEVICES
+    );
+    Payload { body, readings: 1 }
+}
+
+/// An array of HealthKit heart rates.
+pub(crate) fn healthkit(run: u32, number: u64, samples: u64) -> Payload {
+    let sample = |index: u64| {
+        let (measured, id) = (measured(number * samples + index), correlation_id(run, number * samples + index));
+        let value = 50 + (number + index) % 90;
+        format!(
+            r#"{{"id":"{id}","type":"HKQuantityTypeIdentifierHeartRate","unit":"count/min","deviceId":"apple-watch-{:05}","value":{value},"sourceName":"Invented Watch","sourceId":"com.apple.health.bench","startDate":"{measured}","endDate":"{measured}","metadata":{{"HKMetadataKeyHeartRateMotionContext":1}}}}"#,
+            number % DEVICES
+        )
+    };
+    let samples_text: Vec<String> = (0..samples).map(sample).collect();
+    Payload { body: format!("[{}]", samples_text.join(",")), readings: samples }
+}
+
+fn measured(number: u64) -> String {
+    let moment = FIRST_MEASURED + Duration::microseconds(i64::try_from(number).unwrap_or_default());
+    let (date, time) = (moment.date(), moment.time());
+    format!("{date}T{:02}:{:02}:{:02}.{:06}Z", time.hour(), time.minute(), time.second(), time.microsecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_payload_is_json_of_the_stated_size() {
+        for number in [0, 7, 999_999] {
+            for (payload, from, to) in [
+                (glucose(1, number), 560, 700),
+                (blood_pressure(1, number), 600, 800),
+                (fhir(1, number), 950, 1_250),
+                (healthkit(1, number, 3), 800, 1_200),
+            ] {
+                assert!(serde_json::from_str::<serde_json::Value>(&payload.body).is_ok(), "{}", payload.body);
+                assert!((from..to).contains(&payload.body.len()), "{} bytes", payload.body.len());
+            }
+        }
+    }
+
+    #[test]
+    fn every_payload_has_its_own_microsecond() {
+        assert_eq!(measured(0), "2026-03-01T08:00:00.000000Z");
+        assert_eq!(measured(61_000_007), "2026-03-01T08:01:01.000007Z");
+    }
+}

@@ -1,0 +1,87 @@
+//! What is measured, and for how long.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+/// The figures, in the order in which they are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// Ingress against a bare handler.
+    Ingress,
+    /// The pure normalizer on one core.
+    Pure,
+    /// The normalizer through Kafka against a copier.
+    Normalizer,
+    /// The sink against plain SQL.
+    Sink,
+    /// The process with all stages, idle.
+    Idle,
+    /// From request to row.
+    EndToEnd,
+}
+
+/// What the command line says.
+#[derive(Args)]
+pub(crate) struct PlanArgs {
+    /// How often each figure is measured; 7, or 1 with --quick.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Only this figure; may be given several times.
+    #[arg(long, value_enum)]
+    only: Vec<Name>,
+    /// One short round: shows that everything runs; the figures say nothing.
+    #[arg(long)]
+    quick: bool,
+    /// The binary under test; by default the one beside this one.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// Where Kafka and Postgres keep their data; by default a temporary folder.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Where the table is written, besides standard output.
+    #[arg(long, default_value = "bench/results")]
+    results: PathBuf,
+}
+
+/// What is to be done.
+pub(crate) struct Plan {
+    pub(crate) rounds: u32,
+    pub(crate) quick: bool,
+    pub(crate) names: Vec<Name>,
+    pub(crate) binary: PathBuf,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) results: PathBuf,
+}
+
+impl From<PlanArgs> for Plan {
+    fn from(args: PlanArgs) -> Self {
+        let names = if args.only.is_empty() { Name::value_variants().to_vec() } else { args.only };
+        let beside = std::env::current_exe().unwrap_or_default().with_file_name("device-manager");
+        Self {
+            rounds: args.rounds.unwrap_or(if args.quick { 1 } else { 7 }).max(1),
+            quick: args.quick,
+            names,
+            binary: args.binary.unwrap_or(beside),
+            data_dir: args.data_dir,
+            results: args.results,
+        }
+    }
+}
+
+impl Plan {
+    /// How long load is sent.
+    pub(crate) fn load_time(&self) -> Duration {
+        Duration::from_secs(if self.quick { 2 } else { 10 })
+    }
+
+    /// How many records lie ready for a stage.
+    pub(crate) fn preloaded(&self) -> u64 {
+        if self.quick { 50_000 } else { 600_000 }
+    }
+
+    /// How long the machine may take to become idle.
+    pub(crate) fn idle_limit(&self) -> Duration {
+        Duration::from_secs(if self.quick { 2 } else { 60 })
+    }
+}

@@ -1,0 +1,157 @@
+//! Topics of one run, so that no run reads what another wrote.
+
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+};
+use schemas::topic::Topics;
+use service::{kafka::KafkaSettings, topics::Size};
+
+use crate::Result;
+
+/// What `device-manager topics apply` makes when nobody says otherwise.
+pub(crate) const PARTITIONS: i32 = 6;
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The topics of one run.
+pub(crate) struct RunTopics {
+    pub(crate) prefix: String,
+    pub(crate) topics: Topics,
+    settings: KafkaSettings,
+}
+
+/// One record to be laid ready.
+pub(crate) struct Record {
+    pub(crate) key: String,
+    pub(crate) value: Vec<u8>,
+    pub(crate) headers: Vec<(&'static str, String)>,
+}
+
+/// What lies on a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) records: u64,
+    pub(crate) distinct: u64,
+}
+
+impl RunTopics {
+    /// Makes all topics of the product under `prefix`.
+    pub(crate) async fn make(settings: &KafkaSettings, prefix: &str) -> Result<Self> {
+        let topics = Topics::new(prefix);
+        let size = Size { partitions: PARTITIONS, replication: 1 };
+        service::topics::apply(&settings.client(), &topics, size).await?;
+        Ok(Self { prefix: prefix.to_owned(), topics, settings: settings.clone() })
+    }
+
+    /// Takes the topics away again, with their disk space.
+    pub(crate) async fn delete(self) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.settings.client().create()?;
+        let specs = self.topics.specs();
+        let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        for deleted in admin.delete_topics(&names, &AdminOptions::new()).await? {
+            deleted.map_err(|(topic, code)| format!("the topic {topic} cannot be deleted: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Counts the records of a topic by the broker's end offsets, without reading them.
+    pub(crate) fn counter(&self, topic: String) -> Result<Counter> {
+        Ok(Counter { client: self.settings.client().create()?, topic })
+    }
+
+    /// Lays records ready and waits until the broker has them all.
+    pub(crate) async fn preload(
+        &self,
+        topic: String,
+        records: impl Iterator<Item = Record> + Send + 'static,
+    ) -> Result<u64> {
+        let config = self.settings.producer();
+        tokio::task::spawn_blocking(move || preload(&config, &topic, records)).await?
+    }
+
+    /// Reads a whole topic and counts what `name` finds in its records.
+    pub(crate) async fn content(&self, topic: String, name: fn(&[u8]) -> Option<&[u8]>) -> Result<Content> {
+        let mut config = self.settings.client();
+        config.set("group.id", "bench-gate").set("enable.auto.commit", "false").set("fetch.queue.backoff.ms", "5");
+        tokio::task::spawn_blocking(move || content(&config, &topic, name)).await?
+    }
+}
+
+/// See [`RunTopics::counter`].
+pub(crate) struct Counter {
+    client: BaseConsumer,
+    topic: String,
+}
+
+impl Counter {
+    /// How many records the topic holds now. A few requests to the broker, about a millisecond.
+    pub(crate) fn count(&self) -> Result<u64> {
+        let mut records = 0;
+        for partition in 0..PARTITIONS {
+            let (low, high) = self.client.fetch_watermarks(&self.topic, partition, ANSWER)?;
+            records += u64::try_from(high - low)?;
+        }
+        Ok(records)
+    }
+}
+
+fn preload(config: &ClientConfig, topic: &str, records: impl Iterator<Item = Record>) -> Result<u64> {
+    let producer: ThreadedProducer<DefaultProducerContext> = config.create()?;
+    let mut count = 0;
+    for record in records {
+        let headers =
+            record.headers.iter().fold(OwnedHeaders::new_with_capacity(record.headers.len()), |all, (key, value)| {
+                all.insert(Header { key, value: Some(value) })
+            });
+        let mut next = BaseRecord::to(topic).key(&record.key).payload(&record.value).headers(headers);
+        while let Err((error, refused)) = producer.send(next) {
+            if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
+                return Err(error.into());
+            }
+            next = refused;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        count += 1;
+    }
+    producer.flush(Duration::from_mins(1))?;
+    Ok(count)
+}
+
+fn content(config: &ClientConfig, topic: &str, name: fn(&[u8]) -> Option<&[u8]>) -> Result<Content> {
+    let consumer: BaseConsumer = config.create()?;
+    let mut assignment = TopicPartitionList::new();
+    let mut expected = 0;
+    for partition in 0..PARTITIONS {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+        let (low, high) = consumer.fetch_watermarks(topic, partition, ANSWER)?;
+        expected += u64::try_from(high - low)?;
+    }
+    consumer.assign(&assignment)?;
+    let (mut records, mut names) = (0, HashSet::new());
+    let mut quiet = 0;
+    while records < expected && quiet < 100 {
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+            quiet += 1;
+            continue;
+        };
+        quiet = 0;
+        let message = message?;
+        let found = message.payload().and_then(name).ok_or("a record has no name to count it by")?;
+        let mut hasher = DefaultHasher::new();
+        found.hash(&mut hasher);
+        names.insert(hasher.finish());
+        records += 1;
+    }
+    Ok(Content { records, distinct: names.len() as u64 })
+}
