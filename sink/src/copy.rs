@@ -1,5 +1,7 @@
 //! Rows in the binary form of Postgres's COPY (PostgreSQL documentation, "COPY", file formats, binary).
 
+use std::borrow::Cow;
+
 /// Why a value cannot stand in a row. Names the kind of fault, never the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RowFault {
@@ -9,7 +11,7 @@ pub enum RowFault {
     /// A time outside what timestamptz can hold, or a span that ends before it begins.
     #[error("a time cannot be stored")]
     Time,
-    /// Not a plain decimal number, or with more digits than numeric can hold.
+    /// Not a decimal number, or with more digits than numeric can hold.
     #[error("a number cannot be stored")]
     Number,
     /// A text of more than 64 MiB.
@@ -23,6 +25,8 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 const MICROS_MIN: i64 = -210_866_803_200_000_000;
 const MICROS_MAX: i64 = 253_402_300_799_999_999;
 const TEXT_BYTES_MAX: usize = 64 << 20;
+/// 400 digits with an exponent of 400, and what a conversion may add to them.
+const EXPONENT_MAX: usize = 1_000;
 
 /// The start of the stream.
 pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -89,7 +93,7 @@ impl<'a> Tuple<'a> {
         self.long(micros.saturating_sub(EPOCH_MICROS));
     }
 
-    /// A numeric out of plain decimal text.
+    /// A numeric out of decimal text.
     pub(crate) fn numeric(&mut self, text: &str) {
         match numeric(text) {
             Some(bytes) => self.bytes(&bytes),
@@ -133,10 +137,15 @@ impl<'a> Tuple<'a> {
     }
 }
 
-/// Postgres's numeric: groups of four decimal digits around the point, with the scale as written.
+/// Postgres's numeric: groups of four decimal digits around the point, with the scale as written. Reads what
+/// `schemas::decimal` writes: plain decimal text, beyond 25 places with an exponent.
 pub(crate) fn numeric(text: &str) -> Option<Vec<u8>> {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (negative, number) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let plain = match number.split_once('e') {
+        Some((mantissa, exponent)) => Cow::Owned(without_exponent(mantissa, exponent.parse().ok()?)?),
+        None => Cow::Borrowed(number),
+    };
+    let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty()
         || !all_digits(whole)
@@ -171,6 +180,24 @@ pub(crate) fn numeric(text: &str) -> Option<Vec<u8>> {
         bytes.extend_from_slice(&group.to_be_bytes());
     }
     Some(bytes)
+}
+
+/// `1.5` and 3 are `1500`, `1.5` and -3 are `0.0015`. None where the exponent is beyond any number that `schemas::decimal` reads.
+fn without_exponent(mantissa: &str, exponent: i16) -> Option<String> {
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let shift = usize::from(exponent.unsigned_abs());
+    if shift > EXPONENT_MAX {
+        return None;
+    }
+    Some(if exponent < 0 {
+        let zeros = "0".repeat(shift.saturating_sub(whole.len()));
+        let (above, below) = whole.split_at_checked(whole.len().saturating_sub(shift))?;
+        format!("0{above}.{zeros}{below}{fraction}")
+    } else {
+        let zeros = "0".repeat(shift.saturating_sub(fraction.len()));
+        let (above, below) = fraction.split_at_checked(shift.min(fraction.len()))?;
+        format!("{whole}{above}{zeros}.{below}")
+    })
 }
 
 /// Whether a time can be stored.

@@ -127,12 +127,19 @@ async fn times_from_year_1_to_9999_and_long_numbers_are_kept() {
     };
     let zero = Reading { measured_from: None, value: quantity("0.00"), ..reading(3, 2) };
     let tens = Reading { value: quantity("100000000"), ..reading(4, 3) };
-    write(&database, [first, last, zero, tens].map(read).into()).await;
+    let tiny = Reading { value: quantity("-1.50e-30"), ..reading(5, 4) };
+    let huge = Reading { value: quantity("1.234e30"), ..reading(6, 5) };
+    write(&database, [first, last, zero, tens, tiny, huge].map(read).into()).await;
     assert_eq!(
         database.text("SELECT concat_ws(' ', value_num, measured_from) FROM readings ORDER BY reading_id").await,
         "-0.000010 0001-01-01 00:00:00+00;123456789012345678901234.5678 9999-12-31 23:59:59.999999+00;0.00;\
-         100000000 2024-05-01 00:00:00+00"
+         100000000 2024-05-01 00:00:00+00;-0.00000000000000000000000000000150 2024-05-01 00:00:00+00;\
+         1234000000000000000000000000000 2024-05-01 00:00:00+00"
     );
+    let longest = Reading { value: quantity(&format!("{}e-400", "9".repeat(400))), ..reading(7, 6) };
+    let part = Reading { value: quantity("1e400"), ..reading(8, 7) };
+    write(&database, [longest, part].map(read).into()).await;
+    assert_eq!(database.count("SELECT count(*) FROM readings WHERE value_num > 0.999 AND value_num <= 1e400").await, 5);
 }
 
 #[tokio::test]
