@@ -67,7 +67,7 @@ impl Stack {
 
     /// Makes a key.
     pub(crate) fn key(&self) -> Result<Key> {
-        let (keys_file, receipt_key_file) = (self.dir.join("keys.toml"), self.dir.join("receipt.key"));
+        let (keys_file, receipt_key_file) = (self.dir.join("keys.json"), self.dir.join("receipt.key"));
         if !receipt_key_file.exists() {
             write_secret(&receipt_key_file, &"5a".repeat(32))?;
         }

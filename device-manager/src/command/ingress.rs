@@ -13,9 +13,9 @@ use crate::boot::{Process, ProcessArgs};
 /// What is answered 2xx is on Kafka. Refuses to start without an API key: `device-manager keys create` makes one.
 #[derive(Args)]
 #[command(after_help = "Example:
-  device-manager keys create --file keys.toml --source portal --scope health-data:write
+  device-manager keys create --file keys.json --source portal --scope health-data:write
   openssl rand -hex 32 > receipt.key && chmod 600 receipt.key
-  device-manager ingress --keys-file keys.toml --receipt-key-file receipt.key")]
+  device-manager ingress --keys-file keys.json --receipt-key-file receipt.key")]
 pub struct IngressCommand {
     #[command(flatten)]
     process: ProcessArgs,

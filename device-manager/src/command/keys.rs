@@ -21,7 +21,7 @@ pub struct KeysCommand {
     #[command(subcommand)]
     action: Action,
     /// The keys file.
-    #[arg(long, env = "KEYS_FILE", default_value = "keys.toml", global = true)]
+    #[arg(long, env = "KEYS_FILE", default_value = "keys.json", global = true)]
     file: PathBuf,
 }
 

@@ -110,7 +110,7 @@ impl World {
             "--scope",
             "devices:write",
         ]);
-        let said = self.finish(create.arg("--file").arg(self.path("keys.toml")));
+        let said = self.finish(create.arg("--file").arg(self.path("keys.json")));
         let secret = said.lines().find_map(|line| line.strip_prefix("secret: ")).unwrap();
         secret.split(' ').next().unwrap().clone_into(&mut self.sender.key);
     }
@@ -122,7 +122,7 @@ impl World {
             Stage::Ingress => {
                 let mut command = self.kafka_command("ingress");
                 command.args(["--http-port", &self.port.to_string()]);
-                command.arg("--keys-file").arg(self.path("keys.toml")).arg("--receipt-key-file").arg(receipt_key);
+                command.arg("--keys-file").arg(self.path("keys.json")).arg("--receipt-key-file").arg(receipt_key);
                 ("ingress", command)
             }
             Stage::Normalizer => {

@@ -50,7 +50,7 @@ impl Environment<'_> {
 
 /// The development key of this data directory: made once, then kept beside the keys file that holds its hash.
 pub(super) fn api_key(data_dir: &Path) -> Result<String, CommandError> {
-    let (path, keys_file) = (data_dir.join("api-key"), data_dir.join("keys.toml"));
+    let (path, keys_file) = (data_dir.join("api-key"), data_dir.join("keys.json"));
     if keys_file.exists()
         && let Ok(key) = std::fs::read_to_string(&path)
     {

@@ -43,7 +43,7 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
     let receipt_key_file = surroundings.data_dir.join("receipt.key");
     let receipt_secret =
         secret::load_or_make(&receipt_key_file).map_err(|error| CommandError::failed("the receipt key", error))?;
-    let mut config = IngressConfig::new(surroundings.data_dir.join("keys.toml"), receipt_key_file);
+    let mut config = IngressConfig::new(surroundings.data_dir.join("keys.json"), receipt_key_file);
     config.address.set_port(surroundings.http_port);
     let failed = |error| CommandError::failed("the ingress (choose another --http-port)", error);
     let listener = ingress::listen(&config).await.map_err(failed)?;
