@@ -44,6 +44,6 @@ generated: build ## Rewrite the files that are generated from the code; CI wants
 	@$(CARGO_RUN) docs docs
 
 clean: ## Remove what was built, and the embedded data
-	cargo clean
-	[ ! -L .device-manager/postgres ] || rm -rf "$$(readlink .device-manager/postgres)"
+	for data in .device-manager/postgres target/tmp/*/postgres; do [ ! -L $$data ] || rm -rf "$$(readlink $$data)"; done
 	rm -rf .device-manager
+	cargo clean

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use device_manager::embedded::{Embedded, EmbeddedConfig};
+use device_manager::embedded::{DataDir, Embedded, EmbeddedConfig};
 use ingress::keys::{NewKey, Scope};
 use service::kafka::KafkaSettings;
 
@@ -53,8 +53,8 @@ impl Stack {
             (None, Some(temporary)) => temporary.path().to_owned(),
             (None, None) => return Err("no data directory".into()),
         };
-        let config = EmbeddedConfig { data_dir: dir.join("data"), kafka: true, postgres: true, kafka_home: None };
-        let embedded = Embedded::start(config).await?;
+        let config = EmbeddedConfig { kafka: true, postgres: true, kafka_home: None };
+        let embedded = Embedded::start(DataDir::take(&dir.join("data"))?, config).await?;
         let settings = KafkaSettings::new(embedded.kafka_bootstrap().ok_or("Kafka was not started")?);
         let database_url = embedded.database_url().ok_or("Postgres was not started")?.to_owned();
         Ok(Self { embedded, settings, database_url, dir, binary: plan.binary.clone(), _temporary: temporary })

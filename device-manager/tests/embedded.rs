@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use device_manager::embedded::{Embedded, EmbeddedConfig, EmbeddedError};
+use device_manager::embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -18,6 +18,7 @@ use sqlx::{Connection as _, PgConnection};
 
 const WITHIN: Duration = Duration::from_secs(30);
 const TOPIC: &str = "kept";
+const BOTH: EmbeddedConfig = EmbeddedConfig { kafka: true, postgres: true, kafka_home: None };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn data_and_addresses_survive_a_restart_and_a_kill() {
@@ -26,11 +27,8 @@ async fn data_and_addresses_survive_a_restart_and_a_kill() {
     let addresses = addresses(&embedded);
     write(&embedded).await;
 
-    let second = Embedded::start(config(directory.path())).await.err();
-    assert!(
-        matches!(second, Some(EmbeddedError::InUse { .. })),
-        "a second start on one data directory must be refused"
-    );
+    let second = DataDir::take(directory.path()).err();
+    assert!(matches!(second, Some(EmbeddedError::InUse { .. })), "a data directory is one process's at a time");
 
     embedded.stop().await;
     drop(embedded);
@@ -96,19 +94,17 @@ async fn children_end_with_a_parent_that_was_killed() {
 #[tokio::test]
 async fn what_is_missing_is_said_with_the_way_out() {
     let directory = tempfile::tempdir().unwrap();
-    let config = EmbeddedConfig { kafka_home: Some("/nonexistent".into()), ..config(directory.path()) };
-    let error = Embedded::start(config).await.err().unwrap().to_string();
+    let config = EmbeddedConfig { kafka_home: Some("/nonexistent".into()), ..BOTH };
+    let data_dir = DataDir::take(directory.path()).unwrap_or_else(|error| panic!("{error}"));
+    let error = Embedded::start(data_dir, config).await.err().unwrap().to_string();
     for part in ["/nonexistent", "make setup", "KAFKA_BOOTSTRAP_SERVERS"] {
         assert!(error.contains(part), "{part} is missing in: {error}");
     }
 }
 
-async fn start(data_dir: &Path) -> Embedded {
-    Embedded::start(config(data_dir)).await.unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn config(data_dir: &Path) -> EmbeddedConfig {
-    EmbeddedConfig { data_dir: data_dir.to_owned(), kafka: true, postgres: true, kafka_home: None }
+async fn start(directory: &Path) -> Embedded {
+    let data_dir = DataDir::take(directory).unwrap_or_else(|error| panic!("{error}"));
+    Embedded::start(data_dir, BOTH).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn addresses(embedded: &Embedded) -> (String, String) {

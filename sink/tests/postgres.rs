@@ -3,8 +3,7 @@
 #[cfg(test)]
 mod postgres {
     mod attribution;
-    mod cluster;
-    mod kafka;
+    mod database;
     mod pipeline;
     mod sample;
     mod store;

@@ -1,1 +1,91 @@
-//! Nothing: this crate is its tests, see `tests/end_to_end`.
+//! The real Kafka and the real Postgres that tests run on: one of each for all tests of a binary, started by them, ended with
+//! them.
+//!
+//! Needs Java, Kafka's jars and Postgres, as `make setup` installs them.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like the tests themselves")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use device_manager::embedded::{DataDir, Embedded, EmbeddedConfig};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+};
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::OnceCell;
+
+static SERVERS: OnceCell<Embedded> = OnceCell::const_new();
+
+/// Both, started by the first who asks. Their data stays in `directory`, so that only the first run of all waits for their
+/// set-up; the databases and topics of earlier runs are removed.
+///
+/// # Panics
+/// Something is not installed, or another test run has the directory.
+pub async fn servers(directory: &Path) -> &'static Embedded {
+    SERVERS.get_or_init(|| start(directory)).await
+}
+
+async fn start(directory: &Path) -> Embedded {
+    let jars = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|workspace| workspace.join(".kafka"));
+    let config = EmbeddedConfig { kafka: true, postgres: true, kafka_home: jars };
+    let data_dir = DataDir::take(directory).unwrap_or_else(|error| panic!("{error}"));
+    let embedded = Embedded::start(data_dir, config).await.unwrap_or_else(|error| panic!("{error}"));
+    tokio::join!(remove_databases(&embedded), remove_topics(&embedded));
+    embedded
+}
+
+async fn remove_databases(embedded: &Embedded) {
+    let mut connection = PgConnection::connect(embedded.database_url().unwrap()).await.unwrap();
+    let left: Vec<String> = sqlx::query_scalar(
+        "SELECT datname FROM pg_database \
+         WHERE datdba = (SELECT oid FROM pg_roles WHERE rolname = current_user) AND datname <> current_database()",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    for name in left {
+        sqlx::query(&format!("DROP DATABASE {name} WITH (FORCE)")).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+}
+
+async fn remove_topics(embedded: &Embedded) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", embedded.kafka_bootstrap().unwrap());
+    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+    let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(30)).unwrap();
+    let left: Vec<&str> =
+        metadata.topics().iter().map(|topic| topic.name()).filter(|name| !name.starts_with("__")).collect();
+    if !left.is_empty() {
+        admin.delete_topics(&left, &AdminOptions::new()).await.unwrap();
+    }
+}
+
+/// Makes an empty database and returns its URL.
+///
+/// # Panics
+/// Postgres is away, or has a database of that name.
+pub async fn create_database(embedded: &Embedded, name: &str) -> String {
+    let url = embedded.database_url().unwrap();
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::query(&format!("CREATE DATABASE {name}")).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let (server, _) = url.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}
+
+/// Where a client program of Postgres is, such as `pg_dump`.
+///
+/// # Panics
+/// The directory of Debian's versions cannot be read.
+#[must_use]
+pub fn postgres_program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").unwrap();
+    let mut programs = versions.map(|version| version.unwrap().path().join("bin").join(name));
+    programs.find(|program| program.exists()).unwrap_or_else(|| PathBuf::from(name))
+}

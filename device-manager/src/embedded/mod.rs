@@ -25,11 +25,16 @@ use kafka::Kafka;
 use postgres::Postgres;
 use state::State;
 
-/// What to start, and where.
+/// A data directory that is this process's until the value is dropped, or the process dies.
+pub struct DataDir {
+    path: PathBuf,
+    /// Held, never read: the kernel lets the lock go with it.
+    _lock: File,
+}
+
+/// What to start.
 #[derive(Debug, Clone, Default)]
 pub struct EmbeddedConfig {
-    /// Holds all data, logs, ports and passwords. Made when missing.
-    pub data_dir: PathBuf,
     /// Whether Kafka is wanted.
     pub kafka: bool,
     /// Whether Postgres is wanted.
@@ -42,34 +47,51 @@ pub struct EmbeddedConfig {
 pub struct Embedded {
     kafka: Option<Kafka>,
     postgres: Option<Postgres>,
-    /// Held, never read: the lock on the data directory goes when this goes.
-    _lock: File,
+    _data_dir: DataDir,
+}
+
+impl DataDir {
+    /// Takes the directory, which is made when missing. Data, logs, ports and passwords are kept there.
+    ///
+    /// # Errors
+    /// Another process has it, or it cannot be made.
+    pub fn take(path: &Path) -> Result<Self, EmbeddedError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error::io("make", path))?;
+        let path = path.canonicalize().map_err(error::io("find", path))?;
+        let lock = lock(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Where it is, as an absolute path without symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Embedded {
     /// Starts what is wanted, both at the same time, and returns when it answers requests.
     ///
     /// # Errors
-    /// When the data directory is in use, when Java, Kafka's jars or Postgres are missing (the message says how to get
-    /// them), or when a child does not come up in time (the message names its log).
-    pub async fn start(config: EmbeddedConfig) -> Result<Self, EmbeddedError> {
-        let data_dir = make_data_dir(&config.data_dir)?;
-        let lock = lock(&data_dir)?;
+    /// When Java, Kafka's jars or Postgres are missing (the message says how to get them), or when a child does not come up
+    /// in time (the message names its log).
+    pub async fn start(data_dir: DataDir, config: EmbeddedConfig) -> Result<Self, EmbeddedError> {
+        let path = data_dir.path();
         // Before ports are looked at: a child of a killed run may still hold them for a moment.
         tokio::join!(
-            child::wait_for_leftover(kafka::pid_file(&data_dir)),
-            child::wait_for_leftover(postgres::pid_file(&data_dir)),
+            child::wait_for_leftover(kafka::pid_file(path)),
+            child::wait_for_leftover(postgres::pid_file(path)),
         );
-        let mut state = State::load_or_draw(&data_dir)?;
-        let kafka = config.kafka.then(|| Kafka::prepare(&data_dir, config.kafka_home.as_deref(), &mut state));
+        let mut state = State::load_or_draw(path)?;
+        let kafka = config.kafka.then(|| Kafka::prepare(path, config.kafka_home.as_deref(), &mut state));
         let kafka = kafka.transpose()?;
-        let postgres = config.postgres.then(|| Postgres::prepare(&data_dir, &mut state)).transpose()?;
-        state.save(&data_dir)?;
+        let postgres = config.postgres.then(|| Postgres::prepare(path, &mut state)).transpose()?;
+        state.save(path)?;
 
         let start_kafka = async { if let Some(kafka) = &kafka { kafka.start().await } else { Ok(()) } };
         let start_postgres = async { if let Some(postgres) = &postgres { postgres.start().await } else { Ok(()) } };
         tokio::try_join!(start_kafka, start_postgres)?;
-        Ok(Self { kafka, postgres, _lock: lock })
+        Ok(Self { kafka, postgres, _data_dir: data_dir })
     }
 
     /// `host:port` of the Kafka that was started, `None` when none was wanted. Stays the same over `stop_kafka` and `start_kafka`.
@@ -157,12 +179,7 @@ impl Embedded {
     }
 }
 
-fn make_data_dir(data_dir: &Path) -> Result<PathBuf, EmbeddedError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(error::io("make", data_dir))?;
-    data_dir.canonicalize().map_err(error::io("find", data_dir))
-}
-
-/// Takes the data directory for this process; the lock file says who has it.
+/// The lock file says who has the directory.
 fn lock(data_dir: &Path) -> Result<File, EmbeddedError> {
     let path = data_dir.join("lock");
     let mut file = File::options()

@@ -3,7 +3,7 @@
 use schemas::event::{PatientId, Reading};
 
 use super::{
-    cluster::Cluster,
+    database::Database,
     sample::{DAY, MAY, assignment, commanded, device, read, reading},
     store::write,
 };
@@ -13,7 +13,7 @@ const SEEN: &str =
 
 #[tokio::test]
 async fn every_kind_of_attribution_has_its_word() {
-    let database = Cluster::get().database().await;
+    let database = Database::make().await;
     let readings = [
         Reading { subject: Some(PatientId::parse("sam").unwrap()), ..reading(1, 0) },
         reading(2, 1),
@@ -38,7 +38,7 @@ async fn every_kind_of_attribution_has_its_word() {
 
 #[tokio::test]
 async fn late_and_unordered_commands_re_attribute_past_readings() {
-    let database = Cluster::get().database().await;
+    let database = Database::make().await;
     write(&database, vec![read(reading(1, 0)), read(Reading { measured_from: Some(MAY + 6 * DAY), ..reading(2, 1) })])
         .await;
     // The later command arrives first.
@@ -60,7 +60,7 @@ async fn late_and_unordered_commands_re_attribute_past_readings() {
 
 #[tokio::test]
 async fn a_patient_who_takes_what_another_holds_sees_the_verdict() {
-    let database = Cluster::get().database().await;
+    let database = Database::make().await;
     let mut taken = assignment(1, Some("ben"), MAY);
     taken.subject = Some(PatientId::parse("ben").unwrap());
     write(&database, vec![commanded(taken), commanded(assignment(0, Some("anna"), MAY - DAY)), read(reading(1, 0))])

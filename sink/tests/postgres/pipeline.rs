@@ -1,26 +1,29 @@
 //! From topic to table, through kills, restored dumps and messages that cannot be read.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use schemas::{
     codec::{Event, encode},
     topic::Topics,
 };
-use service::health::Health;
+use service::{
+    health::Health,
+    kafka::KafkaSettings,
+    topics::{self, Size},
+};
 use sink::{BatchLimits, SinkConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cluster::{Cluster, Database},
-    kafka::Broker,
+    database::Database,
     sample::{MAY, assignment, key, outcome, quantity, reading},
 };
 
 struct World {
     database: Database,
-    broker: Arc<Broker>,
+    kafka: KafkaSettings,
     topics: Topics,
     producer: FutureProducer,
     health: Health,
@@ -33,16 +36,17 @@ struct Running {
 
 impl World {
     async fn new() -> Self {
-        let database = Cluster::get().database().await;
-        let broker = tokio::task::spawn_blocking(Broker::get).await.unwrap();
-        let topics = broker.topics().await;
-        let producer = broker.settings.producer().create().unwrap();
-        Self { database, broker, topics, producer, health: Health::new() }
+        let database = Database::make().await;
+        let kafka = KafkaSettings::new(database.embedded.kafka_bootstrap().unwrap());
+        let topics = Topics::new(&format!("{}.", database.name));
+        topics::apply(&kafka.client(), &topics, Size { partitions: 2, replication: 1 }).await.unwrap();
+        let producer = kafka.producer().create().unwrap();
+        Self { database, kafka, topics, producer, health: Health::new() }
     }
 
     fn start(&self) -> Running {
         let config = SinkConfig {
-            kafka: self.broker.settings.clone(),
+            kafka: self.kafka.clone(),
             topics: self.topics.clone(),
             database_url: self.database.url.clone(),
             group: format!("sink-{}", self.topics.readings()),
@@ -122,7 +126,7 @@ async fn rows_arrive_once_over_restarts_and_a_restored_dump() {
     world.until(ROWS, 50).await;
     world.until("SELECT count(*) FROM attributed_readings WHERE patient_id = 'anna'", 50).await;
     running.stop().await;
-    let dump = world.database.cluster.dump(&world.database.name);
+    let dump = world.database.dump();
 
     // Kafka's committed offsets do not count: the next sink goes on where Postgres says.
     let running = world.start();
@@ -130,13 +134,13 @@ async fn rows_arrive_once_over_restarts_and_a_restored_dump() {
     world.until(ROWS, 80).await;
 
     // The dump is restored under a running sink, which nothing tells.
-    world.database.cluster.restore(&world.database.name, &dump).await;
+    world.database.restore(&dump).await;
     world.until(ROWS, 80).await;
     world.until("SELECT coalesce(sum(promised_readings - rows - duplicates), -1)::bigint FROM ledger", 0).await;
     running.stop().await;
 
     // And while none runs.
-    world.database.cluster.restore(&world.database.name, &dump).await;
+    world.database.restore(&dump).await;
     assert_eq!(world.database.count(ROWS).await, 50);
     let running = world.start();
     world.until(ROWS, 80).await;
@@ -206,7 +210,6 @@ async fn an_outage_of_postgres_is_waited_out() {
     // Nobody gets in, and who is in is thrown out.
     world
         .database
-        .cluster
         .administer(&format!(
             "ALTER DATABASE {name} ALLOW_CONNECTIONS false; \
              SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
@@ -214,7 +217,7 @@ async fn an_outage_of_postgres_is_waited_out() {
         .await;
     world.readings(5, 10).await;
     world.until_waiting("Postgres").await;
-    world.database.cluster.administer(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
+    world.database.administer(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
     world.until(ROWS, 10).await;
     assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 0);
     running.stop().await;

@@ -16,7 +16,7 @@ use sink::{
 use sqlx::Connection as _;
 
 use super::{
-    cluster::{Cluster, Database},
+    database::Database,
     sample::{DAY, MAY, SECOND, ended, key, listed, outcome, pressure, quantity, read, reading, topics},
 };
 
@@ -29,7 +29,7 @@ const LEDGER: &str = "SELECT format('%s=%s+%s+%s', promised_readings, rows, supe
 
 #[tokio::test]
 async fn ten_deliveries_are_one_row_and_nine_duplicates() {
-    let database = Cluster::get().database().await;
+    let database = Database::make().await;
     let all = |from: i64, to: i64| {
         (from..to).flat_map(|offset| [read(reading(1, offset)), ended(outcome(offset, 1))]).collect::<Vec<_>>()
     };
@@ -63,7 +63,7 @@ async fn versions_in_any_order_end_in_the_same_row() {
     let mut ends = Vec::new();
     for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [3, 1, 4, 0, 2]] {
         for batch in [1, 2, 5] {
-            let database = Cluster::get().database().await;
+            let database = Database::make().await;
             let ordered: Vec<Reading> = order.iter().map(|at| versions()[*at].clone()).collect();
             for chunk in ordered.chunks(batch) {
                 write(&database, chunk.iter().cloned().map(read).collect()).await;
@@ -79,7 +79,7 @@ async fn versions_in_any_order_end_in_the_same_row() {
 
 #[tokio::test]
 async fn a_corrected_time_moves_the_row_and_entered_in_error_marks_it() {
-    let database = Cluster::get().database().await;
+    let database = Database::make().await;
     write(&database, vec![read(reading(1, 0))]).await;
     let corrected = Reading { content: [2; 16], measured_from: Some(MAY + DAY), ..reading(1, 1) };
     write(&database, vec![read(corrected)]).await;
@@ -93,7 +93,7 @@ async fn a_corrected_time_moves_the_row_and_entered_in_error_marks_it() {
 
 #[tokio::test]
 async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
-    let database = Cluster::get().database().await;
+    let database = Database::make().await;
     write(&database, vec![read(pressure(1, 42)), read(reading(2, 43))]).await;
     assert_eq!(
         database
@@ -117,7 +117,7 @@ async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
 
 #[tokio::test]
 async fn times_from_year_1_to_9999_and_long_numbers_are_kept() {
-    let database = Cluster::get().database().await;
+    let database = Database::make().await;
     let first =
         Reading { measured_from: Some(-62_135_596_800 * SECOND), value: quantity("-0.000010"), ..reading(1, 0) };
     let last = Reading {
@@ -155,7 +155,7 @@ async fn values_that_postgres_cannot_store_are_known_beforehand() {
 
 #[tokio::test]
 async fn of_two_writers_only_one_moves_the_offsets() {
-    let database = Cluster::get().database().await;
+    let database = Database::make().await;
     sqlx::query("INSERT INTO sink_offsets VALUES ('readings', 0, 0)").execute(&database.pool).await.unwrap();
     let fence = [Fence { place: (Source::Readings, 0), expected: 0, next: 1 }];
     let mut one = Session::open(&database.url).await.unwrap();
@@ -173,7 +173,7 @@ async fn of_two_writers_only_one_moves_the_offsets() {
 
 #[tokio::test]
 async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
-    let database = Cluster::get().database().await;
+    let database = Database::make().await;
     let letter = DeadLetter {
         origin_topic: "raw.medisante".to_owned(),
         origin_partition: 0,

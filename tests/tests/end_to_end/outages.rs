@@ -1,17 +1,14 @@
 //! Kafka or Postgres away, or back from an older dump.
 
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs::File, process::Command};
 
 use reqwest::{StatusCode, header::RETRY_AFTER};
 use sqlx::PgPool;
+use tests::{create_database, postgres_program};
 
 use crate::{
     payload::glucose,
-    world::{Stage, World, create_database},
+    world::{Stage, World},
 };
 
 const READINGS: &str = "SELECT count(*) FROM readings";
@@ -45,12 +42,6 @@ async fn an_older_dump_gets_every_row_again() {
     world.assert_ledger().await;
     assert_eq!(world.count("SELECT count(DISTINCT measured_from) FROM readings").await, 20);
     assert_eq!(world.count("SELECT count(*) FROM reading_duplicates").await, 0);
-}
-
-fn postgres_program(name: &str) -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").unwrap();
-    let mut programs = versions.map(|version| version.unwrap().path().join("bin").join(name));
-    programs.find(|program| program.exists()).unwrap_or_else(|| PathBuf::from(name))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,17 +5,18 @@ use std::{
     fs::{self, File, Permissions},
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use device_manager::embedded::{Embedded, EmbeddedConfig};
+use device_manager::embedded::Embedded;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use sqlx::PgPool;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tests::{create_database, servers};
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// Longer than a consumer group takes to give up a killed member.
@@ -23,7 +24,6 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 const MEDISANTE: &str = "/health-data/medisante/standard-json";
 
-static EMBEDDED: OnceCell<Embedded> = OnceCell::const_new();
 /// One test at a time: some stop Kafka, and two cores are soon busy.
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -67,7 +67,7 @@ impl World {
     /// Topics, tables and keys are made, and all stages run.
     pub(crate) async fn start() -> Self {
         let turn = TURN.lock().await;
-        let embedded = EMBEDDED.get_or_init(embedded).await;
+        let embedded = servers(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("end-to-end")).await;
         let name = format!("e2e_{}", Uuid::new_v4().simple());
         let database_url = create_database(embedded, &name).await;
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -227,27 +227,6 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, condition: impl 
         assert!(Instant::now() < deadline, "not within {WITHIN:?}: {what}");
         tokio::time::sleep(POLL).await;
     }
-}
-
-pub(crate) async fn create_database(embedded: &Embedded, name: &str) -> String {
-    let url = embedded.database_url().unwrap();
-    let pool = PgPool::connect(url).await.unwrap();
-    sqlx::query(&format!("CREATE DATABASE {name}")).execute(&pool).await.unwrap();
-    pool.close().await;
-    let (server, _) = url.rsplit_once('/').unwrap();
-    format!("{server}/{name}")
-}
-
-/// Lives as long as this process, and not longer: the children see to that themselves.
-async fn embedded() -> Embedded {
-    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-    let config = EmbeddedConfig {
-        data_dir: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("end-to-end"),
-        kafka: true,
-        postgres: true,
-        kafka_home: Some(workspace.join(".kafka")),
-    };
-    Embedded::start(config).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Cargo puts binaries one folder above the tests.

@@ -17,7 +17,7 @@ pub(super) struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    /// Whoever waits for the file must not be served an old one.
+    /// Takes the file away; it may be missing.
     pub(super) fn remove(data_dir: &Path) -> io::Result<()> {
         match std::fs::remove_file(data_dir.join("env")) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

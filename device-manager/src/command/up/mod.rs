@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{CommandError, Output};
 use crate::{
     boot::{Process, ProcessArgs},
-    embedded::{Embedded, EmbeddedConfig, EmbeddedError},
+    embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError},
 };
 use environment::Environment;
 use stages::Surroundings;
@@ -22,7 +22,8 @@ use stages::Surroundings;
 /// Needs no configuration: it starts a real single-node Kafka and a real Postgres as child processes that keep their data
 /// in --data-dir, applies topics and migrations, starts all stages and makes a development API key. When it is ready, the
 /// file `env` in the data directory says how to reach it, in shell syntax: INGRESS_URL, API_KEY, DATABASE_URL,
-/// KAFKA_BOOTSTRAP_SERVERS. Ctrl-C stops everything in order; the data stays for the next time.
+/// KAFKA_BOOTSTRAP_SERVERS. It is there as long as they can be reached. Ctrl-C stops everything in order; the data stays for
+/// the next time.
 #[derive(Args)]
 #[command(after_help = "Examples:
   device-manager up --demo --once          see readings come in and where they go, then stop
@@ -63,12 +64,15 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     let mut process = Process::boot(&args.process).await?;
     let io = |error: io::Error| CommandError::failed("the data directory", error);
     let stop = process.shutdown.clone();
+    let data_dir =
+        DataDir::take(&args.data_dir).map_err(|error| CommandError::failed("taking the data directory", error))?;
+    // First of all: whoever waits for the file must not be served that of an earlier run.
+    Environment::remove(data_dir.path()).map_err(io)?;
     let embedded = tokio::select! {
-        embedded = start(&args) => Arc::new(embedded?),
+        embedded = start(data_dir, &args) => Arc::new(embedded?),
         // Dropping what has been started ends it.
         () = stop.cancelled() => return Ok(ExitCode::from(130)),
     };
-    Environment::remove(&args.data_dir).map_err(io)?;
     let given_or =
         |given: &Option<String>, embedded: Option<&str>| given.as_deref().or(embedded).unwrap_or_default().to_owned();
     let surroundings = Surroundings {
@@ -92,19 +96,20 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
         process.shutdown.cancel();
     }
     let ended = process.wait().await;
+    Environment::remove(&args.data_dir).map_err(io)?;
     embedded.stop().await;
     shown.and(ended).map(|()| ExitCode::SUCCESS)
 }
 
-async fn start(args: &UpCommand) -> Result<Embedded, CommandError> {
-    Embedded::start(EmbeddedConfig {
-        data_dir: args.data_dir.clone(),
+async fn start(data_dir: DataDir, args: &UpCommand) -> Result<Embedded, CommandError> {
+    let config = EmbeddedConfig {
         kafka: args.kafka_bootstrap_servers.is_none(),
         postgres: args.database_url.is_none(),
         kafka_home: args.kafka_home.clone(),
-    })
-    .await
-    .map_err(|error| CommandError::failed("starting the embedded Kafka and Postgres", error))
+    };
+    Embedded::start(data_dir, config)
+        .await
+        .map_err(|error| CommandError::failed("starting the embedded Kafka and Postgres", error))
 }
 
 /// The stages wait for a Kafka or a Postgres that is away; ours does not come back by itself, so its end is ours.

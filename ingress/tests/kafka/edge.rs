@@ -1,0 +1,127 @@
+//! An ingress and topics of the test's own, on the Kafka of all tests.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use device_manager::embedded::Embedded;
+use ingress::{
+    IngressConfig, IngressError,
+    keys::{self, NewKey, Scope},
+};
+use schemas::{
+    receipt::{Position, ReceiptKey},
+    topic::Topics,
+};
+use service::{
+    health::Health,
+    kafka::KafkaSettings,
+    secret,
+    topics::{self, Size},
+};
+use tempfile::TempDir;
+use tests::servers;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{Mutex, MutexGuard},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// One test at a time: one of them freezes Kafka.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A running ingress.
+pub(crate) struct Edge {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: String,
+    pub(crate) health: Health,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) ended: JoinHandle<Result<(), IngressError>>,
+    pub(crate) receipts: ReceiptKey,
+    pub(crate) embedded: &'static Embedded,
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) topics: Topics,
+    _directory: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Edge {
+    /// `name` is in front of its topics' names.
+    pub(crate) async fn start(name: &str, change: impl FnOnce(&mut IngressConfig)) -> Self {
+        let turn = TURN.lock().await;
+        let embedded = servers(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("ingress")).await;
+        let kafka = KafkaSettings::new(embedded.kafka_bootstrap().unwrap());
+        let topics = Topics::new(&format!("{name}."));
+        topics::apply(&kafka.client(), &topics, Size { partitions: 3, replication: 1 }).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let (keys_file, secret_file) = (directory.path().join("keys.json"), directory.path().join("receipt.key"));
+        let new = NewKey {
+            id: Some("the-key".to_owned()),
+            source: "portal".to_owned(),
+            scopes: vec![Scope::HealthDataWrite, Scope::DevicesWrite],
+            providers: None,
+            not_before: None,
+            expires_at: None,
+        };
+        let (_, key) = keys::create(&keys_file, new).unwrap();
+        let receipts = ReceiptKey::new(&secret::load_or_make(&secret_file).unwrap()).unwrap();
+        let mut config = IngressConfig::new(keys_file, secret_file);
+        change(&mut config);
+        let listener = ingress::listen(&config).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (health, shutdown) = (Health::new(), CancellationToken::new());
+        let stage = health.stage("ingress");
+        let run = ingress::run(config, listener, (kafka.clone(), topics.clone()), stage, shutdown.clone());
+        let edge = Self {
+            address,
+            key: key.reveal().to_owned(),
+            health,
+            shutdown,
+            ended: tokio::spawn(run),
+            receipts,
+            embedded,
+            kafka,
+            topics,
+            _directory: directory,
+            _turn: turn,
+        };
+        edge.until_ready(true).await;
+        edge
+    }
+
+    pub(crate) async fn until_ready(&self, ready: bool) {
+        let changed = async {
+            while self.health.is_ready() != ready {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, changed).await.expect("readiness changes in time");
+    }
+
+    /// One request on a connection of its own: status and body, or none when there was no answer.
+    pub(crate) async fn post(&self, path: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
+        post(self.address, &self.key, path, body).await
+    }
+
+    pub(crate) fn position(&self, answer: &[u8]) -> Position {
+        let answer: serde_json::Value = serde_json::from_slice(answer).unwrap();
+        self.receipts.read(answer["_id"].as_str().unwrap()).unwrap()
+    }
+}
+
+pub(crate) async fn post(address: SocketAddr, key: &str, path: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.ok()?;
+    stream.write_all(body).await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    let status = std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()?;
+    let body = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    Some((status, answer[body + 4..].to_vec()))
+}
