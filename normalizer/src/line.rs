@@ -1,6 +1,6 @@
 //! Outcomes as JSON for people who try a mapping: one object for each item.
 
-use schemas::{codec::Event, event::Document};
+use schemas::codec::Event;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, macros::format_description};
@@ -13,28 +13,19 @@ const TIMES: [&str; 6] =
 /// Fields that are bytes.
 const BYTES: [&str; 2] = ["content", "sha256"];
 
-/// One object an item: `{"reading": …}`, `{"command": …}`, `{"document": …}` (without its bytes) or
-/// `{"rejection": {"item": …, "reason": …, "detail": …}}`. Times are RFC 3339 in UTC, bytes hexadecimal.
+/// One object an item: `{"reading": …}`, `{"command": …}` or `{"rejection": {"item": …, "reason": …, "detail": …}}`. Times
+/// are RFC 3339 in UTC, bytes hexadecimal. A document is no item: the reading that cites it says what it is.
 pub fn json_lines(normalized: &Normalized) -> impl Iterator<Item = Value> {
     let readings = normalized.readings.iter().map(|reading| json!({ "reading": event(reading) }));
     let commands = normalized.commands.iter().map(|command| json!({ "command": event(command) }));
-    let documents = normalized.documents.iter().map(|found| json!({ "document": document(found) }));
     let rejections = normalized.rejections.iter().map(|refused| json!({ "rejection": rejection(refused) }));
-    readings.chain(commands).chain(documents).chain(rejections)
+    readings.chain(commands).chain(rejections)
 }
 
 fn event<E: Event + Serialize>(event: &E) -> Value {
     // Events have string keys and finite numbers only, so they are always JSON.
     let mut value = serde_json::to_value(event).unwrap_or(Value::Null);
     readable(&mut value);
-    value
-}
-
-fn document(document: &Document) -> Value {
-    let mut value = json!({ "content_type": document.content_type, "bytes": document.content.len() });
-    if let Some(object) = value.as_object_mut() {
-        object.insert("sha256".to_owned(), hexadecimal(document.sha256.into_iter()).into());
-    }
     value
 }
 

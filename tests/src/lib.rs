@@ -59,8 +59,12 @@ async fn remove_topics(embedded: &Embedded) {
     config.set("bootstrap.servers", embedded.kafka_bootstrap().unwrap());
     let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
     let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(30)).unwrap();
-    let left: Vec<&str> =
-        metadata.topics().iter().map(|topic| topic.name()).filter(|name| !name.starts_with("__")).collect();
+    let left: Vec<&str> = metadata
+        .topics()
+        .iter()
+        .map(rdkafka::metadata::MetadataTopic::name)
+        .filter(|name| !name.starts_with("__"))
+        .collect();
     if !left.is_empty() {
         admin.delete_topics(&left, &AdminOptions::new()).await.unwrap();
     }

@@ -89,21 +89,31 @@ impl Raw {
             () = shutdown.cancelled() => return Ok(batch),
             first = self.next() => first?,
         };
-        self.accept(first, &mut batch).await?;
+        self.accept(first, &mut batch, shutdown).await?;
         let deadline = Instant::now() + age;
         while batch.len() < count && !shutdown.is_cancelled() {
             match timeout_at(deadline, self.next()).await {
-                Ok(next) => self.accept(next?, &mut batch).await?,
+                Ok(next) => self.accept(next?, &mut batch, shutdown).await?,
                 Err(_elapsed) => break,
             }
         }
         Ok(batch)
     }
 
-    async fn accept(&mut self, record: Option<Consumed>, batch: &mut Vec<Consumed>) -> Result<(), NormalizerError> {
+    /// Adds a record of which it is sure that none before it was skipped. When asked to stop before that is known, the record
+    /// stays where it is, uncommitted.
+    async fn accept(
+        &mut self,
+        record: Option<Consumed>,
+        batch: &mut Vec<Consumed>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), NormalizerError> {
         let Some(record) = record else { return Ok(()) };
-        self.nothing_skipped(record.topic, record.message.partition(), record.message.offset()).await?;
-        batch.push(record);
+        let (partition, offset) = (record.message.partition(), record.message.offset());
+        if let Some(sure) = shutdown.run_until_cancelled(self.nothing_skipped(record.topic, partition, offset)).await {
+            sure?;
+            batch.push(record);
+        }
         Ok(())
     }
 
