@@ -171,13 +171,13 @@ CREATE TABLE dead_letters (
     detail text NOT NULL,
     sha256 text,
     raw_topic text,
-    topic_epoch integer,
+    topic_epoch integer NOT NULL,        -- of the raw topic; -1: not known
     raw_partition integer,
     raw_offset bigint,
     origin_at timestamptz,
     letter_partition integer NOT NULL,
     letter_offset bigint NOT NULL,
-    PRIMARY KEY (origin_topic, origin_partition, origin_offset, item, stage)
+    PRIMARY KEY (origin_topic, topic_epoch, origin_partition, origin_offset, item, stage)
 );
 CREATE INDEX dead_letters_raw ON dead_letters (raw_offset, raw_partition, raw_topic);
 

@@ -79,7 +79,8 @@ LEFT JOIN device_descriptions d ON d.description_id = a.description_id;
 
 COMMENT ON VIEW attributed_readings IS 'One row for each coded value; see docs/adr/0003-reading-table.md.';
 
--- The ledger: what the outcomes promise, and what is there. All columns are sums over what the sink has taken in.
+-- The ledger: what the outcomes promise, and what is there. All columns are sums over what the sink has taken in. It balances
+-- when promised_readings = rows + superseded + duplicates + refused and promised_rejections = dead_letters.
 CREATE VIEW ledger WITH (security_invoker = true) AS
 SELECT o.provider,
        o.promised_readings,
@@ -89,6 +90,7 @@ SELECT o.provider,
           AND (v.topic_epoch, v.raw_partition, v.raw_offset, v.item)
               IS DISTINCT FROM (r.topic_epoch, r.raw_partition, r.raw_offset, r.item)) AS superseded,
        (SELECT count(*) FROM reading_duplicates d WHERE d.provider::text = o.provider) AS duplicates,
+       (SELECT count(*) FROM dead_letters l WHERE l.raw_topic = o.topic AND l.stage = 'sink') AS refused,
        o.promised_rejections,
        (SELECT count(*) FROM dead_letters l WHERE l.raw_topic = o.topic AND l.stage = 'normalizer') AS dead_letters
 FROM (

@@ -1,17 +1,28 @@
 //! `device-manager trace RECEIPT`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duration};
 
+use ::sink::trace::{self as rows, TracedLetter, TracedOutcome, TracedReading};
 use clap::Args;
-use schemas::receipt::{Position, ReceiptKey};
-use service::secret;
+use rdkafka::{
+    TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+use schemas::{
+    receipt::{Position, ReceiptKey},
+    topic::Topics,
+};
+use service::{kafka::KafkaSettings, secret};
 use sqlx::{Connection, PgConnection};
 
-use super::{CommandError, Output};
+use super::{CommandError, KafkaArgs, Output};
 
-/// Follow a receipt: where its payload lies, and what became of it.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Follow a receipt: where its payload lies, what became of it, or where it still waits.
 ///
-/// Exit code 0 when it has arrived, as rows, as dead letters, or as a device command; 1 while it still waits somewhere.
+/// Exit code 0 when all of it has arrived, as rows, as dead letters, or as a device command; 1 while some of it still waits.
 #[derive(Args)]
 #[command(after_help = "Example:
   . .device-manager/env; device-manager trace --receipt-key-file .device-manager/receipt.key AAAB…")]
@@ -24,12 +35,18 @@ pub struct TraceCommand {
     /// The file with the secret that signs receipts; the ingress's.
     #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
     receipt_key_file: PathBuf,
+    /// Where the brokers are asked what a payload waits for; without them, only the database is.
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// The consumer group that all normalizers of the installation share.
+    #[arg(long, env = "NORMALIZER_GROUP", default_value = "device-manager-normalizer")]
+    group: String,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// The word is no receipt of this installation, or the database is away.
+/// The word is no receipt of this installation, or the database or Kafka is away.
 pub async fn run(args: TraceCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     let secret = secret::load_or_refuse(&args.receipt_key_file)
         .map_err(|error| CommandError::failed("the receipt key", error))?;
@@ -37,36 +54,126 @@ pub async fn run(args: TraceCommand, output: &mut Output) -> Result<ExitCode, Co
     let Position { topic, partition, offset, item, .. } = position;
     output.line(&format!("raw record: {} partition {partition} offset {offset}, item {item}", topic.as_str()))?;
     let mut connection = PgConnection::connect(&args.database_url).await.map_err(database)?;
-    let outcome = ::sink::trace::outcome(&mut connection, &position).await.map_err(database)?;
-    match &outcome {
-        Some(outcome) => output.line(&format!(
-            "normalized by mapping {}: {} items, {} readings, {} commands, {} rejections",
-            outcome.mapping_version, outcome.items, outcome.readings, outcome.commands, outcome.rejections
-        ))?,
-        None => output.line("not normalized yet, or its outcome has not reached the database: ask again soon")?,
+    let found = Found::load(&mut connection, &position).await.map_err(database)?;
+    for line in found.lines() {
+        output.line(&line)?;
     }
-    let readings = ::sink::trace::readings(&mut connection, &position).await.map_err(database)?;
-    for reading in &readings {
-        let what = reading.display.as_deref().or(reading.code.as_deref()).unwrap_or("a value without a code");
-        output.line(&format!(
-            "item {}: reading {} ({}), {what}, {}, patient by {}",
-            reading.item, reading.reading_id, reading.state, reading.status, reading.attribution
-        ))?;
+    if found.has_arrived() {
+        return Ok(ExitCode::SUCCESS);
     }
-    let letters = ::sink::trace::letters(&mut connection, &position).await.map_err(database)?;
-    for letter in &letters {
-        let place = if letter.item < 0 { "the payload".to_owned() } else { format!("item {}", letter.item) };
-        output.line(&format!("{place}: dead letter of the {}: {}: {}", letter.stage, letter.reason, letter.detail))?;
+    let next = rows::next_offsets(&mut connection).await.map_err(database)?;
+    output.line(&waits(args, position, found.outcome, next).await?)?;
+    Ok(ExitCode::from(1))
+}
+
+/// What the database has of a payload.
+pub(super) struct Found {
+    outcome: Option<TracedOutcome>,
+    readings: Vec<TracedReading>,
+    letters: Vec<TracedLetter>,
+    verdict: Option<String>,
+}
+
+impl Found {
+    pub(super) async fn load(connection: &mut PgConnection, position: &Position) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            outcome: rows::outcome(connection, position).await?,
+            readings: rows::readings(connection, position).await?,
+            letters: rows::letters(connection, position).await?,
+            verdict: rows::verdict(connection, position).await?,
+        })
     }
-    let verdict = ::sink::trace::verdict(&mut connection, &position).await.map_err(database)?;
-    if let Some(verdict) = &verdict {
-        output.line(&format!("device command: {verdict}"))?;
+
+    /// Whether everything that the outcome promises is there: the events of a payload reach the database in any order.
+    pub(super) fn has_arrived(&self) -> bool {
+        let Some(outcome) = self.outcome else { return false };
+        let readings: BTreeSet<i32> = self.readings.iter().map(|reading| reading.item).collect();
+        let letters = |stage: &str| self.letters.iter().filter(|letter| letter.stage == stage).count();
+        let reaches = |count: usize, promised: i32| usize::try_from(promised).is_ok_and(|promised| count >= promised);
+        reaches(readings.len() + letters("sink"), outcome.readings)
+            && reaches(letters("normalizer"), outcome.rejections)
+            && reaches(usize::from(self.verdict.is_some()), outcome.commands)
     }
-    let arrived = !readings.is_empty() || !letters.is_empty() || verdict.is_some();
-    if outcome.is_some() && !arrived {
-        output.line("normalized; its events wait to be written")?;
+
+    fn lines(&self) -> Vec<String> {
+        let outcome = self.outcome.map(|outcome| {
+            let TracedOutcome { items, readings, commands, rejections, mapping_version } = outcome;
+            format!(
+                "normalized by mapping {mapping_version}: {items} items, {readings} readings, {commands} commands, \
+                 {rejections} rejections"
+            )
+        });
+        let readings = self.readings.iter().map(|reading| {
+            let what = reading.display.as_deref().or(reading.code.as_deref()).unwrap_or("a value without a code");
+            format!(
+                "item {}: reading {} ({}), {what}, {}, patient by {}",
+                reading.item, reading.reading_id, reading.state, reading.status, reading.attribution
+            )
+        });
+        let letters = self.letters.iter().map(|letter| {
+            let place = if letter.item < 0 { "the payload".to_owned() } else { format!("item {}", letter.item) };
+            format!("{place}: dead letter of the {}: {}: {}", letter.stage, letter.reason, letter.detail)
+        });
+        let verdict = self.verdict.iter().map(|verdict| format!("device command: {verdict}"));
+        outcome.into_iter().chain(readings).chain(letters).chain(verdict).collect()
     }
-    Ok(if arrived { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Where what has not arrived is.
+async fn waits(
+    args: TraceCommand,
+    position: Position,
+    outcome: Option<TracedOutcome>,
+    next: Vec<(String, i32, i64)>,
+) -> Result<String, CommandError> {
+    if args.kafka.kafka_bootstrap_servers.is_none() {
+        return Ok(match outcome {
+            Some(_) => "the rest of its events wait for the sink".to_owned(),
+            None => "not in the database yet: name the brokers (KAFKA_BOOTSTRAP_SERVERS) to see what it waits for"
+                .to_owned(),
+        });
+    }
+    let (settings, topics) = (args.kafka.settings()?, Topics::new(&args.kafka.topic_prefix));
+    let asked = move || ask(&settings, &topics, &args.group, (position, next));
+    tokio::task::spawn_blocking(asked)
+        .await
+        .map_err(|error| CommandError::failed("asking Kafka", error))?
+        .map_err(|error| CommandError::failed("asking Kafka", error))
+}
+
+/// Asks the brokers how far normalizer and sink are. Blocks.
+fn ask(
+    settings: &KafkaSettings,
+    topics: &Topics,
+    group: &str,
+    (position, next): (Position, Vec<(String, i32, i64)>),
+) -> Result<String, KafkaError> {
+    let Position { topic, partition, offset, .. } = position;
+    let raw = topics.raw(topic);
+    let consumer: BaseConsumer = settings.client().set("group.id", group).create()?;
+    let (start, end) = consumer.fetch_watermarks(&raw, partition, ANSWER)?;
+    if !(start..end).contains(&offset) {
+        return Ok(format!(
+            "{raw} partition {partition} holds {start} to {end}: the record was deleted, or this is another Kafka"
+        ));
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition(&raw, partition);
+    let committed = consumer.committed_offsets(list, ANSWER)?;
+    let read = committed.find_partition(&raw, partition).and_then(|found| found.offset().to_raw());
+    let read = read.filter(|offset| *offset >= 0).unwrap_or(start);
+    if read <= offset {
+        return Ok(format!(
+            "it waits for the normalizer, which has {} records of this partition before it",
+            offset - read
+        ));
+    }
+    let mut behind = 0;
+    for (topic, partition, next) in next {
+        let (_, end) = consumer.fetch_watermarks(&topic, partition, ANSWER)?;
+        behind += end.saturating_sub(next).max(0);
+    }
+    Ok(format!("normalized; it waits for the sink, which has {behind} events before it or behind it"))
 }
 
 fn database(error: sqlx::Error) -> CommandError {

@@ -156,7 +156,7 @@ pub(super) async fn letters(connection: &mut PgConnection, items: &[Item]) -> Re
             "INSERT INTO dead_letters AS l (origin_topic, origin_partition, origin_offset, item, stage, reason, detail, \
                  sha256, raw_topic, topic_epoch, raw_partition, raw_offset, origin_at, letter_partition, letter_offset) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-             ON CONFLICT (origin_topic, origin_partition, origin_offset, item, stage) DO UPDATE \
+             ON CONFLICT (origin_topic, topic_epoch, origin_partition, origin_offset, item, stage) DO UPDATE \
              SET reason = excluded.reason, detail = excluded.detail, letter_offset = excluded.letter_offset \
              WHERE l.letter_partition = excluded.letter_partition AND l.letter_offset < excluded.letter_offset",
         )
@@ -169,7 +169,7 @@ pub(super) async fn letters(connection: &mut PgConnection, items: &[Item]) -> Re
         .bind(&letter.detail)
         .bind(&letter.sha256)
         .bind(raw.as_ref().map(|raw| raw.0.as_str()))
-        .bind(raw.as_ref().map(|raw| raw.1))
+        .bind(raw.as_ref().map_or(-1, |raw| raw.1))
         .bind(raw.as_ref().map(|raw| raw.2))
         .bind(raw.as_ref().map(|raw| raw.3))
         .bind(moment(letter.origin_timestamp))

@@ -136,7 +136,9 @@ async fn rows_arrive_once_over_restarts_and_a_restored_dump() {
     // The dump is restored under a running sink, which nothing tells.
     world.database.restore(&dump).await;
     world.until(ROWS, 80).await;
-    world.until("SELECT coalesce(sum(promised_readings - rows - duplicates), -1)::bigint FROM ledger", 0).await;
+    world
+        .until("SELECT coalesce(sum(promised_readings - rows - duplicates - refused), -1)::bigint FROM ledger", 0)
+        .await;
     running.stop().await;
 
     // And while none runs.
@@ -162,6 +164,9 @@ async fn bad_messages_become_dead_letters_and_their_neighbours_rows() {
     let mut refused = reading(901, 901);
     refused.value = quantity("13");
     world.event(&readings, &refused).await;
+    for offset in [900, 901] {
+        world.event(&world.topics.outcomes(), &outcome(offset, 1)).await;
+    }
     world.readings(3, 6).await;
     let running = world.start();
     world.until(ROWS, 6).await;
@@ -173,6 +178,9 @@ async fn bad_messages_become_dead_letters_and_their_neighbours_rows() {
             .await,
         "event-unreadable -;row-refused 900;row-refused 901"
     );
+    let balance = "SELECT sum(promised_readings - rows - superseded - duplicates - refused)::bigint FROM ledger";
+    world.until(balance, 0).await;
+    assert_eq!(world.database.count("SELECT refused FROM ledger").await, 2);
     running.stop().await;
 }
 

@@ -5,10 +5,16 @@
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod items;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod payload;
+#[cfg(test)]
+mod secrecy;
+#[cfg(test)]
+mod trace;
 #[cfg(test)]
 mod world;

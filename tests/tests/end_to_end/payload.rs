@@ -33,6 +33,41 @@ pub(crate) fn heart_rate(value: impl Into<Value>) -> Value {
     })
 }
 
+/// A FHIR Observation of a body weight.
+pub(crate) fn weight(id: &str, kilograms: f64) -> Value {
+    json!({
+        "resourceType": "Observation", "id": id, "status": "final", "effectiveDateTime": text(START),
+        "code": { "coding": [{ "system": "http://loinc.org", "code": "29463-7" }] },
+        "device": { "identifier": { "value": "scale-1" } },
+        "valueQuantity": { "value": kilograms, "unit": "kg", "system": "http://unitsofmeasure.org", "code": "kg" },
+    })
+}
+
+/// A blood pressure with a pulse, passed on by a hub.
+pub(crate) fn blood_pressure() -> Value {
+    let measured = |value: u32, unit: &str| json!({ "value": value, "unit": unit, "isInRange": true });
+    json!({
+        "metadata": { "correlationId": Uuid::new_v4(), "receivedTime": text(START), "measurementType": "BloodPressure" },
+        "device": { "id": "Invented Devices:HUB-1:000001", "manufacturer": "Invented Devices", "model": "HUB-1" },
+        "measurements": {
+            "timestamp": text(START),
+            "device": { "id": "Invented Devices:BP-800:000002", "manufacturer": "Invented Devices", "model": "BP-800" },
+            "systolicBloodPressure": measured(128, "mmHg"),
+            "diastolicBloodPressure": measured(81, "mmHg"),
+            "pulse": measured(64, "bpm"),
+        },
+    })
+}
+
+/// An ECG as a document.
+pub(crate) fn ecg(base64: &str) -> Value {
+    json!({
+        "metadata": { "correlationId": Uuid::new_v4(), "receivedTime": text(START), "measurementType": "ECG" },
+        "device": { "id": "Invented Devices:ECG-1:000003" },
+        "measurements": { "timestamp": text(START), "documents": { "ecgReportBase64PDF": base64 } },
+    })
+}
+
 fn text(moment: OffsetDateTime) -> String {
     moment.format(&Rfc3339).unwrap()
 }

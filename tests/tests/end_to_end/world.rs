@@ -41,6 +41,7 @@ pub(crate) struct World {
     pub(crate) database_url: String,
     stages: BTreeMap<Stage, Running>,
     name: String,
+    log: &'static str,
     port: u16,
     directory: TempDir,
     _turn: MutexGuard<'static, ()>,
@@ -60,12 +61,17 @@ impl Drop for Running {
 pub(crate) struct Sender {
     client: Client,
     url: String,
-    key: String,
+    pub(crate) key: String,
 }
 
 impl World {
     /// Topics, tables and keys are made, and all stages run.
     pub(crate) async fn start() -> Self {
+        Self::start_logging("info").await
+    }
+
+    /// The same, with this as RUST_LOG.
+    pub(crate) async fn start_logging(log: &'static str) -> Self {
         let turn = TURN.lock().await;
         let embedded = servers(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("end-to-end")).await;
         let name = format!("e2e_{}", Uuid::new_v4().simple());
@@ -79,6 +85,7 @@ impl World {
             database_url,
             stages: BTreeMap::new(),
             name,
+            log,
             port,
             directory: tempfile::tempdir().unwrap(),
             _turn: turn,
@@ -138,9 +145,20 @@ impl World {
             }
         };
         let log = File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
-        command.args(["--management-address", "127.0.0.1:0"]);
+        command.args(["--management-address", "127.0.0.1:0"]).env("RUST_LOG", self.log);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.stages.insert(stage, Running(command.spawn().unwrap()));
+    }
+
+    /// What `device-manager trace` says of a receipt, and whether all of its payload has arrived.
+    pub(crate) fn trace(&self, receipt: &str) -> (String, bool) {
+        let mut command = self.kafka_command("trace");
+        command.args(["--group", &format!("{}-normalizer", self.name), "--receipt-key-file"]);
+        command.arg(self.path("receipt.key")).arg(receipt).env("DATABASE_URL", &self.database_url);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.stderr.is_empty(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        (said, output.status.success())
     }
 
     /// SIGKILL: nothing is flushed, closed or said goodbye to.
@@ -182,16 +200,23 @@ impl World {
             if is == expected {
                 return;
             }
-            assert!(is < expected && Instant::now() < deadline, "{query}: {is} instead of {expected}\n{}", self.logs());
+            let in_time = is < expected && Instant::now() < deadline;
+            assert!(in_time, "{query}: {is} instead of {expected}\n{}", self.last_logs());
             tokio::time::sleep(POLL).await;
         }
     }
 
     /// Every record the ingress took has its outcome, and what the outcomes promise is there.
     pub(crate) async fn assert_ledger(&self) {
-        let open = "SELECT count(*) FROM ledger WHERE promised_readings <> rows + superseded + duplicates
+        let open = "SELECT count(*) FROM ledger WHERE promised_readings <> rows + superseded + duplicates + refused
                         OR promised_rejections <> dead_letters";
         until("the ledger balances", || async { self.try_count(open).await == Some(0) }).await;
+    }
+
+    fn last_logs(&self) -> String {
+        let logs = self.logs();
+        let lines: Vec<&str> = logs.lines().filter(|line| !line.contains("\"TRACE\"")).collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
     pub(crate) fn logs(&self) -> String {
@@ -205,15 +230,25 @@ impl Sender {
         self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).json(body).send().await
     }
 
-    /// As a sender does it: again and again until it is acknowledged.
-    pub(crate) async fn post(&self, path: &str, body: &Value) {
-        let accepted =
-            || async { self.try_post(path, body).await.is_ok_and(|answer| answer.status() == StatusCode::OK) };
-        until("the post is accepted", accepted).await;
+    /// As a sender does it: again and again until it is acknowledged. Returns the answer.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            if let Ok(answer) = self.try_post(path, body).await
+                && answer.status() == StatusCode::OK
+                && let Ok(answer) = answer.json().await
+            {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "not accepted within {WITHIN:?}");
+            tokio::time::sleep(POLL).await;
+        }
     }
 
-    pub(crate) async fn medisante(&self, body: &Value) {
-        self.post(MEDISANTE, body).await;
+    /// Returns the receipt.
+    pub(crate) async fn medisante(&self, body: &Value) -> String {
+        let answer = self.post(MEDISANTE, body).await;
+        answer["_id"].as_str().unwrap().to_owned()
     }
 
     pub(crate) async fn try_medisante(&self, body: &Value) -> reqwest::Result<Response> {
