@@ -40,7 +40,7 @@ bench: setup ## Measure against the stated peers and limits; writes bench/result
 	cargo build --release --locked -p device-manager -p bench
 	target/release/bench
 
-generated: build ## Rewrite the files that are generated from the code; CI wants no difference
+generated: build ## Rewrite the files that are generated from the code; a test wants no difference
 	@$(CARGO_RUN) docs docs
 
 clean: ## Remove what was built, and the embedded data

@@ -24,7 +24,7 @@ use schemas::{
 };
 
 pub use line::json_lines;
-pub use pipeline::{NormalizerConfig, NormalizerError, run};
+pub use pipeline::{BatchLimits, NormalizerConfig, NormalizerError, run};
 
 use observed::{Items, Origin, Rejected, refused};
 

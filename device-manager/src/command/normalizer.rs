@@ -1,9 +1,9 @@
 //! `device-manager normalizer`.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::Args;
-use normalizer::NormalizerConfig;
+use normalizer::{BatchLimits, NormalizerConfig};
 use schemas::topic::Topics;
 use service::kafka::KafkaSettings;
 
@@ -40,5 +40,5 @@ pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
 }
 
 pub(super) fn config(kafka: KafkaSettings, topics: Topics, group: String, topic_epoch: u16) -> NormalizerConfig {
-    NormalizerConfig { kafka, topics, group, topic_epoch, batch_records: 2_000, batch_age: Duration::from_millis(5) }
+    NormalizerConfig { kafka, topics, group, topic_epoch, batch: BatchLimits::default() }
 }

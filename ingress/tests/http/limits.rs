@@ -1,6 +1,9 @@
 //! Caps of size and time, and content codings.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use axum::body::{Body, Bytes};
 use flate2::{
@@ -117,9 +120,9 @@ async fn a_coding_that_cannot_be_undone_is_kept_as_it_was_sent() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
-    let bench = Bench::new();
+    let bench = Bench::with(Manner::Keeps, |config| config.body_timeout = Duration::from_millis(50));
     let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
     assert_eq!(bench.post(PATH).send(never).await.problem(408), "body-timeout");
 }
@@ -132,11 +135,11 @@ async fn a_body_that_breaks_off_is_not_kept() {
     assert_eq!(bench.kept(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn without_an_acknowledgement_the_answer_is_503_within_a_bound() {
     for manner in [Manner::IsFull, Manner::Refuses, Manner::GoesAway, Manner::NeverAnswers] {
-        let bench = Bench::with(manner, |config| config.produce_timeout = Duration::from_secs(3));
-        let started = tokio::time::Instant::now();
+        let bench = Bench::with(manner, |config| config.produce_timeout = Duration::from_millis(50));
+        let started = Instant::now();
         for body in ["{}", "{"] {
             let answer = bench.post(PATH).send(body).await;
             assert_eq!(answer.problem(503), "unavailable");

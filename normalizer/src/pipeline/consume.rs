@@ -24,7 +24,7 @@ use service::{backoff::Backoff, health::StageHealth};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{NormalizerConfig, NormalizerError};
+use super::{BatchLimits, NormalizerConfig, NormalizerError};
 
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -77,11 +77,10 @@ impl Raw {
         Ok(Self { consumer: Arc::new(consumer), topics: config.topics.clone(), expected: Expected::default() })
     }
 
-    /// Up to `count` records, or fewer when `age` has passed since the first. Empty when asked to stop.
+    /// As many records as a batch takes. Empty when asked to stop.
     pub(super) async fn batch(
         &mut self,
-        count: usize,
-        age: Duration,
+        limits: BatchLimits,
         shutdown: &CancellationToken,
     ) -> Result<Vec<Consumed>, NormalizerError> {
         let mut batch = Vec::new();
@@ -90,10 +89,15 @@ impl Raw {
             first = self.next() => first?,
         };
         self.accept(first, &mut batch, shutdown).await?;
-        let deadline = Instant::now() + age;
-        while batch.len() < count && !shutdown.is_cancelled() {
+        let deadline = Instant::now() + limits.age;
+        let mut bytes = bytes_of(batch.last());
+        while batch.len() < limits.records && bytes < limits.bytes && !shutdown.is_cancelled() {
             match timeout_at(deadline, self.next()).await {
-                Ok(next) => self.accept(next?, &mut batch, shutdown).await?,
+                Ok(next) => {
+                    let before = batch.len();
+                    self.accept(next?, &mut batch, shutdown).await?;
+                    bytes += bytes_of(batch.get(before));
+                }
                 Err(_elapsed) => break,
             }
         }
@@ -220,6 +224,10 @@ impl Raw {
             tracing::warn!(%error, "leaving the group");
         }
     }
+}
+
+fn bytes_of(record: Option<&Consumed>) -> usize {
+    record.and_then(|record| record.message.payload()).map_or(0, <[u8]>::len)
 }
 
 type Question = fn(&StreamConsumer<Group>, &str, i32) -> Result<Option<i64>, KafkaError>;

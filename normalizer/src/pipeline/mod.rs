@@ -31,10 +31,25 @@ pub struct NormalizerConfig {
     pub group: String,
     /// The incarnation of the raw topics, see [`schemas::receipt::Position`].
     pub topic_epoch: u16,
-    /// How many records are mapped before their events must be acknowledged.
-    pub batch_records: usize,
-    /// How long a batch waits to become full.
-    pub batch_age: Duration,
+    /// What is mapped before its events must be acknowledged.
+    pub batch: BatchLimits,
+}
+
+/// When a batch is full: it is held in memory, with the events that come of it.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Records.
+    pub records: usize,
+    /// Bytes of their bodies; a single larger one is a batch of its own.
+    pub bytes: usize,
+    /// Time since its first record.
+    pub age: Duration,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { records: 2_000, bytes: 4 << 20, age: Duration::from_millis(5) }
+    }
 }
 
 /// Runs until `shutdown`, or until something happens that waiting does not heal.
@@ -51,7 +66,7 @@ pub async fn run(
     let Some(mut raw) = connect(&config, &events, &health, &shutdown).await? else { return Ok(()) };
     health.ready();
     while !shutdown.is_cancelled() {
-        let batch = raw.batch(config.batch_records, config.batch_age, &shutdown).await?;
+        let batch = raw.batch(config.batch, &shutdown).await?;
         if !batch.is_empty() && step(&config, &events, &batch, &health, &shutdown).await? {
             raw.commit(&batch);
         }

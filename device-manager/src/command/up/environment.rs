@@ -30,12 +30,6 @@ impl Environment<'_> {
         write_secret(&data_dir.join("env"), &self.text())
     }
 
-    pub(super) fn hint(&self, data_dir: &Path) -> String {
-        let Self { ingress_url, .. } = self;
-        let env = data_dir.join("env");
-        format!("Ingress: {ingress_url}\nIn another terminal: . {}; psql \"$DATABASE_URL\"", env.display())
-    }
-
     fn text(&self) -> String {
         let Surroundings { kafka_bootstrap_servers, database_url, api_key, .. } = self.surroundings;
         let variables = [
@@ -46,6 +40,19 @@ impl Environment<'_> {
         ];
         variables.map(|(name, value)| format!("export {name}={}\n", quoted(value))).concat()
     }
+}
+
+/// What to try.
+pub(super) fn hint(data_dir: &Path, ingress_url: &str) -> String {
+    // The shell looks in PATH for a file without a slash.
+    let here = if data_dir.is_relative() { "./" } else { "" };
+    let (env, binary) = (data_dir.join("env"), std::env::args().next().unwrap_or_else(|| "device-manager".to_owned()));
+    format!(
+        "In another terminal:\n  . {here}{}\n  {binary} simulate medisante --count 10\n  \
+         psql \"$DATABASE_URL\" -c 'SELECT * FROM attributed_readings LIMIT 10'\n\
+         The API to read and to try: {ingress_url}/docs",
+        env.display()
+    )
 }
 
 /// The development key of this data directory: made once, then kept beside the keys file that holds its hash.

@@ -86,11 +86,10 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     let ingress_url = stages::launch(&mut process, &surroundings).await?;
     let environment = Environment { ingress_url: &ingress_url, surroundings: &surroundings };
     environment.write(&args.data_dir).map_err(io)?;
-    output.line(&format!(
-        "Ready after {:.1} s. {}",
-        begun.elapsed().as_secs_f64(),
-        environment.hint(&args.data_dir)
-    ))?;
+    output.line(&format!("Ready after {:.1} s at {ingress_url}", begun.elapsed().as_secs_f64()))?;
+    if !args.once {
+        output.line(&environment::hint(&args.data_dir, &ingress_url))?;
+    }
     let shown = if args.demo { demo::show(&ingress_url, &surroundings, output).await } else { Ok(()) };
     if args.once || shown.is_err() {
         process.shutdown.cancel();
