@@ -36,7 +36,8 @@ lint: ## Format check, clippy, docs, dependency rules
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 	cargo deny --locked check bans licenses sources
 
-bench: setup ## Measure against the stated peers and limits; writes bench/results
+bench: ## Measure against the stated peers and limits; writes bench/results
+	@sh .ci/setup bench
 	cargo build --release --locked -p device-manager -p bench
 	target/release/bench
 

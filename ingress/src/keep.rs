@@ -12,11 +12,13 @@ use schemas::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    admission, hex,
+    admission,
+    exchange::CorrelationId,
+    hex,
     keys::Credential,
     raw_log::{Appended, RawAppend},
     refusal::Refusal,
-    state::{CorrelationId, Shared},
+    state::Shared,
     wellformed::Malformed,
 };
 

@@ -13,6 +13,7 @@ mod body;
 pub mod config;
 mod endpoint;
 pub mod error;
+mod exchange;
 mod hex;
 mod keep;
 pub mod keys;

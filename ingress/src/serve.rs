@@ -86,6 +86,7 @@ async fn connection(server: http1::Builder, stream: TcpStream, app: Router, shut
     let _delayed = stream.set_nodelay(true);
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)));
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();

@@ -2,13 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::http::{HeaderName, HeaderValue};
 use metrics::{Counter, Gauge, Histogram};
 use schemas::{format::RawTopic, receipt::ReceiptKey};
 
 use crate::{body::Limits, config::IngressConfig, keys::KeyRing, raw_log::RawLog};
-
-pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
 /// Shared by all requests; clones are cheap.
 #[derive(Clone)]
@@ -87,33 +84,5 @@ impl AppState {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.0
-    }
-}
-
-/// The request's correlation id, as it goes into the raw record and back to the client.
-#[derive(Clone)]
-pub(crate) struct CorrelationId(HeaderValue);
-
-impl CorrelationId {
-    /// The sender's, when it has 1 to 128 visible ASCII characters; else a new one.
-    pub(crate) fn of(sent: Option<&HeaderValue>) -> Self {
-        let sane = sent.filter(|value| {
-            let bytes = value.as_bytes();
-            (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
-        });
-        Self(sane.cloned().unwrap_or_else(|| {
-            // The thread's generator: asking the operating system for each request would cost a system call.
-            let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-            HeaderValue::from_str(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
-                .unwrap_or(HeaderValue::from_static("-"))
-        }))
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or("-")
-    }
-
-    pub(crate) fn into_value(self) -> HeaderValue {
-        self.0
     }
 }

@@ -1,9 +1,9 @@
 //! `POST /devices/assign`: gives a device to a patient.
 
 use axum::{
-    Extension, Json,
+    Json,
     extract::{Request, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use schemas::{
     event::{DeviceId, PatientId, SourceName},
@@ -20,10 +20,11 @@ use super::Id;
 use crate::{
     admission, body,
     body::Received,
+    exchange::Exchange,
     keep::{self, Kept},
     keys::Scope,
     refusal::{Problem, Refusal},
-    state::{AppState, CorrelationId, Shared},
+    state::AppState,
     wellformed::{self, Malformed},
 };
 
@@ -66,15 +67,14 @@ pub(crate) struct AssignBody {
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
-pub(crate) async fn assign(
-    State(state): State<AppState>,
-    Extension(correlation_id): Extension<CorrelationId>,
-    request: Request,
-) -> Response {
-    accept(state.shared(), &correlation_id, request).await.into_response()
+pub(crate) async fn assign(State(state): State<AppState>, request: Request) -> Response {
+    let exchange = Exchange::begin(&state, request.headers());
+    let accepted = accept(&exchange, request).await;
+    exchange.answer(accepted)
 }
 
-async fn accept(shared: &Shared, correlation_id: &CorrelationId, request: Request) -> Result<Response, Refusal> {
+async fn accept(exchange: &Exchange<'_>, request: Request) -> Result<Json<Id>, Refusal> {
+    let shared = exchange.shared;
     let (parts, body) = request.into_parts();
     let now = OffsetDateTime::now_utc();
     let credential = match admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now) {
@@ -92,13 +92,13 @@ async fn accept(shared: &Shared, correlation_id: &CorrelationId, request: Reques
         return Err(Refusal::Forbidden(Scope::DevicesWrite));
     }
     let device_key = parsed.map(|(_, device_key)| device_key);
-    let headers = keep::headers(Kind::Assign, &parts.headers, &credential, correlation_id, &received.bytes);
+    let headers = keep::headers(Kind::Assign, &parts.headers, &credential, &exchange.correlation_id, &received.bytes);
     let key = device_key.as_ref().ok().map(Uuid::to_string);
     let kept = Kept { topic: RawTopic::Devices, key, headers, body: &received.bytes };
     let position = keep::keep(shared, &kept).await?;
     let device_key = device_key.map_err(|why| keep::malformed(shared, &position, why))?;
     shared.meters.accepted(RawTopic::Devices).increment(1);
-    Ok(Json(Id { id: device_key.to_string() }).into_response())
+    Ok(Json(Id { id: device_key.to_string() }))
 }
 
 /// The provider and the `_id` of the device, once every field is known to be usable.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json,
+    Json,
     extract::{Path, Request, State},
     http::request::Parts,
     response::{IntoResponse, Response},
@@ -19,10 +19,11 @@ use super::Id;
 use crate::{
     admission::{self, Parameters},
     body,
+    exchange::Exchange,
     keep::{self, Kept},
     keys::{Credential, Scope},
     refusal::{Problem, Refusal},
-    state::{AppState, CorrelationId, Shared},
+    state::{AppState, Shared},
     wellformed::{self, Malformed, Shape},
 };
 
@@ -40,8 +41,10 @@ const RECEIPTS_INLINE_MAX: usize = 1_000;
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
-pub(crate) async fn medisante(state: State<AppState>, correlation_id: Correlation, request: Request) -> Response {
-    accept(Provider::Medisante, None, state.shared(), &correlation_id, request).await.into_response()
+pub(crate) async fn medisante(State(state): State<AppState>, request: Request) -> Response {
+    let exchange = Exchange::begin(&state, request.headers());
+    let accepted = accept(Provider::Medisante, None, &exchange, request).await;
+    exchange.answer(accepted)
 }
 
 /// Accepts a payload of the Medisanté portal in the format that the path names.
@@ -57,12 +60,13 @@ pub(crate) async fn medisante(state: State<AppState>, correlation_id: Correlatio
     security(("apiKey" = []), ("bearer" = []))
 )]
 pub(crate) async fn medisante_format(
-    state: State<AppState>,
-    correlation_id: Correlation,
+    State(state): State<AppState>,
     Path(format): Path<String>,
     request: Request,
 ) -> Response {
-    accept(Provider::Medisante, Some(&format), state.shared(), &correlation_id, request).await.into_response()
+    let exchange = Exchange::begin(&state, request.headers());
+    let accepted = accept(Provider::Medisante, Some(&format), &exchange, request).await;
+    exchange.answer(accepted)
 }
 
 /// Accepts HealthKit samples; the Content-Type decides the format.
@@ -81,8 +85,10 @@ pub(crate) async fn medisante_format(
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
-pub(crate) async fn healthkit(state: State<AppState>, correlation_id: Correlation, request: Request) -> Response {
-    accept(Provider::HealthKit, None, state.shared(), &correlation_id, request).await.into_response()
+pub(crate) async fn healthkit(State(state): State<AppState>, request: Request) -> Response {
+    let exchange = Exchange::begin(&state, request.headers());
+    let accepted = accept(Provider::HealthKit, None, &exchange, request).await;
+    exchange.answer(accepted)
 }
 
 /// Accepts HealthKit samples in the format that the path names.
@@ -103,15 +109,14 @@ pub(crate) async fn healthkit(state: State<AppState>, correlation_id: Correlatio
     security(("apiKey" = []), ("bearer" = []))
 )]
 pub(crate) async fn healthkit_format(
-    state: State<AppState>,
-    correlation_id: Correlation,
+    State(state): State<AppState>,
     Path(format): Path<String>,
     request: Request,
 ) -> Response {
-    accept(Provider::HealthKit, Some(&format), state.shared(), &correlation_id, request).await.into_response()
+    let exchange = Exchange::begin(&state, request.headers());
+    let accepted = accept(Provider::HealthKit, Some(&format), &exchange, request).await;
+    exchange.answer(accepted)
 }
-
-type Correlation = Extension<CorrelationId>;
 
 /// What the head of an admitted request says.
 struct Head {
@@ -123,10 +128,10 @@ struct Head {
 async fn accept(
     provider: Provider,
     named: Option<&str>,
-    shared: &Shared,
-    correlation_id: &CorrelationId,
+    exchange: &Exchange<'_>,
     request: Request,
 ) -> Result<Response, Refusal> {
+    let shared = exchange.shared;
     let (parts, body) = request.into_parts();
     let head = match head(shared, provider, named, &parts) {
         Ok(head) => head,
@@ -142,7 +147,7 @@ async fn accept(
         Err(Malformed::Coding)
     };
     let kind = Kind::Payload(head.format);
-    let mut headers = keep::headers(kind, &parts.headers, &head.credential, correlation_id, &received.bytes);
+    let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, &received.bytes);
     headers.sample_type = head.parameters.sample_type;
     headers.unit = head.parameters.unit;
     headers.device_id = head.parameters.device_id;

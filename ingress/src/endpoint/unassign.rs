@@ -1,10 +1,9 @@
 //! `POST /devices/{id}/unassign`: takes a device from whoever holds it.
 
 use axum::{
-    Extension,
     extract::{Path, Request, State},
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use schemas::{event::DeviceId, format::RawTopic, raw::Kind};
 use time::OffsetDateTime;
@@ -15,10 +14,11 @@ use super::assign;
 use crate::{
     admission, body,
     body::Received,
+    exchange::Exchange,
     keep::{self, Kept},
     keys::Scope,
     refusal::{Problem, Refusal},
-    state::{AppState, CorrelationId, Shared},
+    state::AppState,
     wellformed::Malformed,
 };
 
@@ -43,21 +43,14 @@ pub(crate) struct UnassignBody {
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
-pub(crate) async fn unassign(
-    State(state): State<AppState>,
-    Extension(correlation_id): Extension<CorrelationId>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response {
-    accept(state.shared(), &correlation_id, &id, request).await.into_response()
+pub(crate) async fn unassign(State(state): State<AppState>, Path(id): Path<String>, request: Request) -> Response {
+    let exchange = Exchange::begin(&state, request.headers());
+    let accepted = accept(&exchange, &id, request).await;
+    exchange.answer(accepted)
 }
 
-async fn accept(
-    shared: &Shared,
-    correlation_id: &CorrelationId,
-    id: &str,
-    request: Request,
-) -> Result<StatusCode, Refusal> {
+async fn accept(exchange: &Exchange<'_>, id: &str, request: Request) -> Result<StatusCode, Refusal> {
+    let shared = exchange.shared;
     let (parts, body) = request.into_parts();
     let now = OffsetDateTime::now_utc();
     // The `_id` is a one-way name: it does not show the provider, so a key's list of providers cannot be applied.
@@ -74,7 +67,8 @@ async fn accept(
         Some(_) => check(&received),
         None => Err(Malformed::Command("the id in the path must be the _id that the assign command was answered with")),
     };
-    let mut headers = keep::headers(Kind::Unassign, &parts.headers, &credential, correlation_id, &received.bytes);
+    let mut headers =
+        keep::headers(Kind::Unassign, &parts.headers, &credential, &exchange.correlation_id, &received.bytes);
     let key = device_key.map(|key| key.to_string());
     headers.device_id = key.clone().or_else(|| DeviceId::parse(id).ok().map(|id| id.as_str().to_owned()));
     let kept = Kept { topic: RawTopic::Devices, key, headers, body: &received.bytes };
