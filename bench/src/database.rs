@@ -25,7 +25,7 @@ impl RunDatabase {
     pub(crate) async fn make(maintenance: &str, name: &str, template: Option<&RunDatabase>) -> Result<Self> {
         let mut connection = PgConnection::connect(maintenance).await?;
         let template = template.map_or("template0", |template| template.name.as_str());
-        sqlx::query(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).execute(&mut connection).await?;
+        drop(&mut connection, name).await?;
         // FILE_COPY makes a checkpoint: dirty pages of what went before are not written during the run.
         sqlx::query(&format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
             .execute(&mut connection)
@@ -62,7 +62,15 @@ impl RunDatabase {
     /// Takes the database away again.
     pub(crate) async fn delete(self) -> Result<()> {
         let mut connection = PgConnection::connect(&self.maintenance).await?;
-        sqlx::query(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).execute(&mut connection).await?;
-        Ok(())
+        drop(&mut connection, &self.name).await
     }
+}
+
+/// Not by `WITH (FORCE)`, which is refused while Postgres's own autovacuum is at work there.
+async fn drop(connection: &mut PgConnection, name: &str) -> Result<()> {
+    let sessions =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = current_user";
+    sqlx::query(sessions).bind(name).execute(&mut *connection).await?;
+    sqlx::query(&format!("DROP DATABASE IF EXISTS {name}")).execute(connection).await?;
+    Ok(())
 }

@@ -86,8 +86,9 @@ impl KafkaSettings {
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", "error"),
             ("fetch.queue.backoff.ms", "5"),
-            ("queued.max.messages.kbytes", "16384"),
-            ("fetch.message.max.bytes", "4194304"),
+            ("queued.max.messages.kbytes", "8192"),
+            ("fetch.message.max.bytes", "1048576"),
+            ("fetch.max.bytes", "4194304"),
             ("enable.partition.eof", "false"),
         ]);
         config.set("group.protocol", protocol.as_str());

@@ -8,7 +8,7 @@ use schemas::{
     topic::Topics,
 };
 
-use crate::row::Row;
+use crate::{row::Row, stage::Staged};
 
 /// When a batch is full.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +114,17 @@ pub struct Batch {
     pub generation: u64,
     /// The messages.
     pub items: Vec<Item>,
+    /// The readings among them, encoded.
+    pub staged: Staged,
     /// All assigned partitions, also those that do not move: a restored database is noticed at once.
     pub fence: Vec<Fence>,
+}
+
+impl Batch {
+    /// Encodes the readings among the items.
+    #[must_use]
+    pub fn new(generation: u64, items: Vec<Item>, fence: Vec<Fence>) -> Self {
+        let staged = Staged::of(&items);
+        Self { generation, items, staged, fence }
+    }
 }

@@ -53,6 +53,10 @@ pub(crate) struct Setup {
 const ANSWER_LONGEST: Duration = Duration::from_secs(10);
 /// How often an idle sink compares its offsets with Postgres's, and how often offsets are committed to Kafka.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
+/// How long an empty topic is waited for before the group and the writer are heard again.
+const IDLE_POLL: Duration = Duration::from_millis(50);
+/// After how many messages that come without a pause the clock is looked at.
+const LOOK_EVERY: usize = 64;
 
 pub(crate) fn spawn(setup: Setup, runtime: Handle) -> Result<JoinHandle<Result<(), SinkError>>, SinkError> {
     let work = move || {
@@ -199,9 +203,9 @@ impl Reader {
     fn hear(&mut self) {
         loop {
             match self.setup.news.try_recv() {
-                Ok(News::Written(fence)) => {
+                Ok(News::Written(batch)) => {
                     self.writer_waits = None;
-                    self.to_commit.extend(fence.iter().map(|one| (one.place, one.next)));
+                    self.to_commit.extend(batch.fence.iter().map(|one| (one.place, one.next)));
                 }
                 Ok(News::Waiting(reason)) => {
                     if self.writer_waits.as_ref() != Some(&reason) {
@@ -364,19 +368,25 @@ impl Reader {
                 self.wait_for_schema(fingerprint);
                 return Ok(());
             }
-            let wait = self
-                .begun
-                .map_or(Duration::from_millis(50), |begun| self.setup.config.batch.age.saturating_sub(begun.elapsed()));
             let message = match self.stash.pop_front() {
                 Some(message) => Some(message),
-                None => self.poll(wait)?,
+                // What is there is taken without a look at the clock.
+                None => match self.poll(Duration::ZERO)? {
+                    Some(message) => Some(message),
+                    None => self.poll(self.time_left())?,
+                },
             };
             let Some(message) = message else { return Ok(()) };
             self.take(message);
-            if self.is_due() || self.setup.shutdown.is_cancelled() {
+            if self.is_full() || (self.items.len().is_multiple_of(LOOK_EVERY) && self.is_due()) {
                 return Ok(());
             }
         }
+    }
+
+    fn time_left(&self) -> Duration {
+        let age = self.setup.config.batch.age;
+        self.begun.map_or(IDLE_POLL, |begun| age.saturating_sub(begun.elapsed()))
     }
 
     fn poll(&mut self, wait: Duration) -> Result<Option<OwnedMessage>, SinkError> {
@@ -476,11 +486,14 @@ impl Reader {
         }
     }
 
-    fn is_due(&self) -> bool {
+    fn is_full(&self) -> bool {
         let limits = &self.setup.config.batch;
-        self.items.len() >= limits.messages
-            || self.bytes >= limits.bytes
-            || self.begun.is_some_and(|begun| begun.elapsed() >= limits.age)
+        self.items.len() >= limits.messages || self.bytes >= limits.bytes
+    }
+
+    fn is_due(&self) -> bool {
+        let is_old = |begun: Instant| begun.elapsed() >= self.setup.config.batch.age;
+        self.is_full() || self.begun.is_some_and(is_old) || self.setup.shutdown.is_cancelled()
     }
 
     fn send_when_due(&mut self) {
@@ -524,7 +537,7 @@ impl Reader {
             })
             .collect();
         let items = std::mem::take(&mut self.items);
-        permit.send(Order::Write(Batch { generation: self.generation, items, fence }));
+        permit.send(Order::Write(Batch::new(self.generation, items, fence)));
         (self.bytes, self.begun) = (0, None);
         self.sent_at = Instant::now();
         if self.schema_waits.is_none() {

@@ -61,12 +61,20 @@ impl<'a> Tuple<'a> {
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        match i32::try_from(bytes.len()) {
-            Ok(length) if bytes.len() <= TEXT_BYTES_MAX => {
-                self.out.extend_from_slice(&length.to_be_bytes());
-                self.out.extend_from_slice(bytes);
+        self.field(|out| out.extend_from_slice(bytes));
+    }
+
+    /// A column of which the length is known when it has been written.
+    fn field(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.out.len();
+        self.out.extend_from_slice(&[0; 4]);
+        write(self.out);
+        let length = self.out.len() - start - 4;
+        match (i32::try_from(length), self.out.get_mut(start..start + 4)) {
+            (Ok(length_field), Some(place)) if length <= TEXT_BYTES_MAX => {
+                place.copy_from_slice(&length_field.to_be_bytes());
             }
-            Ok(_) | Err(_) => self.refuse(RowFault::TooLong),
+            _ => self.refuse(RowFault::TooLong),
         }
     }
 
@@ -85,6 +93,21 @@ impl<'a> Tuple<'a> {
         self.bytes(&value.to_be_bytes());
     }
 
+    /// An integer that is filled in later; where it stands.
+    pub(crate) fn blank(&mut self) -> usize {
+        self.int(0);
+        self.out.len() - 4
+    }
+
+    /// A blank, or NULL where nothing is filled in.
+    pub(crate) fn blank_if(&mut self, wanted: bool) -> Option<usize> {
+        if wanted {
+            return Some(self.blank());
+        }
+        self.null();
+        None
+    }
+
     /// A timestamptz out of microseconds since 1970.
     pub(crate) fn time(&mut self, micros: i64) {
         if !(MICROS_MIN..=MICROS_MAX).contains(&micros) {
@@ -95,37 +118,40 @@ impl<'a> Tuple<'a> {
 
     /// A numeric out of decimal text.
     pub(crate) fn numeric(&mut self, text: &str) {
-        match numeric(text) {
-            Some(bytes) => self.bytes(&bytes),
-            None => self.refuse(RowFault::Number),
+        let mut written = None;
+        self.field(|out| written = numeric(text, out));
+        if written.is_none() {
+            self.refuse(RowFault::Number);
         }
     }
 
-    /// A jsonb out of its text.
-    pub(crate) fn json(&mut self, value: &serde_json::Value) {
-        let text = value.to_string();
-        // Postgres refuses U+0000 in jsonb, which JSON text escapes.
-        if text.contains("\\u0000") {
+    /// A jsonb out of its text, which `write` appends.
+    pub(crate) fn json(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        const VERSION: u8 = 1;
+        let mut has_nul = false;
+        self.field(|out| {
+            out.push(VERSION);
+            let start = out.len();
+            write(out);
+            has_nul = out.get(start..).is_some_and(escapes_nul);
+        });
+        if has_nul {
             self.refuse(RowFault::Nul);
         }
-        let mut bytes = Vec::with_capacity(text.len() + 1);
-        bytes.push(1);
-        bytes.extend_from_slice(text.as_bytes());
-        self.bytes(&bytes);
     }
 
     /// A one-dimensional text[].
     pub(crate) fn texts<'t>(&mut self, texts: impl ExactSizeIterator<Item = &'t str>) {
         const TEXT_OID: i32 = 25;
-        let mut bytes = Vec::with_capacity(20 + texts.len() * 24);
-        for head in [1, 0, TEXT_OID, i32::try_from(texts.len()).unwrap_or(i32::MAX), 1] {
-            bytes.extend_from_slice(&head.to_be_bytes());
-        }
-        for text in texts {
-            bytes.extend_from_slice(&i32::try_from(text.len()).unwrap_or(i32::MAX).to_be_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        self.bytes(&bytes);
+        self.field(|out| {
+            for head in [1, 0, TEXT_OID, i32::try_from(texts.len()).unwrap_or(i32::MAX), 1] {
+                out.extend_from_slice(&head.to_be_bytes());
+            }
+            for text in texts {
+                out.extend_from_slice(&i32::try_from(text.len()).unwrap_or(i32::MAX).to_be_bytes());
+                out.extend_from_slice(text.as_bytes());
+            }
+        });
     }
 
     /// A value or NULL.
@@ -137,9 +163,22 @@ impl<'a> Tuple<'a> {
     }
 }
 
-/// Postgres's numeric: groups of four decimal digits around the point, with the scale as written. Reads what
-/// `schemas::decimal` writes: plain decimal text, beyond 25 places with an exponent.
-pub(crate) fn numeric(text: &str) -> Option<Vec<u8>> {
+/// Whether a JSON text has the escape of U+0000, which Postgres refuses in jsonb.
+fn escapes_nul(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        match rest.get(at + 1..) {
+            Some([b'u', b'0', b'0', b'0', b'0', ..]) => return true,
+            Some([_, behind @ ..]) => rest = behind,
+            Some([]) | None => return false,
+        }
+    }
+    false
+}
+
+/// Appends Postgres's numeric: groups of four decimal digits around the point, with the scale as written. Reads what
+/// `schemas::decimal` writes: plain decimal text, beyond 25 places with an exponent. None where it is something else.
+pub(crate) fn numeric(text: &str, out: &mut Vec<u8>) -> Option<()> {
     let (negative, number) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let plain = match number.split_once('e') {
         Some((mantissa, exponent)) => Cow::Owned(without_exponent(mantissa, exponent.parse().ok()?)?),
@@ -147,39 +186,47 @@ pub(crate) fn numeric(text: &str) -> Option<Vec<u8>> {
     };
     let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty()
-        || !all_digits(whole)
-        || !all_digits(fraction)
-        || whole.len() > 131_072
-        || fraction.len() > 16_000
-    {
+    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
         return None;
     }
     let whole = whole.trim_start_matches('0');
-    let mut padded = "0".repeat((4 - whole.len() % 4) % 4);
-    padded.push_str(whole);
-    let whole_groups = padded.len() / 4;
-    padded.push_str(fraction);
-    padded.push_str(&"0".repeat((4 - padded.len() % 4) % 4));
-    let groups: Vec<i16> = padded
-        .as_bytes()
-        .chunks(4)
-        .map(|chunk| chunk.iter().fold(0, |sum, digit| sum * 10 + i16::from(digit - b'0')))
-        .collect();
-    let leading = groups.iter().take_while(|group| **group == 0).count();
-    let trailing = groups.iter().rev().take_while(|group| **group == 0).count();
-    let kept = groups.get(leading..groups.len().saturating_sub(trailing)).unwrap_or_default();
-    let weight = i16::try_from(i64::try_from(whole_groups).ok()? - 1 - i64::try_from(leading).ok()?).ok()?;
-    let sign: u16 = if negative && !kept.is_empty() { 0x4000 } else { 0 };
-    let mut bytes = Vec::with_capacity(8 + kept.len() * 2);
-    bytes.extend_from_slice(&i16::try_from(kept.len()).ok()?.to_be_bytes());
-    bytes.extend_from_slice(&(if kept.is_empty() { 0 } else { weight }).to_be_bytes());
-    bytes.extend_from_slice(&sign.to_be_bytes());
-    bytes.extend_from_slice(&u16::try_from(fraction.len()).ok()?.to_be_bytes());
-    for group in kept {
-        bytes.extend_from_slice(&group.to_be_bytes());
+    if whole.len() > 131_072 || fraction.len() > 16_000 {
+        return None;
     }
-    Some(bytes)
+    // The digits in groups: the first group ends at a multiple of four before the point, the last one is filled up with zeros.
+    let lead = (4 - whole.len() % 4) % 4;
+    let digits = std::iter::repeat_n(b'0', lead).chain(whole.bytes()).chain(fraction.bytes());
+    let head = out.len();
+    out.extend_from_slice(&[0; 8]);
+    let (mut weight, mut kept, mut group, mut count) = (whole.len().div_ceil(4), 0_usize, 0_i16, 0);
+    let mut filled = out.len();
+    for digit in digits.chain(std::iter::repeat_n(b'0', (4 - fraction.len() % 4) % 4)) {
+        group = group * 10 + i16::from(digit - b'0');
+        count += 1;
+        if count < 4 {
+            continue;
+        }
+        if kept > 0 || group != 0 {
+            out.extend_from_slice(&group.to_be_bytes());
+            kept += 1;
+            filled = if group == 0 { filled } else { out.len() };
+        } else {
+            // A group of zeros in front is not written; behind the point the weight becomes negative.
+            weight = weight.wrapping_sub(1);
+        }
+        (group, count) = (0, 0);
+    }
+    // Nor are those at the end.
+    out.truncate(filled);
+    let groups = i16::try_from((filled - head - 8) / 2).ok()?;
+    let weight = if groups == 0 { 0 } else { i16::try_from(weight.cast_signed() - 1).ok()? };
+    let sign: u16 = if negative && groups > 0 { 0x4000 } else { 0 };
+    let scale = u16::try_from(fraction.len()).ok()?;
+    let fields = [groups.cast_unsigned(), weight.cast_unsigned(), sign, scale];
+    for (place, field) in out.get_mut(head..)?.chunks_exact_mut(2).zip(fields) {
+        place.copy_from_slice(&field.to_be_bytes());
+    }
+    Some(())
 }
 
 /// `1.5` and 3 are `1500`, `1.5` and -3 are `0.0015`. None where the exponent is beyond any number that `schemas::decimal` reads.

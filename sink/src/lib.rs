@@ -17,6 +17,7 @@ pub mod merge;
 mod pipeline;
 pub mod ranges;
 pub mod row;
+pub mod stage;
 pub mod trace;
 pub mod write;
 

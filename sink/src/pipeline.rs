@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     SinkConfig, SinkError,
-    batch::{Batch, Body, Fence, Item},
+    batch::{Batch, Body, Item},
     consume,
     decode::Decoder,
     error::{Fault, fault},
     letters,
+    stage::Staged,
     write::{Session, WriteError, Written},
 };
 
@@ -35,8 +36,8 @@ pub(crate) enum Order {
 
 /// From the writer to the consumer.
 pub(crate) enum News {
-    /// The fence's offsets stand in Postgres.
-    Written(Vec<Fence>),
+    /// The batch and its fence's offsets stand in Postgres. It comes back so that the writer need not wait for its end.
+    Written(Batch),
     /// The writer waits for something.
     Waiting(String),
     /// The offsets in Postgres are not ours: seek anew. Batches of older generations are dropped.
@@ -117,10 +118,10 @@ impl Writer {
     async fn write(&mut self, mut batch: Batch) {
         let mut backoff = Backoff::default();
         while batch.generation == self.generation.load(Ordering::SeqCst) {
-            match self.attempt(&batch).await {
+            match self.attempt(&mut batch).await {
                 Try::Done(written) => {
                     count(&batch, written);
-                    let _ = self.news.send(News::Written(batch.fence));
+                    let _ = self.news.send(News::Written(batch));
                     return;
                 }
                 Try::Fenced => {
@@ -137,7 +138,9 @@ impl Writer {
                     }
                 }
                 Try::BadRow => {
-                    if !self.isolate(&mut batch.items).await {
+                    if self.isolate(&mut batch.items).await {
+                        batch.staged = Staged::of(&batch.items);
+                    } else {
                         let _ = self
                             .news
                             .send(News::Waiting("Postgres refuses a batch, but none of its rows alone".to_owned()));
@@ -151,7 +154,7 @@ impl Writer {
         }
     }
 
-    async fn attempt(&mut self, batch: &Batch) -> Try {
+    async fn attempt(&mut self, batch: &mut Batch) -> Try {
         for item in &batch.items {
             if let Body::Refused(letter) = &item.body
                 && letters::produce(&self.producer, &self.config.topics, letter).await.is_err()
@@ -163,7 +166,7 @@ impl Writer {
             Ok(session) => session,
             Err(error) => return judge(&error),
         };
-        let writing = session.write(&self.config.topics, &batch.items, &batch.fence);
+        let writing = session.write(&self.config.topics, batch);
         match tokio::time::timeout(WRITE_LONGEST, writing).await {
             Ok(Ok(written)) => {
                 self.session = Some(session);

@@ -48,8 +48,27 @@ async fn remove_databases(embedded: &Embedded) {
     .fetch_all(&mut connection)
     .await
     .unwrap();
+    connection.close().await.unwrap();
     for name in left {
-        sqlx::query(&format!("DROP DATABASE {name} WITH (FORCE)")).execute(&mut connection).await.unwrap();
+        drop_database(embedded, &name).await;
+    }
+}
+
+/// Throws out whoever is connected and takes the database away. Not by `WITH (FORCE)`, which is refused while Postgres's own
+/// autovacuum is at work there.
+///
+/// # Panics
+/// Postgres is away, or has no database of that name.
+pub async fn drop_database(embedded: &Embedded, name: &str) {
+    let mut connection = PgConnection::connect(embedded.database_url().unwrap()).await.unwrap();
+    for statement in [
+        format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"),
+        format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND usename = current_user"
+        ),
+        format!("DROP DATABASE {name}"),
+    ] {
+        sqlx::query(&statement).execute(&mut connection).await.unwrap();
     }
     connection.close().await.unwrap();
 }

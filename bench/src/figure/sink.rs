@@ -125,7 +125,7 @@ async fn product(plan: &Plan, stack: &Stack, key: &Key, name: &str) -> Result<(R
             };
         }
         stage.process.alive()?;
-        sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(100)).await;
     };
     connection.close().await?;
     stage.process.stop().await?;

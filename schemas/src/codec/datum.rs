@@ -255,7 +255,7 @@ impl Element for String {}
 macro_rules! avro_record {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty),+ $(,)? }) => {
         $(#[$meta])*
-        #[derive(Clone, PartialEq, Eq, serde::Serialize)]
+        #[derive(Clone, PartialEq, Eq, Hash, serde::Serialize)]
         pub struct $name { $($(#[$field_meta])* pub $field: $type),+ }
 
         impl $crate::codec::Datum for $name {
@@ -317,7 +317,7 @@ macro_rules! avro_enum {
 macro_rules! avro_union {
     ($(#[$meta:meta])* pub enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident($type:ty) = $index:literal),+ $(,)? }) => {
         $(#[$meta])*
-        #[derive(Clone, PartialEq, Eq, serde::Serialize)]
+        #[derive(Clone, PartialEq, Eq, Hash, serde::Serialize)]
         #[serde(rename_all = "snake_case")]
         pub enum $name { $($(#[$variant_meta])* $variant($type)),+ }
 

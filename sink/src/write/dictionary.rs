@@ -1,43 +1,64 @@
 //! Codes and devices that readings name by number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use schemas::event::{Coding, Device};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::row::{Dictionary, Row, coding_hash, device_hash};
+use crate::row::{coding_hash, device_hash};
 
-/// Makes sure that every code and device of the rows has a number.
-pub(super) async fn learn(
-    connection: &mut PgConnection,
-    dictionary: &mut Dictionary,
-    rows: &[&Row],
-) -> Result<(), sqlx::Error> {
-    let mut codings: BTreeMap<Uuid, &Coding> = BTreeMap::new();
-    let mut devices: BTreeMap<Uuid, &Device> = BTreeMap::new();
-    for reading in rows.iter().map(|row| &row.reading) {
-        let parts = reading.components.iter().map(|part| &part.code);
-        for coding in std::iter::once(&reading.code).chain(parts) {
-            let hash = coding_hash(coding);
-            if !dictionary.codings.contains_key(&hash) {
-                codings.insert(hash, coding);
-            }
-        }
-        for device in reading.device.iter().chain(&reading.gateway) {
-            let hash = device_hash(device);
-            if !dictionary.devices.contains_key(&hash) {
-                devices.insert(hash, device);
-            }
-        }
+/// The numbers of dictionary entries.
+#[derive(Default)]
+pub(super) struct Dictionary {
+    codings: HashMap<Coding, i32>,
+    devices: HashMap<Device, i32>,
+}
+
+impl Dictionary {
+    /// How many are known.
+    pub(super) fn len(&self) -> usize {
+        self.codings.len() + self.devices.len()
     }
-    learn_codings(connection, dictionary, &codings).await?;
-    learn_devices(connection, dictionary, &devices).await
+
+    /// The numbers of all these codings, which are given one where they have none.
+    pub(super) async fn codings(
+        &mut self,
+        connection: &mut PgConnection,
+        entries: &[Coding],
+    ) -> Result<Vec<i32>, sqlx::Error> {
+        let new: BTreeMap<Uuid, &Coding> = entries
+            .iter()
+            .filter(|entry| !self.codings.contains_key(entry))
+            .map(|entry| (coding_hash(entry), entry))
+            .collect();
+        learn_codings(connection, &mut self.codings, &new).await?;
+        numbers(&self.codings, entries)
+    }
+
+    /// The numbers of all these devices, which are given one where they have none.
+    pub(super) async fn devices(
+        &mut self,
+        connection: &mut PgConnection,
+        entries: &[Device],
+    ) -> Result<Vec<i32>, sqlx::Error> {
+        let new: BTreeMap<Uuid, &Device> = entries
+            .iter()
+            .filter(|entry| !self.devices.contains_key(entry))
+            .map(|entry| (device_hash(entry), entry))
+            .collect();
+        learn_devices(connection, &mut self.devices, &new).await?;
+        numbers(&self.devices, entries)
+    }
+}
+
+fn numbers<T: Eq + std::hash::Hash>(known: &HashMap<T, i32>, entries: &[T]) -> Result<Vec<i32>, sqlx::Error> {
+    entries.iter().map(|entry| known.get(entry).copied().ok_or(sqlx::Error::RowNotFound)).collect()
 }
 
 async fn learn_codings(
     connection: &mut PgConnection,
-    dictionary: &mut Dictionary,
+    codings: &mut HashMap<Coding, i32>,
     new: &BTreeMap<Uuid, &Coding>,
 ) -> Result<(), sqlx::Error> {
     if new.is_empty() {
@@ -59,14 +80,16 @@ async fn learn_codings(
     .await?;
     let ids = sqlx::query("SELECT hash, coding_id FROM codings WHERE hash = ANY($1)").bind(&hashes);
     for row in ids.fetch_all(connection).await? {
-        dictionary.codings.insert(row.try_get(0)?, row.try_get(1)?);
+        if let Some(coding) = new.get(&row.try_get(0)?) {
+            codings.insert(Coding::clone(coding), row.try_get(1)?);
+        }
     }
     Ok(())
 }
 
 async fn learn_devices(
     connection: &mut PgConnection,
-    dictionary: &mut Dictionary,
+    devices: &mut HashMap<Device, i32>,
     new: &BTreeMap<Uuid, &Device>,
 ) -> Result<(), sqlx::Error> {
     if new.is_empty() {
@@ -90,7 +113,9 @@ async fn learn_devices(
     .await?;
     let ids = sqlx::query("SELECT hash, description_id FROM device_descriptions WHERE hash = ANY($1)").bind(&hashes);
     for row in ids.fetch_all(connection).await? {
-        dictionary.devices.insert(row.try_get(0)?, row.try_get(1)?);
+        if let Some(device) = new.get(&row.try_get(0)?) {
+            devices.insert(Device::clone(device), row.try_get(1)?);
+        }
     }
     Ok(())
 }

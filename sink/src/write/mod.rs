@@ -10,9 +10,10 @@ use schemas::topic::Topics;
 use sqlx::{Connection as _, PgConnection, types::time::OffsetDateTime};
 
 use crate::{
-    batch::{Body, Fence, Item},
-    row::Dictionary,
+    batch::{Batch, Fence, Item},
+    stage::Staged,
 };
+use dictionary::Dictionary;
 
 /// A time as sqlx binds it; rows are checked to lie within what both sides can hold.
 fn moment(micros: i64) -> OffsetDateTime {
@@ -69,8 +70,9 @@ impl Session {
     ///
     /// # Errors
     /// [`WriteError`]; the session must not be used again then.
-    pub async fn write(&mut self, topics: &Topics, items: &[Item], fence: &[Fence]) -> Result<Written, WriteError> {
-        self.transact(topics, items, fence, true).await
+    pub async fn write(&mut self, topics: &Topics, batch: &mut Batch) -> Result<Written, WriteError> {
+        let Batch { items, staged, fence, .. } = batch;
+        self.transact(topics, (items, staged), fence, true).await
     }
 
     /// Writes the items and takes it all back: finds out whether Postgres would have them.
@@ -78,32 +80,25 @@ impl Session {
     /// # Errors
     /// As [`Session::write`].
     pub async fn rehearse(&mut self, topics: &Topics, items: &[Item]) -> Result<(), WriteError> {
-        self.transact(topics, items, &[], false).await.map(|_| ())
+        self.transact(topics, (items, &mut Staged::of(items)), &[], false).await.map(|_| ())
     }
 
     async fn transact(
         &mut self,
         topics: &Topics,
-        items: &[Item],
+        (items, staged): (&[Item], &mut Staged),
         fence: &[Fence],
         commit: bool,
     ) -> Result<Written, WriteError> {
-        if self.dictionary.codings.len() + self.dictionary.devices.len() > DICTIONARY_MAX {
+        if self.dictionary.len() > DICTIONARY_MAX {
             self.dictionary = Dictionary::default();
         }
         let mut transaction = self.connection.begin().await?;
         if !offsets::advance(&mut transaction, topics, fence).await? {
             return Err(WriteError::Fenced);
         }
-        let rows: Vec<_> = items
-            .iter()
-            .filter_map(|item| match &item.body {
-                Body::Reading(row) => Some(row.as_ref()),
-                Body::Assignment(_) | Body::Document(_) | Body::Outcome(_) | Body::Letter(_) | Body::Refused(_) => None,
-            })
-            .collect();
         let mut dictionary = std::mem::take(&mut self.dictionary);
-        let written = readings::write(&mut transaction, &mut dictionary, &rows).await?;
+        let written = readings::write(&mut transaction, &mut dictionary, items, staged).await?;
         commands::write(&mut transaction, items).await?;
         rest::documents(&mut transaction, items).await?;
         rest::outcomes(&mut transaction, items).await?;

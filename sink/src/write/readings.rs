@@ -9,100 +9,43 @@ use schemas::{
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::{Written, dictionary, moment};
+use super::{Written, dictionary::Dictionary, moment};
 use crate::{
-    copy::{HEADER, TRAILER},
+    batch::Item,
     merge::{Place, Plan, Stored, plan},
-    row::{COLUMNS, Dictionary, Row},
+    row::COLUMNS,
+    stage::{Group, Staged},
 };
-
-/// All deliveries of one reading in a batch.
-struct Group<'a> {
-    provider: Provider,
-    contents: BTreeMap<Uuid, (Version, &'a Row)>,
-    delivered: BTreeSet<Appended>,
-}
 
 pub(super) async fn write(
     connection: &mut PgConnection,
     dictionary: &mut Dictionary,
-    rows: &[&Row],
+    items: &[Item],
+    staged: &mut Staged,
 ) -> Result<Written, sqlx::Error> {
-    if rows.is_empty() {
+    if staged.rows() == 0 {
         return Ok(Written::default());
     }
-    dictionary::learn(connection, dictionary, rows).await?;
-    let groups = group(rows);
-    let staged = stage(connection, dictionary, &groups).await?;
+    let codings = dictionary.codings(connection, staged.codings()).await?;
+    let devices = dictionary.devices(connection, staged.devices()).await?;
+    let mut copy = connection.copy_in_raw(&format!("COPY stage ({COLUMNS}) FROM STDIN (FORMAT binary)")).await?;
+    copy.send(staged.filled(&codings, &devices)).await?;
+    copy.finish().await?;
     let inserted = sqlx::query(&format!(
         "INSERT INTO readings ({COLUMNS}) SELECT {COLUMNS} FROM stage ON CONFLICT (reading_id) DO NOTHING"
     ))
     .execute(&mut *connection)
     .await?
     .rows_affected();
-    let mut known: BTreeSet<Uuid> =
-        groups.iter().filter(|(_, group)| group.delivered.len() > 1).map(|(id, _)| *id).collect();
-    if inserted < staged {
+    let mut known: BTreeSet<Uuid> = staged.repeated().iter().copied().collect();
+    if inserted < staged.rows() {
         known.extend(differing(connection).await?);
     }
     if !known.is_empty() {
-        merge(connection, &groups, &known.into_iter().collect::<Vec<_>>()).await?;
+        let groups = known.into_iter().map(|id| (id, staged.group(items, id))).collect();
+        merge(connection, &groups).await?;
     }
-    Ok(Written { inserted, readings: rows.len() as u64 })
-}
-
-/// Deliveries by reading, in the order of the id: two sinks lock in the same order.
-fn group<'a>(rows: &[&'a Row]) -> BTreeMap<Uuid, Group<'a>> {
-    let mut groups: BTreeMap<Uuid, Group<'a>> = BTreeMap::new();
-    for row in rows {
-        let group = groups.entry(row.reading.reading_id).or_insert_with(|| Group {
-            provider: row.reading.provider,
-            contents: BTreeMap::new(),
-            delivered: BTreeSet::new(),
-        });
-        group.delivered.insert(row.version.row);
-        group
-            .contents
-            .entry(row.content())
-            .and_modify(|(version, kept)| {
-                if !version.keeps_row_over(&row.version) {
-                    *kept = row;
-                }
-                *version = version.join(row.version);
-            })
-            .or_insert((row.version, row));
-    }
-    groups
-}
-
-async fn stage(
-    connection: &mut PgConnection,
-    dictionary: &Dictionary,
-    groups: &BTreeMap<Uuid, Group<'_>>,
-) -> Result<u64, sqlx::Error> {
-    let mut bytes = Vec::with_capacity(512 * groups.len());
-    bytes.extend_from_slice(HEADER);
-    let mut staged = 0;
-    for (version, row) in groups.values().flat_map(|group| group.contents.values()) {
-        let joined;
-        let row = if *version == row.version {
-            *row
-        } else {
-            joined = Row { version: *version, ..(*row).clone() };
-            &joined
-        };
-        let start = bytes.len();
-        match row.encode(dictionary, &mut bytes) {
-            Ok(()) => staged += 1,
-            // Checked when the row was made; a row that is only half there must not travel.
-            Err(_) => bytes.truncate(start),
-        }
-    }
-    bytes.extend_from_slice(&TRAILER);
-    let mut copy = connection.copy_in_raw(&format!("COPY stage ({COLUMNS}) FROM STDIN (FORMAT binary)")).await?;
-    copy.send(bytes).await?;
-    copy.finish().await?;
-    Ok(staged)
+    Ok(Written { inserted, readings: staged.delivered() })
 }
 
 /// Readings that stand there with other contents or from other items than were staged.
@@ -118,21 +61,16 @@ async fn differing(connection: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Err
     .await
 }
 
-async fn merge(
-    connection: &mut PgConnection,
-    groups: &BTreeMap<Uuid, Group<'_>>,
-    ids: &[Uuid],
-) -> Result<(), sqlx::Error> {
+async fn merge(connection: &mut PgConnection, groups: &BTreeMap<Uuid, Group<'_>>) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = groups.keys().copied().collect();
     let mut stored: BTreeMap<Uuid, Vec<Stored>> = BTreeMap::new();
-    load(connection, "readings", Place::Current, ids, &mut stored).await?;
-    load(connection, "reading_versions", Place::Archived, ids, &mut stored).await?;
+    load(connection, "readings", Place::Current, &ids, &mut stored).await?;
+    load(connection, "reading_versions", Place::Archived, &ids, &mut stored).await?;
     let mut plans: Vec<(Uuid, Provider, Plan)> = Vec::with_capacity(ids.len());
-    for id in ids {
-        if let Some(group) = groups.get(id) {
-            let staged = group.contents.iter().map(|(content, (version, _))| (*content, *version)).collect();
-            let there = stored.get(id).map(Vec::as_slice).unwrap_or_default();
-            plans.push((*id, group.provider, plan(there, &staged, &group.delivered)));
-        }
+    for (id, group) in groups {
+        let staged = group.contents.iter().map(|(content, (version, _))| (*content, *version)).collect();
+        let there = stored.get(id).map(Vec::as_slice).unwrap_or_default();
+        plans.push((*id, group.provider, plan(there, &staged, &group.delivered)));
     }
     carry_out(connection, &plans).await?;
     record_duplicates(connection, &plans).await

@@ -8,7 +8,7 @@ use std::{
 
 use device_manager::embedded::Embedded;
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
-use tests::{create_database, postgres_program, servers};
+use tests::{create_database, drop_database, postgres_program, servers};
 
 pub(crate) struct Database {
     pub(crate) embedded: &'static Embedded,
@@ -44,7 +44,7 @@ impl Database {
 
     /// As an operator does it: whoever is connected is thrown out, and the database is made anew.
     pub(crate) async fn restore(&self, dump: &[u8]) {
-        self.administer(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+        drop_database(self.embedded, &self.name).await;
         self.administer(&format!("CREATE DATABASE {}", self.name)).await;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), dump).unwrap();

@@ -2,12 +2,12 @@
 
 use schemas::{
     dead_letter::{DeadLetter, Stage},
-    event::{Reading, Status},
+    event::{Coded, Coding, Reading, Status, Value, Waveform},
     receipt::Position,
     rejection::Reason,
 };
 use sink::{
-    batch::{Fence, Item, Source},
+    batch::{Batch, Fence, Item, Source},
     copy::RowFault,
     row::Row,
     trace,
@@ -17,12 +17,12 @@ use sqlx::Connection as _;
 
 use super::{
     database::Database,
-    sample::{DAY, MAY, SECOND, ended, key, listed, outcome, pressure, quantity, read, reading, topics},
+    sample::{DAY, MAY, SECOND, coding, ended, key, listed, outcome, pressure, quantity, read, reading, topics},
 };
 
 pub(crate) async fn write(database: &Database, items: Vec<Item>) {
     let mut session = Session::open(&database.url).await.unwrap();
-    session.write(&topics(), &items, &[]).await.unwrap();
+    session.write(&topics(), &mut Batch::new(0, items, Vec::new())).await.unwrap();
 }
 
 const LEDGER: &str = "SELECT format('%s=%s+%s+%s', promised_readings, rows, superseded, duplicates) FROM ledger";
@@ -143,6 +143,59 @@ async fn times_from_year_1_to_9999_and_long_numbers_are_kept() {
 }
 
 #[tokio::test]
+async fn numbers_are_the_ones_that_postgres_reads() {
+    let database = Database::make().await;
+    let mut texts: Vec<String> = ["1e30", "-1.5e-26", "0e-30", "12.34e1", "0.00012e2"].map(str::to_owned).into();
+    for sign in ["", "-"] {
+        for whole in ["0", "1", "12", "1234", "12345", "99999999", "100000000", "12340000", "007"] {
+            for fraction in
+                ["", ".0", ".1", ".01", ".001", ".0001", ".00001", ".1234", ".12345", ".00000000", ".10000000"]
+            {
+                texts.push(format!("{sign}{whole}{fraction}"));
+            }
+        }
+    }
+    let readings = (0..).zip(&texts).map(|(id, text)| Reading { value: quantity(text), ..reading(id, 0) });
+    write(&database, readings.map(read).collect()).await;
+    let differing = "SELECT string_agg(source_value, ' ') FROM readings
+        WHERE value_num::text <> source_value::numeric::text OR scale(value_num) <> scale(source_value::numeric)";
+    assert_eq!(database.text(differing).await, "");
+    assert_eq!(database.count("SELECT count(*) FROM readings").await, i64::try_from(texts.len()).unwrap());
+}
+
+#[tokio::test]
+async fn what_has_no_column_is_kept_as_json() {
+    let database = Database::make().await;
+    let odd = coding("back\\slash, \\u0000 and \"quotes\"");
+    let coded = Value::Coded(Coded { coding: odd.clone(), text: Some("said".to_owned()) });
+    let waveform = Value::Waveform(Waveform {
+        origin: "0".to_owned(),
+        unit: "mV".to_owned(),
+        period_ms: "4".to_owned(),
+        factor: "0.5".to_owned(),
+        dimensions: 1,
+        samples: "1 2 E".to_owned(),
+    });
+    let mut panel = pressure(3, 2);
+    panel.components[1].value = coded.clone();
+    panel.components[1].source_codes = vec![coding("own")];
+    let readings = [
+        Reading { value: coded, source_codes: vec![coding("own")], ..reading(1, 0) },
+        Reading { value: waveform, ..reading(2, 1) },
+        panel,
+    ];
+    write(&database, readings.map(read).into()).await;
+    let kept = "SELECT concat_ws(' ', extra #>> '{coding,code}', extra ->> 'text', extra #>> '{source_codes,0,code}',
+        extra #>> '{waveform,period_ms}', components #>> '{1,x,coding,code}', components #>> '{1,x,source_codes,0,code}')
+        FROM readings ORDER BY reading_id";
+    let odd = odd.code;
+    assert_eq!(database.text(kept).await, format!("{odd} said own;4;{odd} own"));
+    let seen = "SELECT concat_ws(' ', code, value_text) FROM attributed_readings ORDER BY reading_id, component";
+    let display = format!("what {odd} is");
+    assert_eq!(database.text(seen).await, format!("15074-8 {display};15074-8 1 2 E;8480-6;8462-4 {display}"));
+}
+
+#[tokio::test]
 async fn values_that_postgres_cannot_store_are_known_beforehand() {
     let fault = |reading: Reading| Row::new(reading, &key()).err().map(|(_, fault)| fault);
     let nul = |text: &str| Some(format!("{text}\0"));
@@ -150,6 +203,11 @@ async fn values_that_postgres_cannot_store_are_known_beforehand() {
     assert_eq!(fault(Reading { value: quantity("five"), ..reading(1, 0) }), Some(RowFault::Number));
     assert_eq!(fault(Reading { measured_from: Some(i64::MIN), ..reading(1, 0) }), Some(RowFault::Time));
     assert_eq!(fault(Reading { imprecise_until: Some(0), ..reading(1, 0) }), Some(RowFault::Time));
+    let odd = Coding { code: "a\0b".to_owned(), ..coding("own") };
+    assert_eq!(fault(Reading { source_codes: vec![odd], ..reading(1, 0) }), Some(RowFault::Nul));
+    let mut panel = pressure(1, 0);
+    panel.components[0].value = quantity("five");
+    assert_eq!(fault(panel), Some(RowFault::Number));
     assert_eq!(fault(reading(1, 0)), None);
 }
 
@@ -160,14 +218,17 @@ async fn of_two_writers_only_one_moves_the_offsets() {
     let fence = [Fence { place: (Source::Readings, 0), expected: 0, next: 1 }];
     let mut one = Session::open(&database.url).await.unwrap();
     let mut two = Session::open(&database.url).await.unwrap();
-    let (topics, items) = (topics(), [read(reading(1, 0))]);
-    let (first, second) = tokio::join!(one.write(&topics, &items, &fence), two.write(&topics, &items, &fence));
+    let topics = topics();
+    let batch = || Batch::new(0, vec![read(reading(1, 0))], fence.to_vec());
+    let (mut first, mut second) = (batch(), batch());
+    let (first, second) = tokio::join!(one.write(&topics, &mut first), two.write(&topics, &mut second));
     assert_eq!([&first, &second].iter().filter(|done| done.is_ok()).count(), 1);
     assert!([first, second].iter().any(|done| matches!(done, Err(WriteError::Fenced))));
     // An idle partition that was moved back is noticed as well.
     let idle = [Fence { place: (Source::Readings, 0), expected: 7, next: 7 }];
     let mut three = Session::open(&database.url).await.unwrap();
-    assert!(matches!(three.write(&topics, &[], &idle).await, Err(WriteError::Fenced)));
+    let mut batch = Batch::new(0, Vec::new(), idle.to_vec());
+    assert!(matches!(three.write(&topics, &mut batch).await, Err(WriteError::Fenced)));
     assert_eq!(database.count("SELECT next_offset FROM sink_offsets").await, 1);
 }
 
