@@ -46,16 +46,10 @@ enum Coding {
 /// Reads the whole body.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: Limits) -> Result<Received, Refusal> {
     let coding = match coding(headers) {
-        Ok(coding) if !announces_more(headers, limits.bytes_max) => coding,
-        Ok(_) => {
-            discard(headers, body).await;
-            return Err(Refusal::TooLarge(limits.bytes_max));
-        }
-        Err(refusal) => {
-            discard(headers, body).await;
-            return Err(refusal);
-        }
+        Ok(_) if announces_more(headers, limits.bytes_max) => Err(Refusal::TooLarge(limits.bytes_max)),
+        decided => decided,
     };
+    let (coding, body) = admitted(coding, headers, body).await?;
     let bytes = tokio::time::timeout(limits.time_max, collect(body, limits.bytes_max))
         .await
         .unwrap_or(Err(Refusal::BodyTimeout))?;
@@ -66,6 +60,21 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: Limits) -> Res
         Ok(inflated) if inflated.len() > limits.bytes_max => Err(Refusal::TooLarge(limits.bytes_max)),
         Ok(inflated) => Ok(Received { bytes: inflated.into(), decoded: true }),
         Err(_) => Ok(Received { bytes, decoded: false }),
+    }
+}
+
+/// Goes on with the body of a request whose head is admitted; that of any other is discarded.
+pub(crate) async fn admitted<T>(
+    decided: Result<T, Refusal>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(T, Body), Refusal> {
+    match decided {
+        Ok(head) => Ok((head, body)),
+        Err(refusal) => {
+            discard(headers, body).await;
+            Err(refusal)
+        }
     }
 }
 

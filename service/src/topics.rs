@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier,
+        TopicReplication,
+    },
     client::DefaultClientContext,
     error::KafkaError,
     types::RDKafkaErrorCode,
@@ -31,6 +34,15 @@ pub enum Finding {
     Missing,
     /// It was made now.
     Created,
+    /// A setting differed and was corrected now.
+    Corrected {
+        /// The setting.
+        setting: String,
+        /// What it was.
+        was: String,
+        /// What it is.
+        is: String,
+    },
     /// A setting differs.
     Differs {
         /// The setting.
@@ -58,7 +70,8 @@ pub enum TopicsError {
     },
 }
 
-/// Makes missing topics and corrects settings of existing ones. Never removes a topic or a partition.
+/// Makes missing topics and corrects settings of existing ones. Never removes a topic or a partition, and leaves settings that
+/// are the operator's alone.
 ///
 /// # Errors
 /// [`TopicsError`].
@@ -66,14 +79,23 @@ pub async fn apply(client: &ClientConfig, topics: &Topics, size: Size) -> Result
     let admin: AdminClient<DefaultClientContext> = client.create()?;
     let mut findings = Vec::new();
     for spec in topics.specs() {
-        let finding = if create(&admin, &spec, size).await? { Finding::Created } else { Finding::Right };
-        findings.push((spec.name, finding));
-    }
-    let wrong = differences(&admin, topics).await?;
-    for spec in topics.specs() {
-        if wrong.iter().any(|(name, finding)| *name == spec.name && matches!(finding, Finding::Differs { .. })) {
-            correct(&admin, &spec).await?;
+        if create(&admin, &spec, size).await? {
+            findings.push((spec.name, Finding::Created));
+            continue;
         }
+        let Some(found) = describe(&admin, &spec).await? else {
+            return Err(TopicsError::Refused { topic: spec.name, code: RDKafkaErrorCode::UnknownTopicOrPartition });
+        };
+        let wrong = differences(&found, &spec);
+        if !wrong.is_empty() {
+            correct(&admin, &spec, &found).await?;
+        }
+        let corrected = wrong.into_iter().map(|Difference { setting, is, must_be }| Finding::Corrected {
+            setting: setting.to_owned(),
+            was: is,
+            is: must_be.to_owned(),
+        });
+        push(&mut findings, &spec.name, corrected);
     }
     Ok(findings)
 }
@@ -84,7 +106,27 @@ pub async fn apply(client: &ClientConfig, topics: &Topics, size: Size) -> Result
 /// [`TopicsError`].
 pub async fn check(client: &ClientConfig, topics: &Topics) -> Result<Vec<(String, Finding)>, TopicsError> {
     let admin: AdminClient<DefaultClientContext> = client.create()?;
-    differences(&admin, topics).await
+    let mut findings = Vec::new();
+    for spec in topics.specs() {
+        let Some(found) = describe(&admin, &spec).await? else {
+            findings.push((spec.name, Finding::Missing));
+            continue;
+        };
+        let differing = differences(&found, &spec).into_iter().map(|Difference { setting, is, must_be }| {
+            Finding::Differs { setting: setting.to_owned(), is, must_be: must_be.to_owned() }
+        });
+        push(&mut findings, &spec.name, differing);
+    }
+    Ok(findings)
+}
+
+/// Adds what was found of a topic; where that is nothing, that it is right.
+fn push(findings: &mut Vec<(String, Finding)>, topic: &str, found: impl Iterator<Item = Finding>) {
+    let before = findings.len();
+    findings.extend(found.map(|finding| (topic.to_owned(), finding)));
+    if findings.len() == before {
+        findings.push((topic.to_owned(), Finding::Right));
+    }
 }
 
 async fn create(admin: &AdminClient<DefaultClientContext>, spec: &TopicSpec, size: Size) -> Result<bool, TopicsError> {
@@ -101,8 +143,19 @@ async fn create(admin: &AdminClient<DefaultClientContext>, spec: &TopicSpec, siz
     }
 }
 
-async fn correct(admin: &AdminClient<DefaultClientContext>, spec: &TopicSpec) -> Result<(), TopicsError> {
+/// Sets what the contract wants. The request replaces all settings of the topic, so the operator's own are set again with it.
+async fn correct(
+    admin: &AdminClient<DefaultClientContext>,
+    spec: &TopicSpec,
+    found: &ConfigResource,
+) -> Result<(), TopicsError> {
     let mut config = AlterConfig::new(ResourceSpecifier::Topic(&spec.name));
+    for entry in found.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic) {
+        let is_ours = spec.settings.iter().any(|(name, _)| *name == entry.name);
+        if let (false, Some(value)) = (is_ours, &entry.value) {
+            config = config.set(&entry.name, value);
+        }
+    }
     for (name, value) in spec.settings {
         config = config.set(name, value);
     }
@@ -112,41 +165,32 @@ async fn correct(admin: &AdminClient<DefaultClientContext>, spec: &TopicSpec) ->
     Ok(())
 }
 
-async fn differences(
+/// The settings of a topic; none when there is no such topic.
+async fn describe(
     admin: &AdminClient<DefaultClientContext>,
-    topics: &Topics,
-) -> Result<Vec<(String, Finding)>, TopicsError> {
-    let mut findings = Vec::new();
-    for spec in topics.specs() {
-        let described = admin.describe_configs([&ResourceSpecifier::Topic(&spec.name)], &options()).await?;
-        match described.into_iter().next() {
-            None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {
-                findings.push((spec.name, Finding::Missing));
-            }
-            Some(Err(code)) => return Err(TopicsError::Refused { topic: spec.name, code }),
-            Some(Ok(resource)) => {
-                let wrong: Vec<Finding> = spec
-                    .settings
-                    .iter()
-                    .filter_map(|(setting, must_be)| {
-                        let is = resource.get(setting).and_then(|entry| entry.value.clone()).unwrap_or_default();
-                        let finding = Finding::Differs {
-                            setting: (*setting).to_owned(),
-                            is: is.clone(),
-                            must_be: (*must_be).to_owned(),
-                        };
-                        (is != *must_be).then_some(finding)
-                    })
-                    .collect();
-                if wrong.is_empty() {
-                    findings.push((spec.name, Finding::Right));
-                } else {
-                    findings.extend(wrong.into_iter().map(|finding| (spec.name.clone(), finding)));
-                }
-            }
-        }
+    spec: &TopicSpec,
+) -> Result<Option<ConfigResource>, TopicsError> {
+    let described = admin.describe_configs([&ResourceSpecifier::Topic(&spec.name)], &options()).await?;
+    match described.into_iter().next() {
+        None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => Ok(None),
+        Some(Err(code)) => Err(TopicsError::Refused { topic: spec.name.clone(), code }),
+        Some(Ok(found)) => Ok(Some(found)),
     }
-    Ok(findings)
+}
+
+/// A setting that is not what it must be.
+struct Difference {
+    setting: &'static str,
+    is: String,
+    must_be: &'static str,
+}
+
+fn differences(found: &ConfigResource, spec: &TopicSpec) -> Vec<Difference> {
+    let compared = spec.settings.iter().map(|(setting, must_be)| {
+        let is = found.get(setting).and_then(|entry| entry.value.clone()).unwrap_or_default();
+        Difference { setting, is, must_be }
+    });
+    compared.filter(|found| found.is != found.must_be).collect()
 }
 
 fn options() -> AdminOptions {

@@ -22,7 +22,7 @@ pub struct TopicsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make missing topics and correct settings. Nothing is ever removed.
+    /// Make missing topics and correct settings. Nothing is ever removed, and no other setting is touched.
     Apply {
         /// Partitions of each new topic; more partitions let more processes share the work. Cannot be lowered later.
         #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=10_000))]
@@ -55,6 +55,7 @@ fn report(findings: Vec<(String, Finding)>, output: &mut Output) -> Result<ExitC
         let line = match finding {
             Finding::Right => format!("{topic}: right"),
             Finding::Created => format!("{topic}: created"),
+            Finding::Corrected { setting, was, is } => format!("{topic}: {setting} was {was}, is {is} now"),
             Finding::Missing => {
                 all_right = false;
                 format!("{topic}: missing; `device-manager topics apply` makes it")

@@ -77,13 +77,8 @@ async fn accept(exchange: &Exchange<'_>, request: Request) -> Result<Json<Id>, R
     let shared = exchange.shared;
     let (parts, body) = request.into_parts();
     let now = OffsetDateTime::now_utc();
-    let credential = match admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now) {
-        Ok(credential) => credential,
-        Err(refusal) => {
-            body::discard(&parts.headers, body).await;
-            return Err(refusal);
-        }
-    };
+    let credential = admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now);
+    let (credential, body) = body::admitted(credential, &parts.headers, body).await?;
     let received = body::read(&parts.headers, body, shared.limits).await?;
     let parsed = device(&received);
     if let Ok((provider, _)) = &parsed

@@ -133,13 +133,8 @@ async fn accept(
 ) -> Result<Response, Refusal> {
     let shared = exchange.shared;
     let (parts, body) = request.into_parts();
-    let head = match head(shared, provider, named, &parts) {
-        Ok(head) => head,
-        Err(refusal) => {
-            body::discard(&parts.headers, body).await;
-            return Err(refusal);
-        }
-    };
+    let head = head(shared, provider, named, &parts);
+    let (head, body) = body::admitted(head, &parts.headers, body).await?;
     let received = body::read(&parts.headers, body, shared.limits).await?;
     let looked = if received.decoded {
         wellformed::payload(provider, head.format, &received.bytes)

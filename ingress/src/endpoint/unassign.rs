@@ -54,13 +54,8 @@ async fn accept(exchange: &Exchange<'_>, id: &str, request: Request) -> Result<S
     let (parts, body) = request.into_parts();
     let now = OffsetDateTime::now_utc();
     // The `_id` is a one-way name: it does not show the provider, so a key's list of providers cannot be applied.
-    let credential = match admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now) {
-        Ok(credential) => credential,
-        Err(refusal) => {
-            body::discard(&parts.headers, body).await;
-            return Err(refusal);
-        }
-    };
+    let credential = admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now);
+    let (credential, body) = body::admitted(credential, &parts.headers, body).await?;
     let received = body::read(&parts.headers, body, shared.limits).await?;
     let device_key = Uuid::try_parse(id).ok();
     let checked = match device_key {

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 /// Longer than a consumer group takes to give up a killed member.
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
+const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 const POLL: Duration = Duration::from_millis(20);
 const MEDISANTE: &str = "/health-data/medisante/standard-json";
 
@@ -106,7 +107,7 @@ impl World {
         let receipt_key = self.path("receipt.key");
         fs::write(&receipt_key, "5a".repeat(32)).unwrap();
         fs::set_permissions(&receipt_key, Permissions::from_mode(0o600)).unwrap();
-        let mut create = Command::new(binary());
+        let mut create = Command::new(BINARY);
         create.args([
             "keys",
             "create",
@@ -166,8 +167,8 @@ impl World {
         drop(self.stages.remove(&stage).unwrap());
     }
 
-    fn kafka_command(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(binary());
+    pub(crate) fn kafka_command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(BINARY);
         command.arg(subcommand);
         command.env("KAFKA_BOOTSTRAP_SERVERS", self.embedded.kafka_bootstrap().unwrap());
         command.env("TOPIC_PREFIX", format!("{}.", self.name));
@@ -178,6 +179,11 @@ impl World {
         let output = command.current_dir(self.directory.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The full name of a topic.
+    pub(crate) fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -262,12 +268,4 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, condition: impl 
         assert!(Instant::now() < deadline, "not within {WITHIN:?}: {what}");
         tokio::time::sleep(POLL).await;
     }
-}
-
-/// Cargo puts binaries one folder above the tests.
-fn binary() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let binary = tests.parent().unwrap().parent().unwrap().join("device-manager");
-    assert!(binary.exists(), "{} is missing: cargo build -p device-manager", binary.display());
-    binary
 }

@@ -1,10 +1,7 @@
 //! Payloads that no one in this project wrote: what comes of each. They lie beside the repository where there are any
 //! (`../shared/samples` from the workspace's root) and are never copied into it; without them the tests say so.
 
-#[cfg(test)]
-mod samples {
-    mod fhir;
-    mod healthkit;
-    mod medisante;
-    mod record;
-}
+mod fhir;
+mod files;
+mod healthkit;
+mod medisante;

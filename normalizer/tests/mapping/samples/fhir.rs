@@ -5,7 +5,7 @@ use schemas::{
     rejection::Reason,
 };
 
-use super::record::{folder, names, normalized, read};
+use super::files::{folder, names, normalized, read};
 
 const FOLDERS: [&str; 5] = [
     "fhir-test-cases/good",

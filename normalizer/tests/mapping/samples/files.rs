@@ -1,11 +1,14 @@
+//! The samples beside the repository.
+
 use std::{collections::BTreeSet, io::Write as _, path::PathBuf};
 
-use normalizer::{Normalized, normalize};
+use normalizer::Normalized;
 use schemas::{
-    event::SourceName,
     format::{Format, RawTopic},
-    raw::{Headers, Kind, RawRecord},
+    raw::Kind,
 };
+
+use crate::record::{self, headers};
 
 /// The samples' folder, if it is there.
 pub(super) fn folder() -> Option<PathBuf> {
@@ -21,28 +24,9 @@ pub(super) fn folder() -> Option<PathBuf> {
 
 /// What comes of a body that a sender without any parameters sends, but for the type.
 pub(super) fn normalized(topic: RawTopic, format: Format, body: &[u8], sample_type: Option<&str>) -> Normalized {
-    normalize(&RawRecord {
-        topic,
-        topic_epoch: 1,
-        partition: 0,
-        offset: 7,
-        received_at: 1_753_000_000_000_000,
-        headers: Headers {
-            kind: Kind::Payload(format),
-            content_type: None,
-            credential: "key".to_owned(),
-            source: SourceName::parse("samples").unwrap(),
-            subject: None,
-            correlation_id: String::new(),
-            traceparent: None,
-            sha256: String::new(),
-            sample_type: sample_type.map(str::to_owned),
-            unit: None,
-            device_id: None,
-            key_id: None,
-        },
-        body,
-    })
+    let mut headers = headers(Kind::Payload(format), "samples");
+    headers.sample_type = sample_type.map(str::to_owned);
+    record::normalized(topic, headers, body, 7)
 }
 
 /// Reads a sample that the table names.

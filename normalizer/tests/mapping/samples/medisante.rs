@@ -4,7 +4,7 @@ use schemas::{
     rejection::Reason,
 };
 
-use super::record::{normalized, read};
+use super::files::{normalized, read};
 
 const CAPTURE: &str = "medisante/pryv-capture/body.json";
 

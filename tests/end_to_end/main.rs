@@ -15,6 +15,8 @@ mod payload;
 #[cfg(test)]
 mod secrecy;
 #[cfg(test)]
+mod topics;
+#[cfg(test)]
 mod trace;
 #[cfg(test)]
 mod world;

@@ -6,7 +6,7 @@ use schemas::{
     rejection::Reason,
 };
 
-use super::record::{folder, names, normalized, read};
+use super::files::{folder, names, normalized, read};
 
 const FOLDER: &str = "react-native-health/json";
 

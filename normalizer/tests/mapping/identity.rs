@@ -1,0 +1,91 @@
+//! Names and contents of readings: what a retry, a correction and another sender come to.
+
+use schemas::{
+    event::{PatientId, Reading},
+    format::{Format, RawTopic},
+    raw::Kind,
+};
+
+use crate::record::{headers, normalized};
+
+fn readings(source: &str, subject: Option<&str>, format: Format, body: &str) -> Vec<Reading> {
+    let mut headers = headers(Kind::Payload(format), source);
+    headers.subject = subject.map(|subject| PatientId::parse(subject).unwrap());
+    headers.sample_type = Some("HeartRate".to_owned());
+    let normalized = normalized(RawTopic::HealthKit, headers, body.as_bytes(), 0);
+    assert!(normalized.rejections.is_empty(), "{}", normalized.rejections[0].detail);
+    normalized.readings
+}
+
+fn samples(body: &str) -> Vec<Reading> {
+    readings("app", None, Format::StandardJson, body)
+}
+
+fn observation(body: &str) -> Reading {
+    readings("app", None, Format::FhirJson, body).remove(0)
+}
+
+fn same_name(one: &Reading, other: &Reading) -> bool {
+    one.reading_id == other.reading_id
+}
+
+#[test]
+fn a_sample_keeps_its_name_in_another_array_and_with_another_value() {
+    let first = samples(r#"[{"id":"A-1","value":70,"startDate":"2025-01-01T00:00:00Z"}]"#);
+    let later = samples(r#"[{"value":1},{"id":"a-1","value":71,"startDate":"2025-01-01T00:00:00Z"}]"#);
+    assert!(same_name(&first[0], &later[1]));
+    assert_ne!(first[0].content, later[1].content);
+}
+
+#[test]
+fn a_sample_without_an_id_is_named_by_its_literals() {
+    let of = |value: &str, time: &str| samples(&format!(r#"[{{"value":{value},"startDate":"{time}"}}]"#)).remove(0);
+    let first = of("70", "2025-01-01T00:00:00Z");
+    assert!(same_name(&first, &of("70", "2025-01-01T00:00:00Z")));
+    assert_eq!(first.content, of("70", "2025-01-01T00:00:00Z").content);
+    assert!(!same_name(&first, &of("70.0", "2025-01-01T00:00:00Z")));
+    assert!(!same_name(&first, &of("70", "2025-01-01T00:00:01Z")));
+}
+
+#[test]
+fn no_sender_and_no_patient_writes_over_another() {
+    let body = r#"[{"id":"A-1","value":70}]"#;
+    let of = |source, subject| readings(source, subject, Format::StandardJson, body).remove(0);
+    assert!(!same_name(&of("app", None), &of("portal", None)));
+    assert!(!same_name(&of("app", Some("p1")), &of("app", Some("p2"))));
+    assert!(!same_name(&of("app", Some("app")), &of("app", None)));
+    assert!(same_name(&of("app", Some("p1")), &of("portal", Some("p1"))));
+}
+
+#[test]
+fn a_corrected_observation_is_a_version_of_the_same_reading() {
+    let of = |status: &str, version: &str| {
+        observation(&format!(
+            r#"{{"resourceType":"Observation","id":"o","meta":{{"versionId":"{version}"}},"status":"{status}",
+                "code":{{"coding":[{{"system":"http://loinc.org","code":"8867-4"}}]}},
+                "valueQuantity":{{"value":70,"unit":"/min"}}}}"#
+        ))
+    };
+    let (first, again, wrong) = (of("final", "1"), of("final", "2"), of("entered-in-error", "3"));
+    assert!(same_name(&first, &again) && same_name(&first, &wrong));
+    assert_eq!(first.content, again.content);
+    assert_ne!(first.content, wrong.content);
+    assert_eq!((first.source_version, wrong.source_version), (Some(1), Some(3)));
+}
+
+#[test]
+fn an_id_is_unique_at_its_server_only_and_an_identifier_everywhere() {
+    let of = |url: &str, identifier: &str| {
+        observation(&format!(
+            r#"{{"resourceType":"Bundle","entry":[{{"fullUrl":"{url}","resource":{{"resourceType":"Observation",
+                "id":"o"{identifier},"status":"final","code":{{"text":"x"}},"valueInteger":1}}}}]}}"#
+        ))
+    };
+    let known = r#","identifier":[{"system":"urn:s","value":"v"}]"#;
+    assert!(!same_name(&of("https://a.example/Observation/o", ""), &of("https://b.example/Observation/o", "")));
+    assert!(same_name(
+        &of("https://a.example/Observation/o", ""),
+        &of("https://a.example/Observation/o/_history/2", "")
+    ));
+    assert!(same_name(&of("https://a.example/Observation/o", known), &of("urn:uuid:1", known)));
+}

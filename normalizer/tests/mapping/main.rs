@@ -1,0 +1,12 @@
+//! What payloads become: pairs of what arrives and what comes of it, names and versions, real payloads, and noise.
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod record;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod soup;

@@ -1,0 +1,35 @@
+//! Raw records as the loop would hand them over.
+
+use normalizer::{Normalized, normalize};
+use schemas::{
+    event::SourceName,
+    format::RawTopic,
+    raw::{Headers, Kind, RawRecord},
+};
+
+/// When the records were appended: 2025-07-20T08:26:40Z, in microseconds.
+pub(crate) const RECEIVED_AT: i64 = 1_753_000_000_000_000;
+
+/// The headers of a request without any parameters.
+pub(crate) fn headers(kind: Kind, source: &str) -> Headers {
+    Headers {
+        kind,
+        content_type: None,
+        credential: "key".to_owned(),
+        source: SourceName::parse(source).unwrap(),
+        subject: None,
+        correlation_id: String::new(),
+        traceparent: None,
+        sha256: String::new(),
+        sample_type: None,
+        unit: None,
+        device_id: None,
+        key_id: None,
+    }
+}
+
+/// What comes of a body at an offset of partition 0.
+pub(crate) fn normalized(topic: RawTopic, headers: Headers, body: &[u8], offset: i64) -> Normalized {
+    let (topic_epoch, partition, received_at) = (1, 0, RECEIVED_AT + offset);
+    normalize(&RawRecord { topic, topic_epoch, partition, offset, received_at, headers, body })
+}

@@ -1,0 +1,166 @@
+//! Whatever arrives, normalizing ends, without a panic, and accounts for every item.
+
+use normalizer::Normalized;
+use proptest::prelude::*;
+use schemas::{
+    format::{Format, RawTopic},
+    raw::Kind,
+    rejection::Reason,
+};
+
+use crate::record::{self, headers};
+
+const GOLDEN: &[(RawTopic, Format, &str)] = &[
+    (RawTopic::Medisante, Format::StandardJson, include_str!("../golden/medisante-blood-pressure.input.json")),
+    (RawTopic::Medisante, Format::StandardJson, include_str!("../golden/medisante-ecg.input.json")),
+    (RawTopic::HealthKit, Format::StandardJson, include_str!("../golden/healthkit-refused-among-good.input.json")),
+    (RawTopic::HealthKit, Format::StandardJson, include_str!("../golden/healthkit-workout.input.json")),
+    (RawTopic::Medisante, Format::FhirJson, include_str!("../golden/fhir-values.input.json")),
+    (RawTopic::Medisante, Format::FhirJson, include_str!("../golden/fhir-phd-bundle.input.json")),
+    (RawTopic::Medisante, Format::FhirJson, include_str!("../golden/fhir-contained.input.json")),
+];
+
+const FORMATS: [(RawTopic, Format); 3] = [
+    (RawTopic::Medisante, Format::StandardJson),
+    (RawTopic::HealthKit, Format::StandardJson),
+    (RawTopic::Medisante, Format::FhirJson),
+];
+
+fn normalized(topic: RawTopic, format: Format, body: &[u8]) -> Normalized {
+    normalized_at(topic, format, body, 0)
+}
+
+fn normalized_at(topic: RawTopic, format: Format, body: &[u8], offset: i64) -> Normalized {
+    let mut headers = headers(Kind::Payload(format), "soup");
+    headers.sample_type = Some("HeartRate".to_owned());
+    record::normalized(topic, headers, body, offset)
+}
+
+fn accounted(found: &Normalized) {
+    assert!(found.items() > 0, "a payload without an outcome");
+    let mut items: Vec<i64> = found.readings.iter().map(|reading| i64::from(reading.provenance.item)).collect();
+    items.extend(found.rejections.iter().filter_map(|rejection| rejection.item).map(i64::from));
+    let count = items.len();
+    items.sort_unstable();
+    items.dedup();
+    assert_eq!(items.len(), count, "two outcomes of one item");
+    assert!(found.rejections.iter().all(|rejection| rejection.item.is_none() || !rejection.bytes.is_empty()));
+}
+
+fn json() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        Just("resourceType".to_owned()),
+        Just("Observation".to_owned()),
+        Just("Bundle".to_owned()),
+        Just("entry".to_owned()),
+        Just("resource".to_owned()),
+        Just("code".to_owned()),
+        Just("coding".to_owned()),
+        Just("value".to_owned()),
+        Just("valueQuantity".to_owned()),
+        Just("status".to_owned()),
+        Just("final".to_owned()),
+        Just("component".to_owned()),
+        Just("startDate".to_owned()),
+        Just("contained".to_owned()),
+        Just("device".to_owned()),
+        Just("reference".to_owned()),
+        Just("measurements".to_owned()),
+        Just("documents".to_owned()),
+        Just("pulse".to_owned()),
+        Just("systolicBloodPressure".to_owned()),
+        "[a-z#/:]{0,6}",
+    ];
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,4})?(e-?[0-9]{1,3})?",
+        word.clone().prop_map(|word| format!("\"{word}\"")),
+    ];
+    leaf.prop_recursive(6, 64, 6, move |inner| {
+        let member = (word.clone(), inner.clone()).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+        prop_oneof![
+            prop::collection::vec(inner, 0..6).prop_map(|elements| format!("[{}]", elements.join(","))),
+            prop::collection::vec(member, 0..6).prop_map(|members| format!("{{{}}}", members.join(","))),
+        ]
+    })
+}
+
+/// Any JSON, and any JSON as the measurements of a message.
+fn message() -> impl Strategy<Value = String> {
+    prop_oneof![json(), json().prop_map(|json| format!("{{\"measurements\":{json}}}"))]
+}
+
+proptest! {
+    #[test]
+    fn a_retry_gives_the_same_names(body in message()) {
+        let names = |offset| -> Vec<_> {
+            let record = normalized_at(RawTopic::Medisante, Format::StandardJson, body.as_bytes(), offset);
+            record.readings.iter().map(|reading| (reading.reading_id, reading.content)).collect()
+        };
+        prop_assert_eq!(names(0), names(9));
+    }
+
+    #[test]
+    fn bytes(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        for (topic, format) in FORMATS {
+            let found = normalized(topic, format, &body);
+            accounted(&found);
+        }
+    }
+
+    #[test]
+    fn any_json(body in message()) {
+        for (topic, format) in FORMATS {
+            let found = normalized(topic, format, body.as_bytes());
+            prop_assert!(found.rejections.iter().all(|rejection| rejection.reason != Reason::Malformed));
+            accounted(&found);
+        }
+    }
+
+    #[test]
+    fn damaged_payloads(case in 0..GOLDEN.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let (topic, format, text) = GOLDEN[case];
+        let mut body = text.as_bytes().to_vec();
+        let at = at.index(body.len());
+        body[at] = byte;
+        accounted(&normalized(topic, format, &body));
+        body.truncate(at);
+        accounted(&normalized(topic, format, &body));
+    }
+
+    #[test]
+    fn a_bad_sample_leaves_its_neighbours_alone(
+        values in prop::collection::vec(prop::option::of(1..300_u32), 1..40),
+    ) {
+        let sample = |value: &Option<u32>| match value {
+            Some(value) => format!("{{\"value\":{value}}}"),
+            None => "{\"value\":[]}".to_owned(),
+        };
+        let body = format!("[{}]", values.iter().map(sample).collect::<Vec<_>>().join(","));
+        let found = normalized(RawTopic::HealthKit, Format::StandardJson, body.as_bytes());
+        prop_assert_eq!(found.readings.len(), values.iter().flatten().count());
+        prop_assert_eq!(found.items(), values.len());
+    }
+}
+
+#[test]
+fn an_item_too_many_and_a_level_too_many_are_refused() {
+    let reason = |topic, format, body: String| {
+        let found = normalized(topic, format, body.as_bytes());
+        assert!(found.readings.is_empty());
+        found.rejections[0].reason
+    };
+    let samples = |count: usize| format!("[{}{{}}]", "{},".repeat(count - 1));
+    assert_eq!(reason(RawTopic::HealthKit, Format::StandardJson, samples(100_001)), Reason::TooLarge);
+    assert_eq!(reason(RawTopic::HealthKit, Format::StandardJson, samples(100_000)), Reason::ValueMissing);
+    let entries = |count: usize| format!("{{\"resourceType\":\"Bundle\",\"entry\":{}}}", samples(count));
+    assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, entries(100_001)), Reason::TooLarge);
+    let nested = |depth: usize| {
+        format!("{{\"resourceType\":\"Basic\",\"x\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))
+    };
+    assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, nested(65)), Reason::TooLarge);
+    assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, nested(64)), Reason::NotAReading);
+    let abyss = "[".repeat(1 << 20);
+    assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, abyss), Reason::TooLarge);
+}
