@@ -3,14 +3,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use rdkafka::{
-    ClientConfig, ClientContext, Message,
+    ClientConfig, ClientContext, Message, Statistics,
     error::{KafkaError, RDKafkaErrorCode},
     message::{DeliveryResult, Header, OwnedHeaders},
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
@@ -22,6 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How often a cluster is looked at that was not ready since the start.
+const PROBE_AT_START: Duration = Duration::from_millis(100);
+/// How often librdkafka says whether the broker has given the producer its id.
+const STATISTICS_MS: &str = "200";
 
 /// One record to append.
 pub struct RawAppend<'a> {
@@ -66,12 +70,25 @@ pub trait RawLog: Send + Sync + 'static {
     fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError>;
 }
 
-/// Takes each delivery report to the request that waits for it.
-struct Deliveries {
+/// What producers, one after the other, tell.
+#[derive(Clone, Default)]
+struct Told {
     unacknowledged: Arc<AtomicU64>,
+    /// Whether the broker has given the producer the id that makes it idempotent: before that, nothing is sent, and asking
+    /// for it takes up to a second after a start.
+    has_id: Arc<AtomicBool>,
 }
 
-impl ClientContext for Deliveries {}
+/// Takes each delivery report to the request that waits for it.
+struct Deliveries(Told);
+
+impl ClientContext for Deliveries {
+    fn stats(&self, statistics: Statistics) {
+        // Without idempotence, which an operator may switch off, there is no id to wait for.
+        let has_id = statistics.eos.is_none_or(|eos| eos.idemp_state == "Assigned");
+        self.0.has_id.store(has_id, Ordering::Relaxed);
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = Box<oneshot::Sender<Result<Appended, AppendError>>>;
@@ -84,7 +101,7 @@ impl ProducerContext for Deliveries {
             Err((error, _)) => Err(AppendError::NotAcknowledged(error.rdkafka_error_code())),
         };
         if answer.is_err() {
-            self.unacknowledged.fetch_add(1, Ordering::Relaxed);
+            self.0.unacknowledged.fetch_add(1, Ordering::Relaxed);
         }
         // The request may have ended before: its client was answered 503, or is gone.
         let _gone = waiting.send(answer);
@@ -98,7 +115,7 @@ pub struct KafkaLog {
     medisante: String,
     healthkit: String,
     devices: String,
-    unacknowledged: Arc<AtomicU64>,
+    told: Told,
 }
 
 impl KafkaLog {
@@ -111,15 +128,16 @@ impl KafkaLog {
         if !settings.properties.contains_key("message.timeout.ms") {
             config.set("message.timeout.ms", produce_timeout.as_millis().to_string());
         }
-        let unacknowledged = Arc::new(AtomicU64::new(0));
-        let producer = make(&config, &unacknowledged)?;
+        config.set("statistics.interval.ms", STATISTICS_MS);
+        let told = Told::default();
+        let producer = make(&config, &told)?;
         Ok(Self {
             producer: ArcSwap::from_pointee(producer),
             config,
             medisante: topics.raw(RawTopic::Medisante),
             healthkit: topics.raw(RawTopic::HealthKit),
             devices: topics.raw(RawTopic::Devices),
-            unacknowledged,
+            told,
         })
     }
 
@@ -144,6 +162,7 @@ impl KafkaLog {
     pub async fn watch(self: Arc<Self>, health: StageHealth, shutdown: CancellationToken) {
         let mut seen = 0;
         let mut was_ready = false;
+        let mut pause = PROBE_AT_START;
         loop {
             let log = Arc::clone(&self);
             let probed = tokio::task::spawn_blocking(move || log.probe()).await;
@@ -151,7 +170,7 @@ impl KafkaLog {
                 Ok(fault) => fault,
                 Err(_) => Some("the probe of Kafka ended abnormally".to_owned()),
             };
-            let unacknowledged = self.unacknowledged.load(Ordering::Relaxed);
+            let unacknowledged = self.told.unacknowledged.load(Ordering::Relaxed);
             let fault =
                 fault.or_else(|| (unacknowledged > seen).then(|| "Kafka does not acknowledge in time".to_owned()));
             seen = unacknowledged;
@@ -159,6 +178,7 @@ impl KafkaLog {
                 None => {
                     health.ready();
                     was_ready = true;
+                    pause = PROBE_EVERY;
                 }
                 Some(reason) => {
                     health.waiting(&reason);
@@ -168,7 +188,7 @@ impl KafkaLog {
                     was_ready = false;
                 }
             }
-            if shutdown.run_until_cancelled(tokio::time::sleep(PROBE_EVERY)).await.is_none() {
+            if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return;
             }
         }
@@ -178,7 +198,7 @@ impl KafkaLog {
         let producer = self.producer.load_full();
         if let Some((code, _)) = producer.client().fatal_error() {
             tracing::error!(%code, "the producer was given up by librdkafka and is made anew");
-            match make(&self.config, &self.unacknowledged) {
+            match make(&self.config, &self.told) {
                 Ok(fresh) => self.producer.store(Arc::new(fresh)),
                 Err(_) => return Some("the Kafka producer cannot be made".to_owned()),
             }
@@ -190,7 +210,11 @@ impl KafkaLog {
             .iter()
             .map(|topic| self.name(*topic))
             .find(|name| !metadata.topics().iter().any(|found| found.name() == *name));
-        missing.map(|name| format!("the topic {name} does not exist: run `device-manager topics apply`"))
+        if let Some(name) = missing {
+            return Some(format!("the topic {name} does not exist: run `device-manager topics apply`"));
+        }
+        let has_id = self.told.has_id.load(Ordering::Relaxed);
+        (!has_id).then(|| "Kafka has not given the producer its id yet".to_owned())
     }
 }
 
@@ -208,7 +232,7 @@ impl RawLog for KafkaLog {
         match self.producer.load().send(record) {
             Ok(()) => Ok(acknowledgement),
             Err((error, _)) => {
-                self.unacknowledged.fetch_add(1, Ordering::Relaxed);
+                self.told.unacknowledged.fetch_add(1, Ordering::Relaxed);
                 Err(match error.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::QueueFull) => AppendError::QueueFull,
                     code => AppendError::NotAcknowledged(code),
@@ -218,6 +242,7 @@ impl RawLog for KafkaLog {
     }
 }
 
-fn make(config: &ClientConfig, unacknowledged: &Arc<AtomicU64>) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
-    config.create_with_context(Deliveries { unacknowledged: Arc::clone(unacknowledged) })
+fn make(config: &ClientConfig, told: &Told) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
+    told.has_id.store(false, Ordering::Relaxed);
+    config.create_with_context(Deliveries(told.clone()))
 }

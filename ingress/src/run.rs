@@ -1,10 +1,10 @@
 //! The stage: everything put together, from the files to the port.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use schemas::{receipt::ReceiptKey, topic::Topics};
 use service::{health::StageHealth, kafka::KafkaSettings, secret};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,10 +19,19 @@ use crate::{
 
 /// Listens where the configuration says. Apart from [`run`], so that a caller can ask the listener for its port.
 ///
+/// As many connections may wait to be accepted as are served. With the usual 128, a portal that opens more at once, as after
+/// an outage, has the rest of them dropped by the system, and each of those tries again only after a second.
+///
 /// # Errors
 /// [`IngressError::Listen`].
-pub async fn listen(config: &IngressConfig) -> Result<TcpListener, IngressError> {
-    TcpListener::bind(config.address).await.map_err(|source| IngressError::Listen { address: config.address, source })
+pub fn listen(config: &IngressConfig) -> Result<TcpListener, IngressError> {
+    let bound = || -> io::Result<TcpListener> {
+        let socket = if config.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(config.address)?;
+        socket.listen(u32::try_from(config.connections_max).unwrap_or(u32::MAX))
+    };
+    bound().map_err(|source| IngressError::Listen { address: config.address, source })
 }
 
 /// Serves clients on `listener` until `shutdown`; everything that was answered 2xx is then on the broker.

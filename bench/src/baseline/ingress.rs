@@ -34,7 +34,9 @@ pub(crate) async fn run(args: IngressArgs) -> Result<()> {
     let producer = KafkaSettings::new(&args.bootstrap).producer().create()?;
     let handler = Arc::new(Handler { producer, topic: args.topic });
     let router = Router::new().route(wrk::PATH, post(receive)).with_state(handler);
-    let listener = tokio::net::TcpListener::bind(args.address).await?;
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind(args.address)?;
+    let listener = socket.listen(4_096)?;
     Ok(axum::serve(listener, router).await?)
 }
 

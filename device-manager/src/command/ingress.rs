@@ -33,7 +33,7 @@ pub async fn run(args: IngressCommand) -> Result<ExitCode, CommandError> {
     let settings = args.kafka.settings()?;
     let config = ingress::IngressConfig::from(&args.ingress);
     let mut process = Process::boot(&args.process).await?;
-    let listener = ingress::listen(&config).await.map_err(|error| CommandError::failed("the ingress", error))?;
+    let listener = ingress::listen(&config).map_err(|error| CommandError::failed("the ingress", error))?;
     let (health, shutdown) = (process.health.stage("ingress"), process.shutdown.clone());
     let topics = Topics::new(&args.kafka.topic_prefix);
     process.stage("the ingress", ingress::run(config, listener, (settings, topics), health, shutdown));

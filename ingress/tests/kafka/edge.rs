@@ -69,7 +69,7 @@ impl Edge {
         let receipts = ReceiptKey::new(&secret::load_or_make(&secret_file).unwrap()).unwrap();
         let mut config = IngressConfig::new(keys_file, secret_file);
         change(&mut config);
-        let listener = ingress::listen(&config).await.unwrap();
+        let listener = ingress::listen(&config).unwrap();
         let address = listener.local_addr().unwrap();
         let (health, shutdown) = (Health::new(), CancellationToken::new());
         let stage = health.stage("ingress");

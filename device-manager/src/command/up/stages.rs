@@ -46,7 +46,7 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
     let mut config = IngressConfig::new(surroundings.data_dir.join("keys.json"), receipt_key_file);
     config.address.set_port(surroundings.http_port);
     let failed = |error| CommandError::failed("the ingress (choose another --http-port)", error);
-    let listener = ingress::listen(&config).await.map_err(failed)?;
+    let listener = ingress::listen(&config).map_err(failed)?;
     let address = listener.local_addr().map_err(|error| CommandError::failed("the ingress's port", error))?;
 
     let shutdown = process.shutdown.clone();
