@@ -21,11 +21,14 @@ setup: ## Install what is missing (Debian packages, Kafka's jars); does nothing 
 build: setup ## Build the binary: target/debug/device-manager, or target/release with PROFILE=release
 	cargo build --locked --profile $(PROFILE) -p device-manager
 
+# What a shell took from .device-manager/env names servers that may be gone, and would be used instead of new ones.
+OWN_SERVERS = env -u KAFKA_BOOTSTRAP_SERVERS -u DATABASE_URL
+
 demo: build ## Start everything, send payloads of three formats, show the readings that came of them, stop
-	@$(CARGO_RUN) up --demo --once --http-port 0 --management-address 127.0.0.1:0
+	@$(OWN_SERVERS) $(CARGO_RUN) up --demo --once --http-port 0 --management-address 127.0.0.1:0
 
 run: build ## The same, and stay up until Ctrl-C
-	@$(CARGO_RUN) up --demo
+	@$(OWN_SERVERS) $(CARGO_RUN) up --demo
 
 test: setup ## Run all tests against a real Kafka and a real Postgres that they start themselves
 	cargo test --workspace --locked

@@ -44,7 +44,8 @@ impl Process {
         let metrics = telemetry::init_metrics().map_err(|error| CommandError::failed("the metrics", error))?;
         let shutdown = shutdown::on_signals().map_err(|error| CommandError::failed("the signal handlers", error))?;
         let listener = TcpListener::bind(args.management_address).await.map_err(|error| {
-            CommandError::failed("the management port (see --management-address, MANAGEMENT_ADDRESS)", error)
+            let named = std::io::Error::new(error.kind(), format!("{}: {error}", args.management_address));
+            CommandError::failed("the management port (see --management-address, MANAGEMENT_ADDRESS)", named)
         })?;
         let management_address =
             listener.local_addr().map_err(|error| CommandError::failed("the management port", error))?;

@@ -174,7 +174,8 @@ async fn describe(
     match described.into_iter().next() {
         None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => Ok(None),
         Some(Err(code)) => Err(TopicsError::Refused { topic: spec.name.clone(), code }),
-        Some(Ok(found)) => Ok(Some(found)),
+        // Of a topic that is not there, librdkafka gives no error but nothing.
+        Some(Ok(found)) => Ok((!found.entries.is_empty()).then_some(found)),
     }
 }
 

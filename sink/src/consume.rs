@@ -23,7 +23,7 @@ use rdkafka::{
 };
 use schemas::codec::Fingerprint;
 use service::{backoff::Backoff, health::StageHealth};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, error::DatabaseError};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -50,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) shutdown: CancellationToken,
 }
 
+/// The SQLSTATE of a table that is not there (PostgreSQL documentation, appendix A).
+const UNDEFINED_TABLE: &str = "42P01";
 const ANSWER_LONGEST: Duration = Duration::from_secs(10);
 /// How often an idle sink compares its offsets with Postgres's, and how often offsets are committed to Kafka.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
@@ -330,7 +332,10 @@ impl Reader {
             .runtime
             .block_on(async { tokio::time::timeout(ANSWER_LONGEST, load).await })
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-            .map_err(|_| "Postgres does not say where to go on".to_owned())?;
+            .map_err(|error| match error.as_database_error().and_then(DatabaseError::code).as_deref() {
+                Some(UNDEFINED_TABLE) => "the tables are not there: start the sink once with --migrate".to_owned(),
+                _ => "Postgres does not say where to go on".to_owned(),
+            })?;
         for (place, start, end) in logs {
             let topic = place.0.topic(&setup.topics);
             let stored = next.get(&place).copied().unwrap_or(start);

@@ -18,6 +18,15 @@ async fn a_setting_that_differs_is_corrected_and_no_other_is_touched() {
     let (said, code) = topics("check");
     assert_eq!((said.lines().filter(|line| line.ends_with(": right")).count(), code), (9, Some(0)), "{said}");
 
+    let output = world.kafka_command("topics").env("TOPIC_PREFIX", "nowhere.").arg("check").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let missing = "missing; `device-manager topics apply` makes it";
+    assert_eq!(
+        (said.lines().filter(|line| line.ends_with(missing)).count(), output.status.code()),
+        (9, Some(1)),
+        "{said}"
+    );
+
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", world.embedded.kafka_bootstrap().unwrap());
     let admin: AdminClient<DefaultClientContext> = client.create().unwrap();

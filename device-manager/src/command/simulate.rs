@@ -11,12 +11,13 @@ use crate::simulate::{Kind, Plan, Summary, run as send};
 
 /// Send realistic synthetic traffic over HTTP, as the portal or an app would.
 ///
-/// The same seed gives the same patients' values. What the ingress answers with 503, or not at all, is sent again, as a
+/// The same seed gives the same samples under the same ids; sent at another time they are corrections of the first ones, so
+/// take another seed for more. What the ingress answers with 503, or not at all, is sent again, as a
 /// real sender does; what it refuses is counted and left.
 #[derive(Args)]
 #[command(after_help = "Examples:
   device-manager simulate medisante --count 1000 --rate 100
-  . .device-manager/env; device-manager simulate healthkit --count 50 --seed 7")]
+  . .device-manager/env; device-manager simulate healthkit --count 50 --seed 11")]
 pub struct SimulateArgs {
     /// Whose traffic.
     #[arg(value_enum)]

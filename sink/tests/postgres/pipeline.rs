@@ -248,3 +248,17 @@ async fn messages_that_are_gone_are_said_and_not_skipped() {
     assert_eq!(world.database.count(ROWS).await, 0);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_tables_are_said_with_the_way_out() {
+    let world = World::new().await;
+    world.readings(0, 5).await;
+    for statement in ["DROP SCHEMA public CASCADE", "CREATE SCHEMA public"] {
+        sqlx::query(statement).execute(&world.database.pool).await.unwrap();
+    }
+    let running = world.start();
+    world.until_waiting("--migrate").await;
+    sink::migrate(&world.database.pool).await.unwrap();
+    world.until(ROWS, 5).await;
+    running.stop().await;
+}
