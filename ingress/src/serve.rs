@@ -54,7 +54,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).pipeline_flush(true);
+    server.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
     server.max_buf_size(HEADER_BYTES_MAX);
     let (slots, connections) = (Arc::new(Semaphore::new(limits.connections_max)), TaskTracker::new());
     loop {

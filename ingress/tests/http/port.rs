@@ -77,6 +77,28 @@ async fn a_large_body_sees_its_answer() {
 }
 
 #[tokio::test]
+async fn what_is_no_http_is_told_so() {
+    let bench = Bench::new();
+    let port = port(&bench, |_| {}).await;
+    let mut endless = head(&bench, 2).replace("\r\n\r\n", "\r\nx-long: ");
+    endless.push_str(&"a".repeat(64 * 1024 - endless.len()));
+    let chunked = head(&bench, 2).replace("content-length: 2", "transfer-encoding: chunked");
+    for (request, status) in [
+        (head(&bench, 2).replace("host: x", "host: x\r\ncontent-length: 3") + "{}", "400"),
+        (format!("{chunked}no-number\r\n{{}}\r\n0\r\n\r\n"), "400"),
+        // As much as is read of a head, and no end of it.
+        (endless, "431"),
+    ] {
+        let mut stream = TcpStream::connect(port.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer, not only an end");
+        assert_eq!(&answer[..], format!("HTTP/1.1 {status}").as_bytes());
+    }
+    assert_eq!(bench.kept(), 0);
+}
+
+#[tokio::test]
 async fn a_request_in_hand_is_answered_before_the_end() {
     let bench = Bench::new();
     let port = port(&bench, |_| {}).await;
