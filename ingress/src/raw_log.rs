@@ -16,7 +16,7 @@ use rdkafka::{
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
 };
 use schemas::{format::RawTopic, raw::Headers, topic::Topics};
-use service::{health::StageHealth, kafka::KafkaSettings};
+use service::{health::StageHealth, kafka::KafkaSettings, recall::Recall};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -159,11 +159,12 @@ impl KafkaLog {
 
     /// Looks at the cluster until `shutdown`, says on `/ready` what it waits for, and replaces a producer that librdkafka
     /// gave up.
-    pub async fn watch(self: Arc<Self>, health: StageHealth, shutdown: CancellationToken) {
+    pub async fn watch(self: Arc<Self>, mut recall: Recall, health: StageHealth, shutdown: CancellationToken) {
         let mut seen = 0;
         let mut was_ready = false;
         let mut pause = PROBE_AT_START;
         loop {
+            recall.look(self.producer.load().client());
             let log = Arc::clone(&self);
             let probed = tokio::task::spawn_blocking(move || log.probe()).await;
             let fault = match probed {

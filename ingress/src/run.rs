@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use schemas::{receipt::ReceiptKey, topic::Topics};
-use service::{health::StageHealth, kafka::KafkaSettings, secret};
+use service::{health::StageHealth, kafka::KafkaSettings, recall::Recall, secret};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +55,8 @@ pub async fn run(
     let receipt_key = ReceiptKey::new(&secret).map_err(|_| IngressError::ReceiptKeyForm)?;
     let log = Arc::new(KafkaLog::new(&settings, &topics, config.produce_timeout)?);
     tokio::spawn(Arc::clone(&keys).watch(health.clone(), shutdown.clone()));
-    tokio::spawn(Arc::clone(&log).watch(health.clone(), shutdown.clone()));
+    let recall = Recall::new(&settings);
+    tokio::spawn(Arc::clone(&log).watch(recall, health.clone(), shutdown.clone()));
     health.detail("address", &address.to_string());
     tracing::info!(%address, "listening");
     let raw_log: Arc<dyn crate::raw_log::RawLog> = log.clone();

@@ -1,11 +1,12 @@
 //! What every process of Device Manager needs to live, so that all boot, report and stop in the same way:
-//! [`telemetry`], [`shutdown`], [`health`] and its [`management`] port, [`kafka`] settings, [`topics`], [`secret`]s
-//! and [`backoff`].
+//! [`telemetry`], [`shutdown`], [`health`] and its [`management`] port, [`kafka`] settings and [`recall`], [`topics`],
+//! [`secret`]s and [`backoff`].
 
 pub mod backoff;
 pub mod health;
 pub mod kafka;
 pub mod management;
+pub mod recall;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;

@@ -22,7 +22,7 @@ use rdkafka::{
     types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
 use schemas::codec::Fingerprint;
-use service::{backoff::Backoff, health::StageHealth};
+use service::{backoff::Backoff, health::StageHealth, recall::Recall};
 use sqlx::{Connection as _, PgConnection, error::DatabaseError};
 use tokio::{
     runtime::Handle,
@@ -114,6 +114,7 @@ struct Reader {
     setup: Setup,
     runtime: Handle,
     consumer: BaseConsumer<Context>,
+    recall: Recall,
     sources: BTreeMap<String, Source>,
     /// By partition: what the last batch left, and what is read next.
     positions: BTreeMap<Place, (i64, i64)>,
@@ -158,6 +159,7 @@ impl Reader {
         consumer.subscribe(&sources.keys().map(String::as_str).collect::<Vec<_>>())?;
         let now = Instant::now();
         Ok(Self {
+            recall: Recall::new(&setup.config.kafka),
             setup,
             runtime,
             consumer,
@@ -575,6 +577,7 @@ impl Reader {
     }
 
     fn report(&mut self) {
+        self.recall.look(self.consumer.client());
         if self.kafka_waits.is_some() && self.consumer.fetch_metadata(None, Duration::from_millis(500)).is_ok() {
             self.kafka_waits = None;
         }

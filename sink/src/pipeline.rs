@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::producer::FutureProducer;
+use rdkafka::producer::{FutureProducer, Producer as _};
 use schemas::codec::SchemaCache;
-use service::{backoff::Backoff, health::StageHealth};
+use service::{backoff::Backoff, health::StageHealth, recall::Recall};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +61,10 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
     let (news, told) = sync_mpsc::channel();
     let generation = Arc::new(AtomicU64::new(0));
     let producer: FutureProducer = config.kafka.producer().create()?;
+    let known = producer.clone();
+    let _recalled = Recall::new(&config.kafka).keep(move |recall| {
+        recall.look(known.client());
+    });
     let stop = shutdown.child_token();
     let thread = consume::spawn(
         consume::Setup {

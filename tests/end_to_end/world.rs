@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 /// Longer than a consumer group takes to give up a killed member.
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
+const SERVERS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/end-to-end");
 const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 const POLL: Duration = Duration::from_millis(20);
 const MEDISANTE: &str = "/health-data/medisante/standard-json";
@@ -58,6 +59,16 @@ impl Drop for Running {
     }
 }
 
+/// The logs of a test that failed stay, its stages' and the broker's.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.directory.disable_cleanup(true);
+            eprintln!("logs of the stages: {}, of the servers: {SERVERS}", self.directory.path().display());
+        }
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct Sender {
     client: Client,
@@ -74,7 +85,7 @@ impl World {
     /// The same, with this as RUST_LOG.
     pub(crate) async fn start_logging(log: &'static str) -> Self {
         let turn = TURN.lock().await;
-        let embedded = servers(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("end-to-end")).await;
+        let embedded = servers(Path::new(SERVERS)).await;
         let name = format!("e2e_{}", Uuid::new_v4().simple());
         let database_url = create_database(embedded, &name).await;
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

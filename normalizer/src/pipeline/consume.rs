@@ -20,9 +20,9 @@ use schemas::{
     format::RawTopic,
     raw::{HeaderError, Headers},
 };
-use service::{backoff::Backoff, health::StageHealth};
+use service::{backoff::Backoff, health::StageHealth, recall::Recall};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{BatchLimits, NormalizerConfig, NormalizerError};
 
@@ -40,6 +40,7 @@ pub(super) struct Raw {
     consumer: Arc<StreamConsumer<Group>>,
     topics: schemas::topic::Topics,
     expected: Expected,
+    recalled: AbortOnDropHandle<()>,
 }
 
 /// Counts the rebalances of the group.
@@ -74,7 +75,12 @@ impl Raw {
         let consumer: StreamConsumer<Group> = settings.create_with_context(Group::default())?;
         let names: Vec<String> = RawTopic::ALL.iter().map(|topic| config.topics.raw(*topic)).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self { consumer: Arc::new(consumer), topics: config.topics.clone(), expected: Expected::default() })
+        let consumer = Arc::new(consumer);
+        let known = Arc::clone(&consumer);
+        let recalled = Recall::new(&config.kafka).keep(move |recall| {
+            recall.look(known.client());
+        });
+        Ok(Self { consumer, topics: config.topics.clone(), expected: Expected::default(), recalled })
     }
 
     /// As many records as a batch takes. Empty when asked to stop.
@@ -215,8 +221,12 @@ impl Raw {
 
     /// Leaves the group; what was asked to be committed is committed.
     pub(super) async fn close(self) {
+        let Self { consumer, recalled, .. } = self;
+        // The last one to hold the consumer leaves the group: it must not be a look that is still going on.
+        recalled.abort();
+        let _aborted = recalled.await;
         let closed = tokio::task::spawn_blocking(move || {
-            if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync) {
+            if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
                 tracing::debug!(%error, "nothing left to commit");
             }
         });

@@ -16,6 +16,8 @@ use schemas::{
     raw::{Headers, RawRecord},
     rejection::Reason,
 };
+use service::recall::Recall;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{NormalizerConfig, NormalizerError, consume::Consumed};
 use crate::{MAPPING_VERSION, Normalized, Rejection, normalize};
@@ -25,6 +27,7 @@ const FLUSH: Duration = Duration::from_secs(10);
 /// The producer of all event topics.
 pub(super) struct Events {
     producer: FutureProducer,
+    _recalled: AbortOnDropHandle<()>,
 }
 
 /// More bytes than this are not put into one message: what the topics take, less room for key and headers.
@@ -44,7 +47,12 @@ struct Mapped {
 
 impl Events {
     pub(super) fn new(config: &NormalizerConfig) -> Result<Self, NormalizerError> {
-        Ok(Self { producer: config.kafka.producer().create()? })
+        let producer: FutureProducer = config.kafka.producer().create()?;
+        let known = producer.clone();
+        let recalled = Recall::new(&config.kafka).keep(move |recall| {
+            recall.look(known.client());
+        });
+        Ok(Self { producer, _recalled: recalled })
     }
 
     /// Maps the batch, produces its events, and returns when every one is acknowledged.

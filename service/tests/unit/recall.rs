@@ -1,0 +1,109 @@
+//! A client whose cluster named no broker finds back.
+//!
+//! The double: a broker that answers a metadata request without any broker does so for some milliseconds while it shuts
+//! down, not when a test wants it. It speaks the two requests that a client needs to learn its brokers (Kafka protocol,
+//! ApiVersions and Metadata version 0).
+
+use std::{
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
+use service::{kafka::KafkaSettings, recall::Recall};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const API_VERSIONS: i16 = 18;
+const METADATA: i16 = 3;
+const UNSUPPORTED_VERSION: i16 = 35;
+
+#[test]
+fn a_client_that_forgot_all_brokers_starts_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let fenced = Arc::new(AtomicBool::new(false));
+    let is_fenced = Arc::clone(&fenced);
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let is_fenced = Arc::clone(&is_fenced);
+            thread::spawn(move || broker(connection.unwrap(), port, &is_fenced));
+        }
+    });
+    let settings = KafkaSettings::new(&format!("127.0.0.1:{port}"));
+    let mut config: ClientConfig = settings.client();
+    let consumer: BaseConsumer = config.set("group.id", "recall").create().unwrap();
+    let brokers = |wait| consumer.fetch_metadata(None, wait).map(|metadata| metadata.brokers().len()).ok();
+    let mut recall = Recall::new(&settings);
+
+    assert!(!recall.look(consumer.client()), "nothing is known yet, so nothing was forgotten");
+    assert_eq!(brokers(PATIENCE), Some(1));
+    assert!(!recall.look(consumer.client()));
+
+    fenced.store(true, Ordering::SeqCst);
+    assert_eq!(brokers(PATIENCE), Some(0));
+    fenced.store(false, Ordering::SeqCst);
+    assert_eq!(brokers(Duration::from_secs(3)), None, "librdkafka finds back by itself: recall is no longer needed");
+
+    assert!(recall.look(consumer.client()));
+    let started = Instant::now();
+    while brokers(Duration::from_secs(1)) != Some(1) {
+        assert!(started.elapsed() < PATIENCE, "the bootstrap server is asked again");
+    }
+    assert!(!recall.look(consumer.client()));
+}
+
+/// Answers until the client hangs up.
+fn broker(mut connection: TcpStream, port: u16, is_fenced: &AtomicBool) -> io::Result<()> {
+    loop {
+        let mut length = [0; 4];
+        connection.read_exact(&mut length)?;
+        let mut request = vec![0; u32::from_be_bytes(length) as usize];
+        connection.read_exact(&mut request)?;
+        let key = i16::from_be_bytes([request[0], request[1]]);
+        let version = i16::from_be_bytes([request[2], request[3]]);
+        let body = match key {
+            API_VERSIONS => api_versions(if version == 0 { 0 } else { UNSUPPORTED_VERSION }),
+            METADATA => metadata(port, is_fenced.load(Ordering::SeqCst)),
+            other => panic!("a request that the double does not speak: {other}"),
+        };
+        let mut answer = u32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
+        answer.extend(&request[4..8]);
+        answer.extend(body);
+        connection.write_all(&answer)?;
+    }
+}
+
+fn api_versions(error: i16) -> Vec<u8> {
+    let mut body = error.to_be_bytes().to_vec();
+    body.extend(2_i32.to_be_bytes());
+    for key in [API_VERSIONS, METADATA] {
+        body.extend([key, 0, 0].iter().flat_map(|number| number.to_be_bytes()));
+    }
+    body
+}
+
+/// One topic without partitions, and one broker or none. librdkafka takes memory by the answer's length, and too little for
+/// a very short one: hence the long name.
+fn metadata(port: u16, is_fenced: bool) -> Vec<u8> {
+    let text = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat();
+    let mut body = i32::from(!is_fenced).to_be_bytes().to_vec();
+    if !is_fenced {
+        body.extend(1_i32.to_be_bytes());
+        body.extend(text("127.0.0.1"));
+        body.extend(i32::from(port).to_be_bytes());
+    }
+    body.extend(1_i32.to_be_bytes());
+    body.extend(0_i16.to_be_bytes());
+    body.extend(text(&"topic".repeat(40)));
+    body.extend(0_i32.to_be_bytes());
+    body
+}
