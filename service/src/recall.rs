@@ -8,7 +8,7 @@
 use std::{
     ffi::{CString, c_int},
     ptr,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{bindings, client::Client, client::ClientContext};
@@ -21,7 +21,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// What is remembered of one client between two looks.
 pub struct Recall {
     servers: CString,
-    knew: bool,
+    looked: Instant,
+    /// How many looks in a row found no broker.
+    blind: u32,
 }
 
 impl Recall {
@@ -29,27 +31,38 @@ impl Recall {
     #[must_use]
     pub fn new(settings: &KafkaSettings) -> Self {
         // No host name has a NUL: librdkafka, which was given the same text, would not have found it.
-        Self { servers: CString::new(settings.bootstrap.as_str()).unwrap_or_default(), knew: false }
+        let servers = CString::new(settings.bootstrap.as_str()).unwrap_or_default();
+        Self { servers, looked: Instant::now(), blind: 0 }
     }
 
-    /// Names the bootstrap servers again if the client knew brokers before and knows none now. Whether it did.
+    /// Names the bootstrap servers again if the client knows no broker of the cluster. Whether it did. Looks once a second,
+    /// however often it is called.
+    ///
+    /// A client that still asks its bootstrap servers knows none either, and is not disturbed by hearing their names; but
+    /// librdkafka keeps each text it was told. So the pause doubles: a servers' outage of a day is some twenty texts.
     pub fn look<C: ClientContext>(&mut self, client: &Client<C>) -> bool {
-        let knows = learned(client) > 0;
-        let forgot = self.knew && !knows;
-        self.knew = knows;
-        if forgot {
-            tracing::warn!("the cluster named no broker: starting again from the bootstrap servers");
+        if self.looked.elapsed() < EVERY {
+            return false;
+        }
+        self.looked = Instant::now();
+        if learned(client) > 0 {
+            self.blind = 0;
+            return false;
+        }
+        self.blind = self.blind.saturating_add(1);
+        let names = self.blind > 1 && self.blind.is_power_of_two();
+        if names {
+            tracing::info!("no broker is known: starting again from the bootstrap servers");
             add(client, &self.servers);
         }
-        forgot
+        names
     }
 
-    /// Looks once a second until the handle is dropped.
+    /// Looks again and again until the handle is dropped.
     pub fn keep(mut self, mut look: impl FnMut(&mut Self) + Send + 'static) -> AbortOnDropHandle<()> {
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(EVERY);
             loop {
-                ticks.tick().await;
+                tokio::time::sleep(EVERY).await;
                 look(&mut self);
             }
         }))
