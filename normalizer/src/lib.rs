@@ -8,6 +8,7 @@
 //! either.
 
 mod devices;
+mod export_xml;
 mod fhir;
 mod healthkit;
 mod json;
@@ -93,10 +94,12 @@ fn payload(record: &RawRecord<'_>, origin: Origin) -> Normalized {
         (Provider::Medisante, Format::StandardJson) => medisante::standard_json(record, origin, &mut documents),
         (Provider::HealthKit, Format::StandardJson) => healthkit::json(record, origin),
         (Provider::Medisante | Provider::HealthKit, Format::FhirJson) => fhir::json(record, origin),
+        (Provider::HealthKit, Format::ExportXml) => export_xml::body(record, origin),
         (
             Provider::Medisante | Provider::HealthKit,
-            Format::StandardXml | Format::FhirXml | Format::HealthAutoExport | Format::ExportXml,
-        ) => {
+            Format::StandardXml | Format::FhirXml | Format::HealthAutoExport,
+        )
+        | (Provider::Medisante, Format::ExportXml) => {
             let mut items = Items::default();
             items.refuse_all(refused(Reason::FormatNotRead, "this release does not read the format yet"));
             items

@@ -39,7 +39,7 @@ impl Named<'_> {
 }
 
 /// Maps one sample.
-pub(super) fn reading(
+pub(crate) fn reading(
     record: &RawRecord<'_>,
     origin: Origin,
     item: u32,

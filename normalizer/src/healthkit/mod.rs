@@ -16,6 +16,9 @@ use crate::{
 /// More samples than this are not taken from one body.
 const ITEMS_MAX: usize = 100_000;
 
+pub(crate) use map::reading as sample;
+pub(crate) use wire::Sample;
+
 /// Reads an array of samples, or a single sample. An item's number is its index.
 pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
     let mut items = Items::default();

@@ -5,36 +5,36 @@ use serde::Deserialize;
 use crate::json::{Literal, Object, Word};
 
 /// One element of the array.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Sample<'a> {
+pub(crate) struct Sample<'a> {
     #[serde(borrow)]
-    pub(super) id: Option<Literal<'a>>,
+    pub(crate) id: Option<Literal<'a>>,
     #[serde(rename = "type")]
-    pub(super) kind: Option<Word<'a>>,
-    pub(super) unit: Option<Word<'a>>,
-    pub(super) device_id: Option<Literal<'a>>,
-    pub(super) source_id: Option<Word<'a>>,
-    pub(super) source_name: Option<Word<'a>>,
-    pub(super) start_date: Option<Word<'a>>,
-    pub(super) end_date: Option<Word<'a>>,
+    pub(crate) kind: Option<Word<'a>>,
+    pub(crate) unit: Option<Word<'a>>,
+    pub(crate) device_id: Option<Literal<'a>>,
+    pub(crate) source_id: Option<Word<'a>>,
+    pub(crate) source_name: Option<Word<'a>>,
+    pub(crate) start_date: Option<Word<'a>>,
+    pub(crate) end_date: Option<Word<'a>>,
     /// Workouts have `start` for `startDate`.
-    pub(super) start: Option<Word<'a>>,
+    pub(crate) start: Option<Word<'a>>,
     /// Workouts have `end` for `endDate`.
-    pub(super) end: Option<Word<'a>>,
-    pub(super) value: Option<Literal<'a>>,
-    pub(super) blood_pressure_systolic_value: Option<Literal<'a>>,
-    pub(super) blood_pressure_diastolic_value: Option<Literal<'a>>,
+    pub(crate) end: Option<Word<'a>>,
+    pub(crate) value: Option<Literal<'a>>,
+    pub(crate) blood_pressure_systolic_value: Option<Literal<'a>>,
+    pub(crate) blood_pressure_diastolic_value: Option<Literal<'a>>,
     /// What a workout was.
-    pub(super) activity_name: Option<Literal<'a>>,
+    pub(crate) activity_name: Option<Literal<'a>>,
     /// The number of `activityName` in HKWorkoutActivityType.
-    pub(super) activity_id: Option<Literal<'a>>,
+    pub(crate) activity_id: Option<Literal<'a>>,
     /// The energy of a workout, in kilocalories.
-    pub(super) calories: Option<Literal<'a>>,
+    pub(crate) calories: Option<Literal<'a>>,
     /// The distance of a workout, in miles.
-    pub(super) distance: Option<Literal<'a>>,
+    pub(crate) distance: Option<Literal<'a>>,
     /// The duration of a workout, in seconds.
-    pub(super) duration: Option<Literal<'a>>,
+    pub(crate) duration: Option<Literal<'a>>,
 }
 
 /// Reads one element; none where it is no object or a field has another type.

@@ -1,0 +1,300 @@
+//! Elements into readings.
+
+use std::borrow::Cow;
+
+use schemas::{
+    catalogue::{self, HEALTHKIT, Metric, Vocabulary},
+    event::{Coding, Component, Device, Flag, Missing, Reading, Status, Value},
+    identity::{Content, Identity},
+    moment::Moment,
+    raw::RawRecord,
+    rejection::Reason,
+};
+
+use super::wire::{ActivitySummary, Element, Record, Statistics, Total, Workout};
+use crate::{
+    healthkit::{self, Sample},
+    json::{Literal, Word},
+    observed::{Coded, Observed, Origin, Refused, Rejected, Source, Times, coding, device, refused},
+};
+
+/// One export: its elements are mapped in their order.
+pub(super) struct Export<'r> {
+    record: &'r RawRecord<'r>,
+    origin: Origin,
+    /// When the export was made: the version of what changes between two exports, such as the rings of a day.
+    made_at: Option<i64>,
+}
+
+impl<'r> Export<'r> {
+    pub(super) fn new(record: &'r RawRecord<'r>, origin: Origin) -> Self {
+        Self { record, origin, made_at: None }
+    }
+
+    /// What an element comes to; none where it is no item.
+    pub(super) fn take(&mut self, item: u32, element: Element<'_>) -> Option<Result<Reading, Rejected>> {
+        let not_a_reading = |detail| (Err(refused(Reason::NotAReading, detail)), Cow::Borrowed(""));
+        let (found, tag) = match element {
+            Element::Record(sample, tag) => (self.sample(item, &sample), Cow::Borrowed(tag)),
+            Element::Workout(workout, tag) => (self.workout(item, &workout), Cow::Owned(tag)),
+            Element::ActivitySummary(summary, tag) => (self.summary(item, &summary), Cow::Borrowed(tag)),
+            Element::WorkoutRoute => not_a_reading("the route of a workout is a list of places"),
+            Element::Me => not_a_reading("birth date, sex, blood type and skin type are characteristics"),
+            Element::Other => not_a_reading("the element is no record, no workout and no activity summary"),
+            Element::ExportDate(date) => {
+                self.made_at = date.and_then(|text| Moment::rfc3339(&text).ok()).map(|moment| moment.from_us());
+                return None;
+            }
+            Element::Correlation => return None,
+        };
+        Some(found.map_err(|refused| Rejected { item: Some(item), refused, bytes: tag.as_bytes().to_vec() }))
+    }
+
+    fn sample(&self, item: u32, sample: &Record<'_>) -> Result<Reading, Refused> {
+        let device = self.device(sample.device.as_deref())?;
+        let id = device.as_ref().map(|device| device.id.as_str());
+        let mut reading = healthkit::sample(self.record, self.origin, item, &as_sample(sample, id))?;
+        reading.device = device;
+        Ok(reading)
+    }
+
+    fn workout(&self, item: u32, workout: &Workout) -> Result<Reading, Refused> {
+        let kind = workout.activity.as_deref().ok_or(refused(Reason::TypeMissing, "the workout names no activity"))?;
+        let mut components = Vec::new();
+        for (name, like, Total { number, unit }) in [
+            ("duration", "HKQuantityTypeIdentifierAppleExerciseTime", &workout.duration),
+            ("totalDistance", "HKQuantityTypeIdentifierDistanceWalkingRunning", &workout.distance),
+            ("totalEnergyBurned", "HKQuantityTypeIdentifierActiveEnergyBurned", &workout.energy),
+        ] {
+            if let Some(number) = number {
+                components.push(part(&format!("HKWorkout.{name}"), like, number, unit.as_deref())?);
+            }
+        }
+        for statistics in &workout.statistics {
+            statistics_parts(statistics, &mut components)?;
+        }
+        let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, "HKWorkoutTypeIdentifier");
+        let activity = Coding { system: HEALTHKIT.to_owned(), code: kind.to_owned(), display: None };
+        let coded = Coded {
+            code: metric.map_or_else(|| apple("HKWorkoutTypeIdentifier"), |metric| coding(metric.code())),
+            source_codes: vec![apple("HKWorkoutTypeIdentifier")],
+            value: Value::Coded(schemas::event::Coded { coding: activity, text: None }),
+            flags: Vec::new(),
+        };
+        let device = self.device(workout.device.as_deref())?;
+        let (start, end) = (workout.start.as_deref(), workout.end.as_deref());
+        let id = device.as_ref().map_or("", |device| device.id.as_str()).to_owned();
+        let totals = [&workout.duration, &workout.distance, &workout.energy];
+        let statistics = workout.statistics.iter().flat_map(|statistics| {
+            let Statistics { kind, unit, average, minimum, maximum, sum } = statistics;
+            [kind, unit, average, minimum, maximum, sum]
+        });
+        let numbers = totals.into_iter().flat_map(|total| [&total.number, &total.unit]).chain(statistics);
+        let mut content = Content::default();
+        for literal in [Some(kind), Some(id.as_str()), start, end] {
+            content.optional(literal);
+        }
+        for literal in numbers {
+            content.optional(literal.as_deref());
+        }
+        // What a workout came to is written in more detail by later releases of iOS: it is no part of its name.
+        let source = workout.source_name.as_deref().unwrap_or_default();
+        let name =
+            ["HKWorkoutTypeIdentifier", id.as_str(), source, start.unwrap_or_default(), end.unwrap_or_default(), kind];
+        let observed = self.observed(item, device, coded, components, Times::read(start, end)?);
+        Ok(observed.reading(self.record, self.origin, Identity::Literals(&name), content))
+    }
+
+    fn summary(&self, item: u32, summary: &ActivitySummary<'_>) -> Result<Reading, Refused> {
+        let date =
+            filled(summary.date.as_deref()).ok_or(refused(Reason::TimeInvalid, "the activity summary says no day"))?;
+        // Stand hours are the hours of the day in which the owner stood, a count and no duration.
+        let parts = [
+            (
+                "activeEnergyBurned",
+                "HKQuantityTypeIdentifierActiveEnergyBurned",
+                &summary.energy,
+                filled(summary.energy_unit.as_deref()),
+            ),
+            ("appleMoveTime", "HKQuantityTypeIdentifierAppleMoveTime", &summary.move_time, Some("min")),
+            ("appleExerciseTime", "HKQuantityTypeIdentifierAppleExerciseTime", &summary.exercise_time, Some("min")),
+            ("appleStandHours", "HKActivitySummary.appleStandHours", &summary.stand_hours, Some("count")),
+        ];
+        let mut components = Vec::new();
+        let mut content = Content::default();
+        content.literal(date);
+        for (name, like, number, unit) in parts {
+            content.optional(number.as_deref());
+            if let Some(number) = filled(number.as_deref()) {
+                components.push(part(&format!("HKActivitySummary.{name}"), like, number, unit)?);
+            }
+        }
+        content.optional(summary.energy_unit.as_deref());
+        if components.is_empty() {
+            return Err(refused(Reason::ValueMissing, "the activity summary has none of its numbers"));
+        }
+        let coded = Coded {
+            code: apple("HKActivitySummaryTypeIdentifier"),
+            source_codes: vec![apple("HKActivitySummaryTypeIdentifier")],
+            value: Value::Absent(Missing::Panel),
+            flags: Vec::new(),
+        };
+        // The rings of a day grow until its end: another number is another version of the same reading.
+        let mut observed = self.observed(item, self.device(None)?, coded, components, Times::read(Some(date), None)?);
+        observed.source_updated_at = self.made_at;
+        let id = observed.device.as_ref().map_or("", |device| device.id.as_str()).to_owned();
+        let name = ["HKActivitySummaryTypeIdentifier", id.as_str(), date];
+        Ok(observed.reading(self.record, self.origin, Identity::Stable(&name), content))
+    }
+
+    fn observed(
+        &self,
+        item: u32,
+        device: Option<Device>,
+        coded: Coded,
+        components: Vec<Component>,
+        times: Times,
+    ) -> Observed {
+        Observed {
+            item,
+            device,
+            gateway: None,
+            patient_claim: None,
+            coded,
+            components,
+            status: Status::Final,
+            times,
+            source_version: None,
+            source_updated_at: None,
+        }
+    }
+
+    /// The device that Apple's description names. It is known by the id that the request gives, else by what the maker gave it,
+    /// else by name, maker and model; never by the address in memory, which each export writes anew, nor by its software.
+    fn device(&self, described: Option<&str>) -> Result<Option<Device>, Refused> {
+        let described = described.map(Description::read).unwrap_or_default();
+        let id = match self.record.headers.device_id.as_deref() {
+            Some(id) => id.to_owned(),
+            None => match described.id() {
+                Some(id) => id,
+                None => return Ok(None),
+            },
+        };
+        let mut named = device(self.origin.provider, &id)?;
+        named.manufacturer = described.manufacturer.map(str::to_owned);
+        named.model = described.hardware.or(described.model).map(str::to_owned);
+        Ok(Some(named))
+    }
+}
+
+/// `<<HKDevice: 0x282a45810>, name:Apple Watch, manufacturer:Apple, model:Watch, hardware:Watch2,4, software:4.3.1>`: what
+/// Foundation prints of an `HKDevice`. A value may have commas; a comma, a space and a word with a colon begin the next.
+#[derive(Default)]
+struct Description<'d> {
+    name: Option<&'d str>,
+    manufacturer: Option<&'d str>,
+    model: Option<&'d str>,
+    hardware: Option<&'d str>,
+    local_identifier: Option<&'d str>,
+    unique: Option<&'d str>,
+}
+
+impl<'d> Description<'d> {
+    fn read(text: &'d str) -> Self {
+        let mut read = Self::default();
+        let inner = text.strip_prefix("<<").and_then(|rest| rest.split_once(">, ")).map_or(text, |(_, rest)| rest);
+        let mut rest = inner.strip_suffix('>').unwrap_or(inner);
+        while let Some((key, after)) = rest.split_once(':') {
+            let (value, next) = value(after);
+            let slot = match key.trim() {
+                "name" => &mut read.name,
+                "manufacturer" => &mut read.manufacturer,
+                "model" => &mut read.model,
+                "hardware" => &mut read.hardware,
+                "localIdentifier" => &mut read.local_identifier,
+                "UDIDeviceIdentifier" => &mut read.unique,
+                _ => &mut None,
+            };
+            *slot = Some(value).filter(|value| !value.is_empty());
+            rest = next;
+        }
+        read
+    }
+
+    fn id(&self) -> Option<String> {
+        if let Some(id) = self.unique.or(self.local_identifier) {
+            return Some(id.to_owned());
+        }
+        let parts: Vec<&str> =
+            [self.name, self.manufacturer, self.model, self.hardware].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
+/// The value at the beginning of a text, and what stands behind it: the next key, or nothing.
+fn value(text: &str) -> (&str, &str) {
+    for (comma, _) in text.match_indices(", ") {
+        let (head, tail) = text.split_at(comma);
+        let tail = tail.trim_start_matches([',', ' ']);
+        let is_key = tail
+            .split_once(':')
+            .is_some_and(|(key, _)| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphabetic()));
+        if is_key {
+            return (head.trim(), tail);
+        }
+    }
+    (text.trim(), "")
+}
+
+/// A number of a panel, under Apple's name for it, measured like a metric of the same dimension.
+fn part(name: &str, like: &str, number: &str, unit: Option<&str>) -> Result<Component, Refused> {
+    let metric: Option<&'static Metric> = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
+    let measure = Source { number: number.trim(), units: [unit, None], comparator: None }.measure(metric)?;
+    // The range is that of one sample, not of a sum.
+    let flags = measure.flags.into_iter().filter(|flag| *flag != Flag::OutOfRange).collect();
+    Ok(Component {
+        code: apple(name),
+        source_codes: vec![apple(name)],
+        value: Value::Quantity(measure.quantity),
+        flags,
+    })
+}
+
+fn statistics_parts(statistics: &Statistics, components: &mut Vec<Component>) -> Result<(), Refused> {
+    let Some(kind) = statistics.kind.as_deref() else { return Ok(()) };
+    let numbers = [
+        ("average", &statistics.average),
+        ("minimum", &statistics.minimum),
+        ("maximum", &statistics.maximum),
+        ("sum", &statistics.sum),
+    ];
+    for (name, number) in numbers {
+        if let Some(number) = filled(number.as_deref()) {
+            components.push(part(&format!("HKWorkout.{kind}.{name}"), kind, number, statistics.unit.as_deref())?);
+        }
+    }
+    Ok(())
+}
+
+fn apple(code: &str) -> Coding {
+    Coding { system: HEALTHKIT.to_owned(), code: code.to_owned(), display: None }
+}
+
+fn filled(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// The same as a sample of HealthKit's own JSON, so that one mapping reads both.
+fn as_sample<'s>(record: &'s Record<'_>, device: Option<&'s str>) -> Sample<'s> {
+    let word = |text: &'s Option<Cow<'_, str>>| text.as_deref().map(|text| Word(Cow::Borrowed(text)));
+    Sample {
+        kind: word(&record.kind),
+        unit: word(&record.unit),
+        value: record.value.as_deref().map(|text| Literal(Cow::Borrowed(text))),
+        source_name: word(&record.source_name),
+        device_id: device.map(|id| Literal(Cow::Borrowed(id))),
+        start_date: word(&record.start),
+        end_date: word(&record.end),
+        ..Sample::default()
+    }
+}

@@ -1,0 +1,66 @@
+//! Apple's `export.xml`: what the Health app of an iPhone writes when its owner exports everything. `wire` reads its elements
+//! as a stream, `map` makes readings of them; nothing outside knows either.
+//!
+//! Apple publishes no specification; the facts are those of the DTD at the head of each export. It says that records inside a
+//! `Correlation` also stand at the top level, so a correlation is no item of its own.
+
+mod map;
+mod wire;
+
+use std::io::BufRead;
+
+use schemas::{event::Reading, raw::RawRecord, rejection::Reason};
+
+use crate::observed::{Items, Origin, Refused, Rejected, refused};
+
+use wire::{Broken, Element};
+
+/// Reads a body as a whole.
+pub(crate) fn body(record: &RawRecord<'_>, origin: Origin) -> Items {
+    let mut items = Items::default();
+    stream(record, origin, record.body, &mut |found| {
+        match found {
+            Ok(reading) => items.readings.push(reading),
+            Err(rejected) => items.rejections.push(rejected),
+        }
+        true
+    });
+    items
+}
+
+/// Reads an export as it comes, in constant memory, and hands over each item in turn until told `false`. Where the XML breaks,
+/// what stands before is read, and the last thing handed over is the refusal of the rest.
+pub(crate) fn stream(
+    record: &RawRecord<'_>,
+    origin: Origin,
+    input: impl BufRead,
+    each: &mut dyn FnMut(Result<Reading, Rejected>) -> bool,
+) {
+    let mut export = map::Export::new(record, origin);
+    let mut item = 0_u32;
+    let mut goes_on = true;
+    let ended = wire::elements(input, &mut |element: Element<'_>| {
+        if let Some(found) = export.take(item, element) {
+            goes_on = each(found);
+            item = item.saturating_add(1);
+        }
+        goes_on
+    });
+    let refusal = match ended {
+        Ok(()) if goes_on && item == 0 => refused(Reason::Empty, "the export holds no element"),
+        Ok(()) => return,
+        Err(broken) => refusal(broken),
+    };
+    each(Err(Rejected { item: None, refused: refusal, bytes: Vec::new() }));
+}
+
+fn refusal(broken: Broken) -> Refused {
+    match broken {
+        Broken::Syntax => refused(Reason::Malformed, "the export is not well-formed XML; what stands before is read"),
+        Broken::Root => refused(Reason::UnexpectedShape, "the XML is no HealthData"),
+        Broken::Encoding => refused(Reason::Malformed, "the export is in another encoding than UTF-8"),
+        Broken::TooLarge => refused(Reason::TooLarge, "a tag, a text or the DTD is longer than 1 MiB"),
+        Broken::TooDeep => refused(Reason::TooLarge, "the export is nested deeper than 64 levels"),
+        Broken::TooWide => refused(Reason::TooLarge, "an element has more than 128 attributes"),
+    }
+}
