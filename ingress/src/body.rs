@@ -1,6 +1,9 @@
 //! Reading a request's body under caps of size and time, and undoing its content coding under the same cap.
 
-use std::{io::Read, time::Duration};
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -35,8 +38,9 @@ pub(crate) struct Limits {
     pub(crate) time_max: Duration,
 }
 
+/// The content codings that are undone (RFC 9110, section 8.4; RFC 8878).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
+pub(crate) enum Coding {
     Identity,
     Gzip,
     Deflate,
@@ -46,7 +50,7 @@ enum Coding {
 /// Reads the whole body.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: Limits) -> Result<Received, Refusal> {
     let coding = match coding(headers) {
-        Ok(_) if announces_more(headers, limits.bytes_max) => Err(Refusal::TooLarge(limits.bytes_max)),
+        Ok(_) if announces_more(headers, limits.bytes_max as u64) => Err(Refusal::TooLarge(limits.bytes_max)),
         decided => decided,
     };
     let (coding, body) = admitted(coding, headers, body).await?;
@@ -85,7 +89,8 @@ pub(crate) async fn discard(headers: &HeaderMap, body: Body) {
     }
 }
 
-async fn drain(mut body: Body) {
+/// Reads on for a bounded while.
+pub(crate) async fn drain(mut body: Body) {
     let read = async {
         let mut left = DRAIN_BYTES_MAX;
         while let Some(Ok(frame)) = body.frame().await {
@@ -96,12 +101,12 @@ async fn drain(mut body: Body) {
     let _whole_or_not = tokio::time::timeout(DRAIN_TIME_MAX, read).await;
 }
 
-fn announces_more(headers: &HeaderMap, bytes_max: usize) -> bool {
+pub(crate) fn announces_more(headers: &HeaderMap, bytes_max: u64) -> bool {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > bytes_max as u64)
+    length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > bytes_max)
 }
 
-fn coding(headers: &HeaderMap) -> Result<Coding, Refusal> {
+pub(crate) fn coding(headers: &HeaderMap) -> Result<Coding, Refusal> {
     let mut values = headers.get_all(CONTENT_ENCODING).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return if headers.contains_key(CONTENT_ENCODING) { Err(Refusal::ContentCoding) } else { Ok(Coding::Identity) };
@@ -137,24 +142,34 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
 }
 
 /// Undoes the coding; stops at one byte above the cap.
-fn inflate(coding: Coding, bytes: &[u8], bytes_max: usize) -> std::io::Result<Vec<u8>> {
-    match coding {
-        Coding::Identity => Ok(bytes.to_vec()),
-        Coding::Gzip => capped(flate2::read::MultiGzDecoder::new(bytes), bytes_max),
-        Coding::Deflate if has_zlib_header(bytes) => capped(flate2::read::ZlibDecoder::new(bytes), bytes_max),
-        Coding::Deflate => capped(flate2::read::DeflateDecoder::new(bytes), bytes_max),
-        Coding::Zstd => {
-            let mut decoder = zstd::Decoder::new(bytes)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            capped(decoder, bytes_max)
-        }
-    }
+fn inflate(coding: Coding, bytes: &[u8], bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut inflated = Vec::new();
+    decoder(coding, bytes)?.take(bytes_max as u64 + 1).read_to_end(&mut inflated)?;
+    Ok(inflated)
 }
 
-fn capped(decoder: impl Read, bytes_max: usize) -> std::io::Result<Vec<u8>> {
-    let mut inflated = Vec::new();
-    decoder.take(bytes_max as u64 + 1).read_to_end(&mut inflated)?;
-    Ok(inflated)
+/// Undoes the coding while it is read.
+pub(crate) fn decoder<'r>(coding: Coding, mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+    Ok(match coding {
+        Coding::Identity => Box::new(input),
+        Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(input)),
+        Coding::Deflate => {
+            let mut head = Vec::new();
+            input.by_ref().take(2).read_to_end(&mut head)?;
+            let has_zlib_header = has_zlib_header(&head);
+            let input = io::Cursor::new(head).chain(input);
+            if has_zlib_header {
+                Box::new(flate2::read::ZlibDecoder::new(input))
+            } else {
+                Box::new(flate2::read::DeflateDecoder::new(input))
+            }
+        }
+        Coding::Zstd => {
+            let mut decoder = zstd::Decoder::new(input)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            Box::new(decoder)
+        }
+    })
 }
 
 /// RFC 9110 means zlib by `deflate`; some senders send the bare stream.

@@ -44,6 +44,15 @@ pub struct IngressArgs {
     /// How long a client may take to send a request's body.
     #[arg(long, env = "BODY_TIMEOUT_SECONDS", default_value_t = 30)]
     pub body_timeout_seconds: u64,
+    /// The largest export-xml upload in bytes, also after its content coding is undone. It is kept in chunks.
+    #[arg(long, env = "UPLOAD_BYTES_MAX", default_value_t = 2 * 1024 * 1024 * 1024)]
+    pub upload_bytes_max: u64,
+    /// How long a client may take to send an export-xml upload; each piece of it within BODY_TIMEOUT_SECONDS.
+    #[arg(long, env = "UPLOAD_TIMEOUT_SECONDS", default_value_t = 3_600)]
+    pub upload_timeout_seconds: u64,
+    /// How many export-xml uploads are received at once; each takes some 8 MiB of memory.
+    #[arg(long, env = "UPLOADS_MAX", default_value_t = 2)]
+    pub uploads_max: usize,
     /// How long Kafka may take to acknowledge; then the client is answered 503.
     #[arg(long, env = "PRODUCE_TIMEOUT_MS", default_value_t = 5_000)]
     pub produce_timeout_ms: u64,
@@ -74,6 +83,12 @@ pub struct IngressConfig {
     pub header_timeout: Duration,
     /// For a request's body.
     pub body_timeout: Duration,
+    /// The largest upload.
+    pub upload_bytes_max: u64,
+    /// For an upload's body.
+    pub upload_timeout: Duration,
+    /// How many uploads are received at once.
+    pub uploads_max: usize,
     /// For Kafka's acknowledgement.
     pub produce_timeout: Duration,
     /// How many connections are served at once.
@@ -95,6 +110,9 @@ impl IngressConfig {
             body_bytes_max: 1024 * 1024,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
+            upload_bytes_max: 2 * 1024 * 1024 * 1024,
+            upload_timeout: Duration::from_secs(3_600),
+            uploads_max: 2,
             produce_timeout: Duration::from_secs(5),
             connections_max: 4_096,
             drain_timeout: Duration::from_secs(15),
@@ -128,6 +146,9 @@ impl From<&IngressArgs> for IngressConfig {
             body_bytes_max: args.body_bytes_max,
             header_timeout: Duration::from_secs(args.header_timeout_seconds),
             body_timeout: Duration::from_secs(args.body_timeout_seconds),
+            upload_bytes_max: args.upload_bytes_max,
+            upload_timeout: Duration::from_secs(args.upload_timeout_seconds),
+            uploads_max: args.uploads_max.max(1),
             produce_timeout: Duration::from_millis(args.produce_timeout_ms),
             connections_max: args.connections_max,
             drain_timeout: Duration::from_secs(args.drain_timeout_seconds),

@@ -16,7 +16,7 @@ use crate::{
     exchange::CorrelationId,
     hex,
     keys::Credential,
-    raw_log::{Appended, RawAppend},
+    raw_log::{Acknowledgement, Appended, RawAppend},
     refusal::Refusal,
     state::Shared,
     wellformed::Malformed,
@@ -53,22 +53,27 @@ pub(crate) fn headers(
         sample_type: None,
         unit: None,
         device_id: None,
+        upload: None,
         key_id: None,
     }
 }
 
 /// Appends the body and waits, within a bound, until Kafka has acknowledged it.
 pub(crate) async fn keep(shared: &Shared, kept: &Kept<'_>) -> Result<Position, Refusal> {
-    let started = Instant::now();
     let key = kept.key.as_deref().unwrap_or(&kept.headers.sha256);
     let record = RawAppend { topic: kept.topic, key, headers: &kept.headers, body: kept.body };
     let acknowledgement = shared.log.append(&record).map_err(|_| Refusal::Unavailable)?;
+    let Appended { partition, offset } = acknowledged(shared, acknowledgement).await?;
+    Ok(Position { topic: kept.topic, topic_epoch: shared.topic_epoch, partition, offset, item: 0 })
+}
+
+/// Waits, within a bound, until Kafka has acknowledged a record.
+pub(crate) async fn acknowledged(shared: &Shared, acknowledgement: Acknowledgement) -> Result<Appended, Refusal> {
+    let started = Instant::now();
     let answered = tokio::time::timeout(shared.produce_timeout + GRACE, acknowledgement).await;
     shared.meters.produce_seconds.record(started.elapsed());
     match answered {
-        Ok(Ok(Ok(Appended { partition, offset }))) => {
-            Ok(Position { topic: kept.topic, topic_epoch: shared.topic_epoch, partition, offset, item: 0 })
-        }
+        Ok(Ok(Ok(appended))) => Ok(appended),
         // Not acknowledged, the producer went away, or it took too long.
         Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(Refusal::Unavailable),
     }

@@ -22,6 +22,7 @@ mod refusal;
 mod run;
 mod serve;
 mod state;
+mod upload;
 pub mod wellformed;
 
 pub use app::app;

@@ -4,8 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram};
 use schemas::{format::RawTopic, receipt::ReceiptKey};
+use tokio::sync::Semaphore;
 
-use crate::{body::Limits, config::IngressConfig, keys::KeyRing, raw_log::RawLog};
+use crate::{
+    body::Limits,
+    config::IngressConfig,
+    keys::KeyRing,
+    raw_log::RawLog,
+    upload::{self, Uploads},
+};
 
 /// Shared by all requests; clones are cheap.
 #[derive(Clone)]
@@ -18,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) receipt_key: ReceiptKey,
     pub(crate) topic_epoch: u16,
     pub(crate) limits: Limits,
+    pub(crate) uploads: Uploads,
     pub(crate) produce_timeout: Duration,
     pub(crate) meters: Meters,
 }
@@ -77,6 +85,14 @@ impl AppState {
             receipt_key,
             topic_epoch: config.topic_epoch,
             limits: Limits { bytes_max: config.body_bytes_max, time_max: config.body_timeout },
+            uploads: Uploads {
+                slots: Semaphore::new(config.uploads_max),
+                limits: upload::Limits {
+                    bytes_max: config.upload_bytes_max,
+                    time_max: config.upload_timeout,
+                    stall_max: config.body_timeout,
+                },
+            },
             produce_timeout: config.produce_timeout,
             meters: Meters::new(),
         }))

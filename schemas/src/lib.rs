@@ -17,4 +17,5 @@ pub mod raw;
 pub mod receipt;
 pub mod rejection;
 pub mod topic;
+pub mod upload;
 pub mod version;

@@ -3,6 +3,7 @@
 use crate::{
     event::{PatientId, SourceName},
     format::{Format, RawTopic},
+    upload::Upload,
 };
 
 /// Header names of raw records. All values are UTF-8.
@@ -29,6 +30,8 @@ pub mod header {
     pub const UNIT: &str = "unit";
     /// The request's `deviceId` parameter; on `raw.devices` the `_id` in the path of an unassign.
     pub const DEVICE_ID: &str = "deviceId";
+    /// Which part of which large upload the record is ([`crate::upload`]); absent where the record is a whole body.
+    pub const UPLOAD: &str = "upload";
     /// The key the value is encrypted with; absent while values are kept in clear (ADR on erasure).
     pub const KEY_ID: &str = "key-id";
 }
@@ -92,6 +95,8 @@ pub struct Headers {
     pub unit: Option<String>,
     /// The device of all samples that name none; on `raw.devices` the `_id` in the path.
     pub device_id: Option<String>,
+    /// Which part of which large upload.
+    pub upload: Option<Upload>,
     /// The key the value is encrypted with.
     pub key_id: Option<String>,
 }
@@ -119,6 +124,7 @@ impl Headers {
             (header::TYPE, self.sample_type.as_deref()),
             (header::UNIT, self.unit.as_deref()),
             (header::DEVICE_ID, self.device_id.as_deref()),
+            (header::UPLOAD, self.upload.as_ref().map(Upload::as_str)),
             (header::KEY_ID, self.key_id.as_deref()),
         ]
         .into_iter()
@@ -138,6 +144,7 @@ impl Headers {
             found.take(name, value)?;
         }
         let word = found.format.ok_or(HeaderError { name: header::FORMAT })?;
+        let upload = found.upload.map(|text| Upload::parse(&text).ok_or(HeaderError { name: header::UPLOAD }));
         let subject = found.subject.map(|text| PatientId::parse(&text)).transpose();
         Ok(Self {
             kind: Kind::parse(topic, &word).ok_or(HeaderError { name: header::FORMAT })?,
@@ -154,6 +161,7 @@ impl Headers {
             sample_type: found.sample_type,
             unit: found.unit,
             device_id: found.device_id,
+            upload: upload.transpose()?,
             key_id: found.key_id,
         })
     }
@@ -172,6 +180,7 @@ struct Found {
     sample_type: Option<String>,
     unit: Option<String>,
     device_id: Option<String>,
+    upload: Option<String>,
     key_id: Option<String>,
 }
 
@@ -189,6 +198,7 @@ impl Found {
             header::TYPE => (header::TYPE, &mut self.sample_type),
             header::UNIT => (header::UNIT, &mut self.unit),
             header::DEVICE_ID => (header::DEVICE_ID, &mut self.device_id),
+            header::UPLOAD => (header::UPLOAD, &mut self.upload),
             header::KEY_ID => (header::KEY_ID, &mut self.key_id),
             _ => return Ok(()),
         };

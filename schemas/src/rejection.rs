@@ -37,6 +37,8 @@ avro_enum! {
         IdentifierInvalid = "identifier-invalid",
         /// A document inside the payload is not valid base64.
         DocumentInvalid = "document-invalid",
+        /// A large upload was never closed: its sender, or the ingress, went away in the middle.
+        UploadIncomplete = "upload-incomplete",
         /// A device command names no known provider, or its body lacks a required field.
         CommandInvalid = "command-invalid",
         /// The database refuses the row (a character it cannot store, a number it cannot hold).
@@ -71,6 +73,7 @@ impl Reason {
             Self::Incomplete => "Send the resource's required elements.",
             Self::IdentifierInvalid => "Use identifiers of 1 to 256 bytes without control characters.",
             Self::DocumentInvalid => "Send the document as standard base64.",
+            Self::UploadIncomplete => "Send the upload again; what was not answered 200 was not taken.",
             Self::CommandInvalid => "Send the device command as the API documents it.",
             Self::RowRefused => "Correct the value at the sender; the payload is kept and can be replayed.",
             Self::EventUnreadable => "Look for another writer on the internal topics.",

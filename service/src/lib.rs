@@ -1,8 +1,9 @@
 //! What every process of Device Manager needs to live, so that all boot, report and stop in the same way:
 //! [`telemetry`], [`shutdown`], [`health`] and its [`management`] port, [`kafka`] settings and [`recall`], [`topics`],
-//! [`secret`]s and [`backoff`].
+//! [`secret`]s, [`backoff`] and [`capped`] input.
 
 pub mod backoff;
+pub mod capped;
 pub mod health;
 pub mod kafka;
 pub mod management;

@@ -147,6 +147,7 @@ pub(crate) fn headers(format: Format) -> Result<Headers> {
         sample_type: None,
         unit: None,
         device_id: None,
+        upload: None,
         key_id: None,
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
+    body::Body,
     extract::{Path, Request, State},
     http::request::Parts,
     response::{IntoResponse, Response},
@@ -24,6 +25,7 @@ use crate::{
     keys::{Credential, Scope},
     refusal::{Problem, Refusal},
     state::{AppState, Shared},
+    upload,
     wellformed::{self, Malformed, Shape},
 };
 
@@ -135,6 +137,9 @@ async fn accept(
     let (parts, body) = request.into_parts();
     let head = head(shared, provider, named, &parts);
     let (head, body) = body::admitted(head, &parts.headers, body).await?;
+    if head.format == Format::ExportXml {
+        return export(provider, exchange, &parts, head, body).await;
+    }
     let received = body::read(&parts.headers, body, shared.limits).await?;
     let looked = if received.decoded {
         wellformed::payload(provider, head.format, &received.bytes)
@@ -151,6 +156,27 @@ async fn accept(
     let shape = looked.map_err(|why| keep::malformed(shared, &position, why))?;
     shared.meters.accepted(kept.topic).increment(1);
     Ok(answer(shared, position, head.format.has_item_receipts(provider), shape).await)
+}
+
+/// An export may be gigabytes: it is kept while it comes.
+async fn export(
+    provider: Provider,
+    exchange: &Exchange<'_>,
+    parts: &Parts,
+    head: Head,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let shared = exchange.shared;
+    let kind = Kind::Payload(head.format);
+    let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, &[]);
+    headers.sample_type = head.parameters.sample_type;
+    headers.unit = head.parameters.unit;
+    headers.device_id = head.parameters.device_id;
+    let topic = provider.raw_topic();
+    let (position, looked) = upload::receive(shared, &parts.headers, topic, headers, body).await?;
+    looked.map_err(|why| keep::malformed(shared, &position, why))?;
+    shared.meters.accepted(topic).increment(1);
+    Ok(Json(Id { id: shared.receipt_key.issue(&position) }).into_response())
 }
 
 fn head(shared: &Shared, provider: Provider, named: Option<&str>, parts: &Parts) -> Result<Head, Refusal> {

@@ -1,7 +1,7 @@
 //! Whether a body is well-formed, in one pass and without a tree. What it means is the normalizer's matter.
 
 mod json;
-mod xml;
+pub(crate) mod xml;
 
 use schemas::format::{Format, Provider};
 
@@ -58,6 +58,9 @@ pub enum Malformed {
     /// Too many elements in the top-level array.
     #[error("the array has more than {ITEMS_MAX} elements: split the payload")]
     TooManyItems,
+    /// A tag or a text of a large upload is too long.
+    #[error("a tag, a text or the document type is longer than 1 MiB")]
+    TokenTooLong,
     /// Too many attributes on one XML element.
     #[error("an XML element has more than {ATTRIBUTES_MAX} attributes")]
     TooManyAttributes,
@@ -73,7 +76,7 @@ pub enum Malformed {
 pub fn payload(provider: Provider, format: Format, body: &[u8]) -> Result<Shape, Malformed> {
     let text = text(body)?;
     if format.is_xml() {
-        xml::check(text, format == Format::ExportXml)?;
+        xml::check(text.as_bytes(), format == Format::ExportXml, usize::MAX)?;
         return Ok(Shape { array_items: None });
     }
     let items_max = if format.has_item_receipts(provider) { ITEMS_MAX } else { usize::MAX };

@@ -1,22 +1,33 @@
 //! XML as a stream of events. A document type is refused, or skipped where the format always begins with one; entities
 //! other than XML's own five are refused, so nothing is ever expanded.
 
+use std::io::BufRead;
+
 use quick_xml::{
     Reader, XmlVersion,
     escape::resolve_xml_entity,
     events::{BytesStart, Event},
 };
+use service::capped::Capped;
 
 use super::{ATTRIBUTES_MAX, DEPTH_MAX, Malformed};
 
-pub(super) fn check(text: &str, document_type_allowed: bool) -> Result<(), Malformed> {
-    let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+/// Reads to the end. A token longer than `token_bytes_max` is refused before it is collected.
+pub(crate) fn check(input: impl BufRead, document_type_allowed: bool, token_bytes_max: usize) -> Result<(), Malformed> {
+    let mut reader = Reader::from_reader(Capped::new(input, token_bytes_max));
     reader.config_mut().enable_all_checks(true);
+    let mut token = Vec::new();
     let (mut depth, mut roots) = (0_usize, 0_u32);
     loop {
         let at = reader.buffer_position();
         let fault = Malformed::Xml { at };
-        let event = reader.read_event().map_err(|_| fault)?;
+        token.clear();
+        reader.get_mut().renew();
+        let event = match reader.read_event_into(&mut token) {
+            Ok(event) => event,
+            Err(_) if reader.get_ref().exceeded() => return Err(Malformed::TokenTooLong),
+            Err(_) => return Err(fault),
+        };
         match event {
             Event::Start(element) => {
                 attributes(&element, fault)?;
@@ -87,7 +98,7 @@ mod tests {
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- c --><a b='1' c=\"&lt;\">t&amp;&#233;<![CDATA[<]]></a>\n",
             "\u{feff}<a xmlns=\"urn:x\"><x:b xmlns:x='urn:y'/></a>",
         ] {
-            assert_eq!(check(text, false), Ok(()), "{text}");
+            assert_eq!(check(text.as_bytes(), false, usize::MAX), Ok(()), "{text}");
         }
     }
 
@@ -112,26 +123,39 @@ mod tests {
             "<a><!-- -- --></a>",
             "<a/><![CDATA[x]]>",
         ] {
-            assert!(matches!(check(text, false), Err(Malformed::Xml { .. })), "{text}");
+            assert!(matches!(check(text.as_bytes(), false, usize::MAX), Err(Malformed::Xml { .. })), "{text}");
         }
     }
 
     #[test]
     fn never_reads_a_document_type() {
         let text = "<!DOCTYPE a [<!ENTITY x \"y\">]><a/>";
-        assert_eq!(check(text, false), Err(Malformed::DocumentType));
-        assert_eq!(check(text, true), Ok(()));
-        assert!(check("<!DOCTYPE a [<!ENTITY x \"y\">]><a>&x;</a>", true).is_err(), "nothing is expanded");
-        assert!(check("<a/><!DOCTYPE a>", true).is_err());
+        assert_eq!(check(text.as_bytes(), false, usize::MAX), Err(Malformed::DocumentType));
+        assert_eq!(check(text.as_bytes(), true, usize::MAX), Ok(()));
+        assert!(
+            check("<!DOCTYPE a [<!ENTITY x \"y\">]><a>&x;</a>".as_bytes(), true, usize::MAX).is_err(),
+            "nothing is expanded"
+        );
+        assert!(check("<a/><!DOCTYPE a>".as_bytes(), true, usize::MAX).is_err());
     }
 
     #[test]
     fn bounds_depth_attributes_and_encoding() {
         let deep = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
-        assert_eq!(check(&deep(DEPTH_MAX), false), Ok(()));
-        assert_eq!(check(&deep(100_000), false), Err(Malformed::TooDeep));
+        assert_eq!(check(deep(DEPTH_MAX).as_bytes(), false, usize::MAX), Ok(()));
+        assert_eq!(check(deep(100_000).as_bytes(), false, usize::MAX), Err(Malformed::TooDeep));
         let wide = (0..=ATTRIBUTES_MAX).map(|n| format!(" a{n}=''")).collect::<Vec<_>>().concat();
-        assert_eq!(check(&format!("<a{wide}/>"), false), Err(Malformed::TooManyAttributes));
-        assert_eq!(check("<?xml version='1.0' encoding='latin1'?><a/>", false), Err(Malformed::XmlEncoding));
+        assert_eq!(check(format!("<a{wide}/>").as_bytes(), false, usize::MAX), Err(Malformed::TooManyAttributes));
+        assert_eq!(
+            check("<?xml version='1.0' encoding='latin1'?><a/>".as_bytes(), false, usize::MAX),
+            Err(Malformed::XmlEncoding)
+        );
+    }
+
+    #[test]
+    fn collects_no_token_beyond_its_limit() {
+        let text = format!("<a>{}</a>", "x".repeat(100));
+        assert_eq!(check(text.as_bytes(), false, 101), Ok(()));
+        assert_eq!(check(text.as_bytes(), false, 50), Err(Malformed::TokenTooLong));
     }
 }

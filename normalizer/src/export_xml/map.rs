@@ -101,7 +101,7 @@ impl<'r> Export<'r> {
         let source = workout.source_name.as_deref().unwrap_or_default();
         let name =
             ["HKWorkoutTypeIdentifier", id.as_str(), source, start.unwrap_or_default(), end.unwrap_or_default(), kind];
-        let observed = self.observed(item, device, coded, components, Times::read(start, end)?);
+        let observed = Observed { times: Times::read(start, end)?, ..observed(item, device, coded, components) };
         Ok(observed.reading(self.record, self.origin, Identity::Literals(&name), content))
     }
 
@@ -140,33 +140,14 @@ impl<'r> Export<'r> {
             flags: Vec::new(),
         };
         // The rings of a day grow until its end: another number is another version of the same reading.
-        let mut observed = self.observed(item, self.device(None)?, coded, components, Times::read(Some(date), None)?);
-        observed.source_updated_at = self.made_at;
+        let observed = Observed {
+            times: Times::read(Some(date), None)?,
+            source_updated_at: self.made_at,
+            ..observed(item, self.device(None)?, coded, components)
+        };
         let id = observed.device.as_ref().map_or("", |device| device.id.as_str()).to_owned();
         let name = ["HKActivitySummaryTypeIdentifier", id.as_str(), date];
         Ok(observed.reading(self.record, self.origin, Identity::Stable(&name), content))
-    }
-
-    fn observed(
-        &self,
-        item: u32,
-        device: Option<Device>,
-        coded: Coded,
-        components: Vec<Component>,
-        times: Times,
-    ) -> Observed {
-        Observed {
-            item,
-            device,
-            gateway: None,
-            patient_claim: None,
-            coded,
-            components,
-            status: Status::Final,
-            times,
-            source_version: None,
-            source_updated_at: None,
-        }
     }
 
     /// The device that Apple's description names. It is known by the id that the request gives, else by what the maker gave it,
@@ -184,6 +165,21 @@ impl<'r> Export<'r> {
         named.manufacturer = described.manufacturer.map(str::to_owned);
         named.model = described.hardware.or(described.model).map(str::to_owned);
         Ok(Some(named))
+    }
+}
+
+fn observed(item: u32, device: Option<Device>, coded: Coded, components: Vec<Component>) -> Observed {
+    Observed {
+        item,
+        device,
+        gateway: None,
+        patient_claim: None,
+        coded,
+        components,
+        status: Status::Final,
+        times: Times::default(),
+        source_version: None,
+        source_updated_at: None,
     }
 }
 

@@ -1,16 +1,14 @@
 //! The elements of an export, one after the other, from any source of bytes. Memory is bounded by the longest single tag that
 //! is accepted. The internal DTD is passed over, never read.
 
-use std::{
-    borrow::Cow,
-    io::{self, BufRead, Read},
-};
+use std::{borrow::Cow, io::BufRead};
 
 use quick_xml::{
     Reader, XmlVersion,
     escape::resolve_xml_entity,
     events::{BytesStart, Event},
 };
+use service::capped::Capped;
 
 /// A tag, a text, a comment or the DTD may have this many bytes; the DTD of an export has some ten thousand.
 const TOKEN_BYTES_MAX: usize = 1024 * 1024;
@@ -111,16 +109,16 @@ pub(super) struct ActivitySummary<'e> {
 
 /// Reads elements until the end, or until `each` says `false`.
 pub(super) fn elements(input: impl BufRead, each: &mut dyn FnMut(Element<'_>) -> bool) -> Result<(), Broken> {
-    let mut reader = Reader::from_reader(Capped { input, left: TOKEN_BYTES_MAX, exceeded: false });
+    let mut reader = Reader::from_reader(Capped::new(input, TOKEN_BYTES_MAX));
     reader.config_mut().enable_all_checks(true);
     let mut buffer = Vec::new();
     let mut walk = Walk::default();
     loop {
         buffer.clear();
-        reader.get_mut().left = TOKEN_BYTES_MAX;
+        reader.get_mut().renew();
         let event = match reader.read_event_into(&mut buffer) {
             Ok(event) => event,
-            Err(_) if reader.get_ref().exceeded => return Err(Broken::TooLarge),
+            Err(_) if reader.get_ref().exceeded() => return Err(Broken::TooLarge),
             Err(_) => return Err(Broken::Syntax),
         };
         let goes_on = match event {
@@ -338,33 +336,4 @@ fn attributes<'e>(tag: &'e BytesStart<'_>, mut each: impl FnMut(&str, Cow<'e, st
         each(attribute.key.as_ref(), text);
     }
     Ok(())
-}
-
-/// Refuses to give more than `left` bytes, which is set anew for each token.
-struct Capped<R> {
-    input: R,
-    left: usize,
-    exceeded: bool,
-}
-
-impl<R: BufRead> Read for Capped<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.input.read(buffer)
-    }
-}
-
-impl<R: BufRead> BufRead for Capped<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.left == 0 {
-            self.exceeded = true;
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let left = self.left;
-        self.input.fill_buf().map(|bytes| bytes.get(..left).unwrap_or(bytes))
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.left = self.left.saturating_sub(amount);
-        self.input.consume(amount);
-    }
 }

@@ -24,9 +24,13 @@ use service::{backoff::Backoff, health::StageHealth, recall::Recall};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{BatchLimits, NormalizerConfig, NormalizerError};
+use super::{BatchLimits, NormalizerConfig, NormalizerError, upload::Open};
 
 const PROBE: Duration = Duration::from_secs(5);
+/// How long an empty topic is waited for while an upload is open.
+const IDLE: Duration = Duration::from_secs(1);
+/// An upload of gigabytes is mapped between two polls.
+const POLL_LONGEST_MS: &str = "3600000";
 
 /// One record with its headers read.
 pub(super) struct Consumed {
@@ -72,6 +76,9 @@ impl Raw {
         // A new group begins at the first record.
         let mut settings = config.kafka.consumer(&config.group, protocol);
         settings.set("auto.offset.reset", "earliest");
+        if !config.kafka.properties.contains_key("max.poll.interval.ms") {
+            settings.set("max.poll.interval.ms", POLL_LONGEST_MS);
+        }
         let consumer: StreamConsumer<Group> = settings.create_with_context(Group::default())?;
         let names: Vec<String> = RawTopic::ALL.iter().map(|topic| config.topics.raw(*topic)).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -83,15 +90,17 @@ impl Raw {
         Ok(Self { consumer, topics: config.topics.clone(), expected: Expected::default(), recalled })
     }
 
-    /// As many records as a batch takes. Empty when asked to stop.
+    /// As many records as a batch takes. Empty when asked to stop, and after a while where something else `waits`.
     pub(super) async fn batch(
         &mut self,
         limits: BatchLimits,
+        waits: bool,
         shutdown: &CancellationToken,
     ) -> Result<Vec<Consumed>, NormalizerError> {
         let mut batch = Vec::new();
         let first = tokio::select! {
             () = shutdown.cancelled() => return Ok(batch),
+            () = tokio::time::sleep(IDLE), if waits => return Ok(batch),
             first = self.next() => first?,
         };
         self.accept(first, &mut batch, shutdown).await?;
@@ -193,14 +202,20 @@ impl Raw {
     /// Commits behind the last record of each partition that is still this consumer's: all before it in the partition
     /// are acknowledged. A commit that fails is repaired by the next one; after a crash the records are mapped again, to
     /// the same ids.
-    pub(super) fn commit(&self, batch: &[Consumed]) {
+    pub(super) fn commit(&self, batch: &[Consumed], open: &mut Open) {
         let owned = match self.consumer.assignment() {
             Ok(owned) => owned,
             Err(error) => return tracing::warn!(%error, "positions are not committed"),
         };
+        let named = owned.elements();
+        open.keep_only(
+            &named.iter().filter_map(|one| Some((self.topics.raw_of(one.topic())?, one.partition()))).collect(),
+        );
         let mut next: HashMap<(&str, i32), i64> = HashMap::new();
         for record in batch {
-            next.insert((record.message.topic(), record.message.partition()), record.message.offset() + 1);
+            let (partition, behind) = (record.message.partition(), record.message.offset() + 1);
+            let offset = open.earliest(record.topic, partition).map_or(behind, |first| first.min(behind));
+            next.insert((record.message.topic(), partition), offset);
         }
         let mut positions = TopicPartitionList::new();
         for ((topic, partition), offset) in next {

@@ -8,6 +8,7 @@ mod consume;
 mod error;
 mod produce;
 mod publish;
+mod upload;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use error::NormalizerError;
 
 use consume::{Consumed, Raw};
 use produce::Events;
+use upload::Open;
 
 /// What the normalizer is told.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct NormalizerConfig {
     pub topic_epoch: u16,
     /// What is mapped before its events must be acknowledged.
     pub batch: BatchLimits,
+    /// How long after its last chunk an upload without a manifest is given up.
+    pub upload_wait: Duration,
 }
 
 /// When a batch is full: it is held in memory, with the events that come of it.
@@ -65,10 +69,18 @@ pub async fn run(
     let events = Events::new(&config)?;
     let Some(mut raw) = connect(&config, &events, &health, &shutdown).await? else { return Ok(()) };
     health.ready();
+    let mut open = Open::default();
     while !shutdown.is_cancelled() {
-        let batch = raw.batch(config.batch, &shutdown).await?;
+        let batch = raw.batch(config.batch, !open.is_empty(), &shutdown).await?;
         if !batch.is_empty() && step(&config, &events, &batch, &health, &shutdown).await? {
-            raw.commit(&batch);
+            open.follow(&batch);
+            raw.commit(&batch, &mut open);
+        }
+        if let Err(error) = open.give_up(&config, &events, config.upload_wait).await {
+            if !error.is_outage() {
+                return Err(error);
+            }
+            tracing::warn!(%error, "an upload that was never closed is given up later");
         }
     }
     raw.close().await;
@@ -104,6 +116,14 @@ async fn join(config: &NormalizerConfig, events: &Events, health: &StageHealth) 
     Raw::subscribe(config, health).await
 }
 
+async fn produce(config: &NormalizerConfig, events: &Events, batch: &[Consumed]) -> Result<(), NormalizerError> {
+    events.produce(config, batch).await?;
+    for manifest in batch.iter().filter(|record| upload::is_manifest(record)) {
+        upload::map(config, events, manifest).await?;
+    }
+    Ok(())
+}
+
 /// Maps a batch and produces its events. Whether all are acknowledged: false when asked to stop during an outage; then
 /// nothing is committed and the next process maps the records again, to the same ids.
 async fn step(
@@ -114,7 +134,7 @@ async fn step(
     shutdown: &CancellationToken,
 ) -> Result<bool, NormalizerError> {
     let mut backoff = Backoff::default();
-    while let Err(error) = events.produce(config, batch).await {
+    while let Err(error) = produce(config, events, batch).await {
         if !error.is_outage() {
             return Err(error);
         }

@@ -13,8 +13,9 @@ use schemas::{
     codec::encode,
     dead_letter::{DeadLetter, Stage},
     event::{Outcome, Reading, Value},
-    raw::{Headers, RawRecord},
+    raw::{HeaderError, Headers, RawRecord},
     rejection::Reason,
+    upload::{self, Upload},
 };
 use service::recall::Recall;
 use tokio_util::task::AbortOnDropHandle;
@@ -57,7 +58,7 @@ impl Events {
 
     /// Maps the batch, produces its events, and returns when every one is acknowledged.
     pub(super) async fn produce(&self, config: &NormalizerConfig, batch: &[Consumed]) -> Result<(), NormalizerError> {
-        let mapped: Vec<Mapped> = batch.iter().map(|record| map(config, record)).collect();
+        let mapped: Vec<Mapped> = batch.iter().filter_map(|record| map(config, record)).collect();
         let mut documents = Vec::new();
         for (key, value) in mapped.iter().flat_map(|mapped| &mapped.documents) {
             documents.push(self.send(&config.topics.documents(), key, value, None).await?);
@@ -68,7 +69,7 @@ impl Events {
             self.send_events(config, mapped, &mut waiting).await?;
         }
         acknowledged(waiting).await?;
-        count(&mapped);
+        count(mapped.iter().map(|mapped| &mapped.outcome));
         Ok(())
     }
 
@@ -87,14 +88,55 @@ impl Events {
             waiting.push(self.send(&assignments, key.as_bytes(), value, None).await?);
         }
         for letter in &mapped.dead_letters {
-            let headers = headers(letter);
-            let (key, topic) = (letter.key(), topics.dead_letters());
-            waiting.push(self.send(&topic, key.as_bytes(), &letter.value, Some(headers)).await?);
+            waiting.push(self.send_letter(config, letter).await?);
         }
-        let outcome = &mapped.outcome;
-        let key = format!("{}:{}", outcome.topic.as_str(), outcome.partition);
-        waiting.push(self.send(&topics.outcomes(), key.as_bytes(), &encode(outcome), None).await?);
+        waiting.push(self.send_outcome(config, &mapped.outcome).await?);
         Ok(())
+    }
+
+    /// Sends some of a large upload's events, and returns when they are acknowledged.
+    pub(super) async fn produce_part(&self, config: &NormalizerConfig, part: &Part) -> Result<(), NormalizerError> {
+        let readings = config.topics.readings();
+        let mut waiting = Vec::with_capacity(part.readings.len());
+        for (key, value) in &part.readings {
+            waiting.push(self.send(&readings, key.as_bytes(), value, None).await?);
+        }
+        for letter in &part.dead_letters {
+            waiting.push(self.send_letter(config, letter).await?);
+        }
+        acknowledged(waiting).await
+    }
+
+    /// Sends outcomes, and returns when they are acknowledged.
+    pub(super) async fn produce_outcomes(
+        &self,
+        config: &NormalizerConfig,
+        outcomes: &[Outcome],
+    ) -> Result<(), NormalizerError> {
+        let mut waiting = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            waiting.push(self.send_outcome(config, outcome).await?);
+        }
+        acknowledged(waiting).await?;
+        count(outcomes.iter());
+        Ok(())
+    }
+
+    async fn send_letter(
+        &self,
+        config: &NormalizerConfig,
+        letter: &DeadLetter,
+    ) -> Result<DeliveryFuture, NormalizerError> {
+        self.send(&config.topics.dead_letters(), letter.key().as_bytes(), &letter.value, Some(headers(letter))).await
+    }
+
+    async fn send_outcome(
+        &self,
+        config: &NormalizerConfig,
+        outcome: &Outcome,
+    ) -> Result<DeliveryFuture, NormalizerError> {
+        let key = format!("{}:{}", outcome.topic.as_str(), outcome.partition);
+        self.send(&config.topics.outcomes(), key.as_bytes(), &encode(outcome), None).await
     }
 
     /// Puts a message into the producer's queue; waits while the queue is full.
@@ -140,20 +182,15 @@ fn key(reading: &Reading) -> String {
     reading.device.as_ref().map_or(reading.reading_id, |device| device.key).hyphenated().to_string()
 }
 
-fn map(config: &NormalizerConfig, record: &Consumed) -> Mapped {
-    let message = &record.message;
-    let received_at = message.timestamp().to_millis().unwrap_or(0).saturating_mul(1_000);
-    let normalized = match &record.headers {
-        Ok(headers) => normalize(&RawRecord {
-            topic: record.topic,
-            topic_epoch: config.topic_epoch,
-            partition: message.partition(),
-            offset: message.offset(),
-            received_at,
-            headers: headers.clone(),
-            body: message.payload().unwrap_or_default(),
-        }),
-        Err(error) => Normalized {
+/// What a record comes to; none where that hangs on what comes after it: the first chunk of an upload stands for all of it
+/// until its manifest is read.
+fn map(config: &NormalizerConfig, record: &Consumed) -> Option<Mapped> {
+    let part = record.headers.as_ref().ok().and_then(|headers| headers.upload.as_ref()).map(Upload::part);
+    let normalized = match (part, raw(config, record)) {
+        (Some(upload::Part::Chunk { number: 0 } | upload::Part::Manifest { .. }), _) => return None,
+        (Some(upload::Part::Chunk { .. }), _) => Normalized::default(),
+        (None, Ok(raw)) => normalize(&raw),
+        (None, Err(error)) => Normalized {
             rejections: vec![Rejection {
                 item: None,
                 reason: Reason::BrokenRecord,
@@ -163,45 +200,99 @@ fn map(config: &NormalizerConfig, record: &Consumed) -> Mapped {
             ..Normalized::default()
         },
     };
-    encoded(config, record, normalized, received_at)
+    Some(encoded(config, record, normalized))
 }
 
-/// The events in bytes. What no message can carry is refused, so that it ends as an outcome and not as a stuck stage.
-fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized, received_at: i64) -> Mapped {
-    let Normalized { readings: found, commands, documents, mut rejections } = normalized;
-    let too_large: HashSet<[u8; 32]> =
-        documents.iter().filter(|found| found.content.len() > EVENT_BYTES_MAX).map(|found| found.sha256).collect();
-    let mut readings = Vec::with_capacity(found.len());
-    for reading in found {
-        let value = encode(&reading);
-        let cites = matches!(&reading.value, Value::Document(cited) if too_large.contains(&cited.sha256));
-        if cites || value.len() > EVENT_BYTES_MAX {
-            rejections.push(Rejection {
-                item: u32::try_from(reading.provenance.item).ok(),
-                reason: Reason::TooLarge,
-                detail: "the item's event is larger than a message may be; the raw record keeps the item",
-                bytes: Vec::new(),
-            });
-        } else {
-            readings.push((key(&reading), value));
-        }
-    }
-    let outcome = Outcome {
+/// The record as the mapping gets it.
+pub(super) fn raw<'a>(config: &NormalizerConfig, record: &'a Consumed) -> Result<RawRecord<'a>, HeaderError> {
+    let message = &record.message;
+    Ok(RawRecord {
+        topic: record.topic,
+        topic_epoch: config.topic_epoch,
+        partition: message.partition(),
+        offset: message.offset(),
+        received_at: received_at(record),
+        headers: record.headers.clone()?,
+        body: message.payload().unwrap_or_default(),
+    })
+}
+
+/// The broker's append time in microseconds.
+fn received_at(record: &Consumed) -> i64 {
+    record.message.timestamp().to_millis().unwrap_or(0).saturating_mul(1_000)
+}
+
+/// Some events of a large upload.
+#[derive(Default)]
+pub(super) struct Part {
+    /// Key and value of each reading.
+    pub(super) readings: Vec<(String, Vec<u8>)>,
+    pub(super) dead_letters: Vec<DeadLetter>,
+}
+
+/// What a record came to, in numbers.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) readings: usize,
+    pub(super) rejections: usize,
+}
+
+pub(super) fn outcome(config: &NormalizerConfig, record: &Consumed, counts: Counts) -> Outcome {
+    Outcome {
         topic: record.topic,
         topic_epoch: i32::from(config.topic_epoch),
         partition: record.message.partition(),
         offset: record.message.offset(),
-        items: int(readings.len() + commands.len() + rejections.len()),
-        readings: int(readings.len()),
-        commands: int(commands.len()),
-        rejections: int(rejections.len()),
+        items: int(counts.readings + counts.rejections),
+        readings: int(counts.readings),
+        commands: 0,
+        rejections: int(counts.rejections),
         mapping_version: MAPPING_VERSION,
-        received_at,
+        received_at: received_at(record),
+    }
+}
+
+/// A reading's key and value; a refusal where no message can carry it.
+pub(super) fn event(reading: &Reading) -> Result<(String, Vec<u8>), Rejection> {
+    let value = encode(reading);
+    if value.len() > EVENT_BYTES_MAX {
+        return Err(too_large(reading));
+    }
+    Ok((key(reading), value))
+}
+
+fn too_large(reading: &Reading) -> Rejection {
+    Rejection {
+        item: u32::try_from(reading.provenance.item).ok(),
+        reason: Reason::TooLarge,
+        detail: "the item's event is larger than a message may be; the raw record keeps the item",
+        bytes: Vec::new(),
+    }
+}
+
+/// The events in bytes. What no message can carry is refused, so that it ends as an outcome and not as a stuck stage.
+fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized) -> Mapped {
+    let Normalized { readings: found, commands, documents, mut rejections } = normalized;
+    let too_large_documents: HashSet<[u8; 32]> =
+        documents.iter().filter(|found| found.content.len() > EVENT_BYTES_MAX).map(|found| found.sha256).collect();
+    let mut readings = Vec::with_capacity(found.len());
+    for reading in found {
+        let cites = matches!(&reading.value, Value::Document(cited) if too_large_documents.contains(&cited.sha256));
+        match if cites { Err(too_large(&reading)) } else { event(&reading) } {
+            Ok(event) => readings.push(event),
+            Err(rejection) => rejections.push(rejection),
+        }
+    }
+    let counts = Counts { readings: readings.len(), rejections: rejections.len() };
+    let outcome = Outcome {
+        items: int(readings.len() + commands.len() + rejections.len()),
+        commands: int(commands.len()),
+        ..outcome(config, record, counts)
     };
     Mapped {
         documents: documents
             .iter()
-            .filter(|document| !too_large.contains(&document.sha256))
+            .filter(|document| !too_large_documents.contains(&document.sha256))
             .map(|document| (document.sha256, encode(document)))
             .collect(),
         readings,
@@ -210,17 +301,17 @@ fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized,
             .map(|command| (command.device_key.hyphenated().to_string(), encode(command)))
             .collect(),
         outcome,
-        dead_letters: rejections.into_iter().map(|refused| dead_letter(config, record, refused, received_at)).collect(),
+        dead_letters: rejections.into_iter().map(|refused| dead_letter(config, record, refused)).collect(),
     }
 }
 
-fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejection: Rejection, received_at: i64) -> DeadLetter {
+pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejection: Rejection) -> DeadLetter {
     let (topic, message) = (record.topic.as_str(), &record.message);
     DeadLetter {
         origin_topic: message.topic().to_owned(),
         origin_partition: message.partition(),
         origin_offset: message.offset(),
-        origin_timestamp: received_at,
+        origin_timestamp: received_at(record),
         item: rejection.item.map(|item| i32::try_from(item).unwrap_or(i32::MAX)),
         stage: Stage::Normalizer,
         reason: rejection.reason,
@@ -239,15 +330,20 @@ fn headers(letter: &DeadLetter) -> OwnedHeaders {
         .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
 }
 
-fn count(mapped: &[Mapped]) {
-    let sum = |of: fn(&Outcome) -> i32| {
-        mapped.iter().map(|mapped| u64::try_from(of(&mapped.outcome)).unwrap_or(0)).sum::<u64>()
-    };
-    metrics::counter!("device_manager_normalizer_records_total").increment(mapped.len() as u64);
-    metrics::counter!("device_manager_normalizer_items_total").increment(sum(|outcome| outcome.items));
-    metrics::counter!("device_manager_normalizer_readings_total").increment(sum(|outcome| outcome.readings));
-    metrics::counter!("device_manager_normalizer_commands_total").increment(sum(|outcome| outcome.commands));
-    metrics::counter!("device_manager_normalizer_rejections_total").increment(sum(|outcome| outcome.rejections));
+fn count<'o>(outcomes: impl Iterator<Item = &'o Outcome>) {
+    let mut sums = [0_u64; 5];
+    for outcome in outcomes {
+        let numbers = [1, outcome.items, outcome.readings, outcome.commands, outcome.rejections];
+        for (sum, number) in sums.iter_mut().zip(numbers) {
+            *sum += u64::try_from(number).unwrap_or(0);
+        }
+    }
+    let [records, items, readings, commands, rejections] = sums;
+    metrics::counter!("device_manager_normalizer_records_total").increment(records);
+    metrics::counter!("device_manager_normalizer_items_total").increment(items);
+    metrics::counter!("device_manager_normalizer_readings_total").increment(readings);
+    metrics::counter!("device_manager_normalizer_commands_total").increment(commands);
+    metrics::counter!("device_manager_normalizer_rejections_total").increment(rejections);
 }
 
 fn int(count: usize) -> i32 {

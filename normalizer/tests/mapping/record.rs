@@ -24,6 +24,7 @@ pub(crate) fn headers(kind: Kind, source: &str) -> Headers {
         sample_type: None,
         unit: None,
         device_id: None,
+        upload: None,
         key_id: None,
     }
 }

@@ -1,0 +1,239 @@
+//! A body as it comes, cut into chunks and looked through on the way, in memory that does not grow with it. Runs on a thread
+//! that may block.
+
+use std::io::{self, BufRead, Read};
+
+use axum::body::Bytes;
+use schemas::upload::CHUNK_BYTES;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use crate::{
+    body::{self, Coding},
+    wellformed::{Malformed, xml},
+};
+
+/// The longest tag, text or document type of an upload: Apple's has some ten thousand bytes.
+const TOKEN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes in a row, with their hash.
+pub(super) struct Chunk {
+    pub(super) bytes: Bytes,
+    pub(super) sha256: [u8; 32],
+}
+
+/// What was seen of a body that came to its end.
+pub(super) struct Whole {
+    /// The body, where it fits one chunk: then none was handed over.
+    pub(super) only: Option<Bytes>,
+    pub(super) bytes: u64,
+    pub(super) sha256: [u8; 32],
+    /// Whether it is well-formed.
+    pub(super) looked: Result<(), Malformed>,
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The sender went away.
+    Off,
+    /// It has more than the allowed bytes.
+    TooLarge,
+    /// Nobody takes the chunks any more.
+    NotKept,
+}
+
+/// Cuts `frames` into chunks. A body that fits one is not handed over, but returned; as it was sent, where its coding cannot be
+/// undone.
+pub(super) fn split(
+    coding: Coding,
+    frames: mpsc::Receiver<Option<Bytes>>,
+    chunks: mpsc::Sender<Chunk>,
+    bytes_max: u64,
+) -> Result<Whole, Broken> {
+    let mut frames = Frames { frames, current: Bytes::new(), ended: false, sent: Vec::new() };
+    let mut whole = look_through(coding, &mut frames, chunks, bytes_max)?;
+    if whole.looked == Err(Malformed::Coding) && whole.only.is_some() {
+        frames.read_on().map_err(|_| Broken::Off)?;
+        let sent = Bytes::from(frames.sent);
+        (whole.bytes, whole.sha256) = (sent.len() as u64, Sha256::digest(&sent).into());
+        whole.only = Some(sent);
+    }
+    Ok(whole)
+}
+
+fn look_through(
+    coding: Coding,
+    frames: &mut Frames,
+    chunks: mpsc::Sender<Chunk>,
+    bytes_max: u64,
+) -> Result<Whole, Broken> {
+    let decoder = body::decoder(coding, frames).map_err(|_| Broken::Off)?;
+    let mut chunker = Chunker {
+        decoder,
+        chunks,
+        chunk: Bytes::new(),
+        at: 0,
+        pending: None,
+        bytes: 0,
+        sha256: Sha256::new(),
+        bytes_max,
+        broken: None,
+        undecodable: false,
+    };
+    let looked = xml::check(&mut chunker, true, TOKEN_BYTES_MAX);
+    // What is not well-formed is kept all the same: the rest is read for its bytes alone.
+    loop {
+        let length = match chunker.fill_buf() {
+            Ok([]) => break,
+            Ok(bytes) => bytes.len(),
+            Err(_) => return Err(chunker.broken.unwrap_or(Broken::Off)),
+        };
+        chunker.consume(length);
+    }
+    chunker.finish(looked)
+}
+
+/// The frames of a request, as a reader. `None` among them is the end; a channel that closes before is a sender that went
+/// away.
+struct Frames {
+    frames: mpsc::Receiver<Option<Bytes>>,
+    current: Bytes,
+    ended: bool,
+    /// The first bytes as they were sent.
+    sent: Vec<u8>,
+}
+
+impl Frames {
+    fn more(&mut self) -> io::Result<()> {
+        while self.current.is_empty() && !self.ended {
+            match self.frames.blocking_recv() {
+                Some(Some(frame)) => {
+                    let room = CHUNK_BYTES - self.sent.len();
+                    self.sent.extend(frame.iter().take(room));
+                    self.current = frame;
+                }
+                Some(None) => self.ended = true,
+                None => return Err(io::ErrorKind::ConnectionAborted.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_on(&mut self) -> io::Result<()> {
+        while !self.ended {
+            self.current = Bytes::new();
+            self.more()?;
+        }
+        Ok(())
+    }
+}
+
+impl Read for Frames {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.more()?;
+        let taken = self.current.split_to(self.current.len().min(buffer.len()));
+        let (head, _) = buffer.split_at_mut(taken.len());
+        head.copy_from_slice(&taken);
+        Ok(taken.len())
+    }
+}
+
+/// Reads the decoded body chunk by chunk, and hands each on once it is known that another follows or that it is the last.
+struct Chunker<'d> {
+    decoder: Box<dyn Read + 'd>,
+    chunks: mpsc::Sender<Chunk>,
+    chunk: Bytes,
+    at: usize,
+    /// The first chunk, as long as it may be the only one.
+    pending: Option<Bytes>,
+    bytes: u64,
+    sha256: Sha256,
+    bytes_max: u64,
+    broken: Option<Broken>,
+    undecodable: bool,
+}
+
+impl Chunker<'_> {
+    fn next_chunk(&mut self) -> io::Result<()> {
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+        let mut limited = (&mut self.decoder).take(CHUNK_BYTES as u64);
+        match limited.read_to_end(&mut chunk) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Err(self.breaks(Broken::Off)),
+            // What could be decoded is kept; the rest cannot be told from noise.
+            Err(_) => self.undecodable = true,
+        }
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.bytes += chunk.len() as u64;
+        if self.bytes > self.bytes_max {
+            return Err(self.breaks(Broken::TooLarge));
+        }
+        self.sha256.update(&chunk);
+        let chunk = Bytes::from(chunk);
+        let is_first = self.bytes == chunk.len() as u64;
+        self.chunk = chunk.clone();
+        self.at = 0;
+        if is_first {
+            self.pending = Some(chunk);
+            return Ok(());
+        }
+        if let Some(first) = self.pending.take() {
+            self.hand_on(first)?;
+        }
+        self.hand_on(chunk)
+    }
+
+    fn hand_on(&mut self, bytes: Bytes) -> io::Result<()> {
+        let sha256 = Sha256::digest(&bytes).into();
+        self.chunks.blocking_send(Chunk { bytes, sha256 }).map_err(|_| self.breaks(Broken::NotKept))
+    }
+
+    fn breaks(&mut self, why: Broken) -> io::Error {
+        self.broken = Some(why);
+        io::ErrorKind::ConnectionAborted.into()
+    }
+
+    fn finish(self, looked: Result<(), Malformed>) -> Result<Whole, Broken> {
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
+        let looked = match looked {
+            _ if self.undecodable => Err(Malformed::Coding),
+            _ if self.bytes == 0 => Err(Malformed::Empty),
+            looked => looked,
+        };
+        let only = if self.bytes == 0 { Some(Bytes::new()) } else { self.pending };
+        Ok(Whole { only, bytes: self.bytes, sha256: self.sha256.finalize().into(), looked })
+    }
+}
+
+impl Read for Chunker<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let given = self.fill_buf()?;
+        let amount = given.len().min(buffer.len());
+        let (head, _) = buffer.split_at_mut(amount);
+        head.copy_from_slice(given.get(..amount).unwrap_or_default());
+        self.consume(amount);
+        Ok(amount)
+    }
+}
+
+impl BufRead for Chunker<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.broken.is_some() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if self.at >= self.chunk.len() && !self.undecodable {
+            self.chunk = Bytes::new();
+            self.next_chunk()?;
+        }
+        Ok(self.chunk.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount;
+    }
+}

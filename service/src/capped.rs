@@ -1,0 +1,56 @@
+//! A source of bytes that gives no more than so many in a row, so that a parser which collects a token before it hands it over
+//! collects no more than that.
+
+use std::io::{self, BufRead, Read};
+
+/// Ends with an error behind `limit` bytes, counted from the last [`Capped::renew`].
+pub struct Capped<R> {
+    input: R,
+    limit: usize,
+    left: usize,
+    exceeded: bool,
+}
+
+impl<R> Capped<R> {
+    /// Gives `limit` bytes.
+    pub fn new(input: R, limit: usize) -> Self {
+        Self { input, limit, left: limit, exceeded: false }
+    }
+
+    /// Gives `limit` bytes again.
+    pub fn renew(&mut self) {
+        self.left = self.limit;
+    }
+
+    /// Whether more was asked for.
+    pub fn exceeded(&self) -> bool {
+        self.exceeded
+    }
+}
+
+impl<R: BufRead> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let given = self.fill_buf()?;
+        let amount = given.len().min(buffer.len());
+        let (head, _) = buffer.split_at_mut(amount);
+        head.copy_from_slice(given.get(..amount).unwrap_or_default());
+        self.consume(amount);
+        Ok(amount)
+    }
+}
+
+impl<R: BufRead> BufRead for Capped<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            self.exceeded = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let left = self.left;
+        self.input.fill_buf().map(|bytes| bytes.get(..left).unwrap_or(bytes))
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.left = self.left.saturating_sub(amount);
+        self.input.consume(amount);
+    }
+}
