@@ -17,3 +17,5 @@ mod payloads;
 mod port;
 #[cfg(test)]
 mod secrecy;
+#[cfg(test)]
+mod uploads;

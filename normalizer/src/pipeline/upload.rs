@@ -34,9 +34,9 @@ use super::{
 use crate::{Rejection, export_xml, observed::Origin};
 
 /// Events of an upload that wait to be acknowledged together.
-const PART_EVENTS: usize = 2_000;
+const PART_EVENTS: usize = 1_000;
 /// The same, in bytes.
-const PART_BYTES: usize = 1024 * 1024;
+const PART_BYTES: usize = 512 * 1024;
 /// How long the next chunk may take to come from Kafka before the upload is begun again.
 const CHUNK_WITHIN: Duration = Duration::from_secs(30);
 
@@ -236,7 +236,7 @@ impl Chunks {
         };
         let mut settings = config.kafka.consumer(&format!("{}-uploads", config.group), GroupProtocol::Classic);
         // Partitions are given, not shared out: no group is joined.
-        settings.set("queued.max.messages.kbytes", "2048");
+        settings.set("queued.max.messages.kbytes", "1024");
         let consumer: BaseConsumer = settings.create()?;
         let mut from = TopicPartitionList::new();
         from.add_partition_offset(manifest.message.topic(), manifest.message.partition(), Offset::Offset(first))?;

@@ -1,0 +1,146 @@
+//! Large uploads: what lies on the topic, and what is said of bodies that break, in memory that does not grow with them.
+
+use std::io::Write as _;
+
+use axum::body::{Body, Bytes};
+use schemas::{
+    raw::Headers,
+    upload::{CHUNK_BYTES, Part, Upload},
+};
+
+use crate::bench::{Bench, Manner, sha256};
+
+const PATH: &str = "/health-data/healthkit/export-xml";
+
+/// An export of about `bytes` bytes.
+fn export(bytes: usize) -> Vec<u8> {
+    let record = "<Record type='HKQuantityTypeIdentifierHeartRate' unit='count/min' value='61'/>\n";
+    format!(
+        "<!DOCTYPE HealthData [<!ELEMENT HealthData ANY>]><HealthData>{}</HealthData>",
+        record.repeat(bytes / record.len())
+    )
+    .into_bytes()
+}
+
+/// In frames, as it comes over a network.
+fn frames(body: &[u8]) -> Body {
+    let frames: Vec<Result<Bytes, std::io::Error>> =
+        body.chunks(10_000).map(|frame| Ok(Bytes::copy_from_slice(frame))).collect();
+    Body::from_stream(futures_util::stream::iter(frames))
+}
+
+fn part(headers: &Headers) -> Option<Part> {
+    headers.upload.as_ref().map(Upload::part)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_lies_in_chunks_closed_by_a_manifest() {
+    let bench = Bench::new();
+    let body = export(CHUNK_BYTES * 3 + 1_000);
+    let answer = bench.post(PATH).send(frames(&body)).await;
+    assert_eq!(answer.status, 200);
+
+    let records = bench.log.records.lock().unwrap();
+    let (manifest, chunks) = records.split_last().unwrap();
+    assert_eq!(chunks.len(), 4);
+    assert_eq!(chunks.iter().flat_map(|chunk| chunk.body.clone()).collect::<Vec<u8>>(), body);
+    for (number, chunk) in (0..).zip(chunks) {
+        assert_eq!(part(&chunk.headers), Some(Part::Chunk { number }));
+        assert_eq!(chunk.key, manifest.key);
+        assert_eq!(chunk.headers.sha256, sha256(&chunk.body));
+    }
+    assert!(manifest.body.is_empty());
+    assert_eq!(part(&manifest.headers), Some(Part::Manifest { chunks: 4, bytes: body.len() as u64, first: 40 }));
+    assert_eq!(manifest.headers.sha256, sha256(&body));
+    assert_eq!(answer.position().offset, 44, "the receipt names the manifest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_one_chunk_is_one_record() {
+    let bench = Bench::new();
+    for length in [100, CHUNK_BYTES - 100] {
+        let mut body = export(length);
+        body.resize(body.len().max(length), b'\n');
+        assert_eq!(bench.post(PATH).send(frames(&body)).await.status, 200);
+        bench.last(|record| assert!(record.headers.upload.is_none() && record.body == body));
+    }
+    assert_eq!(bench.kept(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_codings_are_undone_on_the_way() {
+    let bench = Bench::new();
+    let body = export(CHUNK_BYTES * 2);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&body).unwrap();
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+    deflate.write_all(&body).unwrap();
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    zlib.write_all(&body).unwrap();
+    let zstd = zstd::encode_all(body.as_slice(), 1).unwrap();
+    let coded = [
+        ("gzip", gzip.finish().unwrap()),
+        ("deflate", deflate.finish().unwrap()),
+        ("deflate", zlib.finish().unwrap()),
+        ("zstd", zstd),
+    ];
+    for (coding, sent) in coded {
+        bench.log.records.lock().unwrap().clear();
+        assert_eq!(
+            bench.post(PATH).header("content-encoding", coding).send(frames(&sent)).await.status,
+            200,
+            "{coding}"
+        );
+        bench.last(|manifest| assert_eq!(manifest.headers.sha256, sha256(&body), "{coding}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_broken_is_kept_all_the_same() {
+    let bench = Bench::new();
+    let mut broken = export(CHUNK_BYTES * 2);
+    broken.extend_from_slice(b"<again/>");
+    assert_eq!(bench.post(PATH).send(frames(&broken)).await.problem(400), "malformed");
+    bench.last(|manifest| assert_eq!(manifest.headers.sha256, sha256(&broken)));
+
+    bench.log.records.lock().unwrap().clear();
+    let no_gzip = b"this was never compressed".to_vec();
+    let answer = bench.post(PATH).header("content-encoding", "gzip").send(frames(&no_gzip)).await;
+    assert_eq!(answer.problem(400), "malformed");
+    bench.last(|record| assert_eq!(record.body, no_gzip));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_token_is_not_collected() {
+    let bench = Bench::new();
+    let endless = format!("<HealthData><Record value='{}'/></HealthData>", "x".repeat(2 * 1024 * 1024));
+    let answer = bench.post(PATH).send(frames(endless.as_bytes())).await;
+    assert_eq!(answer.problem(400), "malformed");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("longer than 1 MiB"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_and_broken_off_uploads_are_never_closed() {
+    let bench = Bench::with(Manner::Keeps, |config| config.upload_bytes_max = CHUNK_BYTES as u64 * 2);
+    let body = export(CHUNK_BYTES * 3);
+    assert_eq!(bench.post(PATH).send(frames(&body)).await.problem(413), "too-large");
+    // Announced or not, and also behind its coding.
+    let answer = bench.post(PATH).header("content-length", &body.len().to_string()).send(frames(&body)).await;
+    assert_eq!(answer.problem(413), "too-large");
+    let bomb = zstd::encode_all(body.as_slice(), 1).unwrap();
+    assert_eq!(bench.post(PATH).header("content-encoding", "zstd").send(frames(&bomb)).await.problem(413), "too-large");
+
+    let half = Bytes::from(export(CHUNK_BYTES * 3)[..CHUNK_BYTES * 3 / 2].to_vec());
+    let broken_off = Body::from_stream(futures_util::stream::iter([Ok(half), Err(std::io::Error::other("gone"))]));
+    assert_eq!(bench.post(PATH).send(broken_off).await.problem(400), "body-broken-off");
+    let records = bench.log.records.lock().unwrap();
+    assert!(records.iter().all(|record| matches!(part(&record.headers), Some(Part::Chunk { .. }))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_away_in_the_middle_is_a_503() {
+    for manner in [Manner::IsFull, Manner::Refuses, Manner::GoesAway] {
+        let bench = Bench::with(manner, |_| {});
+        assert_eq!(bench.post(PATH).send(frames(&export(CHUNK_BYTES * 4))).await.problem(503), "unavailable");
+    }
+}
