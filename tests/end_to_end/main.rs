@@ -19,4 +19,6 @@ mod topics;
 #[cfg(test)]
 mod trace;
 #[cfg(test)]
+mod uploads;
+#[cfg(test)]
 mod world;

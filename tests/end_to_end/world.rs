@@ -146,7 +146,7 @@ impl World {
             }
             Stage::Normalizer => {
                 let mut command = self.kafka_command("normalizer");
-                command.args(["--group", &format!("{}-normalizer", self.name)]);
+                command.args(["--group", &format!("{}-normalizer", self.name), "--upload-wait-seconds", "5"]);
                 ("normalizer", command)
             }
             Stage::Sink => {
@@ -245,6 +245,16 @@ impl World {
 impl Sender {
     pub(crate) async fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<Response> {
         self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).json(body).send().await
+    }
+
+    /// Sends a body that is no JSON.
+    pub(crate) async fn try_upload(&self, path: &str, body: String) -> reqwest::Result<Response> {
+        self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).body(body).send().await
+    }
+
+    /// Host and port of the ingress.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
     }
 
     /// As a sender does it: again and again until it is acknowledged. Returns the answer.

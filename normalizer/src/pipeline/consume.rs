@@ -199,6 +199,13 @@ impl Raw {
         }
     }
 
+    /// Whether every record of a partition was read that is there.
+    pub(super) async fn is_at_end(&self, topic: RawTopic, partition: i32) -> Result<bool, NormalizerError> {
+        let end = self.ask(topic, partition, log_end).await?;
+        let next = self.expected.next.get(&(topic, partition));
+        Ok(next.copied() >= end)
+    }
+
     /// Commits behind the last record of each partition that is still this consumer's: all before it in the partition
     /// are acknowledged. A commit that fails is repaired by the next one; after a crash the records are mapped again, to
     /// the same ids.
@@ -269,4 +276,8 @@ fn committed(consumer: &StreamConsumer<Group>, topic: &str, partition: i32) -> R
 
 fn log_start(consumer: &StreamConsumer<Group>, topic: &str, partition: i32) -> Result<Option<i64>, KafkaError> {
     consumer.fetch_watermarks(topic, partition, PROBE).map(|(start, _end)| Some(start))
+}
+
+fn log_end(consumer: &StreamConsumer<Group>, topic: &str, partition: i32) -> Result<Option<i64>, KafkaError> {
+    consumer.fetch_watermarks(topic, partition, PROBE).map(|(_start, end)| Some(end))
 }

@@ -76,7 +76,7 @@ pub async fn run(
             open.follow(&batch);
             raw.commit(&batch, &mut open);
         }
-        if let Err(error) = open.give_up(&config, &events, config.upload_wait).await {
+        if let Err(error) = open.give_up(&config, &raw, &events).await {
             if !error.is_outage() {
                 return Err(error);
             }

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::{
     NormalizerConfig, NormalizerError,
-    consume::Consumed,
+    consume::{Consumed, Raw},
     produce::{Counts, Events, Part, dead_letter, event, outcome, raw},
 };
 use crate::{Rejection, export_xml, observed::Origin};
@@ -42,7 +42,16 @@ const CHUNK_WITHIN: Duration = Duration::from_secs(30);
 
 /// Uploads whose manifest was not met yet, by partition.
 #[derive(Default)]
-pub(super) struct Open(HashMap<(RawTopic, i32), HashMap<Uuid, Unclosed>>);
+pub(super) struct Open(HashMap<Place, Uploads>);
+
+type Place = (RawTopic, i32);
+
+#[derive(Default)]
+struct Uploads {
+    unclosed: HashMap<Uuid, Unclosed>,
+    /// When the last record that was read was appended, milliseconds since the epoch.
+    read_until_ms: i64,
+}
 
 struct Unclosed {
     first: Consumed,
@@ -54,68 +63,91 @@ impl Open {
     /// Takes note of the chunks of a batch and of the manifests, whose uploads are over.
     pub(super) fn follow(&mut self, batch: &[Consumed]) {
         for record in batch {
-            let Some(upload) = upload_of(record) else { continue };
-            let uploads = self.0.entry((record.topic, record.message.partition())).or_default();
+            let place = (record.topic, record.message.partition());
             let appended_ms = record.message.timestamp().to_millis().unwrap_or(0);
+            let Some(upload) = upload_of(record) else {
+                if let Some(uploads) = self.0.get_mut(&place) {
+                    uploads.read_until_ms = appended_ms;
+                }
+                continue;
+            };
+            let uploads = self.0.entry(place).or_default();
+            uploads.read_until_ms = appended_ms;
             match upload.part() {
                 upload::Part::Chunk { number: 0 } => {
-                    uploads.insert(upload.id(), Unclosed { first: without_body(record), last_ms: appended_ms });
+                    let unclosed = Unclosed { first: without_body(record), last_ms: appended_ms };
+                    uploads.unclosed.insert(upload.id(), unclosed);
                 }
                 upload::Part::Chunk { .. } => {
-                    if let Some(unclosed) = uploads.get_mut(&upload.id()) {
+                    if let Some(unclosed) = uploads.unclosed.get_mut(&upload.id()) {
                         unclosed.last_ms = appended_ms;
                     }
                 }
                 upload::Part::Manifest { .. } => {
-                    uploads.remove(&upload.id());
+                    uploads.unclosed.remove(&upload.id());
                 }
             }
         }
+        self.0.retain(|_, uploads| !uploads.unclosed.is_empty());
     }
 
     /// Forgets the partitions that are somebody else's.
-    pub(super) fn keep_only(&mut self, owned: &HashSet<(RawTopic, i32)>) {
+    pub(super) fn keep_only(&mut self, owned: &HashSet<Place>) {
         self.0.retain(|place, _| owned.contains(place));
     }
 
     /// The first chunk of the earliest open upload of a partition: nothing behind it may be committed.
     pub(super) fn earliest(&self, topic: RawTopic, partition: i32) -> Option<i64> {
-        self.0.get(&(topic, partition))?.values().map(|unclosed| unclosed.first.message.offset()).min()
+        self.0.get(&(topic, partition))?.unclosed.values().map(|unclosed| unclosed.first.message.offset()).min()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.values().all(HashMap::is_empty)
+        self.0.is_empty()
     }
 
     /// Ends the uploads to which nothing was added for `wait`: each is a refusal, in the place of its first chunk.
+    ///
+    /// A manifest that is there already must be met first. So the wait is over when a record that was appended so much later
+    /// has been read, or, by this machine's clock, when all there is has been read.
     pub(super) async fn give_up(
         &mut self,
         config: &NormalizerConfig,
+        raw: &Raw,
         events: &Events,
-        wait: Duration,
     ) -> Result<(), NormalizerError> {
+        let wait_ms = i64::try_from(config.upload_wait.as_millis()).unwrap_or(i64::MAX);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let before = now.saturating_sub(wait).as_millis();
-        let is_over = |unclosed: &Unclosed| u128::try_from(unclosed.last_ms).unwrap_or(0) < before;
-        for uploads in self.0.values_mut() {
-            let over: Vec<Uuid> = uploads.iter().filter(|(_, unclosed)| is_over(unclosed)).map(|(id, _)| *id).collect();
-            for id in over {
-                let Some(unclosed) = uploads.get(&id) else { continue };
-                let rejection = Rejection {
-                    item: None,
-                    reason: Reason::UploadIncomplete,
-                    detail: "the upload was never closed: its sender or the ingress went away in the middle",
-                    bytes: Vec::new(),
-                };
-                let dead_letters = vec![dead_letter(config, &unclosed.first, rejection)];
-                events.produce_part(config, &Part { dead_letters, ..Part::default() }).await?;
-                let counts = Counts { readings: 0, rejections: 1 };
-                events.produce_outcomes(config, &[outcome(config, &unclosed.first, counts)]).await?;
-                uploads.remove(&id);
+        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        for ((topic, partition), Uploads { unclosed, read_until_ms }) in &mut self.0 {
+            let over = |at_ms: i64| move |upload: &Unclosed| upload.last_ms.saturating_add(wait_ms) < at_ms;
+            let mut until_ms = *read_until_ms;
+            if unclosed.values().any(over(now_ms)) && raw.is_at_end(*topic, *partition).await? {
+                until_ms = now_ms;
+            }
+            let ids: Vec<Uuid> = unclosed.iter().filter(|(_, one)| over(until_ms)(one)).map(|(id, _)| *id).collect();
+            for id in ids {
+                if let Some(upload) = unclosed.get(&id) {
+                    refuse(config, events, &upload.first).await?;
+                }
+                unclosed.remove(&id);
             }
         }
+        self.0.retain(|_, uploads| !uploads.unclosed.is_empty());
         Ok(())
     }
+}
+
+async fn refuse(config: &NormalizerConfig, events: &Events, first: &Consumed) -> Result<(), NormalizerError> {
+    let rejection = Rejection {
+        item: None,
+        reason: Reason::UploadIncomplete,
+        detail: "the upload was never closed: its sender or the ingress went away in the middle",
+        bytes: Vec::new(),
+    };
+    let dead_letters = vec![dead_letter(config, first, rejection)];
+    events.produce_part(config, &Part { dead_letters, ..Part::default() }).await?;
+    let counts = Counts { readings: 0, rejections: 1 };
+    events.produce_outcomes(config, &[outcome(config, first, counts)]).await
 }
 
 /// The manifest that a record is.

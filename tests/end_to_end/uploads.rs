@@ -1,0 +1,105 @@
+//! An export of many chunks, with its stages killed in the middle.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
+use reqwest::StatusCode;
+
+use crate::world::{Stage, WITHIN, World, until};
+
+const PATH: &str = "/health-data/healthkit/export-xml?deviceId=watch-1";
+const READINGS: &str = "SELECT count(*) FROM readings";
+const RECORDS: i64 = 40_000;
+
+/// Heart rates a second apart, each with what an iPhone writes beside it.
+fn export() -> String {
+    let mut text =
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE HealthData [\n<!ELEMENT HealthData ANY>\n]>\n\
+                    <HealthData locale=\"en_GB\">\n <ExportDate value=\"2026-03-01 08:00:00 +0100\"/>\n"
+            .to_owned();
+    for number in 0..RECORDS {
+        let (hour, minute, second) = (number / 3_600, number / 60 % 60, number % 60);
+        let at = format!("2026-02-01 {hour:02}:{minute:02}:{second:02} +0100");
+        let value = 50 + number % 90;
+        writeln!(
+            text,
+            " <Record type=\"HKQuantityTypeIdentifierHeartRate\" sourceName=\"Watch\" unit=\"count/min\" \
+             creationDate=\"{at}\" startDate=\"{at}\" endDate=\"{at}\" value=\"{value}\">\n  \
+             <MetadataEntry key=\"HKMetadataKeyHeartRateMotionContext\" value=\"1\"/>\n </Record>"
+        )
+        .unwrap();
+    }
+    text + "</HealthData>\n"
+}
+
+/// How many records lie on the raw topic.
+fn kept(world: &World) -> i64 {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", world.embedded.kafka_bootstrap().unwrap());
+    let consumer: BaseConsumer = config.create().unwrap();
+    let topic = world.topic("raw.healthkit");
+    let end =
+        |partition| consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10)).map_or(0, |(_, end)| end);
+    (0..3).map(end).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_outlives_its_stages() {
+    let mut world = World::start().await;
+    let body = export();
+
+    // The ingress is killed in the middle of an upload: its sender is not answered, and what was kept is given up.
+    let mut sender = TcpStream::connect(world.sender.address()).unwrap();
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Length: {}\r\n\r\n",
+        world.sender.key,
+        body.len()
+    );
+    sender.write_all(head.as_bytes()).unwrap();
+    sender.write_all(&body.as_bytes()[..body.len() / 2]).unwrap();
+    let deadline = Instant::now() + WITHIN;
+    while kept(&world) < 3 {
+        assert!(Instant::now() < deadline, "chunks are kept while the upload comes");
+    }
+    world.kill(Stage::Ingress);
+    drop(sender);
+    world.run(Stage::Ingress);
+
+    let answer = until_answered(&world, &body).await;
+    assert_eq!(answer, StatusCode::OK);
+
+    // The normalizer is killed in the middle of the mapping, the sink in the middle of the writing.
+    until("the first readings are there", || async { world.count(READINGS).await > 0 }).await;
+    world.kill(Stage::Normalizer);
+    world.run(Stage::Normalizer);
+    until("more readings are there", || async { world.count(READINGS).await > RECORDS / 10 }).await;
+    world.kill(Stage::Sink);
+    world.run(Stage::Sink);
+
+    world.until_count(READINGS, RECORDS).await;
+    world.until_count("SELECT count(DISTINCT measured_from) FROM readings", RECORDS).await;
+    world.until_count("SELECT count(*) FROM dead_letters WHERE reason = 'upload-incomplete'", 1).await;
+    world.assert_ledger().await;
+    assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM attributed_readings WHERE device_id = 'watch-1'").await, RECORDS);
+}
+
+/// As a sender does it: again until it is answered.
+async fn until_answered(world: &World, body: &str) -> StatusCode {
+    let deadline = Instant::now() + WITHIN;
+    loop {
+        if let Ok(answer) = world.sender.try_upload(PATH, body.to_owned()).await {
+            return answer.status();
+        }
+        assert!(Instant::now() < deadline, "the ingress answers");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
