@@ -9,6 +9,8 @@ use crate::observed::{Refused, refused};
 /// More declarations than this are not kept in sight: each name is looked up among them.
 const DECLARATIONS_MAX: usize = 128;
 const XML: &str = "http://www.w3.org/XML/1998/namespace";
+/// What holds without a declaration.
+const UNDECLARED: [(&str, &str); 2] = [("", ""), ("xml", XML)];
 const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
 
 /// A name in its two parts; the prefix is empty where there is none.
@@ -41,10 +43,9 @@ struct Declaration<'a> {
     first: usize,
 }
 
-/// What holds without a declaration.
 impl Default for Scope<'_> {
     fn default() -> Self {
-        let undeclared = [("", ""), ("xml", XML)].into_iter().enumerate();
+        let undeclared = UNDECLARED.into_iter().enumerate();
         Self(undeclared.map(|(first, (prefix, uri))| Declaration { prefix, uri: Cow::Borrowed(uri), first }).collect())
     }
 }
@@ -67,7 +68,7 @@ impl<'a> Scope<'a> {
         if is_reserved || (uri.is_empty() && !prefix.is_empty()) {
             return Err(refused(Reason::Malformed, "a namespace is declared that may not be declared so"));
         }
-        if self.len() >= DECLARATIONS_MAX {
+        if self.len() >= DECLARATIONS_MAX + UNDECLARED.len() {
             return Err(refused(Reason::TooLarge, "more than 128 declarations of namespaces hold at one place"));
         }
         let first = self.0.iter().position(|known| known.uri == uri).unwrap_or(self.len());
