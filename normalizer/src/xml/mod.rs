@@ -111,7 +111,7 @@ impl<'t, 'a> Element<'t, 'a> {
     }
 }
 
-/// The characters that a piece without elements stands for; [`read`] has seen that it is well-formed.
+/// The characters that a piece without elements stands for; [`read()`] has seen that it is well-formed.
 fn resolved(piece: &str) -> Cow<'_, str> {
     if !piece.contains(['<', '&', '\r']) {
         return Cow::Borrowed(piece);
