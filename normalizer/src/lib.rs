@@ -16,6 +16,7 @@ mod line;
 mod medisante;
 mod observed;
 mod pipeline;
+mod xml;
 
 use schemas::{
     event::{Assignment, Document, Reading},
@@ -92,13 +93,13 @@ fn payload(record: &RawRecord<'_>, origin: Origin) -> Normalized {
     let mut documents = Vec::new();
     let items = match (origin.provider, origin.format) {
         (Provider::Medisante, Format::StandardJson) => medisante::standard_json(record, origin, &mut documents),
+        (Provider::Medisante, Format::StandardXml) => medisante::standard_xml(record, origin, &mut documents),
         (Provider::HealthKit, Format::StandardJson) => healthkit::json(record, origin),
         (Provider::Medisante | Provider::HealthKit, Format::FhirJson) => fhir::json(record, origin),
+        (Provider::Medisante | Provider::HealthKit, Format::FhirXml) => fhir::xml(record, origin),
         (Provider::HealthKit, Format::ExportXml) => export_xml::body(record, origin),
-        (
-            Provider::Medisante | Provider::HealthKit,
-            Format::StandardXml | Format::FhirXml | Format::HealthAutoExport,
-        )
+        (Provider::HealthKit, Format::StandardXml)
+        | (Provider::Medisante | Provider::HealthKit, Format::HealthAutoExport)
         | (Provider::Medisante, Format::ExportXml) => {
             let mut items = Items::default();
             items.refuse_all(refused(Reason::FormatNotRead, "this release does not read the format yet"));

@@ -1,5 +1,5 @@
-//! FHIR R4: Observations, alone or in Bundles. `wire` is FHIR's JSON, `model` what both syntaxes say, `map` turns that into
-//! readings; nothing outside knows either.
+//! FHIR R4: Observations, alone or in Bundles. `wire` is FHIR's JSON and XML, `model` what both syntaxes say, `map` turns that
+//! into readings; nothing outside knows any of them.
 
 mod context;
 mod literals;
@@ -13,11 +13,13 @@ use schemas::{raw::RawRecord, rejection::Reason};
 use crate::{
     json,
     observed::{Items, Origin, Refused, refused},
+    xml,
 };
 
 use context::Context;
 use map::Place;
-use model::Contained;
+use model::{Contained, Text};
+use wire::{Misshapen, Node};
 
 /// More items than this are not taken from one body.
 const ITEMS_MAX: usize = 100_000;
@@ -43,15 +45,25 @@ const ABOUT: &[&str] = &[
 
 /// Reads a FHIR JSON payload.
 pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
-    let mut reader = Reader { record, origin, items: Items::default(), next: 1 };
-    if let Err(refusal) = reader.payload() {
-        reader.items.refuse_all(refusal);
-    }
-    reader.items
+    Reader::read(record, origin, |reader| {
+        let text = json::text(record.body)?;
+        let root = wire::json::Node(text);
+        let kind = root.resource_type().map_err(|Misshapen| json::broken(text))?;
+        reader.payload(root, &kind.ok_or(NO_TYPE)?)
+    })
 }
 
+/// Reads a FHIR XML payload.
+pub(crate) fn xml(record: &RawRecord<'_>, origin: Origin) -> Items {
+    Reader::read(record, origin, |reader| {
+        let tree = xml::read(record.body, Some(wire::xml::NAMESPACE))?;
+        let root = tree.root().ok_or(refused(Reason::UnexpectedShape, "the root is not of FHIR's namespace"))?;
+        reader.payload(root, root.name())
+    })
+}
+
+const NO_TYPE: Refused = refused(Reason::UnexpectedShape, "there is no resourceType");
 const NOT_OBSERVED: Refused = refused(Reason::NotAReading, "the resource is no Observation");
-const MISSHAPEN: Refused = refused(Reason::UnexpectedShape, "an element has not the shape that FHIR JSON gives it");
 
 struct Reader<'r> {
     record: &'r RawRecord<'r>,
@@ -61,37 +73,46 @@ struct Reader<'r> {
     next: u32,
 }
 
-impl Reader<'_> {
-    fn payload(&mut self) -> Result<(), Refused> {
-        let text = json::text(self.record.body)?;
-        let kind = wire::resource_type(text)
-            .map_err(|_| json::broken(text))?
-            .ok_or(refused(Reason::UnexpectedShape, "there is no resourceType"))?;
-        match kind.as_ref() {
-            "Observation" => self.observation(0, None, text, &Context::default()),
+impl<'r> Reader<'r> {
+    fn read(
+        record: &'r RawRecord<'r>,
+        origin: Origin,
+        payload: impl FnOnce(&mut Self) -> Result<(), Refused>,
+    ) -> Items {
+        let mut reader = Self { record, origin, items: Items::default(), next: 1 };
+        if let Err(refusal) = payload(&mut reader) {
+            reader.items.refuse_all(refusal);
+        }
+        reader.items
+    }
+
+    fn payload<'a, N: Node<'a>>(&mut self, root: N, kind: &str) -> Result<(), Refused> {
+        match kind {
+            "Observation" => self.observation(0, None, root, &Context::default()),
             "Bundle" => {
-                let mut walk = Walk::default();
-                walk.bundle(text, 0)?;
+                let mut walk = Walk { count: 0, entries: Vec::new(), context: Context::default() };
+                walk.bundle(root, 0)?;
                 if walk.entries.is_empty() {
                     return Err(refused(Reason::Empty, "the Bundle holds no Observation"));
                 }
                 self.next = walk.count;
-                for Item { item, full_url, found, text } in &walk.entries {
+                for Item { item, full_url, found, node } in &walk.entries {
                     match found {
-                        Ok(()) => self.observation(*item, full_url.as_deref(), text, &walk.context),
-                        Err(refusal) => self.items.add(*item, Err(*refusal), text),
+                        Ok(()) => self.observation(*item, full_url.as_deref(), *node, &walk.context),
+                        Err(refusal) => self.items.add(*item, Err(*refusal), node.text()),
                     }
                 }
             }
-            _ => self.items.add(0, Err(NOT_OBSERVED), text),
+            _ => self.items.add(0, Err(NOT_OBSERVED), root.text()),
         }
         Ok(())
     }
 
     /// Reads an Observation and the ones inside it.
-    fn observation<'a>(&mut self, item: u32, full_url: Option<&str>, text: &'a str, context: &Context<'a>) {
-        let Ok(observation) = wire::observation(text) else {
-            self.items.add(item, Err(MISSHAPEN), text);
+    fn observation<'a, N: Node<'a>>(&mut self, item: u32, full_url: Option<&str>, node: N, context: &Context<'a>) {
+        let text = node.text();
+        let Ok(observation) = node.observation() else {
+            self.items.add(item, Err(N::MISSHAPEN), text);
             return;
         };
         let place = Place { item, full_url, holder: None };
@@ -105,68 +126,67 @@ impl Reader<'_> {
 }
 
 /// An entry that counts as an item.
-struct Item<'a> {
+struct Item<'a, N> {
     item: u32,
-    full_url: Option<std::borrow::Cow<'a, str>>,
+    full_url: Option<Text<'a>>,
     /// That it is an Observation, or why it is refused.
     found: Result<(), Refused>,
     /// The resource, or the entry where it has none.
-    text: &'a str,
+    node: N,
 }
 
 /// Goes through the entries in the order of the document, also through those of Bundles within, and numbers all of them.
-#[derive(Default)]
-struct Walk<'a> {
+struct Walk<'a, N> {
     count: u32,
-    entries: Vec<Item<'a>>,
+    entries: Vec<Item<'a, N>>,
     context: Context<'a>,
 }
 
-impl<'a> Walk<'a> {
-    fn bundle(&mut self, text: &'a str, depth: usize) -> Result<(), Refused> {
-        let entries = wire::bundle(text).map_err(|wire::Misshapen| MISSHAPEN)?;
+impl<'a, N: Node<'a>> Walk<'a, N> {
+    fn bundle(&mut self, bundle: N, depth: usize) -> Result<(), Refused> {
+        let entries = bundle.entries().map_err(|Misshapen| N::MISSHAPEN)?;
         if self.entries.len() + entries.len() > ITEMS_MAX {
             return Err(refused(Reason::TooLarge, "the Bundle has more than 100,000 entries"));
         }
         for entry in entries {
-            self.entry(entry.get(), depth);
+            self.entry(entry, depth);
         }
         Ok(())
     }
 
-    fn entry(&mut self, text: &'a str, depth: usize) {
+    fn entry(&mut self, node: N, depth: usize) {
         let item = self.count;
         self.count += 1;
-        let Ok(entry) = wire::entry(text) else {
-            self.entries.push(Item { item, full_url: None, found: Err(MISSHAPEN), text });
+        let Ok(entry) = node.entry() else {
+            self.entries.push(Item { item, full_url: None, found: Err(N::MISSHAPEN), node });
             return;
         };
         let Some(resource) = entry.resource else {
             if entry.deletes_observation {
                 let refusal = refused(Reason::NotAReading, "the deletion of an Observation is not read");
-                self.entries.push(Item { item, full_url: None, found: Err(refusal), text });
+                self.entries.push(Item { item, full_url: None, found: Err(refusal), node });
             }
             return;
         };
-        let found = match wire::resource_type(resource).map(Option::unwrap_or_default).as_deref() {
+        let found = match resource.resource_type().map(Option::unwrap_or_default).as_deref() {
             Ok("Observation") => Ok(()),
             Ok("Bundle") if depth < BUNDLES_MAX => match self.bundle(resource, depth + 1) {
                 Ok(()) => return,
                 Err(refusal) => Err(refusal),
             },
-            Ok("Device") => match wire::device(resource) {
+            Ok("Device") => match resource.device() {
                 Ok(device) => return self.context.add(entry.full_url.as_deref(), Contained::Device(device)),
-                Err(wire::Misshapen) => Err(MISSHAPEN),
+                Err(Misshapen) => Err(N::MISSHAPEN),
             },
-            Ok("Patient") => match wire::patient(resource) {
+            Ok("Patient") => match resource.patient() {
                 Ok(patient) => return self.context.add(entry.full_url.as_deref(), Contained::Patient(patient)),
-                Err(wire::Misshapen) => Err(MISSHAPEN),
+                Err(Misshapen) => Err(N::MISSHAPEN),
             },
             Ok(kind) if ABOUT.contains(&kind) => return,
-            Ok("") => Err(refused(Reason::UnexpectedShape, "there is no resourceType")),
+            Ok("") => Err(NO_TYPE),
             Ok(_) => Err(NOT_OBSERVED),
-            Err(_) => Err(MISSHAPEN),
+            Err(Misshapen) => Err(N::MISSHAPEN),
         };
-        self.entries.push(Item { item, full_url: entry.full_url, found, text: resource });
+        self.entries.push(Item { item, full_url: entry.full_url, found, node: resource });
     }
 }

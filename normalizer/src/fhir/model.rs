@@ -1,5 +1,5 @@
-//! The parts of FHIR R4 resources that a reading is made of, in no syntax: `wire` fills them from JSON, and the XML
-//! reader will do the same. Literals are borrowed and kept as the sender wrote them; nothing is judged here.
+//! The parts of FHIR R4 resources that a reading is made of, in no syntax: `wire` fills them from JSON and from
+//! XML. Literals are borrowed and kept as the sender wrote them; nothing is judged here.
 //!
 //! No type here has `Debug`: they hold health data.
 
@@ -59,6 +59,15 @@ pub(super) struct Reference<'a> {
 pub(super) struct Concept<'a> {
     pub(super) codings: Vec<Coding<'a>>,
     pub(super) text: Option<Text<'a>>,
+}
+
+impl<'a> Concept<'a> {
+    /// What it says as a `dataAbsentReason`: the first code; the empty word where only text is given, which is a reason
+    /// that has no code.
+    pub(super) fn reason(self) -> Option<Text<'a>> {
+        let code = self.codings.into_iter().find_map(|coding| coding.code);
+        code.or_else(|| self.text.map(|_| Cow::Borrowed("")))
+    }
 }
 
 /// `Coding`.

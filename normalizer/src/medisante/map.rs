@@ -1,5 +1,7 @@
 //! Measurements into readings.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use schemas::{
     catalogue::{MEDISANTE, Metric, Vocabulary, metric_by_key, metric_by_spelling},
@@ -17,7 +19,7 @@ use schemas::{
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::wire;
+use super::{wire, xml::Groups};
 use crate::{
     json::{Literal, Object, Word},
     observed::{Coded, Items, Observed, Origin, Refused, Source, Times, coding, device, refused},
@@ -31,10 +33,37 @@ const NO_VALUE: Refused = refused(Reason::ValueMissing, "a measurement has no va
 /// Members of `measurements` that are no measurement.
 const ABOUT: [&str; 4] = ["timestamp", "annotations", "device", "documents"];
 
+/// The message as it was sent, for the bytes of a refused item.
+pub(super) enum Sent<'a> {
+    /// As the JSON that is mapped.
+    Json,
+    /// As XML, of which these are the measurements and the documents.
+    Xml { measurements: Groups<'a, 'a>, documents: Groups<'a, 'a> },
+}
+
+impl Sent<'_> {
+    /// What was sent of a measurement, or of all parts of one: `json` is what is mapped of it.
+    fn measured<'j>(&self, names: &[&str], json: impl Into<Cow<'j, str>>) -> Cow<'j, str> {
+        match self {
+            Self::Json => json.into(),
+            Self::Xml { measurements, .. } => measurements.outer(names).map_or_else(|| json.into(), Cow::Owned),
+        }
+    }
+
+    /// What was sent of a document.
+    fn document<'j>(&self, name: &str, json: &'j str) -> Cow<'j, str> {
+        match self {
+            Self::Json => Cow::Borrowed(json),
+            Self::Xml { documents, .. } => documents.outer(&[name]).map_or(Cow::Borrowed(json), Cow::Owned),
+        }
+    }
+}
+
 /// What all readings of a message share.
 pub(super) struct Head<'a> {
     record: &'a RawRecord<'a>,
     origin: Origin,
+    sent: Sent<'a>,
     correlation_id: Option<&'a str>,
     device: Option<Device>,
     gateway: Option<Device>,
@@ -46,6 +75,7 @@ impl<'a> Head<'a> {
     pub(super) fn of(
         record: &'a RawRecord<'a>,
         origin: Origin,
+        sent: Sent<'a>,
         message: &'a wire::Message<'a>,
     ) -> Result<Self, Refused> {
         let outer = message.device.as_ref().map(|device| described(&device.0)).transpose()?.flatten();
@@ -69,6 +99,7 @@ impl<'a> Head<'a> {
         Ok(Self {
             record,
             origin,
+            sent,
             correlation_id: metadata.and_then(|metadata| said(metadata.correlation_id.as_ref())),
             device,
             gateway,
@@ -165,9 +196,9 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
             measurement(head, item, (name, raw), own)
         };
         if found.is_err() && is_pressure(name) {
-            items.add(item, found, &pressure_text(measurements));
+            items.add(item, found, &head.sent.measured(&PRESSURES, pressure_text(measurements)));
         } else {
-            items.add(item, found, raw.get());
+            items.add(item, found, &head.sent.measured(&[name], raw.get()));
         }
         item += 1;
     }
@@ -180,14 +211,14 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
 fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items, documents: &mut Vec<Document>) {
     let Some(members) = read::<Option<wire::Members<'_>>>(raw) else {
         let shape = refused(Reason::UnexpectedShape, "measurements.documents is no object of documents");
-        return items.add(first, Err(shape), raw.get());
+        return items.add(first, Err(shape), &head.sent.measured(&["documents"], raw.get()));
     };
     for (item, (name, raw)) in (first..).zip(members.map_or(Vec::new(), |members| members.0)) {
         let found = document(head, item, (&name.0, raw)).map(|(reading, document)| {
             documents.push(document);
             reading
         });
-        items.add(item, found, raw.get());
+        items.add(item, found, &head.sent.document(&name.0, raw.get()));
     }
 }
 

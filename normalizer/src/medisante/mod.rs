@@ -1,7 +1,9 @@
-//! The Medisanté portal's own JSON. `wire` is the message as it arrives, `map` turns its measurements into readings.
+//! The Medisanté portal's own JSON, and its XML. `wire` is the message as it arrives, `xml` the JSON of a message that
+//! arrives as XML, `map` turns its measurements into readings.
 
 mod map;
 mod wire;
+mod xml;
 
 use schemas::{event::Document, raw::RawRecord, rejection::Reason};
 
@@ -9,27 +11,43 @@ use crate::{
     json::{self, Object},
     observed::{Items, Origin, Refused, refused},
 };
+use map::{Head, Sent};
 
 /// Reads a `standard-json` payload: one message with any number of measurements.
 pub(crate) fn standard_json(record: &RawRecord<'_>, origin: Origin, documents: &mut Vec<Document>) -> Items {
-    let mut items = Items::default();
-    if let Err(refusal) = payload(record, origin, &mut items, documents) {
-        items.refuse_all(refusal);
-    }
-    items
+    read(|items| {
+        let text = json::text(record.body)?;
+        let message = message(text).ok_or_else(|| json::broken(text))?;
+        map::items(&Head::of(record, origin, Sent::Json, &message)?, &message, items, documents);
+        Ok(())
+    })
 }
 
-fn payload(
-    record: &RawRecord<'_>,
-    origin: Origin,
-    items: &mut Items,
-    documents: &mut Vec<Document>,
-) -> Result<(), Refused> {
-    let text = json::text(record.body)?;
-    let Object::<wire::Message<'_>>(message) = serde_json::from_str(text).map_err(|_| json::broken(text))?;
-    map::items(&map::Head::of(record, origin, &message)?, &message, items, documents);
-    if items.readings.is_empty() && items.rejections.is_empty() {
-        return Err(refused(Reason::Empty, "the message holds no measurement"));
+/// Reads a `standard-xml` payload: the same message with elements for the members.
+pub(crate) fn standard_xml(record: &RawRecord<'_>, origin: Origin, documents: &mut Vec<Document>) -> Items {
+    const SHAPE: Refused = refused(Reason::UnexpectedShape, "the body is XML, but not of the shape of its format");
+    read(|items| {
+        let tree = crate::xml::read(record.body, None)?;
+        let root = tree.root().ok_or(SHAPE)?;
+        let text = xml::json(root)?;
+        let message = message(&text).ok_or(SHAPE)?;
+        let measurements = xml::Groups::at(root, &["measurements"])?;
+        let sent = Sent::Xml { documents: xml::Groups::at(root, &["measurements", "documents"])?, measurements };
+        map::items(&Head::of(record, origin, sent, &message)?, &message, items, documents);
+        Ok(())
+    })
+}
+
+fn message(text: &str) -> Option<wire::Message<'_>> {
+    serde_json::from_str::<Object<wire::Message<'_>>>(text).ok().map(|message| message.0)
+}
+
+fn read(payload: impl FnOnce(&mut Items) -> Result<(), Refused>) -> Items {
+    let mut items = Items::default();
+    if let Err(refusal) = payload(&mut items) {
+        items.refuse_all(refusal);
+    } else if items.readings.is_empty() && items.rejections.is_empty() {
+        items.refuse_all(refused(Reason::Empty, "the message holds no measurement"));
     }
-    Ok(())
+    items
 }

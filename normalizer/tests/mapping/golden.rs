@@ -1,6 +1,7 @@
-//! Golden pairs: `<case>.input.json` beside `<case>.events.json`, one JSON object a line as `device-manager normalize`
-//! prints it. The first word of a case names the mapping; `<case>.request.json` has the request's parameters where there
-//! are any. `UPDATE_GOLDEN=1` writes the events anew: then raise `MAPPING_VERSION`.
+//! Golden pairs: `<case>.input.json` or `<case>.input.xml` beside `<case>.events.json`, one JSON object a line as
+//! `device-manager normalize` prints it. The first word of a case names the mapping; `<case>.request.json` has the request's
+//! parameters where there are any. `<case>-xml.input.xml` says what `<case>.input.json` says. `UPDATE_GOLDEN=1` writes the
+//! events anew: then raise `MAPPING_VERSION`.
 
 use std::{
     collections::BTreeSet,
@@ -17,11 +18,14 @@ use schemas::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::record::{RECEIVED_AT, headers};
+use crate::{
+    record::{RECEIVED_AT, headers},
+    xml::assert_same,
+};
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "a72304ffd53e8656bf268aaf0b014f3c6a6809d00f8e9e611753c9e38f0783f0");
+const PINNED: (i32, &str) = (1, "a6dd9db91a10da3d8459c9ce6b8d25742f38ed8f71a8c06c25db60ce6bd5a387");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
@@ -42,22 +46,46 @@ fn cases(suffix: &str) -> BTreeSet<String> {
     names.filter_map(|name| name.strip_suffix(suffix).map(str::to_owned)).collect()
 }
 
-fn kind(case: &str) -> (RawTopic, Kind) {
-    match case.split('-').next().unwrap() {
-        "medisante" => (RawTopic::Medisante, Kind::Payload(Format::StandardJson)),
-        "healthkit" => (RawTopic::HealthKit, Kind::Payload(Format::StandardJson)),
-        "fhir" => (RawTopic::Medisante, Kind::Payload(Format::FhirJson)),
-        "assign" => (RawTopic::Devices, Kind::Assign),
-        "unassign" => (RawTopic::Devices, Kind::Unassign),
-        other => panic!("no mapping is named {other}"),
+/// The cases in both syntaxes.
+fn inputs() -> BTreeSet<String> {
+    let (json, xml) = (cases(".input.json"), cases(".input.xml"));
+    assert!(json.is_disjoint(&xml), "a case with two inputs");
+    &json | &xml
+}
+
+/// A case's body, and whether it is XML.
+fn input(case: &str) -> (Vec<u8>, bool) {
+    let xml = folder().join(format!("{case}.input.xml"));
+    let is_xml = xml.exists();
+    (fs::read(if is_xml { xml } else { folder().join(format!("{case}.input.json")) }).unwrap(), is_xml)
+}
+
+fn kind(case: &str, is_xml: bool) -> (RawTopic, Kind) {
+    match (case.split('-').next().unwrap(), is_xml) {
+        ("medisante", false) => (RawTopic::Medisante, Kind::Payload(Format::StandardJson)),
+        ("medisante", true) => (RawTopic::Medisante, Kind::Payload(Format::StandardXml)),
+        ("healthkit", false) => (RawTopic::HealthKit, Kind::Payload(Format::StandardJson)),
+        ("fhir", false) => (RawTopic::Medisante, Kind::Payload(Format::FhirJson)),
+        ("fhir", true) => (RawTopic::Medisante, Kind::Payload(Format::FhirXml)),
+        ("assign", false) => (RawTopic::Devices, Kind::Assign),
+        ("unassign", false) => (RawTopic::Devices, Kind::Unassign),
+        (other, _) => panic!("no mapping is named {other}"),
     }
 }
 
 fn events(case: &str) -> String {
-    let body = fs::read(folder().join(format!("{case}.input.json"))).unwrap();
+    let normalized = outcome(case);
+    json_lines(&normalized).fold(String::new(), |mut text, line| {
+        writeln!(text, "{line}").unwrap();
+        text
+    })
+}
+
+fn outcome(case: &str) -> Normalized {
+    let (body, is_xml) = input(case);
     let request: Request = fs::read(folder().join(format!("{case}.request.json")))
         .map_or_else(|_| Request::default(), |text| serde_json::from_slice(&text).unwrap());
-    let (topic, kind) = kind(case);
+    let (topic, kind) = kind(case, is_xml);
     let headers = Headers {
         subject: request.subject.map(|subject| PatientId::parse(&subject).unwrap()),
         sample_type: request.r#type,
@@ -69,10 +97,7 @@ fn events(case: &str) -> String {
         RawRecord { topic, topic_epoch: 1, partition: 3, offset: 42, received_at: RECEIVED_AT, headers, body: &body };
     let normalized = normalize(&record);
     assert_documents(case, &normalized);
-    json_lines(&normalized).fold(String::new(), |mut text, line| {
-        writeln!(text, "{line}").unwrap();
-        text
-    })
+    normalized
 }
 
 /// Every document that a reading cites is there under its hash, and no other.
@@ -94,7 +119,7 @@ fn every_case_has_both_halves() {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         return;
     }
-    let (inputs, events) = (cases(".input.json"), cases(".events.json"));
+    let (inputs, events) = (inputs(), cases(".events.json"));
     assert!(inputs.len() > 20, "the golden folder is not where it should be");
     assert_eq!(inputs, events);
     assert!(cases(".request.json").is_subset(&inputs), "a request without an input");
@@ -103,7 +128,7 @@ fn every_case_has_both_halves() {
 #[test]
 fn a_changed_output_raises_the_mapping_version() {
     let mut hash = Sha256::new();
-    for case in cases(".input.json") {
+    for case in inputs() {
         let events = events(&case);
         hash.update(format!("{case}:{}:{events}", events.len()));
     }
@@ -121,7 +146,7 @@ fn a_changed_output_raises_the_mapping_version() {
 #[test]
 fn events_are_as_written() {
     let mut different = Vec::new();
-    for case in cases(".input.json") {
+    for case in inputs() {
         let path = folder().join(format!("{case}.events.json"));
         let found = events(&case);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -134,4 +159,14 @@ fn events_are_as_written() {
         different.is_empty(),
         "other events than written: {different:?}; if that is meant, raise MAPPING_VERSION, run UPDATE_GOLDEN=1 and read the diff"
     );
+}
+
+#[test]
+fn xml_gives_what_json_of_the_same_content_gives() {
+    let twins: Vec<(String, String)> =
+        cases(".input.xml").into_iter().filter_map(|xml| Some((xml.strip_suffix("-xml")?.to_owned(), xml))).collect();
+    assert!(twins.len() > 20, "the golden folder is not where it should be");
+    for (json, xml) in twins {
+        assert_same(&xml, &outcome(&json), &outcome(&xml));
+    }
 }

@@ -10,3 +10,5 @@ mod record;
 mod samples;
 #[cfg(test)]
 mod soup;
+#[cfg(test)]
+mod xml;

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use schemas::{
     format::{Format, RawTopic},
@@ -6,6 +6,7 @@ use schemas::{
 };
 
 use super::files::{folder, names, normalized, read};
+use crate::xml::assert_same;
 
 const FOLDERS: [&str; 5] = [
     "fhir-test-cases/good",
@@ -73,18 +74,63 @@ const FILES: &[(&str, usize, &[Reason])] = &[
     ("hl7-phd/spotnumeric-1.0.0.3.json", 1, &[]),
 ];
 
+/// The same of the files in XML, but for those of HL7, which say what their counterparts in JSON say.
+const XML_FILES: &[(&str, usize, &[Reason])] = &[
+    ("fhir-test-cases/good/bundle-good.xml", 0, &[Reason::Empty]),
+    ("fhir-test-cases/good/observation-bp-localcode.xml", 1, &[]),
+    ("fhir-test-cases/good/observation-triglyceride-good.xml", 1, &[]),
+    ("fhir-test-cases/good/observation-ucum.xml", 1, &[]),
+    ("fhir-test-cases/good/observation301.xml", 1, &[]),
+    ("fhir-test-cases/good/r4-observation-decimal.xml", 1, &[]),
+    ("fhir-test-cases/good/r4-observation-example-20minute-apgar-score.xml", 1, &[]),
+    ("fhir-test-cases/invalid-fhir/bundle-bad-by-param.xml", 0, &[Reason::Empty]),
+    ("fhir-test-cases/invalid-fhir/duplicate-security-tags.xml", 0, &[Reason::NotAReading]),
+    ("fhir-test-cases/invalid-fhir/logicalxml-nonamespace.xml", 0, &[Reason::UnexpectedShape]),
+    ("fhir-test-cases/invalid-fhir/observation-bad-profile.xml", 0, &[Reason::NotAReading]),
+    ("fhir-test-cases/invalid-fhir/observation-bp-profile-twocodesrequired.xml", 0, &[Reason::NotAReading]),
+    ("fhir-test-cases/invalid-fhir/observation-cholesterol-bad-referencerangehighfixedquantitywrong.xml", 1, &[]),
+    ("fhir-test-cases/invalid-fhir/observation-cholesterol-bad-wrongcode.xml", 1, &[]),
+    ("fhir-test-cases/invalid-fhir/xhtml-ctrl-lang-two.xml", 0, &[Reason::NotAReading]),
+    ("fhir-test-cases/malformed/japanese-utf8.xml", 0, &[Reason::Malformed]),
+    ("fhir-test-cases/malformed/list-xhtml-xxe2.xml", 0, &[Reason::Malformed]),
+    ("fhir-test-cases/malformed/xml-bad-entities.xml", 0, &[Reason::Malformed]),
+];
+
+/// HL7's own pair writes its decimals otherwise in JSON (`1.0`) than in XML (`1.0e0`).
+const REWRITTEN: &str = "observation-decimal.xml";
+
+fn is_xml(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension == "xml")
+}
+
 #[test]
 fn each_file_gives_what_it_holds() {
     if folder().is_none() {
         return;
     }
     for topic in [RawTopic::Medisante, RawTopic::HealthKit] {
-        for (file, count, refused) in FILES {
+        for (file, count, refused) in FILES.iter().chain(XML_FILES) {
             let body = read(file).unwrap();
-            let found = normalized(topic, Format::FhirJson, &body, None);
+            let format = if is_xml(file) { Format::FhirXml } else { Format::FhirJson };
+            let found = normalized(topic, format, &body, None);
             let reasons: Vec<Reason> = found.rejections.iter().map(|rejection| rejection.reason).collect();
             assert_eq!((found.readings.len(), reasons.as_slice()), (*count, *refused), "{file}");
         }
+    }
+}
+
+#[test]
+fn an_example_gives_the_same_in_both_syntaxes() {
+    let Some(files) = names("hl7-fhir-r4-examples/xml", ".xml") else { return };
+    let counterparts: BTreeSet<String> = files.iter().map(|file| file.replace(".xml", ".json")).collect();
+    assert_eq!(Some(counterparts), names("hl7-fhir-r4-examples/json", ".json"));
+    for file in files.into_iter().filter(|file| file != REWRITTEN) {
+        let of = |folder: &str, format: Format, name: &str| {
+            let body = read(&format!("hl7-fhir-r4-examples/{folder}/{name}")).unwrap();
+            normalized(RawTopic::Medisante, format, &body, None)
+        };
+        let json = of("json", Format::FhirJson, &file.replace(".xml", ".json"));
+        assert_same(&file, &json, &of("xml", Format::FhirXml, &file));
     }
 }
 
@@ -112,9 +158,11 @@ fn no_file_is_left_out() {
     if folder().is_none() {
         return;
     }
-    let known: BTreeSet<String> = FILES.iter().map(|(file, ..)| (*file).to_owned()).collect();
-    let found = FOLDERS
-        .iter()
-        .flat_map(|folder| names(folder, ".json").unwrap().into_iter().map(move |name| format!("{folder}/{name}")));
-    assert_eq!(found.collect::<BTreeSet<String>>(), known);
+    for (files, suffix) in [(FILES, ".json"), (XML_FILES, ".xml")] {
+        let known: BTreeSet<String> = files.iter().map(|(file, ..)| (*file).to_owned()).collect();
+        let found = FOLDERS
+            .iter()
+            .flat_map(|folder| names(folder, suffix).unwrap().into_iter().map(move |name| format!("{folder}/{name}")));
+        assert_eq!(found.collect::<BTreeSet<String>>(), known);
+    }
 }

@@ -4,10 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::super::model;
+use super::super::{super::model, DATA_ABSENT, timing};
 use crate::json::{Literal, Object, Word};
-
-const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,12 +83,6 @@ impl<'a> Concept<'a> {
         let codings = self.coding.unwrap_or_default().into_iter().map(|coding| coding.0.model()).collect();
         model::Concept { codings, text: words(self.text) }
     }
-
-    /// The first code; the empty word where only text is given, which is a reason that has no code.
-    pub(super) fn first_code(self) -> Option<model::Text<'a>> {
-        let code = self.coding.unwrap_or_default().into_iter().find_map(|coding| words(coding.0.code));
-        code.or_else(|| self.text.map(|_| Cow::Borrowed("")))
-    }
 }
 
 #[derive(Deserialize)]
@@ -114,6 +106,12 @@ pub(super) struct Period<'a> {
     pub(super) end: Option<Word<'a>>,
 }
 
+impl<'a> Period<'a> {
+    pub(super) fn model(self) -> super::super::Period<'a> {
+        (words(self.start), words(self.end))
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct Timing<'a> {
     #[serde(borrow)]
@@ -129,18 +127,9 @@ pub(super) struct Repeat<'a> {
 }
 
 impl<'a> Timing<'a> {
-    /// A timing is a schedule; what it says of the span is its events or its bounds.
     pub(super) fn model(self) -> model::Effective<'a> {
-        let mut events = self.event.unwrap_or_default().into_iter().map(|event| event.0);
-        if let Some(first) = events.next() {
-            return match events.next_back() {
-                Some(last) => model::Effective::Period { start: Some(first), end: Some(last) },
-                None => model::Effective::Point(first),
-            };
-        }
-        self.repeat.and_then(|repeat| repeat.0.bounds_period).map_or(model::Effective::Absent, |bounds| {
-            model::Effective::Period { start: words(bounds.0.start), end: words(bounds.0.end) }
-        })
+        let bounds = self.repeat.and_then(|repeat| repeat.0.bounds_period).map(|bounds| bounds.0.model());
+        timing(self.event.unwrap_or_default().into_iter().map(|event| event.0), bounds)
     }
 }
 

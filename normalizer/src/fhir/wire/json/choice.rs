@@ -1,8 +1,8 @@
 //! `value[x]`: one of many elements, of which an Observation and a component have the same.
 
 use super::{
-    super::model,
-    datatype::{Concept, Period, Quantity, Range, Ratio, Sampled, words},
+    super::{super::model, only},
+    datatype::{Concept, Period, Quantity, Range, Ratio, Sampled},
 };
 use crate::json::{Literal, Object, Word};
 
@@ -24,9 +24,9 @@ pub(super) struct Choice<'a> {
 
 impl<'a> Choice<'a> {
     pub(super) fn model(self) -> model::Given<'a> {
-        let stated = self.data_absent_reason.and_then(|reason| reason.0.first_code());
+        let stated = self.data_absent_reason.and_then(|reason| reason.0.model().reason());
         let (quantity, extended) = self.value_quantity.map_or((None, None), |quantity| quantity.0.model_or_absent());
-        let mut values = [
+        let value = only([
             quantity.map(model::Value::Quantity),
             self.value_codeable_concept.map(|concept| model::Value::Concept(concept.0.model())),
             self.value_string.map(|text| model::Value::Text(text.0)),
@@ -37,13 +37,8 @@ impl<'a> Choice<'a> {
             self.value_sampled_data.map(|sampled| model::Value::Sampled(sampled.0.model())),
             self.value_time.map(|text| model::Value::Text(text.0)),
             self.value_date_time.map(|text| model::Value::Text(text.0)),
-            self.value_period
-                .map(|period| model::Value::Period { start: words(period.0.start), end: words(period.0.end) }),
-        ]
-        .into_iter()
-        .flatten();
-        let value = values.next();
-        let value = if values.next().is_some() { Some(model::Value::Several) } else { value };
+            self.value_period.map(|period| period.0.model()).map(|(start, end)| model::Value::Period { start, end }),
+        ]);
         model::Given { value, absent: stated.or(extended) }
     }
 }

@@ -1,0 +1,218 @@
+//! FHIR JSON (json.html).
+
+mod choice;
+mod datatype;
+
+use schemas::rejection::Reason;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    super::model::{self, Text},
+    Entry, GATEWAY, Inside, Misshapen, deletes_observation, effective,
+};
+use crate::{
+    json::{Literal, Object, Word},
+    observed::{Refused, refused},
+};
+use choice::Choice;
+use datatype::{
+    Concept, Device, Extension, Identifier, Meta, Patient, Period, Quantity, Range, Ratio, Reference, Sampled, Timing,
+    identifiers, words,
+};
+
+/// The text of a JSON value.
+#[derive(Clone, Copy)]
+pub(in crate::fhir) struct Node<'a>(pub(in crate::fhir) &'a str);
+
+impl<'a> super::Node<'a> for Node<'a> {
+    const MISSHAPEN: Refused = refused(Reason::UnexpectedShape, "an element has not the shape that FHIR JSON gives it");
+
+    fn text(self) -> &'a str {
+        self.0
+    }
+
+    fn resource_type(self) -> Result<Option<Text<'a>>, Misshapen> {
+        self.read::<Head<'_>>().map(|head| words(head.resource_type))
+    }
+
+    fn observation(self) -> Result<model::Observation<'a>, Misshapen> {
+        self.read::<Observation<'_>>()?.model()
+    }
+
+    fn device(self) -> Result<model::Device<'a>, Misshapen> {
+        self.read::<Device<'_>>().map(Device::model)
+    }
+
+    fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
+        self.read::<Patient<'_>>().map(Patient::model)
+    }
+
+    fn entries(self) -> Result<Vec<Self>, Misshapen> {
+        let bundle = self.read::<Bundle<'_>>()?;
+        Ok(bundle.entry.unwrap_or_default().into_iter().map(Self::of).collect())
+    }
+
+    fn entry(self) -> Result<Entry<'a, Self>, Misshapen> {
+        let entry = self.read::<BundleEntry<'_>>()?;
+        let (method, url) = entry.request.map_or((None, None), |request| (request.0.method, request.0.url));
+        Ok(Entry {
+            full_url: words(entry.full_url),
+            resource: entry.resource.map(Self::of),
+            deletes_observation: deletes_observation(words(method).as_deref(), words(url).as_deref()),
+        })
+    }
+}
+
+impl<'a> Node<'a> {
+    fn of(raw: &'a RawValue) -> Self {
+        Self(raw.get())
+    }
+
+    fn read<T: Deserialize<'a>>(self) -> Result<T, Misshapen> {
+        serde_json::from_str::<Object<T>>(self.0).map(|object| object.0).map_err(|_| Misshapen)
+    }
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow, rename = "resourceType")]
+    resource_type: Option<Word<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Bundle<'a> {
+    #[serde(borrow)]
+    entry: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BundleEntry<'a> {
+    #[serde(borrow)]
+    full_url: Option<Word<'a>>,
+    resource: Option<&'a RawValue>,
+    request: Option<Object<Request<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow)]
+    method: Option<Word<'a>>,
+    url: Option<Word<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Observation<'a> {
+    #[serde(borrow)]
+    id: Option<Word<'a>>,
+    meta: Option<Object<Meta<'a>>>,
+    contained: Option<Vec<&'a RawValue>>,
+    extension: Option<Vec<Object<Extension<'a>>>>,
+    identifier: Option<Vec<Object<Identifier<'a>>>>,
+    status: Option<Word<'a>>,
+    code: Option<Object<Concept<'a>>>,
+    subject: Option<Object<Reference<'a>>>,
+    device: Option<Object<Reference<'a>>>,
+    effective_date_time: Option<Word<'a>>,
+    effective_instant: Option<Word<'a>>,
+    effective_period: Option<Object<Period<'a>>>,
+    effective_timing: Option<Object<Timing<'a>>>,
+    issued: Option<Word<'a>>,
+    value_quantity: Option<Object<Quantity<'a>>>,
+    value_codeable_concept: Option<Object<Concept<'a>>>,
+    value_string: Option<Word<'a>>,
+    value_boolean: Option<bool>,
+    value_integer: Option<Literal<'a>>,
+    value_range: Option<Object<Range<'a>>>,
+    value_ratio: Option<Object<Ratio<'a>>>,
+    value_sampled_data: Option<Object<Sampled<'a>>>,
+    value_time: Option<Word<'a>>,
+    value_date_time: Option<Word<'a>>,
+    value_period: Option<Object<Period<'a>>>,
+    data_absent_reason: Option<Object<Concept<'a>>>,
+    has_member: Option<Vec<&'a RawValue>>,
+    component: Option<Vec<Object<Component<'a>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Component<'a> {
+    #[serde(borrow)]
+    code: Option<Object<Concept<'a>>>,
+    value_quantity: Option<Object<Quantity<'a>>>,
+    value_codeable_concept: Option<Object<Concept<'a>>>,
+    value_string: Option<Word<'a>>,
+    value_boolean: Option<bool>,
+    value_integer: Option<Literal<'a>>,
+    value_range: Option<Object<Range<'a>>>,
+    value_ratio: Option<Object<Ratio<'a>>>,
+    value_sampled_data: Option<Object<Sampled<'a>>>,
+    value_time: Option<Word<'a>>,
+    value_date_time: Option<Word<'a>>,
+    value_period: Option<Object<Period<'a>>>,
+    data_absent_reason: Option<Object<Concept<'a>>>,
+}
+
+/// Moves the fields of [`Choice`] out of an element.
+macro_rules! choice {
+    ($element:ident) => {
+        Choice {
+            value_quantity: $element.value_quantity,
+            value_codeable_concept: $element.value_codeable_concept,
+            value_string: $element.value_string,
+            value_boolean: $element.value_boolean,
+            value_integer: $element.value_integer,
+            value_range: $element.value_range,
+            value_ratio: $element.value_ratio,
+            value_sampled_data: $element.value_sampled_data,
+            value_time: $element.value_time,
+            value_date_time: $element.value_date_time,
+            value_period: $element.value_period,
+            data_absent_reason: $element.data_absent_reason,
+        }
+    };
+}
+
+impl<'a> Observation<'a> {
+    fn model(self) -> Result<model::Observation<'a>, Misshapen> {
+        let effective = effective(
+            words(self.effective_date_time.or(self.effective_instant)),
+            self.effective_period.map(|period| period.0.model()),
+            self.effective_timing.map(|timing| timing.0.model()),
+        );
+        let inside = Inside::read(self.contained.unwrap_or_default().into_iter().map(Node::of))?;
+        Ok(model::Observation {
+            id: words(self.id),
+            meta: self.meta.map(|meta| meta.0.model()).unwrap_or_default(),
+            identifiers: identifiers(self.identifier),
+            status: words(self.status),
+            code: self.code.map(|code| code.0.model()),
+            subject: self.subject.map(|subject| subject.0.model()),
+            device: self.device.map(|device| device.0.model()),
+            gateway: self.extension.and_then(gateway),
+            effective,
+            issued: words(self.issued),
+            has_members: self.has_member.is_some_and(|members| !members.is_empty()),
+            contained: inside.contained,
+            observations: inside.observations,
+            value: choice!(self).model(),
+            components: self.component.unwrap_or_default().into_iter().map(|part| part.0.model()).collect(),
+        })
+    }
+}
+
+impl<'a> Component<'a> {
+    fn model(self) -> model::Component<'a> {
+        model::Component { value: choice!(self).model(), code: self.code.map(|code| code.0.model()) }
+    }
+}
+
+fn gateway(extensions: Vec<Object<Extension<'_>>>) -> Option<model::Reference<'_>> {
+    extensions
+        .into_iter()
+        .find(|extension| extension.0.url.as_ref().is_some_and(|url| url.0 == GATEWAY))
+        .and_then(|extension| extension.0.value_reference)
+        .map(|reference| reference.0.model())
+}

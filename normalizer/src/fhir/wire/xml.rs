@@ -1,0 +1,230 @@
+//! FHIR XML (xml.html): an element for each element, its value in the attribute `value`; what repeats is a list. The
+//! narrative is of another namespace and not in the tree.
+
+use std::borrow::Cow;
+
+use schemas::rejection::Reason;
+
+use super::{
+    super::model::{self, Text},
+    DATA_ABSENT, Entry, GATEWAY, Inside, Misshapen, Node, Period, deletes_observation, effective, only, timing,
+};
+use crate::{
+    observed::{Refused, refused},
+    xml::Element,
+};
+
+/// The namespace of all elements but the narrative's.
+pub(in crate::fhir) const NAMESPACE: &str = "http://hl7.org/fhir";
+
+impl<'a> Node<'a> for Element<'_, 'a> {
+    const MISSHAPEN: Refused = refused(Reason::UnexpectedShape, "an element has not the shape that FHIR XML gives it");
+
+    fn text(self) -> &'a str {
+        self.outer()
+    }
+
+    fn resource_type(self) -> Result<Option<Text<'a>>, Misshapen> {
+        Ok(Some(Cow::Borrowed(self.name())))
+    }
+
+    fn observation(self) -> Result<model::Observation<'a>, Misshapen> {
+        let point = word(self, "effectiveDateTime")?.or(word(self, "effectiveInstant")?);
+        let inside = Inside::read(named(self, "contained").flat_map(Element::children))?;
+        Ok(model::Observation {
+            id: word(self, "id")?,
+            meta: part(self, "meta", meta)?.unwrap_or_default(),
+            identifiers: all(self, "identifier", identifier)?,
+            status: word(self, "status")?,
+            code: part(self, "code", concept)?,
+            subject: part(self, "subject", reference)?,
+            device: part(self, "device", reference)?,
+            gateway: extension(self, GATEWAY).map_or(Ok(None), |found| part(found, "valueReference", reference))?,
+            effective: effective(
+                point,
+                part(self, "effectivePeriod", period)?,
+                part(self, "effectiveTiming", schedule)?,
+            ),
+            issued: word(self, "issued")?,
+            value: given(self)?,
+            components: all(self, "component", component)?,
+            has_members: named(self, "hasMember").next().is_some(),
+            contained: inside.contained,
+            observations: inside.observations,
+        })
+    }
+
+    fn device(self) -> Result<model::Device<'a>, Misshapen> {
+        Ok(model::Device {
+            id: word(self, "id")?,
+            identifiers: all(self, "identifier", identifier)?,
+            manufacturer: word(self, "manufacturer")?,
+            model: word(self, "modelNumber")?,
+            serial: word(self, "serialNumber")?,
+        })
+    }
+
+    fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
+        Ok(model::Patient { id: word(self, "id")?, identifiers: all(self, "identifier", identifier)? })
+    }
+
+    fn entries(self) -> Result<Vec<Self>, Misshapen> {
+        Ok(named(self, "entry").collect())
+    }
+
+    fn entry(self) -> Result<Entry<'a, Self>, Misshapen> {
+        let request = |name| one(self, "request")?.map_or(Ok(None), |request| word(request, name));
+        Ok(Entry {
+            full_url: word(self, "fullUrl")?,
+            resource: part(self, "resource", wrapped)?,
+            deletes_observation: deletes_observation(request("method")?.as_deref(), request("url")?.as_deref()),
+        })
+    }
+}
+
+/// The resource in `resource`: one, and of FHIR's namespace.
+fn wrapped<'t, 'a>(wrapper: Element<'t, 'a>) -> Result<Element<'t, 'a>, Misshapen> {
+    let mut resources = wrapper.children();
+    resources.next().filter(|_| resources.next().is_none()).ok_or(Misshapen)
+}
+
+/// The elements of a name.
+fn named<'t, 'a>(of: Element<'t, 'a>, name: &str) -> impl Iterator<Item = Element<'t, 'a>> {
+    of.children().filter(move |child| child.name() == name)
+}
+
+/// The element of a name that does not repeat.
+fn one<'t, 'a>(of: Element<'t, 'a>, name: &str) -> Result<Option<Element<'t, 'a>>, Misshapen> {
+    let mut found = named(of, name);
+    let first = found.next();
+    if found.next().is_some() { Err(Misshapen) } else { Ok(first) }
+}
+
+/// The literal of a primitive; none where it has only extensions.
+fn word<'a>(of: Element<'_, 'a>, name: &str) -> Result<Option<Text<'a>>, Misshapen> {
+    Ok(one(of, name)?.and_then(|found| found.attribute("value")))
+}
+
+type Read<'t, 'a, T> = fn(Element<'t, 'a>) -> Result<T, Misshapen>;
+
+fn part<'t, 'a, T>(of: Element<'t, 'a>, name: &str, read: Read<'t, 'a, T>) -> Result<Option<T>, Misshapen> {
+    one(of, name)?.map(read).transpose()
+}
+
+fn all<'t, 'a, T>(of: Element<'t, 'a>, name: &str, read: Read<'t, 'a, T>) -> Result<Vec<T>, Misshapen> {
+    named(of, name).map(read).collect()
+}
+
+fn extension<'t, 'a>(of: Element<'t, 'a>, url: &str) -> Option<Element<'t, 'a>> {
+    named(of, "extension").find(|extension| extension.attribute("url").is_some_and(|found| found == url))
+}
+
+fn meta<'a>(of: Element<'_, 'a>) -> Result<model::Meta<'a>, Misshapen> {
+    Ok(model::Meta {
+        version_id: word(of, "versionId")?,
+        last_updated: word(of, "lastUpdated")?,
+        source: word(of, "source")?,
+    })
+}
+
+fn identifier<'a>(of: Element<'_, 'a>) -> Result<model::Identifier<'a>, Misshapen> {
+    Ok(model::Identifier { system: word(of, "system")?, value: word(of, "value")? })
+}
+
+fn reference<'a>(of: Element<'_, 'a>) -> Result<model::Reference<'a>, Misshapen> {
+    Ok(model::Reference {
+        reference: word(of, "reference")?,
+        kind: word(of, "type")?,
+        identifier: part(of, "identifier", identifier)?,
+    })
+}
+
+fn concept<'a>(of: Element<'_, 'a>) -> Result<model::Concept<'a>, Misshapen> {
+    Ok(model::Concept { codings: all(of, "coding", coding)?, text: word(of, "text")? })
+}
+
+fn coding<'a>(of: Element<'_, 'a>) -> Result<model::Coding<'a>, Misshapen> {
+    Ok(model::Coding { system: word(of, "system")?, code: word(of, "code")?, display: word(of, "display")? })
+}
+
+fn period<'a>(of: Element<'_, 'a>) -> Result<Period<'a>, Misshapen> {
+    Ok((word(of, "start")?, word(of, "end")?))
+}
+
+fn schedule<'a>(of: Element<'_, 'a>) -> Result<model::Effective<'a>, Misshapen> {
+    let events: Vec<_> = named(of, "event").filter_map(|event| event.attribute("value")).collect();
+    let bounds = one(of, "repeat")?.map_or(Ok(None), |repeat| part(repeat, "boundsPeriod", period))?;
+    Ok(timing(events.into_iter(), bounds))
+}
+
+fn component<'a>(of: Element<'_, 'a>) -> Result<model::Component<'a>, Misshapen> {
+    Ok(model::Component { code: part(of, "code", concept)?, value: given(of)? })
+}
+
+fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
+    let stated = part(of, "dataAbsentReason", concept)?.and_then(model::Concept::reason);
+    let (quantity, extended) = part(of, "valueQuantity", quantity_or_absent)?.unzip();
+    let value = only([
+        quantity.map(model::Value::Quantity),
+        part(of, "valueCodeableConcept", concept)?.map(model::Value::Concept),
+        word(of, "valueString")?.map(model::Value::Text),
+        word(of, "valueBoolean")?.as_deref().map(boolean).transpose()?,
+        word(of, "valueInteger")?.map(model::Value::Integer),
+        part(of, "valueRange", range)?,
+        part(of, "valueRatio", ratio)?,
+        part(of, "valueSampledData", sampled)?.map(model::Value::Sampled),
+        word(of, "valueTime")?.map(model::Value::Text),
+        word(of, "valueDateTime")?.map(model::Value::Text),
+        part(of, "valuePeriod", period)?.map(|(start, end)| model::Value::Period { start, end }),
+    ]);
+    Ok(model::Given { value, absent: stated.or(extended.flatten()) })
+}
+
+fn boolean(word: &str) -> Result<model::Value<'static>, Misshapen> {
+    match word {
+        "true" => Ok(model::Value::Boolean(true)),
+        "false" => Ok(model::Value::Boolean(false)),
+        _ => Err(Misshapen),
+    }
+}
+
+fn quantity<'a>(of: Element<'_, 'a>) -> Result<model::Quantity<'a>, Misshapen> {
+    Ok(model::Quantity {
+        value: word(of, "value")?,
+        comparator: word(of, "comparator")?,
+        unit: word(of, "unit")?,
+        system: word(of, "system")?,
+        code: word(of, "code")?,
+    })
+}
+
+/// The quantity, and the reason that an extension gives for its lack of a number.
+fn quantity_or_absent<'a>(of: Element<'_, 'a>) -> Result<(model::Quantity<'a>, Option<Text<'a>>), Misshapen> {
+    let quantity = quantity(of)?;
+    if quantity.value.is_some() {
+        return Ok((quantity, None));
+    }
+    let reason = |of| extension(of, DATA_ABSENT).map_or(Ok(None), |found| word(found, "valueCode"));
+    let beside = one(of, "value")?.map_or(Ok(None), reason)?;
+    Ok((quantity, beside.or(reason(of)?)))
+}
+
+fn range<'a>(of: Element<'_, 'a>) -> Result<model::Value<'a>, Misshapen> {
+    let side = |name| part(of, name, quantity).map(Option::unwrap_or_default);
+    Ok(model::Value::Range { low: side("low")?, high: side("high")? })
+}
+
+fn ratio<'a>(of: Element<'_, 'a>) -> Result<model::Value<'a>, Misshapen> {
+    let side = |name| part(of, name, quantity).map(Option::unwrap_or_default);
+    Ok(model::Value::Ratio { numerator: side("numerator")?, denominator: side("denominator")? })
+}
+
+fn sampled<'a>(of: Element<'_, 'a>) -> Result<model::Sampled<'a>, Misshapen> {
+    Ok(model::Sampled {
+        origin: part(of, "origin", quantity)?.unwrap_or_default(),
+        period: word(of, "period")?,
+        factor: word(of, "factor")?,
+        dimensions: word(of, "dimensions")?,
+        data: word(of, "data")?,
+    })
+}

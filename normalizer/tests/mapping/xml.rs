@@ -1,0 +1,241 @@
+//! What is the same in XML as in JSON, and what XML alone can do to a reader.
+
+use normalizer::{Normalized, json_lines};
+use proptest::prelude::*;
+use schemas::{
+    format::{Format, RawTopic},
+    raw::Kind,
+    rejection::Reason,
+};
+use serde_json::Value;
+
+use crate::record::{self, headers};
+
+/// The same readings but for the format in their provenance, and the same refusals but for the words on the syntax.
+pub(crate) fn assert_same(case: &str, json: &Normalized, xml: &Normalized) {
+    assert_eq!(comparable(json), comparable(xml), "{case}");
+    let words = |found: &Normalized| -> Vec<Vec<u8>> {
+        found.documents.iter().map(|document| document.content.clone()).collect()
+    };
+    assert!(words(json) == words(xml), "{case}: other documents");
+}
+
+fn comparable(found: &Normalized) -> Vec<Value> {
+    let mut lines: Vec<Value> = json_lines(found).collect();
+    for line in &mut lines {
+        for (event, of_syntax) in [("/reading/provenance", "format"), ("/rejection", "detail")] {
+            if let Some(Value::Object(part)) = line.pointer_mut(event) {
+                assert!(part.remove(of_syntax).is_some());
+            }
+        }
+    }
+    lines
+}
+
+fn normalized(format: Format, body: &[u8]) -> Normalized {
+    record::normalized(RawTopic::Medisante, headers(Kind::Payload(format), "xml"), body, 0)
+}
+
+const FORMATS: [Format; 2] = [Format::FhirXml, Format::StandardXml];
+
+/// Why a body is refused as a whole, the same in both formats.
+fn refusal(body: &[u8]) -> (Reason, &'static str) {
+    let [one, other] = FORMATS.map(|format| {
+        let found = normalized(format, body);
+        assert_eq!((found.readings.len(), found.rejections.len()), (0, 1));
+        assert!(found.rejections[0].item.is_none());
+        (found.rejections[0].reason, found.rejections[0].detail)
+    });
+    assert_eq!(one, other);
+    one
+}
+
+const NOT_XML: &str = "the body is not well-formed XML";
+const ENTITY: &str = "a reference is neither one of XML's five nor one to a character";
+const CHARACTER: &str = "there is a character that XML does not allow";
+const ENCODING: &str = "the XML declares an encoding other than UTF-8";
+const DOCUMENT_TYPE: &str = "there is a document type declaration, which is never read";
+const PREFIX: &str = "a prefix is not declared";
+const DECLARATION: &str = "a namespace is declared that may not be declared so";
+
+#[test]
+fn what_is_not_well_formed_is_refused_with_its_reason() {
+    for (body, detail) in [
+        ("", NOT_XML),
+        ("text", NOT_XML),
+        ("<a>", NOT_XML),
+        ("</a>", NOT_XML),
+        ("<a></b>", NOT_XML),
+        ("<a><b></a></b>", NOT_XML),
+        ("<a", NOT_XML),
+        ("<a/><b/>", NOT_XML),
+        ("<a/>text", NOT_XML),
+        ("<a/><![CDATA[text]]>", NOT_XML),
+        ("&amp;<a/>", NOT_XML),
+        ("<a>]]></a>", NOT_XML),
+        ("<a><!-- -- --></a>", NOT_XML),
+        ("<a b=1/>", NOT_XML),
+        ("<a b/>", NOT_XML),
+        ("<a b='<'/>", NOT_XML),
+        ("<a b='1' b='2'/>", NOT_XML),
+        ("<a xmlns:p='urn:n' xmlns:q='urn:n' p:b='1' q:b='2'/>", NOT_XML),
+        ("<a xmlns='urn:n' xmlns='urn:m'/>", NOT_XML),
+        ("<1a/>", NOT_XML),
+        ("<a:/>", NOT_XML),
+        ("<:a/>", NOT_XML),
+        ("<a:b:c xmlns:a='urn:n'/>", NOT_XML),
+        ("<a><?xml version='1.0'?></a>", NOT_XML),
+        (" <?xml version='1.0'?><a/>", NOT_XML),
+        ("<a><?XML x?></a>", NOT_XML),
+        ("<a>&nbsp;</a>", ENTITY),
+        ("<a b='&nbsp;'/>", ENTITY),
+        ("<a>&#xd800;</a>", ENTITY),
+        ("<a>&#0;</a>", ENTITY),
+        ("<a>&#1;</a>", ENTITY),
+        ("<a b='&#x1f;'/>", ENTITY),
+        ("<a>&#xffff;</a>", ENTITY),
+        ("<a b='&#xfffe;'/>", ENTITY),
+        ("<a>&#x110000;</a>", ENTITY),
+        ("<a b='&#;'/>", ENTITY),
+        ("<a>&</a>", NOT_XML),
+        ("<a b='&'/>", ENTITY),
+        ("<a>\u{1}</a>", CHARACTER),
+        ("<a b='\u{0}'/>", CHARACTER),
+        ("<a><!-- \u{1b} --></a>", CHARACTER),
+        ("<a>\u{ffff}</a>", CHARACTER),
+        ("<?xml version='1.0' encoding='ISO-8859-1'?><a/>", ENCODING),
+        ("<?xml version='1.0' encoding='UTF-16'?><a/>", ENCODING),
+        ("<!DOCTYPE a><a/>", DOCUMENT_TYPE),
+        ("<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>", DOCUMENT_TYPE),
+        ("<!DOCTYPE a SYSTEM 'http://attacker.example/x'><a/>", DOCUMENT_TYPE),
+        ("<a/><!DOCTYPE a>", DOCUMENT_TYPE),
+        ("<p:a/>", PREFIX),
+        ("<a p:b='1'/>", PREFIX),
+        ("<a><b xmlns:p='urn:n'/><p:c/></a>", PREFIX),
+        ("<a xmlns:p=''/>", DECLARATION),
+        ("<a xmlns:xml='urn:n'/>", DECLARATION),
+        ("<a xmlns:xmlns='urn:n'/>", DECLARATION),
+        ("<a xmlns='http://www.w3.org/2000/xmlns/'/>", DECLARATION),
+    ] {
+        assert_eq!(refusal(body.as_bytes()), (Reason::Malformed, detail), "{body}");
+    }
+    let utf_16: Vec<u8> = "\u{feff}<a/>".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for body in [utf_16.as_slice(), b"<a>\xff</a>", b"<a b='\xc3'/>"] {
+        assert_eq!(refusal(body), (Reason::Malformed, "the body is not UTF-8"));
+    }
+}
+
+#[test]
+fn what_is_well_formed_but_too_much_is_refused_at_little_cost() {
+    let reason = |body: String| refusal(body.as_bytes());
+    let deep = |levels: usize| format!("{}{}", "<a>".repeat(levels), "</a>".repeat(levels));
+    let nested = (Reason::TooLarge, "the body is nested deeper than 64 levels");
+    assert_eq!(reason(deep(65)), nested);
+    assert_eq!(reason("<a>".repeat(1 << 20)), nested);
+    assert_ne!(normalized(Format::StandardXml, deep(64).as_bytes()).rejections[0].reason, Reason::TooLarge);
+    let many = |of: &str, count: usize| (0..count).map(|n| format!(" {of}{n}='urn:{n}'")).collect::<Vec<_>>().concat();
+    let wide = (Reason::TooLarge, "an element has more than 128 attributes");
+    assert_eq!(reason(format!("<a{}/>", many("b", 129))), wide);
+    assert_eq!(reason(format!("<a{}/>", many("b", 1_000_000))), wide);
+    assert_eq!(reason(format!("<a{}/>", many("xmlns:n", 1_000_000))), wide);
+    let level = format!("<a{}>", many("xmlns:n", 100));
+    let declared = (Reason::TooLarge, "more than 128 declarations of namespaces hold at one place");
+    assert_eq!(reason(format!("{level}{level}</a></a>")), declared);
+}
+
+/// A declaration holds for its element only, so that a million of them, one after another, are none too many; and a
+/// million attributes of one namespace under many prefixes, on elements that repeat, are no work that grows faster.
+#[test]
+fn many_small_declarations_in_a_row_are_read() {
+    let prefixes = (0..60).map(|n| format!(" xmlns:n{n}='urn:{n}'")).collect::<Vec<_>>().concat();
+    let attributes = (0..60).map(|n| format!(" n{n}:b=''")).collect::<Vec<_>>().concat();
+    let rows = format!("<n59:r{attributes}/><x:r xmlns:x='urn:x' x:c=''/>").repeat(10_000);
+    let body = format!("<m{prefixes}><measurements><pulse value='60' unit='bpm'>{rows}</pulse></measurements></m>");
+    let found = normalized(Format::StandardXml, body.as_bytes());
+    assert_eq!((found.readings.len(), found.rejections.len()), (1, 0));
+}
+
+#[test]
+fn an_item_too_many_is_refused() {
+    let bundle = |count: usize| {
+        format!(
+            "<Bundle xmlns='http://hl7.org/fhir'>{}</Bundle>",
+            "<entry><resource><A/></resource></entry>".repeat(count)
+        )
+    };
+    let reasons = |count: usize| normalized(Format::FhirXml, bundle(count).as_bytes()).rejections;
+    assert!(reasons(100_001).iter().all(|refused| refused.reason == Reason::TooLarge));
+    let refused = reasons(100_000);
+    assert!(refused.len() == 100_000 && refused.iter().all(|refused| refused.reason == Reason::NotAReading));
+}
+
+#[test]
+fn the_root_is_of_the_format() {
+    let reason = |format: Format, body: &str| normalized(format, body.as_bytes()).rejections[0].reason;
+    assert_eq!(reason(Format::FhirXml, "<Observation/>"), Reason::UnexpectedShape);
+    assert_eq!(reason(Format::FhirXml, "<Observation xmlns='http://hl7.org/fhir/'/>"), Reason::UnexpectedShape);
+    assert_eq!(reason(Format::FhirXml, "<Observation xmlns='http://hl7.org/fhir'/>"), Reason::Incomplete);
+    assert_eq!(reason(Format::FhirXml, "<Basic xmlns='http://hl7.org/fhir'/>"), Reason::NotAReading);
+    assert_eq!(reason(Format::FhirXml, "\u{feff}<b:Basic xmlns:b='http://hl7.org/fhir'/>"), Reason::NotAReading);
+    assert_eq!(reason(Format::StandardXml, "<message/>"), Reason::UnexpectedShape);
+    assert_eq!(reason(Format::StandardXml, "<m><measurements/></m>"), Reason::UnexpectedShape);
+    assert_eq!(reason(Format::StandardXml, "<m><measurements><timestamp/></measurements></m>"), Reason::Empty);
+}
+
+#[test]
+fn a_refused_item_keeps_its_own_xml() {
+    let kept = |format: Format, body: &str| -> Vec<String> {
+        let rejections = normalized(format, body.as_bytes()).rejections;
+        rejections.into_iter().map(|refused| String::from_utf8(refused.bytes).unwrap()).collect()
+    };
+    let fhir = "<Bundle xmlns='http://hl7.org/fhir'><entry><resource><Basic> <id value='&#66;'/></Basic></resource></entry>\
+        <entry ><resource/></entry></Bundle>";
+    assert_eq!(kept(Format::FhirXml, fhir), ["<Basic> <id value='&#66;'/></Basic>", "<entry ><resource/></entry>"]);
+    let portal = "<p:m xmlns:p='urn:n'><p:measurements><p:Pulse>x</p:Pulse><ketone/><ketone>1</ketone>\
+        <p:systolicBloodPressure/><pulseRate a='1'/><p:diastolicBloodPressure/>\
+        <documents><aPDF>%</aPDF></documents></p:measurements></p:m>";
+    assert_eq!(
+        kept(Format::StandardXml, portal),
+        [
+            "<p:Pulse>x</p:Pulse>",
+            "<ketone/><ketone>1</ketone>",
+            "<p:systolicBloodPressure/><p:diastolicBloodPressure/>",
+            "<pulseRate a='1'/>",
+            "<aPDF>%</aPDF>"
+        ]
+    );
+}
+
+fn accounted(found: &Normalized) {
+    assert!(found.items() > 0, "a payload without an outcome");
+    assert!(found.rejections.iter().all(|refused| refused.item.is_none() || !refused.bytes.is_empty()));
+}
+
+const GOLDEN: &[(Format, &str)] = &[
+    (Format::FhirXml, include_str!("../golden/fhir-xml-edges.input.xml")),
+    (Format::FhirXml, include_str!("../golden/fhir-contained-observations-xml.input.xml")),
+    (Format::StandardXml, include_str!("../golden/medisante-xml-edges.input.xml")),
+    (Format::StandardXml, include_str!("../golden/medisante-hub-xml.input.xml")),
+];
+
+proptest! {
+    #[test]
+    fn noise(body in "[<>/ab&;:='\"!?\\[\\]# x-]{0,80}") {
+        for format in FORMATS {
+            accounted(&normalized(format, body.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn damaged_payloads(case in 0..GOLDEN.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let (format, text) = GOLDEN[case];
+        let mut body = text.as_bytes().to_vec();
+        let at = at.index(body.len());
+        body[at] = byte;
+        accounted(&normalized(format, &body));
+        body.truncate(at);
+        let found = normalized(format, &body);
+        prop_assert!(found.rejections.iter().all(|refused| refused.reason == Reason::Malformed));
+        accounted(&found);
+    }
+}
