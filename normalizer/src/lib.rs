@@ -7,8 +7,10 @@
 //! One foreign format, one folder: `wire` is the foreign shape, `map` turns it into our event, and nothing outside knows
 //! either.
 
+mod apple;
 mod devices;
 mod fhir;
+mod health_auto_export;
 mod healthkit;
 mod json;
 mod line;
@@ -92,6 +94,7 @@ fn payload(record: &RawRecord<'_>, origin: Origin) -> Normalized {
     let items = match (origin.provider, origin.format) {
         (Provider::Medisante, Format::StandardJson) => medisante::standard_json(record, origin, &mut documents),
         (Provider::HealthKit, Format::StandardJson) => healthkit::json(record, origin),
+        (Provider::HealthKit, Format::HealthAutoExport) => health_auto_export::json(record, origin),
         (Provider::Medisante | Provider::HealthKit, Format::FhirJson) => fhir::json(record, origin),
         (
             Provider::Medisante | Provider::HealthKit,

@@ -3,11 +3,12 @@
 use schemas::{
     catalogue::{self, HEALTHKIT, Kind, Metric, Vocabulary},
     decimal::Decimal,
-    event::{self, Coding, Component, Flag, Missing, Value},
+    event::{Coding, Component, Flag, Missing, Value},
     rejection::Reason,
 };
 
 use crate::{
+    apple,
     json::Literal,
     observed::{Coded, Refused, Source, coding, refused},
 };
@@ -25,7 +26,7 @@ pub(super) fn single(named: &Named<'_>, sample: &Sample<'_>) -> Result<Coded, Re
     match named.metric {
         Some(metric) => match metric.kind() {
             Kind::Quantity => quantity(named, metric, value.ok_or(NO_VALUE)?, named.coding()),
-            Kind::Coded => category(named, metric, value),
+            Kind::Coded => apple::category(metric, value, named.coding()),
             Kind::Panel | Kind::Waveform | Kind::Document => {
                 Err(refused(Reason::UnexpectedShape, "the type is not one with a single value"))
             }
@@ -51,38 +52,10 @@ fn quantity(named: &Named<'_>, metric: &'static Metric, number: &str, source: Co
     })
 }
 
-fn category(named: &Named<'_>, metric: &'static Metric, word: Option<&str>) -> Result<Coded, Refused> {
-    let value = match word {
-        Some(word) => match metric.coded_value(word) {
-            Some(known) => Value::Coded(event::Coded {
-                coding: Coding {
-                    system: known.system().to_owned(),
-                    code: known.code().to_owned(),
-                    display: Some(known.display().to_owned()),
-                },
-                text: Some(word.to_owned()),
-            }),
-            None if metric.coded_values().is_empty() => apple_code(word),
-            // What the library writes where Apple has added a value since.
-            None if word.eq_ignore_ascii_case("UNKNOWN") => Value::Absent(Missing::Unknown),
-            None => return Err(refused(Reason::ValueInvalid, "the word is none of the values of this category")),
-        },
-        // Some categories have nothing to say but that and when it was so.
-        None if metric.coded_values().is_empty() => Value::Absent(Missing::NotApplicable),
-        None => return Err(NO_VALUE),
-    };
-    Ok(Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() })
-}
-
-fn apple_code(word: &str) -> Value {
-    let coding = Coding { system: HEALTHKIT.to_owned(), code: word.to_owned(), display: None };
-    Value::Coded(event::Coded { coding, text: None })
-}
-
 /// A type that the catalogue does not know keeps what the source says.
 fn unknown(named: &Named<'_>, value: &str) -> Result<Coded, Refused> {
     let (value, flags) = if named.kind.starts_with("HKCategoryTypeIdentifier") {
-        (apple_code(value), vec![Flag::UnknownMetric])
+        (apple::coded(value), vec![Flag::UnknownMetric])
     } else if Decimal::parse(value).is_ok() {
         if named.unit.is_none() {
             return Err(refused(Reason::UnitMissing, "the type is unknown, so no default unit is known either"));
@@ -139,7 +112,7 @@ pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, 
         .or_else(|| literal(sample.value.as_ref()))
         .or_else(|| literal(sample.activity_id.as_ref()));
     let value = match activity {
-        Some(activity) => apple_code(activity),
+        Some(activity) => apple::coded(activity),
         None if components.is_empty() => {
             return Err(refused(Reason::ValueMissing, "the workout has neither a kind nor a total"));
         }
