@@ -1,21 +1,23 @@
 //! What a sample's value is, by the kind of its metric.
 
+use std::borrow::Cow;
+
 use schemas::{
     catalogue::{self, HEALTHKIT, Kind, Metric, Vocabulary},
     decimal::Decimal,
-    event::{Coding, Component, Flag, Missing, Value},
+    event::{Coding, Component, Flag, Missing, Value, Waveform},
     rejection::Reason,
 };
 
 use crate::{
-    apple,
-    json::Literal,
-    observed::{Coded, Refused, Source, coding, refused},
+    apple::{self, Electrocardiogram},
+    json::{Literal, Object},
+    observed::{Coded, Refused, Source, coding, joined, refused},
 };
 
 use super::{
     map::{Named, literal},
-    wire::Sample,
+    wire::{Beat, Sample, Voltage},
 };
 
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "the sample has no value");
@@ -120,6 +122,51 @@ pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, 
     };
     let coded = Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() };
     Ok((coded, components))
+}
+
+/// A waveform: an ECG, or a series of heartbeats.
+pub(super) fn waveform(
+    named: &Named<'_>,
+    metric: &'static Metric,
+    sample: &Sample<'_>,
+) -> Result<(Coded, Vec<Component>), Refused> {
+    const SHAPE: Refused =
+        refused(Reason::UnexpectedShape, "voltages are no pairs of time and volt, or beats no objects with a time");
+    if let Some(raw) = sample.heartbeat_series {
+        let beats: Vec<Object<Beat<'_>>> = serde_json::from_str(raw.get()).map_err(|_| SHAPE)?;
+        return Ok((heartbeats(named, metric, &beats)?, Vec::new()));
+    }
+    let voltages: Vec<Voltage<'_>> =
+        sample.voltage_measurements.map_or(Ok(Vec::new()), |raw| serde_json::from_str(raw.get())).map_err(|_| SHAPE)?;
+    let borrowed = |field| literal(field).map(Cow::Borrowed);
+    let written = Electrocardiogram {
+        voltages: voltages.into_iter().map(|(_, volts)| volts.0).collect(),
+        unit: Some(Cow::Borrowed("V")),
+        hertz: borrowed(sample.sampling_frequency.as_ref()),
+        classification: borrowed(sample.classification.as_ref()),
+        average_heart_rate: borrowed(sample.average_heart_rate.as_ref()),
+    };
+    written.read(metric, named.coding())
+}
+
+/// Beats have no even distance, so that the period is zero and each says its own time: of the two dimensions the first is
+/// the seconds since the beginning, the second 1 where beats before it may be missing and else 0.
+fn heartbeats(named: &Named<'_>, metric: &Metric, beats: &[Object<Beat<'_>>]) -> Result<Coded, Refused> {
+    if beats.is_empty() {
+        return Err(NO_VALUE);
+    }
+    let numbers = beats.iter().flat_map(|Object(beat)| {
+        [beat.time_since_series_start.0.as_ref(), if beat.preceded_by_gap { "1" } else { "0" }]
+    });
+    let value = Value::Waveform(Waveform {
+        origin: "0".to_owned(),
+        unit: "s".to_owned(),
+        period_ms: "0".to_owned(),
+        factor: "1".to_owned(),
+        dimensions: 2,
+        samples: joined(numbers)?,
+    });
+    Ok(Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() })
 }
 
 /// A total of a workout, under Apple's name of the property: measured like a metric of the same dimension.

@@ -1,6 +1,7 @@
 //! The samples of react-native-health as they stand on the wire: one structure for all shapes, as none says which it is.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use crate::json::{Literal, Object, Word};
 
@@ -35,6 +36,31 @@ pub(super) struct Sample<'a> {
     pub(super) distance: Option<Literal<'a>>,
     /// The duration of a workout, in seconds.
     pub(super) duration: Option<Literal<'a>>,
+    /// Apple's word for the rhythm of an ECG.
+    pub(super) classification: Option<Literal<'a>>,
+    /// Beats in a minute of an ECG.
+    pub(super) average_heart_rate: Option<Literal<'a>>,
+    /// How many voltages of an ECG there are in a second.
+    pub(super) sampling_frequency: Option<Literal<'a>>,
+    /// Pairs of the seconds since the beginning of an ECG and the volts.
+    pub(super) voltage_measurements: Option<&'a RawValue>,
+    /// Beats, see [`Beat`].
+    pub(super) heartbeat_series: Option<&'a RawValue>,
+}
+
+/// One voltage: seconds since the beginning, which the frequency says as well, and volts.
+pub(super) type Voltage<'a> = (IgnoredAny, Literal<'a>);
+
+/// One beat of a series.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Beat<'a> {
+    /// Seconds since the beginning of the series.
+    #[serde(borrow)]
+    pub(super) time_since_series_start: Literal<'a>,
+    /// Beats before this one may be missing.
+    #[serde(default)]
+    pub(super) preceded_by_gap: bool,
 }
 
 /// Reads one element; none where it is no object or a field has another type.

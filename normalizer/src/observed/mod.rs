@@ -17,7 +17,7 @@ use schemas::{
 
 pub(crate) use quantity::{Source, coding};
 pub(crate) use time::Times;
-pub(crate) use waveform::waveform;
+pub(crate) use waveform::{joined, waveform};
 
 /// Why an item becomes no reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

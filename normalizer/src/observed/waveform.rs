@@ -30,7 +30,7 @@ pub(crate) fn waveform<'s>(
 }
 
 /// Numbers as decimal texts separated by single spaces.
-fn joined<'s>(numbers: impl Iterator<Item = &'s str>) -> Result<String, Refused> {
+pub(crate) fn joined<'s>(numbers: impl Iterator<Item = &'s str>) -> Result<String, Refused> {
     let mut text = String::with_capacity(numbers.size_hint().0.saturating_mul(8));
     for number in numbers {
         let number =

@@ -21,7 +21,7 @@ use crate::record::{RECEIVED_AT, headers};
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "555e78af79d2f5d5051846b2bafcefeb0e2a0684806e4064e12f461532f8fc72");
+const PINNED: (i32, &str) = (1, "81f761e42b6e35b16d38683f4b77579e3ebbcf50c32ba0db6efe08f753e3ed52");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
