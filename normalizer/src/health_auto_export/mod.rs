@@ -1,10 +1,11 @@
 //! Health Auto Export's JSON (`health-auto-export`): what the iOS app of that name posts to a REST address. `wire` is its
-//! shape, `map` and `value` make readings of it, `time` reads its dates; nothing outside knows any of them.
+//! shape, `map`, `value` and `rest` make readings of it, `time` reads its dates; nothing outside knows any of them.
 //!
 //! Facts: the app's documentation ("JSON Export Format", help.healthyapps.dev, and before 2026 the wiki of
 //! Lybron/health-auto-export), and what its users publish of its output.
 
 mod map;
+mod rest;
 mod time;
 mod value;
 mod wire;

@@ -9,7 +9,6 @@ use schemas::{
     rejection::Reason,
 };
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::{
     apple::{self, Electrocardiogram},
@@ -19,7 +18,8 @@ use crate::{
 
 use super::{
     map::Subject,
-    wire::{Entry, Kind, NAME_BYTES_MAX, Number, Voltage},
+    rest::{NO_UNIT, amount, parts},
+    wire::{Entry, Kind, Number, Voltage},
 };
 
 /// Fields that are no value: names and units of what is, and the apps and devices that wrote it, which the reading's name
@@ -46,10 +46,7 @@ const TOTALS: [(&str, &str, &str); 4] = [
     ("distance", "HKWorkout.totalDistance", "distance_walking_running"),
     ("duration", "HKWorkout.duration", "apple_exercise_time"),
 ];
-/// A list of more texts than this is not taken apart.
-const TEXTS_MAX: usize = 100;
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "the entry has none of the fields that carry a value");
-const NO_UNIT: Refused = refused(Reason::UnitMissing, "a number needs a unit and none is given");
 
 /// What was found, and the fields that said it.
 struct Found {
@@ -262,56 +259,6 @@ fn in_unit<'a>((number, unit): Number<'a>, ucum: &str) -> Result<Cow<'a, str>, R
     Ok(number)
 }
 
-/// What is left of an entry: texts, truths, amounts with their unit, and bare numbers as they stand. Series and routes are
-/// not read: they stay in the raw record, and an absent component says that they are there.
-fn parts(code: Coding, raw: &RawValue, depth: u8, into: &mut Vec<Component>) -> Result<(), Refused> {
-    const TEXT: Refused = refused(Reason::UnexpectedShape, "a text of the entry is not Unicode");
-    let text = raw.get();
-    let value = match text.as_bytes() {
-        [b'n', ..] => return Ok(()),
-        [b't' | b'f', ..] => Value::Boolean(text == "true"),
-        [b'"', ..] => {
-            let word: Word<'_> = serde_json::from_str(text).map_err(|_| TEXT)?;
-            if word.0.trim().is_empty() {
-                return Ok(());
-            }
-            Value::Text(word.0.into_owned())
-        }
-        [b'{', ..] if depth < 2 => return members(&code, text, depth, into),
-        [b'[', ..] => {
-            let elements: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-            if elements.len() <= TEXTS_MAX && elements.iter().all(|element| element.get().starts_with('"')) {
-                return elements.into_iter().try_for_each(|element| parts(code.clone(), element, depth, into));
-            }
-            Value::Absent(Missing::Unsupported)
-        }
-        [b'{', ..] => Value::Absent(Missing::Unsupported),
-        _ => Value::Text(text.to_owned()),
-    };
-    into.push(Component { code: code.clone(), source_codes: vec![code], value, flags: Vec::new() });
-    Ok(())
-}
-
-/// `{"qty": 1, "units": "kcal"}`, `{"ascent": 10, "units": "m"}`, or fields of any other kind.
-fn members(code: &Coding, text: &str, depth: u8, into: &mut Vec<Component>) -> Result<(), Refused> {
-    let inner = Entry::read(text)?;
-    let units = inner.literal("units").ok().flatten();
-    for (name, raw) in &inner.0 {
-        let name = name.0.as_ref();
-        let mut code = code.clone();
-        if name != "qty" {
-            code.code = format!("{}.{name}", code.code);
-        }
-        let is_number = raw.get().starts_with(|byte: char| byte == '-' || byte.is_ascii_digit());
-        match &units {
-            Some(_) if name == "units" => {}
-            Some(units) if is_number => into.push(amount(raw.get(), Some(units), code)?),
-            _ => parts(code, raw, depth + 1, into)?,
-        }
-    }
-    Ok(())
-}
-
 /// The word of a category or of a symptom.
 fn word<'a>(entry: &Entry<'a>) -> Result<Option<Cow<'a, str>>, Refused> {
     Ok(entry.literal("value")?.or(entry.literal("severity")?))
@@ -341,15 +288,4 @@ fn measured(
     let measure = Source { number, units: [unit, None], comparator: None }.measure(metric)?;
     let code = measure.code.or_else(|| metric.map(Metric::code)).map_or_else(|| subject.coding(), coding);
     Ok(Coded { code, source_codes: vec![source], value: Value::Quantity(measure.quantity), flags: measure.flags })
-}
-
-/// An amount of something that has a code of its own and is no metric: it keeps its unit.
-fn amount(number: &str, unit: Option<&str>, code: Coding) -> Result<Component, Refused> {
-    let unit = unit.ok_or(NO_UNIT)?;
-    if unit.len() > NAME_BYTES_MAX {
-        return Err(refused(Reason::IdentifierInvalid, "a unit is longer than 128 bytes"));
-    }
-    let measure = Source { number, units: [Some(unit), None], comparator: None }.measure(None)?;
-    let flags = if catalogue::ucum_of(unit).is_some() { Vec::new() } else { vec![Flag::UnknownUnit] };
-    Ok(Component { code: code.clone(), source_codes: vec![code], value: Value::Quantity(measure.quantity), flags })
 }

@@ -75,6 +75,9 @@ pub(super) fn reading(
         content.optional(*literal);
     }
     content.optional(named.unit);
+    for object in sample.objects.iter().flatten() {
+        content.literal(object.get());
+    }
     let series = series(sample);
     if series.iter().any(Option::is_some) {
         for literal in series {
@@ -83,7 +86,8 @@ pub(super) fn reading(
     }
     // Apple writes UUIDs in upper case, some apps turn them into lower case.
     let id = literal(sample.id.as_ref()).map(str::to_ascii_lowercase);
-    let parts = literals.map(Option::unwrap_or_default);
+    let objects = sample.objects.iter().flatten().map(|object| object.get());
+    let parts: Vec<&str> = literals.into_iter().map(Option::unwrap_or_default).chain(objects).collect();
     let stable = id.as_deref();
     let identity = stable.as_ref().map_or(Identity::Literals(&parts), |id| Identity::Stable(std::slice::from_ref(id)));
     Ok(observed.reading(record, origin, identity, content))
@@ -145,7 +149,8 @@ fn series<'s>(sample: &'s Sample<'_>) -> [Option<&'s str>; 5] {
     ]
 }
 
-fn word<'s>(word: Option<&'s Word<'_>>) -> Option<&'s str> {
+/// The word, unless it is nothing but white space.
+pub(super) fn word<'s>(word: Option<&'s Word<'_>>) -> Option<&'s str> {
     word.map(|word| word.0.trim()).filter(|word| !word.is_empty())
 }
 

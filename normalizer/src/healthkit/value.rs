@@ -11,13 +11,13 @@ use schemas::{
 
 use crate::{
     apple::{self, Electrocardiogram},
-    json::{Literal, Object},
+    json::{Literal, Members, Object, Word},
     observed::{Coded, Refused, Source, coding, joined, refused},
 };
 
 use super::{
-    map::{Named, literal},
-    wire::{Beat, Sample, Voltage},
+    map::{Named, literal, word},
+    wire::{self, Beat, Sample, Voltage},
 };
 
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "the sample has no value");
@@ -70,7 +70,7 @@ fn unknown(named: &Named<'_>, value: &str) -> Result<Coded, Refused> {
     Ok(Coded { code: named.coding(), source_codes: vec![named.coding()], value, flags })
 }
 
-/// A blood pressure: the library writes its two numbers under names of their own.
+/// A correlation: a blood pressure, whose two numbers the library writes under names of their own, or a food.
 pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
     let metric = named.metric.ok_or(NO_VALUE)?;
     let parts = [
@@ -86,16 +86,34 @@ pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Ve
             components.push(quantity(named, part, number, source)?.into());
         }
     }
+    for object in sample.objects.iter().flatten() {
+        components.push(part(object.get())?.into());
+    }
     if components.is_empty() {
         return Err(refused(Reason::ValueMissing, "the panel has none of its numbers"));
     }
-    let panel = Coded {
-        code: coding(metric.code()),
-        source_codes: vec![named.coding()],
-        value: Value::Absent(Missing::Panel),
-        flags: Vec::new(),
-    };
+    let value = food_type(sample).map_or(Value::Absent(Missing::Panel), Value::Text);
+    let panel = Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() };
     Ok((panel, components))
+}
+
+/// A sample inside a correlation. The request's parameters are those of the correlation.
+fn part(text: &str) -> Result<Coded, Refused> {
+    let part = wire::sample(text).ok_or(refused(
+        Reason::UnexpectedShape,
+        "a part of the correlation is no object, or a field has another type",
+    ))?;
+    let kind = word(part.kind.as_ref())
+        .ok_or(refused(Reason::TypeMissing, "a part of the correlation does not name its type"))?;
+    let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, kind);
+    single(&Named { kind, metric, unit: word(part.unit.as_ref()) }, &part)
+}
+
+/// What was eaten (HKMetadataKeyFoodType).
+fn food_type(sample: &Sample<'_>) -> Option<String> {
+    let metadata: Members<'_> = serde_json::from_str(sample.metadata?.get()).ok()?;
+    let name: Word<'_> = serde_json::from_str(metadata.get("HKFoodType")?.get()).ok()?;
+    Some(name.0.into_owned()).filter(|name| !name.trim().is_empty())
 }
 
 /// A workout: what it was, and its totals. The library documents their units and never writes them.

@@ -26,6 +26,10 @@ pub(super) struct Sample<'a> {
     pub(super) value: Option<Literal<'a>>,
     pub(super) blood_pressure_systolic_value: Option<Literal<'a>>,
     pub(super) blood_pressure_diastolic_value: Option<Literal<'a>>,
+    /// The samples of a correlation (HKCorrelation.objects), each with its own type and unit.
+    pub(super) objects: Option<Vec<&'a RawValue>>,
+    /// Of this only the name of a food is read.
+    pub(super) metadata: Option<&'a RawValue>,
     /// What a workout was.
     pub(super) activity_name: Option<Literal<'a>>,
     /// The number of `activityName` in HKWorkoutActivityType.

@@ -21,7 +21,7 @@ use crate::record::{RECEIVED_AT, headers};
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "81f761e42b6e35b16d38683f4b77579e3ebbcf50c32ba0db6efe08f753e3ed52");
+const PINNED: (i32, &str) = (1, "c8a6114b75ce4548b3d87b86f5626dd99bf5f54c7ce992c5316352a08c6daaac");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
