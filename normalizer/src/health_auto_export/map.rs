@@ -10,6 +10,7 @@ use schemas::{
     rejection::Reason,
 };
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::{
     json::{Literal, Word},
@@ -85,10 +86,11 @@ pub(super) fn reading(
         source_version: None,
         source_updated_at: None,
     };
-    // Apple writes UUIDs in upper case, some apps turn them into lower case: as for react-native-health, whose workout of
-    // this id is the same one.
     if let Some(id) = stable(&subject, &entry)? {
-        return Ok(observed.reading(record, origin, Identity::Stable(&[id.trim()]), content));
+        // Apple's UUID names the same workout whichever app wrote it; another id is one of this member only.
+        let (own, shared) = ([subject.kind.name(), &id], [id.as_str()]);
+        let identity = if Uuid::try_parse(&id).is_ok() { Identity::Stable(&shared) } else { Identity::Stable(&own) };
+        return Ok(observed.reading(record, origin, identity, content));
     }
     let literals = literals(&subject, &entry, device_id);
     let literals: Vec<&str> = literals.iter().map(AsRef::as_ref).collect();
@@ -121,10 +123,11 @@ fn snake_case(name: &str) -> String {
     words.join("_")
 }
 
-/// The app documents an id for workouts and states of mind only.
+/// The app documents an id for workouts and states of mind only. Apple writes UUIDs in upper case, some apps turn them
+/// into lower case.
 fn stable(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Option<String>, Refused> {
     match subject.kind {
-        Kind::Workouts | Kind::StateOfMind => Ok(entry.literal("id")?.map(|id| id.to_ascii_lowercase())),
+        Kind::Workouts | Kind::StateOfMind => Ok(entry.literal("id")?.map(|id| id.trim().to_ascii_lowercase())),
         _ => Ok(None),
     }
 }

@@ -121,10 +121,22 @@ fn an_exported_entry_is_named_by_its_literals_in_any_order_and_notation() {
 
 #[test]
 fn a_workout_keeps_its_name_in_another_export_and_through_another_app() {
-    let exported =
-        |rest: &str| exported(&format!(r#"{{"data":{{"workouts":[{{"id":"A-1","name":"Run"{rest}}}]}}}}"#)).remove(0);
-    let other = samples(r#"[{"type":"Workout","id":"a-1","activityName":"Running","start":"2025-01-01T00:00:00Z"}]"#);
-    assert!(same_name(&exported(""), &exported(r#","duration":60"#)));
-    assert_ne!(exported("").content, exported(r#","duration":60"#).content);
-    assert!(same_name(&exported(""), &other[0]));
+    let exported = |id: &str, rest: &str| {
+        let workout = format!(r#"{{"id":"{id}","name":"Run"{rest}}}"#);
+        let state = format!(r#"{{"id":"{id}","valence":1}}"#);
+        exported(&format!(r#"{{"data":{{"workouts":[{workout}],"stateOfMind":[{state}]}}}}"#))
+    };
+    let id = "0AB1C2D3-0000-4000-8000-00000000000A";
+    let workout = |rest| exported(id, rest).remove(0);
+    let of_another_app = samples(&format!(
+        r#"[{{"type":"Workout","id":"{}","activityName":"Running","start":"2025-01-01T00:00:00Z"}}]"#,
+        id.to_lowercase()
+    ));
+    assert!(same_name(&workout(""), &workout(r#","duration":60"#)));
+    assert_ne!(workout("").content, workout(r#","duration":60"#).content);
+    assert!(same_name(&workout(""), &of_another_app[0]));
+    // What is no UUID is an id of its member only.
+    let counted = exported("1", "");
+    assert!(!same_name(&counted[0], &counted[1]));
+    assert!(!same_name(&counted[0], &samples(r#"[{"type":"HeartRate","id":"1","value":70}]"#)[0]));
 }
