@@ -7,9 +7,11 @@
 //! One foreign format, one folder: `wire` is the foreign shape, `map` turns it into our event, and nothing outside knows
 //! either.
 
+mod apple;
 mod devices;
 mod export_xml;
 mod fhir;
+mod health_auto_export;
 mod healthkit;
 mod json;
 mod line;
@@ -95,14 +97,14 @@ fn payload(record: &RawRecord<'_>, origin: Origin) -> Normalized {
         (Provider::Medisante, Format::StandardJson) => medisante::standard_json(record, origin, &mut documents),
         (Provider::Medisante, Format::StandardXml) => medisante::standard_xml(record, origin, &mut documents),
         (Provider::HealthKit, Format::StandardJson) => healthkit::json(record, origin),
+        (Provider::HealthKit, Format::HealthAutoExport) => health_auto_export::json(record, origin),
         (Provider::Medisante | Provider::HealthKit, Format::FhirJson) => fhir::json(record, origin),
         (Provider::Medisante | Provider::HealthKit, Format::FhirXml) => fhir::xml(record, origin),
         (Provider::HealthKit, Format::ExportXml) => export_xml::body(record, origin),
         (Provider::HealthKit, Format::StandardXml)
-        | (Provider::Medisante | Provider::HealthKit, Format::HealthAutoExport)
-        | (Provider::Medisante, Format::ExportXml) => {
+        | (Provider::Medisante, Format::HealthAutoExport | Format::ExportXml) => {
             let mut items = Items::default();
-            items.refuse_all(refused(Reason::FormatNotRead, "this release does not read the format yet"));
+            items.refuse_all(refused(Reason::BrokenRecord, "the provider does not send the format"));
             items
         }
     };

@@ -18,6 +18,9 @@ use crate::{
     observed::{Coded, Observed, Origin, Refused, Rejected, Source, Times, coding, device, refused},
 };
 
+/// HealthKit's percent is a part of one (HKUnit.percent): an export writes 97 % as `0.97 %`.
+const PERCENT: &str = "%";
+
 /// One export: its elements are mapped in their order.
 pub(super) struct Export<'r> {
     record: &'r RawRecord<'r>,
@@ -51,10 +54,18 @@ impl<'r> Export<'r> {
     }
 
     fn sample(&self, item: u32, sample: &Record<'_>) -> Result<Reading, Refused> {
+        // What HealthKit's own JSON leaves out by documented default, an export always writes.
+        let is_quantity = sample.kind.as_deref().is_some_and(|kind| kind.starts_with("HKQuantityTypeIdentifier"));
+        if is_quantity && filled(sample.unit.as_deref()).is_none() {
+            return Err(refused(Reason::UnitMissing, "the record has no unit"));
+        }
         let device = self.device(sample.device.as_deref())?;
         let id = device.as_ref().map(|device| device.id.as_str());
         let mut reading = healthkit::sample(self.record, self.origin, item, &as_sample(sample, id))?;
         reading.device = device;
+        if let (Value::Quantity(quantity), Some(PERCENT)) = (&mut reading.value, sample.unit.as_deref()) {
+            quantity.source_unit = Some(PERCENT.to_owned());
+        }
         Ok(reading)
     }
 
@@ -282,10 +293,14 @@ fn filled(text: Option<&str>) -> Option<&str> {
 
 /// The same as a sample of HealthKit's own JSON, so that one mapping reads both.
 fn as_sample<'s>(record: &'s Record<'_>, device: Option<&'s str>) -> Sample<'s> {
+    let unit = match record.unit.as_deref() {
+        Some(PERCENT) => Some("1"),
+        unit => unit,
+    };
     let word = |text: &'s Option<Cow<'_, str>>| text.as_deref().map(|text| Word(Cow::Borrowed(text)));
     Sample {
         kind: word(&record.kind),
-        unit: word(&record.unit),
+        unit: unit.map(|unit| Word(Cow::Borrowed(unit))),
         value: record.value.as_deref().map(|text| Literal(Cow::Borrowed(text))),
         source_name: word(&record.source_name),
         device_id: device.map(|id| Literal(Cow::Borrowed(id))),

@@ -7,6 +7,7 @@ use schemas::{
     raw::RawRecord,
     rejection::Reason,
 };
+use serde_json::value::RawValue;
 
 use crate::{
     json::{Literal, Word},
@@ -49,14 +50,11 @@ pub(crate) fn reading(
     let device = device_of(record, origin, sample)?;
     let (start, end) = span(sample);
     let end_of_span = end.filter(|end| Some(*end) != start);
-    let (coded, components) = match named.metric.map(Metric::kind) {
-        Some(Kind::Panel) => value::panel(&named, sample)?,
-        Some(Kind::Coded) if named.metric.is_some_and(|metric| metric.key() == "workout") => {
-            value::workout(&named, sample)?
-        }
-        Some(Kind::Quantity | Kind::Coded | Kind::Waveform | Kind::Document) | None => {
-            (value::single(&named, sample)?, Vec::new())
-        }
+    let (coded, components) = match named.metric.map(|metric| (metric, metric.kind())) {
+        Some((_, Kind::Panel)) => value::panel(&named, sample)?,
+        Some((metric, Kind::Coded)) if metric.key() == "workout" => value::workout(&named, sample)?,
+        Some((metric, Kind::Waveform)) => value::waveform(&named, metric, sample)?,
+        Some((_, Kind::Quantity | Kind::Coded | Kind::Document)) | None => (value::single(&named, sample)?, Vec::new()),
     };
     let observed = Observed {
         item,
@@ -77,9 +75,19 @@ pub(crate) fn reading(
         content.optional(*literal);
     }
     content.optional(named.unit);
+    for object in sample.objects.iter().flatten() {
+        content.literal(object.get());
+    }
+    let series = series(sample);
+    if series.iter().any(Option::is_some) {
+        for literal in series {
+            content.optional(literal);
+        }
+    }
     // Apple writes UUIDs in upper case, some apps turn them into lower case.
     let id = literal(sample.id.as_ref()).map(str::to_ascii_lowercase);
-    let parts = literals.map(Option::unwrap_or_default);
+    let objects = sample.objects.iter().flatten().map(|object| object.get());
+    let parts: Vec<&str> = literals.into_iter().map(Option::unwrap_or_default).chain(objects).collect();
     let stable = id.as_deref();
     let identity = stable.as_ref().map_or(Identity::Literals(&parts), |id| Identity::Stable(std::slice::from_ref(id)));
     Ok(observed.reading(record, origin, identity, content))
@@ -130,7 +138,19 @@ fn literals<'s>(named: &Named<'s>, sample: &'s Sample<'_>, device: Option<&'s st
     ]
 }
 
-fn word<'s>(word: Option<&'s Word<'_>>) -> Option<&'s str> {
+/// What only ECGs and heartbeat series have.
+fn series<'s>(sample: &'s Sample<'_>) -> [Option<&'s str>; 5] {
+    [
+        literal(sample.classification.as_ref()),
+        literal(sample.average_heart_rate.as_ref()),
+        literal(sample.sampling_frequency.as_ref()),
+        sample.voltage_measurements.map(RawValue::get),
+        sample.heartbeat_series.map(RawValue::get),
+    ]
+}
+
+/// The word, unless it is nothing but white space.
+pub(super) fn word<'s>(word: Option<&'s Word<'_>>) -> Option<&'s str> {
     word.map(|word| word.0.trim()).filter(|word| !word.is_empty())
 }
 

@@ -1,20 +1,23 @@
 //! What a sample's value is, by the kind of its metric.
 
+use std::borrow::Cow;
+
 use schemas::{
     catalogue::{self, HEALTHKIT, Kind, Metric, Vocabulary},
     decimal::Decimal,
-    event::{self, Coding, Component, Flag, Missing, Value},
+    event::{Coding, Component, Flag, Missing, Value, Waveform},
     rejection::Reason,
 };
 
 use crate::{
-    json::Literal,
-    observed::{Coded, Refused, Source, coding, refused},
+    apple::{self, Electrocardiogram},
+    json::{Literal, Members, Object, Word},
+    observed::{Coded, Refused, Source, coding, joined, refused},
 };
 
 use super::{
-    map::{Named, literal},
-    wire::Sample,
+    map::{Named, literal, word},
+    wire::{self, Beat, Sample, Voltage},
 };
 
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "the sample has no value");
@@ -25,7 +28,7 @@ pub(super) fn single(named: &Named<'_>, sample: &Sample<'_>) -> Result<Coded, Re
     match named.metric {
         Some(metric) => match metric.kind() {
             Kind::Quantity => quantity(named, metric, value.ok_or(NO_VALUE)?, named.coding()),
-            Kind::Coded => category(named, metric, value),
+            Kind::Coded => apple::category(metric, value, named.coding()),
             Kind::Panel | Kind::Waveform | Kind::Document => {
                 Err(refused(Reason::UnexpectedShape, "the type is not one with a single value"))
             }
@@ -51,38 +54,10 @@ fn quantity(named: &Named<'_>, metric: &'static Metric, number: &str, source: Co
     })
 }
 
-fn category(named: &Named<'_>, metric: &'static Metric, word: Option<&str>) -> Result<Coded, Refused> {
-    let value = match word {
-        Some(word) => match metric.coded_value(word) {
-            Some(known) => Value::Coded(event::Coded {
-                coding: Coding {
-                    system: known.system().to_owned(),
-                    code: known.code().to_owned(),
-                    display: Some(known.display().to_owned()),
-                },
-                text: Some(word.to_owned()),
-            }),
-            None if metric.coded_values().is_empty() => apple_code(word),
-            // What the library writes where Apple has added a value since.
-            None if word.eq_ignore_ascii_case("UNKNOWN") => Value::Absent(Missing::Unknown),
-            None => return Err(refused(Reason::ValueInvalid, "the word is none of the values of this category")),
-        },
-        // Some categories have nothing to say but that and when it was so.
-        None if metric.coded_values().is_empty() => Value::Absent(Missing::NotApplicable),
-        None => return Err(NO_VALUE),
-    };
-    Ok(Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() })
-}
-
-fn apple_code(word: &str) -> Value {
-    let coding = Coding { system: HEALTHKIT.to_owned(), code: word.to_owned(), display: None };
-    Value::Coded(event::Coded { coding, text: None })
-}
-
 /// A type that the catalogue does not know keeps what the source says.
 fn unknown(named: &Named<'_>, value: &str) -> Result<Coded, Refused> {
     let (value, flags) = if named.kind.starts_with("HKCategoryTypeIdentifier") {
-        (apple_code(value), vec![Flag::UnknownMetric])
+        (apple::coded(value), vec![Flag::UnknownMetric])
     } else if Decimal::parse(value).is_ok() {
         if named.unit.is_none() {
             return Err(refused(Reason::UnitMissing, "the type is unknown, so no default unit is known either"));
@@ -95,7 +70,7 @@ fn unknown(named: &Named<'_>, value: &str) -> Result<Coded, Refused> {
     Ok(Coded { code: named.coding(), source_codes: vec![named.coding()], value, flags })
 }
 
-/// A blood pressure: the library writes its two numbers under names of their own.
+/// A correlation: a blood pressure, whose two numbers the library writes under names of their own, or a food.
 pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
     let metric = named.metric.ok_or(NO_VALUE)?;
     let parts = [
@@ -111,16 +86,34 @@ pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Ve
             components.push(quantity(named, part, number, source)?.into());
         }
     }
+    for object in sample.objects.iter().flatten() {
+        components.push(part(object.get())?.into());
+    }
     if components.is_empty() {
         return Err(refused(Reason::ValueMissing, "the panel has none of its numbers"));
     }
-    let panel = Coded {
-        code: coding(metric.code()),
-        source_codes: vec![named.coding()],
-        value: Value::Absent(Missing::Panel),
-        flags: Vec::new(),
-    };
+    let value = food_type(sample).map_or(Value::Absent(Missing::Panel), Value::Text);
+    let panel = Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() };
     Ok((panel, components))
+}
+
+/// A sample inside a correlation. The request's parameters are those of the correlation.
+fn part(text: &str) -> Result<Coded, Refused> {
+    let part = wire::sample(text).ok_or(refused(
+        Reason::UnexpectedShape,
+        "a part of the correlation is no object, or a field has another type",
+    ))?;
+    let kind = word(part.kind.as_ref())
+        .ok_or(refused(Reason::TypeMissing, "a part of the correlation does not name its type"))?;
+    let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, kind);
+    single(&Named { kind, metric, unit: word(part.unit.as_ref()) }, &part)
+}
+
+/// What was eaten (HKMetadataKeyFoodType).
+fn food_type(sample: &Sample<'_>) -> Option<String> {
+    let metadata: Members<'_> = serde_json::from_str(sample.metadata?.get()).ok()?;
+    let name: Word<'_> = serde_json::from_str(metadata.get("HKFoodType")?.get()).ok()?;
+    Some(name.0.into_owned()).filter(|name| !name.trim().is_empty())
 }
 
 /// A workout: what it was, and its totals. The library documents their units and never writes them.
@@ -139,7 +132,7 @@ pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, 
         .or_else(|| literal(sample.value.as_ref()))
         .or_else(|| literal(sample.activity_id.as_ref()));
     let value = match activity {
-        Some(activity) => apple_code(activity),
+        Some(activity) => apple::coded(activity),
         None if components.is_empty() => {
             return Err(refused(Reason::ValueMissing, "the workout has neither a kind nor a total"));
         }
@@ -147,6 +140,51 @@ pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, 
     };
     let coded = Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() };
     Ok((coded, components))
+}
+
+/// A waveform: an ECG, or a series of heartbeats.
+pub(super) fn waveform(
+    named: &Named<'_>,
+    metric: &'static Metric,
+    sample: &Sample<'_>,
+) -> Result<(Coded, Vec<Component>), Refused> {
+    const SHAPE: Refused =
+        refused(Reason::UnexpectedShape, "voltages are no pairs of time and volt, or beats no objects with a time");
+    if let Some(raw) = sample.heartbeat_series {
+        let beats: Vec<Object<Beat<'_>>> = serde_json::from_str(raw.get()).map_err(|_| SHAPE)?;
+        return Ok((heartbeats(named, metric, &beats)?, Vec::new()));
+    }
+    let voltages: Vec<Voltage<'_>> =
+        sample.voltage_measurements.map_or(Ok(Vec::new()), |raw| serde_json::from_str(raw.get())).map_err(|_| SHAPE)?;
+    let borrowed = |field| literal(field).map(Cow::Borrowed);
+    let written = Electrocardiogram {
+        voltages: voltages.into_iter().map(|(_, volts)| volts.0).collect(),
+        unit: Some(Cow::Borrowed("V")),
+        hertz: borrowed(sample.sampling_frequency.as_ref()),
+        classification: borrowed(sample.classification.as_ref()),
+        average_heart_rate: borrowed(sample.average_heart_rate.as_ref()),
+    };
+    written.read(metric, named.coding())
+}
+
+/// Beats have no even distance, so that the period is zero and each says its own time: of the two dimensions the first is
+/// the seconds since the beginning, the second 1 where beats before it may be missing and else 0.
+fn heartbeats(named: &Named<'_>, metric: &Metric, beats: &[Object<Beat<'_>>]) -> Result<Coded, Refused> {
+    if beats.is_empty() {
+        return Err(NO_VALUE);
+    }
+    let numbers = beats.iter().flat_map(|Object(beat)| {
+        [beat.time_since_series_start.0.as_ref(), if beat.preceded_by_gap { "1" } else { "0" }]
+    });
+    let value = Value::Waveform(Waveform {
+        origin: "0".to_owned(),
+        unit: "s".to_owned(),
+        period_ms: "0".to_owned(),
+        factor: "1".to_owned(),
+        dimensions: 2,
+        samples: joined(numbers)?,
+    });
+    Ok(Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() })
 }
 
 /// A total of a workout, under Apple's name of the property: measured like a metric of the same dimension.

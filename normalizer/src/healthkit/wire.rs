@@ -1,6 +1,7 @@
 //! The samples of react-native-health as they stand on the wire: one structure for all shapes, as none says which it is.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use crate::json::{Literal, Object, Word};
 
@@ -25,6 +26,10 @@ pub(crate) struct Sample<'a> {
     pub(crate) value: Option<Literal<'a>>,
     pub(crate) blood_pressure_systolic_value: Option<Literal<'a>>,
     pub(crate) blood_pressure_diastolic_value: Option<Literal<'a>>,
+    /// The samples of a correlation (HKCorrelation.objects), each with its own type and unit.
+    pub(crate) objects: Option<Vec<&'a RawValue>>,
+    /// Of this only the name of a food is read.
+    pub(crate) metadata: Option<&'a RawValue>,
     /// What a workout was.
     pub(crate) activity_name: Option<Literal<'a>>,
     /// The number of `activityName` in HKWorkoutActivityType.
@@ -35,6 +40,31 @@ pub(crate) struct Sample<'a> {
     pub(crate) distance: Option<Literal<'a>>,
     /// The duration of a workout, in seconds.
     pub(crate) duration: Option<Literal<'a>>,
+    /// Apple's word for the rhythm of an ECG.
+    pub(crate) classification: Option<Literal<'a>>,
+    /// Beats in a minute of an ECG.
+    pub(crate) average_heart_rate: Option<Literal<'a>>,
+    /// How many voltages of an ECG there are in a second.
+    pub(crate) sampling_frequency: Option<Literal<'a>>,
+    /// Pairs of the seconds since the beginning of an ECG and the volts.
+    pub(crate) voltage_measurements: Option<&'a RawValue>,
+    /// Beats, see [`Beat`].
+    pub(crate) heartbeat_series: Option<&'a RawValue>,
+}
+
+/// One voltage: seconds since the beginning, which the frequency says as well, and volts.
+pub(super) type Voltage<'a> = (IgnoredAny, Literal<'a>);
+
+/// One beat of a series.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Beat<'a> {
+    /// Seconds since the beginning of the series.
+    #[serde(borrow)]
+    pub(super) time_since_series_start: Literal<'a>,
+    /// Beats before this one may be missing.
+    #[serde(default)]
+    pub(super) preceded_by_gap: bool,
 }
 
 /// Reads one element; none where it is no object or a field has another type.

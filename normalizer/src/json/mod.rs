@@ -1,6 +1,7 @@
 //! JSON bodies: checked once for encoding and depth, then read by typed structures that borrow from them.
 
 mod literal;
+mod members;
 
 use schemas::rejection::Reason;
 use serde::de::IgnoredAny;
@@ -8,6 +9,7 @@ use serde::de::IgnoredAny;
 use crate::observed::{Refused, refused};
 
 pub(crate) use literal::{Literal, Object, Word};
+pub(crate) use members::Members;
 
 /// Deeper nesting than this is refused.
 const DEPTH_MAX: usize = 64;

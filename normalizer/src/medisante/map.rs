@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use schemas::{
     catalogue::{MEDISANTE, Metric, Vocabulary, metric_by_key, metric_by_spelling},
-    decimal::{Conversion, Decimal},
+    decimal::Decimal,
     event::{
         Coding, Component, Device, Document, DocumentReference, Flag, Missing, Precision, Quantity, Reading, Status,
-        Value, Waveform,
+        Value,
     },
     format::Provider,
     identity::{Content, Identity},
@@ -21,8 +21,8 @@ use sha2::{Digest, Sha256};
 
 use super::{wire, xml::Groups};
 use crate::{
-    json::{Literal, Object, Word},
-    observed::{Coded, Items, Observed, Origin, Refused, Source, Times, coding, device, refused},
+    json::{Literal, Members, Object, Word},
+    observed::{self, Coded, Items, Observed, Origin, Refused, Source, Times, coding, device, refused},
 };
 
 /// The code system of annotations: Medisanté publishes none.
@@ -209,7 +209,7 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
 
 /// The documents of a message; `first` is the item that the first of them is.
 fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items, documents: &mut Vec<Document>) {
-    let Some(members) = read::<Option<wire::Members<'_>>>(raw) else {
+    let Some(members) = read::<Option<Members<'_>>>(raw) else {
         let shape = refused(Reason::UnexpectedShape, "measurements.documents is no object of documents");
         return items.add(first, Err(shape), &head.sent.measured(&["documents"], raw.get()));
     };
@@ -223,7 +223,7 @@ fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items, docu
 }
 
 /// All that the source wrote of a blood pressure.
-fn pressure_text(measurements: &wire::Members<'_>) -> String {
+fn pressure_text(measurements: &Members<'_>) -> String {
     let parts = PRESSURES.iter().filter_map(|name| Some(format!("\"{name}\":{}", measurements.get(name)?.get())));
     format!("{{{}}}", parts.collect::<Vec<_>>().join(","))
 }
@@ -320,7 +320,7 @@ fn local(name: &str) -> Coding {
 }
 
 fn annotations(raw: &RawValue) -> Vec<Component> {
-    let members = read::<wire::Members<'_>>(raw).map_or(Vec::new(), |members| members.0);
+    let members = read::<Members<'_>>(raw).map_or(Vec::new(), |members| members.0);
     members.into_iter().filter_map(|(name, raw)| annotation(&name.0, raw)).collect()
 }
 
@@ -356,28 +356,12 @@ fn waveform(
     let shape = refused(Reason::UnexpectedShape, "ecgSamples is not an object of samples and frequency");
     let Object::<wire::Waveform<'_>>(wave) = read(raw).ok_or(shape)?;
     let number = refused(Reason::ValueInvalid, "a sample of ecgSamples or its frequency is no number");
-    let hertz: i128 = wave.frequency.0.trim().parse().map_err(|_| number)?;
-    let period = Conversion::new(1, 0, hertz).filter(|_| hertz > 0).ok_or(number)?;
-    let milliseconds = Decimal::parse("1000").map_err(|_| number)?.convert(&period);
-    let mut samples = String::with_capacity(wave.samples.len() * 5);
-    for sample in &wave.samples {
-        let sample = Decimal::parse(&sample.0).map_err(|_| number)?;
-        if !samples.is_empty() {
-            samples.push(' ');
-        }
-        samples.push_str(&sample.canonical());
-    }
     let unit = text(wave.unit.as_ref()).unwrap_or("1");
+    let numbers = wave.samples.iter().map(|sample| sample.0.as_ref());
+    let (found, flags) = observed::waveform(numbers, wave.frequency.0.trim(), unit).map_err(|_| number)?;
+    let samples = found.samples.clone();
     let literals = [Some(samples.as_str()), Some(wave.frequency.0.as_ref()), Some(unit)];
-    let value = Value::Waveform(Waveform {
-        origin: "0".to_owned(),
-        unit: schemas::catalogue::ucum_of(unit).unwrap_or(unit).to_owned(),
-        period_ms: milliseconds.text,
-        factor: "1".to_owned(),
-        dimensions: 1,
-        samples: samples.clone(),
-    });
-    let flags = if milliseconds.rounded { vec![Flag::Rounded] } else { Vec::new() };
+    let value = Value::Waveform(found);
     let metric = metric_by_spelling(Vocabulary::Medisante, name);
     let code = metric.map_or_else(|| local(name), |metric| coding(metric.code()));
     let coded = Coded { code, source_codes: vec![local(name)], value, flags };

@@ -5,6 +5,7 @@
 
 mod quantity;
 mod time;
+mod waveform;
 
 use schemas::{
     event::{Coding, Component, Device, DeviceId, Flag, Provenance, Reading, Status, Value},
@@ -16,6 +17,7 @@ use schemas::{
 
 pub(crate) use quantity::{Source, coding};
 pub(crate) use time::Times;
+pub(crate) use waveform::{joined, waveform};
 
 /// Why an item becomes no reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

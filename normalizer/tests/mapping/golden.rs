@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "a6dd9db91a10da3d8459c9ce6b8d25742f38ed8f71a8c06c25db60ce6bd5a387");
+const PINNED: (i32, &str) = (1, "dbeb34ef6cf8105181ddf56398b749b9bd6c01af0c0c3f06a7d000aa3b7c6d74");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
@@ -65,6 +65,8 @@ fn kind(case: &str, is_xml: bool) -> (RawTopic, Kind) {
         ("medisante", false) => (RawTopic::Medisante, Kind::Payload(Format::StandardJson)),
         ("medisante", true) => (RawTopic::Medisante, Kind::Payload(Format::StandardXml)),
         ("healthkit", false) => (RawTopic::HealthKit, Kind::Payload(Format::StandardJson)),
+        ("health", false) => (RawTopic::HealthKit, Kind::Payload(Format::HealthAutoExport)),
+        ("export", true) => (RawTopic::HealthKit, Kind::Payload(Format::ExportXml)),
         ("fhir", false) => (RawTopic::Medisante, Kind::Payload(Format::FhirJson)),
         ("fhir", true) => (RawTopic::Medisante, Kind::Payload(Format::FhirXml)),
         ("assign", false) => (RawTopic::Devices, Kind::Assign),

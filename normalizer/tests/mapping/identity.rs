@@ -89,3 +89,54 @@ fn an_id_is_unique_at_its_server_only_and_an_identifier_everywhere() {
     ));
     assert!(same_name(&of("https://a.example/Observation/o", known), &of("urn:uuid:1", known)));
 }
+
+fn exported(body: &str) -> Vec<Reading> {
+    readings("app", None, Format::HealthAutoExport, body)
+}
+
+fn steps(entry: &str) -> Reading {
+    exported(&format!(r#"{{"data":{{"metrics":[{{"name":"step_count","units":"count","data":[{entry}]}}]}}}}"#))
+        .remove(0)
+}
+
+#[test]
+fn an_exported_entry_is_named_by_its_literals_in_any_order_and_notation() {
+    let first = steps(r#"{"date":"2025-01-01 08:00:00 +0100","qty":70,"source":"Phone","metadata":{"a":"1","b":[2]}}"#);
+    let again = steps(
+        r#"{ "metadata": { "b": [ 2 ], "a": "1" }, "source": "\u0050hone", "qty": 70, "date": "2025-01-01 08:00:00 +0100" }"#,
+    );
+    assert!(same_name(&first, &again));
+    assert_eq!(first.content, again.content);
+    for other in [
+        r#"{"date":"2025-01-01 08:00:00 +0100","qty":71,"source":"Phone"}"#,
+        r#"{"date":"2025-01-01 08:00:01 +0100","qty":70,"source":"Phone"}"#,
+        r#"{"date":"2025-01-01 08:00:00 +0100","qty":70,"source":"Watch"}"#,
+    ] {
+        assert!(!same_name(&first, &steps(other)), "{other}");
+    }
+    let later = steps(r#"{"date":"2025-01-01 08:00:00 +0100","qty":70,"source":"Phone","metadata":{"a":"2"}}"#);
+    assert!(same_name(&first, &later));
+    assert_ne!(first.content, later.content);
+}
+
+#[test]
+fn a_workout_keeps_its_name_in_another_export_and_through_another_app() {
+    let exported = |id: &str, rest: &str| {
+        let workout = format!(r#"{{"id":"{id}","name":"Run"{rest}}}"#);
+        let state = format!(r#"{{"id":"{id}","valence":1}}"#);
+        exported(&format!(r#"{{"data":{{"workouts":[{workout}],"stateOfMind":[{state}]}}}}"#))
+    };
+    let id = "0AB1C2D3-0000-4000-8000-00000000000A";
+    let workout = |rest| exported(id, rest).remove(0);
+    let of_another_app = samples(&format!(
+        r#"[{{"type":"Workout","id":"{}","activityName":"Running","start":"2025-01-01T00:00:00Z"}}]"#,
+        id.to_lowercase()
+    ));
+    assert!(same_name(&workout(""), &workout(r#","duration":60"#)));
+    assert_ne!(workout("").content, workout(r#","duration":60"#).content);
+    assert!(same_name(&workout(""), &of_another_app[0]));
+    // What is no UUID is an id of its member only.
+    let counted = exported("1", "");
+    assert!(!same_name(&counted[0], &counted[1]));
+    assert!(!same_name(&counted[0], &samples(r#"[{"type":"HeartRate","id":"1","value":70}]"#)[0]));
+}

@@ -15,14 +15,21 @@ const GOLDEN: &[(RawTopic, Format, &str)] = &[
     (RawTopic::Medisante, Format::StandardJson, include_str!("../golden/medisante-ecg.input.json")),
     (RawTopic::HealthKit, Format::StandardJson, include_str!("../golden/healthkit-refused-among-good.input.json")),
     (RawTopic::HealthKit, Format::StandardJson, include_str!("../golden/healthkit-workout.input.json")),
+    (RawTopic::HealthKit, Format::StandardJson, include_str!("../golden/healthkit-electrocardiogram.input.json")),
+    (RawTopic::HealthKit, Format::HealthAutoExport, include_str!("../golden/health-auto-export-sleep.input.json")),
+    (RawTopic::HealthKit, Format::HealthAutoExport, include_str!("../golden/health-auto-export-workouts.input.json")),
+    (RawTopic::HealthKit, Format::HealthAutoExport, include_str!("../golden/health-auto-export-ecg.input.json")),
+    (RawTopic::HealthKit, Format::HealthAutoExport, include_str!("../golden/health-auto-export-times.input.json")),
+    (RawTopic::HealthKit, Format::HealthAutoExport, include_str!("../golden/health-auto-export-unknown.input.json")),
     (RawTopic::Medisante, Format::FhirJson, include_str!("../golden/fhir-values.input.json")),
     (RawTopic::Medisante, Format::FhirJson, include_str!("../golden/fhir-phd-bundle.input.json")),
     (RawTopic::Medisante, Format::FhirJson, include_str!("../golden/fhir-contained.input.json")),
 ];
 
-const FORMATS: [(RawTopic, Format); 3] = [
+const FORMATS: [(RawTopic, Format); 4] = [
     (RawTopic::Medisante, Format::StandardJson),
     (RawTopic::HealthKit, Format::StandardJson),
+    (RawTopic::HealthKit, Format::HealthAutoExport),
     (RawTopic::Medisante, Format::FhirJson),
 ];
 
@@ -69,6 +76,15 @@ fn json() -> impl Strategy<Value = String> {
         Just("documents".to_owned()),
         Just("pulse".to_owned()),
         Just("systolicBloodPressure".to_owned()),
+        Just("data".to_owned()),
+        Just("metrics".to_owned()),
+        Just("name".to_owned()),
+        Just("units".to_owned()),
+        Just("sleep_analysis".to_owned()),
+        Just("qty".to_owned()),
+        Just("date".to_owned()),
+        Just("workouts".to_owned()),
+        Just("ecg".to_owned()),
         "[a-z#/:]{0,6}",
     ];
     let leaf = prop_oneof![
@@ -86,19 +102,26 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-/// Any JSON, and any JSON as the measurements of a message.
+/// Any JSON, and any JSON as the measurements of a message, as the members of an export and as a workout of one.
 fn message() -> impl Strategy<Value = String> {
-    prop_oneof![json(), json().prop_map(|json| format!("{{\"measurements\":{json}}}"))]
+    prop_oneof![
+        json(),
+        json().prop_map(|json| format!("{{\"measurements\":{json}}}")),
+        json().prop_map(|json| format!("{{\"data\":{json}}}")),
+        json().prop_map(|json| format!("{{\"data\":{{\"workouts\":[{json}]}}}}")),
+    ]
 }
 
 proptest! {
     #[test]
     fn a_retry_gives_the_same_names(body in message()) {
-        let names = |offset| -> Vec<_> {
-            let record = normalized_at(RawTopic::Medisante, Format::StandardJson, body.as_bytes(), offset);
-            record.readings.iter().map(|reading| (reading.reading_id, reading.content)).collect()
-        };
-        prop_assert_eq!(names(0), names(9));
+        for (topic, format) in FORMATS {
+            let names = |offset| -> Vec<_> {
+                let record = normalized_at(topic, format, body.as_bytes(), offset);
+                record.readings.iter().map(|reading| (reading.reading_id, reading.content)).collect()
+            };
+            prop_assert_eq!(names(0), names(9));
+        }
     }
 
     #[test]
@@ -130,6 +153,18 @@ proptest! {
     }
 
     #[test]
+    fn a_bad_entry_of_an_export_leaves_its_neighbours_alone(
+        entries in prop::collection::vec(prop::option::of(json()), 1..20),
+    ) {
+        let entry = |entry: &Option<String>| entry.clone().unwrap_or_else(|| "{\"qty\":1}".to_owned());
+        let body = entries.iter().map(entry).collect::<Vec<_>>().join(",");
+        let body = format!("{{\"data\":{{\"metrics\":[{{\"name\":\"height\",\"units\":\"cm\",\"data\":[{body}]}}]}}}}");
+        let found = normalized(RawTopic::HealthKit, Format::HealthAutoExport, body.as_bytes());
+        prop_assert_eq!(found.items(), entries.len());
+        prop_assert!(found.readings.len() >= entries.iter().filter(|entry| entry.is_none()).count());
+    }
+
+    #[test]
     fn a_bad_sample_leaves_its_neighbours_alone(
         values in prop::collection::vec(prop::option::of(1..300_u32), 1..40),
     ) {
@@ -145,6 +180,24 @@ proptest! {
 }
 
 #[test]
+fn a_long_name_does_not_stand_in_every_reading() {
+    let name = "n".repeat(1 << 16);
+    for metric in [
+        format!("{{\"name\":\"{name}\",\"units\":\"m\",\"data\":[{{\"qty\":1}},{{\"qty\":2}}]}}"),
+        format!("{{\"name\":\"height\",\"units\":\"{name}\",\"data\":[{{\"qty\":1}},{{\"qty\":2}}]}}"),
+        format!("{{\"name\":\"height\",\"units\":\"m\",\"data\":[{{\"qty\":1,\"{name}\":2}}]}}"),
+        format!("{{\"name\":\"height\",\"data\":[{{\"qty\":1,\"units\":\"{name}\"}}]}}"),
+        format!(
+            "{{\"name\":\"height\",\"units\":\"m\",\"data\":[{{\"qty\":1,\"x\":{{\"a\":1,\"b\":2,\"units\":\"{name}\"}}}}]}}"
+        ),
+    ] {
+        let body = format!("{{\"data\":{{\"metrics\":[{metric}]}}}}");
+        let found = normalized(RawTopic::HealthKit, Format::HealthAutoExport, body.as_bytes());
+        assert_eq!((found.items(), found.rejections[0].reason), (1, Reason::IdentifierInvalid));
+    }
+}
+
+#[test]
 fn an_item_too_many_and_a_level_too_many_are_refused() {
     let reason = |topic, format, body: String| {
         let found = normalized(topic, format, body.as_bytes());
@@ -154,6 +207,12 @@ fn an_item_too_many_and_a_level_too_many_are_refused() {
     let samples = |count: usize| format!("[{}{{}}]", "{},".repeat(count - 1));
     assert_eq!(reason(RawTopic::HealthKit, Format::StandardJson, samples(100_001)), Reason::TooLarge);
     assert_eq!(reason(RawTopic::HealthKit, Format::StandardJson, samples(100_000)), Reason::ValueMissing);
+    let exported = |count: usize| format!("{{\"data\":{{\"workouts\":{}}}}}", samples(count));
+    assert_eq!(reason(RawTopic::HealthKit, Format::HealthAutoExport, exported(100_001)), Reason::TooLarge);
+    assert_eq!(reason(RawTopic::HealthKit, Format::HealthAutoExport, exported(100_000)), Reason::ValueMissing);
+    let deep = |depth: usize| format!("{{\"data\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+    assert_eq!(reason(RawTopic::HealthKit, Format::HealthAutoExport, deep(65)), Reason::TooLarge);
+    assert_eq!(reason(RawTopic::HealthKit, Format::HealthAutoExport, deep(64)), Reason::UnexpectedShape);
     let entries = |count: usize| format!("{{\"resourceType\":\"Bundle\",\"entry\":{}}}", samples(count));
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, entries(100_001)), Reason::TooLarge);
     let nested = |depth: usize| {

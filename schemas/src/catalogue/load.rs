@@ -45,7 +45,11 @@ pub(super) fn load(metrics: &str, units: &str) -> Result<Catalogue, CatalogueErr
         codes: [LOINC, SNOMED, MDC, HEALTHKIT, MEDISANTE].map(|system| (system, HashMap::new())).into(),
     };
     for entry in file.metric {
-        let metric = load_metric(entry, &catalogue.units, &keys)?;
+        let values = match &entry.values {
+            Some(name) => file.values.get(name).ok_or_else(|| unsound(&entry.key, "unknown list of values"))?.clone(),
+            None => Vec::new(),
+        };
+        let metric = load_metric(entry, values, &catalogue.units, &keys)?;
         index(&mut catalogue, &metric)?;
         catalogue.metrics.push(metric);
     }
@@ -74,6 +78,8 @@ struct UnitEntry {
 #[serde(deny_unknown_fields)]
 struct MetricFile {
     metric: Vec<MetricEntry>,
+    /// Lists of values that several metrics share, by name.
+    values: HashMap<String, Vec<ValueEntry>>,
 }
 
 #[derive(Deserialize)]
@@ -91,8 +97,8 @@ struct MetricEntry {
     #[serde(default)]
     default_unit: ByVocabulary<Option<String>>,
     pair: Vec<PairEntry>,
-    #[serde(default)]
-    value: Vec<ValueEntry>,
+    /// The name of the list of its values.
+    values: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -120,7 +126,7 @@ struct PairEntry {
     same: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ValueEntry {
     system: String,
@@ -151,7 +157,12 @@ fn load_units(file: UnitFile) -> Result<Units, CatalogueError> {
     Ok(units)
 }
 
-fn load_metric(entry: MetricEntry, units: &Units, keys: &HashMap<String, usize>) -> Result<Metric, CatalogueError> {
+fn load_metric(
+    entry: MetricEntry,
+    listed: Vec<ValueEntry>,
+    units: &Units,
+    keys: &HashMap<String, usize>,
+) -> Result<Metric, CatalogueError> {
     let kind = entry.kind.unwrap_or(Kind::Quantity);
     let mut pairs = Vec::with_capacity(entry.pair.len());
     for pair in entry.pair {
@@ -172,8 +183,8 @@ fn load_metric(entry: MetricEntry, units: &Units, keys: &HashMap<String, usize>)
     if (kind == Kind::Panel) == components.is_empty() {
         return Err(unsound(&entry.key, "a panel has components, and nothing else has"));
     }
-    let mut values = Vec::with_capacity(entry.value.len());
-    for value in entry.value {
+    let mut values = Vec::with_capacity(listed.len());
+    for value in listed {
         let ValueEntry { system: name, code, display, spellings } = value;
         let system = system(&name).ok_or_else(|| unsound(&entry.key, "unknown code system"))?;
         values.push(CodedValue { system, code, display, spellings });

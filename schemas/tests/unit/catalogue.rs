@@ -174,6 +174,10 @@ fn the_words_of_the_sources() {
         (HealthAutoExport, "basal_body_temperature", "basal_body_temperature"),
         (HealthAutoExport, "weight_body_mass", "body_weight"),
         (HealthAutoExport, "blood_pressure", "blood_pressure"),
+        (HealthAutoExport, "walking_heart_rate", "walking_heart_rate_average"),
+        (HealthAutoExport, "monosaturated_fat", "dietary_fat_monounsaturated"),
+        (HealthAutoExport, "ecg", "electrocardiogram"),
+        (HealthAutoExport, "stateOfMind", "state_of_mind"),
     ] {
         let metric = catalogue::metric_by_spelling(vocabulary, spelling).unwrap_or_else(|| panic!("{spelling}"));
         assert_eq!(metric.key(), key);
@@ -282,6 +286,26 @@ fn sleep_is_coded() {
 }
 
 #[test]
+fn categories_take_apples_values_by_name_by_word_and_by_number() {
+    for (metric, words, code) in [
+        ("headache", ["HKCategoryValueSeverityMild", "mild", "2"], "HKCategoryValueSeverityMild"),
+        ("mood_changes", ["HKCategoryValuePresencePresent", "Present", "0"], "HKCategoryValuePresencePresent"),
+        ("apple_stand_hour", ["HKCategoryValueAppleStandHourIdle", "Idle", "1"], "HKCategoryValueAppleStandHourIdle"),
+        (
+            "menstrual_flow",
+            ["HKCategoryValueMenstrualFlowHeavy", "HKCategoryValueVaginalBleedingHeavy", "4"],
+            "HKCategoryValueVaginalBleedingHeavy",
+        ),
+    ] {
+        let metric = catalogue::metric_by_key(metric).unwrap();
+        for word in words {
+            assert_eq!(metric.coded_value(word).map(CodedValue::code), Some(code), "{word}");
+        }
+        assert!(metric.coded_value("9").is_none());
+    }
+}
+
+#[test]
 fn spellings_of_units() {
     for (spelling, ucum) in [
         ("mmHg", "mm[Hg]"),
@@ -304,6 +328,10 @@ fn spellings_of_units() {
         ("s", "s"),
         ("Cal", "kcal"),
         ("cal", "cal"),
+        ("spm", "/min"),
+        ("kmph", "km/h"),
+        ("MET", "[MET]"),
+        ("fl_oz_imp", "[foz_br]"),
         (" % ", "%"),
         ("262688", "%"),
     ] {

@@ -3,5 +3,6 @@
 
 mod fhir;
 mod files;
+mod health_auto_export;
 mod healthkit;
 mod medisante;

@@ -1,0 +1,106 @@
+//! What HealthKit says, whichever app wrote it down: Apple's codes, categories and electrocardiograms.
+
+use std::borrow::Cow;
+
+use schemas::{
+    catalogue::{self, HEALTHKIT, Metric},
+    event::{self, Coding, Component, Flag, Missing, Value},
+    rejection::Reason,
+};
+
+use crate::observed::{Coded, Refused, Source, coding, refused, waveform};
+
+/// A code of Apple's.
+pub(crate) fn code(name: &str) -> Coding {
+    Coding { system: HEALTHKIT.to_owned(), code: name.to_owned(), display: None }
+}
+
+/// A value that Apple's documentation lists and the catalogue does not.
+pub(crate) fn coded(word: &str) -> Value {
+    Value::Coded(event::Coded { coding: code(word), text: None })
+}
+
+/// A category sample: one of the values of its type, or that and when it was so.
+pub(crate) fn category(metric: &Metric, word: Option<&str>, source: Coding) -> Result<Coded, Refused> {
+    let value = match word {
+        Some(word) => match metric.coded_value(word) {
+            Some(known) => Value::Coded(event::Coded {
+                coding: Coding {
+                    system: known.system().to_owned(),
+                    code: known.code().to_owned(),
+                    display: Some(known.display().to_owned()),
+                },
+                text: Some(word.to_owned()),
+            }),
+            None if metric.coded_values().is_empty() => coded(word),
+            // What react-native-health writes where Apple has added a value since.
+            None if word.eq_ignore_ascii_case("UNKNOWN") => Value::Absent(Missing::Unknown),
+            None => return Err(refused(Reason::ValueInvalid, "the word is none of the values of this category")),
+        },
+        // Some categories have nothing to say but that and when it was so.
+        None if metric.coded_values().is_empty() => Value::Absent(Missing::NotApplicable),
+        None => return Err(refused(Reason::ValueMissing, "the sample has no value")),
+    };
+    Ok(Coded { code: coding(metric.code()), source_codes: vec![source], value, flags: Vec::new() })
+}
+
+/// An `HKElectrocardiogram` as an app writes it.
+pub(crate) struct Electrocardiogram<'a> {
+    /// The voltages, in the order of time.
+    pub(crate) voltages: Vec<Cow<'a, str>>,
+    /// The unit of all voltages.
+    pub(crate) unit: Option<Cow<'a, str>>,
+    /// How many voltages there are in a second.
+    pub(crate) hertz: Option<Cow<'a, str>>,
+    /// Apple's word for the rhythm.
+    pub(crate) classification: Option<Cow<'a, str>>,
+    /// Beats in a minute: no app writes the unit beside it.
+    pub(crate) average_heart_rate: Option<Cow<'a, str>>,
+}
+
+impl Electrocardiogram<'_> {
+    /// The waveform, where there is what one needs, and what was found in it.
+    pub(crate) fn read(self, metric: &Metric, source: Coding) -> Result<(Coded, Vec<Component>), Refused> {
+        let mut components = Vec::new();
+        if let Some(word) = &self.classification {
+            let code = code("HKElectrocardiogram.Classification");
+            components.push(Component {
+                source_codes: vec![code.clone()],
+                code,
+                value: coded(word),
+                flags: Vec::new(),
+            });
+        }
+        if let (Some(number), Some(metric)) = (&self.average_heart_rate, catalogue::metric_by_key("heart_rate")) {
+            let mut part = measured(metric, number, "/min", code("HKElectrocardiogram.AverageHeartRate"))?;
+            part.flags.push(Flag::DefaultUnit);
+            components.push(part);
+        }
+        let (value, flags) = match (&self.hertz, &self.unit) {
+            (Some(hertz), Some(unit)) if !self.voltages.is_empty() => {
+                let (wave, flags) = waveform(self.voltages.iter().map(AsRef::as_ref), hertz, unit)?;
+                (Value::Waveform(wave), flags)
+            }
+            _ if components.is_empty() => {
+                return Err(refused(Reason::ValueMissing, "neither a waveform nor anything that was found in it"));
+            }
+            // Voltages without their unit or their distance are no waveform.
+            _ if !self.voltages.is_empty() => (Value::Absent(Missing::Unsupported), Vec::new()),
+            _ => (Value::Absent(Missing::Panel), Vec::new()),
+        };
+        Ok((Coded { code: coding(metric.code()), source_codes: vec![source], value, flags }, components))
+    }
+}
+
+/// A number whose unit the format leaves out, as a component.
+fn measured(metric: &'static Metric, number: &str, unit: &str, source: Coding) -> Result<Component, Refused> {
+    let measure = Source { number, units: [Some(unit), None], comparator: None }.measure(Some(metric))?;
+    let mut quantity = measure.quantity;
+    quantity.source_unit = None;
+    Ok(Component {
+        code: coding(measure.code.unwrap_or_else(|| metric.code())),
+        source_codes: vec![source],
+        value: Value::Quantity(quantity),
+        flags: measure.flags,
+    })
+}

@@ -1,0 +1,81 @@
+//! What is left of an entry, as components.
+
+use schemas::{
+    catalogue,
+    event::{Coding, Component, Flag, Missing, Value},
+    rejection::Reason,
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    json::Word,
+    observed::{Refused, Source, refused},
+};
+
+use super::wire::{Entry, NAME_BYTES_MAX};
+
+/// A list of more texts than this is not taken apart.
+const TEXTS_MAX: usize = 100;
+/// A number whose unit the format always writes has none.
+pub(super) const NO_UNIT: Refused = refused(Reason::UnitMissing, "a number needs a unit and none is given");
+
+/// What is left of an entry: texts, truths, amounts with their unit, and bare numbers as they stand. Series and routes are
+/// not read: they stay in the raw record, and an absent component says that they are there.
+pub(super) fn parts(code: Coding, raw: &RawValue, depth: u8, into: &mut Vec<Component>) -> Result<(), Refused> {
+    const TEXT: Refused = refused(Reason::UnexpectedShape, "a text of the entry is not Unicode");
+    let text = raw.get();
+    let value = match text.as_bytes() {
+        [b'n', ..] => return Ok(()),
+        [b't' | b'f', ..] => Value::Boolean(text == "true"),
+        [b'"', ..] => {
+            let word: Word<'_> = serde_json::from_str(text).map_err(|_| TEXT)?;
+            if word.0.trim().is_empty() {
+                return Ok(());
+            }
+            Value::Text(word.0.into_owned())
+        }
+        [b'{', ..] if depth < 2 => return members(&code, text, depth, into),
+        [b'[', ..] => {
+            let elements: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+            if elements.len() <= TEXTS_MAX && elements.iter().all(|element| element.get().starts_with('"')) {
+                return elements.into_iter().try_for_each(|element| parts(code.clone(), element, depth, into));
+            }
+            Value::Absent(Missing::Unsupported)
+        }
+        [b'{', ..] => Value::Absent(Missing::Unsupported),
+        _ => Value::Text(text.to_owned()),
+    };
+    into.push(Component { code: code.clone(), source_codes: vec![code], value, flags: Vec::new() });
+    Ok(())
+}
+
+/// `{"qty": 1, "units": "kcal"}`, `{"ascent": 10, "units": "m"}`, or fields of any other kind.
+fn members(code: &Coding, text: &str, depth: u8, into: &mut Vec<Component>) -> Result<(), Refused> {
+    let inner = Entry::read(text)?;
+    let units = inner.literal("units").ok().flatten();
+    for (name, raw) in &inner.0 {
+        let name = name.0.as_ref();
+        let mut code = code.clone();
+        if name != "qty" {
+            code.code = format!("{}.{name}", code.code);
+        }
+        let is_number = raw.get().starts_with(|byte: char| byte == '-' || byte.is_ascii_digit());
+        match &units {
+            Some(_) if name == "units" => {}
+            Some(units) if is_number => into.push(amount(raw.get(), Some(units), code)?),
+            _ => parts(code, raw, depth + 1, into)?,
+        }
+    }
+    Ok(())
+}
+
+/// An amount of something that has a code of its own and is no metric: it keeps its unit.
+pub(super) fn amount(number: &str, unit: Option<&str>, code: Coding) -> Result<Component, Refused> {
+    let unit = unit.ok_or(NO_UNIT)?;
+    if unit.len() > NAME_BYTES_MAX {
+        return Err(refused(Reason::IdentifierInvalid, "a unit is longer than 128 bytes"));
+    }
+    let measure = Source { number, units: [Some(unit), None], comparator: None }.measure(None)?;
+    let flags = if catalogue::ucum_of(unit).is_some() { Vec::new() } else { vec![Flag::UnknownUnit] };
+    Ok(Component { code: code.clone(), source_codes: vec![code], value: Value::Quantity(measure.quantity), flags })
+}

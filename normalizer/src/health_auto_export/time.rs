@@ -1,0 +1,57 @@
+//! The app's dates: `2021-12-24 00:04:00 +0800`, or as the phone's own settings write them.
+
+use std::borrow::Cow;
+
+use schemas::rejection::Reason;
+
+use crate::observed::{Refused, Times, refused};
+
+use super::wire::Entry;
+
+/// The fields that begin and end an entry's time, the ones that say more first. An aggregated sleep has no other span
+/// than that of its sleep, and its `date` is that of the day on which it is counted.
+const SPANS: [(&str, &str); 5] = [
+    ("startDate", "endDate"),
+    ("start", "end"),
+    ("sleepStart", "sleepEnd"),
+    ("inBedStart", "inBedEnd"),
+    ("date", "date"),
+];
+
+/// An entry's time and the names of the fields that said it; `date` is one of them where it repeats the beginning.
+pub(super) fn times(entry: &Entry<'_>) -> Result<(Times, [&'static str; 3]), Refused> {
+    for (start, end) in SPANS {
+        let Some(from) = entry.literal(start)? else { continue };
+        let until = entry.literal(end)?.filter(|until| *until != from);
+        let (plain_from, plain_until) = (plain(&from)?, until.as_deref().map(plain).transpose()?);
+        let mut times = Times::read(Some(&plain_from), plain_until.as_deref())?;
+        let repeated = if entry.literal("date")?.is_some_and(|date| date == from) { "date" } else { start };
+        times.from_text = Some(from.into_owned());
+        times.until_text = until.map(Cow::into_owned);
+        return Ok((times, [start, end, repeated]));
+    }
+    Ok((Times::default(), ["date"; 3]))
+}
+
+/// A phone set to twelve hours writes `2024-01-05 3:04:00 PM +0800`, since iOS 17 with a narrow no-break space before the
+/// marker. Markers of other languages are refused: none is guessed.
+fn plain(text: &str) -> Result<Cow<'_, str>, Refused> {
+    const NO_TIME: Refused = refused(Reason::TimeInvalid, "a time of twelve hours is not on the clock");
+    let spaced =
+        if text.is_ascii() { Cow::Borrowed(text) } else { Cow::Owned(text.replace(['\u{202f}', '\u{a0}'], " ")) };
+    let folded = spaced.to_ascii_lowercase();
+    let marks = [("a.m.", 0), ("p.m.", 12), ("am", 0), ("pm", 12)];
+    let Some((at, mark, noon)) =
+        marks.into_iter().find_map(|(mark, noon)| folded.find(mark).map(|at| (at, mark, noon)))
+    else {
+        return Ok(spaced);
+    };
+    let (clock, zone) = (folded.get(..at).unwrap_or_default(), folded.get(at + mark.len()..).unwrap_or_default());
+    let (day, clock) = clock.trim_ascii().split_once([' ', 't']).ok_or(NO_TIME)?;
+    let (hour, rest) = clock.trim_ascii().split_once(':').ok_or(NO_TIME)?;
+    let hour: u8 = hour.parse().map_err(|_| NO_TIME)?;
+    if !(1..=12).contains(&hour) {
+        return Err(NO_TIME);
+    }
+    Ok(Cow::Owned(format!("{day} {:02}:{rest} {}", hour % 12 + noon, zone.trim_ascii()).trim_ascii().to_owned()))
+}

@@ -1,0 +1,230 @@
+//! An export as it stands on the wire: `{"data": {"metrics": […], "workouts": […], …}}`. Version 1 of the app's format
+//! wrote `workouts` beside `data` as well.
+
+use std::borrow::Cow;
+
+use schemas::rejection::Reason;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    json::{self, Literal, Members, Object, Word},
+    observed::{Refused, refused},
+};
+
+/// More entries than this are not taken from one body.
+const ITEMS_MAX: usize = 100_000;
+/// A metric's name and unit stand in each of its readings, and a field's name in its component: longer ones would let a
+/// small body make large events.
+pub(super) const NAME_BYTES_MAX: usize = 128;
+
+const FIELD: Refused = refused(Reason::UnexpectedShape, "a field of the entry has another type");
+
+/// What the entries of a member are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Samples of one metric, or sums over a stretch of time.
+    Metrics,
+    Workouts,
+    StateOfMind,
+    /// Doses that were taken, skipped or not logged.
+    Medications,
+    Symptoms,
+    CycleTracking,
+    Ecg,
+    /// Apple's events of a high, a low and an irregular heart rate.
+    HeartRateNotifications,
+}
+
+impl Kind {
+    /// The member's name; it is also the end of the code system of what the member's entries call things.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Workouts => "workouts",
+            Self::StateOfMind => "stateOfMind",
+            Self::Medications => "medications",
+            Self::Symptoms => "symptoms",
+            Self::CycleTracking => "cycleTracking",
+            Self::Ecg => "ecg",
+            Self::HeartRateNotifications => "heartRateNotifications",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [
+            Self::Metrics,
+            Self::Workouts,
+            Self::StateOfMind,
+            Self::Medications,
+            Self::Symptoms,
+            Self::CycleTracking,
+            Self::Ecg,
+            Self::HeartRateNotifications,
+        ]
+        .into_iter()
+        .find(|kind| kind.name() == name)
+    }
+}
+
+/// Entries that share what stands above them.
+pub(super) struct Group<'a> {
+    /// What they are, or why none of them can be read.
+    pub(super) kind: Result<Kind, Refused>,
+    /// The metric's name.
+    pub(super) name: Option<Literal<'a>>,
+    /// The unit of the metric's numbers.
+    pub(super) units: Option<Literal<'a>>,
+    pub(super) entries: Vec<&'a str>,
+}
+
+/// One element of `metrics`.
+#[derive(Deserialize)]
+struct Metric<'a> {
+    #[serde(borrow)]
+    name: Option<Literal<'a>>,
+    #[serde(borrow)]
+    units: Option<Literal<'a>>,
+    /// Null where the metric has no entry.
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// All entries of an export, in the order of the document.
+pub(super) fn groups(body: &[u8]) -> Result<Vec<Group<'_>>, Refused> {
+    let text = json::text(body)?.trim_ascii();
+    let root: Members<'_> = serde_json::from_str(text).map_err(|_| json::broken(text))?;
+    let mut groups = Vec::new();
+    let mut known = false;
+    for (name, value) in root.0 {
+        if name.0 == "data" {
+            known = true;
+            let shape = refused(Reason::UnexpectedShape, "data is no object, or two of its members have one name");
+            let data: Option<Members<'_>> = serde_json::from_str(value.get()).map_err(|_| shape)?;
+            for (name, value) in data.map_or(Vec::new(), |data| data.0) {
+                member(&name.0, value, &mut groups);
+            }
+        } else if Kind::named(&name.0).is_some() {
+            known = true;
+            member(&name.0, value, &mut groups);
+        }
+    }
+    if !known {
+        return Err(refused(Reason::UnexpectedShape, "the body has no data"));
+    }
+    match groups.iter().map(|group| group.entries.len()).sum::<usize>() {
+        0 => Err(refused(Reason::Empty, "the export has no entry")),
+        count if count > ITEMS_MAX => Err(refused(Reason::TooLarge, "the export has more than 100,000 entries")),
+        _ => Ok(groups),
+    }
+}
+
+fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>) {
+    const UNKNOWN: Refused = refused(Reason::FormatNotRead, "this release does not know the member of the export");
+    const NO_LIST: Refused = refused(Reason::UnexpectedShape, "a member of the export is no list");
+    match (Kind::named(name), elements(value)) {
+        (Some(Kind::Metrics), Some(metrics)) => groups.extend(metrics.into_iter().filter_map(metric)),
+        (Some(kind), Some(entries)) => groups.push(group(Ok(kind), entries)),
+        (None, Some(entries)) => groups.push(group(Err(UNKNOWN), entries)),
+        (Some(_), None) if value.get() != "null" => groups.push(group(Err(NO_LIST), vec![value.get()])),
+        (None, None) if value.get().starts_with('{') => groups.push(group(Err(UNKNOWN), vec![value.get()])),
+        // Null stands for an empty list, and a scalar beside the lists says something of the export.
+        (_, None) => {}
+    }
+}
+
+/// A metric without entries is none; one that cannot be read is a single item.
+fn metric(text: &str) -> Option<Group<'_>> {
+    let shape = refused(
+        Reason::UnexpectedShape,
+        "the metric is no object, its data is no list, or a field has another type or stands twice",
+    );
+    let Ok(Object::<Metric<'_>>(Metric { name, units, data })) = serde_json::from_str(text) else {
+        return Some(group(Err(shape), vec![text]));
+    };
+    if [&name, &units].into_iter().flatten().any(|word| word.0.len() > NAME_BYTES_MAX) {
+        let long = refused(Reason::IdentifierInvalid, "the metric's name or unit is longer than 128 bytes");
+        return Some(group(Err(long), vec![text]));
+    }
+    match elements(data?) {
+        Some(entries) => Some(Group { kind: Ok(Kind::Metrics), name, units, entries }),
+        None => Some(group(Err(shape), vec![text])),
+    }
+}
+
+fn group(kind: Result<Kind, Refused>, entries: Vec<&str>) -> Group<'_> {
+    Group { kind, name: None, units: None, entries }
+}
+
+fn elements(list: &RawValue) -> Option<Vec<&str>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(list.get()).ok()?;
+    Some(elements.into_iter().map(RawValue::get).collect())
+}
+
+/// One entry: its members by name, as the app writes them in any order.
+pub(super) struct Entry<'a>(pub(super) Vec<(Word<'a>, &'a RawValue)>);
+
+/// A number, and its unit where it stands beside it.
+pub(super) type Number<'a> = (Cow<'a, str>, Option<Cow<'a, str>>);
+
+/// `{"qty": 1, "units": "kcal"}`.
+#[derive(Deserialize)]
+struct Amount<'a> {
+    #[serde(borrow)]
+    qty: Literal<'a>,
+    #[serde(borrow)]
+    units: Option<Word<'a>>,
+}
+
+/// One voltage of an ECG.
+#[derive(Deserialize)]
+pub(super) struct Voltage<'a> {
+    #[serde(borrow)]
+    pub(super) voltage: Literal<'a>,
+    #[serde(borrow)]
+    pub(super) units: Option<Word<'a>>,
+}
+
+impl<'a> Entry<'a> {
+    /// Reads an entry.
+    pub(super) fn read(text: &'a str) -> Result<Self, Refused> {
+        let shape = refused(Reason::UnexpectedShape, "the entry is no object, or two of its fields have one name");
+        let Members(mut members) = serde_json::from_str(text).map_err(|_| shape)?;
+        if members.iter().any(|(name, _)| name.0.len() > NAME_BYTES_MAX) {
+            return Err(refused(Reason::IdentifierInvalid, "the name of a field is longer than 128 bytes"));
+        }
+        members.sort_by(|(one, _), (other, _)| one.0.cmp(&other.0));
+        Ok(Self(members))
+    }
+
+    /// A field that is not null.
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let found = self.0.iter().find(|(found, _)| found.0.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| *value).filter(|value| value.get() != "null")
+    }
+
+    /// A field that is a number or a text, unless it is blank.
+    pub(super) fn literal(&self, name: &str) -> Result<Option<Cow<'a, str>>, Refused> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let literal: Literal<'a> = serde_json::from_str(value.get()).map_err(|_| FIELD)?;
+        Ok(Some(literal.0).filter(|text| !text.trim().is_empty()))
+    }
+
+    /// A field that is a number, or one with its unit.
+    pub(super) fn number(&self, name: &str) -> Result<Option<Number<'a>>, Refused> {
+        match self.get(name) {
+            Some(value) if value.get().starts_with('{') => {
+                let Object::<Amount<'a>>(amount) = serde_json::from_str(value.get()).map_err(|_| FIELD)?;
+                Ok(Some((amount.qty.0, amount.units.map(|units| units.0))))
+            }
+            _ => Ok(self.literal(name)?.map(|number| (number, None))),
+        }
+    }
+
+    /// A field that is a list.
+    pub(super) fn list<T: Deserialize<'a>>(&self, name: &str) -> Result<Vec<T>, Refused> {
+        let Some(value) = self.get(name) else { return Ok(Vec::new()) };
+        let elements: Vec<Object<T>> = serde_json::from_str(value.get()).map_err(|_| FIELD)?;
+        Ok(elements.into_iter().map(|element| element.0).collect())
+    }
+}
