@@ -6,3 +6,4 @@ mod files;
 mod health_auto_export;
 mod healthkit;
 mod medisante;
+mod table;

@@ -1,0 +1,106 @@
+//! Every sample file with what comes of it, written down after it was read: `tests/samples.tsv` holds its path, its SHA-256, the
+//! format and the type that it is sent with, and the outcome. `UPDATE_SAMPLES=1` writes the outcomes anew, to be read before they
+//! are committed.
+//!
+//! An outcome is how many readings there are, how many refusals of each reason, and the first digits of the SHA-256 over all
+//! of it as JSON, which pins each value, unit, time and id without a word of the file.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+use normalizer::json_lines;
+use schemas::format::{Format, Provider};
+use sha2::{Digest as _, Sha256};
+
+use super::files::{folder, normalized};
+
+/// One line of the table.
+struct Line {
+    path: String,
+    sha256: String,
+    /// `provider/format`, or `-` for a file that is no payload.
+    sent_as: String,
+    /// The request's `type`, or `-`.
+    sample_type: String,
+    outcome: String,
+}
+
+fn table() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples.tsv")
+}
+
+fn lines() -> Vec<Line> {
+    let text = fs::read_to_string(table()).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let [path, sha256, sent_as, sample_type, outcome] =
+            line.split('\t').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
+        Line { path, sha256, sent_as, sample_type, outcome }
+    });
+    lines.collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn outcome(line: &Line, body: &[u8]) -> String {
+    let Some((provider, format)) = line.sent_as.split_once('/') else { return "no payload".to_owned() };
+    let (provider, format) = (Provider::parse(provider).unwrap(), Format::parse(format).unwrap());
+    assert!(provider.formats().contains(&format), "{}", line.path);
+    let sample_type = Some(line.sample_type.as_str()).filter(|text| *text != "-");
+    let found = normalized(provider.raw_topic(), format, body, sample_type);
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for refused in &found.rejections {
+        *reasons.entry(refused.reason.as_str()).or_default() += 1;
+    }
+    let mut text = format!("{} readings", found.readings.len());
+    for (reason, count) in reasons {
+        write!(text, ", {count} {reason}").unwrap();
+    }
+    let all: String = json_lines(&found).map(|value| value.to_string()).collect();
+    write!(text, "; {}", &hex(all.as_bytes())[..16]).unwrap();
+    text
+}
+
+#[test]
+fn each_file_comes_to_what_is_written_down() {
+    let Some(folder) = folder() else { return };
+    let mut lines = lines();
+    for line in &mut lines {
+        let body = fs::read(folder.join(&line.path)).unwrap_or_else(|error| panic!("{}: {error}", line.path));
+        let (sha256, outcome) = (hex(&body), outcome(line, &body));
+        if std::env::var_os("UPDATE_SAMPLES").is_some() {
+            (line.sha256, line.outcome) = (sha256, outcome);
+            continue;
+        }
+        assert_eq!(sha256, line.sha256, "{} is another file than the one that was read", line.path);
+        assert_eq!(outcome, line.outcome, "{}", line.path);
+    }
+    if std::env::var_os("UPDATE_SAMPLES").is_some() {
+        let mut text = "# path\tsha256\tsent as\ttype\toutcome\n".to_owned();
+        for Line { path, sha256, sent_as, sample_type, outcome } in &lines {
+            writeln!(text, "{path}\t{sha256}\t{sent_as}\t{sample_type}\t{outcome}").unwrap();
+        }
+        fs::write(table(), text).unwrap();
+    }
+}
+
+#[test]
+fn no_file_is_missing_from_the_table() {
+    fn walk(folder: &Path, below: &str, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{below}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), &format!("{path}/"), found);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    let Some(folder) = folder() else { return };
+    let mut found = Vec::new();
+    walk(&folder, "", &mut found);
+    found.sort();
+    let written: Vec<String> = lines().into_iter().map(|line| line.path).collect();
+    assert_eq!(found, written);
+}
