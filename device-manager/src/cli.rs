@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    CommandError, Output, docs, ingress, keys, normalize, normalizer, simulate, sink, topics, trace, up,
+    CommandError, Output, docs, ingress, keys, metrics, normalize, normalizer, simulate, sink, topics, trace, up,
 };
 
 /// Receives readings of health devices, keeps them on Kafka, and writes clinical events to Postgres.
@@ -28,6 +28,7 @@ enum Command {
     Normalizer(normalizer::NormalizerCommand),
     Sink(sink::SinkCommand),
     Normalize(normalize::NormalizeCommand),
+    Metrics(metrics::MetricsCommand),
     Trace(trace::TraceCommand),
     Topics(topics::TopicsArgs),
     Keys(keys::KeysCommand),
@@ -49,6 +50,7 @@ impl Cli {
             Command::Normalizer(args) => normalizer::run(args).await,
             Command::Sink(args) => sink::run(args).await,
             Command::Normalize(args) => normalize::run(&args, &mut output),
+            Command::Metrics(args) => metrics::run(&args, &mut output),
             Command::Trace(args) => trace::run(args, &mut output).await,
             Command::Docs(args) => docs::run(&args),
             Command::Keys(args) => keys::run(args, &mut output),

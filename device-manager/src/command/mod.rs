@@ -8,6 +8,7 @@ use service::kafka::{KafkaSettings, NoBootstrap};
 pub mod docs;
 pub mod ingress;
 pub mod keys;
+pub mod metrics;
 pub mod normalize;
 pub mod normalizer;
 pub mod simulate;

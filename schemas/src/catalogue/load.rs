@@ -8,7 +8,7 @@ use crate::decimal::{Conversion, Decimal};
 
 use super::metric::{Accepted, CodeUnit, CodedValue, Kind, Metric, Range, Words};
 use super::unit::{Unit, Units};
-use super::{Catalogue, HEALTHKIT, LOINC, MDC, MEDISANTE, SNOMED};
+use super::{Catalogue, SYSTEMS};
 
 /// What is wrong in the compiled-in catalogue. It names the place; the catalogue holds no health data.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub(super) fn load(metrics: &str, units: &str) -> Result<Catalogue, CatalogueErr
         medisante: HashMap::new(),
         healthkit: HashMap::new(),
         health_auto_export: HashMap::new(),
-        codes: [LOINC, SNOMED, MDC, HEALTHKIT, MEDISANTE].map(|system| (system, HashMap::new())).into(),
+        codes: SYSTEMS.map(|(_, system)| (system, HashMap::new())).into(),
     };
     for entry in file.metric {
         let values = match &entry.values {
@@ -152,7 +152,8 @@ fn load_units(file: UnitFile) -> Result<Units, CatalogueError> {
                 return Err(unsound(name, "two units have this name"));
             }
         }
-        units.all.push(Unit { ucum: entry.ucum, property: entry.property, to_base });
+        let UnitEntry { ucum, property, exact, names, .. } = entry;
+        units.all.push(Unit { ucum, property, to_base, exact, names });
     }
     Ok(units)
 }
@@ -288,14 +289,7 @@ fn index(catalogue: &mut Catalogue, metric: &Metric) -> Result<(), CatalogueErro
 }
 
 fn system(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "loinc" => LOINC,
-        "snomed" => SNOMED,
-        "mdc" => MDC,
-        "healthkit" => HEALTHKIT,
-        "medisante" => MEDISANTE,
-        _ => return None,
-    })
+    SYSTEMS.iter().find(|(known, _)| *known == name).map(|(_, system)| *system)
 }
 
 fn unsound(place: &str, fault: &'static str) -> CatalogueError {

@@ -22,6 +22,20 @@ pub enum Kind {
     Document,
 }
 
+impl Kind {
+    /// Its name in `metrics.toml`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quantity => "quantity",
+            Self::Coded => "coded",
+            Self::Panel => "panel",
+            Self::Waveform => "waveform",
+            Self::Document => "document",
+        }
+    }
+}
+
 /// Something that can be measured.
 pub struct Metric {
     pub(crate) key: String,

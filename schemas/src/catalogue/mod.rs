@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 pub use load::CatalogueError;
 pub use metric::{Accepted, CodeUnit, CodedValue, Kind, Measured, Metric, Range, UnitError};
+pub use unit::Unit;
 
 use metric::metric_at;
 use unit::Units;
@@ -28,6 +29,9 @@ pub const HEALTHKIT: &str = "http://developer.apple.com/documentation/healthkit"
 pub const MEDISANTE: &str = "urn:medisante:measurement";
 /// UCUM, the system of all units here.
 pub const UCUM: &str = "http://unitsofmeasure.org";
+/// The code systems of the catalogue, each with its name in `metrics.toml`.
+pub const SYSTEMS: [(&str, &str); 5] =
+    [("loinc", LOINC), ("snomed", SNOMED), ("mdc", MDC), ("healthkit", HEALTHKIT), ("medisante", MEDISANTE)];
 
 /// Whose words a spelling belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,10 +47,22 @@ pub enum Vocabulary {
 impl Vocabulary {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Medisante, Self::HealthKit, Self::HealthAutoExport];
+
+    /// Its name in `metrics.toml`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Medisante => "medisante",
+            Self::HealthKit => "healthkit",
+            Self::HealthAutoExport => "health_auto_export",
+        }
+    }
 }
 
-/// Everything in the two files, with its indexes.
-pub(crate) struct Catalogue {
+/// Everything in the two files, with its indexes. Programs use the one that is compiled in, through [`metrics`] and
+/// [`units`]; tests alter the files and read the result.
+#[doc(hidden)]
+pub struct Catalogue {
     pub(crate) metrics: Vec<Metric>,
     pub(crate) units: Units,
     pub(crate) medisante: HashMap<String, usize>,
@@ -55,8 +71,30 @@ pub(crate) struct Catalogue {
     pub(crate) codes: Vec<(&'static str, HashMap<String, usize>)>,
 }
 
+impl Catalogue {
+    /// Reads the texts of `metrics.toml` and `units.toml`.
+    ///
+    /// # Errors
+    /// What is wrong in them.
+    pub fn parse(metrics: &str, units: &str) -> Result<Self, CatalogueError> {
+        load::load(metrics, units)
+    }
+
+    /// All metrics, in the order of the file.
+    #[must_use]
+    pub fn metrics(&self) -> &[Metric] {
+        &self.metrics
+    }
+
+    /// All units, in the order of the file.
+    #[must_use]
+    pub fn units(&self) -> &[Unit] {
+        &self.units.all
+    }
+}
+
 static CATALOGUE: LazyLock<Result<Catalogue, CatalogueError>> =
-    LazyLock::new(|| load::load(include_str!("metrics.toml"), include_str!("units.toml")));
+    LazyLock::new(|| Catalogue::parse(include_str!("metrics.toml"), include_str!("units.toml")));
 
 /// Reads the catalogue, if that has not been done, and says whether it is sound. Without a sound catalogue nothing is found.
 ///
@@ -69,7 +107,13 @@ pub fn check() -> Result<(), &'static CatalogueError> {
 /// All metrics, in the order of the file.
 #[must_use]
 pub fn metrics() -> &'static [Metric] {
-    catalogue().map_or(&[], |catalogue| &catalogue.metrics)
+    catalogue().map_or(&[], Catalogue::metrics)
+}
+
+/// All units, in the order of the file.
+#[must_use]
+pub fn units() -> &'static [Unit] {
+    catalogue().map_or(&[], Catalogue::units)
 }
 
 /// The metric that a source means by this word; ASCII case does not matter.

@@ -7,10 +7,38 @@ use crate::decimal::Conversion;
 use super::folded;
 
 /// One UCUM unit.
-pub(crate) struct Unit {
+pub struct Unit {
     pub(crate) ucum: String,
     pub(crate) property: String,
     pub(crate) to_base: Conversion,
+    pub(crate) exact: Vec<String>,
+    pub(crate) names: Vec<String>,
+}
+
+impl Unit {
+    /// The unit, in UCUM.
+    #[must_use]
+    pub fn ucum(&self) -> &str {
+        &self.ucum
+    }
+
+    /// The kind of quantity that it measures, such as `mass concentration`.
+    #[must_use]
+    pub fn property(&self) -> &str {
+        &self.property
+    }
+
+    /// Other spellings that are matched as they stand.
+    #[must_use]
+    pub fn exact(&self) -> &[String] {
+        &self.exact
+    }
+
+    /// Spellings that are matched without regard to ASCII case.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
 }
 
 /// All units and their spellings; a position stands for a unit.
