@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod unit {
     mod catalogue;
+    mod completeness;
     mod decimal;
+    mod facts;
     mod moment;
+    mod mutation;
+    mod standards;
 }

@@ -28,6 +28,12 @@ impl Unit {
         &self.property
     }
 
+    /// The way to the base unit of its property.
+    #[must_use]
+    pub fn to_base(&self) -> &Conversion {
+        &self.to_base
+    }
+
     /// Other spellings that are matched as they stand.
     #[must_use]
     pub fn exact(&self) -> &[String] {

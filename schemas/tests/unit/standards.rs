@@ -1,0 +1,155 @@
+//! Units and codes by the rules of those who publish them: UCUM by a library of its own, MDC by the numbers of its terms. The
+//! check digits of LOINC and SNOMED CT are in `catalogue`.
+
+use std::collections::BTreeSet;
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::ToPrimitive;
+use octofhir_ucum::{convert, is_comparable, validate};
+use schemas::catalogue::{self, Accepted, CodeUnit, MDC, Unit, Vocabulary};
+use schemas::decimal::Conversion;
+
+#[test]
+fn every_unit_is_ucum() {
+    for unit in catalogue::units() {
+        assert!(validate(unit.ucum()).is_ok(), "{}", unit.ucum());
+    }
+    // The library is no yes-man.
+    for wrong in ["mmHg", "bpm", "lb_av", "mg/dl2x", "inHg", "[foot]"] {
+        assert!(validate(wrong).is_err(), "{wrong}");
+    }
+    let known: BTreeSet<_> = catalogue::units().iter().map(Unit::ucum).collect();
+    for metric in catalogue::metrics() {
+        let own = metric.codes().filter_map(CodeUnit::unit);
+        for unit in own.chain(Vocabulary::ALL.into_iter().filter_map(|vocabulary| metric.default_unit(vocabulary))) {
+            assert!(known.contains(unit), "{}: {unit}", metric.key());
+        }
+    }
+}
+
+#[test]
+fn every_conversion_is_the_one_of_ucum() {
+    let mut proven = 0;
+    for (metric, code) in catalogue::metrics().iter().flat_map(|metric| metric.codes().map(move |code| (metric, code)))
+    {
+        for accepted in code.accepted() {
+            let (from, to) = (accepted.ucum(), code.unit().unwrap());
+            if is_comparable(from, to).unwrap() {
+                same(accepted, to);
+                proven += 1;
+            } else {
+                // Apple counts a BMI: the number is taken as it is, and no conversion is claimed.
+                assert_eq!(
+                    (metric.key(), from, accepted.conversion()),
+                    ("body_mass_index", "1", &Conversion::IDENTITY)
+                );
+            }
+        }
+    }
+    assert!(proven > 700, "{proven}");
+}
+
+/// Two points fix a line. The library calculates in floats, and ours are exact: 14 digits are sure, of the greater of the
+/// value and the shift of a temperature.
+fn same(accepted: &Accepted, to: &str) {
+    let (factor, shift, divisor) = accepted.conversion().parts();
+    let scale = if shift == 0 { 0.0 } else { 300.0 };
+    for value in [1, 1000] {
+        let ours = BigRational::new(BigInt::from(factor) * value + BigInt::from(shift), BigInt::from(divisor));
+        let ours = ours.to_f64().unwrap();
+        let theirs = convert(f64::from(value), accepted.ucum(), to).unwrap();
+        assert!((ours - theirs).abs() <= 1e-14 * ours.abs().max(scale), "{} {to}: {ours}, {theirs}", accepted.ucum());
+    }
+}
+
+#[test]
+fn units_convert_where_ucum_says_so_but_for_what_we_keep_apart() {
+    // To UCUM these are numbers, and pressures. A count is no share of a whole, and a level has a logarithm and a zero of its own.
+    let apart = [
+        BTreeSet::from(["number", "percentage", "hearing level"]),
+        BTreeSet::from(["pressure", "sound pressure level"]),
+    ];
+    for one in catalogue::units() {
+        for other in catalogue::units() {
+            let comparable = is_comparable(one.ucum(), other.ucum()).unwrap();
+            let (one, other) = (one.property(), other.property());
+            let kept_apart = apart.iter().any(|properties| properties.contains(one) && properties.contains(other));
+            assert_eq!(comparable, one == other || kept_apart, "{one}, {other}");
+        }
+    }
+}
+
+/// ISO/IEEE 11073-10101: reference id, partition, term. A code is partition × 65536 + term.
+const TERMS: [(&str, u32, u32); 52] = [
+    ("MDC_ATTR_VAL_BATT_CHARGE", 1, 2460),
+    ("MDC_ECG_ELEC_POTL", 2, 256),
+    ("MDC_ECG_HEART_RATE", 2, 16770),
+    ("MDC_PULS_OXIM_PULS_RATE", 2, 18458),
+    ("MDC_PULS_RATE_NON_INV", 2, 18474),
+    ("MDC_PRESS_BLD_NONINV", 2, 18948),
+    ("MDC_PRESS_BLD_NONINV_SYS", 2, 18949),
+    ("MDC_PRESS_BLD_NONINV_DIA", 2, 18950),
+    ("MDC_PRESS_BLD_NONINV_MEAN", 2, 18951),
+    ("MDC_SAT_O2_QUAL", 2, 19248),
+    ("MDC_TEMP_BODY", 2, 19292),
+    ("MDC_TEMP_TYMP", 2, 19320),
+    ("MDC_PULS_OXIM_PLETH", 2, 19380),
+    ("MDC_PULS_OXIM_SAT_O2", 2, 19384),
+    ("MDC_PULS_OXIM_DEV_STATUS", 2, 19532),
+    ("MDC_RESP_RATE", 2, 20490),
+    ("MDC_FLOW_AWAY_EXP_FORCED_PEAK", 2, 21512),
+    ("MDC_VOL_AWAY_EXP_FORCED_1S", 2, 21514),
+    ("MDC_CONC_GLU_GEN", 2, 28948),
+    ("MDC_CONC_GLU_CAPILLARY_WHOLEBLOOD", 2, 29112),
+    ("MDC_CONC_GLU_CAPILLARY_PLASMA", 2, 29116),
+    ("MDC_CONC_GLU_VENOUS_WHOLEBLOOD", 2, 29120),
+    ("MDC_CONC_GLU_VENOUS_PLASMA", 2, 29124),
+    ("MDC_CONC_GLU_ARTERIAL_WHOLEBLOOD", 2, 29128),
+    ("MDC_CONC_GLU_ARTERIAL_PLASMA", 2, 29132),
+    ("MDC_CONC_GLU_UNDETERMINED_WHOLEBLOOD", 2, 29292),
+    ("MDC_CONC_GLU_UNDETERMINED_PLASMA", 2, 29296),
+    ("MDC_TEMP_RECT", 2, 57348),
+    ("MDC_TEMP_ORAL", 2, 57352),
+    ("MDC_TEMP_EAR", 2, 57356),
+    ("MDC_TEMP_AXILLA", 2, 57380),
+    ("MDC_MASS_BODY_ACTUAL", 2, 57664),
+    ("MDC_LEN_BODY_ACTUAL", 2, 57668),
+    ("MDC_BODY_FAT", 2, 57676),
+    ("MDC_RATIO_MASS_BODY_LEN_SQ", 2, 57680),
+    ("MDC_MASS_BODY_FAT_FREE", 2, 57684),
+    ("MDC_MASS_BODY_SOFT_LEAN", 2, 57688),
+    ("MDC_BODY_WATER", 2, 57692),
+    ("MDC_DIM_PERCENT", 4, 544),
+    ("MDC_DIM_CENTI_M", 4, 1297),
+    ("MDC_DIM_INCH", 4, 1376),
+    ("MDC_DIM_KILO_G", 4, 1731),
+    ("MDC_DIM_LB", 4, 1760),
+    ("MDC_DIM_KG_PER_M_SQ", 4, 1952),
+    ("MDC_DIM_MILLI_G_PER_DL", 4, 2130),
+    ("MDC_DIM_BEAT_PER_MIN", 4, 2720),
+    ("MDC_DIM_RESP_PER_MIN", 4, 2784),
+    ("MDC_DIM_CENTI_L_PER_SEC", 4, 3057),
+    ("MDC_DIM_MMHG", 4, 3872),
+    ("MDC_DIM_FAHR", 4, 4416),
+    ("MDC_DIM_MILLI_MOLE_PER_L", 4, 4722),
+    ("MDC_DIM_DEGC", 4, 6048),
+];
+
+#[test]
+fn every_mdc_code_is_that_of_its_term() {
+    let terms: BTreeSet<u32> = TERMS.iter().map(|(_, partition, term)| partition * 65_536 + term).collect();
+    let mut codes = BTreeSet::new();
+    for metric in catalogue::metrics() {
+        for code in metric.codes().filter(|code| code.system() == MDC) {
+            let (_, partition, term) = TERMS.iter().find(|(name, ..)| *name == code.display()).unwrap();
+            assert_eq!(code.code(), (partition * 65_536 + term).to_string());
+            codes.insert(partition * 65_536 + term);
+        }
+        codes.extend(
+            metric.alternate_codes().filter(|(system, _)| *system == MDC).map(|(_, code)| code.parse::<u32>().unwrap()),
+        );
+    }
+    codes.extend(catalogue::units().iter().flat_map(Unit::exact).filter_map(|spelling| spelling.parse::<u32>().ok()));
+    assert_eq!(codes, terms);
+}
