@@ -233,7 +233,9 @@ fn luhn(number: &str) -> u32 {
 #[test]
 fn snomed_codes_have_their_check_digit() {
     for metric in catalogue::metrics() {
-        for (_, code) in metric.alternate_codes().filter(|(system, _)| *system == SNOMED) {
+        let own = metric.codes().map(|code| (code.system(), code.code()));
+        let values = metric.coded_values().iter().map(|value| (value.system(), value.code()));
+        for (_, code) in own.chain(values).chain(metric.alternate_codes()).filter(|(system, _)| *system == SNOMED) {
             assert!(verhoeff(code), "{code}");
         }
     }
