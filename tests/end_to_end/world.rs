@@ -173,6 +173,18 @@ impl World {
         (said, output.status.success())
     }
 
+    /// SIGTERM: the stage has this long to end.
+    pub(crate) async fn terminate(&mut self, stage: Stage, within: Duration) {
+        let mut running = self.stages.remove(&stage).unwrap();
+        let pid = running.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let deadline = Instant::now() + within;
+        while running.0.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "not ended within {within:?}\n{}", self.last_logs());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// SIGKILL: nothing is flushed, closed or said goodbye to.
     pub(crate) fn kill(&mut self, stage: Stage) {
         drop(self.stages.remove(&stage).unwrap());
