@@ -204,9 +204,11 @@ impl Reader {
         self.barrier();
         self.hear();
         self.committed_at = self.started_at;
-        // It would wait for a broker that is away, and it is for the lag alone.
         if self.consumer.fetch_metadata(None, ANSWER_AT_END).is_ok() {
             self.commit(CommitMode::Sync);
+        } else {
+            // Closing would wait a session's time for a broker that is away, to commit what is for the lag alone.
+            std::mem::forget(self.consumer);
         }
         Ok(())
     }

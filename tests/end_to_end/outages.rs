@@ -76,8 +76,13 @@ async fn stages_end_when_asked_although_kafka_is_away() {
     world.sender.medisante(&glucose(0)).await;
     world.until_count(READINGS, 1).await;
     world.embedded.stop_kafka().await;
+    let mut late = Vec::new();
     for stage in [Stage::Sink, Stage::Normalizer, Stage::Ingress] {
-        world.terminate(stage, Duration::from_secs(15)).await;
+        if !world.terminate(stage, Duration::from_secs(15)).await {
+            late.push(stage);
+        }
     }
+    // Whatever was seen, the other tests need it.
     world.embedded.start_kafka().await.unwrap();
+    assert!(late.is_empty(), "still there after 15 s: {late:?}");
 }
