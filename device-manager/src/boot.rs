@@ -90,6 +90,13 @@ impl Process {
     }
 }
 
+/// A process that ends early ends its stages: their threads would hold it otherwise.
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
 /// An error and its causes in one line.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {

@@ -14,7 +14,10 @@ use rdkafka::{
 };
 use schemas::topic::{TopicSpec, Topics};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the cluster may take to answer one client.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How many clients ask.
+const ATTEMPTS: u32 = 3;
 
 /// How large new topics are made.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +79,25 @@ pub enum TopicsError {
 /// # Errors
 /// [`TopicsError`].
 pub async fn apply(client: &ClientConfig, topics: &Topics, size: Size) -> Result<Vec<(String, Finding)>, TopicsError> {
+    patiently(|| apply_once(client, topics, size)).await
+}
+
+/// A client of a cluster that is just starting may forget its brokers ([`crate::recall`]). This one lives shortly: another is
+/// made.
+async fn patiently<T, F: Future<Output = Result<T, TopicsError>>>(ask: impl Fn() -> F) -> Result<T, TopicsError> {
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
+        match ask().await {
+            Err(TopicsError::Kafka(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut))) if left > 0 => {
+                tracing::info!("the Kafka cluster does not answer: asking again");
+            }
+            answer => return answer,
+        }
+    }
+}
+
+async fn apply_once(client: &ClientConfig, topics: &Topics, size: Size) -> Result<Vec<(String, Finding)>, TopicsError> {
     let admin: AdminClient<DefaultClientContext> = client.create()?;
     let mut findings = Vec::new();
     for spec in topics.specs() {
@@ -105,6 +127,10 @@ pub async fn apply(client: &ClientConfig, topics: &Topics, size: Size) -> Result
 /// # Errors
 /// [`TopicsError`].
 pub async fn check(client: &ClientConfig, topics: &Topics) -> Result<Vec<(String, Finding)>, TopicsError> {
+    patiently(|| check_once(client, topics)).await
+}
+
+async fn check_once(client: &ClientConfig, topics: &Topics) -> Result<Vec<(String, Finding)>, TopicsError> {
     let admin: AdminClient<DefaultClientContext> = client.create()?;
     let mut findings = Vec::new();
     for spec in topics.specs() {

@@ -53,6 +53,10 @@ pub(crate) struct Setup {
 /// The SQLSTATE of a table that is not there (PostgreSQL documentation, appendix A).
 const UNDEFINED_TABLE: &str = "42P01";
 const ANSWER_LONGEST: Duration = Duration::from_secs(10);
+/// How long Kafka may take to answer once the sink was asked to stop.
+const ANSWER_AT_END: Duration = Duration::from_secs(1);
+/// A batch that takes longer is spoken of.
+const WRITE_LONG: Duration = Duration::from_secs(3);
 /// How often an idle sink compares its offsets with Postgres's, and how often offsets are committed to Kafka.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// How long an empty topic is waited for before the group and the writer are heard again.
@@ -131,7 +135,8 @@ struct Reader {
     assign_waits: Option<String>,
     writer_waits: Option<String>,
     kafka_waits: Option<String>,
-    schema_waits: Option<Fingerprint>,
+    /// The schema, and the message that needs it.
+    schema_waits: Option<(Fingerprint, String)>,
     to_commit: BTreeMap<Place, i64>,
     committed_at: Instant,
     sent_at: Instant,
@@ -199,7 +204,12 @@ impl Reader {
         self.barrier();
         self.hear();
         self.committed_at = self.started_at;
-        self.commit(CommitMode::Sync);
+        if self.consumer.fetch_metadata(None, ANSWER_AT_END).is_ok() {
+            self.commit(CommitMode::Sync);
+        } else {
+            // Closing would wait a session's time for a broker that is away, to commit what is for the lag alone.
+            std::mem::forget(self.consumer);
+        }
         Ok(())
     }
 
@@ -371,7 +381,7 @@ impl Reader {
     /// Reads messages until the batch is due or the topics are empty for a moment.
     fn fill(&mut self) -> Result<(), SinkError> {
         loop {
-            if let Some(fingerprint) = self.schema_waits {
+            if let Some((fingerprint, _)) = self.schema_waits {
                 self.wait_for_schema(fingerprint);
                 return Ok(());
             }
@@ -448,7 +458,11 @@ impl Reader {
                 self.begun.get_or_insert_with(Instant::now);
             }
             Err(fingerprint) => {
-                self.schema_waits = Some(fingerprint);
+                let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+                if self.schema_waits.is_none() {
+                    tracing::warn!(%fingerprint, topic, partition, offset, "a schema is not published yet: the sink waits");
+                }
+                self.schema_waits = Some((fingerprint, format!("{topic}:{partition}:{offset}")));
                 self.stash.push_front(message);
             }
         }
@@ -525,6 +539,11 @@ impl Reader {
                 Err(_) => {}
             }
             self.hear();
+            if waiting_since.elapsed() > WRITE_LONG && self.writer_waits.is_none() {
+                let reason = "Postgres has not answered for some seconds";
+                tracing::warn!(reason, "the sink waits");
+                self.writer_waits = Some(reason.to_owned());
+            }
             self.report();
             if self.seek || self.setup.shutdown.is_cancelled() {
                 return;
@@ -581,7 +600,10 @@ impl Reader {
         if self.kafka_waits.is_some() && self.consumer.fetch_metadata(None, Duration::from_millis(500)).is_ok() {
             self.kafka_waits = None;
         }
-        let schema = self.schema_waits.map(|fingerprint| format!("the schema {fingerprint} is not published yet"));
+        let schema = self
+            .schema_waits
+            .as_ref()
+            .map(|(fingerprint, place)| format!("the schema {fingerprint} of the record {place} is not published yet"));
         let beginning = (!self.assigned_once && self.started_at.elapsed() < Duration::from_secs(10))
             .then(|| "waits for partitions".to_owned());
         let waits = [self.assign_waits.clone(), self.writer_waits.clone(), self.kafka_waits.clone(), schema, beginning];

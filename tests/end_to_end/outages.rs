@@ -1,6 +1,6 @@
 //! Kafka or Postgres away, or back from an older dump.
 
-use std::{fs::File, process::Command};
+use std::{fs::File, process::Command, time::Duration};
 
 use reqwest::{StatusCode, header::RETRY_AFTER};
 use sqlx::PgPool;
@@ -68,4 +68,21 @@ async fn kafka_and_postgres_away_for_a_while() {
     world.until_count("SELECT count(DISTINCT measured_from) FROM readings", 12).await;
     assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
     world.assert_ledger().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stages_end_when_asked_although_kafka_is_away() {
+    let mut world = World::start().await;
+    world.sender.medisante(&glucose(0)).await;
+    world.until_count(READINGS, 1).await;
+    world.embedded.stop_kafka().await;
+    let mut late = Vec::new();
+    for stage in [Stage::Sink, Stage::Normalizer, Stage::Ingress] {
+        if !world.terminate(stage, Duration::from_secs(15)).await {
+            late.push(stage);
+        }
+    }
+    // Whatever was seen, the other tests need it.
+    world.embedded.start_kafka().await.unwrap();
+    assert!(late.is_empty(), "still there after 15 s: {late:?}");
 }

@@ -29,7 +29,7 @@ const MEDISANTE: &str = "/health-data/medisante/standard-json";
 /// One test at a time: some stop Kafka, and two cores are soon busy.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     Ingress,
     Normalizer,
@@ -171,6 +171,21 @@ impl World {
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(output.stderr.is_empty(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         (said, output.status.success())
+    }
+
+    /// SIGTERM. Whether the stage ended in time.
+    pub(crate) async fn terminate(&mut self, stage: Stage, within: Duration) -> bool {
+        let mut running = self.stages.remove(&stage).unwrap();
+        let pid = running.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let deadline = Instant::now() + within;
+        while running.0.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        true
     }
 
     /// SIGKILL: nothing is flushed, closed or said goodbye to.

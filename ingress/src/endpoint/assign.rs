@@ -9,6 +9,7 @@ use schemas::{
     event::{DeviceId, PatientId, SourceName},
     format::{Provider, RawTopic},
     identity,
+    moment::Moment,
     raw::Kind,
 };
 use serde_json::{Map, Value};
@@ -137,8 +138,12 @@ pub(super) fn object(received: &Received) -> Result<Map<String, Value>, Malforme
 /// Checks `effectiveFrom` where it is given.
 pub(super) fn effective_from(body: &Map<String, Value>) -> Result<(), Malformed> {
     let Some(value) = present(body, "effectiveFrom") else { return Ok(()) };
-    let time = value.as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-    time.map(drop).ok_or(Malformed::Command("effectiveFrom must be a time as RFC 3339 writes it, with an offset"))
+    // What the normalizer would refuse: an instant before the year 1 or behind 9999.
+    let is_time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).is_ok() && Moment::rfc3339(text).is_ok();
+    if value.as_str().is_some_and(is_time) {
+        return Ok(());
+    }
+    Err(Malformed::Command("effectiveFrom must be a time of the years 1 to 9999 as RFC 3339 writes it, with an offset"))
 }
 
 fn present<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {

@@ -50,6 +50,8 @@ async fn an_unusable_assign_is_kept_and_names_the_field() {
         ("serialNumber", json!(1)),
         ("effectiveFrom", json!("yesterday")),
         ("effectiveFrom", json!("2024-01-02")),
+        ("effectiveFrom", json!("0000-01-01T00:00:00Z")),
+        ("effectiveFrom", json!("0001-01-01T00:00:00+14:00")),
     ] {
         let mut body = command();
         body[field] = value;

@@ -31,6 +31,8 @@ const PROBE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(1);
 /// An upload of gigabytes is mapped between two polls.
 const POLL_LONGEST_MS: &str = "3600000";
+/// How long Kafka may take to answer once the stage was asked to stop.
+const ANSWER_AT_END: Duration = Duration::from_secs(1);
 
 /// One record with its headers read.
 pub(super) struct Consumed {
@@ -248,6 +250,10 @@ impl Raw {
         recalled.abort();
         let _aborted = recalled.await;
         let closed = tokio::task::spawn_blocking(move || {
+            if consumer.fetch_metadata(None, ANSWER_AT_END).is_err() {
+                // Closing would wait a session's time for a broker that is away. What is not committed is mapped again.
+                return std::mem::forget(consumer);
+            }
             if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
                 tracing::debug!(%error, "nothing left to commit");
             }

@@ -52,6 +52,7 @@ fn is_outage(error: &KafkaError) -> bool {
                 | Code::CoordinatorLoadInProgress
                 | Code::CoordinatorNotAvailable
                 | Code::Fail
+                | Code::KafkaStorageError
                 | Code::LeaderNotAvailable
                 | Code::MessageTimedOut
                 | Code::NetworkException
@@ -65,9 +66,26 @@ fn is_outage(error: &KafkaError) -> bool {
                 | Code::QueueFull
                 | Code::RequestTimedOut
                 | Code::Resolve
+                // What a broker says whose disk is full.
+                | Code::Unknown
                 | Code::UnknownTopicOrPartition
                 | Code::UnknownTopic
                 | Code::UnknownPartition
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_with_a_full_disk_is_waited_for() {
+        for code in [RDKafkaErrorCode::Unknown, RDKafkaErrorCode::KafkaStorageError, RDKafkaErrorCode::MessageTimedOut]
+        {
+            assert!(NormalizerError::from(KafkaError::MessageProduction(code)).is_outage(), "{code}");
+        }
+        let ours = KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge);
+        assert!(!NormalizerError::from(ours).is_outage(), "what the broker will never take is no outage");
+    }
 }

@@ -94,6 +94,15 @@ impl World {
         }
     }
 
+    async fn until_ready(&self) {
+        let waited = tokio::time::timeout(Duration::from_secs(30), async {
+            while self.health.stages()["sink"].waiting.is_some() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "still waiting: {:?}", self.health.stages());
+    }
+
     async fn until_waiting(&self, part: &str) {
         let waited = tokio::time::timeout(Duration::from_secs(30), async {
             loop {
@@ -201,10 +210,26 @@ async fn an_unknown_schema_is_waited_for_and_never_dead_lettered() {
     message[2..10].copy_from_slice(&foreign.fingerprint.0);
     message.push(0);
     world.put(&world.topics.outcomes(), "device", &message).await;
-    world.until_waiting("not published yet").await;
+    world.until_waiting(&format!("of the record {}:", world.topics.outcomes())).await;
     assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 0);
     world.put(&world.topics.schemas(), &foreign.fingerprint.to_string(), extended.as_bytes()).await;
     world.until("SELECT count(*) FROM outcomes WHERE first_offset = 7", 1).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_does_not_answer_is_spoken_of() {
+    let world = World::new().await;
+    let running = world.start();
+    world.readings(0, 5).await;
+    world.until(ROWS, 5).await;
+    let mut held = world.database.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+    world.readings(5, 10).await;
+    world.until_waiting("Postgres has not answered").await;
+    held.rollback().await.unwrap();
+    world.until(ROWS, 10).await;
+    world.until_ready().await;
     running.stop().await;
 }
 
