@@ -83,21 +83,33 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
         http_port: args.http_port,
     };
     process.stage("the embedded Kafka and Postgres", watch(embedded.clone(), stop));
-    let ingress_url = stages::launch(&mut process, &surroundings).await?;
-    let environment = Environment { ingress_url: &ingress_url, surroundings: &surroundings };
-    environment.write(&args.data_dir).map_err(io)?;
-    output.line(&format!("Ready after {:.1} s at {ingress_url}", begun.elapsed().as_secs_f64()))?;
-    if !args.once {
-        output.line(&environment::hint(&args.data_dir, &ingress_url))?;
-    }
-    let shown = if args.demo { demo::show(&ingress_url, &surroundings, output).await } else { Ok(()) };
+    let shown = show(&mut process, &args, &surroundings, begun, output).await;
     if args.once || shown.is_err() {
         process.shutdown.cancel();
     }
+    // In this order also when the start failed: the stages end while what they use is still there.
     let ended = process.wait().await;
     Environment::remove(&args.data_dir).map_err(io)?;
     embedded.stop().await;
     shown.and(ended).map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts the stages, says how to reach them, and shows what was asked for.
+async fn show(
+    process: &mut Process,
+    args: &UpCommand,
+    surroundings: &Surroundings,
+    begun: Instant,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    let ingress_url = stages::launch(process, surroundings).await?;
+    let environment = Environment { ingress_url: &ingress_url, surroundings };
+    environment.write(&args.data_dir).map_err(|error| CommandError::failed("the data directory", error))?;
+    output.line(&format!("Ready after {:.1} s at {ingress_url}", begun.elapsed().as_secs_f64()))?;
+    if !args.once {
+        output.line(&environment::hint(&args.data_dir, &ingress_url))?;
+    }
+    if args.demo { demo::show(&ingress_url, surroundings, output).await } else { Ok(()) }
 }
 
 async fn start(data_dir: DataDir, args: &UpCommand) -> Result<Embedded, CommandError> {
