@@ -12,7 +12,7 @@ use super::{
     Entry, GATEWAY, Inside, Misshapen, deletes_observation, effective,
 };
 use crate::{
-    json::{Literal, Object, Word},
+    json::{Elements, Literal, Object, Word},
     observed::{Refused, refused},
 };
 use choice::Choice;
@@ -50,7 +50,7 @@ impl<'a> super::Node<'a> for Node<'a> {
 
     fn entries(self) -> Result<Vec<Self>, Misshapen> {
         let bundle = self.read::<Bundle<'_>>()?;
-        Ok(bundle.entry.unwrap_or_default().into_iter().map(Self::of).collect())
+        Ok(bundle.entry.unwrap_or_default().0.into_iter().map(Self::of).collect())
     }
 
     fn entry(self) -> Result<Entry<'a, Self>, Misshapen> {
@@ -83,7 +83,7 @@ struct Head<'a> {
 #[derive(Deserialize)]
 struct Bundle<'a> {
     #[serde(borrow)]
-    entry: Option<Vec<&'a RawValue>>,
+    entry: Option<Elements<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -132,7 +132,7 @@ struct Observation<'a> {
     value_date_time: Option<Word<'a>>,
     value_period: Option<Object<Period<'a>>>,
     data_absent_reason: Option<Object<Concept<'a>>>,
-    has_member: Option<Vec<&'a RawValue>>,
+    has_member: Option<Elements<'a>>,
     component: Option<Vec<Object<Component<'a>>>>,
 }
 
@@ -194,7 +194,7 @@ impl<'a> Observation<'a> {
             gateway: self.extension.and_then(gateway),
             effective,
             issued: words(self.issued),
-            has_members: self.has_member.is_some_and(|members| !members.is_empty()),
+            has_members: self.has_member.is_some_and(|members| !members.0.is_empty()),
             contained: inside.contained,
             observations: inside.observations,
             value: choice!(self).model(),
