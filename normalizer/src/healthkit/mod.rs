@@ -24,7 +24,9 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
             for (item, text) in (0_u32..).zip(samples) {
                 let found = wire::sample(text)
                     .ok_or(refused(Reason::UnexpectedShape, "the sample is no object, or a field has another type"))
-                    .and_then(|sample| map::reading(record, origin, item, &sample));
+                    .and_then(|sample| {
+                        map::reading((record, origin), item, &sample, || map::device_of(record, origin, &sample))
+                    });
                 items.add(item, found, text);
             }
         }

@@ -229,7 +229,8 @@ proptest! {
     #[test]
     fn damaged_payloads(case in 0..GOLDEN.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let (format, text) = GOLDEN[case];
-        let mut body = text.as_bytes().to_vec();
+        // Without the last line break, every cut is one.
+        let mut body = text.trim_end().as_bytes().to_vec();
         let at = at.index(body.len());
         body[at] = byte;
         accounted(&normalized(format, &body));
