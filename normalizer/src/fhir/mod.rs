@@ -118,7 +118,7 @@ impl<'r> Reader<'r> {
         for inner in &observation.observations {
             let place = Place { item: self.next, full_url, holder: Some(&observation) };
             self.next += 1;
-            self.items.add(place.item, map::reading(self.record, self.origin, &place, inner, context), text);
+            self.items.add(place.item, map::reading(self.record, self.origin, &place, inner, context), inner.text);
         }
     }
 }

@@ -83,6 +83,11 @@ impl<'t, 'a> Element<'t, 'a> {
         self.tree.slice(self.node.start, self.node.end)
     }
 
+    /// How many elements it is, with all that it holds.
+    pub(crate) fn elements(self) -> u32 {
+        self.node.next - self.at
+    }
+
     /// The elements right below it.
     pub(crate) fn children(self) -> impl Iterator<Item = Self> + use<'t, 'a> {
         let below = |at: u32| self.tree.element(at).filter(|_| at < self.node.next);

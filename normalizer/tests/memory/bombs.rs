@@ -243,11 +243,8 @@ fn bare_elements() {
         let elements = "<a/>".repeat(count);
         let measurements = format!("<m><measurements>{elements}</measurements></m>");
         refused(&[MESSAGE], &measurements, Reason::UnexpectedShape);
-        refused(
-            &[FHIR_XML],
-            &format!("<Observation xmlns='http://hl7.org/fhir'>{elements}</Observation>"),
-            Reason::Incomplete,
-        );
+        let observation = format!("<Observation xmlns='http://hl7.org/fhir'>{elements}</Observation>");
+        refused(&[FHIR_XML], &observation, Reason::UnexpectedShape);
     }
     // The first of them are items.
     let export = outcome(EXPORT, format!("<HealthData>{}</HealthData>", "<a/>".repeat(1 << 22)).as_bytes());
@@ -266,4 +263,31 @@ fn an_item_too_many() {
     }
     let entries = "<entry/>".repeat(100_001);
     refused(&[FHIR_XML], &format!("<Bundle xmlns='http://hl7.org/fhir'>{entries}</Bundle>"), Reason::TooLarge);
+}
+
+/// A resource of empty parts; and contained Observations, each of which is refused with its own text alone.
+#[test]
+fn parts_of_a_resource() {
+    let list = |element: &str, count: usize| vec![element; count].join(",");
+    let json = |members: &str| format!("{{\"resourceType\":\"Observation\",{members}}}");
+    let parts = list("{}", MEGABYTE);
+    for members in [
+        format!("\"component\":[{parts}]"),
+        format!("\"identifier\":[{parts}]"),
+        format!("\"code\":{{\"coding\":[{parts}]}}"),
+        format!("\"contained\":[{}]", list(&json("\"a\":1"), 100_000)),
+    ] {
+        refused(&[FHIR_JSON], &json(&members), Reason::UnexpectedShape);
+    }
+    let few = format!("\"component\":[{}]", list("{}", 990));
+    refused(&[FHIR_JSON], &json(&few), Reason::Incomplete);
+    let note = format!("\"note\":\"{}\",\"contained\":[{}]", "x".repeat(MEGABYTE), list(&json("\"a\":1"), 900));
+    refused(&[FHIR_JSON], &json(&note), Reason::Incomplete);
+    let xml = |inner: String| format!("<Observation xmlns='http://hl7.org/fhir'>{inner}</Observation>");
+    refused(&[FHIR_XML], &xml("<component/>".repeat(MEGABYTE)), Reason::UnexpectedShape);
+    refused(&[FHIR_XML], &xml(format!("<code>{}</code>", "<coding/>".repeat(MEGABYTE))), Reason::UnexpectedShape);
+    refused(&[FHIR_XML], &xml("<component/>".repeat(3_990)), Reason::Incomplete);
+    let note = format!("<note>{}</note>", "x".repeat(MEGABYTE));
+    let contained = "<contained><Observation/></contained>".repeat(1_900);
+    refused(&[FHIR_XML], &xml(format!("{note}{contained}")), Reason::Incomplete);
 }

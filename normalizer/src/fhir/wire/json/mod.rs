@@ -21,6 +21,9 @@ use datatype::{
     identifiers, words,
 };
 
+/// More objects than this are not read of one Observation, Device or Patient, with all that they contain.
+const OBJECTS_MAX: usize = 1_000;
+
 /// The text of a JSON value.
 #[derive(Clone, Copy)]
 pub(in crate::fhir) struct Node<'a>(pub(in crate::fhir) &'a str);
@@ -37,15 +40,15 @@ impl<'a> super::Node<'a> for Node<'a> {
     }
 
     fn observation(self) -> Result<model::Observation<'a>, Misshapen> {
-        self.read::<Observation<'_>>()?.model()
+        self.small()?.read::<Observation<'_>>()?.model(self.0)
     }
 
     fn device(self) -> Result<model::Device<'a>, Misshapen> {
-        self.read::<Device<'_>>().map(Device::model)
+        self.small()?.read::<Device<'_>>().map(Device::model)
     }
 
     fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
-        self.read::<Patient<'_>>().map(Patient::model)
+        self.small()?.read::<Patient<'_>>().map(Patient::model)
     }
 
     fn entries(self) -> Result<Vec<Self>, Misshapen> {
@@ -67,6 +70,12 @@ impl<'a> super::Node<'a> for Node<'a> {
 impl<'a> Node<'a> {
     fn of(raw: &'a RawValue) -> Self {
         Self(raw.get())
+    }
+
+    /// Refuses more objects than a resource has: each takes many times the memory of its text.
+    fn small(self) -> Result<Self, Misshapen> {
+        let objects = self.0.bytes().filter(|byte| *byte == b'{').count();
+        if objects > OBJECTS_MAX { Err(Misshapen) } else { Ok(self) }
     }
 
     fn read<T: Deserialize<'a>>(self) -> Result<T, Misshapen> {
@@ -176,7 +185,7 @@ macro_rules! choice {
 }
 
 impl<'a> Observation<'a> {
-    fn model(self) -> Result<model::Observation<'a>, Misshapen> {
+    fn model(self, text: &'a str) -> Result<model::Observation<'a>, Misshapen> {
         let effective = effective(
             words(self.effective_date_time.or(self.effective_instant)),
             self.effective_period.map(|period| period.0.model()),
@@ -184,6 +193,7 @@ impl<'a> Observation<'a> {
         );
         let inside = Inside::read(self.contained.unwrap_or_default().into_iter().map(Node::of))?;
         Ok(model::Observation {
+            text,
             id: words(self.id),
             meta: self.meta.map(|meta| meta.0.model()).unwrap_or_default(),
             identifiers: identifiers(self.identifier),
