@@ -10,7 +10,7 @@ CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
 export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test lint bench generated clean
+.PHONY: help setup build demo run test lint fuzz bench generated clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -38,6 +38,11 @@ lint: ## Format check, clippy, docs, dependency rules
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 	cargo deny --locked check bans licenses sources
+
+# What every target asserts stands in fuzz/src/lib.rs.
+SECONDS ?= 20
+fuzz: setup ## Fuzz each format and the check of the ingress, each for SECONDS=20
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" fuzz/run $(SECONDS)
 
 bench: ## Measure against the stated peers and limits; writes bench/results
 	@sh .ci/setup bench

@@ -82,6 +82,71 @@ pub(crate) fn healthkit(run: u32, number: u64, samples: u64) -> Payload {
     Payload { body: format!("[{}]", samples_text.join(",")), readings: samples }
 }
 
+/// A glucose measurement in Medisanté's XML: one reading.
+pub(crate) fn glucose_xml(run: u32, number: u64) -> Payload {
+    let (device, measured, id) =
+        (350_000_000_000_000 + number % DEVICES, measured(number), correlation_id(run, number));
+    let value = format!("{}.{}", 4 + number % 9, number % 10);
+    let body = format!(
+        r#"<?xml version="1.0" encoding="UTF-8"?><message><metadata><correlationId>{id}</correlationId><receivedTime>{measured}</receivedTime><measurementType>Glucose</measurementType></metadata><device><id>InventedDevices:GL-40:{device}</id><serialNumber>SN-{device}</serialNumber><IMEI>{device}</IMEI><manufacturer>Invented Devices</manufacturer><model>GL-40</model></device><measurements><timestamp>{measured}</timestamp><glucose><value>{value}</value><unit>mmol/L</unit><isInRange>true</isInRange></glucose><annotations><mealTag>fasting</mealTag><feeling>well</feeling></annotations></measurements></message>"#
+    );
+    Payload { body, readings: 1 }
+}
+
+/// A FHIR R4 Observation of about 1 KB in XML: one reading.
+pub(crate) fn fhir_xml(run: u32, number: u64) -> Payload {
+    let (device, measured, id) =
+        (350_000_000_000_000 + number % DEVICES, measured(number), correlation_id(run, number));
+    let value = format!("{}.{}0", 60 + number % 50, number % 10);
+    let body = format!(
+        r#"<Observation xmlns="http://hl7.org/fhir"><id value="{id}"/><meta><versionId value="1"/><lastUpdated value="{measured}"/></meta><identifier><system value="urn:example:bench"/><value value="{id}"/></identifier><status value="final"/><category><text value="Vital Signs"/></category><code><coding><system value="http://loinc.org"/><code value="29463-7"/><display value="Body weight"/></coding><text value="Body weight"/></code><subject><reference value="Patient/bench-{}"/></subject><effectiveDateTime value="{measured}"/><issued value="{measured}"/><valueQuantity><value value="{value}"/><unit value="kg"/><system value="http://unitsofmeasure.org"/><code value="kg"/></valueQuantity><device><identifier><system value="urn:example:devices"/><value value="{device}"/></identifier></device></Observation>"#,
+        number % DEVICES
+    );
+    Payload { body, readings: 1 }
+}
+
+/// Heart rates as Health Auto Export sends them.
+pub(crate) fn health_auto_export(number: u64, samples: u64) -> Payload {
+    let sample = |index: u64| {
+        let (value, date) = (50 + (number + index) % 90, apple_date(number * samples + index));
+        format!(r#"{{"Min":{value},"Avg":{value}.5,"Max":{},"date":"{date}","source":"Invented Watch"}}"#, value + 1)
+    };
+    let entries: Vec<String> = (0..samples).map(sample).collect();
+    let body = format!(
+        r#"{{"data":{{"metrics":[{{"name":"heart_rate","units":"count/min","data":[{}]}}]}}}}"#,
+        entries.join(",")
+    );
+    Payload { body, readings: samples }
+}
+
+/// How many attributes [`export`] has besides those of its records, and how many each record has.
+pub(crate) const EXPORT_ATTRIBUTES: (u64, u64) = (2, 9);
+
+/// Heart rates as they stand in Apple's `export.xml`.
+pub(crate) fn export(number: u64, samples: u64) -> Payload {
+    let record = |index: u64| {
+        let (value, date) = (50 + (number + index) % 90, apple_date(number * samples + index));
+        format!(
+            r#" <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Invented Watch" sourceVersion="10.3.1" device="&lt;&lt;HKDevice: 0x28{:07x}&gt;, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:10.3.1&gt;" unit="count/min" creationDate="{date}" startDate="{date}" endDate="{date}" value="{value}"/>
+"#,
+            number
+        )
+    };
+    let records = (0..samples).map(record).collect::<Vec<_>>().concat();
+    let body = format!(
+        "<HealthData locale=\"de_CH\">\n <ExportDate value=\"{}\"/>\n{records}</HealthData>\n",
+        apple_date(number)
+    );
+    Payload { body, readings: samples }
+}
+
+/// A time as Apple's exports write it: to the second.
+fn apple_date(number: u64) -> String {
+    let moment = FIRST_MEASURED + Duration::seconds(i64::try_from(number).unwrap_or_default());
+    let (date, time) = (moment.date(), moment.time());
+    format!("{date} {:02}:{:02}:{:02} +0000", time.hour(), time.minute(), time.second())
+}
+
 fn measured(number: u64) -> String {
     let moment = FIRST_MEASURED + Duration::microseconds(i64::try_from(number).unwrap_or_default());
     let (date, time) = (moment.date(), moment.time());
@@ -93,13 +158,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_payload_is_json_of_the_stated_size() {
+    fn every_payload_is_of_the_stated_size() {
+        for number in [0, 7, 999_999] {
+            for (payload, from, to) in [(glucose_xml(1, number), 650, 850), (fhir_xml(1, number), 950, 1_250)] {
+                assert!((from..to).contains(&payload.body.len()), "{} bytes", payload.body.len());
+            }
+        }
+    }
+
+    #[test]
+    fn every_payload_in_json_is_json_of_the_stated_size() {
         for number in [0, 7, 999_999] {
             for (payload, from, to) in [
                 (glucose(1, number), 560, 700),
                 (blood_pressure(1, number), 600, 800),
                 (fhir(1, number), 950, 1_250),
                 (healthkit(1, number, 3), 800, 1_200),
+                (health_auto_export(number, 3), 300, 450),
             ] {
                 assert!(serde_json::from_str::<serde_json::Value>(&payload.body).is_ok(), "{}", payload.body);
                 assert!((from..to).contains(&payload.body.len()), "{} bytes", payload.body.len());

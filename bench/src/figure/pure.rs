@@ -1,7 +1,8 @@
-//! The pure normalizer on one core: JSON in, Avro bytes out, no I/O.
+//! The pure normalizer on one core: JSON or XML in, Avro bytes out, no I/O.
 
-use std::{hint::black_box, time::Instant};
+use std::{collections::HashSet, hint::black_box, time::Instant};
 
+use quick_xml::{Reader, events::Event};
 use rustix::time::{ClockId, clock_gettime};
 use schemas::{
     codec::encode,
@@ -25,32 +26,56 @@ struct Case {
     unit: &'static str,
     provider: Provider,
     format: Format,
-    limit: Option<f64>,
+    limit: Option<Limit>,
     /// Whether readings are counted, not payloads.
     by_reading: bool,
     payload: fn(u64) -> Payload,
+    /// Whether the peer is a bare pass over the attributes of the same text.
+    against_attributes: bool,
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 7] = [
     Case {
         figure: "normalizer, pure: Medisanté JSON",
         unit: "payloads/s",
         provider: Provider::Medisante,
         format: Format::StandardJson,
-        limit: Some(150_000.0),
+        limit: Some(Limit::AtLeast(150_000.0)),
         by_reading: false,
         payload: |number| {
             if number.is_multiple_of(2) { payload::glucose(3, number) } else { payload::blood_pressure(3, number) }
         },
+        against_attributes: false,
     },
     Case {
         figure: "normalizer, pure: FHIR JSON",
         unit: "payloads/s",
         provider: Provider::Medisante,
         format: Format::FhirJson,
-        limit: Some(100_000.0),
+        limit: Some(Limit::AtLeast(100_000.0)),
         by_reading: false,
         payload: |number| payload::fhir(3, number),
+        against_attributes: false,
+    },
+    Case {
+        figure: "normalizer, pure: FHIR XML",
+        unit: "payloads/s",
+        provider: Provider::Medisante,
+        format: Format::FhirXml,
+        limit: Some(Limit::AtLeast(60_000.0)),
+        by_reading: false,
+        payload: |number| payload::fhir_xml(3, number),
+        against_attributes: false,
+    },
+    Case {
+        figure: "normalizer, pure: Medisanté XML",
+        unit: "payloads/s",
+        provider: Provider::Medisante,
+        format: Format::StandardXml,
+        limit: None,
+        by_reading: false,
+        payload: |number| payload::glucose_xml(3, number),
+        against_attributes: false,
     },
     Case {
         figure: "normalizer, pure: HealthKit array",
@@ -60,6 +85,27 @@ const CASES: [Case; 3] = [
         limit: None,
         by_reading: true,
         payload: |number| payload::healthkit(3, number, SAMPLES),
+        against_attributes: false,
+    },
+    Case {
+        figure: "normalizer, pure: Health Auto Export",
+        unit: "samples/s",
+        provider: Provider::HealthKit,
+        format: Format::HealthAutoExport,
+        limit: None,
+        by_reading: true,
+        payload: |number| payload::health_auto_export(number, SAMPLES),
+        against_attributes: false,
+    },
+    Case {
+        figure: "normalizer, pure: export.xml",
+        unit: "records/s",
+        provider: Provider::HealthKit,
+        format: Format::ExportXml,
+        limit: Some(Limit::Ratio(0.3)),
+        by_reading: true,
+        payload: |number| payload::export(number, SAMPLES),
+        against_attributes: true,
     },
 ];
 
@@ -68,12 +114,15 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for case in &CASES {
         let busiest = machine::until_idle(plan.idle_limit()).await;
-        let rates: Vec<f64> = (0..plan.rounds).map(|_| round(plan, case)).collect::<Result<_>>()?;
+        let rates: Vec<[Option<f64>; 2]> =
+            (0..plan.rounds).map(|number| round(plan, case, number)).collect::<Result<_>>()?;
         rows.push(Row {
             figure: case.figure.to_owned(),
             unit: case.unit,
-            product: Spread::of(rates),
-            limit: case.limit.map(Limit::AtLeast),
+            product: Spread::of(rates.iter().filter_map(|[product, _]| *product)),
+            peer: Spread::of(rates.iter().filter_map(|[_, peer]| *peer)),
+            ratio: Spread::of(rates.iter().filter_map(|[product, peer]| Some((*product)? / (*peer)?))),
+            limit: case.limit,
             gate: "readings as expected, none refused, all ids distinct".to_owned(),
             note: note(case),
             busiest,
@@ -85,28 +134,78 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Row>> {
 
 fn note(case: &Case) -> String {
     let bytes: usize = (0..2).map(|number| (case.payload)(number).body.len()).sum();
+    let peer = if case.against_attributes {
+        " The peer is a bare quick-xml pass over all attributes of the same text, which counts them."
+    } else {
+        ""
+    };
     format!(
-        "One thread, from the raw record to the readings' Avro bytes, a second of processor time; {} bytes a payload.",
+        "One thread, from the raw record to the readings' Avro bytes, a second of processor time; {} bytes a payload.{peer}",
         bytes / 2
     )
 }
 
-/// One round: the gate over all payloads, then the time.
-fn round(plan: &Plan, case: &Case) -> Result<f64> {
+/// One round: the gate over all payloads, then the rates of the product and of the peer, in turned order every second time.
+fn round(plan: &Plan, case: &Case, number: u32) -> Result<[Option<f64>; 2]> {
     let payloads: Vec<Payload> = (0..if case.by_reading { 200 } else { 10_000 }).map(case.payload).collect();
     let headers = headers(case.format)?;
     gate(case, &headers, &payloads)?;
-    let span = plan.load_time() / 5;
-    let (start, used, mut done) = (Instant::now(), processor_seconds(), 0);
-    while start.elapsed() < span {
-        for payload in &payloads {
+    let product = || {
+        rate(plan, case, &payloads, |payload| {
             for reading in &normalizer::normalize(&record(case.provider, &headers, payload)).readings {
                 black_box(encode(reading));
             }
+        })
+    };
+    if !case.against_attributes {
+        return Ok([Some(product()), None]);
+    }
+    let peer = || {
+        rate(plan, case, &payloads, |payload| {
+            // The gate has seen that it is read to the end.
+            let _counted = black_box(attributes(&payload.body));
+        })
+    };
+    let (mine, theirs);
+    if number.is_multiple_of(2) {
+        mine = product();
+        theirs = peer();
+    } else {
+        theirs = peer();
+        mine = product();
+    }
+    Ok([Some(mine), Some(theirs)])
+}
+
+/// Payloads, or readings, in a second of processor time.
+fn rate(plan: &Plan, case: &Case, payloads: &[Payload], work: impl Fn(&Payload)) -> f64 {
+    let span = plan.load_time() / 5;
+    let (start, used, mut done) = (Instant::now(), processor_seconds(), 0);
+    while start.elapsed() < span {
+        for payload in payloads {
+            work(payload);
             done += if case.by_reading { payload.readings } else { 1 };
         }
     }
-    Ok(done as f64 / (processor_seconds() - used))
+    done as f64 / (processor_seconds() - used)
+}
+
+/// Goes through all attributes of an XML text and makes nothing of them.
+fn attributes(text: &str) -> Result<u64> {
+    let mut reader = Reader::from_str(text);
+    let mut count = 0;
+    loop {
+        match reader.read_event()? {
+            Event::Start(tag) | Event::Empty(tag) => {
+                for attribute in tag.attributes() {
+                    black_box(attribute?);
+                    count += 1;
+                }
+            }
+            Event::Eof => return Ok(count),
+            _ => {}
+        }
+    }
 }
 
 /// What this thread has had of its core: what others use meanwhile is not counted.
@@ -116,8 +215,12 @@ fn processor_seconds() -> f64 {
 }
 
 fn gate(case: &Case, headers: &Headers, payloads: &[Payload]) -> Result<()> {
-    let (mut ids, mut expected) = (std::collections::HashSet::new(), 0);
+    let (mut ids, mut expected) = (HashSet::new(), 0);
     for payload in payloads {
+        let (above, each) = payload::EXPORT_ATTRIBUTES;
+        if case.against_attributes && attributes(&payload.body)? != above + each * payload.readings {
+            return Err(format!("gate of {}: the peer does not read all attributes", case.figure).into());
+        }
         let normalized = normalizer::normalize(&record(case.provider, headers, payload));
         if normalized.readings.len() as u64 != payload.readings || !normalized.rejections.is_empty() {
             let why: Vec<_> = normalized.rejections.iter().map(|refused| (refused.reason, refused.detail)).collect();

@@ -27,11 +27,13 @@ pub(super) struct Export<'r> {
     origin: Origin,
     /// When the export was made: the version of what changes between two exports, such as the rings of a day.
     made_at: Option<i64>,
+    /// The last device by its description: those of an export stand in long runs, and a name costs a hash.
+    last_device: Option<(String, Device)>,
 }
 
 impl<'r> Export<'r> {
     pub(super) fn new(record: &'r RawRecord<'r>, origin: Origin) -> Self {
-        Self { record, origin, made_at: None }
+        Self { record, origin, made_at: None, last_device: None }
     }
 
     /// What an element comes to; none where it is no item.
@@ -53,23 +55,21 @@ impl<'r> Export<'r> {
         Some(found.map_err(|refused| Rejected { item: Some(item), refused, bytes: tag.as_bytes().to_vec() }))
     }
 
-    fn sample(&self, item: u32, sample: &Record<'_>) -> Result<Reading, Refused> {
+    fn sample(&mut self, item: u32, sample: &Record<'_>) -> Result<Reading, Refused> {
         // What HealthKit's own JSON leaves out by documented default, an export always writes.
         let is_quantity = sample.kind.as_deref().is_some_and(|kind| kind.starts_with("HKQuantityTypeIdentifier"));
         if is_quantity && filled(sample.unit.as_deref()).is_none() {
             return Err(refused(Reason::UnitMissing, "the record has no unit"));
         }
         let device = self.device(sample.device.as_deref())?;
-        let id = device.as_ref().map(|device| device.id.as_str());
-        let mut reading = healthkit::sample(self.record, self.origin, item, &as_sample(sample, id))?;
-        reading.device = device;
+        let mut reading = healthkit::sample((self.record, self.origin), item, &as_sample(sample), || Ok(device))?;
         if let (Value::Quantity(quantity), Some(PERCENT)) = (&mut reading.value, sample.unit.as_deref()) {
             quantity.source_unit = Some(PERCENT.to_owned());
         }
         Ok(reading)
     }
 
-    fn workout(&self, item: u32, workout: &Workout) -> Result<Reading, Refused> {
+    fn workout(&mut self, item: u32, workout: &Workout) -> Result<Reading, Refused> {
         let kind = workout.activity.as_deref().ok_or(refused(Reason::TypeMissing, "the workout names no activity"))?;
         let mut components = Vec::new();
         for (name, like, Total { number, unit }) in [
@@ -116,7 +116,7 @@ impl<'r> Export<'r> {
         Ok(observed.reading(self.record, self.origin, Identity::Literals(&name), content))
     }
 
-    fn summary(&self, item: u32, summary: &ActivitySummary<'_>) -> Result<Reading, Refused> {
+    fn summary(&mut self, item: u32, summary: &ActivitySummary<'_>) -> Result<Reading, Refused> {
         let date =
             filled(summary.date.as_deref()).ok_or(refused(Reason::TimeInvalid, "the activity summary says no day"))?;
         // Stand hours are the hours of the day in which the owner stood, a count and no duration.
@@ -163,8 +163,12 @@ impl<'r> Export<'r> {
 
     /// The device that Apple's description names. It is known by the id that the request gives, else by what the maker gave it,
     /// else by name, maker and model; never by the address in memory, which each export writes anew, nor by its software.
-    fn device(&self, described: Option<&str>) -> Result<Option<Device>, Refused> {
-        let described = described.map(Description::read).unwrap_or_default();
+    fn device(&mut self, text: Option<&str>) -> Result<Option<Device>, Refused> {
+        let text = text.unwrap_or_default();
+        if let Some((_, last)) = self.last_device.as_ref().filter(|(known, _)| known == text) {
+            return Ok(Some(last.clone()));
+        }
+        let described = Description::read(text);
         let id = match self.record.headers.device_id.as_deref() {
             Some(id) => id.to_owned(),
             None => match described.id() {
@@ -175,6 +179,7 @@ impl<'r> Export<'r> {
         let mut named = device(self.origin.provider, &id)?;
         named.manufacturer = described.manufacturer.map(str::to_owned);
         named.model = described.hardware.or(described.model).map(str::to_owned);
+        self.last_device = Some((text.to_owned(), named.clone()));
         Ok(Some(named))
     }
 }
@@ -292,7 +297,7 @@ fn filled(text: Option<&str>) -> Option<&str> {
 }
 
 /// The same as a sample of HealthKit's own JSON, so that one mapping reads both.
-fn as_sample<'s>(record: &'s Record<'_>, device: Option<&'s str>) -> Sample<'s> {
+fn as_sample<'s>(record: &'s Record<'_>) -> Sample<'s> {
     let unit = match record.unit.as_deref() {
         Some(PERCENT) => Some("1"),
         unit => unit,
@@ -303,7 +308,6 @@ fn as_sample<'s>(record: &'s Record<'_>, device: Option<&'s str>) -> Sample<'s> 
         unit: unit.map(|unit| Word(Cow::Borrowed(unit))),
         value: record.value.as_deref().map(|text| Literal(Cow::Borrowed(text))),
         source_name: word(&record.source_name),
-        device_id: device.map(|id| Literal(Cow::Borrowed(id))),
         start_date: word(&record.start),
         end_date: word(&record.end),
         ..Sample::default()

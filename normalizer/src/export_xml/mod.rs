@@ -11,20 +11,33 @@ use std::io::BufRead;
 
 use schemas::{event::Reading, raw::RawRecord, rejection::Reason};
 
-use crate::observed::{Items, Origin, Refused, Rejected, refused};
+use crate::{
+    json::ITEMS_MAX,
+    observed::{Items, Origin, Refused, Rejected, refused},
+};
 
 use wire::{Broken, Element};
 
-/// Reads a body as a whole.
+/// Reads a body as a whole, as far as the first 100,000 items; in the 15 MiB that a body may have there are less, unless they
+/// say nothing.
 pub(crate) fn body(record: &RawRecord<'_>, origin: Origin) -> Items {
     let mut items = Items::default();
+    let mut is_too_long = false;
     stream(record, origin, record.body, &mut |found| {
         match found {
+            Err(whole) if whole.item.is_none() => items.rejections.push(whole),
+            _ if items.readings.len() + items.rejections.len() == ITEMS_MAX => is_too_long = true,
             Ok(reading) => items.readings.push(reading),
             Err(rejected) => items.rejections.push(rejected),
         }
-        true
+        !is_too_long
     });
+    if is_too_long {
+        items.refuse_all(refused(
+            Reason::TooLarge,
+            "the export has more than 100,000 elements; what stands before is read",
+        ));
+    }
     items
 }
 

@@ -11,7 +11,7 @@ mod wire;
 use schemas::{raw::RawRecord, rejection::Reason};
 
 use crate::{
-    json,
+    json::{self, ITEMS_MAX},
     observed::{Items, Origin, Refused, refused},
     xml,
 };
@@ -21,8 +21,6 @@ use map::Place;
 use model::{Contained, Text};
 use wire::{Misshapen, Node};
 
-/// More items than this are not taken from one body.
-const ITEMS_MAX: usize = 100_000;
 /// A batch's response holds Bundles; deeper than that none is read.
 const BUNDLES_MAX: usize = 4;
 
@@ -120,7 +118,7 @@ impl<'r> Reader<'r> {
         for inner in &observation.observations {
             let place = Place { item: self.next, full_url, holder: Some(&observation) };
             self.next += 1;
-            self.items.add(place.item, map::reading(self.record, self.origin, &place, inner, context), text);
+            self.items.add(place.item, map::reading(self.record, self.origin, &place, inner, context), inner.text);
         }
     }
 }

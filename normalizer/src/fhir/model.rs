@@ -11,6 +11,8 @@ pub(super) type Text<'a> = Cow<'a, str>;
 /// `Observation` (FHIR R4, section 10.1).
 #[derive(Default)]
 pub(super) struct Observation<'a> {
+    /// As it stands in the payload.
+    pub(super) text: &'a str,
     pub(super) id: Option<Text<'a>>,
     pub(super) meta: Meta<'a>,
     pub(super) identifiers: Vec<Identifier<'a>>,

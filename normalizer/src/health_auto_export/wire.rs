@@ -8,12 +8,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    json::{self, Literal, Members, Object, Word},
+    json::{self, Elements, ITEMS_MAX, Literal, Members, Object, Word},
     observed::{Refused, refused},
 };
 
-/// More entries than this are not taken from one body.
-const ITEMS_MAX: usize = 100_000;
 /// A metric's name and unit stand in each of its readings, and a field's name in its component: longer ones would let a
 /// small body make large events.
 pub(super) const NAME_BYTES_MAX: usize = 128;
@@ -92,7 +90,7 @@ struct Metric<'a> {
 
 /// All entries of an export, in the order of the document.
 pub(super) fn groups(body: &[u8]) -> Result<Vec<Group<'_>>, Refused> {
-    let text = json::text(body)?.trim_ascii();
+    let text = json::text(body)?;
     let root: Members<'_> = serde_json::from_str(text).map_err(|_| json::broken(text))?;
     let mut groups = Vec::new();
     let mut known = false;
@@ -157,7 +155,7 @@ fn group(kind: Result<Kind, Refused>, entries: Vec<&str>) -> Group<'_> {
 }
 
 fn elements(list: &RawValue) -> Option<Vec<&str>> {
-    let elements: Vec<&RawValue> = serde_json::from_str(list.get()).ok()?;
+    let Elements(elements) = serde_json::from_str(list.get()).ok()?;
     Some(elements.into_iter().map(RawValue::get).collect())
 }
 

@@ -39,15 +39,15 @@ impl Named<'_> {
     }
 }
 
-/// Maps one sample.
+/// Maps one sample, which the device has measured.
 pub(crate) fn reading(
-    record: &RawRecord<'_>,
-    origin: Origin,
+    (record, origin): (&RawRecord<'_>, Origin),
     item: u32,
     sample: &Sample<'_>,
+    device: impl FnOnce() -> Result<Option<Device>, Refused>,
 ) -> Result<Reading, Refused> {
     let named = named(record, sample)?;
-    let device = device_of(record, origin, sample)?;
+    let device = device()?;
     let (start, end) = span(sample);
     let end_of_span = end.filter(|end| Some(*end) != start);
     let (coded, components) = match named.metric.map(|metric| (metric, metric.kind())) {
@@ -105,7 +105,12 @@ fn named<'s>(record: &'s RawRecord<'_>, sample: &'s Sample<'_>) -> Result<Named<
     Ok(Named { kind, metric: catalogue::metric_by_spelling(Vocabulary::HealthKit, kind), unit })
 }
 
-fn device_of(record: &RawRecord<'_>, origin: Origin, sample: &Sample<'_>) -> Result<Option<Device>, Refused> {
+/// The device that the sample or the request names.
+pub(super) fn device_of(
+    record: &RawRecord<'_>,
+    origin: Origin,
+    sample: &Sample<'_>,
+) -> Result<Option<Device>, Refused> {
     let id = sample.device_id.as_ref().map(|id| id.0.as_ref()).or(record.headers.device_id.as_deref());
     id.map(|id| device(origin.provider, id)).transpose()
 }

@@ -9,12 +9,9 @@ use schemas::{raw::RawRecord, rejection::Reason};
 use serde_json::value::RawValue;
 
 use crate::{
-    json,
+    json::{self, Elements, ITEMS_MAX},
     observed::{Items, Origin, Refused, refused},
 };
-
-/// More samples than this are not taken from one body.
-const ITEMS_MAX: usize = 100_000;
 
 pub(crate) use map::reading as sample;
 pub(crate) use wire::Sample;
@@ -27,7 +24,9 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
             for (item, text) in (0_u32..).zip(samples) {
                 let found = wire::sample(text)
                     .ok_or(refused(Reason::UnexpectedShape, "the sample is no object, or a field has another type"))
-                    .and_then(|sample| map::reading(record, origin, item, &sample));
+                    .and_then(|sample| {
+                        map::reading((record, origin), item, &sample, || map::device_of(record, origin, &sample))
+                    });
                 items.add(item, found, text);
             }
         }
@@ -37,7 +36,7 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
 }
 
 fn samples(body: &[u8]) -> Result<Vec<&str>, Refused> {
-    let text = json::text(body)?.trim_ascii();
+    let text = json::text(body)?;
     if text.starts_with('{') {
         // Read as a whole, so that a body that is no JSON is not taken for a sample of another shape.
         return match serde_json::from_str::<&RawValue>(text) {
@@ -45,7 +44,7 @@ fn samples(body: &[u8]) -> Result<Vec<&str>, Refused> {
             Err(_) => Err(json::broken(text)),
         };
     }
-    let samples: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| json::broken(text))?;
+    let Elements(samples) = serde_json::from_str(text).map_err(|_| json::broken(text))?;
     if samples.is_empty() {
         return Err(refused(Reason::Empty, "the array has no sample"));
     }

@@ -1,5 +1,6 @@
 //! JSON bodies: checked once for encoding and depth, then read by typed structures that borrow from them.
 
+mod elements;
 mod literal;
 mod members;
 
@@ -8,19 +9,22 @@ use serde::de::IgnoredAny;
 
 use crate::observed::{Refused, refused};
 
+pub(crate) use elements::{Elements, ITEMS_MAX};
 pub(crate) use literal::{Literal, Object, Word};
 pub(crate) use members::Members;
 
 /// Deeper nesting than this is refused.
 const DEPTH_MAX: usize = 64;
 
-/// The body as text, if it is UTF-8 and not nested too deeply. Whether it is JSON is seen by reading it.
+/// The body as text without the white space around it, if it is UTF-8 and not nested too deeply. Whether it is JSON is seen
+/// by reading it.
 pub(crate) fn text(body: &[u8]) -> Result<&str, Refused> {
     let text = std::str::from_utf8(body).map_err(|_| refused(Reason::Malformed, "the body is not UTF-8"))?;
     if is_too_deep(body) {
         return Err(refused(Reason::TooLarge, "the body is nested deeper than 64 levels"));
     }
-    Ok(text)
+    // White space of RFC 8259: a form feed is none.
+    Ok(text.trim_matches([' ', '\t', '\n', '\r']))
 }
 
 /// Tells a body that is no JSON from one that is JSON of another shape. A typed reader stops at the first surprise, so

@@ -4,7 +4,7 @@
 //! XML does not tell a number from a text. The mapping does not either, but in annotations; there, what is written like a
 //! number is one.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use schemas::rejection::Reason;
 use serde_json::value::RawValue;
@@ -23,6 +23,8 @@ const SAMPLES: [&str; 3] = ["samples", "values", "data"];
 pub(super) fn json(root: Element<'_, '_>) -> Result<String, Refused> {
     let mut json = String::with_capacity(root.outer().len());
     element(&mut json, "", root)?;
+    // The text is kept as long as the message is mapped.
+    json.shrink_to_fit();
     Ok(json)
 }
 
@@ -49,20 +51,22 @@ fn element(json: &mut String, within: &str, of: Element<'_, '_>) -> Result<(), R
 }
 
 fn members(json: &mut String, of: Element<'_, '_>, value: Option<&str>) -> Result<(), Refused> {
-    let attributes = of.attributes().map(|(name, value)| (name, value.trim_ascii()));
-    for (number, (name, text)) in attributes.chain(value.map(|text| ("value", text))).enumerate() {
+    let has_value = value.is_some();
+    let value = value.map(|text| ("value", Cow::Borrowed(text)));
+    for (number, (name, text)) in of.attributes().chain(value).enumerate() {
         json.push(if number == 0 { '{' } else { ',' });
         string(json, name);
         json.push(':');
-        word(json, of.name(), name, text);
+        word(json, of.name(), name, text.trim_ascii());
     }
-    let mut separator = if value.is_some() || of.attributes().next().is_some() { ',' } else { '{' };
-    for (name, elements) in Groups::of(of)?.0 {
+    let mut separator = if has_value || of.attributes().next().is_some() { ',' } else { '{' };
+    let groups = Groups::of(of)?;
+    for (name, group) in &groups.numbers {
         json.push(std::mem::replace(&mut separator, ','));
         string(json, name);
         json.push(':');
-        let is_list = elements.len() > 1 || (is(of.name(), "ecgSamples") && SAMPLES.contains(&name));
-        for (number, each) in elements.into_iter().enumerate() {
+        let is_list = group.len() > 1 || (is(of.name(), "ecgSamples") && SAMPLES.contains(name));
+        for (number, each) in groups.elements(group).enumerate() {
             if is_list {
                 json.push(if number == 0 { '[' } else { ',' });
             }
@@ -74,26 +78,33 @@ fn members(json: &mut String, of: Element<'_, '_>, value: Option<&str>) -> Resul
     Ok(())
 }
 
-/// The elements right below one by their names, in the order in which these first occur.
+/// The elements right below one by their names, in the order in which these first occur; each by its number, as there may be
+/// millions.
 #[derive(Default)]
-pub(super) struct Groups<'t, 'a>(Vec<(&'a str, Vec<Element<'t, 'a>>)>);
+pub(super) struct Groups<'t, 'a> {
+    holder: Option<Element<'t, 'a>>,
+    numbers: Vec<(&'a str, Vec<u32>)>,
+}
 
 impl<'t, 'a> Groups<'t, 'a> {
     fn of(holder: Element<'t, 'a>) -> Result<Self, Refused> {
-        let (mut groups, mut places) = (Vec::new(), HashMap::new());
+        let (mut numbers, mut places) = (Vec::<(_, Vec<u32>)>::new(), HashMap::new());
         for child in holder.children() {
-            let place = *places.entry(child.name()).or_insert(groups.len());
-            if place == groups.len() {
-                groups.push((child.name(), Vec::new()));
+            let place = *places.entry(child.name()).or_insert(numbers.len());
+            if place == numbers.len() {
+                numbers.push((child.name(), Vec::new()));
             }
-            if groups.len() > NAMES_MAX {
+            if numbers.len() > NAMES_MAX {
                 return Err(refused(Reason::UnexpectedShape, "an element holds elements of more than 1,000 names"));
             }
-            if let Some((_, elements)) = groups.get_mut(place) {
-                elements.push(child);
+            if let Some((_, group)) = numbers.get_mut(place) {
+                group.push(child.number());
             }
         }
-        Ok(Self(groups))
+        for (_, group) in &mut numbers {
+            group.shrink_to_fit();
+        }
+        Ok(Self { holder: Some(holder), numbers })
     }
 
     /// Those at the end of a path; none where it leads nowhere.
@@ -104,9 +115,15 @@ impl<'t, 'a> Groups<'t, 'a> {
 
     /// The elements of these names as they stand in the body; none where they are attributes.
     pub(super) fn outer(&self, names: &[&str]) -> Option<String> {
-        let named = self.0.iter().filter(|(found, _)| names.iter().any(|name| is(found, name)));
-        let text: String = named.flat_map(|(_, elements)| elements).map(|element| element.outer()).collect();
+        let named = self.numbers.iter().filter(|(found, _)| names.iter().any(|name| is(found, name)));
+        let elements = || named.clone().flat_map(|(_, group)| self.elements(group));
+        let mut text = String::with_capacity(elements().map(|element| element.outer().len()).sum());
+        text.extend(elements().map(Element::outer));
         (!text.is_empty()).then_some(text)
+    }
+
+    fn elements(&self, group: &[u32]) -> impl Iterator<Item = Element<'t, 'a>> {
+        group.iter().filter_map(|number| self.holder?.numbered(*number))
     }
 }
 

@@ -8,7 +8,11 @@ mod read;
 
 use std::borrow::Cow;
 
-use quick_xml::{Reader, escape::resolve_xml_entity, events::Event};
+use quick_xml::{
+    Reader, XmlVersion,
+    escape::resolve_xml_entity,
+    events::{Event, attributes::Attributes},
+};
 
 pub(crate) use read::read;
 
@@ -16,29 +20,22 @@ pub(crate) use read::read;
 pub(crate) struct Tree<'a> {
     text: &'a str,
     nodes: Vec<Node>,
-    attributes: Vec<Attribute<'a>>,
 }
 
-/// An element: where its parts stand in the text. Small, as a body may hold an element for every four bytes.
+/// An element: where its parts stand in the text. Small, as a body may hold an element for every four bytes; what is rarely
+/// asked for is looked up in the text again.
 struct Node {
     /// Where `<` stands.
     start: u32,
-    name: u32,
-    name_end: u32,
+    /// Where the name without its prefix stands, counted from `start`, and its length.
+    name: u16,
+    name_bytes: u16,
+    /// Behind the start tag.
     content: u32,
-    content_end: u32,
     /// Behind the end tag.
     end: u32,
     /// The node behind all that this one holds.
     next: u32,
-    /// The first of its attributes; they end where those of the next node begin.
-    attributes: u32,
-}
-
-/// An attribute without a prefix, its value normalized (XML 1.0, section 3.3.3).
-struct Attribute<'a> {
-    name: &'a str,
-    value: Cow<'a, str>,
 }
 
 impl<'a> Tree<'a> {
@@ -47,8 +44,8 @@ impl<'a> Tree<'a> {
         self.element(0)
     }
 
-    fn element(&self, at: usize) -> Option<Element<'_, 'a>> {
-        self.nodes.get(at).map(|node| Element { tree: self, node, at })
+    fn element(&self, at: u32) -> Option<Element<'_, 'a>> {
+        self.nodes.get(at as usize).map(|node| Element { tree: self, node, at })
     }
 
     fn slice(&self, from: u32, to: u32) -> &'a str {
@@ -61,13 +58,24 @@ impl<'a> Tree<'a> {
 pub(crate) struct Element<'t, 'a> {
     tree: &'t Tree<'a>,
     node: &'t Node,
-    at: usize,
+    at: u32,
 }
 
 impl<'t, 'a> Element<'t, 'a> {
     /// Its name without the prefix.
     pub(crate) fn name(self) -> &'a str {
-        self.tree.slice(self.node.name, self.node.name_end)
+        let from = self.node.start + u32::from(self.node.name);
+        self.tree.slice(from, from + u32::from(self.node.name_bytes))
+    }
+
+    /// Its number in the document, by which [`Element::numbered`] finds it again.
+    pub(crate) fn number(self) -> u32 {
+        self.at
+    }
+
+    /// The element of the same document that has a number.
+    pub(crate) fn numbered(self, number: u32) -> Option<Self> {
+        self.tree.element(number)
     }
 
     /// The element as it stands in the body, with its tags.
@@ -75,31 +83,46 @@ impl<'t, 'a> Element<'t, 'a> {
         self.tree.slice(self.node.start, self.node.end)
     }
 
-    /// The elements right below it.
-    pub(crate) fn children(self) -> impl Iterator<Item = Self> + use<'t, 'a> {
-        let below = |at: usize| self.tree.element(at).filter(|_| at < self.node.next as usize);
-        std::iter::successors(below(self.at + 1), move |child| below(child.node.next as usize))
+    /// How many elements it is, with all that it holds.
+    pub(crate) fn elements(self) -> u32 {
+        self.node.next - self.at
     }
 
-    /// Its attributes without a prefix, but for the declarations of namespaces.
-    pub(crate) fn attributes(self) -> impl Iterator<Item = (&'a str, &'t Cow<'a, str>)> {
-        let until =
-            self.tree.nodes.get(self.at + 1).map_or(self.tree.attributes.len(), |next| next.attributes as usize);
-        let own = self.tree.attributes.get(self.node.attributes as usize..until).unwrap_or_default();
-        own.iter().map(|attribute| (attribute.name, &attribute.value))
+    /// The elements right below it.
+    pub(crate) fn children(self) -> impl Iterator<Item = Self> + use<'t, 'a> {
+        let below = |at: u32| self.tree.element(at).filter(|_| at < self.node.next);
+        std::iter::successors(below(self.at + 1), move |child| below(child.node.next))
+    }
+
+    /// Its attributes without a prefix, but for the declarations of namespaces; their values normalized (XML 1.0, section
+    /// 3.3.3).
+    pub(crate) fn attributes(self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> + use<'t, 'a> {
+        let tag = self.tree.slice(self.node.start, self.node.content).trim_end_matches(['/', '>']);
+        let mut written = Attributes::new(tag, usize::from(self.node.name) + usize::from(self.node.name_bytes));
+        // The pass that built the tree has looked for names that stand twice.
+        written.with_checks(false);
+        written.filter_map(Result::ok).filter_map(|attribute| {
+            let name = attribute.key.into_inner();
+            let value = || attribute.normalized_value_with(XmlVersion::Implicit1_0, 1, resolve_xml_entity).ok();
+            if name == "xmlns" || name.contains(':') { None } else { Some((name, value()?)) }
+        })
     }
 
     /// The value of an attribute.
     pub(crate) fn attribute(self, name: &str) -> Option<Cow<'a, str>> {
-        self.attributes().find(|(found, _)| *found == name).map(|(_, value)| value.clone())
+        self.attributes().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 
     /// The text right inside it, around its elements, without comments and processing instructions.
     pub(crate) fn text(self) -> Cow<'a, str> {
-        let (mut from, mut all) = (self.node.content, Cow::Borrowed(""));
-        let ends = self.children().map(|child| (child.node.start, child.node.end));
-        for (until, next) in ends.chain([(self.node.content_end, 0)]) {
-            let piece = resolved(self.tree.slice(from, until));
+        let inner = self.tree.slice(self.node.content, self.node.end);
+        // `<` stands only where markup begins, and the last markup is the end tag.
+        let content = inner.rfind('<').and_then(|end| inner.get(..end)).unwrap_or_default();
+        let (mut from, mut all) = (0, Cow::Borrowed(""));
+        let within = |at: u32| (at - self.node.content) as usize;
+        let ends = self.children().map(|child| (within(child.node.start), within(child.node.end)));
+        for (until, next) in ends.chain([(content.len(), 0)]) {
+            let piece = resolved(content.get(from..until).unwrap_or_default());
             if all.is_empty() {
                 all = piece;
             } else {

@@ -14,7 +14,7 @@ use quick_xml::{
 use schemas::rejection::Reason;
 
 use super::{
-    Attribute, Node, Tree,
+    Node, Tree,
     namespace::{Name, Scope},
 };
 use crate::observed::{Refused, refused};
@@ -26,6 +26,7 @@ const ATTRIBUTES_MAX: usize = 128;
 
 const MALFORMED: Refused = refused(Reason::Malformed, "the body is not well-formed XML");
 const ENTITY: Refused = refused(Reason::Malformed, "a reference is neither one of XML's five nor one to a character");
+const LONG_NAME: Refused = refused(Reason::TooLarge, "an element's name is longer than 64 KiB");
 const TOO_LARGE: Refused = refused(Reason::TooLarge, "the body is larger than 4 GiB");
 
 /// Reads a body. With a namespace, elements of any other are left out with all that they hold.
@@ -38,8 +39,9 @@ pub(crate) fn read<'a>(body: &'a [u8], namespace: Option<&str>) -> Result<Tree<'
     {
         return Err(refused(Reason::Malformed, "there is a character that XML does not allow"));
     }
-    let tree =
-        Tree { text, nodes: Vec::with_capacity(text.len() / 32), attributes: Vec::with_capacity(text.len() / 48) };
+    // Reserved at once, as a vector that grows takes up to twice what it needs; `<a/>` is the shortest element.
+    let tags = text.bytes().filter(|byte| *byte == b'<').count().min(text.len() / 4);
+    let tree = Tree { text, nodes: Vec::with_capacity(tags) };
     let mut builder = Builder { tree, namespace, open: Vec::new(), scope: Scope::default(), roots: 0 };
     let mut reader = Reader::from_str(text);
     reader.config_mut().enable_all_checks(true);
@@ -51,9 +53,9 @@ pub(crate) fn read<'a>(body: &'a [u8], namespace: Option<&str>) -> Result<Tree<'
             Event::Start(_) => builder.start(from, to)?,
             Event::Empty(_) => {
                 builder.start(from, to)?;
-                builder.end(to, to)?;
+                builder.end(to)?;
             }
-            Event::End(_) => builder.end(from, to)?,
+            Event::End(_) => builder.end(to)?,
             Event::Text(run) if builder.open.is_empty() && !run.trim_ascii().is_empty() => return Err(MALFORMED),
             // XML 1.0, section 2.4.
             Event::Text(run) if run.contains("]]>") => return Err(MALFORMED),
@@ -101,26 +103,16 @@ impl<'a> Builder<'a, '_> {
         let tag = tag.strip_suffix('/').unwrap_or(tag);
         let length = tag.find([' ', '\t', '\n', '\r']).unwrap_or(tag.len());
         let name = tag.get(..length).and_then(Name::of).ok_or(MALFORMED)?;
-        let (declarations, attributes) = (self.scope.len(), self.tree.attributes.len());
+        let declarations = self.scope.len();
         self.attributes(Attributes::new(tag, length))?;
         let namespace = self.scope.resolve(name.prefix)?;
         let is_inside = self.open.last().is_none_or(|outer| outer.node.is_some());
         let is_kept = is_inside && self.namespace.is_none_or(|wanted| self.scope.is(namespace, wanted));
         let node = is_kept.then_some(self.tree.nodes.len());
         if is_kept {
-            let name_end = from + 1 + offset(length as u64)?;
-            self.tree.nodes.push(Node {
-                start: from,
-                name: name_end - offset(name.local.len() as u64)?,
-                name_end,
-                content: to,
-                content_end: to,
-                end: to,
-                next: 0,
-                attributes: offset(attributes as u64)?,
-            });
-        } else {
-            self.tree.attributes.truncate(attributes);
+            let short = |bytes: usize| u16::try_from(bytes).map_err(|_| LONG_NAME);
+            let (name, name_bytes) = (short(1 + length - name.local.len())?, short(name.local.len())?);
+            self.tree.nodes.push(Node { start: from, name, name_bytes, content: to, end: to, next: 0 });
         }
         self.open.push(Open { node, declarations });
         Ok(())
@@ -138,7 +130,7 @@ impl<'a> Builder<'a, '_> {
             match (name.prefix, name.local) {
                 ("", "xmlns") => self.scope.declare("", value)?,
                 ("xmlns", prefix) => self.scope.declare(prefix, value)?,
-                ("", name) => self.tree.attributes.push(Attribute { name, value }),
+                ("", _) => {}
                 _ => prefixed.push(name),
             }
         }
@@ -154,13 +146,13 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// Takes an end tag, which stands from `from` to `to`.
-    fn end(&mut self, from: u32, to: u32) -> Result<(), Refused> {
+    /// Takes an end tag, which ends at `to`.
+    fn end(&mut self, to: u32) -> Result<(), Refused> {
         let ended = self.open.pop().ok_or(MALFORMED)?;
         self.scope.truncate(ended.declarations);
         let next = offset(self.tree.nodes.len() as u64)?;
         if let Some(node) = ended.node.and_then(|node| self.tree.nodes.get_mut(node)) {
-            (node.content_end, node.end, node.next) = (from, to, next);
+            (node.end, node.next) = (to, next);
         }
         Ok(())
     }

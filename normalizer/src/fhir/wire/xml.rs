@@ -17,6 +17,10 @@ use crate::{
 /// The namespace of all elements but the narrative's.
 pub(in crate::fhir) const NAMESPACE: &str = "http://hl7.org/fhir";
 
+/// More elements than this are not read of one Observation, Device or Patient, with all that they contain: an object of JSON
+/// comes to some four.
+const ELEMENTS_MAX: u32 = 4_000;
+
 impl<'a> Node<'a> for Element<'_, 'a> {
     const MISSHAPEN: Refused = refused(Reason::UnexpectedShape, "an element has not the shape that FHIR XML gives it");
 
@@ -29,9 +33,11 @@ impl<'a> Node<'a> for Element<'_, 'a> {
     }
 
     fn observation(self) -> Result<model::Observation<'a>, Misshapen> {
+        small(self)?;
         let point = word(self, "effectiveDateTime")?.or(word(self, "effectiveInstant")?);
         let inside = Inside::read(named(self, "contained").flat_map(Element::children))?;
         Ok(model::Observation {
+            text: self.outer(),
             id: word(self, "id")?,
             meta: part(self, "meta", meta)?.unwrap_or_default(),
             identifiers: all(self, "identifier", identifier)?,
@@ -55,6 +61,7 @@ impl<'a> Node<'a> for Element<'_, 'a> {
     }
 
     fn device(self) -> Result<model::Device<'a>, Misshapen> {
+        small(self)?;
         Ok(model::Device {
             id: word(self, "id")?,
             identifiers: all(self, "identifier", identifier)?,
@@ -65,6 +72,7 @@ impl<'a> Node<'a> for Element<'_, 'a> {
     }
 
     fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
+        small(self)?;
         Ok(model::Patient { id: word(self, "id")?, identifiers: all(self, "identifier", identifier)? })
     }
 
@@ -80,6 +88,11 @@ impl<'a> Node<'a> for Element<'_, 'a> {
             deletes_observation: deletes_observation(request("method")?.as_deref(), request("url")?.as_deref()),
         })
     }
+}
+
+/// Refuses more elements than a resource has: some take many times the memory of their text.
+fn small(resource: Element<'_, '_>) -> Result<(), Misshapen> {
+    if resource.elements() > ELEMENTS_MAX { Err(Misshapen) } else { Ok(()) }
 }
 
 /// The resource in `resource`: one, and of FHIR's namespace.

@@ -12,7 +12,7 @@ use super::{
     Entry, GATEWAY, Inside, Misshapen, deletes_observation, effective,
 };
 use crate::{
-    json::{Literal, Object, Word},
+    json::{Elements, Literal, Object, Word},
     observed::{Refused, refused},
 };
 use choice::Choice;
@@ -20,6 +20,9 @@ use datatype::{
     Concept, Device, Extension, Identifier, Meta, Patient, Period, Quantity, Range, Ratio, Reference, Sampled, Timing,
     identifiers, words,
 };
+
+/// More objects than this are not read of one Observation, Device or Patient, with all that they contain.
+const OBJECTS_MAX: usize = 1_000;
 
 /// The text of a JSON value.
 #[derive(Clone, Copy)]
@@ -37,20 +40,20 @@ impl<'a> super::Node<'a> for Node<'a> {
     }
 
     fn observation(self) -> Result<model::Observation<'a>, Misshapen> {
-        self.read::<Observation<'_>>()?.model()
+        self.small()?.read::<Observation<'_>>()?.model(self.0)
     }
 
     fn device(self) -> Result<model::Device<'a>, Misshapen> {
-        self.read::<Device<'_>>().map(Device::model)
+        self.small()?.read::<Device<'_>>().map(Device::model)
     }
 
     fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
-        self.read::<Patient<'_>>().map(Patient::model)
+        self.small()?.read::<Patient<'_>>().map(Patient::model)
     }
 
     fn entries(self) -> Result<Vec<Self>, Misshapen> {
         let bundle = self.read::<Bundle<'_>>()?;
-        Ok(bundle.entry.unwrap_or_default().into_iter().map(Self::of).collect())
+        Ok(bundle.entry.unwrap_or_default().0.into_iter().map(Self::of).collect())
     }
 
     fn entry(self) -> Result<Entry<'a, Self>, Misshapen> {
@@ -69,6 +72,12 @@ impl<'a> Node<'a> {
         Self(raw.get())
     }
 
+    /// Refuses more objects than a resource has: each takes many times the memory of its text.
+    fn small(self) -> Result<Self, Misshapen> {
+        let objects = self.0.bytes().filter(|byte| *byte == b'{').count();
+        if objects > OBJECTS_MAX { Err(Misshapen) } else { Ok(self) }
+    }
+
     fn read<T: Deserialize<'a>>(self) -> Result<T, Misshapen> {
         serde_json::from_str::<Object<T>>(self.0).map(|object| object.0).map_err(|_| Misshapen)
     }
@@ -83,7 +92,7 @@ struct Head<'a> {
 #[derive(Deserialize)]
 struct Bundle<'a> {
     #[serde(borrow)]
-    entry: Option<Vec<&'a RawValue>>,
+    entry: Option<Elements<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -132,7 +141,7 @@ struct Observation<'a> {
     value_date_time: Option<Word<'a>>,
     value_period: Option<Object<Period<'a>>>,
     data_absent_reason: Option<Object<Concept<'a>>>,
-    has_member: Option<Vec<&'a RawValue>>,
+    has_member: Option<Elements<'a>>,
     component: Option<Vec<Object<Component<'a>>>>,
 }
 
@@ -176,7 +185,7 @@ macro_rules! choice {
 }
 
 impl<'a> Observation<'a> {
-    fn model(self) -> Result<model::Observation<'a>, Misshapen> {
+    fn model(self, text: &'a str) -> Result<model::Observation<'a>, Misshapen> {
         let effective = effective(
             words(self.effective_date_time.or(self.effective_instant)),
             self.effective_period.map(|period| period.0.model()),
@@ -184,6 +193,7 @@ impl<'a> Observation<'a> {
         );
         let inside = Inside::read(self.contained.unwrap_or_default().into_iter().map(Node::of))?;
         Ok(model::Observation {
+            text,
             id: words(self.id),
             meta: self.meta.map(|meta| meta.0.model()).unwrap_or_default(),
             identifiers: identifiers(self.identifier),
@@ -194,7 +204,7 @@ impl<'a> Observation<'a> {
             gateway: self.extension.and_then(gateway),
             effective,
             issued: words(self.issued),
-            has_members: self.has_member.is_some_and(|members| !members.is_empty()),
+            has_members: self.has_member.is_some_and(|members| !members.0.is_empty()),
             contained: inside.contained,
             observations: inside.observations,
             value: choice!(self).model(),

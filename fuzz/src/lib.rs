@@ -1,0 +1,98 @@
+//! What must hold of every body, in each format. One fuzz target, one line: [`check`] with its format.
+
+#[path = "../../normalizer/tests/memory/counting.rs"]
+mod counting;
+// The check alone, without the server around it, which takes minutes to build.
+#[expect(dead_code, unused_imports, reason = "the uploads of the ingress use the rest")]
+#[path = "../../ingress/src/wellformed/mod.rs"]
+mod wellformed;
+
+use std::collections::HashSet;
+
+use counting::{bound, peak};
+use normalizer::{Normalized, json_lines, normalize};
+use schemas::{
+    catalogue::metric_by_key,
+    event::SourceName,
+    format::{Format, Provider},
+    raw::{Headers, Kind, RawRecord},
+};
+use serde::de::IgnoredAny;
+use wellformed::Malformed;
+
+/// Normalizes a body and asserts what holds of every one: it ends within the bound of memory, each item has one outcome, the
+/// same body gives the same events, and what the ingress calls malformed is refused.
+pub fn check(provider: Provider, format: Format, body: &[u8]) {
+    // Read once in a process, which is no cost of the body.
+    assert!(metric_by_key("heart_rate").is_some());
+    let (found, bytes) = peak(|| normalized(provider, format, body));
+    assert!(bytes <= bound(body.len()), "{bytes} bytes of memory for a body of {}", body.len());
+    accounted(&found);
+    assert_eq!(events(&found), events(&normalized(provider, format, body)), "two outcomes of one body");
+    // Half of a surrogate pair costs the normalizer no more than the item that reads it, by a golden case.
+    let has_half_pair = || !format.is_xml() && serde_json::from_slice::<IgnoredAny>(body).is_ok();
+    if let Err(malformed) = wellformed::payload(provider, format, body)
+        && !(matches!(malformed, Malformed::Json { .. }) && has_half_pair())
+    {
+        let refused = found.rejections.iter().any(|rejection| rejection.item.is_none());
+        assert!(refused, "the ingress refuses it: {malformed}");
+        // An export is read as far as it is well-formed.
+        assert!(
+            found.readings.is_empty() || format == Format::ExportXml,
+            "readings, but the ingress refuses it: {malformed}"
+        );
+    }
+}
+
+/// Looks whether a body is well-formed in any format, within the bound of memory; what is JSON is so for `serde_json` too.
+pub fn check_wellformed(body: &[u8]) {
+    for provider in [Provider::Medisante, Provider::HealthKit] {
+        for format in provider.formats() {
+            let (found, bytes) = peak(|| wellformed::payload(provider, *format, body));
+            assert!(bytes <= bound(body.len()), "{bytes} bytes of memory for a body of {}", body.len());
+            assert_eq!(found, wellformed::payload(provider, *format, body), "two outcomes of one body");
+            if format.is_xml() || matches!(found, Err(Malformed::TooDeep | Malformed::TooManyItems)) {
+                continue;
+            }
+            match serde_json::from_slice::<serde_json::Value>(body) {
+                // A number that no double holds may be JSON all the same, and what follows it is not seen.
+                Err(error) if error.to_string().starts_with("number out of range") => {}
+                theirs => assert_eq!(found.is_ok(), theirs.is_ok(), "{found:?}, but serde_json: {:?}", theirs.err()),
+            }
+        }
+    }
+}
+
+fn accounted(found: &Normalized) {
+    let readings = found.readings.iter().map(|reading| i64::from(reading.provenance.item));
+    let rejections = found.rejections.iter().filter_map(|rejection| rejection.item).map(i64::from);
+    let mut items = HashSet::new();
+    assert!(readings.chain(rejections).all(|item| items.insert(item)), "two outcomes of one item");
+    let whole = found.rejections.iter().filter(|rejection| rejection.item.is_none()).count();
+    assert!(whole <= 1 && items.len() + whole > 0, "{whole} refusals of the whole body and {} items", items.len());
+}
+
+fn events(found: &Normalized) -> Vec<String> {
+    json_lines(found).map(|line| line.to_string()).collect()
+}
+
+fn normalized(provider: Provider, format: Format, body: &[u8]) -> Normalized {
+    let Ok(source) = SourceName::parse("fuzz") else { panic!("the source has no name") };
+    let headers = Headers {
+        kind: Kind::Payload(format),
+        content_type: None,
+        credential: "key".to_owned(),
+        source,
+        subject: None,
+        correlation_id: String::new(),
+        traceparent: None,
+        sha256: String::new(),
+        sample_type: None,
+        unit: None,
+        device_id: None,
+        upload: None,
+        key_id: None,
+    };
+    let (topic, received_at) = (provider.raw_topic(), 1_753_000_000_000_000);
+    normalize(&RawRecord { topic, topic_epoch: 1, partition: 0, offset: 0, received_at, headers, body })
+}

@@ -1,0 +1,5 @@
+#![no_main]
+
+use schemas::format::{Format, Provider};
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| fuzz::check(Provider::HealthKit, Format::ExportXml, body));
