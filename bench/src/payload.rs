@@ -127,9 +127,8 @@ pub(crate) fn export(number: u64, samples: u64) -> Payload {
     let record = |index: u64| {
         let (value, date) = (50 + (number + index) % 90, apple_date(number * samples + index));
         format!(
-            r#" <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Invented Watch" sourceVersion="10.3.1" device="&lt;&lt;HKDevice: 0x28{:07x}&gt;, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:10.3.1&gt;" unit="count/min" creationDate="{date}" startDate="{date}" endDate="{date}" value="{value}"/>
-"#,
-            number
+            r#" <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Invented Watch" sourceVersion="10.3.1" device="&lt;&lt;HKDevice: 0x28{number:07x}&gt;, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:10.3.1&gt;" unit="count/min" creationDate="{date}" startDate="{date}" endDate="{date}" value="{value}"/>
+"#
         )
     };
     let records = (0..samples).map(record).collect::<Vec<_>>().concat();
