@@ -11,31 +11,34 @@ use std::io::BufRead;
 
 use schemas::{event::Reading, raw::RawRecord, rejection::Reason};
 
-use crate::observed::{Items, Origin, Refused, Rejected, refused};
+use crate::{
+    drift::Shapes,
+    observed::{Items, Origin, Refused, Rejected, refused},
+};
 
 use wire::{Broken, Element};
 
 /// Reads a body as a whole.
 pub(crate) fn body(record: &RawRecord<'_>, origin: Origin) -> Items {
     let mut items = Items::default();
-    stream(record, origin, record.body, &mut |found| {
+    let unknown = stream(record, origin, record.body, &mut |found| {
         match found {
             Ok(reading) => items.readings.push(reading),
             Err(rejected) => items.rejections.push(rejected),
         }
         true
     });
-    items
+    Items { unknown, ..items }
 }
 
 /// Reads an export as it comes, in constant memory, and hands over each item in turn until told `false`. Where the XML breaks,
-/// what stands before is read, and the last thing handed over is the refusal of the rest.
+/// what stands before is read, and the last thing handed over is the refusal of the rest. Returns what is unknown.
 pub(crate) fn stream(
     record: &RawRecord<'_>,
     origin: Origin,
     input: impl BufRead,
     each: &mut dyn FnMut(Result<Reading, Rejected>) -> bool,
-) {
+) -> Shapes {
     let mut export = map::Export::new(record, origin);
     let mut item = 0_u32;
     let mut goes_on = true;
@@ -48,10 +51,11 @@ pub(crate) fn stream(
     });
     let refusal = match ended {
         Ok(()) if goes_on && item == 0 => refused(Reason::Empty, "the export holds no element"),
-        Ok(()) => return,
+        Ok(()) => return export.unknown,
         Err(broken) => refusal(broken),
     };
     each(Err(Rejected { item: None, refused: refusal, bytes: Vec::new() }));
+    export.unknown
 }
 
 fn refusal(broken: Broken) -> Refused {

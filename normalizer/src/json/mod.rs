@@ -2,6 +2,7 @@
 
 mod literal;
 mod members;
+mod noted;
 
 use schemas::rejection::Reason;
 use serde::de::IgnoredAny;
@@ -10,6 +11,7 @@ use crate::observed::{Refused, refused};
 
 pub(crate) use literal::{Literal, Object, Word};
 pub(crate) use members::Members;
+pub(crate) use noted::{Noted, Wire};
 
 /// Deeper nesting than this is refused.
 const DEPTH_MAX: usize = 64;
