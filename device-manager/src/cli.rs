@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    CommandError, Output, docs, ingress, keys, normalize, normalizer, simulate, sink, topics, trace, up,
+    CommandError, Output, docs, drift, ingress, keys, normalize, normalizer, simulate, sink, topics, trace, up,
 };
 
 /// Receives readings of health devices, keeps them on Kafka, and writes clinical events to Postgres.
@@ -29,6 +29,7 @@ enum Command {
     Sink(sink::SinkCommand),
     Normalize(normalize::NormalizeCommand),
     Trace(trace::TraceCommand),
+    Drift(drift::DriftCommand),
     Topics(topics::TopicsArgs),
     Keys(keys::KeysCommand),
     Simulate(simulate::SimulateArgs),
@@ -50,6 +51,7 @@ impl Cli {
             Command::Sink(args) => sink::run(args).await,
             Command::Normalize(args) => normalize::run(&args, &mut output),
             Command::Trace(args) => trace::run(args, &mut output).await,
+            Command::Drift(args) => drift::run(args, &mut output).await,
             Command::Docs(args) => docs::run(&args),
             Command::Keys(args) => keys::run(args, &mut output),
             Command::Topics(args) => topics::run(args, &mut output).await,
