@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    CommandError, Output, docs, ingress, keys, metrics, normalize, normalizer, simulate, sink, topics, trace, up,
+    CommandError, Output, docs, drift, ingress, keys, metrics, normalize, normalizer, simulate, sink, topics, trace, up,
 };
 
 /// Receives readings of health devices, keeps them on Kafka, and writes clinical events to Postgres.
@@ -30,6 +30,7 @@ enum Command {
     Normalize(normalize::NormalizeCommand),
     Metrics(metrics::MetricsCommand),
     Trace(trace::TraceCommand),
+    Drift(drift::DriftCommand),
     Topics(topics::TopicsArgs),
     Keys(keys::KeysCommand),
     Simulate(simulate::SimulateArgs),
@@ -52,6 +53,7 @@ impl Cli {
             Command::Normalize(args) => normalize::run(&args, &mut output),
             Command::Metrics(args) => metrics::run(&args, &mut output),
             Command::Trace(args) => trace::run(args, &mut output).await,
+            Command::Drift(args) => drift::run(args, &mut output).await,
             Command::Docs(args) => docs::run(&args),
             Command::Keys(args) => keys::run(args, &mut output),
             Command::Topics(args) => topics::run(args, &mut output).await,

@@ -9,6 +9,7 @@
 
 mod apple;
 mod devices;
+mod drift;
 mod export_xml;
 mod fhir;
 mod health_auto_export;
@@ -21,7 +22,7 @@ mod pipeline;
 mod xml;
 
 use schemas::{
-    event::{Assignment, Document, Reading},
+    event::{Assignment, Document, Reading, Unknown},
     format::{Format, Provider},
     raw::{Kind, RawRecord},
     rejection::Reason,
@@ -46,6 +47,8 @@ pub struct Normalized {
     pub documents: Vec<Document>,
     /// What was refused.
     pub rejections: Vec<Rejection>,
+    /// The shapes of what the mapping does not know, each once, and no more than 32.
+    pub unknown: Vec<Unknown>,
 }
 
 impl Normalized {
@@ -113,5 +116,6 @@ fn payload(record: &RawRecord<'_>, origin: Origin) -> Normalized {
         documents,
         rejections: items.rejections.into_iter().map(Rejection::from).collect(),
         commands: Vec::new(),
+        unknown: items.unknown.of(origin.format),
     }
 }

@@ -3,13 +3,14 @@
 //! `consume` reads the event topics from the offsets that Postgres holds and fills a [`batch`]; `pipeline` writes it in
 //! one transaction ([`mod@write`]) that also moves those offsets, and only from where this sink left them. What a reading's
 //! versions come to ([`merge`]), what device commands come to ([`fold`]) and how outcomes are kept ([`ranges`]) are pure
-//! functions. [`trace`] answers what became of a payload.
+//! functions. [`trace`] answers what became of a payload, [`drift`] what payloads held that is unknown.
 
 pub mod batch;
 mod config;
 mod consume;
 pub mod copy;
 pub mod decode;
+pub mod drift;
 pub mod error;
 pub mod fold;
 mod letters;

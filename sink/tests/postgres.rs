@@ -4,6 +4,7 @@
 mod postgres {
     mod attribution;
     mod database;
+    mod drift;
     mod pipeline;
     mod sample;
     mod store;

@@ -188,6 +188,13 @@ impl World {
         true
     }
 
+    /// What `device-manager drift` lists.
+    pub(crate) fn drift(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(BINARY);
+        command.arg("drift").args(arguments).arg("--receipt-key-file").arg(self.path("receipt.key"));
+        self.finish(command.env("DATABASE_URL", &self.database_url))
+    }
+
     /// SIGKILL: nothing is flushed, closed or said goodbye to.
     pub(crate) fn kill(&mut self, stage: Stage) {
         drop(self.stages.remove(&stage).unwrap());

@@ -6,6 +6,7 @@ use clap::Args;
 use service::kafka::{KafkaSettings, NoBootstrap};
 
 pub mod docs;
+pub mod drift;
 pub mod ingress;
 pub mod keys;
 pub mod metrics;

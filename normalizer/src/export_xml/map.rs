@@ -13,6 +13,7 @@ use schemas::{
 
 use super::wire::{ActivitySummary, Element, Record, Statistics, Total, Workout};
 use crate::{
+    drift::Shapes,
     healthkit::{self, Sample},
     json::{Literal, Word},
     observed::{Coded, Observed, Origin, Refused, Rejected, Source, Times, coding, device, refused},
@@ -29,29 +30,45 @@ pub(super) struct Export<'r> {
     made_at: Option<i64>,
     /// The last device by its description: those of an export stand in long runs, and a name costs a hash.
     last_device: Option<(String, Device)>,
+    /// What is unknown.
+    pub(super) unknown: Shapes,
 }
 
 impl<'r> Export<'r> {
     pub(super) fn new(record: &'r RawRecord<'r>, origin: Origin) -> Self {
-        Self { record, origin, made_at: None, last_device: None }
+        Self { record, origin, made_at: None, last_device: None, unknown: Shapes::default() }
     }
 
     /// What an element comes to; none where it is no item.
     pub(super) fn take(&mut self, item: u32, element: Element<'_>) -> Option<Result<Reading, Rejected>> {
         let not_a_reading = |detail| (Err(refused(Reason::NotAReading, detail)), Cow::Borrowed(""));
         let (found, tag) = match element {
-            Element::Record(sample, tag) => (self.sample(item, &sample), Cow::Borrowed(tag)),
+            Element::Record(sample, tag) => {
+                let found = self.sample(item, &sample);
+                if found.is_err() {
+                    healthkit::refused_type(self.record, &as_sample(&sample), &mut self.unknown);
+                }
+                (found, Cow::Borrowed(tag))
+            }
             Element::Workout(workout, tag) => (self.workout(item, &workout), Cow::Owned(tag)),
             Element::ActivitySummary(summary, tag) => (self.summary(item, &summary), Cow::Borrowed(tag)),
             Element::WorkoutRoute => not_a_reading("the route of a workout is a list of places"),
             Element::Me => not_a_reading("birth date, sex, blood type and skin type are characteristics"),
-            Element::Other => not_a_reading("the element is no record, no workout and no activity summary"),
+            Element::Document | Element::Other(_) => {
+                if let Element::Other(name) = element {
+                    self.unknown.element("HealthData.", name);
+                }
+                not_a_reading("the element is no record, no workout and no activity summary")
+            }
             Element::ExportDate(date) => {
                 self.made_at = date.and_then(|text| Moment::rfc3339(&text).ok()).map(|moment| moment.from_us());
                 return None;
             }
             Element::Correlation => return None,
         };
+        if let Ok(reading) = &found {
+            self.unknown.reading(reading);
+        }
         Some(found.map_err(|refused| Rejected { item: Some(item), refused, bytes: tag.as_bytes().to_vec() }))
     }
 

@@ -12,6 +12,7 @@ use std::io::BufRead;
 use schemas::{event::Reading, raw::RawRecord, rejection::Reason};
 
 use crate::{
+    drift::Shapes,
     json::ITEMS_MAX,
     observed::{Items, Origin, Refused, Rejected, refused},
 };
@@ -23,7 +24,7 @@ use wire::{Broken, Element};
 pub(crate) fn body(record: &RawRecord<'_>, origin: Origin) -> Items {
     let mut items = Items::default();
     let mut is_too_long = false;
-    stream(record, origin, record.body, &mut |found| {
+    let unknown = stream(record, origin, record.body, &mut |found| {
         match found {
             Err(whole) if whole.item.is_none() => items.rejections.push(whole),
             _ if items.readings.len() + items.rejections.len() == ITEMS_MAX => is_too_long = true,
@@ -38,17 +39,17 @@ pub(crate) fn body(record: &RawRecord<'_>, origin: Origin) -> Items {
             "the export has more than 100,000 elements; what stands before is read",
         ));
     }
-    items
+    Items { unknown, ..items }
 }
 
 /// Reads an export as it comes, in constant memory, and hands over each item in turn until told `false`. Where the XML breaks,
-/// what stands before is read, and the last thing handed over is the refusal of the rest.
+/// what stands before is read, and the last thing handed over is the refusal of the rest. Returns what is unknown.
 pub(crate) fn stream(
     record: &RawRecord<'_>,
     origin: Origin,
     input: impl BufRead,
     each: &mut dyn FnMut(Result<Reading, Rejected>) -> bool,
-) {
+) -> Shapes {
     let mut export = map::Export::new(record, origin);
     let mut item = 0_u32;
     let mut goes_on = true;
@@ -61,10 +62,11 @@ pub(crate) fn stream(
     });
     let refusal = match ended {
         Ok(()) if goes_on && item == 0 => refused(Reason::Empty, "the export holds no element"),
-        Ok(()) => return,
+        Ok(()) => return export.unknown,
         Err(broken) => refusal(broken),
     };
     each(Err(Rejected { item: None, refused: refusal, bytes: Vec::new() }));
+    export.unknown
 }
 
 fn refusal(broken: Broken) -> Refused {

@@ -48,8 +48,10 @@ pub(super) enum Element<'e> {
     Correlation,
     /// `Me`: the characteristics of the owner.
     Me,
-    /// Any other element.
-    Other,
+    /// An element of which the DTD knows and that is no reading.
+    Document,
+    /// Any other element, by its name.
+    Other(&'e str),
 }
 
 /// `Record`: one sample.
@@ -213,7 +215,8 @@ impl Walk {
                 match other {
                     "Correlation" => Element::Correlation,
                     "Me" => Element::Me,
-                    _ => Element::Other,
+                    "ClinicalRecord" | "Audiogram" | "VisionPrescription" => Element::Document,
+                    other => Element::Other(other),
                 }
             }
         };

@@ -18,7 +18,7 @@ use crate::{
 
 use context::Context;
 use map::Place;
-use model::{Contained, Text};
+use model::{Contained, Observation, Text};
 use wire::{Misshapen, Node};
 
 /// A batch's response holds Bundles; deeper than that none is read.
@@ -114,12 +114,22 @@ impl<'r> Reader<'r> {
             return;
         };
         let place = Place { item, full_url, holder: None };
-        self.items.add(item, map::reading(self.record, self.origin, &place, &observation, context), text);
+        self.add(&place, &observation, context, text);
         for inner in &observation.observations {
             let place = Place { item: self.next, full_url, holder: Some(&observation) };
             self.next += 1;
-            self.items.add(place.item, map::reading(self.record, self.origin, &place, inner, context), inner.text);
+            self.add(&place, inner, context, inner.text);
         }
+    }
+
+    fn add<'a>(&mut self, place: &Place<'_, 'a>, observation: &Observation<'a>, context: &Context<'a>, text: &str) {
+        let found = map::reading(self.record, self.origin, place, observation, context);
+        if found.is_err()
+            && let Some(code) = observation.code.as_ref().and_then(value::unknown)
+        {
+            self.items.unknown.code(&code.system, &code.code);
+        }
+        self.items.add(place.item, found, text);
     }
 }
 

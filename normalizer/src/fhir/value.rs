@@ -75,6 +75,11 @@ impl Code {
     }
 }
 
+/// The first code of a concept of which the catalogue knows none.
+pub(super) fn unknown(concept: &Concept<'_>) -> Option<Coding> {
+    Code::read(Some(concept)).ok().filter(|code| code.metric.is_none()).map(|code| code.first)
+}
+
 fn owned(coding: &super::model::Coding<'_>) -> Option<Coding> {
     Some(Coding {
         system: coding.system.as_deref().unwrap_or_default().trim().to_owned(),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemas::{
     catalogue::{self, Metric, Vocabulary},
-    event::{Coding, Missing, Reading, Status, Value},
+    event::{Coding, Missing, Reading, Status, UnknownKind, Value},
     identity::{Content, Identity},
     raw::RawRecord,
     rejection::Reason,
@@ -13,11 +13,13 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
+    drift::Shapes,
     json::{Literal, Word},
     observed::{Observed, Origin, Refused, device, refused},
 };
 
 use super::{
+    names::is_known,
     time, value,
     wire::{Entry, Group, Kind, NAME_BYTES_MAX},
 };
@@ -51,17 +53,23 @@ impl Subject<'_> {
 
 /// Maps one entry.
 pub(super) fn reading(
-    record: &RawRecord<'_>,
-    origin: Origin,
-    item: u32,
+    (record, origin): (&RawRecord<'_>, Origin),
+    (item, text): (u32, &str),
     group: &Group<'_>,
-    text: &str,
+    shapes: &mut Shapes,
 ) -> Result<Reading, Refused> {
     let kind = group.kind?;
     let entry = Entry::read(text)?;
+    for (name, value) in entry.0.iter().filter(|(name, _)| !is_known(&name.0)) {
+        shapes.member(UnknownKind::Field, kind.path(), &name.0, value);
+    }
     let subject = subject(kind, group, &entry)?;
     let (times, spent) = time::times(&entry)?;
-    let (coded, components) = value::value(&subject, &entry, spent)?;
+    let found = value::value(&subject, &entry, spent);
+    if found.is_err() && subject.metric.is_none() {
+        shapes.metric(&subject.name);
+    }
+    let (coded, components) = found?;
     if matches!(coded.value, Value::Absent(Missing::NotApplicable)) && components.is_empty() && times.from.is_none() {
         return Err(refused(Reason::ValueMissing, "the entry has neither a value nor a time"));
     }

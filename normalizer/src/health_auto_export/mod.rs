@@ -1,10 +1,11 @@
 //! Health Auto Export's JSON (`health-auto-export`): what the iOS app of that name posts to a REST address. `wire` is its
-//! shape, `map`, `value` and `rest` make readings of it, `time` reads its dates; nothing outside knows any of them.
+//! shape, `map`, `value` and `rest` make readings of it, `time` reads its dates, `names` are those it is known to write; nothing outside knows any of them.
 //!
 //! Facts: the app's documentation ("JSON Export Format", help.healthyapps.dev, and before 2026 the wiki of
 //! Lybron/health-auto-export), and what its users publish of its output.
 
 mod map;
+mod names;
 mod rest;
 mod time;
 mod value;
@@ -17,11 +18,12 @@ use crate::observed::{Items, Origin};
 /// Reads an export. An item's number counts the entries of all members in the order of the document.
 pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
     let mut items = Items::default();
-    match wire::groups(record.body) {
+    match wire::groups(record.body, &mut items.unknown) {
         Ok(groups) => {
             let entries = groups.iter().flat_map(|group| group.entries.iter().map(move |text| (group, *text)));
             for (item, (group, text)) in (0_u32..).zip(entries) {
-                items.add(item, map::reading(record, origin, item, group, text), text);
+                let found = map::reading((record, origin), (item, text), group, &mut items.unknown);
+                items.add(item, found, text);
             }
         }
         Err(refusal) => items.refuse_all(refusal),

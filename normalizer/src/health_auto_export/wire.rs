@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 
-use schemas::rejection::Reason;
+use schemas::{event::UnknownKind, rejection::Reason};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    json::{self, Elements, ITEMS_MAX, Literal, Members, Object, Word},
+    drift::Shapes,
+    json::{self, Elements, ITEMS_MAX, Literal, Members, Noted, Object, Wire, Word},
     observed::{Refused, refused},
 };
 
@@ -46,6 +47,20 @@ impl Kind {
             Self::CycleTracking => "cycleTracking",
             Self::Ecg => "ecg",
             Self::HeartRateNotifications => "heartRateNotifications",
+        }
+    }
+
+    /// Where the member's entries stand.
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics.data.",
+            Self::Workouts => "workouts.",
+            Self::StateOfMind => "stateOfMind.",
+            Self::Medications => "medications.",
+            Self::Symptoms => "symptoms.",
+            Self::CycleTracking => "cycleTracking.",
+            Self::Ecg => "ecg.",
+            Self::HeartRateNotifications => "heartRateNotifications.",
         }
     }
 
@@ -88,8 +103,12 @@ struct Metric<'a> {
     data: Option<&'a RawValue>,
 }
 
+impl Wire for Metric<'_> {
+    const UNREAD: &'static [&'static str] = &[];
+}
+
 /// All entries of an export, in the order of the document.
-pub(super) fn groups(body: &[u8]) -> Result<Vec<Group<'_>>, Refused> {
+pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Group<'a>>, Refused> {
     let text = json::text(body)?;
     let root: Members<'_> = serde_json::from_str(text).map_err(|_| json::broken(text))?;
     let mut groups = Vec::new();
@@ -100,11 +119,13 @@ pub(super) fn groups(body: &[u8]) -> Result<Vec<Group<'_>>, Refused> {
             let shape = refused(Reason::UnexpectedShape, "data is no object, or two of its members have one name");
             let data: Option<Members<'_>> = serde_json::from_str(value.get()).map_err(|_| shape)?;
             for (name, value) in data.map_or(Vec::new(), |data| data.0) {
-                member(&name.0, value, &mut groups);
+                member(&name.0, value, &mut groups, shapes);
             }
         } else if Kind::named(&name.0).is_some() {
             known = true;
-            member(&name.0, value, &mut groups);
+            member(&name.0, value, &mut groups, shapes);
+        } else {
+            shapes.member(UnknownKind::Field, "", &name.0, value);
         }
     }
     if !known {
@@ -117,11 +138,16 @@ pub(super) fn groups(body: &[u8]) -> Result<Vec<Group<'_>>, Refused> {
     }
 }
 
-fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>) {
+fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>, shapes: &mut Shapes) {
     const UNKNOWN: Refused = refused(Reason::FormatNotRead, "this release does not know the member of the export");
     const NO_LIST: Refused = refused(Reason::UnexpectedShape, "a member of the export is no list");
+    if Kind::named(name).is_none() {
+        shapes.member(UnknownKind::Field, "data.", name, value);
+    }
     match (Kind::named(name), elements(value)) {
-        (Some(Kind::Metrics), Some(metrics)) => groups.extend(metrics.into_iter().filter_map(metric)),
+        (Some(Kind::Metrics), Some(metrics)) => {
+            groups.extend(metrics.into_iter().filter_map(|text| metric(text, shapes)));
+        }
         (Some(kind), Some(entries)) => groups.push(group(Ok(kind), entries)),
         (None, Some(entries)) => groups.push(group(Err(UNKNOWN), entries)),
         (Some(_), None) if value.get() != "null" => groups.push(group(Err(NO_LIST), vec![value.get()])),
@@ -132,14 +158,16 @@ fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>) {
 }
 
 /// A metric without entries is none; one that cannot be read is a single item.
-fn metric(text: &str) -> Option<Group<'_>> {
+fn metric<'a>(text: &'a str, shapes: &mut Shapes) -> Option<Group<'a>> {
     let shape = refused(
         Reason::UnexpectedShape,
         "the metric is no object, its data is no list, or a field has another type or stands twice",
     );
-    let Ok(Object::<Metric<'_>>(Metric { name, units, data })) = serde_json::from_str(text) else {
+    let Ok(Noted::<'_, Metric<'_>> { known: Metric { name, units, data }, unknown }) = serde_json::from_str(text)
+    else {
         return Some(group(Err(shape), vec![text]));
     };
+    shapes.members("metrics.", &unknown);
     if [&name, &units].into_iter().flatten().any(|word| word.0.len() > NAME_BYTES_MAX) {
         let long = refused(Reason::IdentifierInvalid, "the metric's name or unit is longer than 128 bytes");
         return Some(group(Err(long), vec![text]));

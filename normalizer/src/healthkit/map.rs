@@ -93,13 +93,19 @@ pub(crate) fn reading(
     Ok(observed.reading(record, origin, identity, content))
 }
 
-fn named<'s>(record: &'s RawRecord<'_>, sample: &'s Sample<'_>) -> Result<Named<'s>, Refused> {
+/// The type of a sample that may be a reading.
+pub(super) fn kind<'s>(record: &'s RawRecord<'_>, sample: &'s Sample<'_>) -> Result<&'s str, Refused> {
     let kind = word(sample.kind.as_ref())
         .or_else(|| record.headers.sample_type.as_deref().map(str::trim).filter(|kind| !kind.is_empty()))
         .ok_or(refused(Reason::TypeMissing, "neither the sample nor the request names a type"))?;
     if kind.starts_with(CHARACTERISTIC_PREFIX) || CHARACTERISTICS.iter().any(|known| kind.eq_ignore_ascii_case(known)) {
         return Err(refused(Reason::NotAReading, "the type is a characteristic"));
     }
+    Ok(kind)
+}
+
+fn named<'s>(record: &'s RawRecord<'_>, sample: &'s Sample<'_>) -> Result<Named<'s>, Refused> {
+    let kind = kind(record, sample)?;
     let unit = word(sample.unit.as_ref())
         .or_else(|| record.headers.unit.as_deref().map(str::trim).filter(|unit| !unit.is_empty()));
     Ok(Named { kind, metric: catalogue::metric_by_spelling(Vocabulary::HealthKit, kind), unit })

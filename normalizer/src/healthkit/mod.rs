@@ -5,11 +5,16 @@ mod map;
 mod value;
 mod wire;
 
-use schemas::{raw::RawRecord, rejection::Reason};
+use schemas::{
+    catalogue::{self, Vocabulary},
+    raw::RawRecord,
+    rejection::Reason,
+};
 use serde_json::value::RawValue;
 
 use crate::{
-    json::{self, Elements, ITEMS_MAX},
+    drift::Shapes,
+    json::{self, Elements, ITEMS_MAX, Noted},
     observed::{Items, Origin, Refused, refused},
 };
 
@@ -24,8 +29,17 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
             for (item, text) in (0_u32..).zip(samples) {
                 let found = wire::sample(text)
                     .ok_or(refused(Reason::UnexpectedShape, "the sample is no object, or a field has another type"))
-                    .and_then(|sample| {
-                        map::reading((record, origin), item, &sample, || map::device_of(record, origin, &sample))
+                    .and_then(|Noted { known, unknown }| {
+                        items.unknown.members("", &unknown);
+                        for part in known.objects.iter().flatten().filter_map(|object| wire::sample(object.get())) {
+                            items.unknown.members("objects.", &part.unknown);
+                        }
+                        let found =
+                            map::reading((record, origin), item, &known, || map::device_of(record, origin, &known));
+                        if found.is_err() {
+                            refused_type(record, &known, &mut items.unknown);
+                        }
+                        found
                     });
                 items.add(item, found, text);
             }
@@ -33,6 +47,15 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
         Err(refusal) => items.refuse_all(refusal),
     }
     items
+}
+
+/// Takes note of the type of a sample that became no reading, where the catalogue does not know it: no flag says so.
+pub(crate) fn refused_type(record: &RawRecord<'_>, sample: &Sample<'_>, shapes: &mut Shapes) {
+    if let Ok(kind) = map::kind(record, sample)
+        && catalogue::metric_by_spelling(Vocabulary::HealthKit, kind).is_none()
+    {
+        shapes.metric(kind);
+    }
 }
 
 fn samples(body: &[u8]) -> Result<Vec<&str>, Refused> {

@@ -99,7 +99,7 @@ pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Ve
 
 /// A sample inside a correlation. The request's parameters are those of the correlation.
 fn part(text: &str) -> Result<Coded, Refused> {
-    let part = wire::sample(text).ok_or(refused(
+    let part = wire::sample(text).map(|noted| noted.known).ok_or(refused(
         Reason::UnexpectedShape,
         "a part of the correlation is no object, or a field has another type",
     ))?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::json::{Literal, Object, Word};
+use crate::json::{Literal, Noted, Wire, Word};
 
 /// One element of the array.
 #[derive(Default, Deserialize)]
@@ -68,6 +68,13 @@ pub(super) struct Beat<'a> {
 }
 
 /// Reads one element; none where it is no object or a field has another type.
-pub(super) fn sample(text: &str) -> Option<Sample<'_>> {
-    serde_json::from_str::<Object<Sample<'_>>>(text).ok().map(|object| object.0)
+pub(super) fn sample(text: &str) -> Option<Noted<'_, Sample<'_>>> {
+    serde_json::from_str(text).ok()
+}
+
+impl Wire for Sample<'_> {
+    /// What the library writes beside: the device's name, whether a workout was tracked and its events, the release of an ECG's
+    /// classification, a number under HealthKit's name for it, and the age beside a birth date.
+    const UNREAD: &'static [&'static str] =
+        &["device", "tracked", "workoutEvents", "algorithmVersion", "quantity", "age"];
 }

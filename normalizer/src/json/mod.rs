@@ -3,6 +3,7 @@
 mod elements;
 mod literal;
 mod members;
+mod noted;
 
 use schemas::rejection::Reason;
 use serde::de::IgnoredAny;
@@ -12,6 +13,7 @@ use crate::observed::{Refused, refused};
 pub(crate) use elements::{Elements, ITEMS_MAX};
 pub(crate) use literal::{Literal, Object, Word};
 pub(crate) use members::Members;
+pub(crate) use noted::{Noted, Wire};
 
 /// Deeper nesting than this is refused.
 const DEPTH_MAX: usize = 64;

@@ -8,7 +8,7 @@ use schemas::{
     decimal::Decimal,
     event::{
         Coding, Component, Device, Document, DocumentReference, Flag, Missing, Precision, Quantity, Reading, Status,
-        Value,
+        UnknownKind, Value,
     },
     format::Provider,
     identity::{Content, Identity},
@@ -21,7 +21,8 @@ use sha2::{Digest, Sha256};
 
 use super::{wire, xml::Groups};
 use crate::{
-    json::{Literal, Members, Object, Word},
+    drift::Shapes,
+    json::{Literal, Members, Noted, Word},
     observed::{self, Coded, Items, Observed, Origin, Refused, Source, Times, coding, device, refused},
 };
 
@@ -73,16 +74,17 @@ pub(super) struct Head<'a> {
 
 impl<'a> Head<'a> {
     pub(super) fn of(
-        record: &'a RawRecord<'a>,
-        origin: Origin,
+        (record, origin): (&'a RawRecord<'a>, Origin),
         sent: Sent<'a>,
-        message: &'a wire::Message<'a>,
+        Noted { known: message, unknown }: &'a Noted<'a, wire::Message<'a>>,
+        shapes: &mut Shapes,
     ) -> Result<Self, Refused> {
-        let outer = message.device.as_ref().map(|device| described(&device.0)).transpose()?.flatten();
+        shapes.members("", unknown);
+        let outer = message.device.as_ref().map(|device| described("device.", device, shapes)).transpose()?.flatten();
         let inner = match message.measurements.get("device") {
-            Some(raw) => read::<Option<Object<wire::Device<'_>>>>(raw)
+            Some(raw) => read::<Option<Noted<'_, wire::Device<'_>>>>(raw)
                 .ok_or(refused(Reason::UnexpectedShape, "measurements.device is no device"))?
-                .map(|device| described(&device.0))
+                .map(|device| described("measurements.device.", &device, shapes))
                 .transpose()?
                 .flatten(),
             None => None,
@@ -95,7 +97,10 @@ impl<'a> Head<'a> {
                 .filter(|text| !text.trim().is_empty()),
             None => None,
         };
-        let metadata = message.metadata.as_ref().map(|metadata| &metadata.0);
+        if let Some(metadata) = &message.metadata {
+            shapes.members("metadata.", &metadata.unknown);
+        }
+        let metadata = message.metadata.as_ref().map(|metadata| &metadata.known);
         Ok(Self {
             record,
             origin,
@@ -190,11 +195,14 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
         }
         let found = if is_pressure(name) {
             pressure_done = true;
-            pressure(head, item, message, std::mem::take(&mut annotations))
+            pressure(head, item, message, std::mem::take(&mut annotations), &mut items.unknown)
         } else {
             let own = if has_pressure { Vec::new() } else { std::mem::take(&mut annotations) };
-            measurement(head, item, (name, raw), own)
+            measurement(head, item, (name, raw), own, &mut items.unknown)
         };
+        if is_unknown(name, &found) {
+            items.unknown.member(UnknownKind::Metric, "measurements.", name, raw);
+        }
         if found.is_err() && is_pressure(name) {
             items.add(item, found, &head.sent.measured(&PRESSURES, pressure_text(measurements)));
         } else {
@@ -207,6 +215,14 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
     }
 }
 
+/// Whether the catalogue does not know a measurement. It is asked again only where there is no reading that says so.
+fn is_unknown(name: &str, found: &Result<Reading, Refused>) -> bool {
+    match found {
+        Ok(reading) => reading.flags.contains(&Flag::UnknownMetric),
+        Err(_) => metric_by_spelling(Vocabulary::Medisante, name).is_none(),
+    }
+}
+
 /// The documents of a message; `first` is the item that the first of them is.
 fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items, documents: &mut Vec<Document>) {
     let Some(members) = read::<Option<Members<'_>>>(raw) else {
@@ -214,6 +230,9 @@ fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items, docu
         return items.add(first, Err(shape), &head.sent.measured(&["documents"], raw.get()));
     };
     for (item, (name, raw)) in (first..).zip(members.map_or(Vec::new(), |members| members.0)) {
+        if metric_by_spelling(Vocabulary::Medisante, &name.0).is_none() {
+            items.unknown.member(UnknownKind::Metric, "measurements.documents.", &name.0, raw);
+        }
         let found = document(head, item, (&name.0, raw)).map(|(reading, document)| {
             documents.push(document);
             reading
@@ -233,6 +252,7 @@ fn pressure(
     item: u32,
     message: &wire::Message<'_>,
     annotations: Vec<Component>,
+    shapes: &mut Shapes,
 ) -> Result<Reading, Refused> {
     let mut components = Vec::new();
     let mut literals = Vec::new();
@@ -246,11 +266,12 @@ fn pressure(
         return Err(NO_VALUE);
     }
     for (name, measurement) in &measured {
-        components.push(quantity(name, measurement)?.into());
+        let Noted { known, .. } = measurement;
+        components.push(quantity(name, measurement, shapes)?.into());
         literals.push(Some(*name));
-        literals.push(measurement.value.as_ref().map(|value| value.0.as_ref()));
-        literals.push(text(measurement.unit.as_ref()));
-        literals.push(measurement.is_in_range.map(RawValue::get));
+        literals.push(known.value.as_ref().map(|value| value.0.as_ref()));
+        literals.push(text(known.unit.as_ref()));
+        literals.push(known.is_in_range.map(RawValue::get));
     }
     components.extend(annotations);
     let panel = metric_by_key("blood_pressure").or_else(|| metric_by_spelling(Vocabulary::Medisante, "bloodPressure"));
@@ -264,41 +285,52 @@ fn measurement(
     item: u32,
     (name, raw): (&str, &RawValue),
     annotations: Vec<Component>,
+    shapes: &mut Shapes,
 ) -> Result<Reading, Refused> {
     if name.eq_ignore_ascii_case("ecgSamples") {
-        return waveform(head, item, (name, raw), annotations);
+        return waveform(head, item, (name, raw), annotations, shapes);
     }
     let measurement = wire_measurement(raw)?;
-    let coded = quantity(name, &measurement)?;
+    let coded = quantity(name, &measurement, shapes)?;
+    let Noted { known, .. } = &measurement;
     let literals = [
-        measurement.value.as_ref().map(|value| value.0.as_ref()),
-        text(measurement.unit.as_ref()),
-        measurement.is_in_range.map(RawValue::get),
+        known.value.as_ref().map(|value| value.0.as_ref()),
+        text(known.unit.as_ref()),
+        known.is_in_range.map(RawValue::get),
     ];
     head.reading(item, name, Part { coded, components: annotations }, &literals)
 }
 
 /// `{value, unit, isInRange}`, or a bare value.
-fn wire_measurement(raw: &RawValue) -> Result<wire::Measurement<'_>, Refused> {
+fn wire_measurement(raw: &RawValue) -> Result<Noted<'_, wire::Measurement<'_>>, Refused> {
     if raw.get() == "null" {
         return Err(NO_VALUE);
     }
     if raw.get().starts_with('{') {
         return read(raw).ok_or(refused(Reason::UnexpectedShape, "a measurement's value is neither number nor text"));
     }
+    let bare = |value| wire::Measurement { value: Some(value), unit: None, is_in_range: None };
     read::<Literal<'_>>(raw)
-        .map(|value| wire::Measurement { value: Some(value), unit: None, is_in_range: None })
+        .map(|value| Noted { known: bare(value), unknown: Vec::new() })
         .ok_or(refused(Reason::UnexpectedShape, "a measurement is neither an object nor a value"))
 }
 
-fn quantity(name: &str, measurement: &wire::Measurement<'_>) -> Result<Coded, Refused> {
+fn quantity(
+    name: &str,
+    Noted { known: measurement, unknown }: &Noted<'_, wire::Measurement<'_>>,
+    shapes: &mut Shapes,
+) -> Result<Coded, Refused> {
     let metric: Option<&'static Metric> = metric_by_spelling(Vocabulary::Medisante, name);
+    if metric.is_some() && !unknown.is_empty() {
+        shapes.members(&format!("measurements.{name}."), unknown);
+    }
     let number = measurement.value.as_ref().ok_or(NO_VALUE)?;
     let given = text(measurement.unit.as_ref());
     let default = metric.and_then(|metric| metric.default_unit(Vocabulary::Medisante));
     let source = Source { number: number.0.trim(), units: [given.or(default), None], comparator: None };
     let mut measure = source.measure(metric)?;
     if measure.flags.contains(&Flag::UnknownUnit) {
+        shapes.unit(given.unwrap_or_default());
         return Err(refused(Reason::UnitInvalid, "the catalogue does not know the unit for this measurement"));
     }
     if given.is_none() {
@@ -352,9 +384,11 @@ fn waveform(
     item: u32,
     (name, raw): (&str, &RawValue),
     components: Vec<Component>,
+    shapes: &mut Shapes,
 ) -> Result<Reading, Refused> {
     let shape = refused(Reason::UnexpectedShape, "ecgSamples is not an object of samples and frequency");
-    let Object::<wire::Waveform<'_>>(wave) = read(raw).ok_or(shape)?;
+    let Noted::<'_, wire::Waveform<'_>> { known: wave, unknown } = read(raw).ok_or(shape)?;
+    shapes.members("measurements.ecgSamples.", &unknown);
     let number = refused(Reason::ValueInvalid, "a sample of ecgSamples or its frequency is no number");
     let unit = text(wave.unit.as_ref()).unwrap_or("1");
     let numbers = wave.samples.iter().map(|sample| sample.0.as_ref());
@@ -404,7 +438,12 @@ fn document(head: &Head<'_>, item: u32, (name, raw): (&str, &RawValue)) -> Resul
 }
 
 /// The device under the first id it has; none when it has none.
-fn described(wire: &wire::Device<'_>) -> Result<Option<Device>, Refused> {
+fn described(
+    path: &str,
+    Noted { known: wire, unknown }: &Noted<'_, wire::Device<'_>>,
+    shapes: &mut Shapes,
+) -> Result<Option<Device>, Refused> {
+    shapes.members(path, unknown);
     let ids = [wire.id.as_ref(), wire.imei.as_ref(), wire.serial_number.as_ref()];
     let Some(id) = ids.into_iter().find_map(said) else { return Ok(None) };
     let owned = |word: &Option<Word<'_>>| text(word.as_ref()).map(str::to_owned);

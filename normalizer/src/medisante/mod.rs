@@ -8,7 +8,7 @@ mod xml;
 use schemas::{event::Document, raw::RawRecord, rejection::Reason};
 
 use crate::{
-    json::{self, Object},
+    json::{self, Noted},
     observed::{Items, Origin, Refused, refused},
 };
 use map::{Head, Sent};
@@ -18,7 +18,12 @@ pub(crate) fn standard_json(record: &RawRecord<'_>, origin: Origin, documents: &
     read(|items| {
         let text = json::text(record.body)?;
         let message = message(text).ok_or_else(|| json::broken(text))?;
-        map::items(&Head::of(record, origin, Sent::Json, &message)?, &message, items, documents);
+        map::items(
+            &Head::of((record, origin), Sent::Json, &message, &mut items.unknown)?,
+            &message.known,
+            items,
+            documents,
+        );
         Ok(())
     })
 }
@@ -33,13 +38,13 @@ pub(crate) fn standard_xml(record: &RawRecord<'_>, origin: Origin, documents: &m
         let message = message(&text).ok_or(SHAPE)?;
         let measurements = xml::Groups::at(root, &["measurements"])?;
         let sent = Sent::Xml { documents: xml::Groups::at(root, &["measurements", "documents"])?, measurements };
-        map::items(&Head::of(record, origin, sent, &message)?, &message, items, documents);
+        map::items(&Head::of((record, origin), sent, &message, &mut items.unknown)?, &message.known, items, documents);
         Ok(())
     })
 }
 
-fn message(text: &str) -> Option<wire::Message<'_>> {
-    serde_json::from_str::<Object<wire::Message<'_>>>(text).ok().map(|message| message.0)
+fn message(text: &str) -> Option<Noted<'_, wire::Message<'_>>> {
+    serde_json::from_str(text).ok()
 }
 
 fn read(payload: impl FnOnce(&mut Items) -> Result<(), Refused>) -> Items {

@@ -3,14 +3,14 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json::{Literal, Members, Object, Word};
+use crate::json::{Literal, Members, Noted, Wire, Word};
 
 #[derive(Deserialize)]
 pub(super) struct Message<'a> {
     #[serde(borrow, default)]
-    pub(super) metadata: Option<Object<Metadata<'a>>>,
+    pub(super) metadata: Option<Noted<'a, Metadata<'a>>>,
     #[serde(borrow, default)]
-    pub(super) device: Option<Object<Device<'a>>>,
+    pub(super) device: Option<Noted<'a, Device<'a>>>,
     #[serde(borrow)]
     pub(super) measurements: Members<'a>,
 }
@@ -60,4 +60,24 @@ pub(super) struct Waveform<'a> {
     pub(super) frequency: Literal<'a>,
     #[serde(borrow, default)]
     pub(super) unit: Option<Word<'a>>,
+}
+
+impl Wire for Message<'_> {
+    const UNREAD: &'static [&'static str] = &[];
+}
+
+impl Wire for Metadata<'_> {
+    const UNREAD: &'static [&'static str] = &["deviceGroups", "measurementType"];
+}
+
+impl Wire for Device<'_> {
+    const UNREAD: &'static [&'static str] = &["IMSI", "timezone"];
+}
+
+impl Wire for Measurement<'_> {
+    const UNREAD: &'static [&'static str] = &[];
+}
+
+impl Wire for Waveform<'_> {
+    const UNREAD: &'static [&'static str] = &[];
 }

@@ -15,6 +15,8 @@ use schemas::{
     rejection::Reason,
 };
 
+use crate::drift::Shapes;
+
 pub(crate) use quantity::{Source, coding};
 pub(crate) use time::Times;
 pub(crate) use waveform::{joined, waveform};
@@ -156,6 +158,8 @@ pub(crate) struct Items {
     pub(crate) readings: Vec<Reading>,
     /// The refused items, and with `item` none the refused payload.
     pub(crate) rejections: Vec<Rejected>,
+    /// What is unknown.
+    pub(crate) unknown: Shapes,
 }
 
 /// A refused item.
@@ -172,7 +176,10 @@ impl Items {
     /// Adds what became of an item.
     pub(crate) fn add(&mut self, item: u32, found: Result<Reading, Refused>, text: &str) {
         match found {
-            Ok(reading) => self.readings.push(reading),
+            Ok(reading) => {
+                self.unknown.reading(&reading);
+                self.readings.push(reading);
+            }
             Err(refused) => {
                 self.rejections.push(Rejected { item: Some(item), refused, bytes: text.as_bytes().to_vec() });
             }

@@ -12,7 +12,7 @@ use rdkafka::{
 use schemas::{
     codec::encode,
     dead_letter::{DeadLetter, Stage},
-    event::{Outcome, Reading, Value},
+    event::{Outcome, Reading, Unknown, Value},
     raw::{HeaderError, Headers, RawRecord},
     rejection::Reason,
     upload::{self, Upload},
@@ -230,11 +230,12 @@ pub(super) struct Part {
     pub(super) dead_letters: Vec<DeadLetter>,
 }
 
-/// What a record came to, in numbers.
-#[derive(Default, Clone, Copy)]
+/// What a record came to, in numbers and in unknown shapes.
+#[derive(Default)]
 pub(super) struct Counts {
     pub(super) readings: usize,
     pub(super) rejections: usize,
+    pub(super) unknown: Vec<Unknown>,
 }
 
 pub(super) fn outcome(config: &NormalizerConfig, record: &Consumed, counts: Counts) -> Outcome {
@@ -249,6 +250,7 @@ pub(super) fn outcome(config: &NormalizerConfig, record: &Consumed, counts: Coun
         rejections: int(counts.rejections),
         mapping_version: MAPPING_VERSION,
         received_at: received_at(record),
+        unknown: counts.unknown,
     }
 }
 
@@ -272,7 +274,7 @@ fn too_large(reading: &Reading) -> Rejection {
 
 /// The events in bytes. What no message can carry is refused, so that it ends as an outcome and not as a stuck stage.
 fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized) -> Mapped {
-    let Normalized { readings: found, commands, documents, mut rejections } = normalized;
+    let Normalized { readings: found, commands, documents, mut rejections, unknown } = normalized;
     let too_large_documents: HashSet<[u8; 32]> =
         documents.iter().filter(|found| found.content.len() > EVENT_BYTES_MAX).map(|found| found.sha256).collect();
     let mut readings = Vec::with_capacity(found.len());
@@ -283,7 +285,7 @@ fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized)
             Err(rejection) => rejections.push(rejection),
         }
     }
-    let counts = Counts { readings: readings.len(), rejections: rejections.len() };
+    let counts = Counts { readings: readings.len(), rejections: rejections.len(), unknown };
     let outcome = Outcome {
         items: int(readings.len() + commands.len() + rejections.len()),
         commands: int(commands.len()),
@@ -333,6 +335,12 @@ fn headers(letter: &DeadLetter) -> OwnedHeaders {
 fn count<'o>(outcomes: impl Iterator<Item = &'o Outcome>) {
     let mut sums = [0_u64; 5];
     for outcome in outcomes {
+        if let Some(provider) = outcome.topic.provider() {
+            for unknown in &outcome.unknown {
+                let labels = [("provider", provider.as_str()), ("kind", unknown.kind.as_str())];
+                metrics::counter!("device_manager_normalizer_unknown_total", &labels).increment(1);
+            }
+        }
         let numbers = [1, outcome.items, outcome.readings, outcome.commands, outcome.rejections];
         for (sum, number) in sums.iter_mut().zip(numbers) {
             *sum += u64::try_from(number).unwrap_or(0);

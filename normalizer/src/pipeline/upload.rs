@@ -146,7 +146,7 @@ async fn refuse(config: &NormalizerConfig, events: &Events, first: &Consumed) ->
     };
     let dead_letters = vec![dead_letter(config, first, rejection)];
     events.produce_part(config, &Part { dead_letters, ..Part::default() }).await?;
-    let counts = Counts { readings: 0, rejections: 1 };
+    let counts = Counts { readings: 0, rejections: 1, unknown: Vec::new() };
     events.produce_outcomes(config, &[outcome(config, first, counts)]).await
 }
 
@@ -203,7 +203,7 @@ fn read(config: &NormalizerConfig, manifest: &Consumed, parts: &mpsc::Sender<Par
     let mut bytes = 0;
     let Ok(record) = raw(config, manifest) else { return Ok(counts) };
     let origin = Origin { provider: Provider::HealthKit, format: Format::ExportXml };
-    export_xml::stream(&record, origin, &mut chunks, &mut |found| {
+    let unknown = export_xml::stream(&record, origin, &mut chunks, &mut |found| {
         match found.map_err(Rejection::from).and_then(|reading| event(&reading)) {
             Ok((key, value)) => {
                 counts.readings += 1;
@@ -223,6 +223,7 @@ fn read(config: &NormalizerConfig, manifest: &Consumed, parts: &mpsc::Sender<Par
         }
         true
     });
+    counts.unknown = unknown.of(origin.format);
     match chunks.finish()? {
         Ending::Whole => {}
         Ending::Other => {

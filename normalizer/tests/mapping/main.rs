@@ -1,6 +1,8 @@
 //! What payloads become: pairs of what arrives and what comes of it, names and versions, real payloads, and noise.
 
 #[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod identity;

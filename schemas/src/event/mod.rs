@@ -8,6 +8,7 @@ mod document;
 mod names;
 mod outcome;
 mod reading;
+mod unknown;
 
 pub use assignment::{Assignment, Command};
 pub use document::Document;
@@ -17,3 +18,4 @@ pub use reading::{
     Coded, Coding, Component, Device, DocumentReference, Flag, Missing, Precision, Provenance, Quantity, Reading,
     Status, Value, Waveform,
 };
+pub use unknown::{Unknown, UnknownKind};

@@ -1,5 +1,6 @@
 //! What became of one raw record.
 
+use super::Unknown;
 use crate::{
     codec::{Event, Fingerprint, avro_record},
     format::RawTopic,
@@ -28,11 +29,13 @@ avro_record! {
         pub mapping_version: i32,
         /// When the broker appended the raw record, microseconds since the epoch.
         pub received_at: i64,
+        /// What the payload held that the mapping does not know, each shape once.
+        pub unknown: Vec<Unknown>,
     }
 }
 
 impl Event for Outcome {
     const NAME: &'static str = "devicemanager.Outcome";
     const SCHEMA: &'static str = include_str!("../../avro/outcome.avsc");
-    const FINGERPRINT: Fingerprint = Fingerprint([0xe6, 0x1e, 0x0a, 0x0a, 0x93, 0xdf, 0xb0, 0x2c]);
+    const FINGERPRINT: Fingerprint = Fingerprint([0x15, 0xf2, 0xee, 0x32, 0xf0, 0xca, 0x73, 0xbe]);
 }

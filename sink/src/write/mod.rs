@@ -2,6 +2,7 @@
 
 mod commands;
 mod dictionary;
+mod drift;
 pub(crate) mod offsets;
 mod readings;
 mod rest;

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{event::Document, format::RawTopic};
+use schemas::{
+    event::{Document, Outcome},
+    format::RawTopic,
+};
 use sqlx::{PgConnection, Row as _};
 
-use super::moment;
+use super::{drift, moment};
 use crate::{
     batch::{Body, Item},
     ranges::{Ending, Run, merge},
@@ -40,41 +43,52 @@ pub(super) async fn documents(connection: &mut PgConnection, items: &[Item]) -> 
 type RawPartition = (RawTopic, i32, i32);
 
 pub(super) async fn outcomes(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
-    let mut all: BTreeMap<RawPartition, BTreeMap<i64, Ending>> = BTreeMap::new();
+    let mut all: BTreeMap<RawPartition, BTreeMap<i64, &Outcome>> = BTreeMap::new();
     for item in items {
         if let Body::Outcome(outcome) = &item.body {
-            let ending = Ending {
-                items: outcome.items,
-                readings: outcome.readings,
-                commands: outcome.commands,
-                rejections: outcome.rejections,
-                mapping_version: outcome.mapping_version,
-            };
             let place = (outcome.topic, outcome.topic_epoch, outcome.partition);
             all.entry(place)
                 .or_default()
                 .entry(outcome.offset)
                 .and_modify(|known| {
-                    if known.mapping_version < ending.mapping_version {
-                        *known = ending;
+                    if known.mapping_version < outcome.mapping_version {
+                        *known = outcome;
                     }
                 })
-                .or_insert(ending);
+                .or_insert(outcome);
         }
     }
-    for (place, endings) in &all {
-        runs(connection, *place, endings).await?;
+    let mut fresh = Vec::new();
+    for (place, outcomes) in &all {
+        let endings = outcomes.iter().map(|(offset, outcome)| (*offset, ending(outcome))).collect();
+        let stored = runs(connection, *place, &endings).await?;
+        let is_new = |outcome: &&Outcome| {
+            let at = stored.partition_point(|run| run.last < outcome.offset);
+            stored.get(at).is_none_or(|run| run.first > outcome.offset)
+        };
+        fresh.extend(outcomes.values().copied().filter(|outcome| !outcome.unknown.is_empty()).filter(is_new));
     }
-    Ok(())
+    drift::count(connection, &fresh).await
 }
 
+fn ending(outcome: &Outcome) -> Ending {
+    Ending {
+        items: outcome.items,
+        readings: outcome.readings,
+        commands: outcome.commands,
+        rejections: outcome.rejections,
+        mapping_version: outcome.mapping_version,
+    }
+}
+
+/// Adds endings to the runs of a raw partition. Returns the runs that were there before, as far as endings touch them.
 async fn runs(
     connection: &mut PgConnection,
     (topic, epoch, partition): RawPartition,
     endings: &BTreeMap<i64, Ending>,
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<Run>, sqlx::Error> {
     let (Some((first, _)), Some((last, _))) = (endings.first_key_value(), endings.last_key_value()) else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     // Runs grow and split: one sink at a time works on those of a raw partition.
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('outcomes ' || $1 || ' ' || $2 || ' ' || $3, 0))")
@@ -111,7 +125,7 @@ async fn runs(
     }
     let merged = merge(&stored, endings);
     if merged == stored {
-        return Ok(());
+        return Ok(stored);
     }
     sqlx::query(&format!("DELETE FROM outcomes WHERE {touched}"))
         .bind(topic.as_str())
@@ -121,7 +135,8 @@ async fn runs(
         .bind(last)
         .execute(&mut *connection)
         .await?;
-    insert_runs(connection, (topic, epoch, partition), &merged).await
+    insert_runs(connection, (topic, epoch, partition), &merged).await?;
+    Ok(stored)
 }
 
 async fn insert_runs(

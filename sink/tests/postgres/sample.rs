@@ -145,6 +145,7 @@ pub(crate) fn outcome(offset: i64, readings: i32) -> Outcome {
         rejections: 0,
         mapping_version: 1,
         received_at: MAY,
+        unknown: vec![],
     }
 }
 

@@ -1,0 +1,182 @@
+//! What a payload holds that this release does not know, by its shape: names and types, never values.
+//!
+//! A sender may put values, dates or ids into names. So a name is told only where it is short and of few characters, and, but
+//! for codes, has few digits; a field's or a metric's also begins with a letter. Of every other only its length is told.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use schemas::{
+    catalogue::{MEDISANTE, ucum_of},
+    event::{Coding, Flag, Reading, Unknown, UnknownKind, Value},
+    format::Format,
+};
+use serde_json::value::RawValue;
+
+use crate::json::Word;
+
+/// More shapes than this are not told of one payload.
+const SHAPES_MAX: usize = 32;
+/// A longer name is not told.
+const NAME_BYTES_MAX: usize = 64;
+/// A name with more digits may be a value, a date or an id.
+const DIGITS_MAX: usize = 3;
+/// Members beyond the shape's so many are `...`.
+const MEMBERS_MAX: usize = 8;
+/// An object larger than this is not looked into.
+const OBJECT_BYTES_MAX: usize = 64 * 1024;
+
+/// The shapes of one payload, each once, in the order in which they were met.
+#[derive(Default)]
+pub(crate) struct Shapes(Vec<(UnknownKind, String)>);
+
+impl Shapes {
+    /// As an outcome tells them.
+    pub(crate) fn of(self, format: Format) -> Vec<Unknown> {
+        self.0.into_iter().map(|(kind, shape)| Unknown { format, kind, shape }).collect()
+    }
+
+    /// Takes note of unknown members of the object at `path`, which ends with a dot unless it is empty. Its names are known or
+    /// went through [`named`].
+    pub(crate) fn members(&mut self, path: &str, members: &[(Word<'_>, &RawValue)]) {
+        for (name, value) in members {
+            self.member(UnknownKind::Field, path, &name.0, value);
+        }
+    }
+
+    /// Takes note of one member of the object at `path`.
+    pub(crate) fn member(&mut self, kind: UnknownKind, path: &str, name: &str, value: &RawValue) {
+        self.add(kind, || format!("{path}{}{}", named(name), typed(value.get())));
+    }
+
+    /// Takes note of an element below `path`.
+    pub(crate) fn element(&mut self, path: &str, name: &str) {
+        self.add(UnknownKind::Field, || format!("{path}{}", named(name)));
+    }
+
+    /// Takes note of a type of measurement.
+    pub(crate) fn metric(&mut self, name: &str) {
+        self.add(UnknownKind::Metric, || named(name).into_owned());
+    }
+
+    /// Takes note of a code. One without a system is a text that somebody wrote.
+    pub(crate) fn code(&mut self, system: &str, code: &str) {
+        let code = if system.is_empty() { length_of(code) } else { spelled(code) };
+        self.add(UnknownKind::Code, || format!("{}|{code}", spelled(system)));
+    }
+
+    /// Takes note of a unit, unless the catalogue knows it.
+    pub(crate) fn unit(&mut self, unit: &str) {
+        if ucum_of(unit).is_none() {
+            self.add(UnknownKind::Unit, || wordy(unit).into_owned());
+        }
+    }
+
+    /// Takes note of what the mapping flagged as unknown in a reading.
+    pub(crate) fn reading(&mut self, reading: &Reading) {
+        let format = reading.provenance.format;
+        if reading.flags.contains(&Flag::UnknownMetric) {
+            self.named_by(format, reading.source_codes.first().unwrap_or(&reading.code));
+        }
+        self.unit_of(&reading.flags, &reading.value);
+        for part in &reading.components {
+            // The parts of an export's entry have the name of the entry.
+            if part.flags.contains(&Flag::UnknownMetric) && format != Format::HealthAutoExport {
+                self.named_by(format, part.source_codes.first().unwrap_or(&part.code));
+            }
+            self.unit_of(&part.flags, &part.value);
+        }
+    }
+
+    fn named_by(&mut self, format: Format, source: &Coding) {
+        match format {
+            Format::FhirJson | Format::FhirXml => self.code(&source.system, &source.code),
+            // Medisanté's measurements are members, and told with their types.
+            Format::StandardJson | Format::StandardXml | Format::HealthAutoExport | Format::ExportXml => {
+                if source.system != MEDISANTE && !is_own(&source.code) {
+                    self.metric(&source.code);
+                }
+            }
+        }
+    }
+
+    fn unit_of(&mut self, flags: &[Flag], value: &Value) {
+        if flags.iter().any(|flag| matches!(flag, Flag::UnknownMetric | Flag::UnknownUnit))
+            && let Value::Quantity(quantity) = value
+            && let Some(unit) = &quantity.source_unit
+        {
+            self.unit(unit);
+        }
+    }
+
+    fn add(&mut self, kind: UnknownKind, shape: impl FnOnce() -> String) {
+        if self.0.len() < SHAPES_MAX {
+            let unknown = (kind, shape());
+            if !self.0.contains(&unknown) {
+                self.0.push(unknown);
+            }
+        }
+    }
+}
+
+/// Names that this project gives to what has no metric of its own, and that are no news.
+fn is_own(code: &str) -> bool {
+    code.starts_with("HKActivitySummary.") || code == "heartRateNotifications"
+}
+
+/// The name of a field or of a metric, or how long it is.
+pub(crate) fn named(name: &str) -> Cow<'_, str> {
+    if name.starts_with(|first: char| first.is_ascii_alphabetic()) { wordy(name) } else { length_of(name) }
+}
+
+/// A unit or a name, or how long it is.
+fn wordy(text: &str) -> Cow<'_, str> {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    if digits <= DIGITS_MAX { spelled(text) } else { length_of(text) }
+}
+
+/// A code, which may have digits, or how long it is.
+fn spelled(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/%{}[]()^*-".contains(&byte);
+    if text.len() <= NAME_BYTES_MAX && text.bytes().all(is_plain) { Cow::Borrowed(text) } else { length_of(text) }
+}
+
+fn length_of(text: &str) -> Cow<'static, str> {
+    Cow::Borrowed(match text.len() {
+        0..=16 => "<up to 16 bytes>",
+        17..=64 => "<up to 64 bytes>",
+        65..=256 => "<up to 256 bytes>",
+        _ => "<over 256 bytes>",
+    })
+}
+
+/// `:number`, `[object]`, or `{unit:string,value:number}` with the members by name.
+fn typed(json: &str) -> String {
+    match json.as_bytes() {
+        [b'{', ..] if json.len() <= OBJECT_BYTES_MAX => members(json),
+        [b'[', rest @ ..] => format!("[{}]", rest.trim_ascii_start().first().map_or("", |first| type_of(*first))),
+        [first, ..] => format!(":{}", type_of(*first)),
+        [] => String::new(),
+    }
+}
+
+fn members(json: &str) -> String {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
+    let told = members.iter().take(MEMBERS_MAX).map(|(name, value)| {
+        let kind = value.get().bytes().next().map_or("", type_of);
+        format!("{}:{kind}", named(name))
+    });
+    let rest = (members.len() > MEMBERS_MAX).then(|| "...".to_owned());
+    format!("{{{}}}", told.chain(rest).collect::<Vec<_>>().join(","))
+}
+
+const fn type_of(first: u8) -> &'static str {
+    match first {
+        b'{' => "object",
+        b'[' => "array",
+        b'"' => "string",
+        b't' | b'f' => "boolean",
+        b'n' => "null",
+        b']' => "",
+        _ => "number",
+    }
+}

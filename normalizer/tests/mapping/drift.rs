@@ -1,0 +1,250 @@
+//! What payloads hold that the mapping does not know: told by its shape, never by a value.
+
+use std::{fs, path::Path};
+
+use normalizer::Normalized;
+use schemas::{
+    format::{Format, RawTopic},
+    raw::Kind,
+};
+
+use crate::record::{self, headers};
+
+const MEDISANTE_JSON: (RawTopic, Format) = (RawTopic::Medisante, Format::StandardJson);
+const MEDISANTE_XML: (RawTopic, Format) = (RawTopic::Medisante, Format::StandardXml);
+const HEALTHKIT: (RawTopic, Format) = (RawTopic::HealthKit, Format::StandardJson);
+const HEALTH_AUTO_EXPORT: (RawTopic, Format) = (RawTopic::HealthKit, Format::HealthAutoExport);
+const EXPORT_XML: (RawTopic, Format) = (RawTopic::HealthKit, Format::ExportXml);
+const FHIR: (RawTopic, Format) = (RawTopic::Medisante, Format::FhirJson);
+
+fn normalized((topic, format): (RawTopic, Format), body: &str) -> Normalized {
+    record::normalized(topic, headers(Kind::Payload(format), "drift"), body.as_bytes(), 0)
+}
+
+/// `kind shape`, in the order of the letters.
+fn shapes(found: &Normalized) -> Vec<String> {
+    let mut shapes: Vec<String> =
+        found.unknown.iter().map(|unknown| format!("{} {}", unknown.kind.as_str(), unknown.shape)).collect();
+    shapes.sort();
+    shapes
+}
+
+const MESSAGE: &str = r#"{
+    "metadata": { "correlationId": "c-1", "deviceGroups": [], "measurementType": "Glucose", "portal": { "b": [], "a": 1 } },
+    "device": { "id": "d-1", "IMSI": "2", "timezone": "Europe/Zurich", "battery": 3 },
+    "firmware": null,
+    "measurements": {
+        "timestamp": "2026-03-01T08:00:00Z",
+        "device": { "id": "d-2", "paired": true },
+        "glucose": { "value": 5.6, "unit": "mmol/L", "isInRange": true, "confidence": "high" },
+        "bodyWeight": { "value": 70, "unit": "bushel" },
+        "newThing": { "value": 5, "unit": "furlongs" },
+        "list": [ { "a": 1 } ],
+        "annotations": { "anything": "goes", "even": { "this": 1 } }
+    }
+}"#;
+
+#[test]
+fn a_message_tells_what_is_unknown_at_each_level_and_keeps_what_is_known() {
+    let found = normalized(MEDISANTE_JSON, MESSAGE);
+    assert_eq!(
+        shapes(&found),
+        [
+            "field device.battery:number",
+            "field firmware:null",
+            "field measurements.device.paired:boolean",
+            "field measurements.glucose.confidence:string",
+            "field metadata.portal{a:number,b:array}",
+            "metric measurements.list[object]",
+            "metric measurements.newThing{unit:string,value:number}",
+            "unit bushel",
+            "unit furlongs",
+        ]
+    );
+    assert_eq!((found.readings.len(), found.rejections.len()), (2, 2));
+    assert!(found.unknown.iter().all(|unknown| unknown.format == Format::StandardJson));
+}
+
+#[test]
+fn xml_tells_the_same_names() {
+    let body = r#"<message>
+        <device battery="3"><id>d-1</id></device>
+        <measurements>
+            <timestamp>2026-03-01T08:00:00Z</timestamp>
+            <glucose confidence="high"><value>5.6</value><unit>mmol/L</unit></glucose>
+            <newThing><value>5</value><unit>kg</unit></newThing>
+            <annotations><anything>goes</anything></annotations>
+        </measurements>
+    </message>"#;
+    let found = normalized(MEDISANTE_XML, body);
+    assert_eq!(
+        shapes(&found),
+        [
+            "field device.battery:string",
+            "field measurements.glucose.confidence:string",
+            "metric measurements.newThing{unit:string,value:string}",
+        ]
+    );
+    assert_eq!(found.readings.len(), 2);
+}
+
+#[test]
+fn samples_tell_unknown_keys_types_and_units() {
+    let body = r#"[
+        { "type": "HeartRate", "value": 61, "unit": "count/min", "startDate": "2026-03-01T08:00:00Z", "mood": "good" },
+        { "type": "HeartRate", "value": 62, "unit": "count/min", "startDate": "2026-03-01T08:01:00Z", "mood": "bad" },
+        { "type": "HKQuantityTypeIdentifierNew", "value": 1, "unit": "furlongs", "startDate": "2026-03-01T08:00:00Z" },
+        { "type": "HKQuantityTypeIdentifierRefused", "value": 1, "startDate": "2026-03-01T08:00:00Z" }
+    ]"#;
+    let found = normalized(HEALTHKIT, body);
+    assert_eq!(
+        shapes(&found),
+        [
+            "field mood:string",
+            "metric HKQuantityTypeIdentifierNew",
+            "metric HKQuantityTypeIdentifierRefused",
+            "unit furlongs",
+        ]
+    );
+    assert_eq!((found.readings.len(), found.rejections.len()), (3, 1));
+}
+
+#[test]
+fn an_app_s_export_tells_unknown_members_metrics_and_units() {
+    let body = r#"{ "version": 3, "data": { "dreams": [ { "start": "2026-03-01 08:00:00 +0100" } ], "metrics": [
+        { "name": "step_count", "units": "count", "colour": "red", "data": [
+            { "date": "2026-03-01 08:00:00 +0100", "qty": 3, "source": "Watch", "series": [1, 2] } ] },
+        { "name": "new_thing", "units": "furlongs", "data": [
+            { "date": "2026-03-01 08:00:00 +0100", "Min": 1, "Avg": 2, "Max": 3 } ] } ] } }"#;
+    assert_eq!(
+        shapes(&normalized(HEALTH_AUTO_EXPORT, body)),
+        [
+            "field data.dreams[object]",
+            "field metrics.colour:string",
+            "field metrics.data.series[number]",
+            "field version:number",
+            "metric new_thing",
+            "unit furlongs",
+        ]
+    );
+}
+
+#[test]
+fn apple_s_export_tells_unknown_elements_and_types() {
+    let record = |kind: &str, unit: &str| {
+        format!(r#"<Record type="{kind}" unit="{unit}" value="1" startDate="2026-03-01 08:00:00 +0100"/>"#)
+    };
+    let body = format!(
+        "<HealthData><Me/><ClinicalRecord/><NewElement a=\"1\"/>{}{}{}</HealthData>",
+        record("HKQuantityTypeIdentifierHeartRate", "count/min"),
+        record("HKQuantityTypeIdentifierNew", "furlongs"),
+        record("HKQuantityTypeIdentifierRefused", ""),
+    );
+    let found = normalized(EXPORT_XML, &body);
+    assert_eq!(
+        shapes(&found),
+        [
+            "field HealthData.NewElement",
+            "metric HKQuantityTypeIdentifierNew",
+            "metric HKQuantityTypeIdentifierRefused",
+            "unit furlongs",
+        ]
+    );
+    assert_eq!(found.readings.len(), 2);
+}
+
+fn observation(coding: &str, unit: &str, more: &str) -> String {
+    format!(
+        r#"{{ "resourceType": "Observation", "status": "final", "code": {{ {coding} }}, "extension": [ {{ "url": "x" }} ],
+            "valueQuantity": {{ "value": 1, "unit": "{unit}" }}, "anything": 1 {more} }}"#
+    )
+}
+
+#[test]
+fn fhir_tells_unknown_codes_and_units_only() {
+    let loinc = |code: &str| format!(r#""coding": [ {{ "system": "http://loinc.org", "code": "{code}" }} ]"#);
+    assert_eq!(shapes(&normalized(FHIR, &observation(&loinc("29463-7"), "kg", ""))), [""; 0]);
+    assert_eq!(
+        shapes(&normalized(FHIR, &observation(&loinc("00000-1"), "furlongs", ""))),
+        ["code http://loinc.org|00000-1", "unit furlongs"]
+    );
+    let text = r#""text": "Mood""#;
+    assert_eq!(shapes(&normalized(FHIR, &observation(text, "kg", ""))), ["code |<up to 16 bytes>"]);
+    let refused = r#", "valueString": "two values""#;
+    assert_eq!(
+        shapes(&normalized(FHIR, &observation(&loinc("00000-1"), "kg", refused))),
+        ["code http://loinc.org|00000-1"]
+    );
+}
+
+/// Values, and names that are none: with spaces, beyond ASCII, long, of digits.
+#[test]
+fn no_value_and_no_odd_name_is_told() {
+    for odd in ["canary name", "canary\u{e4}", "canary=5.4", &"canary".repeat(11), "canary-2026-03-01", "5.4321098765"]
+    {
+        for value in [r#""canary""#, r#"["canary"]"#, &format!(r#"{{ "{odd}": "canary" }}"#)] {
+            let message = format!(
+                r#"{{ "{odd}": {value}, "x": {value}, "metadata": {{ "{odd}": {value} }}, "device": {{ "id": "canary", "x": {value} }},
+                    "measurements": {{ "{odd}": {value}, "glucose": {{ "value": 5.4321098765, "unit": "{odd}", "x": {value} }},
+                    "y": {{ "value": 5.4321098765, "unit": "{odd}" }}, "documents": {{ "{odd}": {value} }} }} }}"#
+            );
+            let samples = format!(
+                r#"[ {{ "{odd}": {value}, "type": "{odd}", "value": 5.4321098765, "unit": "{odd}" }},
+                     {{ "type": "HeartRate", "value": 5.4321098765, "unit": "{odd}", "objects": [ {{ "{odd}": {value} }} ] }} ]"#
+            );
+            let export = format!(
+                r#"{{ "{odd}": {value}, "data": {{ "{odd}": {value}, "metrics": [ {{ "name": "{odd}", "units": "{odd}",
+                    "{odd}": {value}, "data": [ {{ "qty": 5.4321098765, "{odd}": {value} }} ] }} ] }} }}"#
+            );
+            let xml = format!(r#"<HealthData><Record type="{odd}" unit="{odd}" value="5.4321098765"/></HealthData>"#);
+            let fhir = observation(&format!(r#""text": "{odd}""#), odd, "");
+            for (kind, body) in [
+                (MEDISANTE_JSON, &message),
+                (HEALTHKIT, &samples),
+                (HEALTH_AUTO_EXPORT, &export),
+                (EXPORT_XML, &xml),
+                (FHIR, &fhir),
+            ] {
+                let told = shapes(&normalized(kind, body));
+                assert!(!told.is_empty(), "{body}");
+                let leaked = told.iter().find(|shape| shape.contains("canary") || shape.contains("5.43"));
+                assert_eq!(leaked, None, "{body}");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_a_payload_only_so_many_shapes_are_told_and_only_so_long_ones() {
+    let letters = |number: usize| -> String { format!("{number:064b}").replace('0', "a").replace('1', "b") };
+    let many = (0..900).map(|number| format!("\"{}\": 1", letters(number))).collect::<Vec<_>>().join(",");
+    let measurements = (0..900).map(|number| format!("\"{}\": {{ {many} }}", letters(number)));
+    let body = format!(r#"{{ {many}, "measurements": {{ {} }} }}"#, measurements.collect::<Vec<_>>().join(","));
+    let found = normalized(MEDISANTE_JSON, &body);
+    assert_eq!(found.unknown.len(), 32);
+    let body = format!(r#"{{ "measurements": {{ "{}": {{ {many} }} }} }}"#, letters(0));
+    let found = normalized(MEDISANTE_JSON, &body);
+    let shape = &found.unknown[0].shape;
+    assert!(shape.ends_with(",...}") && shape.len() < 700, "{} bytes: {shape}", shape.len());
+}
+
+#[test]
+fn what_is_documented_is_no_news() {
+    for (kind, cases) in [
+        (MEDISANTE_JSON, &["medisante-glucose-mmol", "medisante-body-weight-composition", "medisante-ecg-samples"][..]),
+        (MEDISANTE_XML, &["medisante-hub-xml", "medisante-xml-annotations"][..]),
+        (HEALTHKIT, &["healthkit-workout", "healthkit-electrocardiogram", "healthkit-daily-steps"][..]),
+        (
+            HEALTH_AUTO_EXPORT,
+            &["health-auto-export-workouts", "health-auto-export-sleep", "health-auto-export-ecg"][..],
+        ),
+        (FHIR, &["fhir-body-weight"][..]),
+    ] {
+        for case in cases {
+            let extension = if kind.1.is_xml() { "xml" } else { "json" };
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{case}.input.{extension}"));
+            let body = fs::read_to_string(file).unwrap();
+            assert_eq!(shapes(&normalized(kind, &body)), [""; 0], "{case}");
+        }
+    }
+}
