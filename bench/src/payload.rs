@@ -99,7 +99,7 @@ pub(crate) fn fhir_xml(run: u32, number: u64) -> Payload {
         (350_000_000_000_000 + number % DEVICES, measured(number), correlation_id(run, number));
     let value = format!("{}.{}0", 60 + number % 50, number % 10);
     let body = format!(
-        r#"<Observation xmlns="http://hl7.org/fhir"><id value="{id}"/><meta><versionId value="1"/><lastUpdated value="{measured}"/></meta><identifier><system value="urn:example:bench"/><value value="{id}"/></identifier><status value="final"/><category><text value="Vital Signs"/></category><code><coding><system value="http://loinc.org"/><code value="29463-7"/><display value="Body weight"/></coding><text value="Body weight"/></code><subject><reference value="Patient/bench-{}"/></subject><effectiveDateTime value="{measured}"/><issued value="{measured}"/><valueQuantity><value value="{value}"/><unit value="kg"/><system value="http://unitsofmeasure.org"/><code value="kg"/></valueQuantity><device><identifier><system value="urn:example:devices"/><value value="{device}"/></identifier></device></Observation>"#,
+        r#"<Observation xmlns="http://hl7.org/fhir"><id value="{id}"/><meta><versionId value="1"/><lastUpdated value="{measured}"/></meta><identifier><system value="urn:example:bench"/><value value="{id}"/></identifier><status value="final"/><category><text value="Vital Signs"/></category><code><coding><system value="http://loinc.org"/><code value="29463-7"/><display value="Body weight"/></coding><text value="Body weight"/></code><subject><reference value="Patient/bench-{}"/></subject><effectiveDateTime value="{measured}"/><issued value="{measured}"/><valueQuantity><value value="{value}"/><unit value="kg"/><system value="http://unitsofmeasure.org"/><code value="kg"/></valueQuantity><device><identifier><system value="urn:example:devices"/><value value="{device}"/></identifier></device><note><text value="taken in the morning"/></note></Observation>"#,
         number % DEVICES
     );
     Payload { body, readings: 1 }
@@ -127,9 +127,8 @@ pub(crate) fn export(number: u64, samples: u64) -> Payload {
     let record = |index: u64| {
         let (value, date) = (50 + (number + index) % 90, apple_date(number * samples + index));
         format!(
-            r#" <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Invented Watch" sourceVersion="10.3.1" device="&lt;&lt;HKDevice: 0x28{:07x}&gt;, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:10.3.1&gt;" unit="count/min" creationDate="{date}" startDate="{date}" endDate="{date}" value="{value}"/>
-"#,
-            number
+            r#" <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Invented Watch" sourceVersion="10.3.1" device="&lt;&lt;HKDevice: 0x28{number:07x}&gt;, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:10.3.1&gt;" unit="count/min" creationDate="{date}" startDate="{date}" endDate="{date}" value="{value}"/>
+"#
         )
     };
     let records = (0..samples).map(record).collect::<Vec<_>>().concat();
