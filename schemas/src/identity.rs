@@ -4,8 +4,9 @@
 //! a replay and a better mapping give the same one; and it begins with the trust scope, so that no sender can write
 //! over another's reading. All parts are length-prefixed: no two lists of parts give the same bytes.
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::{
     event::{DeviceId, PatientId, SourceName},
@@ -23,7 +24,7 @@ pub fn device_key(provider: Provider, id: &DeviceId) -> Uuid {
     let mut name = Parts::default();
     name.push(provider.as_str());
     name.push(id.as_str());
-    Uuid::new_v5(&DEVICE, &name.0)
+    name.uuid(DEVICE)
 }
 
 /// Within whose readings a reading's name is unique.
@@ -68,7 +69,7 @@ pub fn reading_id(scope: TrustScope<'_>, provider: Provider, identity: Identity<
     for part in parts {
         name.push(part);
     }
-    Uuid::new_v5(&READING, &name.0)
+    name.uuid(READING)
 }
 
 /// Collects the source's literals of an item and hashes them: two deliveries with the same content are one version.
@@ -100,13 +101,16 @@ impl Content {
     /// The first 16 bytes of the SHA-256 of all parts.
     #[must_use]
     pub fn finish(self) -> [u8; 16] {
-        let digest = Sha256::digest(&self.0.0);
-        let mut hash = [0; 16];
-        for (to, from) in hash.iter_mut().zip(digest) {
-            *to = from;
-        }
-        hash
+        first_16(Sha256::digest(&self.0.0))
     }
+}
+
+fn first_16(digest: impl IntoIterator<Item = u8>) -> [u8; 16] {
+    let mut first = [0; 16];
+    for (to, from) in first.iter_mut().zip(digest) {
+        *to = from;
+    }
+    first
 }
 
 /// Length-prefixed parts. A prefix is four bytes big-endian; a real one never begins with 0xff, because no body is
@@ -125,5 +129,11 @@ impl Parts {
         let length = u32::try_from(part.len()).unwrap_or(u32::MAX >> 1);
         self.0.extend_from_slice(&length.to_be_bytes());
         self.0.extend_from_slice(part.as_bytes());
+    }
+
+    /// UUIDv5, which is the beginning of a SHA-1.
+    fn uuid(&self, namespace: Uuid) -> Uuid {
+        let digest = Sha1::new().chain_update(namespace).chain_update(&self.0).finalize();
+        Builder::from_sha1_bytes(first_16(digest)).into_uuid()
     }
 }

@@ -136,6 +136,9 @@ fn encodings() {
     }
     // A byte order mark is none of JSON's; XML may begin with one.
     refused(&JSON, "\u{feff}{}", Reason::Malformed);
+    // A form feed is no white space of JSON's.
+    refused(&JSON, "\u{c}{}", Reason::Malformed);
+    refused(&JSON, "[]\u{c}", Reason::Malformed);
     refused(&JSON, &"\u{feff}".repeat(MEGABYTE), Reason::Malformed);
     refused(&TREES, &"\u{feff}".repeat(MEGABYTE), Reason::Malformed);
     // Longer than any text of an export may be.
