@@ -38,6 +38,12 @@ async fn what_is_unknown_is_counted_once_a_payload_and_what_is_understood_is_sto
     until("it has arrived again", || async { world.trace(&again).1 }).await;
     assert_eq!(counts(&world, &receipt), [2, 2, 2]);
 
+    let metrics = world.normalizer_metrics().await;
+    for kind in ["field", "metric", "unit"] {
+        let line = format!("device_manager_normalizer_unknown_total{{provider=\"medisante\",kind=\"{kind}\"}} 2");
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+
     // As after a kill in the midst and the restore of an older position: all events come again.
     world.kill(Stage::Sink);
     let positions = "SELECT sum(next_offset)::bigint FROM sink_offsets";

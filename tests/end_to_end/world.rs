@@ -45,6 +45,7 @@ pub(crate) struct World {
     name: String,
     log: &'static str,
     port: u16,
+    normalizer_port: u16,
     directory: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -88,7 +89,7 @@ impl World {
         let embedded = servers(Path::new(SERVERS)).await;
         let name = format!("e2e_{}", Uuid::new_v4().simple());
         let database_url = create_database(embedded, &name).await;
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let [port, normalizer_port] = free_ports();
         let sender = Sender { client: Client::new(), url: format!("http://127.0.0.1:{port}"), key: String::new() };
         let mut world = Self {
             embedded,
@@ -99,6 +100,7 @@ impl World {
             name,
             log,
             port,
+            normalizer_port,
             directory: tempfile::tempdir().unwrap(),
             _turn: turn,
         };
@@ -157,7 +159,8 @@ impl World {
             }
         };
         let log = File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
-        command.args(["--management-address", "127.0.0.1:0"]).env("RUST_LOG", self.log);
+        let management_port = if stage == Stage::Normalizer { self.normalizer_port } else { 0 };
+        command.args(["--management-address", &format!("127.0.0.1:{management_port}")]).env("RUST_LOG", self.log);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.stages.insert(stage, Running(command.spawn().unwrap()));
     }
@@ -186,6 +189,12 @@ impl World {
             tokio::time::sleep(POLL).await;
         }
         true
+    }
+
+    /// The normalizer's metrics.
+    pub(crate) async fn normalizer_metrics(&self) -> String {
+        let url = format!("http://127.0.0.1:{}/metrics", self.normalizer_port);
+        self.sender.client.get(url).send().await.unwrap().text().await.unwrap()
     }
 
     /// What `device-manager drift` lists.
@@ -262,6 +271,12 @@ impl World {
         let logs = ["ingress.log", "normalizer.log", "sink.log"].map(|name| fs::read_to_string(self.path(name)));
         logs.map(Result::unwrap_or_default).concat()
     }
+}
+
+fn free_ports() -> [u16; 2] {
+    // Both are held at once, so that they are two.
+    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
 }
 
 impl Sender {

@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 use serde::{
     Deserialize, Deserializer,
     de::{
-        DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor,
-        value::{BorrowedStrDeserializer, CowStrDeserializer},
+        DeserializeSeed, MapAccess, Visitor,
+        value::{BorrowedStrDeserializer, CowStrDeserializer, MapAccessDeserializer, UnitDeserializer},
     },
 };
 use serde_json::value::RawValue;
@@ -16,7 +16,7 @@ use super::Word;
 /// Unknown members beyond this many of one object are not noted.
 const UNKNOWN_MAX: usize = 32;
 
-/// The fields of a wire structure, and which members are known and not read.
+/// A wire structure, and which members are known and not read.
 pub(crate) trait Wire {
     /// Names of members that the format documents and no mapping needs.
     const UNREAD: &'static [&'static str];
@@ -40,7 +40,8 @@ impl<'de: 'a, 'a, T: Wire + Deserialize<'de>> Deserialize<'de> for Noted<'a, T> 
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
                 let mut unknown = Vec::new();
-                let known = T::deserialize(Fields { map, unread: T::UNREAD, unknown: &mut unknown })?;
+                let members = Members { map, name: Cow::Borrowed(""), unread: T::UNREAD, unknown: &mut unknown };
+                let known = T::deserialize(MapAccessDeserializer::new(members))?;
                 Ok(Noted { known, unknown })
             }
         }
@@ -49,64 +50,38 @@ impl<'de: 'a, 'a, T: Wire + Deserialize<'de>> Deserialize<'de> for Noted<'a, T> 
     }
 }
 
-/// Asked by a derived implementation for a structure, it learns the names of its fields.
-struct Fields<'n, 'de, A> {
+/// The members on their way into a structure.
+struct Members<'n, 'de, A> {
     map: A,
+    /// Of the member whose value comes next.
+    name: Cow<'de, str>,
     unread: &'static [&'static str],
     unknown: &'n mut Vec<(Word<'de>, &'de RawValue)>,
 }
 
-impl<'de, A: MapAccess<'de>> Deserializer<'de> for Fields<'_, 'de, A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
     type Error = A::Error;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, A::Error> {
-        Err(A::Error::custom("only a structure has known members"))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, A::Error> {
-        visitor.visit_map(Sifted { fields, of: self })
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
-/// The members that the structure has; the others are put aside as they come.
-struct Sifted<'n, 'de, A> {
-    fields: &'static [&'static str],
-    of: Fields<'n, 'de, A>,
-}
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Sifted<'_, 'de, A> {
-    type Error = A::Error;
-
+    #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        while let Some(Word(name)) = self.of.map.next_key::<Word<'de>>()? {
-            if self.fields.contains(&name.as_ref()) {
-                return match name {
-                    Cow::Borrowed(name) => seed.deserialize(BorrowedStrDeserializer::new(name)),
-                    Cow::Owned(_) => seed.deserialize(CowStrDeserializer::new(name)),
-                }
-                .map(Some);
-            }
-            if self.of.unread.contains(&name.as_ref()) || self.of.unknown.len() >= UNKNOWN_MAX {
-                self.of.map.next_value::<IgnoredAny>()?;
-            } else {
-                let value = self.of.map.next_value()?;
-                self.of.unknown.push((Word(name), value));
-            }
+        let Some(Word(name)) = self.map.next_key::<Word<'de>>()? else { return Ok(None) };
+        self.name = name;
+        match &self.name {
+            Cow::Borrowed(name) => seed.deserialize(BorrowedStrDeserializer::new(name)),
+            Cow::Owned(name) => seed.deserialize(CowStrDeserializer::new(Cow::Borrowed(name))),
         }
-        Ok(None)
+        .map(Some)
     }
 
+    #[inline]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.of.map.next_value_seed(seed)
+        // A derived implementation asks for a type without content (`IgnoredAny`) where it has no field of the name, and only
+        // there: known members cost no second look at their names.
+        if size_of::<V::Value>() > 0 || self.unread.contains(&self.name.as_ref()) || self.unknown.len() >= UNKNOWN_MAX {
+            return self.map.next_value_seed(seed);
+        }
+        let value = self.map.next_value()?;
+        self.unknown.push((Word(std::mem::take(&mut self.name)), value));
+        seed.deserialize(UnitDeserializer::new())
     }
 }

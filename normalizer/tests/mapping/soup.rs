@@ -52,6 +52,8 @@ fn accounted(found: &Normalized) {
     items.dedup();
     assert_eq!(items.len(), count, "two outcomes of one item");
     assert!(found.rejections.iter().all(|rejection| rejection.item.is_none() || !rejection.bytes.is_empty()));
+    let is_plain = |shape: &str| shape.len() < 800 && shape.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    assert!(found.unknown.len() <= 32 && found.unknown.iter().all(|unknown| is_plain(&unknown.shape)));
 }
 
 fn json() -> impl Strategy<Value = String> {

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use schemas::{
-    event::{DeviceId, PatientId, SourceName},
-    format::{Provider, RawTopic},
+    event::{DeviceId, PatientId, SourceName, Unknown, UnknownKind},
+    format::{Format, Provider, RawTopic},
     identity::{Content, Identity, TrustScope, device_key, reading_id},
     receipt::{Position, ReceiptKey},
 };
@@ -27,6 +27,20 @@ fn names_are_the_ones_that_older_rows_have() {
             "5f4c8813-34be-55db-8af2-5188f0aefded",
         ]
     );
+}
+
+#[test]
+fn an_unknown_shape_is_named_by_provider_format_kind_and_shape() {
+    let shape = "measurements.newThing{unit:string,value:number}".to_owned();
+    let unknown = Unknown { format: Format::StandardJson, kind: UnknownKind::Metric, shape };
+    assert_eq!(unknown.fingerprint(Provider::Medisante), "0f2deee477aaef0d");
+    let others = [
+        unknown.fingerprint(Provider::HealthKit),
+        Unknown { format: Format::StandardXml, ..unknown.clone() }.fingerprint(Provider::Medisante),
+        Unknown { kind: UnknownKind::Field, ..unknown.clone() }.fingerprint(Provider::Medisante),
+        Unknown { shape: "other".to_owned(), ..unknown.clone() }.fingerprint(Provider::Medisante),
+    ];
+    assert!(others.iter().all(|other| *other != unknown.fingerprint(Provider::Medisante)));
 }
 
 #[test]
