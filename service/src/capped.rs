@@ -30,12 +30,7 @@ impl<R> Capped<R> {
 
 impl<R: BufRead> Read for Capped<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let given = self.fill_buf()?;
-        let amount = given.len().min(buffer.len());
-        let (head, _) = buffer.split_at_mut(amount);
-        head.copy_from_slice(given.get(..amount).unwrap_or_default());
-        self.consume(amount);
-        Ok(amount)
+        read_buffered(self, buffer)
     }
 }
 
@@ -53,4 +48,17 @@ impl<R: BufRead> BufRead for Capped<R> {
         self.left = self.left.saturating_sub(amount);
         self.input.consume(amount);
     }
+}
+
+/// `Read::read` of what is a `BufRead` in the first place.
+///
+/// # Errors
+/// Those of `fill_buf`.
+pub fn read_buffered(input: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
+    let given = input.fill_buf()?;
+    let amount = given.len().min(buffer.len());
+    let (head, _) = buffer.split_at_mut(amount);
+    head.copy_from_slice(given.get(..amount).unwrap_or_default());
+    input.consume(amount);
+    Ok(amount)
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read};
 
 use axum::body::Bytes;
 use schemas::upload::CHUNK_BYTES;
+use service::capped::read_buffered;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
@@ -212,12 +213,7 @@ impl Chunker<'_> {
 
 impl Read for Chunker<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let given = self.fill_buf()?;
-        let amount = given.len().min(buffer.len());
-        let (head, _) = buffer.split_at_mut(amount);
-        head.copy_from_slice(given.get(..amount).unwrap_or_default());
-        self.consume(amount);
-        Ok(amount)
+        read_buffered(self, buffer)
     }
 }
 

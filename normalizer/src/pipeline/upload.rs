@@ -21,7 +21,7 @@ use schemas::{
     rejection::Reason,
     upload::{self, Upload},
 };
-use service::kafka::GroupProtocol;
+use service::{capped::read_buffered, kafka::GroupProtocol};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -344,12 +344,7 @@ impl Chunks {
 
 impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let given = self.fill_buf()?;
-        let amount = given.len().min(buffer.len());
-        let (head, _) = buffer.split_at_mut(amount);
-        head.copy_from_slice(given.get(..amount).unwrap_or_default());
-        self.consume(amount);
-        Ok(amount)
+        read_buffered(self, buffer)
     }
 }
 
