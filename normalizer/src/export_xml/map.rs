@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use schemas::{
-    catalogue::{self, HEALTHKIT, Metric, Vocabulary},
-    event::{Coding, Component, Device, Flag, Missing, Reading, Status, Value},
+    catalogue::{self, Metric, Vocabulary},
+    event::{Component, Device, Flag, Missing, Reading, Value},
     identity::{Content, Identity},
     moment::Moment,
     raw::RawRecord,
@@ -13,6 +13,7 @@ use schemas::{
 
 use super::wire::{ActivitySummary, Element, Record, Statistics, Total, Workout};
 use crate::{
+    apple,
     drift::Shapes,
     healthkit::{self, Sample},
     json::{Literal, Word},
@@ -102,11 +103,10 @@ impl<'r> Export<'r> {
             statistics_parts(statistics, &mut components)?;
         }
         let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, "HKWorkoutTypeIdentifier");
-        let activity = Coding { system: HEALTHKIT.to_owned(), code: kind.to_owned(), display: None };
         let coded = Coded {
-            code: metric.map_or_else(|| apple("HKWorkoutTypeIdentifier"), |metric| coding(metric.code())),
-            source_codes: vec![apple("HKWorkoutTypeIdentifier")],
-            value: Value::Coded(schemas::event::Coded { coding: activity, text: None }),
+            code: metric.map_or_else(|| apple::code("HKWorkoutTypeIdentifier"), |metric| coding(metric.code())),
+            source_codes: vec![apple::code("HKWorkoutTypeIdentifier")],
+            value: apple::coded(kind),
             flags: Vec::new(),
         };
         let device = self.device(workout.device.as_deref())?;
@@ -129,7 +129,7 @@ impl<'r> Export<'r> {
         let source = workout.source_name.as_deref().unwrap_or_default();
         let name =
             ["HKWorkoutTypeIdentifier", id.as_str(), source, start.unwrap_or_default(), end.unwrap_or_default(), kind];
-        let observed = Observed { times: Times::read(start, end)?, ..observed(item, device, coded, components) };
+        let observed = Observed { times: Times::read(start, end)?, ..Observed::of(item, device, coded, components) };
         Ok(observed.reading(self.record, self.origin, Identity::Literals(&name), content))
     }
 
@@ -162,8 +162,8 @@ impl<'r> Export<'r> {
             return Err(refused(Reason::ValueMissing, "the activity summary has none of its numbers"));
         }
         let coded = Coded {
-            code: apple("HKActivitySummaryTypeIdentifier"),
-            source_codes: vec![apple("HKActivitySummaryTypeIdentifier")],
+            code: apple::code("HKActivitySummaryTypeIdentifier"),
+            source_codes: vec![apple::code("HKActivitySummaryTypeIdentifier")],
             value: Value::Absent(Missing::Panel),
             flags: Vec::new(),
         };
@@ -171,7 +171,7 @@ impl<'r> Export<'r> {
         let observed = Observed {
             times: Times::read(Some(date), None)?,
             source_updated_at: self.made_at,
-            ..observed(item, self.device(None)?, coded, components)
+            ..Observed::of(item, self.device(None)?, coded, components)
         };
         let id = observed.device.as_ref().map_or("", |device| device.id.as_str()).to_owned();
         let name = ["HKActivitySummaryTypeIdentifier", id.as_str(), date];
@@ -198,21 +198,6 @@ impl<'r> Export<'r> {
         named.model = described.hardware.or(described.model).map(str::to_owned);
         self.last_device = Some((text.to_owned(), named.clone()));
         Ok(Some(named))
-    }
-}
-
-fn observed(item: u32, device: Option<Device>, coded: Coded, components: Vec<Component>) -> Observed {
-    Observed {
-        item,
-        device,
-        gateway: None,
-        patient_claim: None,
-        coded,
-        components,
-        status: Status::Final,
-        times: Times::default(),
-        source_version: None,
-        source_updated_at: None,
     }
 }
 
@@ -282,8 +267,8 @@ fn part(name: &str, like: &str, number: &str, unit: Option<&str>) -> Result<Comp
     // The range is that of one sample, not of a sum.
     let flags = measure.flags.into_iter().filter(|flag| *flag != Flag::OutOfRange).collect();
     Ok(Component {
-        code: apple(name),
-        source_codes: vec![apple(name)],
+        code: apple::code(name),
+        source_codes: vec![apple::code(name)],
         value: Value::Quantity(measure.quantity),
         flags,
     })
@@ -303,10 +288,6 @@ fn statistics_parts(statistics: &Statistics, components: &mut Vec<Component>) ->
         }
     }
     Ok(())
-}
-
-fn apple(code: &str) -> Coding {
-    Coding { system: HEALTHKIT.to_owned(), code: code.to_owned(), display: None }
 }
 
 fn filled(text: Option<&str>) -> Option<&str> {

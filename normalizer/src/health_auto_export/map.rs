@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemas::{
     catalogue::{self, Metric, Vocabulary},
-    event::{Coding, Missing, Reading, Status, UnknownKind, Value},
+    event::{Coding, Missing, Reading, UnknownKind, Value},
     identity::{Content, Identity},
     raw::RawRecord,
     rejection::Reason,
@@ -82,18 +82,7 @@ pub(super) fn reading(
         content.literal(&name.0);
         feed(&mut content, value);
     }
-    let observed = Observed {
-        item,
-        device,
-        gateway: None,
-        patient_claim: None,
-        coded,
-        components,
-        status: Status::Final,
-        times,
-        source_version: None,
-        source_updated_at: None,
-    };
+    let observed = Observed { times, ..Observed::of(item, device, coded, components) };
     if let Some(id) = stable(&subject, &entry)? {
         // Apple's UUID names the same workout whichever app wrote it; another id is one of this member only.
         let (own, shared) = ([subject.kind.name(), &id], [id.as_str()]);

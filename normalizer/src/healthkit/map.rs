@@ -2,7 +2,7 @@
 
 use schemas::{
     catalogue::{self, HEALTHKIT, Kind, Metric, Vocabulary},
-    event::{Coding, Device, DeviceId, Reading, Status},
+    event::{Coding, Device, DeviceId, Reading},
     identity::{Content, Identity},
     raw::RawRecord,
     rejection::Reason,
@@ -56,18 +56,8 @@ pub(crate) fn reading(
         Some((metric, Kind::Waveform)) => value::waveform(&named, metric, sample)?,
         Some((_, Kind::Quantity | Kind::Coded | Kind::Document)) | None => (value::single(&named, sample)?, Vec::new()),
     };
-    let observed = Observed {
-        item,
-        gateway: None,
-        patient_claim: None,
-        coded,
-        components,
-        status: Status::Final,
-        times: Times::read(start, end_of_span)?,
-        source_version: None,
-        source_updated_at: None,
-        device,
-    };
+    let observed =
+        Observed { times: Times::read(start, end_of_span)?, ..Observed::of(item, device, coded, components) };
     let device = observed.device.as_ref().map(|device| device.id.clone());
     let literals = literals(&named, sample, device.as_ref().map(DeviceId::as_str));
     let mut content = Content::default();

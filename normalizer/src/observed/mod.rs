@@ -78,6 +78,22 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
+    /// What a device measured and nobody has corrected; the time is to be said.
+    pub(crate) fn of(item: u32, device: Option<Device>, coded: Coded, components: Vec<Component>) -> Self {
+        Self {
+            item,
+            device,
+            gateway: None,
+            patient_claim: None,
+            coded,
+            components,
+            status: Status::Final,
+            times: Times::default(),
+            source_version: None,
+            source_updated_at: None,
+        }
+    }
+
     /// The event. `identity` and `content` are made of literals only, never of what the mapping made of them.
     pub(crate) fn reading(
         self,

@@ -31,7 +31,7 @@ use super::{
     consume::{Consumed, Raw},
     produce::{Counts, Events, Part, dead_letter, event, outcome, raw},
 };
-use crate::{Rejection, export_xml, observed::Origin};
+use crate::{Rejection, export_xml, line::hexadecimal, observed::Origin};
 
 /// Events of an upload that wait to be acknowledged together.
 const PART_EVENTS: usize = 1_000;
@@ -330,12 +330,7 @@ impl Chunks {
             return Err(error);
         }
         while self.next()? {}
-        let found = self.sha256.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-            for digit in [byte >> 4, byte & 0xf] {
-                text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-            }
-            text
-        });
+        let found = hexadecimal(self.sha256.finalize().into_iter());
         let is_whole = matches!(self.expected, upload::Part::Manifest { chunks, bytes, .. }
             if chunks == self.number && bytes == self.bytes && found == self.sha256_expected);
         Ok(if is_whole { Ending::Whole } else { Ending::Other })
