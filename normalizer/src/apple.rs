@@ -12,7 +12,7 @@ use crate::observed::{Coded, Refused, Source, coding, refused, waveform};
 
 /// A code of Apple's.
 pub(crate) fn code(name: &str) -> Coding {
-    Coding { system: HEALTHKIT.to_owned(), code: name.to_owned(), display: None }
+    Coding { system: HEALTHKIT.into(), code: name.to_owned().into(), display: None }
 }
 
 /// A value that Apple's documentation lists and the catalogue does not.
@@ -21,14 +21,14 @@ pub(crate) fn coded(word: &str) -> Value {
 }
 
 /// A category sample: one of the values of its type, or that and when it was so.
-pub(crate) fn category(metric: &Metric, word: Option<&str>, source: Coding) -> Result<Coded, Refused> {
+pub(crate) fn category(metric: &'static Metric, word: Option<&str>, source: Coding) -> Result<Coded, Refused> {
     let value = match word {
         Some(word) => match metric.coded_value(word) {
             Some(known) => Value::Coded(event::Coded {
                 coding: Coding {
-                    system: known.system().to_owned(),
-                    code: known.code().to_owned(),
-                    display: Some(known.display().to_owned()),
+                    system: known.system().into(),
+                    code: known.code().into(),
+                    display: Some(known.display().into()),
                 },
                 text: Some(word.to_owned()),
             }),
@@ -60,7 +60,7 @@ pub(crate) struct Electrocardiogram<'a> {
 
 impl Electrocardiogram<'_> {
     /// The waveform, where there is what one needs, and what was found in it.
-    pub(crate) fn read(self, metric: &Metric, source: Coding) -> Result<(Coded, Vec<Component>), Refused> {
+    pub(crate) fn read(self, metric: &'static Metric, source: Coding) -> Result<(Coded, Vec<Component>), Refused> {
         let mut components = Vec::new();
         if let Some(word) = &self.classification {
             let code = code("HKElectrocardiogram.Classification");
