@@ -10,6 +10,9 @@ use schemas::{
 
 use crate::observed::{Coded, Refused, Source, coding, refused, waveform};
 
+/// No name of Apple's is as long.
+const NAME_BYTES_MAX: usize = 96;
+
 /// A code of Apple's.
 pub(crate) fn code(name: &str) -> Coding {
     Coding { system: HEALTHKIT.into(), code: name.to_owned().into(), display: None }
@@ -35,13 +38,22 @@ pub(crate) fn category(metric: &'static Metric, word: Option<&str>, source: Codi
             None if metric.coded_values().is_empty() => coded(word),
             // What react-native-health writes where Apple has added a value since.
             None if word.eq_ignore_ascii_case("UNKNOWN") => Value::Absent(Missing::Unknown),
-            None => return Err(refused(Reason::ValueInvalid, "the word is none of the values of this category")),
+            // A value that Apple has added since is kept as it is, and told as unknown.
+            None if is_name(word) => coded(word),
+            None => return Err(refused(Reason::ValueInvalid, "the value is no word that a category may have")),
         },
         // Some categories have nothing to say but that and when it was so.
         None if metric.coded_values().is_empty() => Value::Absent(Missing::NotApplicable),
         None => return Err(refused(Reason::ValueMissing, "the sample has no value")),
     };
     Ok(Coded { code: coding(metric.code()), source_codes: vec![source], value, flags: Vec::new() })
+}
+
+/// Whether a text may be the name or the number of a category's value: Apple's own, or an app's word for it.
+fn is_name(word: &str) -> bool {
+    word.len() <= NAME_BYTES_MAX
+        && word.starts_with(char::is_alphanumeric)
+        && word.chars().all(|char| char.is_alphanumeric() || " _-".contains(char))
 }
 
 /// An `HKElectrocardiogram` as an app writes it.

@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "d5ae4776dde6a5b55e4105738f8f5b0c9abc08b99afddab837b4ee5d7385ab05");
+const PINNED: (i32, &str) = (1, "3b44676890b9d41a868704d72a5577a0af4ba887dccd3f2faf069e940a21edea");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
