@@ -8,7 +8,7 @@ use schemas::{
     rejection::Reason,
 };
 
-use crate::observed::{Coded, Refused, Source, coding, refused, waveform};
+use crate::observed::{Coded, Refused, Series, Source, coding, refused, waveform};
 
 /// No name of Apple's is as long.
 const NAME_BYTES_MAX: usize = 96;
@@ -90,7 +90,7 @@ impl Electrocardiogram<'_> {
         }
         let (value, flags) = match (&self.hertz, &self.unit) {
             (Some(hertz), Some(unit)) if !self.voltages.is_empty() => {
-                let (wave, flags) = waveform(self.voltages.iter().map(AsRef::as_ref), hertz, unit)?;
+                let (wave, flags) = waveform(Series::of(self.voltages.iter().map(AsRef::as_ref))?, hertz, unit)?;
                 (Value::Waveform(wave), flags)
             }
             _ if components.is_empty() => {

@@ -12,7 +12,7 @@ use schemas::{
 use crate::{
     apple::{self, Electrocardiogram},
     json::{Literal, Members, Object, Word},
-    observed::{Coded, Refused, Source, coding, joined, refused},
+    observed::{Coded, Refused, Series, Source, coding, refused},
 };
 
 use super::{
@@ -182,7 +182,7 @@ fn heartbeats(named: &Named<'_>, metric: &'static Metric, beats: &[Object<Beat<'
         period_ms: "0".to_owned(),
         factor: "1".to_owned(),
         dimensions: 2,
-        samples: joined(numbers)?,
+        samples: Series::of(numbers)?.into_text(),
     });
     Ok(Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() })
 }

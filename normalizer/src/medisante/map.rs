@@ -391,8 +391,8 @@ fn waveform(
     shapes.members("measurements.ecgSamples.", &unknown);
     let number = refused(Reason::ValueInvalid, "a sample of ecgSamples or its frequency is no number");
     let unit = text(wave.unit.as_ref()).unwrap_or("1");
-    let numbers = wave.samples.iter().map(|sample| sample.0.as_ref());
-    let (found, flags) = observed::waveform(numbers, wave.frequency.0.trim(), unit).map_err(|_| number)?;
+    let waveform = wave.samples.0.and_then(|samples| observed::waveform(samples, wave.frequency.0.trim(), unit));
+    let (found, flags) = waveform.map_err(|_| number)?;
     let samples = found.samples.clone();
     let literals = [Some(samples.as_str()), Some(wave.frequency.0.as_ref()), Some(unit)];
     let value = Value::Waveform(found);

@@ -1,9 +1,17 @@
 //! A Medisanté message as it arrives.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
-use crate::json::{Literal, Members, Noted, Wire, Word};
+use crate::{
+    json::{Literal, Members, Noted, Wire, Word},
+    observed::{Refused, Series},
+};
 
 #[derive(Deserialize)]
 pub(super) struct Message<'a> {
@@ -54,12 +62,37 @@ pub(super) struct Measurement<'a> {
 /// Samples of an ECG: Medisanté documents no form, so the plain one is read and every other is refused.
 #[derive(Deserialize)]
 pub(super) struct Waveform<'a> {
-    #[serde(borrow, alias = "values", alias = "data")]
-    pub(super) samples: Vec<Literal<'a>>,
+    #[serde(alias = "values", alias = "data")]
+    pub(super) samples: Samples,
     #[serde(borrow, alias = "samplingRate", alias = "sampleRate", alias = "samplingFrequency")]
     pub(super) frequency: Literal<'a>,
     #[serde(borrow, default)]
     pub(super) unit: Option<Word<'a>>,
+}
+
+/// The samples in one text, or why they have none: element by element, a list of short numbers takes many times its bytes.
+pub(super) struct Samples(pub(super) Result<Series, Refused>);
+
+impl<'de> Deserialize<'de> for Samples {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Lists;
+        impl<'de> Visitor<'de> for Lists {
+            type Value = Samples;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of numbers")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Samples, A::Error> {
+                let mut series = Ok(Series::default());
+                while let Some(Literal(number)) = list.next_element()? {
+                    series = series.and_then(|mut series: Series| series.push(&number).map(|()| series));
+                }
+                Ok(Samples(series))
+            }
+        }
+        deserializer.deserialize_seq(Lists)
+    }
 }
 
 impl Wire for Message<'_> {

@@ -19,7 +19,7 @@ use crate::drift::Shapes;
 
 pub(crate) use quantity::{Source, coding};
 pub(crate) use time::Times;
-pub(crate) use waveform::{joined, waveform};
+pub(crate) use waveform::{Series, waveform};
 
 /// Why an item becomes no reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +110,8 @@ impl Observed {
         if self.times.from.is_some_and(|from| from > record.received_at.saturating_add(DAY_US)) {
             flags.push(Flag::MeasuredInFuture);
         }
+        // Before the name is made: a waveform's literals are long, and neither needs the other's.
+        let content = content.finish();
         let scope =
             record.headers.subject.as_ref().map_or(TrustScope::Source(&record.headers.source), TrustScope::Subject);
         Reading {
@@ -135,7 +137,7 @@ impl Observed {
             received_at: record.received_at,
             source_version: self.source_version,
             source_updated_at: self.source_updated_at,
-            content: content.finish(),
+            content,
             flags,
             provenance: Provenance {
                 topic_epoch: i32::from(record.topic_epoch),

@@ -10,11 +10,7 @@ use super::{Refused, quantity::ucum, refused};
 
 /// A waveform of one dimension. The distance of its samples is the reciprocal of their frequency, rounded and flagged
 /// where that does not terminate.
-pub(crate) fn waveform<'s>(
-    samples: impl Iterator<Item = &'s str>,
-    hertz: &str,
-    unit: &str,
-) -> Result<(Waveform, Vec<Flag>), Refused> {
+pub(crate) fn waveform(samples: Series, hertz: &str, unit: &str) -> Result<(Waveform, Vec<Flag>), Refused> {
     let (period_ms, flags) =
         period_ms(hertz).ok_or(refused(Reason::ValueInvalid, "the frequency is not above zero"))?;
     let wave = Waveform {
@@ -23,23 +19,43 @@ pub(crate) fn waveform<'s>(
         period_ms,
         factor: "1".to_owned(),
         dimensions: 1,
-        samples: joined(samples)?,
+        samples: samples.0,
     };
     Ok((wave, flags))
 }
 
-/// Numbers as decimal texts separated by single spaces.
-pub(crate) fn joined<'s>(numbers: impl Iterator<Item = &'s str>) -> Result<String, Refused> {
-    let mut text = String::with_capacity(numbers.size_hint().0.saturating_mul(8));
-    for number in numbers {
-        let number =
-            Decimal::parse(number).map_err(|_| refused(Reason::ValueInvalid, "a sample is no decimal number"))?;
-        if !text.is_empty() {
-            text.push(' ');
+/// Numbers as decimal texts separated by single spaces, none more than twice as long as it is written.
+#[derive(Default)]
+pub(crate) struct Series(String);
+
+impl Series {
+    /// All of these numbers.
+    pub(crate) fn of<'s>(numbers: impl Iterator<Item = &'s str>) -> Result<Self, Refused> {
+        let mut series = Self::default();
+        for number in numbers {
+            series.push(number)?;
         }
-        text.push_str(&number.canonical());
+        Ok(series)
     }
-    Ok(text)
+
+    /// Adds a number.
+    pub(crate) fn push(&mut self, number: &str) -> Result<(), Refused> {
+        let written = number.trim();
+        let number =
+            Decimal::parse(written).map_err(|_| refused(Reason::ValueInvalid, "a sample is no decimal number"))?;
+        if !self.0.is_empty() {
+            self.0.push(' ');
+        }
+        // A power of ten stays one: a few bytes shall not become hundreds of digits.
+        let canonical = number.canonical();
+        self.0.push_str(if canonical.len() <= 2 * written.len() { &canonical } else { written });
+        Ok(())
+    }
+
+    /// The text.
+    pub(crate) fn into_text(self) -> String {
+        self.0
+    }
 }
 
 fn period_ms(hertz: &str) -> Option<(String, Vec<Flag>)> {

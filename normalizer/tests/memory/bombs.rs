@@ -268,6 +268,23 @@ fn an_item_too_many() {
     refused(&[FHIR_XML], &format!("<Bundle xmlns='http://hl7.org/fhir'>{entries}</Bundle>"), Reason::TooLarge);
 }
 
+/// A list of the shortest numbers there are, which is a waveform.
+#[test]
+fn short_samples() {
+    const MESSAGE_JSON: (Provider, Format) = (Provider::Medisante, Format::StandardJson);
+    let message = |samples: &str| {
+        format!(
+            "{{\"device\":{{\"id\":\"x\"}},\"measurements\":{{\"timestamp\":\"2026-03-01T08:00:00Z\",\
+             \"ecgSamples\":{{\"frequency\":250,\"samples\":[{samples}]}}}}}}"
+        )
+    };
+    for number in ["1", "1e5", "1e9", "1e399", "1e0000000000000000057", "-0"] {
+        let list = vec![number; MEGABYTE].join(",");
+        assert_eq!(outcome(MESSAGE_JSON, message(&list).as_bytes()), (1, BTreeSet::new()), "{number}");
+        refused(&[MESSAGE_JSON], &message(&format!("{list},\"x\"")), Reason::ValueInvalid);
+    }
+}
+
 /// A resource of empty parts; and contained Observations, each of which is refused with its own text alone.
 #[test]
 fn parts_of_a_resource() {

@@ -182,7 +182,8 @@ avro_record! {
         pub factor: String,
         /// Samples at each point in time.
         pub dimensions: i32,
-        /// The samples as decimal texts separated by single spaces; `E`, `U` and `L` as FHIR defines them.
+        /// The samples as decimal texts, which may have exponents, separated by single spaces; `E`, `U` and `L` as FHIR defines
+        /// them.
         pub samples: String,
     }
 }
