@@ -81,7 +81,14 @@ fn units_convert_where_ucum_says_so_but_for_what_we_keep_apart() {
 }
 
 /// ISO/IEEE 11073-10101: reference id, partition, term. A code is partition × 65536 + term.
-const TERMS: [(&str, u32, u32); 52] = [
+///
+/// They were read in the pages of HL7's guide for personal health devices, in the value sets of HL7 Denmark and a care path of
+/// HL7 Belgium, in a terminology server's answers to Germany's lung function module, and in the tables of programs for
+/// ISO/IEEE 11073-20601: gateways, agents, and an encoder for FHIR. Each is in two of them, but for those that only the encoder's
+/// table has (`MDC_CONC_GLU_TREND`, `MDC_CGM_SENSOR_*`, `MDC_INS_*`, `MDC_BODY_ELECTRICAL_IMPEDANCE`, `MDC_CTXT_INR_TESTER`,
+/// `MDC_HF_RESP_RATE`, a few units), only Denmark's value set has (rates by method, `MDC_SAT_O2_ART`, `MDC_CIRCUM_HEAD`) or a
+/// pump's interface has (`MDC_AREA_BODY_SURF_ACTUAL`).
+const TERMS: [(&str, u32, u32); 87] = [
     ("MDC_ATTR_VAL_BATT_CHARGE", 1, 2460),
     ("MDC_ECG_ELEC_POTL", 2, 256),
     ("MDC_ECG_HEART_RATE", 2, 16770),
@@ -120,20 +127,55 @@ const TERMS: [(&str, u32, u32); 52] = [
     ("MDC_MASS_BODY_FAT_FREE", 2, 57684),
     ("MDC_MASS_BODY_SOFT_LEAN", 2, 57688),
     ("MDC_BODY_WATER", 2, 57692),
+    ("MDC_DIM_DIMLESS", 4, 512),
     ("MDC_DIM_PERCENT", 4, 544),
+    ("MDC_DIM_M", 4, 1280),
     ("MDC_DIM_CENTI_M", 4, 1297),
+    ("MDC_DIM_FOOT", 4, 1344),
     ("MDC_DIM_INCH", 4, 1376),
+    ("MDC_DIM_L", 4, 1600),
+    ("MDC_DIM_MILLI_L", 4, 1618),
+    ("MDC_DIM_G", 4, 1728),
     ("MDC_DIM_KILO_G", 4, 1731),
+    ("MDC_DIM_MILLI_G", 4, 1746),
     ("MDC_DIM_LB", 4, 1760),
     ("MDC_DIM_KG_PER_M_SQ", 4, 1952),
     ("MDC_DIM_MILLI_G_PER_DL", 4, 2130),
+    ("MDC_DIM_SEC", 4, 2176),
+    ("MDC_DIM_MILLI_SEC", 4, 2194),
+    ("MDC_DIM_MIN", 4, 2208),
+    ("MDC_DIM_HR", 4, 2240),
+    ("MDC_DIM_DAY", 4, 2272),
     ("MDC_DIM_BEAT_PER_MIN", 4, 2720),
     ("MDC_DIM_RESP_PER_MIN", 4, 2784),
+    ("MDC_DIM_M_PER_SEC", 4, 2816),
     ("MDC_DIM_CENTI_L_PER_SEC", 4, 3057),
+    ("MDC_DIM_L_PER_MIN", 4, 3072),
+    ("MDC_DIM_HECTO_PASCAL", 4, 3842),
+    ("MDC_DIM_KILO_PASCAL", 4, 3843),
     ("MDC_DIM_MMHG", 4, 3872),
+    ("MDC_DIM_JOULES", 4, 3968),
+    ("MDC_DIM_WATT", 4, 4032),
+    ("MDC_DIM_MILLI_VOLT", 4, 4274),
+    ("MDC_DIM_OHM", 4, 4288),
+    ("MDC_DIM_KELVIN", 4, 4384),
     ("MDC_DIM_FAHR", 4, 4416),
     ("MDC_DIM_MILLI_MOLE_PER_L", 4, 4722),
+    ("MDC_DIM_MICRO_MOLE_PER_L", 4, 4723),
+    ("MDC_DIM_MILLI_G_PER_DL_PER_MIN", 4, 4724),
+    ("MDC_DIM_MILLI_MOLE_PER_L_PER_MIN", 4, 4728),
+    ("MDC_DIM_EVT_PER_HR", 4, 4732),
+    ("MDC_DIM_INTL_UNIT", 4, 5472),
+    ("MDC_DIM_INTL_UNIT_PER_ML", 4, 5600),
+    ("MDC_DIM_INTL_UNIT_PER_HR", 4, 5696),
     ("MDC_DIM_DEGC", 4, 6048),
+    ("MDC_DIM_M_PER_MIN", 4, 6560),
+    ("MDC_DIM_INR", 4, 6608),
+    ("MDC_DIM_STEP", 4, 6656),
+    ("MDC_DIM_FOOT_PER_MIN", 4, 6688),
+    ("MDC_DIM_INCH_PER_MIN", 4, 6720),
+    ("MDC_DIM_STEP_PER_MIN", 4, 6752),
+    ("MDC_DIM_RPM", 4, 6816),
 ];
 
 #[test]
