@@ -28,10 +28,11 @@ const VITAL_SIGNS: [(&str, &str, &str); 17] = [
 ];
 
 /// The codes that devices of the specializations ISO/IEEE 11073-104xx send, with the metric that each means.
-const DEVICES: [(&str, &str); 192] = [
+const DEVICES: [(&str, &str); 194] = [
     // 10404 pulse oximeter
     ("149514", "heart_rate"),
     ("149530", "heart_rate"),
+    ("149568", "pulse_interval"),
     ("150320", "pulsatile_quality"),
     ("150324", "oxygen_saturation"),
     ("150448", "peripheral_perfusion_index"),
@@ -56,6 +57,7 @@ const DEVICES: [(&str, &str); 192] = [
     ("131392", "electrocardiogram_lead_avf"),
     ("147240", "rr_interval"),
     ("147842", "heart_rate"),
+    ("184327", "heart_rhythm"),
     ("8410584", "electrocardiograph_status"),
     ("8410590", "instantaneous_heart_rate"),
     // 10407 blood pressure monitor

@@ -86,9 +86,9 @@ fn units_convert_where_ucum_says_so_but_for_what_we_keep_apart() {
 /// HL7 Belgium, in a terminology server's answers to Germany's lung function module, and in the tables of programs for
 /// ISO/IEEE 11073-20601: gateways, agents, and an encoder for FHIR. Each is in two of them, but for those that only the encoder's
 /// table has (`MDC_CONC_GLU_TREND`, `MDC_CGM_SENSOR_*`, `MDC_INS_*`, `MDC_BODY_ELECTRICAL_IMPEDANCE`, `MDC_CTXT_INR_TESTER`,
-/// `MDC_HF_RESP_RATE`, a few units), only Denmark's value set has (rates by method, `MDC_SAT_O2_ART`, `MDC_CIRCUM_HEAD`) or a
-/// pump's interface has (`MDC_AREA_BODY_SURF_ACTUAL`).
-const TERMS: [(&str, u32, u32); 241] = [
+/// `MDC_HF_RESP_RATE`, a few units), only Denmark's value set has (rates by method, `MDC_SAT_O2_ART`, `MDC_CIRCUM_HEAD`), or
+/// one other program has (`MDC_AREA_BODY_SURF_ACTUAL`, `MDC_PPG_TIME_PD_PP`).
+const TERMS: [(&str, u32, u32); 243] = [
     ("MDC_ATTR_VAL_BATT_CHARGE", 1, 2460),
     ("MDC_ECG_ELEC_POTL", 2, 256),
     ("MDC_ECG_ELEC_POTL_I", 2, 257),
@@ -111,6 +111,7 @@ const TERMS: [(&str, u32, u32); 241] = [
     ("MDC_PULS_RATE_NON_INV", 2, 18474),
     ("MDC_TTHOR_HEART_RATE", 2, 18482),
     ("MDC_PALPATION_HEART_RATE", 2, 18490),
+    ("MDC_PPG_TIME_PD_PP", 2, 18496),
     ("MDC_PRESS_BLD_NONINV", 2, 18948),
     ("MDC_PRESS_BLD_NONINV_SYS", 2, 18949),
     ("MDC_PRESS_BLD_NONINV_DIA", 2, 18950),
@@ -155,6 +156,7 @@ const TERMS: [(&str, u32, u32); 241] = [
     ("MDC_CONC_GLU_UNDETERMINED_WHOLEBLOOD", 2, 29292),
     ("MDC_CONC_GLU_UNDETERMINED_PLASMA", 2, 29296),
     ("MDC_TRIG", 2, 53250),
+    ("MDC_ECG_STAT_RHY", 2, 53255),
     ("MDC_TEMP_RECT", 2, 57348),
     ("MDC_TEMP_ORAL", 2, 57352),
     ("MDC_TEMP_EAR", 2, 57356),
