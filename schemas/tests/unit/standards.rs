@@ -85,8 +85,8 @@ fn units_convert_where_ucum_says_so_but_for_what_we_keep_apart() {
 /// They were read in the pages of HL7's guide for personal health devices, in the value sets of HL7 Denmark and a care path of
 /// HL7 Belgium, in a terminology server's answers to Germany's lung function module, and in the tables of programs for
 /// ISO/IEEE 11073-20601: gateways, agents, and an encoder for FHIR. Each is in two of them, but for those that only the encoder's
-/// table has (`MDC_CONC_GLU_TREND`, `MDC_CGM_SENSOR_*`, `MDC_INS_*`, `MDC_BODY_ELECTRICAL_IMPEDANCE`, `MDC_CTXT_INR_TESTER`,
-/// `MDC_HF_RESP_RATE`, a few units), only Denmark's value set has (rates by method, `MDC_SAT_O2_ART`, `MDC_CIRCUM_HEAD`), or
+/// table has (`MDC_CONC_GLU_TREND`, `MDC_CGM_SENSOR_*`, `MDC_INS_*`, `MDC_BODY_ELECTRICAL_IMPEDANCE`, `MDC_HF_RESP_RATE`, a
+/// few units), only Denmark's value set has (rates by method, `MDC_SAT_O2_ART`, `MDC_CIRCUM_HEAD`), or
 /// one other program has (`MDC_AREA_BODY_SURF_ACTUAL`, `MDC_PPG_TIME_PD_PP`).
 const TERMS: [(&str, u32, u32); 243] = [
     ("MDC_ATTR_VAL_BATT_CHARGE", 1, 2460),
