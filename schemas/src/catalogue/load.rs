@@ -281,7 +281,8 @@ fn index(catalogue: &mut Catalogue, metric: &Metric) -> Result<(), CatalogueErro
     for (system, code) in own.chain(metric.alternate_codes()) {
         let codes = catalogue.codes.iter_mut().find(|(name, _)| *name == system);
         let Some((_, codes)) = codes else { return Err(unsound(&metric.key, "unknown code system")) };
-        if codes.insert(code.to_owned(), position).is_some() {
+        // A code of MDC says nothing of the unit, and may stand in several pairs of its metric.
+        if codes.insert(code.to_owned(), position).is_some_and(|other| other != position) {
             return Err(unsound(code, "two metrics have this code"));
         }
     }

@@ -3,10 +3,12 @@ use std::collections::HashSet;
 use num_bigint::BigInt;
 use proptest::prelude::*;
 use schemas::catalogue::{
-    self, Accepted, CodeUnit, CodedValue, HEALTHKIT, Kind, LOINC, MDC, MEDISANTE, Measured, Metric, SNOMED, UCUM,
-    UnitError, Vocabulary,
+    self, Accepted, Catalogue, CodeUnit, CodedValue, HEALTHKIT, Kind, LOINC, MDC, MEDISANTE, Measured, Metric, SNOMED,
+    UCUM, UnitError, Vocabulary,
 };
 use schemas::decimal::{Conversion, Decimal};
+
+use super::facts::{METRICS, UNITS};
 
 fn measure(key: &str, value: &str, unit: &str) -> Result<Measured, UnitError> {
     let metric = catalogue::metric_by_key(key).unwrap_or_else(|| panic!("no metric {key}"));
@@ -76,6 +78,35 @@ fn mass_and_substance_concentration_stay_apart() {
         let properties: HashSet<_> = metric.codes().map(CodeUnit::property).collect();
         assert_eq!(properties.len(), metric.codes().count(), "{}: a property selects one pair", metric.key());
     }
+}
+
+#[test]
+fn a_code_that_says_nothing_of_the_unit_takes_each_of_its_units() {
+    assert_eq!(canonical("body_water_mass", "41500", "g"), expected("188764", "kg", "41.5", false));
+    assert_eq!(canonical("body_water_mass", "55.2", "%"), expected("188764", "%", "55.2", false));
+    assert_eq!(measure("body_water_mass", "55", "L").err(), Some(UnitError::Inconvertible));
+    assert_eq!(canonical("exercise_distance", "1.2", "km"), expected("8454247", "m", "1200", false));
+    assert_eq!(canonical("exercise_distance", "900", "268800"), expected("8454247", "{steps}", "900", false));
+}
+
+#[test]
+fn a_control_solution_is_no_patient() {
+    assert_eq!(canonical("glucose_control_solution", "100", "mg/dL"), expected("160208", "mg/dL", "100", false));
+    assert_eq!(canonical("glucose_control_solution", "5.5", "mmol/L"), expected("160208", "mmol/L", "5.5", false));
+    let key = |code| catalogue::metric_by_code(MDC, code).map(Metric::key);
+    assert_eq!(key("160208"), Some("glucose_control_solution"));
+    assert_eq!(key("160212"), Some("interstitial_glucose"));
+    assert_eq!(key("160276"), Some("coagulation_control"));
+    for code in catalogue::metric_by_key("glucose_control_solution").unwrap().codes() {
+        assert_eq!(code.system(), MDC, "LOINC's codes of glucose are a patient's");
+    }
+}
+
+#[test]
+fn a_code_belongs_to_one_metric() {
+    let twice = METRICS.replacen("\"188760\"", "\"188764\"", 1);
+    let refused = Catalogue::parse(&twice, UNITS).err().map(|error| error.to_string());
+    assert_eq!(refused.as_deref(), Some("188764: two metrics have this code"));
 }
 
 #[test]

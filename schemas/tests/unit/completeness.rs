@@ -27,6 +27,220 @@ const VITAL_SIGNS: [(&str, &str, &str); 17] = [
     ("8478-0", "mean_blood_pressure", "mm[Hg]"),
 ];
 
+/// The codes that devices of the specializations ISO/IEEE 11073-104xx send, with the metric that each means.
+const DEVICES: [(&str, &str); 194] = [
+    // 10404 pulse oximeter
+    ("149514", "heart_rate"),
+    ("149530", "heart_rate"),
+    ("149568", "pulse_interval"),
+    ("150320", "pulsatile_quality"),
+    ("150324", "oxygen_saturation"),
+    ("150448", "peripheral_perfusion_index"),
+    ("150452", "plethysmogram"),
+    ("150456", "oxygen_saturation"),
+    ("150604", "pulse_oximeter_status"),
+    ("150605", "pulsatile_characteristic"),
+    ("184322", "pulsatile_occurrence"),
+    // 10406 basic electrocardiograph
+    ("131328", "electrocardiogram"),
+    ("131329", "electrocardiogram_lead_i"),
+    ("131330", "electrocardiogram_lead_ii"),
+    ("131331", "electrocardiogram_lead_v1"),
+    ("131332", "electrocardiogram_lead_v2"),
+    ("131333", "electrocardiogram_lead_v3"),
+    ("131334", "electrocardiogram_lead_v4"),
+    ("131335", "electrocardiogram_lead_v5"),
+    ("131336", "electrocardiogram_lead_v6"),
+    ("131389", "electrocardiogram_lead_iii"),
+    ("131390", "electrocardiogram_lead_avr"),
+    ("131391", "electrocardiogram_lead_avl"),
+    ("131392", "electrocardiogram_lead_avf"),
+    ("147240", "rr_interval"),
+    ("147842", "heart_rate"),
+    ("184327", "heart_rhythm"),
+    ("8410584", "electrocardiograph_status"),
+    ("8410590", "instantaneous_heart_rate"),
+    // 10407 blood pressure monitor
+    ("149546", "heart_rate"),
+    ("150020", "blood_pressure"),
+    ("150021", "systolic_blood_pressure"),
+    ("150022", "diastolic_blood_pressure"),
+    ("150023", "mean_blood_pressure"),
+    ("8410608", "blood_pressure_status"),
+    // 10408 thermometer
+    ("150364", "body_temperature"),
+    ("150392", "tympanic_temperature"),
+    ("188420", "rectal_temperature"),
+    ("188424", "oral_temperature"),
+    ("188428", "tympanic_temperature"),
+    ("188432", "finger_temperature"),
+    ("188448", "toe_temperature"),
+    ("188452", "axillary_temperature"),
+    ("188456", "gastrointestinal_temperature"),
+    ("188508", "ambient_temperature"),
+    // 10415 weighing scale
+    ("188736", "body_weight"),
+    ("188740", "body_height"),
+    ("188752", "body_mass_index"),
+    // 10417 glucose meter
+    ("160020", "blood_glucose"),
+    ("160184", "blood_glucose"),
+    ("160188", "blood_glucose"),
+    ("160192", "blood_glucose"),
+    ("160196", "blood_glucose"),
+    ("160200", "blood_glucose"),
+    ("160204", "blood_glucose"),
+    ("160208", "glucose_control_solution"),
+    ("160220", "hemoglobin_a1c"),
+    ("160364", "blood_glucose"),
+    ("160368", "blood_glucose"),
+    ("8417752", "glucose_meter_status"),
+    ("8417760", "glucose_exercise_intensity"),
+    ("8417764", "dietary_carbohydrates"),
+    ("8417768", "carbohydrates_breakfast"),
+    ("8417772", "carbohydrates_lunch"),
+    ("8417776", "carbohydrates_dinner"),
+    ("8417780", "carbohydrates_snack"),
+    ("8417784", "carbohydrates_drink"),
+    ("8417788", "carbohydrates_supper"),
+    ("8417792", "carbohydrates_brunch"),
+    ("8417796", "medication_context"),
+    ("8417800", "medication_rapid_acting"),
+    ("8417804", "medication_short_acting"),
+    ("8417808", "medication_intermediate_acting"),
+    ("8417812", "medication_long_acting"),
+    ("8417816", "medication_premixed"),
+    ("8417820", "glucose_health_context"),
+    ("8417844", "glucose_sample_location"),
+    ("8417864", "glucose_meal_context"),
+    ("8417884", "glucose_tester"),
+    // 10418 coagulation meter
+    ("160260", "inr"),
+    ("160264", "prothrombin_time"),
+    ("160268", "quick_value"),
+    ("160272", "international_sensitivity_index"),
+    ("160276", "coagulation_control"),
+    ("8417909", "inr_meter_status"),
+    ("8417924", "inr_tester"),
+    // 10419 insulin pump
+    ("8418288", "insulin_basal"),
+    ("8418300", "insulin_basal_rate"),
+    ("8418344", "insulin_bolus"),
+    ("8418345", "insulin_bolus_fast"),
+    ("8418346", "insulin_bolus_extended"),
+    ("8418388", "insulin_reservoir"),
+    ("8418400", "insulin_concentration"),
+    ("8418412", "insulin_pump_operation"),
+    ("8418444", "insulin_pump_status"),
+    // 10420 body composition analyser
+    ("188748", "body_fat_percentage"),
+    ("188756", "lean_body_mass"),
+    ("188760", "soft_lean_mass"),
+    ("188764", "body_water_mass"),
+    ("188780", "body_impedance"),
+    // 10421 peak flow monitor, and spirometers
+    ("151680", "vital_capacity"),
+    ("152584", "peak_expiratory_flow_rate"),
+    ("152585", "peak_flow_personal_best"),
+    ("152586", "forced_expiratory_volume1"),
+    ("152587", "forced_expiratory_volume6"),
+    ("188928", "forced_vital_capacity"),
+    ("188932", "slow_vital_capacity"),
+    ("188936", "fev1_fev6_ratio"),
+    ("188940", "forced_expiratory_volume_half"),
+    ("188948", "fev1_fvc_ratio"),
+    ("188960", "forced_expiratory_flow_25_75"),
+    ("188964", "forced_expiratory_flow_25"),
+    ("188968", "forced_expiratory_flow_50"),
+    ("188972", "forced_expiratory_flow_75"),
+    ("188976", "peak_inspiratory_flow"),
+    ("188980", "forced_inspiratory_vital_capacity"),
+    ("188984", "forced_inspiratory_volume1"),
+    ("189000", "inspiratory_capacity"),
+    ("189004", "expiratory_reserve_volume"),
+    ("189008", "inspiratory_reserve_volume"),
+    ("189016", "forced_expiratory_time"),
+    ("8419328", "peak_flow_status"),
+    // 10424 sleep apnoea breathing therapy equipment
+    ("8410708", "therapy_flow_time"),
+    ("8410712", "therapy_time"),
+    ("8410716", "therapy_time_humidified"),
+    ("8410720", "therapy_time_dry"),
+    ("8410724", "snoring_time"),
+    ("8410728", "cheyne_stokes_time"),
+    ("8410788", "apnoea_hypopnoea_index"),
+    ("8410792", "apnoea_hypopnoea_index_total"),
+    ("8410796", "apnoea_hypopnoea_index_unclassified"),
+    ("8410800", "apnoea_hypopnoea_index_obstructive"),
+    ("8410804", "apnoea_hypopnoea_index_central"),
+    ("8410888", "therapy_mode"),
+    ("8410948", "therapy_pressure"),
+    ("8410951", "therapy_pressure_mean"),
+    ("8410955", "therapy_pressure_p50"),
+    ("8410957", "therapy_pressure_p90"),
+    ("8410958", "therapy_pressure_p95"),
+    ("8410992", "respiratory_rate"),
+    ("8411088", "therapy_leak"),
+    ("8411091", "therapy_leak_mean"),
+    ("8411095", "therapy_leak_p50"),
+    ("8411097", "therapy_leak_p90"),
+    ("8411098", "therapy_leak_p95"),
+    // 10425 continuous glucose monitor
+    ("160212", "interstitial_glucose"),
+    ("8418008", "glucose_trend"),
+    ("8418036", "glucose_sensor_calibration"),
+    ("8418040", "glucose_sensor_run_time"),
+    ("8418044", "glucose_sensor_interval"),
+    ("8418060", "glucose_monitor_status"),
+    // 10441 cardiovascular fitness and activity monitor
+    ("8454244", "exercise_altitude_gain"),
+    ("8454245", "exercise_altitude_loss"),
+    ("8454246", "altitude"),
+    ("8454247", "exercise_distance"),
+    ("8454254", "exercise_speed"),
+    ("8454255", "exercise_cadence"),
+    ("8454256", "exercise_incline"),
+    ("8454257", "maximum_heart_rate"),
+    ("8454258", "heart_rate"),
+    ("8454259", "exercise_power"),
+    ("8454261", "exercise_stride"),
+    ("8454263", "exercise_energy"),
+    ("8454264", "dietary_energy_consumed"),
+    ("8454265", "dietary_energy_carbohydrates"),
+    ("8454267", "exercise_session"),
+    ("8454268", "exercise_subsession"),
+    ("8454269", "activity_time"),
+    ("8456164", "respiratory_rate"),
+    // 10442 strength equipment
+    ("8454344", "exercise_set"),
+    ("8454346", "exercise_repetitions"),
+    ("8454347", "exercise_resistance"),
+    ("8454348", "exercise_position"),
+    ("8454349", "exercise_laterality"),
+    ("8454350", "exercise_grip"),
+    ("8454351", "exercise_movement"),
+    // 10472 medication monitor
+    ("8532992", "medication_dispensed"),
+    ("8532993", "medication_amount_dispensed"),
+    ("8532994", "medication_monitor_status"),
+    ("8532995", "medication_feedback"),
+    // any device
+    ("67996", "battery_charge"),
+    ("149522", "heart_rate"),
+    ("149554", "heart_rate"),
+    ("149562", "heart_rate"),
+    ("151562", "respiratory_rate"),
+    ("151570", "respiratory_rate"),
+    ("151578", "respiratory_rate"),
+    ("151594", "respiratory_rate"),
+    ("151602", "respiratory_rate"),
+    ("151650", "respiratory_rate"),
+    ("151658", "respiratory_rate"),
+    ("153856", "head_circumference"),
+    ("188744", "body_surface_area"),
+    ("8408608", "device_status"),
+];
+
 #[test]
 fn the_vital_signs_of_fhir() {
     for (code, key, unit) in VITAL_SIGNS {
@@ -124,6 +338,21 @@ fn the_codes_of_the_personal_health_device_guide() {
     // No readings of a patient: MDC_ATTR_TIME_ABS is the clock of the device, and MDC_ATTR_SUPPLEMENTAL_TYPES says how an
     // oximeter measured.
     assert_eq!(codes, BTreeSet::from(["67975", "68193"].map(str::to_owned)));
+}
+
+#[test]
+fn the_codes_of_the_device_specializations() {
+    for (code, key) in DEVICES {
+        assert_eq!(metric_by_code(MDC, code).map(Metric::key), Some(key), "{code}");
+    }
+    let codes: BTreeSet<&str> = DEVICES.iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes.len(), DEVICES.len());
+    let known = catalogue::metrics().iter().flat_map(|metric| {
+        let own = metric.codes().map(|code| (code.system(), code.code()));
+        own.chain(metric.alternate_codes())
+    });
+    let known: BTreeSet<&str> = known.filter(|(system, _)| *system == MDC).map(|(_, code)| code).collect();
+    assert_eq!(known, codes, "no code goes, and none comes without its device");
 }
 
 /// The MDC codes of all observations and components in a document.
