@@ -64,7 +64,8 @@ pub enum MomentError {
 }
 
 impl Moment {
-    /// Reads a date with a time of day: RFC 3339, section 5.6, with one to nine digits behind the second. Also accepted are
+    /// Reads a date with a time of day: RFC 3339, section 5.6, with digits behind the second, of which those beyond the ninth are
+    /// cut off. Also accepted are
     /// a space for the `T`, an offset without its colon, a space before the offset (Apple's and Health Auto Export's
     /// `2021-12-24 00:04:00 +0800`), and a missing second.
     ///
@@ -265,7 +266,7 @@ impl<'a> Seconds<'a> {
             count += 1;
             rest = behind;
         }
-        if !(1..=9).contains(&count) {
+        if count == 0 {
             return Err(MomentError::Malformed);
         }
         fraction_us *= 10_i64.pow(6_u32.saturating_sub(count));

@@ -17,7 +17,9 @@ use crate::{
     drift::Shapes,
     healthkit::{self, Sample},
     json::{Literal, Word},
-    observed::{Coded, Observed, Origin, Refused, Rejected, Source, Times, coding, device, refused},
+    observed::{
+        Coded, Observed, Origin, PARTS_MAX, Refused, Rejected, Source, TOO_MANY_PARTS, Times, coding, device, refused,
+    },
 };
 
 /// HealthKit's percent is a part of one (HKUnit.percent): an export writes 97 % as `0.97 %`.
@@ -98,6 +100,9 @@ impl<'r> Export<'r> {
             if let Some(number) = number {
                 components.push(part(&format!("HKWorkout.{name}"), like, number, unit.as_deref())?);
             }
+        }
+        if workout.statistics.len() > PARTS_MAX {
+            return Err(TOO_MANY_PARTS);
         }
         for statistics in &workout.statistics {
             statistics_parts(statistics, &mut components)?;
@@ -263,13 +268,16 @@ fn value(text: &str) -> (&str, &str) {
 /// A number of a panel, under Apple's name for it, measured like a metric of the same dimension.
 fn part(name: &str, like: &str, number: &str, unit: Option<&str>) -> Result<Component, Refused> {
     let metric: Option<&'static Metric> = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
-    let measure = Source { number: number.trim(), units: [unit, None], comparator: None }.measure(metric)?;
+    let measure =
+        Source { number: number.trim(), units: [unit.map(fraction), None], comparator: None }.measure(metric)?;
+    let mut quantity = measure.quantity;
+    quantity.source_unit = unit.map(str::to_owned);
     // The range is that of one sample, not of a sum.
     let flags = measure.flags.into_iter().filter(|flag| *flag != Flag::OutOfRange).collect();
     Ok(Component {
         code: apple::code(name),
         source_codes: vec![apple::code(name)],
-        value: Value::Quantity(measure.quantity),
+        value: Value::Quantity(quantity),
         flags,
     })
 }
@@ -290,16 +298,18 @@ fn statistics_parts(statistics: &Statistics, components: &mut Vec<Component>) ->
     Ok(())
 }
 
+/// The unit of a number in an export, whose per cent is always a part of one.
+fn fraction(unit: &str) -> &str {
+    if unit == PERCENT { "1" } else { unit }
+}
+
 fn filled(text: Option<&str>) -> Option<&str> {
     text.map(str::trim).filter(|text| !text.is_empty())
 }
 
 /// The same as a sample of HealthKit's own JSON, so that one mapping reads both.
 fn as_sample<'s>(record: &'s Record<'_>) -> Sample<'s> {
-    let unit = match record.unit.as_deref() {
-        Some(PERCENT) => Some("1"),
-        unit => unit,
-    };
+    let unit = record.unit.as_deref().map(fraction);
     let word = |text: &'s Option<Cow<'_, str>>| text.as_deref().map(|text| Word(Cow::Borrowed(text)));
     Sample {
         kind: word(&record.kind),

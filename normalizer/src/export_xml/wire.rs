@@ -10,6 +10,8 @@ use quick_xml::{
 };
 use service::capped::Capped;
 
+use crate::observed::PARTS_MAX;
+
 /// A tag, a text, a comment or the DTD may have this many bytes; the DTD of an export has some ten thousand.
 const TOKEN_BYTES_MAX: usize = 1024 * 1024;
 const DEPTH_MAX: usize = 64;
@@ -249,8 +251,12 @@ impl Walk {
         each: &mut dyn FnMut(Element<'_>) -> bool,
     ) -> Result<bool, Broken> {
         match (name, &mut self.workout) {
+            // One more than may be, so that the mapping sees it.
             ("WorkoutStatistics", Some((workout, _))) => {
-                workout.statistics.push(statistics(tag)?);
+                let statistics = statistics(tag)?;
+                if workout.statistics.len() <= PARTS_MAX {
+                    workout.statistics.push(statistics);
+                }
                 Ok(true)
             }
             ("WorkoutRoute", _) => attributes(tag, |_, _| {}).map(|()| each(Element::WorkoutRoute)),

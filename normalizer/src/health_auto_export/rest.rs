@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     json::Word,
-    observed::{Refused, Source, refused},
+    observed::{PARTS_MAX, Refused, Source, TOO_MANY_PARTS, refused},
 };
 
 use super::wire::{Entry, NAME_BYTES_MAX};
@@ -45,6 +45,9 @@ pub(super) fn parts(code: Coding, raw: &RawValue, depth: u8, into: &mut Vec<Comp
         [b'{', ..] => Value::Absent(Missing::Unsupported),
         _ => Value::Text(text.to_owned()),
     };
+    if into.len() >= PARTS_MAX {
+        return Err(TOO_MANY_PARTS);
+    }
     into.push(Component { code: code.clone(), source_codes: vec![code], value, flags: Vec::new() });
     Ok(())
 }
@@ -62,6 +65,7 @@ fn members(code: &Coding, text: &str, depth: u8, into: &mut Vec<Component>) -> R
         let is_number = raw.get().starts_with(|byte: char| byte == '-' || byte.is_ascii_digit());
         match &units {
             Some(_) if name == "units" => {}
+            Some(_) if is_number && into.len() >= PARTS_MAX => return Err(TOO_MANY_PARTS),
             Some(units) if is_number => into.push(amount(raw.get(), Some(units), code)?),
             _ => parts(code, raw, depth + 1, into)?,
         }

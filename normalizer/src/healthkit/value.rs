@@ -1,6 +1,6 @@
 //! What a sample's value is, by the kind of its metric.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
 use schemas::{
     catalogue::{self, Kind, Metric, Vocabulary},
@@ -12,7 +12,7 @@ use schemas::{
 use crate::{
     apple::{self, Electrocardiogram},
     json::{Literal, Members, Object, Word},
-    observed::{Coded, Refused, Series, Source, coding, refused},
+    observed::{Coded, PARTS_MAX, Refused, Series, Source, TOO_MANY_PARTS, coding, refused},
 };
 
 use super::{
@@ -39,9 +39,12 @@ pub(super) fn single(named: &Named<'_>, sample: &Sample<'_>) -> Result<Coded, Re
 
 fn quantity(named: &Named<'_>, metric: &'static Metric, number: &str, source: Coding) -> Result<Coded, Refused> {
     let default = metric.default_unit(Vocabulary::HealthKit).filter(|_| named.unit.is_none());
-    let measure = Source { number, units: [named.unit.or(default), None], comparator: None }.measure(Some(metric))?;
+    let written = named.unit.or(default);
+    let read = if named.unit.is_some_and(|unit| is_part_of_one(unit, number)) { Some("1") } else { written };
+    let measure = Source { number, units: [read, None], comparator: None }.measure(Some(metric))?;
     let mut flags = measure.flags;
     let mut quantity = measure.quantity;
+    quantity.source_unit = written.map(str::to_owned);
     if default.is_some() {
         flags.push(Flag::DefaultUnit);
         quantity.source_unit = None;
@@ -52,6 +55,14 @@ fn quantity(named: &Named<'_>, metric: &'static Metric, number: &str, source: Co
         value: Value::Quantity(quantity),
         flags,
     })
+}
+
+/// HealthKit's per cent is a part of one: its 97 % is `0.97 %` (HKUnit, percent). Some apps multiply before they send, and then
+/// the number is above one, which no part is.
+fn is_part_of_one(unit: &str, number: &str) -> bool {
+    catalogue::ucum_of(unit) == Some("%")
+        && Decimal::parse(number)
+            .is_ok_and(|number| Decimal::parse("1").is_ok_and(|one| number.cmp_value(&one) != Ordering::Greater))
 }
 
 /// A type that the catalogue does not know keeps what the source says.
@@ -86,7 +97,11 @@ pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Ve
             components.push(quantity(named, part, number, source)?.into());
         }
     }
-    for object in sample.objects.iter().flatten() {
+    let objects = sample.objects.as_deref().unwrap_or_default();
+    if objects.len() > PARTS_MAX {
+        return Err(TOO_MANY_PARTS);
+    }
+    for object in objects {
         components.push(part(object.get())?.into());
     }
     if components.is_empty() {

@@ -23,7 +23,7 @@ use super::{wire, xml::Groups};
 use crate::{
     drift::Shapes,
     json::{Literal, Members, Noted, Word},
-    observed::{self, Coded, Items, Observed, Origin, Refused, Source, Times, coding, device, refused},
+    observed::{self, Coded, Items, Observed, Origin, PARTS_MAX, Refused, Source, Times, coding, device, refused},
 };
 
 /// The code system of annotations: Medisanté publishes none.
@@ -260,7 +260,10 @@ fn pressure(
     for name in PRESSURES {
         // Some models have no mean and say so with null.
         let Some(raw) = message.measurements.get(name).filter(|raw| raw.get() != "null") else { continue };
-        measured.push((name, wire_measurement(raw)?));
+        let measurement = wire_measurement(raw)?;
+        if measurement.known.value.is_some() {
+            measured.push((name, measurement));
+        }
     }
     if measured.is_empty() {
         return Err(NO_VALUE);
@@ -289,6 +292,13 @@ fn measurement(
 ) -> Result<Reading, Refused> {
     if name.eq_ignore_ascii_case("ecgSamples") {
         return waveform(head, item, (name, raw), annotations, shapes);
+    }
+    if metric_by_spelling(Vocabulary::Medisante, name).is_none()
+        && let Some(value) = wire::other(raw)
+    {
+        let code = local(name);
+        let coded = Coded { code: code.clone(), source_codes: vec![code], value, flags: vec![Flag::UnknownMetric] };
+        return head.reading(item, name, Part { coded, components: annotations }, &[Some(raw.get())]);
     }
     let measurement = wire_measurement(raw)?;
     let coded = quantity(name, &measurement, shapes)?;
@@ -352,8 +362,13 @@ fn local(name: &str) -> Coding {
 }
 
 fn annotations(raw: &RawValue) -> Vec<Component> {
-    let members = read::<Members<'_>>(raw).map_or(Vec::new(), |members| members.0);
-    members.into_iter().filter_map(|(name, raw)| annotation(&name.0, raw)).collect()
+    match read::<Members<'_>>(raw) {
+        Some(members) if members.0.len() <= PARTS_MAX => {
+            members.0.into_iter().filter_map(|(name, raw)| annotation(&name.0, raw)).collect()
+        }
+        // Whatever else it is, a list, a text or a name twice, is kept as it stands.
+        Some(_) | None => annotation("annotations", raw).into_iter().collect(),
+    }
 }
 
 /// An annotation as it was written: Medisanté documents no meaning for most, so none is given to them.

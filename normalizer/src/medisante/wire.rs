@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemas::{decimal::Decimal, event::Value};
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},
@@ -9,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    json::{Literal, Members, Noted, Wire, Word},
+    json::{Literal, Members, Noted, Object, Wire, Word},
     observed::{Refused, Series},
 };
 
@@ -57,6 +58,21 @@ pub(super) struct Measurement<'a> {
     pub(super) unit: Option<Word<'a>>,
     #[serde(borrow, default)]
     pub(super) is_in_range: Option<&'a RawValue>,
+}
+
+/// A value that is a truth or a text and no number, bare or in an object: what a measurement may have that is not known yet.
+pub(super) fn other(raw: &RawValue) -> Option<Value> {
+    #[derive(Deserialize)]
+    struct Inner<'a> {
+        #[serde(borrow)]
+        value: &'a RawValue,
+    }
+    let inner = serde_json::from_str::<Object<Inner<'_>>>(raw.get()).map_or(raw, |Object(inner)| inner.value).get();
+    match serde_json::from_str::<Word<'_>>(inner) {
+        Ok(Word(text)) if text.trim().is_empty() || Decimal::parse(text.trim()).is_ok() => None,
+        Ok(Word(text)) => Some(Value::Text(text.into_owned())),
+        Err(_) => serde_json::from_str(inner).ok().map(Value::Boolean),
+    }
 }
 
 /// Samples of an ECG: Medisanté documents no form, so the plain one is read and every other is refused.

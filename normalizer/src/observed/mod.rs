@@ -21,6 +21,11 @@ pub(crate) use quantity::{Source, coding};
 pub(crate) use time::Times;
 pub(crate) use waveform::{Series, waveform};
 
+/// One reading has no more parts than this: each takes many times the bytes that it is written in.
+pub(crate) const PARTS_MAX: usize = 1_000;
+/// The refusal of more.
+pub(crate) const TOO_MANY_PARTS: Refused = refused(Reason::TooLarge, "the item has more than 1,000 parts");
+
 /// Why an item becomes no reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused {

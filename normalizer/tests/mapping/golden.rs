@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "3b44676890b9d41a868704d72a5577a0af4ba887dccd3f2faf069e940a21edea");
+const PINNED: (i32, &str) = (1, "7765fe91a1ddffb48d729c360a3590900dc4ca8568573428e419b186a2d4adf9");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

@@ -311,3 +311,27 @@ fn parts_of_a_resource() {
     let contained = "<contained><Observation/></contained>".repeat(1_900);
     refused(&[FHIR_XML], &xml(format!("{note}{contained}")), Reason::Incomplete);
 }
+
+/// An item of more parts than one may have; each would take many times the bytes that it is written in.
+#[test]
+fn parts_of_an_item() {
+    let food = r#"{"type":"DietaryWater","value":1,"unit":"L"}"#;
+    let objects = vec![food; 100_000].join(",");
+    let sample = format!(
+        r#"[{{"type":"HKCorrelationTypeIdentifierFood","startDate":"2026-03-01T08:00:00Z","objects":[{objects}]}}]"#
+    );
+    refused(&[HEALTHKIT], &sample, Reason::TooLarge);
+    let statistics = r#"<WorkoutStatistics type="X" sum="1" unit="m"/>"#.repeat(200_000);
+    refused(
+        &[EXPORT],
+        &format!(r#"<HealthData><Workout workoutActivityType="Y">{statistics}</Workout></HealthData>"#),
+        Reason::TooLarge,
+    );
+    let members: Vec<String> = (0..50_000).map(|number| format!(r#""m{number}":{{"a":1,"b":2}}"#)).collect();
+    let workout = format!(
+        r#"{{"data":{{"workouts":[{{"name":"Z","start":"2026-03-01 08:00:00 +0100",{}}}]}}}}"#,
+        members.join(",")
+    );
+    let (readings, reasons) = outcome(AUTO_EXPORT, workout.as_bytes());
+    assert_eq!((readings, reasons.len()), (0, 1), "{reasons:?}");
+}

@@ -61,7 +61,13 @@ impl Units {
     pub(crate) fn position(&self, spelling: &str) -> Option<usize> {
         let spelling = spelling.trim_ascii();
         self.spelled(spelling).or_else(|| {
-            if spelling.contains('{') { without_annotations(spelling, |bare| self.spelled(bare)) } else { None }
+            let (open, close) = match spelling {
+                _ if spelling.contains('{') => (b'{', b'}'),
+                // HealthKit writes the molar mass behind an amount of substance, in more or fewer digits (HKUnit, unitFromString:).
+                _ if spelling.contains("mol<") => (b'<', b'>'),
+                _ => return None,
+            };
+            without(spelling, (open, close), |bare| self.spelled(bare))
         })
     }
 
@@ -70,15 +76,15 @@ impl Units {
     }
 }
 
-/// Drops UCUM's `{annotations}`; what is nothing but an annotation is the unit one.
-fn without_annotations<T>(spelling: &str, find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+/// Drops what stands in brackets, such as UCUM's `{annotations}`; what is nothing but an annotation is the unit one.
+fn without<T>(spelling: &str, (open, close): (u8, u8), find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     let mut buffer = [0_u8; 96];
     let (mut length, mut inside) = (0_usize, false);
     for byte in spelling.bytes() {
         match byte {
-            b'{' if !inside => inside = true,
-            b'}' if inside => inside = false,
-            b'{' | b'}' => return None,
+            _ if byte == open && !inside => inside = true,
+            _ if byte == close && inside => inside = false,
+            _ if byte == open || byte == close => return None,
             _ if inside => {}
             _ => {
                 *buffer.get_mut(length)? = byte;

@@ -68,7 +68,12 @@ fn values_arrive_in_the_unit_of_their_code() {
 fn mass_and_substance_concentration_stay_apart() {
     assert_eq!(canonical("blood_glucose", "180", "mg/dL"), expected("2339-0", "mg/dL", "180", false));
     assert_eq!(canonical("blood_glucose", "5.5", "mmol/L"), expected("15074-8", "mmol/L", "5.5", false));
-    assert_eq!(canonical("blood_glucose", "5.5", "mmol<180.1558800000541>/L").0, "15074-8");
+    for mass in ["180.1558800000541", "180.15588000005408", "180.1558"] {
+        assert_eq!(canonical("blood_glucose", "5.5", &format!("mmol<{mass}>/L")).0, "15074-8");
+        assert_eq!(canonical("blood_glucose", "5.5", &format!("mmol<{mass}>/l")).0, "15074-8");
+    }
+    assert_eq!(catalogue::ucum_of("mmol<180.1558"), None);
+    assert_eq!(catalogue::ucum_of("mmol<180<1558>>/L"), None);
     assert_eq!(canonical("blood_glucose", "1.8", "g/L"), expected("2339-0", "mg/dL", "180", false));
     assert_eq!(canonical("uric_acid", "6.8", "mg/dL").0, "3084-1");
     assert_eq!(canonical("uric_acid", "400", "umol/L"), expected("14933-6", "mmol/L", "0.4", false));
