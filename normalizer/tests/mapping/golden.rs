@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "d5ae4776dde6a5b55e4105738f8f5b0c9abc08b99afddab837b4ee5d7385ab05");
+const PINNED: (i32, &str) = (1, "73866a931094e11e9686940299bb1a6214b286b618ecf159444fbfe3c82be364");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

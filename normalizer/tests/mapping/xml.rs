@@ -170,6 +170,29 @@ fn an_item_too_many_is_refused() {
 }
 
 #[test]
+fn a_name_too_many_is_refused() {
+    let found = |count: usize| {
+        let names = (0..count).map(|n| format!("<n{n}/>")).collect::<String>();
+        let pulse = format!("<pulse value='60' unit='bpm'>{names}</pulse>");
+        normalized(Format::StandardXml, format!("<m><measurements>{pulse}</measurements></m>").as_bytes())
+    };
+    assert_eq!((found(1_000).readings.len(), found(1_000).rejections.len()), (1, 0));
+    assert_eq!(found(1_001).rejections[0].detail, "an element holds elements of more than 1,000 names");
+}
+
+#[test]
+fn an_observation_of_too_many_elements_is_refused() {
+    let found = |elements: usize| {
+        let more = "<x/>".repeat(elements - 5);
+        let code = "<code><text value='x'/></code><status value='final'/><valueString value='y'/>";
+        let body = format!("<Observation xmlns='http://hl7.org/fhir'>{code}{more}</Observation>");
+        normalized(Format::FhirXml, body.as_bytes())
+    };
+    assert_eq!(found(4_000).readings.len(), 1);
+    assert_eq!(found(4_001).rejections[0].reason, Reason::UnexpectedShape);
+}
+
+#[test]
 fn the_root_is_of_the_format() {
     let reason = |format: Format, body: &str| normalized(format, body.as_bytes()).rejections[0].reason;
     assert_eq!(reason(Format::FhirXml, "<Observation/>"), Reason::UnexpectedShape);
