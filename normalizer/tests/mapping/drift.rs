@@ -67,8 +67,9 @@ fn a_message_tells_what_is_unknown_at_each_level_and_keeps_what_is_known() {
 
 #[test]
 fn xml_tells_the_same_names() {
-    let body = r#"<message>
-        <device battery="3"><id>d-1</id></device>
+    // What declares a namespace or is of one is no member.
+    let body = r#"<message xmlns="urn:m" xmlns:x="urn:x">
+        <device battery="3" x:colour="red"><id>d-1</id></device>
         <measurements>
             <timestamp>2026-03-01T08:00:00Z</timestamp>
             <glucose confidence="high"><value>5.6</value><unit>mmol/L</unit></glucose>
