@@ -230,6 +230,46 @@ fn of_a_payload_only_so_many_shapes_are_told_and_only_so_long_ones() {
 }
 
 #[test]
+fn what_is_told_of_a_member_ends_at_its_edge() {
+    let told = |name: &str, value: &str| {
+        let body = format!("{{\"{name}\":{value},\"measurements\":{{}}}}");
+        shapes(&normalized(MEDISANTE_JSON, &body)).concat()
+    };
+    let letters = "a".repeat(64);
+    assert_eq!(told(&letters, "1"), format!("field {letters}:number"));
+    assert_eq!(told(&format!("{letters}a"), "1"), "field <up to 256 bytes>:number");
+    assert_eq!(told("a123", "1"), "field a123:number");
+    assert_eq!(told("a1234", "1"), "field <up to 16 bytes>:number");
+    for (bytes, length) in [(16, "up to 16"), (17, "up to 64"), (64, "up to 64"), (65, "up to 256"), (257, "over 256")]
+    {
+        assert_eq!(told(&" ".repeat(bytes), "1"), format!("field <{length} bytes>:number"));
+    }
+    for (value, kind) in [
+        ("-1", ":number"),
+        ("\"\"", ":string"),
+        ("true", ":boolean"),
+        ("false", ":boolean"),
+        ("null", ":null"),
+        ("[ ]", "[]"),
+        ("[ [] ]", "[array]"),
+        ("{}", "{}"),
+    ] {
+        assert_eq!(told("a", value), format!("field a{kind}"));
+    }
+    let object = |members: usize| {
+        format!(
+            "{{{}}}",
+            "bcdefghij"[..members].chars().map(|name| format!("\"{name}\":1")).collect::<Vec<_>>().join(",")
+        )
+    };
+    assert!(told("a", &object(8)).ends_with(",i:number}"));
+    assert!(told("a", &object(9)).ends_with(",i:number,...}"));
+    let long = |bytes: usize| format!("{{\"b\":\"{}\"}}", "x".repeat(bytes - 8));
+    assert_eq!(told("a", &long(65_536)), "field a{b:string}");
+    assert_eq!(told("a", &long(65_537)), "field a:object");
+}
+
+#[test]
 fn what_is_documented_is_no_news() {
     for (kind, cases) in [
         (MEDISANTE_JSON, &["medisante-glucose-mmol", "medisante-body-weight-composition", "medisante-ecg-samples"][..]),

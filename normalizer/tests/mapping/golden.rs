@@ -99,6 +99,7 @@ fn outcome(case: &str) -> Normalized {
         RawRecord { topic, topic_epoch: 1, partition: 3, offset: 42, received_at: RECEIVED_AT, headers, body: &body };
     let normalized = normalize(&record);
     assert_documents(case, &normalized);
+    assert_eq!(normalized.items(), json_lines(&normalized).count(), "{case}: a line for each item");
     normalized
 }
 

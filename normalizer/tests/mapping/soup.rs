@@ -232,6 +232,23 @@ fn an_item_too_many_and_a_level_too_many_are_refused() {
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, abyss), Reason::TooLarge);
 }
 
+/// The ingress lets no such record through; a hand at the topics may write one.
+#[test]
+fn a_record_that_does_not_belong_on_its_topic_is_refused() {
+    for (topic, kind) in [
+        (RawTopic::Devices, Kind::Payload(Format::StandardJson)),
+        (RawTopic::Medisante, Kind::Assign),
+        (RawTopic::HealthKit, Kind::Unassign),
+        (RawTopic::HealthKit, Kind::Payload(Format::StandardXml)),
+        (RawTopic::Medisante, Kind::Payload(Format::HealthAutoExport)),
+        (RawTopic::Medisante, Kind::Payload(Format::ExportXml)),
+    ] {
+        let found = record::normalized(topic, headers(kind, "soup"), b"{}", 0);
+        let reasons: Vec<_> = found.rejections.iter().map(|refused| (refused.item, refused.reason)).collect();
+        assert_eq!((found.items(), reasons), (1, vec![(None, Reason::BrokenRecord)]));
+    }
+}
+
 /// What is kept of a refused item is what its sender must look at: the item, and nothing beside it.
 #[test]
 fn a_refused_item_keeps_its_own_json() {
