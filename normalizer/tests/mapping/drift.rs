@@ -112,7 +112,8 @@ fn samples_tell_unknown_keys_types_and_units() {
 
 #[test]
 fn an_app_s_export_tells_unknown_members_metrics_and_units() {
-    let body = r#"{ "version": 3, "data": { "dreams": [ { "start": "2026-03-01 08:00:00 +0100" } ], "metrics": [
+    let body = r#"{ "version": 3, "data": { "heartRateNotifications": [ { "start": "2026-03-01 08:00:00 +0100",
+        "threshold": 120 } ], "dreams": [ { "start": "2026-03-01 08:00:00 +0100" } ], "metrics": [
         { "name": "step_count", "units": "count", "colour": "red", "data": [
             { "date": "2026-03-01 08:00:00 +0100", "qty": 3, "source": "Watch", "series": [1, 2] } ] },
         { "name": "new_thing", "units": "furlongs", "data": [
@@ -279,6 +280,7 @@ fn what_is_documented_is_no_news() {
             HEALTH_AUTO_EXPORT,
             &["health-auto-export-workouts", "health-auto-export-sleep", "health-auto-export-ecg"][..],
         ),
+        (EXPORT_XML, &["export-workouts"][..]),
         (FHIR, &["fhir-body-weight"][..]),
     ] {
         for case in cases {
