@@ -228,6 +228,9 @@ fn an_item_too_many_and_a_level_too_many_are_refused() {
     };
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, nested(65)), Reason::TooLarge);
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, nested(64)), Reason::NotAReading);
+    // Brackets of a text open no level, also behind a quote and a backslash of the text.
+    let text = format!("{{\"resourceType\":\"Basic\",\"x\":\"\\\\\",\"y\":\"\\\"{}\"}}", "[".repeat(65));
+    assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, text), Reason::NotAReading);
     let abyss = "[".repeat(1 << 20);
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, abyss), Reason::TooLarge);
 }
