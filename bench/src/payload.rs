@@ -124,19 +124,31 @@ pub(crate) const EXPORT_ATTRIBUTES: (u64, u64) = (2, 9);
 
 /// Heart rates as they stand in Apple's `export.xml`.
 pub(crate) fn export(number: u64, samples: u64) -> Payload {
-    let record = |index: u64| {
-        let (value, date) = (50 + (number + index) % 90, apple_date(number * samples + index));
-        format!(
-            r#" <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Invented Watch" sourceVersion="10.3.1" device="&lt;&lt;HKDevice: 0x28{number:07x}&gt;, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:10.3.1&gt;" unit="count/min" creationDate="{date}" startDate="{date}" endDate="{date}" value="{value}"/>
-"#
-        )
-    };
+    let record = |index| export_record(number, number * samples + index);
     let records = (0..samples).map(record).collect::<Vec<_>>().concat();
-    let body = format!(
-        "<HealthData locale=\"de_CH\">\n <ExportDate value=\"{}\"/>\n{records}</HealthData>\n",
-        apple_date(number)
-    );
+    let body = format!("{}{records}{EXPORT_END}", export_head(number));
     Payload { body, readings: samples }
+}
+
+/// The same as one large export, in parts.
+pub(crate) fn export_parts(records: u64) -> impl Iterator<Item = String> {
+    std::iter::once(export_head(0))
+        .chain((0..records).map(|index| export_record(index / 1_000, index)))
+        .chain(std::iter::once(EXPORT_END.to_owned()))
+}
+
+const EXPORT_END: &str = "</HealthData>\n";
+
+fn export_head(number: u64) -> String {
+    format!("<HealthData locale=\"de_CH\">\n <ExportDate value=\"{}\"/>\n", apple_date(number))
+}
+
+fn export_record(number: u64, second: u64) -> String {
+    let (value, date) = (50 + second % 90, apple_date(second));
+    format!(
+        r#" <Record type="HKQuantityTypeIdentifierHeartRate" sourceName="Invented Watch" sourceVersion="10.3.1" device="&lt;&lt;HKDevice: 0x28{number:07x}&gt;, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:10.3.1&gt;" unit="count/min" creationDate="{date}" startDate="{date}" endDate="{date}" value="{value}"/>
+"#
+    )
 }
 
 /// A time as Apple's exports write it: to the second.

@@ -19,6 +19,8 @@ pub(crate) enum Name {
     Idle,
     /// From request to row.
     EndToEnd,
+    /// A large export through all stages.
+    Upload,
 }
 
 /// What the command line says.

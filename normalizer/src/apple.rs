@@ -10,9 +10,12 @@ use schemas::{
 
 use crate::observed::{Coded, Refused, Source, coding, refused, waveform};
 
+/// No name of Apple's is as long.
+const NAME_BYTES_MAX: usize = 96;
+
 /// A code of Apple's.
 pub(crate) fn code(name: &str) -> Coding {
-    Coding { system: HEALTHKIT.to_owned(), code: name.to_owned(), display: None }
+    Coding { system: HEALTHKIT.into(), code: name.to_owned().into(), display: None }
 }
 
 /// A value that Apple's documentation lists and the catalogue does not.
@@ -21,27 +24,36 @@ pub(crate) fn coded(word: &str) -> Value {
 }
 
 /// A category sample: one of the values of its type, or that and when it was so.
-pub(crate) fn category(metric: &Metric, word: Option<&str>, source: Coding) -> Result<Coded, Refused> {
+pub(crate) fn category(metric: &'static Metric, word: Option<&str>, source: Coding) -> Result<Coded, Refused> {
     let value = match word {
         Some(word) => match metric.coded_value(word) {
             Some(known) => Value::Coded(event::Coded {
                 coding: Coding {
-                    system: known.system().to_owned(),
-                    code: known.code().to_owned(),
-                    display: Some(known.display().to_owned()),
+                    system: known.system().into(),
+                    code: known.code().into(),
+                    display: Some(known.display().into()),
                 },
                 text: Some(word.to_owned()),
             }),
             None if metric.coded_values().is_empty() => coded(word),
             // What react-native-health writes where Apple has added a value since.
             None if word.eq_ignore_ascii_case("UNKNOWN") => Value::Absent(Missing::Unknown),
-            None => return Err(refused(Reason::ValueInvalid, "the word is none of the values of this category")),
+            // A value that Apple has added since is kept as it is, and told as unknown.
+            None if is_name(word) => coded(word),
+            None => return Err(refused(Reason::ValueInvalid, "the value is no word that a category may have")),
         },
         // Some categories have nothing to say but that and when it was so.
         None if metric.coded_values().is_empty() => Value::Absent(Missing::NotApplicable),
         None => return Err(refused(Reason::ValueMissing, "the sample has no value")),
     };
     Ok(Coded { code: coding(metric.code()), source_codes: vec![source], value, flags: Vec::new() })
+}
+
+/// Whether a text may be the name or the number of a category's value: Apple's own, or an app's word for it.
+fn is_name(word: &str) -> bool {
+    word.len() <= NAME_BYTES_MAX
+        && word.starts_with(char::is_alphanumeric)
+        && word.chars().all(|char| char.is_alphanumeric() || " _-".contains(char))
 }
 
 /// An `HKElectrocardiogram` as an app writes it.
@@ -60,7 +72,7 @@ pub(crate) struct Electrocardiogram<'a> {
 
 impl Electrocardiogram<'_> {
     /// The waveform, where there is what one needs, and what was found in it.
-    pub(crate) fn read(self, metric: &Metric, source: Coding) -> Result<(Coded, Vec<Component>), Refused> {
+    pub(crate) fn read(self, metric: &'static Metric, source: Coding) -> Result<(Coded, Vec<Component>), Refused> {
         let mut components = Vec::new();
         if let Some(word) = &self.classification {
             let code = code("HKElectrocardiogram.Classification");

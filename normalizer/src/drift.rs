@@ -6,8 +6,8 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use schemas::{
-    catalogue::{MEDISANTE, ucum_of},
-    event::{Coding, Flag, Reading, Unknown, UnknownKind, Value},
+    catalogue::{HEALTHKIT, MEDISANTE, Metric, metric_by_code, ucum_of},
+    event::{Coded, Coding, Flag, Reading, Unknown, UnknownKind, Value},
     format::Format,
 };
 use serde_json::value::RawValue;
@@ -77,6 +77,7 @@ impl Shapes {
         if reading.flags.contains(&Flag::UnknownMetric) {
             self.named_by(format, reading.source_codes.first().unwrap_or(&reading.code));
         }
+        self.value_of(reading);
         self.unit_of(&reading.flags, &reading.value);
         for part in &reading.components {
             // The parts of an export's entry have the name of the entry.
@@ -96,6 +97,18 @@ impl Shapes {
                     self.metric(&source.code);
                 }
             }
+        }
+    }
+
+    /// A category's value that the catalogue does not list beside those that it does.
+    fn value_of(&mut self, reading: &Reading) {
+        let known = metric_by_code(&reading.code.system, &reading.code.code).map_or(&[][..], Metric::coded_values);
+        if let Value::Coded(Coded { coding, .. }) = &reading.value
+            && coding.system == HEALTHKIT
+            && !known.is_empty()
+            && known.iter().all(|value| value.code() != coding.code)
+        {
+            self.code(&coding.system, &coding.code);
         }
     }
 

@@ -6,6 +6,7 @@ mod ingress;
 mod normalizer;
 mod pure;
 mod sink;
+mod upload;
 
 use std::fs;
 
@@ -56,6 +57,7 @@ async fn one(name: Name, plan: &Plan, stack: Option<&Stack>) -> Result<Vec<Row>>
         Name::Sink => vec![sink::measure(plan, stack).await?],
         Name::Idle => vec![idle::measure(plan, stack).await?],
         Name::EndToEnd => end_to_end::measure(plan, stack).await?,
+        Name::Upload => upload::measure(plan, stack).await?,
     })
 }
 

@@ -79,7 +79,7 @@ impl<'r> Export<'r> {
         if is_quantity && filled(sample.unit.as_deref()).is_none() {
             return Err(refused(Reason::UnitMissing, "the record has no unit"));
         }
-        let device = self.device(sample.device.as_deref())?;
+        let device = self.device(sample.device)?;
         let mut reading = healthkit::sample((self.record, self.origin), item, &as_sample(sample), || Ok(device))?;
         if let (Value::Quantity(quantity), Some(PERCENT)) = (&mut reading.value, sample.unit.as_deref()) {
             quantity.source_unit = Some(PERCENT.to_owned());
@@ -194,8 +194,8 @@ impl<'r> Export<'r> {
             },
         };
         let mut named = device(self.origin.provider, &id)?;
-        named.manufacturer = described.manufacturer.map(str::to_owned);
-        named.model = described.hardware.or(described.model).map(str::to_owned);
+        named.manufacturer = described.manufacturer.map(Into::into);
+        named.model = described.hardware.or(described.model).map(Into::into);
         self.last_device = Some((text.to_owned(), named.clone()));
         Ok(Some(named))
     }

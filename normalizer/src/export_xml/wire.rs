@@ -6,7 +6,7 @@ use std::{borrow::Cow, io::BufRead};
 use quick_xml::{
     Reader, XmlVersion,
     escape::resolve_xml_entity,
-    events::{BytesStart, Event},
+    events::{BytesStart, Event, attributes::Attribute},
 };
 use service::capped::Capped;
 
@@ -61,7 +61,7 @@ pub(super) struct Record<'e> {
     pub(super) unit: Option<Cow<'e, str>>,
     pub(super) value: Option<Cow<'e, str>>,
     pub(super) source_name: Option<Cow<'e, str>>,
-    pub(super) device: Option<Cow<'e, str>>,
+    pub(super) device: Option<&'e str>,
     pub(super) start: Option<Cow<'e, str>>,
     pub(super) end: Option<Cow<'e, str>>,
 }
@@ -158,12 +158,31 @@ pub(super) fn elements(input: impl BufRead, each: &mut dyn FnMut(Element<'_>) ->
     }
 }
 
-/// Where in the tree the reader stands, and the workout that is open.
+/// Where in the tree the reader stands, the workout that is open, and the last device.
 #[derive(Default)]
 struct Walk {
     depth: usize,
     rooted: bool,
     workout: Option<(Workout, String)>,
+    device: Described,
+}
+
+/// The description of a device as it was last written, and what it says. It is nothing but references and stands in long runs,
+/// so that it is read once a run.
+#[derive(Default)]
+struct Described {
+    written: String,
+    said: String,
+}
+
+impl Described {
+    fn read(&mut self, attribute: Attribute<'_>) -> Result<(), Broken> {
+        if attribute.value != self.written {
+            attribute.value.as_ref().clone_into(&mut self.written);
+            self.said = said(attribute)?.into_owned();
+        }
+        Ok(())
+    }
 }
 
 impl Walk {
@@ -195,7 +214,7 @@ impl Walk {
         each: &mut dyn FnMut(Element<'_>) -> bool,
     ) -> Result<bool, Broken> {
         let element = match name {
-            "Record" => Element::Record(record(tag)?, tag),
+            "Record" => Element::Record(record(tag, &mut self.device)?, tag),
             "Workout" => {
                 self.workout = Some((workout(tag)?, tag.to_string()));
                 return Ok(true);
@@ -251,21 +270,28 @@ impl Walk {
     }
 }
 
-fn record<'e>(tag: &'e BytesStart<'_>) -> Result<Record<'e>, Broken> {
+fn record<'e>(tag: &'e BytesStart<'_>, device: &'e mut Described) -> Result<Record<'e>, Broken> {
     let mut record = Record::default();
-    attributes(tag, |key, text| {
-        let slot = match key {
+    let mut has_device = false;
+    for attribute in written(tag) {
+        let attribute = attribute?;
+        let slot = match attribute.key.into_inner() {
+            "device" => {
+                device.read(attribute)?;
+                has_device = true;
+                continue;
+            }
             "type" => &mut record.kind,
             "unit" => &mut record.unit,
             "value" => &mut record.value,
             "sourceName" => &mut record.source_name,
-            "device" => &mut record.device,
             "startDate" => &mut record.start,
             "endDate" => &mut record.end,
-            _ => return,
+            _ => &mut None,
         };
-        *slot = Some(text);
-    })?;
+        *slot = Some(said(attribute)?);
+    }
+    record.device = has_device.then_some(device.said.as_str());
     Ok(record)
 }
 
@@ -327,16 +353,41 @@ fn activity_summary<'e>(tag: &'e BytesStart<'_>) -> Result<ActivitySummary<'e>, 
 
 /// Goes through all attributes, also of elements that say nothing: what is not well-formed is an error wherever it stands.
 fn attributes<'e>(tag: &'e BytesStart<'_>, mut each: impl FnMut(&str, Cow<'e, str>)) -> Result<(), Broken> {
-    for (number, attribute) in tag.attributes().enumerate() {
-        if number >= ATTRIBUTES_MAX {
-            return Err(Broken::TooWide);
-        }
-        let attribute = attribute.map_err(|_| Broken::Syntax)?;
-        if attribute.value.contains('<') {
-            return Err(Broken::Syntax);
-        }
-        let text = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| Broken::Syntax)?;
-        each(attribute.key.as_ref(), text);
+    for attribute in written(tag) {
+        let attribute = attribute?;
+        each(attribute.key.into_inner(), said(attribute)?);
     }
     Ok(())
+}
+
+/// All attributes as they are written, each name once (XML 1.0, section 3.1).
+fn written<'e>(tag: &'e BytesStart<'_>) -> impl Iterator<Item = Result<Attribute<'e>, Broken>> {
+    let mut attributes = tag.attributes();
+    // quick-xml compares each name with all before it. No two of Apple's names have the same bit here, so none is compared.
+    attributes.with_checks(false);
+    let (mut names, mut bits) = (Vec::with_capacity(16), 0_u64);
+    attributes.map(move |attribute| {
+        let attribute = attribute.map_err(|_| Broken::Syntax)?;
+        let name = attribute.key.into_inner();
+        let bit = 1 << ((name.len() + usize::from(name.as_bytes().last().copied().unwrap_or_default())) % 64);
+        if bits & bit != 0 && names.contains(&name) {
+            return Err(Broken::Syntax);
+        }
+        bits |= bit;
+        names.push(name);
+        if names.len() > ATTRIBUTES_MAX { Err(Broken::TooWide) } else { Ok(attribute) }
+    })
+}
+
+/// What an attribute says (XML 1.0, section 3.3.3). Most values are short and have nothing in them that must be read: looking at
+/// all bytes without a branch in each step is faster than looking for the first such.
+fn said(attribute: Attribute<'_>) -> Result<Cow<'_, str>, Broken> {
+    let to_be_read = |byte| u8::from(byte < b' ') | u8::from(byte == b'&') | u8::from(byte == b'<');
+    if attribute.value.bytes().fold(0, |found, byte| found | to_be_read(byte)) == 0 {
+        return Ok(attribute.value);
+    }
+    if attribute.value.contains('<') {
+        return Err(Broken::Syntax);
+    }
+    attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| Broken::Syntax)
 }

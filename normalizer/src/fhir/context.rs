@@ -66,7 +66,7 @@ impl<'s, 'a> Scope<'s, 'a> {
         let Some(id) = id else { return Ok(None) };
         let mut named = device(provider, id)?;
         if let Some(found) = found {
-            let text = |text| filled(text).map(str::to_owned);
+            let text = |text| filled(text).map(Into::into);
             named.manufacturer = text(found.manufacturer.as_ref());
             named.model = text(found.model.as_ref());
             named.serial = text(found.serial.as_ref());

@@ -67,7 +67,7 @@ impl Code {
             (Some(first), _) => first.clone(),
             // A code without a coding is its text; FHIR allows that, and no system can be named.
             (None, Some(text)) => {
-                Coding { system: String::new(), code: text.to_owned(), display: Some(text.to_owned()) }
+                Coding { system: "".into(), code: text.to_owned().into(), display: Some(text.to_owned().into()) }
             }
             (None, None) => return Err(LACKS),
         };
@@ -82,9 +82,9 @@ pub(super) fn unknown(concept: &Concept<'_>) -> Option<Coding> {
 
 fn owned(coding: &super::model::Coding<'_>) -> Option<Coding> {
     Some(Coding {
-        system: coding.system.as_deref().unwrap_or_default().trim().to_owned(),
-        code: filled(coding.code.as_ref())?.to_owned(),
-        display: coding.display.as_deref().map(str::to_owned),
+        system: coding.system.as_deref().unwrap_or_default().trim().to_owned().into(),
+        code: filled(coding.code.as_ref())?.to_owned().into(),
+        display: coding.display.as_deref().map(|display| display.to_owned().into()),
     })
 }
 
@@ -204,7 +204,7 @@ fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
     }
     Ok(event::Value::Waveform(Waveform {
         origin: decimal(origin.number)?.canonical(),
-        unit: origin.units.into_iter().flatten().next().map_or_else(|| "1".to_owned(), str::to_owned),
+        unit: origin.units.into_iter().flatten().next().map_or_else(|| "1".into(), |unit| unit.to_owned().into()),
         period_ms: decimal(filled(sampled.period.as_ref()).ok_or(LACKS)?)?.canonical(),
         factor: decimal(filled(sampled.factor.as_ref()).unwrap_or("1"))?.canonical(),
         dimensions: dimensions

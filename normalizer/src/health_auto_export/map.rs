@@ -46,8 +46,8 @@ impl Subject<'_> {
     }
 
     fn code(&self, code: &str) -> Coding {
-        let system = format!("urn:health-auto-export:{}", self.kind.name());
-        Coding { system, code: code.to_owned(), display: None }
+        let system = format!("urn:health-auto-export:{}", self.kind.name()).into();
+        Coding { system, code: code.to_owned().into(), display: None }
     }
 }
 

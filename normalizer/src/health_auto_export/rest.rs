@@ -57,7 +57,7 @@ fn members(code: &Coding, text: &str, depth: u8, into: &mut Vec<Component>) -> R
         let name = name.0.as_ref();
         let mut code = code.clone();
         if name != "qty" {
-            code.code = format!("{}.{name}", code.code);
+            code.code = format!("{}.{name}", code.code).into();
         }
         let is_number = raw.get().starts_with(|byte: char| byte == '-' || byte.is_ascii_digit());
         match &units {

@@ -151,8 +151,8 @@ fn category(subject: &Subject<'_>, entry: &Entry<'_>, metric: &'static Metric) -
             let known = metric.coded_value(name).filter(|_| name != "asleep");
             let mut part = amount(&number, subject.units.as_deref(), subject.part(name))?;
             if let Some(known) = known {
-                let (system, code) = (known.system().to_owned(), known.code().to_owned());
-                part.code = Coding { system, code, display: Some(known.display().to_owned()) };
+                let (system, code) = (known.system().into(), known.code().into());
+                part.code = Coding { system, code, display: Some(known.display().into()) };
             }
             components.push(part);
         }
@@ -183,7 +183,7 @@ fn workout(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> {
     }
     let value = match entry.literal("name")? {
         Some(name) => {
-            let code = Coding { code: name.into_owned(), ..subject.coding() };
+            let code = Coding { code: name.into_owned().into(), ..subject.coding() };
             Value::Coded(event::Coded { coding: code, text: None })
         }
         None if components.is_empty() => {
@@ -220,7 +220,7 @@ fn medication(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused
     let metric = subject.metric.ok_or(NO_VALUE)?;
     let status = entry.literal("status")?.ok_or(NO_VALUE)?;
     let components = entry.list::<MedicationCode<'_>>("codings")?.into_iter().map(|code| {
-        let (system, code) = (code.system.0.into_owned(), code.code.0.into_owned());
+        let (system, code) = (code.system.0.into_owned().into(), code.code.0.into_owned().into());
         let coding = Coding { system, code, display: None };
         let part = subject.part("codings");
         let value = Value::Coded(event::Coded { coding, text: None });

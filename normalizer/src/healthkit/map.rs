@@ -1,7 +1,7 @@
 //! One sample becomes one reading.
 
 use schemas::{
-    catalogue::{self, HEALTHKIT, Kind, Metric, Vocabulary},
+    catalogue::{self, Kind, Metric, Vocabulary},
     event::{Coding, Device, DeviceId, Reading},
     identity::{Content, Identity},
     raw::RawRecord,
@@ -10,6 +10,7 @@ use schemas::{
 use serde_json::value::RawValue;
 
 use crate::{
+    apple,
     json::{Literal, Word},
     observed::{Observed, Origin, Refused, Times, device, refused},
 };
@@ -35,7 +36,7 @@ pub(super) struct Named<'s> {
 impl Named<'_> {
     /// The type as a code of Apple's.
     pub(super) fn coding(&self) -> Coding {
-        Coding { system: HEALTHKIT.to_owned(), code: self.kind.to_owned(), display: None }
+        apple::code(self.kind)
     }
 }
 
@@ -76,10 +77,17 @@ pub(crate) fn reading(
     }
     // Apple writes UUIDs in upper case, some apps turn them into lower case.
     let id = literal(sample.id.as_ref()).map(str::to_ascii_lowercase);
-    let objects = sample.objects.iter().flatten().map(|object| object.get());
-    let parts: Vec<&str> = literals.into_iter().map(Option::unwrap_or_default).chain(objects).collect();
     let stable = id.as_deref();
-    let identity = stable.as_ref().map_or(Identity::Literals(&parts), |id| Identity::Stable(std::slice::from_ref(id)));
+    let alone = literals.map(Option::unwrap_or_default);
+    let with_objects: Vec<&str>;
+    let identity = match (&stable, sample.objects.as_deref()) {
+        (Some(id), _) => Identity::Stable(std::slice::from_ref(id)),
+        (None, None | Some([])) => Identity::Literals(&alone),
+        (None, Some(objects)) => {
+            with_objects = alone.into_iter().chain(objects.iter().map(|object| object.get())).collect();
+            Identity::Literals(&with_objects)
+        }
+    };
     Ok(observed.reading(record, origin, identity, content))
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use schemas::{
-    catalogue::{self, HEALTHKIT, Kind, Metric, Vocabulary},
+    catalogue::{self, Kind, Metric, Vocabulary},
     decimal::Decimal,
     event::{Coding, Component, Flag, Missing, Value, Waveform},
     rejection::Reason,
@@ -82,7 +82,7 @@ pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Ve
         if let (Some(number), Some(part)) =
             (literal(number.as_ref()), catalogue::metric_by_spelling(Vocabulary::HealthKit, kind))
         {
-            let source = Coding { system: HEALTHKIT.to_owned(), code: kind.to_owned(), display: None };
+            let source = apple::code(kind);
             components.push(quantity(named, part, number, source)?.into());
         }
     }
@@ -169,7 +169,7 @@ pub(super) fn waveform(
 
 /// Beats have no even distance, so that the period is zero and each says its own time: of the two dimensions the first is
 /// the seconds since the beginning, the second 1 where beats before it may be missing and else 0.
-fn heartbeats(named: &Named<'_>, metric: &Metric, beats: &[Object<Beat<'_>>]) -> Result<Coded, Refused> {
+fn heartbeats(named: &Named<'_>, metric: &'static Metric, beats: &[Object<Beat<'_>>]) -> Result<Coded, Refused> {
     if beats.is_empty() {
         return Err(NO_VALUE);
     }
@@ -178,7 +178,7 @@ fn heartbeats(named: &Named<'_>, metric: &Metric, beats: &[Object<Beat<'_>>]) ->
     });
     let value = Value::Waveform(Waveform {
         origin: "0".to_owned(),
-        unit: "s".to_owned(),
+        unit: "s".into(),
         period_ms: "0".to_owned(),
         factor: "1".to_owned(),
         dimensions: 2,
@@ -192,7 +192,7 @@ fn total(name: &str, number: Option<&Literal<'_>>, like: &str, unit: &str) -> Re
     let Some(number) = literal(number) else { return Ok(None) };
     let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
     let measure = Source { number, units: [Some(unit), None], comparator: None }.measure(metric)?;
-    let code = Coding { system: HEALTHKIT.to_owned(), code: format!("HKWorkout.{name}"), display: None };
+    let code = apple::code(&format!("HKWorkout.{name}"));
     let mut quantity = measure.quantity;
     quantity.source_unit = None;
     let mut flags: Vec<Flag> = measure.flags.into_iter().filter(|flag| *flag != Flag::OutOfRange).collect();

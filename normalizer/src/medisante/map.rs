@@ -348,7 +348,7 @@ fn quantity(
 
 /// What Medisanté calls it.
 fn local(name: &str) -> Coding {
-    Coding { system: MEDISANTE.to_owned(), code: name.to_owned(), display: None }
+    Coding { system: MEDISANTE.into(), code: name.to_owned().into(), display: None }
 }
 
 fn annotations(raw: &RawValue) -> Vec<Component> {
@@ -367,7 +367,7 @@ fn annotation(name: &str, raw: &RawValue) -> Option<Component> {
             (Some(word), _) => Value::Text(word.0.into_owned()),
             (None, Ok(number)) => Value::Quantity(Quantity {
                 value: number.canonical(),
-                unit: "1".to_owned(),
+                unit: "1".into(),
                 source_value: raw_text.to_owned(),
                 source_unit: None,
                 comparator: None,
@@ -375,7 +375,7 @@ fn annotation(name: &str, raw: &RawValue) -> Option<Component> {
             (None, Err(_)) => Value::Text(raw_text.to_owned()),
         },
     };
-    let code = Coding { system: ANNOTATION.to_owned(), code: name.to_owned(), display: None };
+    let code = Coding { system: ANNOTATION.into(), code: name.to_owned().into(), display: None };
     Some(Component { code, source_codes: Vec::new(), value, flags: Vec::new() })
 }
 
@@ -446,11 +446,11 @@ fn described(
     shapes.members(path, unknown);
     let ids = [wire.id.as_ref(), wire.imei.as_ref(), wire.serial_number.as_ref()];
     let Some(id) = ids.into_iter().find_map(said) else { return Ok(None) };
-    let owned = |word: &Option<Word<'_>>| text(word.as_ref()).map(str::to_owned);
+    let owned = |word: &Option<Word<'_>>| text(word.as_ref()).map(Into::into);
     Ok(Some(Device {
         manufacturer: owned(&wire.manufacturer),
         model: owned(&wire.model),
-        serial: said(wire.serial_number.as_ref()).map(str::to_owned),
+        serial: said(wire.serial_number.as_ref()).map(Into::into),
         ..device(Provider::Medisante, id)?
     }))
 }

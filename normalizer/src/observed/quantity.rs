@@ -3,7 +3,7 @@
 use schemas::{
     catalogue::{CodeUnit, Kind, Metric, UnitError, ucum_of},
     decimal::Decimal,
-    event::{Coding, Flag, Quantity},
+    event::{Coding, Flag, Quantity, Text},
     rejection::Reason,
 };
 
@@ -73,21 +73,21 @@ impl<'a> Source<'a> {
     fn measured(self, measured: schemas::catalogue::Measured) -> Measure {
         let flags = [(measured.rounded, Flag::Rounded), (measured.out_of_range, Flag::OutOfRange)];
         Measure {
-            quantity: self.quantity(measured.value, measured.code.unit().unwrap_or("1")),
+            quantity: self.quantity(measured.value, measured.code.unit().unwrap_or("1").into()),
             code: Some(measured.code),
             flags: flags.into_iter().filter_map(|(is, flag)| is.then_some(flag)).collect(),
         }
     }
 
     fn unknown(self, number: &Decimal, flag: Flag) -> Measure {
-        let unit = self.unit().map_or("1", |unit| ucum_of(unit).unwrap_or(unit));
+        let unit = self.unit().map_or(Text::Borrowed("1"), ucum);
         Measure { quantity: self.quantity(number.canonical(), unit), code: None, flags: vec![flag] }
     }
 
-    fn quantity(self, value: String, unit: &str) -> Quantity {
+    fn quantity(self, value: String, unit: Text) -> Quantity {
         Quantity {
             value,
-            unit: unit.to_owned(),
+            unit,
             source_value: self.number.to_owned(),
             source_unit: self.unit().map(str::to_owned),
             comparator: self.comparator.map(str::to_owned),
@@ -99,7 +99,12 @@ impl<'a> Source<'a> {
     }
 }
 
+/// A unit in UCUM, or as it is written where the catalogue does not know it.
+pub(crate) fn ucum(written: &str) -> Text {
+    ucum_of(written).map_or_else(|| written.to_owned().into(), Text::Borrowed)
+}
+
 /// A code of the catalogue as an event has it.
-pub(crate) fn coding(code: &CodeUnit) -> Coding {
-    Coding { system: code.system().to_owned(), code: code.code().to_owned(), display: Some(code.display().to_owned()) }
+pub(crate) fn coding(code: &'static CodeUnit) -> Coding {
+    Coding { system: code.system().into(), code: code.code().into(), display: Some(code.display().into()) }
 }

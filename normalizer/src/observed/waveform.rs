@@ -1,13 +1,12 @@
 //! Samples at even distance.
 
 use schemas::{
-    catalogue::ucum_of,
     decimal::{Conversion, Decimal},
     event::{Flag, Waveform},
     rejection::Reason,
 };
 
-use super::{Refused, refused};
+use super::{Refused, quantity::ucum, refused};
 
 /// A waveform of one dimension. The distance of its samples is the reciprocal of their frequency, rounded and flagged
 /// where that does not terminate.
@@ -20,7 +19,7 @@ pub(crate) fn waveform<'s>(
         period_ms(hertz).ok_or(refused(Reason::ValueInvalid, "the frequency is not above zero"))?;
     let wave = Waveform {
         origin: "0".to_owned(),
-        unit: ucum_of(unit).unwrap_or(unit).to_owned(),
+        unit: ucum(unit),
         period_ms,
         factor: "1".to_owned(),
         dimensions: 1,

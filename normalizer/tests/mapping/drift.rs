@@ -276,18 +276,38 @@ fn what_is_documented_is_no_news() {
         (MEDISANTE_JSON, &["medisante-glucose-mmol", "medisante-body-weight-composition", "medisante-ecg-samples"][..]),
         (MEDISANTE_XML, &["medisante-hub-xml", "medisante-xml-annotations"][..]),
         (HEALTHKIT, &["healthkit-workout", "healthkit-electrocardiogram", "healthkit-daily-steps"][..]),
-        (
-            HEALTH_AUTO_EXPORT,
-            &["health-auto-export-workouts", "health-auto-export-sleep", "health-auto-export-ecg"][..],
-        ),
+        (HEALTH_AUTO_EXPORT, &["health-auto-export-workouts", "health-auto-export-ecg"][..]),
         (EXPORT_XML, &["export-workouts"][..]),
         (FHIR, &["fhir-body-weight"][..]),
     ] {
         for case in cases {
-            let extension = if kind.1.is_xml() { "xml" } else { "json" };
-            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{case}.input.{extension}"));
-            let body = fs::read_to_string(file).unwrap();
-            assert_eq!(shapes(&normalized(kind, &body)), [""; 0], "{case}");
+            assert_eq!(shapes(&golden(kind, case)), [""; 0], "{case}");
         }
     }
+}
+
+fn golden(kind: (RawTopic, Format), case: &str) -> Normalized {
+    let extension = if kind.1.is_xml() { "xml" } else { "json" };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{case}.input.{extension}"));
+    normalized(kind, &fs::read_to_string(file).unwrap())
+}
+
+#[test]
+fn a_value_that_apple_has_added_is_told_beside_a_known_one() {
+    let body = r#"[
+        { "type": "HKCategoryTypeIdentifierHeadache", "value": 2, "startDate": "2026-03-01T08:00:00Z" },
+        { "type": "HKCategoryTypeIdentifierHeadache", "value": "HKCategoryValueSeverityUnbearable", "startDate": "2026-03-01T08:00:00Z" },
+        { "type": "HKCategoryTypeIdentifierHeadache", "value": "so bad I fell", "startDate": "2026-03-01T08:00:00Z" }
+    ]"#;
+    let found = normalized(HEALTHKIT, body);
+    assert_eq!((found.readings.len(), found.rejections.len()), (3, 0));
+    assert_eq!(
+        shapes(&found),
+        [
+            "code http://developer.apple.com/documentation/healthkit|<up to 16 bytes>",
+            "code http://developer.apple.com/documentation/healthkit|HKCategoryValueSeverityUnbearable",
+        ]
+    );
+    let nights = golden(HEALTH_AUTO_EXPORT, "health-auto-export-sleep");
+    assert_eq!(shapes(&nights), ["code http://developer.apple.com/documentation/healthkit|Dozing"]);
 }

@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "73866a931094e11e9686940299bb1a6214b286b618ecf159444fbfe3c82be364");
+const PINNED: (i32, &str) = (1, "9c824de65466d5c45ab50864827155c8040496e9fc87f0e85c46aaa23219b377");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

@@ -8,7 +8,7 @@ use crate::decimal::{Conversion, Decimal};
 
 use super::metric::{Accepted, CodeUnit, CodedValue, Kind, Metric, Range, Words};
 use super::unit::{Unit, Units};
-use super::{Catalogue, SYSTEMS};
+use super::{Catalogue, Index, SYSTEMS};
 
 /// What is wrong in the compiled-in catalogue. It names the place; the catalogue holds no health data.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +39,10 @@ pub(super) fn load(metrics: &str, units: &str) -> Result<Catalogue, CatalogueErr
     let mut catalogue = Catalogue {
         metrics: Vec::with_capacity(file.metric.len()),
         units,
-        medisante: HashMap::new(),
-        healthkit: HashMap::new(),
-        health_auto_export: HashMap::new(),
-        codes: SYSTEMS.map(|(_, system)| (system, HashMap::new())).into(),
+        medisante: Index::default(),
+        healthkit: Index::default(),
+        health_auto_export: Index::default(),
+        codes: SYSTEMS.map(|(_, system)| (system, Index::default())).into(),
     };
     for entry in file.metric {
         let values = match &entry.values {

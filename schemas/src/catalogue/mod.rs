@@ -59,16 +59,19 @@ impl Vocabulary {
     }
 }
 
+/// Positions by name. The names are the catalogue's own, so that nobody can choose them to collide, and a fast hash serves.
+pub(crate) type Index = HashMap<String, usize, foldhash::fast::FixedState>;
+
 /// Everything in the two files, with its indexes. Programs use the one that is compiled in, through [`metrics`] and
 /// [`units`]; tests alter the files and read the result.
 #[doc(hidden)]
 pub struct Catalogue {
     pub(crate) metrics: Vec<Metric>,
     pub(crate) units: Units,
-    pub(crate) medisante: HashMap<String, usize>,
-    pub(crate) healthkit: HashMap<String, usize>,
-    pub(crate) health_auto_export: HashMap<String, usize>,
-    pub(crate) codes: Vec<(&'static str, HashMap<String, usize>)>,
+    pub(crate) medisante: Index,
+    pub(crate) healthkit: Index,
+    pub(crate) health_auto_export: Index,
+    pub(crate) codes: Vec<(&'static str, Index)>,
 }
 
 impl Catalogue {

@@ -1,10 +1,8 @@
 //! Units: their spellings and their way to the base unit of their property.
 
-use std::collections::HashMap;
-
 use crate::decimal::Conversion;
 
-use super::folded;
+use super::{Index, folded};
 
 /// One UCUM unit.
 pub struct Unit {
@@ -51,8 +49,8 @@ impl Unit {
 #[derive(Default)]
 pub(crate) struct Units {
     pub(crate) all: Vec<Unit>,
-    pub(crate) exact: HashMap<String, usize>,
-    pub(crate) names: HashMap<String, usize>,
+    pub(crate) exact: Index,
+    pub(crate) names: Index,
 }
 
 impl Units {

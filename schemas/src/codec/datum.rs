@@ -1,6 +1,8 @@
 //! Avro binary encoding of the primitive and composite types that our schemas use
 //! (Apache Avro 1.12 specification, "Binary Encoding").
 
+use std::{borrow::Cow, sync::Arc};
+
 use uuid::Uuid;
 
 /// Why bytes are not a datum of the expected schema. Carries positions only, never content.
@@ -74,6 +76,15 @@ impl<'a> Input<'a> {
                 return Err(DecodeError::Number);
             }
         }
+    }
+
+    /// Reads a string, which is not copied.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where it is none.
+    pub fn text(&mut self) -> Result<&'a str, DecodeError> {
+        let length = self.length()?;
+        std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::Utf8)
     }
 
     fn length(&mut self) -> Result<usize, DecodeError> {
@@ -154,8 +165,27 @@ impl Datum for String {
     }
 
     fn read(input: &mut Input<'_>) -> Result<Self, DecodeError> {
-        let length = input.length()?;
-        std::str::from_utf8(input.take(length)?).map(str::to_owned).map_err(|_| DecodeError::Utf8)
+        input.text().map(str::to_owned)
+    }
+}
+
+impl Datum for Cow<'static, str> {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_bytes(self.as_bytes(), out);
+    }
+
+    fn read(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        String::read(input).map(Cow::Owned)
+    }
+}
+
+impl Datum for Arc<str> {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_bytes(self.as_bytes(), out);
+    }
+
+    fn read(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        input.text().map(Self::from)
     }
 }
 

@@ -16,6 +16,6 @@ pub use names::{DeviceId, NameError, PatientId, SourceName};
 pub use outcome::Outcome;
 pub use reading::{
     Coded, Coding, Component, Device, DocumentReference, Flag, Missing, Precision, Provenance, Quantity, Reading,
-    Status, Value, Waveform,
+    Status, Text, Value, Waveform,
 };
 pub use unknown::{Unknown, UnknownKind};

@@ -1,5 +1,7 @@
 //! Identifiers that other systems chose, checked once at the edge.
 
+use std::sync::Arc;
+
 use crate::codec::{Datum, DecodeError, Input};
 
 /// Why a text is no identifier.
@@ -35,7 +37,7 @@ macro_rules! name {
         $(#[$meta])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Accepts 1 to 256 bytes without control characters; white space around them is cut off.
@@ -43,7 +45,7 @@ macro_rules! name {
             /// # Errors
             /// [`NameError`] says which rule is broken, never with the text.
             pub fn parse(text: &str) -> Result<Self, NameError> {
-                check(text).map(|text| Self(text.to_owned()))
+                check(text).map(|text| Self(text.into()))
             }
 
             /// The identifier as text.
@@ -59,7 +61,7 @@ macro_rules! name {
             }
 
             fn read(input: &mut Input<'_>) -> Result<Self, DecodeError> {
-                Self::parse(&String::read(input)?).map_err(|_| DecodeError::Domain)
+                Self::parse(input.text()?).map_err(|_| DecodeError::Domain)
             }
         }
     };

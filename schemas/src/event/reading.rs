@@ -1,5 +1,7 @@
 //! One clinical observation.
 
+use std::{borrow::Cow, sync::Arc};
+
 use uuid::Uuid;
 
 use super::{DeviceId, PatientId, SourceName};
@@ -7,6 +9,9 @@ use crate::{
     codec::{Element, Event, Fingerprint, avro_enum, avro_record, avro_union},
     format::{Format, Provider},
 };
+
+/// A text that is the catalogue's or the source's: what the catalogue says is not copied for each reading.
+pub type Text = Cow<'static, str>;
 
 avro_record! {
     /// One clinical observation, as the normalizer derived it from one item of a raw record.
@@ -73,18 +78,18 @@ impl Event for Reading {
 }
 
 avro_record! {
-    /// A measuring device or a gateway.
+    /// A measuring device or a gateway. Its readings share its texts.
     pub struct Device {
         /// Name-based UUID of provider and `id`: the `_id` of device commands and the key of events.
         pub key: Uuid,
         /// The device's identifier as its provider writes it.
         pub id: DeviceId,
         /// The manufacturer's name as the payload says it.
-        pub manufacturer: Option<String>,
+        pub manufacturer: Option<Arc<str>>,
         /// The model as the payload says it.
-        pub model: Option<String>,
+        pub model: Option<Arc<str>>,
         /// The serial number as the payload says it.
-        pub serial: Option<String>,
+        pub serial: Option<Arc<str>>,
     }
 }
 
@@ -92,11 +97,11 @@ avro_record! {
     /// A code in a code system (FHIR R4 Coding).
     pub struct Coding {
         /// The URI of the code system.
-        pub system: String,
+        pub system: Text,
         /// The code.
-        pub code: String,
+        pub code: Text,
         /// The code's text.
-        pub display: Option<String>,
+        pub display: Option<Text>,
     }
 }
 
@@ -144,7 +149,7 @@ avro_record! {
         /// The canonical value: plain decimal text, computed exactly.
         pub value: String,
         /// The canonical UCUM unit; `1` for a number without a dimension.
-        pub unit: String,
+        pub unit: Text,
         /// The number exactly as the source wrote it.
         pub source_value: String,
         /// The unit exactly as the source wrote it.
@@ -170,7 +175,7 @@ avro_record! {
         /// The value of a sample of zero, as decimal text.
         pub origin: String,
         /// The UCUM unit of a sample.
-        pub unit: String,
+        pub unit: Text,
         /// Milliseconds between two samples, as decimal text.
         pub period_ms: String,
         /// By what a sample is multiplied before the origin is added, as decimal text.

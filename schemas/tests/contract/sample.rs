@@ -25,7 +25,7 @@ impl Dice {
         of[usize::try_from(self.roll() % of.len() as u64).unwrap()]
     }
 
-    fn text(&mut self) -> String {
+    fn text<T: From<&'static str>>(&mut self) -> T {
         self.pick(&[
             "",
             "5.5",
@@ -34,7 +34,7 @@ impl Dice {
             "日本",
             "a much longer text, beyond one length byte: ".repeat(3).leak(),
         ])
-        .to_owned()
+        .into()
     }
 
     fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {

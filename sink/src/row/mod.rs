@@ -123,7 +123,7 @@ fn check(reading: &Reading) -> Result<(), RowFault> {
     });
     let coded = std::iter::once(&reading.code)
         .chain(reading.components.iter().map(|part| &part.code))
-        .flat_map(|coding| [Some(coding.system.as_str()), Some(coding.code.as_str()), coding.display.as_deref()]);
+        .flat_map(|coding| [Some(coding.system.as_ref()), Some(coding.code.as_ref()), coding.display.as_deref()]);
     if described.chain(coded).flatten().any(|text| text.as_bytes().contains(&0)) {
         return Err(RowFault::Nul);
     }

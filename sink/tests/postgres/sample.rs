@@ -35,8 +35,8 @@ pub(crate) fn device(id: &str) -> Device {
     Device {
         key: device_key(Provider::Medisante, &id),
         id,
-        manufacturer: Some("Maker".to_owned()),
-        model: Some("M1".to_owned()),
+        manufacturer: Some("Maker".into()),
+        model: Some("M1".into()),
         serial: None,
     }
 }
@@ -44,7 +44,7 @@ pub(crate) fn device(id: &str) -> Device {
 pub(crate) fn quantity(value: &str) -> Value {
     Value::Quantity(Quantity {
         value: value.to_owned(),
-        unit: "mmol/L".to_owned(),
+        unit: "mmol/L".into(),
         source_value: value.to_owned(),
         source_unit: Some("mmol/L".to_owned()),
         comparator: None,
@@ -52,7 +52,11 @@ pub(crate) fn quantity(value: &str) -> Value {
 }
 
 pub(crate) fn coding(code: &str) -> Coding {
-    Coding { system: "http://loinc.org".to_owned(), code: code.to_owned(), display: Some(format!("what {code} is")) }
+    Coding {
+        system: "http://loinc.org".into(),
+        code: code.to_owned().into(),
+        display: Some(format!("what {code} is").into()),
+    }
 }
 
 /// Reading number `id` out of the raw record at `offset`, measured on the first of May.

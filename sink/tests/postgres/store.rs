@@ -170,7 +170,7 @@ async fn what_has_no_column_is_kept_as_json() {
     let coded = Value::Coded(Coded { coding: odd.clone(), text: Some("said".to_owned()) });
     let waveform = Value::Waveform(Waveform {
         origin: "0".to_owned(),
-        unit: "mV".to_owned(),
+        unit: "mV".into(),
         period_ms: "4".to_owned(),
         factor: "0.5".to_owned(),
         dimensions: 1,
@@ -203,7 +203,7 @@ async fn values_that_postgres_cannot_store_are_known_beforehand() {
     assert_eq!(fault(Reading { value: quantity("five"), ..reading(1, 0) }), Some(RowFault::Number));
     assert_eq!(fault(Reading { measured_from: Some(i64::MIN), ..reading(1, 0) }), Some(RowFault::Time));
     assert_eq!(fault(Reading { imprecise_until: Some(0), ..reading(1, 0) }), Some(RowFault::Time));
-    let odd = Coding { code: "a\0b".to_owned(), ..coding("own") };
+    let odd = Coding { code: "a\0b".into(), ..coding("own") };
     assert_eq!(fault(Reading { source_codes: vec![odd], ..reading(1, 0) }), Some(RowFault::Nul));
     let mut panel = pressure(1, 0);
     panel.components[0].value = quantity("five");

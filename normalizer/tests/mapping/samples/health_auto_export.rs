@@ -56,7 +56,7 @@ fn a_night_has_the_hours_of_its_stages_and_the_span_of_its_sleep() {
     let Some(readings) = readings("11-unmarshal-aggregated-sleep-analysis.json") else { return };
     let night = &readings[0];
     let hours = night.components.iter().filter(|part| matches!(part.value, Value::Quantity(_)));
-    let stages: BTreeSet<&str> = hours.map(|part| part.source_codes[0].code.as_str()).collect();
+    let stages: BTreeSet<&str> = hours.map(|part| part.source_codes[0].code.as_ref()).collect();
     let known = ["asleep", "inBed", "core", "deep", "rem", "awake"].map(|stage| format!("sleep_analysis.{stage}"));
     assert_eq!(stages, known.iter().map(String::as_str).collect());
     assert_eq!(night.measured_text.as_deref(), Some("2023-01-31 00:23:47 +0800"));

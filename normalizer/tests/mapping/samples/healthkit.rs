@@ -84,7 +84,7 @@ fn a_blood_pressure_is_a_panel_and_sleep_is_coded() {
     assert_eq!((panels.len(), parts), (2, vec!["120 mm[Hg]".to_owned(), "81 mm[Hg]".to_owned()]));
     let sleep = readings("getSleepSamples", "SleepAnalysis");
     let Value::Coded(coded) = &sleep[0].value else { panic!("not coded") };
-    assert_eq!((sleep.len(), coded.coding.code.as_str()), (1, "HKCategoryValueSleepAnalysisInBed"));
+    assert_eq!((sleep.len(), coded.coding.code.as_ref()), (1, "HKCategoryValueSleepAnalysisInBed"));
 }
 
 #[test]
