@@ -141,6 +141,8 @@ fn numbers_count_from_1970() {
         ("1700000000.25", 1_700_000_000_250_000, Precision::Millisecond),
         ("1700000000.123456789", 1_700_000_000_123_456, Precision::Nanosecond),
         ("-0.0000001", -1, Precision::Nanosecond),
+        ("1e-50", 0, Precision::Nanosecond),
+        ("-1e-50", -1, Precision::Nanosecond),
         ("1700000000123", 1_700_000_000_123_000, Precision::Millisecond),
         ("1700000000123.5", 1_700_000_000_123_500, Precision::Microsecond),
         ("99999999999", 99_999_999_999 * SECOND_US, Precision::Second),
