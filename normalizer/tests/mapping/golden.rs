@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "9c824de65466d5c45ab50864827155c8040496e9fc87f0e85c46aaa23219b377");
+const PINNED: (i32, &str) = (1, "b52f8e6c06ce7b76a8ae9c75f05ab4ef80a4e8b76b71c781958a97129cfbc30d");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
