@@ -224,7 +224,7 @@ fn an_item_too_many_and_a_level_too_many_are_refused() {
     let reasons: Vec<_> = found.rejections.iter().map(|refused| refused.reason).collect();
     assert_eq!(reasons, [Reason::UnexpectedShape, Reason::TooLarge, Reason::UnexpectedShape]);
     let nested = |depth: usize| {
-        format!("{{\"resourceType\":\"Basic\",\"x\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))
+        format!("{{\"resourceType\":\"Basic\",\"y\":[],\"x\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))
     };
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, nested(65)), Reason::TooLarge);
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, nested(64)), Reason::NotAReading);
