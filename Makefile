@@ -10,7 +10,7 @@ CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
 export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test lint fuzz bench generated clean
+.PHONY: help setup build demo run test lint fuzz mutants bench generated clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -43,6 +43,12 @@ lint: ## Format check, clippy, docs, dependency rules
 SECONDS ?= 20
 fuzz: setup ## Fuzz each format and the check of the ingress, each for SECONDS=20
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" fuzz/run $(SECONDS)
+
+# docs/mutants.md says what survived. In the work tree, as a copy would build everything anew.
+SHARD ?= 0/16
+mutants: setup ## Alter the mapping code and see whether a test notices, one SHARD=0/16 at a time (needs cargo-mutants)
+	git diff --quiet HEAD
+	cargo mutants --in-place --shard $(SHARD) --timeout 60 --output target
 
 bench: ## Measure against the stated peers and limits; writes bench/results
 	@sh .ci/setup bench

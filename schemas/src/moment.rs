@@ -64,9 +64,9 @@ pub enum MomentError {
 }
 
 impl Moment {
-    /// Reads a date with a time of day: RFC 3339, section 5.6, with digits behind the second, of which those beyond the ninth are
-    /// cut off. Also accepted are
-    /// a space for the `T`, an offset without its colon, a space before the offset (Apple's and Health Auto Export's
+    /// Reads a date with a time of day: RFC 3339, section 5.6, with any number of digits behind the second, of which those
+    /// behind the ninth are cut off. Also accepted are a space for the `T`, an offset without its colon or its minutes, a
+    /// space before the offset (Apple's and Health Auto Export's
     /// `2021-12-24 00:04:00 +0800`), and a missing second.
     ///
     /// Without an offset the time is taken as UTC and [`Moment::zone_assumed`] says so. `-00:00` is a known instant with no
@@ -104,10 +104,11 @@ impl Moment {
         let (mantissa, exponent) = number.small_parts().ok_or(MomentError::OutOfRange)?;
         let whole = floor_scaled(mantissa, exponent).ok_or(MomentError::OutOfRange)?;
         let milliseconds = whole >= MILLISECONDS_FROM || whole <= -MILLISECONDS_FROM;
-        let (to_us, digits) = if milliseconds { (3, 3 - exponent.min(0)) } else { (6, -exponent.min(0)) };
+        let fraction = exponent.min(0).unsigned_abs();
+        let (to_us, digits) = if milliseconds { (3, 3 + fraction) } else { (6, fraction) };
         let us = floor_scaled(mantissa, exponent + to_us).ok_or(MomentError::OutOfRange)?;
         let from_us = in_range(i64::try_from(us).map_err(|_| MomentError::OutOfRange)?)?;
-        let precision = precision_of_digits(digits.unsigned_abs());
+        let precision = precision_of_digits(digits);
         let text = number.as_str().into();
         Ok(Self { from_us, until_us: None, precision, offset_minutes: None, zone_assumed: false, text })
     }
@@ -183,16 +184,15 @@ impl Precision {
 
 fn date(text: &str, assumed_offset_minutes: i16) -> Result<Moment, MomentError> {
     let (year, month, day, precision) = match text.as_bytes() {
-        [y @ .., b'-', m1, m2, b'-', d1, d2] if y.len() == 4 => (y, pair(*m1, *m2), pair(*d1, *d2), Precision::Day),
-        [y @ .., b'-', m1, m2] if y.len() == 4 => (y, pair(*m1, *m2), Some(1), Precision::Month),
-        y if y.len() == 4 => (y, Some(1), Some(1), Precision::Year),
-        _ => return Err(MomentError::Malformed),
+        [y @ .., b'-', m1, m2, b'-', d1, d2] => (y, pair(*m1, *m2), pair(*d1, *d2), Precision::Day),
+        [y @ .., b'-', m1, m2] => (y, pair(*m1, *m2), Some(1), Precision::Month),
+        y => (y, Some(1), Some(1), Precision::Year),
     };
     let (Some(year), Some(month), Some(day)) = (quad(year), month, day) else { return Err(MomentError::Malformed) };
     let first = days(year, month, day)?;
     let after = match precision {
         Precision::Year => civil_days(year + 1, 1, 1),
-        Precision::Month if month == 12 => civil_days(year + 1, 1, 1),
+        // A thirteenth month is the next January.
         Precision::Month => civil_days(year, month + 1, 1),
         _ => first + 1,
     };
@@ -285,7 +285,7 @@ enum Zone {
 impl Zone {
     fn read(text: &[u8]) -> Result<Self, MomentError> {
         let text = match text {
-            [b' ', rest @ ..] if !rest.is_empty() => rest,
+            [b' ', rest @ ..] => rest,
             _ => text,
         };
         let (sign, hours, minutes) = match text {

@@ -131,12 +131,7 @@ fn source<'q>(quantity: &'q Quantity<'_>) -> Result<Source<'q>, Refused> {
     let number = quantity.value.as_ref().ok_or(refused(Reason::ValueMissing, "the quantity has no number"))?;
     let (code, unit) = (filled(quantity.code.as_ref()), filled(quantity.unit.as_ref()));
     let is_ucum = filled(quantity.system.as_ref()).is_none_or(|system| system == UCUM);
-    let units = match (code, unit) {
-        (None, unit) => [unit, None],
-        (code, unit) if is_ucum => [code, unit],
-        (code, unit) if unit.is_some() => [unit, code],
-        (code, _) => [code, None],
-    };
+    let units = if is_ucum { [code, unit] } else { [unit, code] };
     Ok(Source { number: number.trim(), units, comparator: filled(quantity.comparator.as_ref()) })
 }
 

@@ -96,9 +96,6 @@ impl<'a> Builder<'a, '_> {
             return Err(refused(Reason::TooLarge, "the body is nested deeper than 64 levels"));
         }
         self.roots += u32::from(self.open.is_empty());
-        if self.roots > 1 {
-            return Err(MALFORMED);
-        }
         let tag = self.tree.slice(from, to).strip_prefix('<').and_then(|tag| tag.strip_suffix('>')).ok_or(MALFORMED)?;
         let tag = tag.strip_suffix('/').unwrap_or(tag);
         let length = tag.find([' ', '\t', '\n', '\r']).unwrap_or(tag.len());

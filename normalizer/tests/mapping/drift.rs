@@ -67,8 +67,9 @@ fn a_message_tells_what_is_unknown_at_each_level_and_keeps_what_is_known() {
 
 #[test]
 fn xml_tells_the_same_names() {
-    let body = r#"<message>
-        <device battery="3"><id>d-1</id></device>
+    // What declares a namespace or is of one is no member.
+    let body = r#"<message xmlns="urn:m" xmlns:x="urn:x">
+        <device battery="3" x:colour="red"><id>d-1</id></device>
         <measurements>
             <timestamp>2026-03-01T08:00:00Z</timestamp>
             <glucose confidence="high"><value>5.6</value><unit>mmol/L</unit></glucose>
@@ -111,7 +112,8 @@ fn samples_tell_unknown_keys_types_and_units() {
 
 #[test]
 fn an_app_s_export_tells_unknown_members_metrics_and_units() {
-    let body = r#"{ "version": 3, "data": { "dreams": [ { "start": "2026-03-01 08:00:00 +0100" } ], "metrics": [
+    let body = r#"{ "version": 3, "data": { "heartRateNotifications": [ { "start": "2026-03-01 08:00:00 +0100",
+        "threshold": 120 } ], "dreams": [ { "start": "2026-03-01 08:00:00 +0100" } ], "metrics": [
         { "name": "step_count", "units": "count", "colour": "red", "data": [
             { "date": "2026-03-01 08:00:00 +0100", "qty": 3, "source": "Watch", "series": [1, 2] } ] },
         { "name": "new_thing", "units": "furlongs", "data": [
@@ -229,12 +231,53 @@ fn of_a_payload_only_so_many_shapes_are_told_and_only_so_long_ones() {
 }
 
 #[test]
+fn what_is_told_of_a_member_ends_at_its_edge() {
+    let told = |name: &str, value: &str| {
+        let body = format!("{{\"{name}\":{value},\"measurements\":{{}}}}");
+        shapes(&normalized(MEDISANTE_JSON, &body)).concat()
+    };
+    let letters = "a".repeat(64);
+    assert_eq!(told(&letters, "1"), format!("field {letters}:number"));
+    assert_eq!(told(&format!("{letters}a"), "1"), "field <up to 256 bytes>:number");
+    assert_eq!(told("a123", "1"), "field a123:number");
+    assert_eq!(told("a1234", "1"), "field <up to 16 bytes>:number");
+    for (bytes, length) in [(16, "up to 16"), (17, "up to 64"), (64, "up to 64"), (65, "up to 256"), (257, "over 256")]
+    {
+        assert_eq!(told(&" ".repeat(bytes), "1"), format!("field <{length} bytes>:number"));
+    }
+    for (value, kind) in [
+        ("-1", ":number"),
+        ("\"\"", ":string"),
+        ("true", ":boolean"),
+        ("false", ":boolean"),
+        ("null", ":null"),
+        ("[ ]", "[]"),
+        ("[ [] ]", "[array]"),
+        ("{}", "{}"),
+    ] {
+        assert_eq!(told("a", value), format!("field a{kind}"));
+    }
+    let object = |members: usize| {
+        format!(
+            "{{{}}}",
+            "bcdefghij"[..members].chars().map(|name| format!("\"{name}\":1")).collect::<Vec<_>>().join(",")
+        )
+    };
+    assert!(told("a", &object(8)).ends_with(",i:number}"));
+    assert!(told("a", &object(9)).ends_with(",i:number,...}"));
+    let long = |bytes: usize| format!("{{\"b\":\"{}\"}}", "x".repeat(bytes - 8));
+    assert_eq!(told("a", &long(65_536)), "field a{b:string}");
+    assert_eq!(told("a", &long(65_537)), "field a:object");
+}
+
+#[test]
 fn what_is_documented_is_no_news() {
     for (kind, cases) in [
         (MEDISANTE_JSON, &["medisante-glucose-mmol", "medisante-body-weight-composition", "medisante-ecg-samples"][..]),
         (MEDISANTE_XML, &["medisante-hub-xml", "medisante-xml-annotations"][..]),
         (HEALTHKIT, &["healthkit-workout", "healthkit-electrocardiogram", "healthkit-daily-steps"][..]),
         (HEALTH_AUTO_EXPORT, &["health-auto-export-workouts", "health-auto-export-ecg"][..]),
+        (EXPORT_XML, &["export-workouts"][..]),
         (FHIR, &["fhir-body-weight"][..]),
     ] {
         for case in cases {

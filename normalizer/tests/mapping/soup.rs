@@ -217,11 +217,71 @@ fn an_item_too_many_and_a_level_too_many_are_refused() {
     assert_eq!(reason(RawTopic::HealthKit, Format::HealthAutoExport, deep(64)), Reason::UnexpectedShape);
     let entries = |count: usize| format!("{{\"resourceType\":\"Bundle\",\"entry\":{}}}", samples(count));
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, entries(100_001)), Reason::TooLarge);
+    // Those of a Bundle within count beside those around it.
+    let inner = format!("{{\"resource\":{}}},{{\"resource\":{{}}}}", entries(100_000));
+    let body = format!("{{\"resourceType\":\"Bundle\",\"entry\":[{{\"resource\":{{}}}},{inner}]}}");
+    let found = normalized(RawTopic::Medisante, Format::FhirJson, body.as_bytes());
+    let reasons: Vec<_> = found.rejections.iter().map(|refused| refused.reason).collect();
+    assert_eq!(reasons, [Reason::UnexpectedShape, Reason::TooLarge, Reason::UnexpectedShape]);
     let nested = |depth: usize| {
-        format!("{{\"resourceType\":\"Basic\",\"x\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))
+        format!("{{\"resourceType\":\"Basic\",\"y\":[],\"x\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))
     };
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, nested(65)), Reason::TooLarge);
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, nested(64)), Reason::NotAReading);
+    // Brackets of a text open no level, also behind a quote and a backslash of the text.
+    let text = format!("{{\"resourceType\":\"Basic\",\"x\":\"\\\\\",\"y\":\"\\\"{}\"}}", "[".repeat(65));
+    assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, text), Reason::NotAReading);
     let abyss = "[".repeat(1 << 20);
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, abyss), Reason::TooLarge);
+}
+
+/// The ingress lets no such record through; a hand at the topics may write one.
+#[test]
+fn a_record_that_does_not_belong_on_its_topic_is_refused() {
+    for (topic, kind) in [
+        (RawTopic::Devices, Kind::Payload(Format::StandardJson)),
+        (RawTopic::Medisante, Kind::Assign),
+        (RawTopic::HealthKit, Kind::Unassign),
+        (RawTopic::HealthKit, Kind::Payload(Format::StandardXml)),
+        (RawTopic::Medisante, Kind::Payload(Format::HealthAutoExport)),
+        (RawTopic::Medisante, Kind::Payload(Format::ExportXml)),
+    ] {
+        let found = record::normalized(topic, headers(kind, "soup"), b"{}", 0);
+        let reasons: Vec<_> = found.rejections.iter().map(|refused| (refused.item, refused.reason)).collect();
+        assert_eq!((found.items(), reasons), (1, vec![(None, Reason::BrokenRecord)]));
+    }
+}
+
+/// What is kept of a refused item is what its sender must look at: the item, and nothing beside it.
+#[test]
+fn a_refused_item_keeps_its_own_json() {
+    let kept = |topic, format, body: &str| -> Vec<String> {
+        let rejections = normalized(topic, format, body.as_bytes()).rejections;
+        rejections.into_iter().map(|refused| String::from_utf8(refused.bytes).unwrap()).collect()
+    };
+    let message = r#"{"measurements":{"pulse":"x","diastolicBloodPressure": {"value":"y"},"ketone":1,
+        "systolicBloodPressure":null,"documents":{"aPDF":"%"}}}"#;
+    assert_eq!(
+        kept(RawTopic::Medisante, Format::StandardJson, message),
+        [r#""x""#, r#"{"systolicBloodPressure":null,"diastolicBloodPressure":{"value":"y"}}"#, "1", r#""%""#]
+    );
+    let bundle = r#"{"resourceType":"Bundle","entry":[ {"resource": {"resourceType":"Basic", "id":"b"}} , 7,
+        {"resource":{"resourceType":"Observation"}}]}"#;
+    assert_eq!(
+        kept(RawTopic::Medisante, Format::FhirJson, bundle),
+        [r#"{"resourceType":"Basic", "id":"b"}"#, "7", r#"{"resourceType":"Observation"}"#]
+    );
+}
+
+#[test]
+fn an_observation_of_too_many_objects_is_refused() {
+    let found = |objects: usize| {
+        let codings = vec!["{}"; objects - 2].join(",");
+        let body = format!(
+            r#"{{"resourceType":"Observation","status":"final","code":{{"text":"x","coding":[{codings}]}},"valueString":"y"}}"#
+        );
+        normalized(RawTopic::Medisante, Format::FhirJson, body.as_bytes())
+    };
+    assert_eq!(found(1_000).readings.len(), 1);
+    assert_eq!(found(1_001).rejections[0].reason, Reason::UnexpectedShape);
 }

@@ -170,6 +170,42 @@ fn an_item_too_many_is_refused() {
 }
 
 #[test]
+fn a_name_too_many_is_refused() {
+    let found = |count: usize| {
+        let names = (0..count).map(|n| format!("<n{n}/>")).collect::<Vec<_>>().concat();
+        let pulse = format!("<pulse value='60' unit='bpm'>{names}</pulse>");
+        normalized(Format::StandardXml, format!("<m><measurements>{pulse}</measurements></m>").as_bytes())
+    };
+    assert_eq!((found(1_000).readings.len(), found(1_000).rejections.len()), (1, 0));
+    assert_eq!(found(1_001).rejections[0].detail, "an element holds elements of more than 1,000 names");
+}
+
+#[test]
+fn a_declaration_and_an_attribute_too_many_are_refused() {
+    let many = |of: &str, count: usize| (0..count).map(|n| format!(" {of}{n}='urn:{n}'")).collect::<Vec<_>>().concat();
+    let is_too_large = |root: String, inner: String| {
+        let body = format!("<m{root}><measurements><pulse value='60' unit='bpm'{inner}/></measurements></m>");
+        normalized(Format::StandardXml, body.as_bytes()).rejections.iter().any(|it| it.reason == Reason::TooLarge)
+    };
+    assert!(!is_too_large(many("xmlns:n", 64), many("xmlns:m", 64)));
+    assert!(is_too_large(many("xmlns:n", 64), many("xmlns:m", 65)));
+    assert!(!is_too_large(many("b", 128), String::new()));
+    assert!(is_too_large(many("b", 129), String::new()));
+}
+
+#[test]
+fn an_observation_of_too_many_elements_is_refused() {
+    let found = |elements: usize| {
+        let more = "<x/>".repeat(elements - 5);
+        let code = "<code><text value='x'/></code><status value='final'/><valueString value='y'/>";
+        let entry = format!("<entry><resource><Observation>{code}{more}</Observation></resource></entry>");
+        normalized(Format::FhirXml, format!("<Bundle xmlns='http://hl7.org/fhir'>{entry}</Bundle>").as_bytes())
+    };
+    assert_eq!(found(4_000).readings.len(), 1);
+    assert_eq!(found(4_001).rejections[0].reason, Reason::UnexpectedShape);
+}
+
+#[test]
 fn the_root_is_of_the_format() {
     let reason = |format: Format, body: &str| normalized(format, body.as_bytes()).rejections[0].reason;
     assert_eq!(reason(Format::FhirXml, "<Observation/>"), Reason::UnexpectedShape);
@@ -178,6 +214,9 @@ fn the_root_is_of_the_format() {
     assert_eq!(reason(Format::FhirXml, "<Basic xmlns='http://hl7.org/fhir'/>"), Reason::NotAReading);
     assert_eq!(reason(Format::FhirXml, "\u{feff}<b:Basic xmlns:b='http://hl7.org/fhir'/>"), Reason::NotAReading);
     assert_eq!(reason(Format::StandardXml, "<message/>"), Reason::UnexpectedShape);
+    // An attribute without a prefix is of no namespace (Namespaces in XML, section 6.2), so that these two differ.
+    let attributes = "<m xmlns='urn:n' xmlns:p='urn:n' b='1' p:b='2'/>";
+    assert_eq!(reason(Format::StandardXml, attributes), Reason::UnexpectedShape);
     assert_eq!(reason(Format::StandardXml, "<m><measurements/></m>"), Reason::UnexpectedShape);
     assert_eq!(reason(Format::StandardXml, "<m><measurements><timestamp/></measurements></m>"), Reason::Empty);
 }

@@ -33,6 +33,10 @@ fn the_identity_keeps_the_digits_and_mends_the_grammar() {
         ("1.0e-24", "0.0000000000000000000000010"),
         ("1.0E-30", "1.0e-30"),
         ("1e400", "1e400"),
+        ("1e24", "1000000000000000000000000"),
+        ("1e25", "1e25"),
+        ("12e20", "1200000000000000000000"),
+        ("0.12345678901234567890123456", "0.12345678901234567890123456"),
         ("12e300", "1.2e301"),
         ("0e400", "0"),
         ("66.89999999999999", "66.89999999999999"),
@@ -73,6 +77,9 @@ fn conversions_are_exact_where_they_terminate() {
     assert_eq!(converted("0", 1, 0, 3), ("0".into(), false));
     assert_eq!(converted("1e300", 1, 0, 3), ("3.33333333333333e299".into(), true));
     assert_eq!(converted("1e-300", 2, 0, 3), ("6.66666666666667e-301".into(), true));
+    // A short number over a long one has all its digits too, and one digit more than fifteen is none.
+    assert_eq!(converted("1", 1, 0, 133_322), ("0.00000750063755419211".into(), true));
+    assert_eq!(converted("3000000000000002", 1, 0, 3), ("1000000000000000".into(), true));
     assert_eq!(converted("-2", 1, 0, 3), ("-0.666666666666667".into(), true));
     let wide = "12345678901234567890123456789012345678901234567890.5";
     assert_eq!(converted(wide, 2, 0, 1), ("24691357802469135780246913578024691357802469135781".into(), false));
