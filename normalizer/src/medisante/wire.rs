@@ -60,6 +60,9 @@ pub(super) struct Measurement<'a> {
     pub(super) is_in_range: Option<&'a RawValue>,
 }
 
+/// A longer text is no value of a measurement.
+const TEXT_BYTES_MAX: usize = 4 * 1024;
+
 /// A value that is a truth or a text and no number, bare or in an object: what a measurement may have that is not known yet.
 pub(super) fn other(raw: &RawValue) -> Option<Value> {
     #[derive(Deserialize)]
@@ -69,7 +72,8 @@ pub(super) fn other(raw: &RawValue) -> Option<Value> {
     }
     let inner = serde_json::from_str::<Object<Inner<'_>>>(raw.get()).map_or(raw, |Object(inner)| inner.value).get();
     match serde_json::from_str::<Word<'_>>(inner) {
-        Ok(Word(text)) if text.trim().is_empty() || Decimal::parse(text.trim()).is_ok() => None,
+        Ok(Word(text)) if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX => None,
+        Ok(Word(text)) if Decimal::parse(text.trim()).is_ok() => None,
         Ok(Word(text)) => Some(Value::Text(text.into_owned())),
         Err(_) => serde_json::from_str(inner).ok().map(Value::Boolean),
     }
