@@ -1,7 +1,7 @@
 //! `code` and `value[x]` of an Observation or of one of its components.
 
 use schemas::{
-    catalogue::{self, LOINC, Metric, UCUM},
+    catalogue::{self, CodeUnit, LOINC, Metric, UCUM},
     decimal::Decimal,
     event::{self, Coding, Flag, Missing, Waveform},
     rejection::Reason,
@@ -37,7 +37,7 @@ pub(super) fn coded(
         part.flags.push(Flag::UnknownMetric);
     }
     // LOINC where a code exists, else the source's own: the catalogue's other systems are those of other senders.
-    let canonical = match part.code.or(code.metric.map(Metric::code)).filter(|known| known.system() == LOINC) {
+    let canonical = match part.code.or(code.own).filter(|known| known.system() == LOINC) {
         Some(known) => coding(known),
         None => code.first,
     };
@@ -47,12 +47,14 @@ pub(super) fn coded(
 /// What a value's mapping found beside the value.
 #[derive(Default)]
 struct Part {
-    code: Option<&'static catalogue::CodeUnit>,
+    code: Option<&'static CodeUnit>,
     flags: Vec<Flag>,
 }
 
 struct Code {
     metric: Option<&'static Metric>,
+    /// The code of the metric that the source itself wrote, else the metric's first: it holds where no unit selects one.
+    own: Option<&'static CodeUnit>,
     first: Coding,
     all: Vec<Coding>,
 }
@@ -62,7 +64,13 @@ impl Code {
         const LACKS: Refused = refused(Reason::Incomplete, "code is missing or empty");
         let concept = concept.ok_or(LACKS)?;
         let all: Vec<Coding> = concept.codings.iter().filter_map(owned).collect();
-        let metric = all.iter().find_map(|coding| catalogue::metric_by_code(&coding.system, &coding.code));
+        let by_code = |coding: &Coding| catalogue::metric_by_code(&coding.system, &coding.code);
+        let metric = all.iter().find_map(by_code);
+        let own = metric.map(|metric| {
+            let is_own = |coding: &&Coding| by_code(coding).is_some_and(|found| found.key() == metric.key());
+            let written = |coding: &Coding| metric.codes().find(|known| known.code() == coding.code.trim());
+            all.iter().filter(is_own).find_map(written).unwrap_or(metric.code())
+        });
         let first = match (all.first(), filled(concept.text.as_ref())) {
             (Some(first), _) => first.clone(),
             // A code without a coding is its text; FHIR allows that, and no system can be named.
@@ -71,7 +79,7 @@ impl Code {
             }
             (None, None) => return Err(LACKS),
         };
-        Ok(Self { metric, first, all })
+        Ok(Self { metric, own, first, all })
     }
 }
 
