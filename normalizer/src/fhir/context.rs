@@ -114,14 +114,18 @@ impl<'s, 'a> Scope<'s, 'a> {
         }
     }
 
-    /// A relative reference means the server of the Observation's full URL, and only then any resource of that name.
+    /// A relative reference means the server of the Observation's full URL; where that names no server, any resource of the
+    /// name.
     fn find(&self, names: &'s HashMap<String, usize>, reference: &str) -> Option<&'s usize> {
         if names.is_empty() {
             return None;
         }
         let reference = without_version(reference);
-        let beside = self.full_url.and_then(server).map(|server| format!("{server}/{reference}"));
-        beside.and_then(|url| names.get(&url)).or_else(|| names.get(reference))
+        // Neither a type nor an id has a colon, and every absolute reference has one.
+        match self.full_url.and_then(server).filter(|_| !reference.contains(':')) {
+            Some(server) => names.get(&format!("{server}/{reference}")),
+            None => names.get(reference),
+        }
     }
 }
 
