@@ -55,11 +55,11 @@ impl<'s, 'a> Scope<'s, 'a> {
         reference: &Reference<'_>,
     ) -> Result<Option<event::Device>, Refused> {
         let found = self.find_device(reference);
+        // The id of a contained device names it within its holder only, and a UDI without a serial number names its model.
+        let id_of = |device: &'s Device<'a>| filled(device.id.as_ref()).filter(|_| !is_inside(reference));
         let id = found
             .and_then(|device| {
-                first(&device.identifiers)
-                    .or_else(|| filled(device.serial.as_ref()))
-                    .or_else(|| filled(device.id.as_ref()))
+                first(&device.identifiers).or_else(|| filled(device.serial.as_ref())).or_else(|| id_of(device))
             })
             .or_else(|| filled(reference.reference.as_ref()).and_then(tail))
             .or_else(|| reference.identifier.as_ref().and_then(|identifier| filled(identifier.value.as_ref())));
@@ -74,7 +74,8 @@ impl<'s, 'a> Scope<'s, 'a> {
         Ok(Some(named))
     }
 
-    /// What a reference claims as the patient: the patient's identifier where it is known, else the reference.
+    /// What a reference claims as the patient: the patient's identifier where it is known, else the reference, unless that
+    /// leads to a contained patient, whose id names nobody outside.
     pub(super) fn patient(&self, reference: &'s Reference<'_>) -> Option<&'s str> {
         let text = filled(reference.reference.as_ref());
         if kind_of(reference).is_some_and(|kind| kind != "Patient") {
@@ -83,7 +84,7 @@ impl<'s, 'a> Scope<'s, 'a> {
         self.find_patient(reference)
             .and_then(|patient| first(&patient.identifiers))
             .or_else(|| reference.identifier.as_ref().and_then(|identifier| filled(identifier.value.as_ref())))
-            .or(text)
+            .or(text.filter(|_| !is_inside(reference)))
     }
 
     fn find_device(&self, reference: &Reference<'_>) -> Option<&'s Device<'a>> {
@@ -127,6 +128,11 @@ impl<'s, 'a> Scope<'s, 'a> {
             None => names.get(reference),
         }
     }
+}
+
+/// Whether a reference leads to a contained resource.
+fn is_inside(reference: &Reference<'_>) -> bool {
+    filled(reference.reference.as_ref()).is_some_and(|text| text.starts_with('#'))
 }
 
 /// The type of the resource that a reference leads to, where the reference says it.

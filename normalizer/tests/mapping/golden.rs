@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "b844c2ac05bcb0d364da210681330702d53e923b5d33eb35eff4b67633846e32");
+const PINNED: (i32, &str) = (1, "6af206824a9f5d565202316dba39b9a1d351a8492a407f75a71c3fbfaba5ff88");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
