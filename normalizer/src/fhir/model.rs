@@ -154,7 +154,19 @@ pub(super) struct Sampled<'a> {
 /// A resource inside another one.
 pub(super) enum Contained<'a> {
     Device(Device<'a>),
+    Metric(DeviceMetric<'a>),
     Patient(Patient<'a>),
+}
+
+impl Contained<'_> {
+    /// Its id.
+    pub(super) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Device(device) => device.id.as_deref(),
+            Self::Metric(metric) => metric.id.as_deref(),
+            Self::Patient(patient) => patient.id.as_deref(),
+        }
+    }
 }
 
 /// `Device`.
@@ -165,6 +177,13 @@ pub(super) struct Device<'a> {
     pub(super) manufacturer: Option<Text<'a>>,
     pub(super) model: Option<Text<'a>>,
     pub(super) serial: Option<Text<'a>>,
+}
+
+/// `DeviceMetric`: only the device that it belongs to.
+#[derive(Default)]
+pub(super) struct DeviceMetric<'a> {
+    pub(super) id: Option<Text<'a>>,
+    pub(super) source: Option<Reference<'a>>,
 }
 
 /// `Patient`: only what a claim needs.

@@ -71,6 +71,11 @@ impl<'a> Node<'a> for Element<'_, 'a> {
         })
     }
 
+    fn device_metric(self) -> Result<model::DeviceMetric<'a>, Misshapen> {
+        small(self)?;
+        Ok(model::DeviceMetric { id: word(self, "id")?, source: part(self, "source", reference)? })
+    }
+
     fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
         small(self)?;
         Ok(model::Patient { id: word(self, "id")?, identifiers: all(self, "identifier", identifier)? })

@@ -1,4 +1,4 @@
-//! FHIR's data types, and the two resources that are read for what they identify.
+//! FHIR's data types, and the resources that are read for what they identify.
 
 use std::borrow::Cow;
 
@@ -255,6 +255,19 @@ impl<'a> Device<'a> {
             model: words(self.model_number),
             serial: words(self.serial_number),
         }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct DeviceMetric<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<Word<'a>>,
+    pub(super) source: Option<Object<Reference<'a>>>,
+}
+
+impl<'a> DeviceMetric<'a> {
+    pub(super) fn model(self) -> model::DeviceMetric<'a> {
+        model::DeviceMetric { id: words(self.id), source: self.source.map(|source| source.0.model()) }
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{
 };
 use choice::Choice;
 use datatype::{
-    Concept, Device, Extension, Identifier, Meta, Patient, Period, Quantity, Range, Ratio, Reference, Sampled, Timing,
-    identifiers, words,
+    Concept, Device, DeviceMetric, Extension, Identifier, Meta, Patient, Period, Quantity, Range, Ratio, Reference,
+    Sampled, Timing, identifiers, words,
 };
 
 /// More objects than this are not read of one Observation, Device or Patient, with all that they contain.
@@ -45,6 +45,10 @@ impl<'a> super::Node<'a> for Node<'a> {
 
     fn device(self) -> Result<model::Device<'a>, Misshapen> {
         self.small()?.read::<Device<'_>>().map(Device::model)
+    }
+
+    fn device_metric(self) -> Result<model::DeviceMetric<'a>, Misshapen> {
+        self.small()?.read::<DeviceMetric<'_>>().map(DeviceMetric::model)
     }
 
     fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
