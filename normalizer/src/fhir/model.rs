@@ -15,6 +15,9 @@ pub(super) struct Observation<'a> {
     pub(super) text: &'a str,
     pub(super) id: Option<Text<'a>>,
     pub(super) meta: Meta<'a>,
+    pub(super) implicit_rules: Option<Text<'a>>,
+    /// Whether there is a `modifierExtension`.
+    pub(super) has_modifier: bool,
     pub(super) identifiers: Vec<Identifier<'a>>,
     pub(super) status: Option<Text<'a>>,
     pub(super) code: Option<Concept<'a>>,
@@ -94,6 +97,8 @@ pub(super) enum Effective<'a> {
 
 /// `component`.
 pub(super) struct Component<'a> {
+    /// Whether there is a `modifierExtension`.
+    pub(super) has_modifier: bool,
     pub(super) code: Option<Concept<'a>>,
     pub(super) value: Given<'a>,
 }

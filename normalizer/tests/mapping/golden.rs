@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "d3f9d620aafd860472107b25cbdf7dedc9bb1dada4b53f497c990ca6ad81b012");
+const PINNED: (i32, &str) = (1, "e162092e3f09de70af73710be654b4ed6e4630603a947220bf89dbd579c31bfe");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

@@ -40,6 +40,8 @@ impl<'a> Node<'a> for Element<'_, 'a> {
             text: self.outer(),
             id: word(self, "id")?,
             meta: part(self, "meta", meta)?.unwrap_or_default(),
+            implicit_rules: word(self, "implicitRules")?,
+            has_modifier: has_modifier(self),
             identifiers: all(self, "identifier", identifier)?,
             status: word(self, "status")?,
             code: part(self, "code", concept)?,
@@ -137,6 +139,10 @@ fn extension<'t, 'a>(of: Element<'t, 'a>, url: &str) -> Option<Element<'t, 'a>> 
     named(of, "extension").find(|extension| extension.attribute("url").is_some_and(|found| found == url))
 }
 
+fn has_modifier(of: Element<'_, '_>) -> bool {
+    named(of, "modifierExtension").next().is_some()
+}
+
 fn meta<'a>(of: Element<'_, 'a>) -> Result<model::Meta<'a>, Misshapen> {
     Ok(model::Meta {
         version_id: word(of, "versionId")?,
@@ -176,7 +182,7 @@ fn schedule<'a>(of: Element<'_, 'a>) -> Result<model::Effective<'a>, Misshapen> 
 }
 
 fn component<'a>(of: Element<'_, 'a>) -> Result<model::Component<'a>, Misshapen> {
-    Ok(model::Component { code: part(of, "code", concept)?, value: given(of)? })
+    Ok(model::Component { has_modifier: has_modifier(of), code: part(of, "code", concept)?, value: given(of)? })
 }
 
 fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {

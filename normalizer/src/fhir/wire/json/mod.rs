@@ -121,6 +121,8 @@ struct Observation<'a> {
     #[serde(borrow)]
     id: Option<Word<'a>>,
     meta: Option<Object<Meta<'a>>>,
+    implicit_rules: Option<Word<'a>>,
+    modifier_extension: Option<Elements<'a>>,
     contained: Option<Vec<&'a RawValue>>,
     extension: Option<Vec<Object<Extension<'a>>>>,
     identifier: Option<Vec<Object<Identifier<'a>>>>,
@@ -153,6 +155,7 @@ struct Observation<'a> {
 #[serde(rename_all = "camelCase")]
 struct Component<'a> {
     #[serde(borrow)]
+    modifier_extension: Option<Elements<'a>>,
     code: Option<Object<Concept<'a>>>,
     value_quantity: Option<Object<Quantity<'a>>>,
     value_codeable_concept: Option<Object<Concept<'a>>>,
@@ -200,6 +203,8 @@ impl<'a> Observation<'a> {
             text,
             id: words(self.id),
             meta: self.meta.map(|meta| meta.0.model()).unwrap_or_default(),
+            implicit_rules: words(self.implicit_rules),
+            has_modifier: is_filled(self.modifier_extension),
             identifiers: identifiers(self.identifier),
             status: words(self.status),
             code: self.code.map(|code| code.0.model()),
@@ -208,7 +213,7 @@ impl<'a> Observation<'a> {
             gateway: self.extension.and_then(gateway),
             effective,
             issued: words(self.issued),
-            has_members: self.has_member.is_some_and(|members| !members.0.is_empty()),
+            has_members: is_filled(self.has_member),
             contained: inside.contained,
             observations: inside.observations,
             value: choice!(self).model(),
@@ -219,8 +224,16 @@ impl<'a> Observation<'a> {
 
 impl<'a> Component<'a> {
     fn model(self) -> model::Component<'a> {
-        model::Component { value: choice!(self).model(), code: self.code.map(|code| code.0.model()) }
+        model::Component {
+            has_modifier: is_filled(self.modifier_extension),
+            value: choice!(self).model(),
+            code: self.code.map(|code| code.0.model()),
+        }
     }
+}
+
+fn is_filled(list: Option<Elements<'_>>) -> bool {
+    list.is_some_and(|list| !list.0.is_empty())
 }
 
 fn gateway(extensions: Vec<Object<Extension<'_>>>) -> Option<model::Reference<'_>> {
