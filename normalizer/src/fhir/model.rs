@@ -136,6 +136,22 @@ pub(super) enum Value<'a> {
     Several,
 }
 
+impl Value<'_> {
+    /// Whether it holds nothing, as one does that is there for its extension only.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Quantity(quantity) => quantity.value.is_none(),
+            Self::Concept(concept) => concept.codings.is_empty() && concept.text.is_none(),
+            Self::Range { low: one, high: other } | Self::Ratio { numerator: one, denominator: other } => {
+                one.value.is_none() && other.value.is_none()
+            }
+            Self::Sampled(sampled) => sampled.data.is_none(),
+            Self::Period { start, end } => start.is_none() && end.is_none(),
+            Self::Text(_) | Self::Boolean(_) | Self::Integer(_) | Self::Several => false,
+        }
+    }
+}
+
 /// `Quantity`.
 #[derive(Default)]
 pub(super) struct Quantity<'a> {

@@ -25,6 +25,7 @@ pub(super) fn coded(
             let reason = reason.ok_or(refused(Reason::ValueMissing, "the quantity has no number"))?;
             (event::Value::Absent(reason), Part::default())
         }
+        (Some(value), Some(reason)) if value.is_empty() => (event::Value::Absent(missing(reason)), Part::default()),
         (Some(value), _) => map(value, code.metric)?,
         (None, Some(reason)) => (event::Value::Absent(missing(reason)), Part::default()),
         (None, None) => {

@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "e162092e3f09de70af73710be654b4ed6e4630603a947220bf89dbd579c31bfe");
+const PINNED: (i32, &str) = (1, "65799fe0b2aab5c3538a71345daeac4ae552d9d5274d03612f9cf7d62a7180ff");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

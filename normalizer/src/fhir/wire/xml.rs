@@ -201,7 +201,9 @@ fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
         word(of, "valueDateTime")?.map(model::Value::Text),
         part(of, "valuePeriod", period)?.map(|(start, end)| model::Value::Period { start, end }),
     ]);
-    Ok(model::Given { value, absent: stated.or(extended.flatten()) })
+    let mut others = of.children().filter(|child| child.name().starts_with("value") && child.name() != "valueQuantity");
+    let reason = others.find_map(|value| data_absent(value).transpose()).transpose()?;
+    Ok(model::Given { value, absent: stated.or(extended.flatten()).or(reason) })
 }
 
 fn boolean(word: &str) -> Result<model::Value<'static>, Misshapen> {
@@ -228,9 +230,12 @@ fn quantity_or_absent<'a>(of: Element<'_, 'a>) -> Result<(model::Quantity<'a>, O
     if quantity.value.is_some() {
         return Ok((quantity, None));
     }
-    let reason = |of| extension(of, DATA_ABSENT).map_or(Ok(None), |found| word(found, "valueCode"));
-    let beside = one(of, "value")?.map_or(Ok(None), reason)?;
-    Ok((quantity, beside.or(reason(of)?)))
+    let beside = one(of, "value")?.map_or(Ok(None), data_absent)?;
+    Ok((quantity, beside.or(data_absent(of)?)))
+}
+
+fn data_absent<'a>(of: Element<'_, 'a>) -> Result<Option<Text<'a>>, Misshapen> {
+    extension(of, DATA_ABSENT).map_or(Ok(None), |found| word(found, "valueCode"))
 }
 
 fn range<'a>(of: Element<'_, 'a>) -> Result<model::Value<'a>, Misshapen> {

@@ -17,8 +17,8 @@ use crate::{
 };
 use choice::Choice;
 use datatype::{
-    Concept, Device, DeviceMetric, Extension, Identifier, Meta, Patient, Period, Quantity, Range, Ratio, Reference,
-    Sampled, Timing, identifiers, words,
+    Concept, Device, DeviceMetric, Element, Extension, Identifier, Meta, Patient, Period, Quantity, Range, Ratio,
+    Reference, Sampled, Timing, identifiers, words,
 };
 
 /// More objects than this are not read of one Observation, Device or Patient, with all that they contain.
@@ -146,6 +146,16 @@ struct Observation<'a> {
     value_time: Option<Word<'a>>,
     value_date_time: Option<Word<'a>>,
     value_period: Option<Object<Period<'a>>>,
+    #[serde(rename = "_valueString")]
+    value_string_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueBoolean")]
+    value_boolean_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueInteger")]
+    value_integer_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueTime")]
+    value_time_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueDateTime")]
+    value_date_time_element: Option<Object<Element<'a>>>,
     data_absent_reason: Option<Object<Concept<'a>>>,
     has_member: Option<Elements<'a>>,
     component: Option<Vec<Object<Component<'a>>>>,
@@ -168,6 +178,16 @@ struct Component<'a> {
     value_time: Option<Word<'a>>,
     value_date_time: Option<Word<'a>>,
     value_period: Option<Object<Period<'a>>>,
+    #[serde(rename = "_valueString")]
+    value_string_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueBoolean")]
+    value_boolean_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueInteger")]
+    value_integer_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueTime")]
+    value_time_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueDateTime")]
+    value_date_time_element: Option<Object<Element<'a>>>,
     data_absent_reason: Option<Object<Concept<'a>>>,
 }
 
@@ -186,6 +206,13 @@ macro_rules! choice {
             value_time: $element.value_time,
             value_date_time: $element.value_date_time,
             value_period: $element.value_period,
+            elements: [
+                $element.value_string_element,
+                $element.value_boolean_element,
+                $element.value_integer_element,
+                $element.value_time_element,
+                $element.value_date_time_element,
+            ],
             data_absent_reason: $element.data_absent_reason,
         }
     };
