@@ -72,7 +72,7 @@ impl Code {
             let written = |coding: &Coding| metric.codes().find(|known| known.code() == coding.code.trim());
             all.iter().filter(is_own).find_map(written).unwrap_or(metric.code())
         });
-        let first = match (all.first(), filled(concept.text.as_ref())) {
+        let first = match (all.first(), text_of(concept)) {
             (Some(first), _) => first.clone(),
             // A code without a coding is its text; FHIR allows that, and no system can be named.
             (None, Some(text)) => {
@@ -95,6 +95,12 @@ fn owned(coding: &super::model::Coding<'_>) -> Option<Coding> {
         code: filled(coding.code.as_ref())?.to_owned().into(),
         display: coding.display.as_deref().map(|display| display.to_owned().into()),
     })
+}
+
+/// What a concept without a code says: its text, else the display of a coding.
+fn text_of<'t>(concept: &'t Concept<'_>) -> Option<&'t str> {
+    let display = || concept.codings.iter().find_map(|coding| filled(coding.display.as_ref()));
+    filled(concept.text.as_ref()).or_else(display)
 }
 
 /// The text, unless it is nothing but white space.
@@ -155,10 +161,12 @@ fn number(source: Source<'_>, metric: Option<&'static Metric>) -> Result<(event:
 }
 
 fn concept_value(concept: &Concept<'_>) -> Result<event::Value, Refused> {
-    let text = filled(concept.text.as_ref()).map(str::to_owned);
-    match (concept.codings.iter().find_map(owned), text) {
-        (Some(coding), text) => Ok(event::Value::Coded(event::Coded { coding, text })),
-        (None, Some(text)) => Ok(event::Value::Text(text)),
+    match (concept.codings.iter().find_map(owned), text_of(concept)) {
+        (Some(coding), _) => {
+            let text = filled(concept.text.as_ref()).map(str::to_owned);
+            Ok(event::Value::Coded(event::Coded { coding, text }))
+        }
+        (None, Some(text)) => Ok(event::Value::Text(text.to_owned())),
         (None, None) => Err(refused(Reason::ValueMissing, "the coded value has neither a code nor a text")),
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "65799fe0b2aab5c3538a71345daeac4ae552d9d5274d03612f9cf7d62a7180ff");
+const PINNED: (i32, &str) = (1, "00e9c0b8e8923118c4674eaef4918ccb3d5a74b874723d615c9d82469025efb3");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
