@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::value::known_reason;
+
 /// A literal as the sender wrote it.
 pub(super) type Text<'a> = Cow<'a, str>;
 
@@ -67,11 +69,13 @@ pub(super) struct Concept<'a> {
 }
 
 impl<'a> Concept<'a> {
-    /// What it says as a `dataAbsentReason`: the first code; the empty word where only text is given, which is a reason
-    /// that has no code.
+    /// What it says as a `dataAbsentReason`: the first code that is one of FHIR's, else the first code; the empty word where
+    /// only words are given, which are a reason that has no code.
     pub(super) fn reason(self) -> Option<Text<'a>> {
-        let code = self.codings.into_iter().find_map(|coding| coding.code);
-        code.or_else(|| self.text.map(|_| Cow::Borrowed("")))
+        let has_words = self.text.is_some() || self.codings.iter().any(|coding| coding.display.is_some());
+        let mut codes: Vec<Text<'a>> = self.codings.into_iter().filter_map(|coding| coding.code).collect();
+        let at = codes.iter().position(|code| known_reason(code).is_some()).unwrap_or_default();
+        if at < codes.len() { Some(codes.swap_remove(at)) } else { has_words.then_some(Cow::Borrowed("")) }
     }
 }
 

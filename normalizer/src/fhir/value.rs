@@ -109,11 +109,13 @@ pub(super) fn filled<'t>(text: Option<&'t Text<'_>>) -> Option<&'t str> {
 }
 
 fn missing(code: &Text<'_>) -> Missing {
-    match Missing::from_word(code.trim()) {
-        // `panel` is this system's own word, not FHIR's.
-        None | Some(Missing::Panel) => Missing::Unknown,
-        Some(missing) => missing,
-    }
+    known_reason(code).unwrap_or(Missing::Unknown)
+}
+
+/// The reason for a missing value that a code of FHIR's gives.
+pub(super) fn known_reason(code: &str) -> Option<Missing> {
+    // `panel` is this system's own word, not FHIR's.
+    Missing::from_word(code.trim()).filter(|reason| *reason != Missing::Panel)
 }
 
 fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
