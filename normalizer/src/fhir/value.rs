@@ -147,12 +147,13 @@ fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Val
 fn source<'q>(quantity: &'q Quantity<'_>) -> Result<Source<'q>, Refused> {
     let number = quantity.value.as_ref().ok_or(refused(Reason::ValueMissing, "the quantity has no number"))?;
     let (code, unit) = (filled(quantity.code.as_ref()), filled(quantity.unit.as_ref()));
-    let is_ucum = filled(quantity.system.as_ref()).is_none_or(|system| system == UCUM);
+    let system = filled(quantity.system.as_ref());
     let units = match (code, unit) {
         (None, unit) => [unit, None],
-        (code, unit) if is_ucum => [code, unit],
-        (code, unit) if unit.is_some() => [unit, code],
-        (code, _) => [code, None],
+        // The code says what the unit is, also one that is not known; the unit beside it is for people.
+        (code, _) if system == Some(UCUM) => [code, None],
+        (code, unit) if system.is_none() || unit.is_none() => [code, unit],
+        (code, unit) => [unit, code],
     };
     Ok(Source { number: number.trim(), units, comparator: filled(quantity.comparator.as_ref()) })
 }

@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "de4755ee7b22c8215a96ed4020cb11ce01c18a010b07dcbc36d44a6337d91bd8");
+const PINNED: (i32, &str) = (1, "2199c365a9471ec7b9cfe9bd778b898a4cfdaaef611b2997bf92e02c66d25678");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
