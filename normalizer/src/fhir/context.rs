@@ -8,33 +8,47 @@ use schemas::{event, format::Provider};
 use crate::observed::{Refused, device};
 
 use super::{
-    model::{Contained, Device, Identifier, Observation, Patient, Reference},
+    model::{Contained, Device, Identifier, Observation, Reference},
     value::filled,
 };
 
-/// Devices and patients of a Bundle by full URL and by `Type/id`; where two have the same name, the first.
+/// The resources of a Bundle by full URL and by `Type/id`; where two have the same name, the first.
 #[derive(Default)]
 pub(super) struct Context<'a> {
-    devices: HashMap<String, usize>,
-    patients: HashMap<String, usize>,
+    names: HashMap<String, usize>,
     all: Vec<Contained<'a>>,
 }
 
 impl<'a> Context<'a> {
     /// Adds a resource of the Bundle.
-    pub(super) fn add(&mut self, full_url: Option<&str>, resource: Contained<'a>) {
-        let (map, kind, id) = match &resource {
-            Contained::Device(device) => (&mut self.devices, "Device", &device.id),
-            Contained::Patient(patient) => (&mut self.patients, "Patient", &patient.id),
+    pub(super) fn add(&mut self, full_url: Option<&str>, mut resource: Contained<'a>) {
+        let kind = match &mut resource {
+            Contained::Device(_) => "Device",
+            Contained::Metric(metric) => {
+                metric.source = metric.source.take().and_then(|source| rooted(source, full_url));
+                "DeviceMetric"
+            }
+            Contained::Patient(_) => "Patient",
         };
         if let Some(url) = full_url {
-            map.entry(url.to_owned()).or_insert(self.all.len());
+            self.names.entry(url.to_owned()).or_insert(self.all.len());
         }
-        if let Some(id) = id {
-            map.entry(format!("{kind}/{id}")).or_insert(self.all.len());
+        if let Some(id) = resource.id() {
+            self.names.entry(format!("{kind}/{id}")).or_insert(self.all.len());
         }
         self.all.push(resource);
     }
+}
+
+/// The source of a DeviceMetric as it reads outside of it; what the DeviceMetric contains is not looked into.
+fn rooted<'a>(source: Reference<'a>, full_url: Option<&str>) -> Option<Reference<'a>> {
+    let Some(text) = filled(source.reference.as_ref()) else { return Some(source) };
+    if text.starts_with('#') {
+        return None;
+    }
+    let base = full_url.and_then(|url| base(url, "DeviceMetric")).filter(|_| is_relative(text));
+    let absolute = base.map(|base| format!("{base}/{text}").into());
+    Some(Reference { reference: absolute.or(source.reference), ..source })
 }
 
 /// Where a reference stands: what it may lead to.
@@ -54,14 +68,25 @@ impl<'s, 'a> Scope<'s, 'a> {
         provider: Provider,
         reference: &Reference<'_>,
     ) -> Result<Option<event::Device>, Refused> {
-        let found = self.find_device(reference);
+        let metric = self.find(reference, |resource| match resource {
+            Contained::Metric(metric) => Some(metric),
+            Contained::Device(_) | Contained::Patient(_) => None,
+        });
+        let Some(reference) = metric.map_or(Some(reference), |metric| metric.source.as_ref()) else { return Ok(None) };
+        if kind_of(reference) == Some("DeviceMetric") {
+            return Ok(None);
+        }
+        let found = self.find(reference, |resource| match resource {
+            Contained::Device(device) => Some(device),
+            Contained::Metric(_) | Contained::Patient(_) => None,
+        });
+        // The id of a contained device names it within its holder only, and a UDI without a serial number names its model.
+        let id_of = |device: &'s Device<'a>| filled(device.id.as_ref()).filter(|_| !is_inside(reference));
         let id = found
             .and_then(|device| {
-                first(&device.identifiers)
-                    .or_else(|| filled(device.serial.as_ref()))
-                    .or_else(|| filled(device.id.as_ref()))
+                first(&device.identifiers).or_else(|| filled(device.serial.as_ref())).or_else(|| id_of(device))
             })
-            .or_else(|| filled(reference.reference.as_ref()).and_then(tail))
+            .or_else(|| filled(reference.reference.as_ref()).and_then(|text| outside(text, tail)))
             .or_else(|| reference.identifier.as_ref().and_then(|identifier| filled(identifier.value.as_ref())));
         let Some(id) = id else { return Ok(None) };
         let mut named = device(provider, id)?;
@@ -74,70 +99,99 @@ impl<'s, 'a> Scope<'s, 'a> {
         Ok(Some(named))
     }
 
-    /// What a reference claims as the patient: the patient's identifier where it is known, else the reference.
+    /// What a reference claims as the patient: the patient's identifier where it is known, else the reference, unless that
+    /// leads to a contained patient, whose id names nobody outside.
     pub(super) fn patient(&self, reference: &'s Reference<'_>) -> Option<&'s str> {
         let text = filled(reference.reference.as_ref());
         if kind_of(reference).is_some_and(|kind| kind != "Patient") {
             return None;
         }
-        self.find_patient(reference)
+        let found = self.find(reference, |resource| match resource {
+            Contained::Patient(patient) => Some(patient),
+            Contained::Device(_) | Contained::Metric(_) => None,
+        });
+        found
             .and_then(|patient| first(&patient.identifiers))
             .or_else(|| reference.identifier.as_ref().and_then(|identifier| filled(identifier.value.as_ref())))
-            .or(text)
+            .or_else(|| text.and_then(|text| outside(text, Some)))
     }
 
-    fn find_device(&self, reference: &Reference<'_>) -> Option<&'s Device<'a>> {
+    /// The resource that a reference leads to, if it is of the kind that is picked.
+    fn find<T>(&self, reference: &Reference<'_>, pick: impl Fn(&'s Contained<'a>) -> Option<&'s T>) -> Option<&'s T> {
         let text = filled(reference.reference.as_ref())?;
-        if let Some(id) = text.strip_prefix('#') {
-            return self.holder.contained.iter().find_map(|resource| match resource {
-                Contained::Device(device) if device.id.as_deref() == Some(id) => Some(device),
-                Contained::Device(_) | Contained::Patient(_) => None,
-            });
-        }
-        match self.context.all.get(*self.find(&self.context.devices, text)?)? {
-            Contained::Device(device) => Some(device),
-            Contained::Patient(_) => None,
+        match text.strip_prefix('#') {
+            Some(id) => self.holder.contained.iter().filter(|resource| resource.id() == Some(id)).find_map(pick),
+            None => self.context.all.get(self.position(text)?).and_then(pick),
         }
     }
 
-    fn find_patient(&self, reference: &Reference<'_>) -> Option<&'s Patient<'a>> {
-        let text = filled(reference.reference.as_ref())?;
-        if let Some(id) = text.strip_prefix('#') {
-            return self.holder.contained.iter().find_map(|resource| match resource {
-                Contained::Patient(patient) if patient.id.as_deref() == Some(id) => Some(patient),
-                Contained::Device(_) | Contained::Patient(_) => None,
-            });
-        }
-        match self.context.all.get(*self.find(&self.context.patients, text)?)? {
-            Contained::Patient(patient) => Some(patient),
-            Contained::Device(_) => None,
-        }
-    }
-
-    /// A relative reference means the server of the Observation's full URL, and only then any resource of that name.
-    fn find(&self, names: &'s HashMap<String, usize>, reference: &str) -> Option<&'s usize> {
+    /// A relative reference means the server of the Observation's full URL; where that names no server, any resource of the
+    /// name.
+    fn position(&self, reference: &str) -> Option<usize> {
+        let names = &self.context.names;
         if names.is_empty() {
             return None;
         }
         let reference = without_version(reference);
-        let beside = self.full_url.and_then(server).map(|server| format!("{server}/{reference}"));
-        beside.and_then(|url| names.get(&url)).or_else(|| names.get(reference))
+        let found = match self.full_url.and_then(server).filter(|_| is_relative(reference)) {
+            Some(server) => names.get(&format!("{server}/{reference}")),
+            None => names.get(reference),
+        };
+        found.copied()
     }
+}
+
+/// Whether a reference leads to a contained resource.
+fn is_inside(reference: &Reference<'_>) -> bool {
+    filled(reference.reference.as_ref()).is_some_and(|text| text.starts_with('#'))
+}
+
+/// Whether a reference is `Type/id`: neither has a colon, and every absolute reference has one.
+fn is_relative(reference: &str) -> bool {
+    !reference.contains(':')
+}
+
+/// Whom a reference names outside of the payload: `plain` says it of one that is no search. A contained resource is nobody.
+fn outside<'t>(reference: &'t str, plain: impl FnOnce(&'t str) -> Option<&'t str>) -> Option<&'t str> {
+    match reference.split_once('?') {
+        _ if reference.starts_with('#') => None,
+        Some((_, query)) => searched(query),
+        None => plain(reference),
+    }
+}
+
+/// The value that the query of a conditional reference such as `Device?identifier=system|value` looks for; none where it is
+/// not that of one identifier.
+fn searched(query: &str) -> Option<&str> {
+    let token = query.split('&').find_map(|part| part.strip_prefix("identifier="));
+    let value = token.map(|token| ["|", "%7C", "%7c"].into_iter().fold(token, after));
+    // A list, an escape, or a character that stands for another one.
+    value.filter(|value| !value.is_empty() && !value.contains(['|', ',', '\\', '%', '+']))
+}
+
+fn after<'t>(text: &'t str, separator: &str) -> &'t str {
+    text.split_once(separator).map_or(text, |(_, value)| value)
 }
 
 /// The type of the resource that a reference leads to, where the reference says it.
 fn kind_of<'r>(reference: &'r Reference<'_>) -> Option<&'r str> {
     filled(reference.kind.as_ref()).or_else(|| {
-        let (head, _) = without_version(filled(reference.reference.as_ref())?).rsplit_once('/')?;
+        let text = without_version(filled(reference.reference.as_ref())?);
+        let head = text.split_once('?').or_else(|| text.rsplit_once('/'))?.0;
         Some(head.rsplit_once('/').map_or(head, |(_, kind)| kind))
     })
 }
 
-/// The base of a RESTful URL: what stands before `/Observation/id`.
+/// The base of the RESTful URL of an Observation: what stands before `/Observation/id`.
 pub(super) fn server(full_url: &str) -> Option<&str> {
+    base(full_url, "Observation")
+}
+
+/// The base of the RESTful URL of a resource of a type.
+fn base<'u>(full_url: &'u str, of: &str) -> Option<&'u str> {
     let (rest, _) = without_version(full_url).rsplit_once('/')?;
     let (base, kind) = rest.rsplit_once('/')?;
-    (kind == "Observation" && base.contains("://")).then_some(base)
+    (kind == of && base.contains("://")).then_some(base)
 }
 
 /// The last part of a reference: the id of a RESTful one, all of a URN. A fragment names nothing outside its resource.

@@ -2,7 +2,10 @@
 
 use schemas::identity::Content;
 
-use super::model::{Component, Concept, Effective, Given, Observation, Quantity, Text, Value};
+use super::{
+    model::{Component, Concept, Effective, Given, Observation, Quantity, Text, Value},
+    value::filled,
+};
 
 /// Where literals go.
 pub(super) trait Sink<'t> {
@@ -35,7 +38,7 @@ pub(super) fn observed<'t>(observation: &'t Observation<'_>, to: &mut impl Sink<
         }
     }
     given(&observation.value, to);
-    for Component { code, value } in &observation.components {
+    for Component { code, value, has_modifier: _ } in &observation.components {
         concept(code.as_ref(), to);
         given(value, to);
     }
@@ -49,7 +52,8 @@ fn concept<'t>(concept: Option<&'t Concept<'_>>, to: &mut impl Sink<'t>) {
     let Some(concept) = concept else { return to.take(None) };
     for coding in &concept.codings {
         text(coding.system.as_ref(), to);
-        text(coding.code.as_ref(), to);
+        // A display stands beside a code, or in its place.
+        text(coding.code.as_ref().filter(|code| filled(Some(code)).is_some()).or(coding.display.as_ref()), to);
     }
     text(concept.text.as_ref(), to);
 }

@@ -36,6 +36,7 @@ pub(super) fn reading<'a>(
     context: &Context<'a>,
 ) -> Result<Reading, Refused> {
     let scope = Scope { holder: place.holder.unwrap_or(observation), full_url: place.full_url, context };
+    understood(observation)?;
     let status = status(observation)?;
     let components = components(&observation.components)?;
     let without = without_value(observation, status);
@@ -110,6 +111,21 @@ fn content(observed: &Observed, observation: &Observation<'_>) -> Content {
     content.optional(observed.patient_claim.as_deref());
     literals::observed(observation, &mut content);
     content
+}
+
+/// Refuses what may mean something else than its elements say (FHIR R4, extensibility.html, "Modifier Extensions", and
+/// resource.html, "implicitRules"): none of these is known here, and such data must not be read as if it had none.
+fn understood(observation: &Observation<'_>) -> Result<(), Refused> {
+    if filled(observation.implicit_rules.as_ref()).is_some() {
+        return Err(refused(
+            Reason::FormatNotRead,
+            "implicitRules may change the meaning, and no such rules are known",
+        ));
+    }
+    if observation.has_modifier || observation.components.iter().any(|part| part.has_modifier) {
+        return Err(refused(Reason::FormatNotRead, "a modifierExtension may change the meaning, and none is known"));
+    }
+    Ok(())
 }
 
 fn status(observation: &Observation<'_>) -> Result<Status, Refused> {

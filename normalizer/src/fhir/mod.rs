@@ -29,7 +29,6 @@ const BUNDLES_MAX: usize = 4;
 const ABOUT: &[&str] = &[
     "Device",
     "DeviceDefinition",
-    "DeviceMetric",
     "Location",
     "MessageHeader",
     "OperationOutcome",
@@ -184,6 +183,10 @@ impl<'a, N: Node<'a>> Walk<'a, N> {
             },
             Ok("Device") => match resource.device() {
                 Ok(device) => return self.context.add(entry.full_url.as_deref(), Contained::Device(device)),
+                Err(Misshapen) => Err(N::MISSHAPEN),
+            },
+            Ok("DeviceMetric") => match resource.device_metric() {
+                Ok(metric) => return self.context.add(entry.full_url.as_deref(), Contained::Metric(metric)),
                 Err(Misshapen) => Err(N::MISSHAPEN),
             },
             Ok("Patient") => match resource.patient() {

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::value::known_reason;
+
 /// A literal as the sender wrote it.
 pub(super) type Text<'a> = Cow<'a, str>;
 
@@ -15,6 +17,9 @@ pub(super) struct Observation<'a> {
     pub(super) text: &'a str,
     pub(super) id: Option<Text<'a>>,
     pub(super) meta: Meta<'a>,
+    pub(super) implicit_rules: Option<Text<'a>>,
+    /// Whether there is a `modifierExtension`.
+    pub(super) has_modifier: bool,
     pub(super) identifiers: Vec<Identifier<'a>>,
     pub(super) status: Option<Text<'a>>,
     pub(super) code: Option<Concept<'a>>,
@@ -64,11 +69,13 @@ pub(super) struct Concept<'a> {
 }
 
 impl<'a> Concept<'a> {
-    /// What it says as a `dataAbsentReason`: the first code; the empty word where only text is given, which is a reason
-    /// that has no code.
+    /// What it says as a `dataAbsentReason`: the first code that is one of FHIR's, else the first code; the empty word where
+    /// only words are given, which are a reason that has no code.
     pub(super) fn reason(self) -> Option<Text<'a>> {
-        let code = self.codings.into_iter().find_map(|coding| coding.code);
-        code.or_else(|| self.text.map(|_| Cow::Borrowed("")))
+        let has_words = self.text.is_some() || self.codings.iter().any(|coding| coding.display.is_some());
+        let mut codes: Vec<Text<'a>> = self.codings.into_iter().filter_map(|coding| coding.code).collect();
+        let at = codes.iter().position(|code| known_reason(code).is_some()).unwrap_or_default();
+        if at < codes.len() { Some(codes.swap_remove(at)) } else { has_words.then_some(Cow::Borrowed("")) }
     }
 }
 
@@ -94,6 +101,8 @@ pub(super) enum Effective<'a> {
 
 /// `component`.
 pub(super) struct Component<'a> {
+    /// Whether there is a `modifierExtension`.
+    pub(super) has_modifier: bool,
     pub(super) code: Option<Concept<'a>>,
     pub(super) value: Given<'a>,
 }
@@ -131,6 +140,22 @@ pub(super) enum Value<'a> {
     Several,
 }
 
+impl Value<'_> {
+    /// Whether it holds nothing, as one does that is there for its extension only.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Quantity(quantity) => quantity.value.is_none(),
+            Self::Concept(concept) => concept.codings.is_empty() && concept.text.is_none(),
+            Self::Range { low: one, high: other } | Self::Ratio { numerator: one, denominator: other } => {
+                one.value.is_none() && other.value.is_none()
+            }
+            Self::Sampled(sampled) => sampled.data.is_none(),
+            Self::Period { start, end } => start.is_none() && end.is_none(),
+            Self::Text(_) | Self::Boolean(_) | Self::Integer(_) | Self::Several => false,
+        }
+    }
+}
+
 /// `Quantity`.
 #[derive(Default)]
 pub(super) struct Quantity<'a> {
@@ -154,7 +179,19 @@ pub(super) struct Sampled<'a> {
 /// A resource inside another one.
 pub(super) enum Contained<'a> {
     Device(Device<'a>),
+    Metric(DeviceMetric<'a>),
     Patient(Patient<'a>),
+}
+
+impl Contained<'_> {
+    /// Its id.
+    pub(super) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Device(device) => device.id.as_deref(),
+            Self::Metric(metric) => metric.id.as_deref(),
+            Self::Patient(patient) => patient.id.as_deref(),
+        }
+    }
 }
 
 /// `Device`.
@@ -165,6 +202,13 @@ pub(super) struct Device<'a> {
     pub(super) manufacturer: Option<Text<'a>>,
     pub(super) model: Option<Text<'a>>,
     pub(super) serial: Option<Text<'a>>,
+}
+
+/// `DeviceMetric`: only the device that it belongs to.
+#[derive(Default)]
+pub(super) struct DeviceMetric<'a> {
+    pub(super) id: Option<Text<'a>>,
+    pub(super) source: Option<Reference<'a>>,
 }
 
 /// `Patient`: only what a claim needs.

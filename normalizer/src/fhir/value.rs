@@ -1,7 +1,7 @@
 //! `code` and `value[x]` of an Observation or of one of its components.
 
 use schemas::{
-    catalogue::{self, LOINC, Metric, UCUM},
+    catalogue::{self, CodeUnit, LOINC, Metric, UCUM},
     decimal::Decimal,
     event::{self, Coding, Flag, Missing, Waveform},
     rejection::Reason,
@@ -25,6 +25,7 @@ pub(super) fn coded(
             let reason = reason.ok_or(refused(Reason::ValueMissing, "the quantity has no number"))?;
             (event::Value::Absent(reason), Part::default())
         }
+        (Some(value), Some(reason)) if value.is_empty() => (event::Value::Absent(missing(reason)), Part::default()),
         (Some(value), _) => map(value, code.metric)?,
         (None, Some(reason)) => (event::Value::Absent(missing(reason)), Part::default()),
         (None, None) => {
@@ -37,7 +38,7 @@ pub(super) fn coded(
         part.flags.push(Flag::UnknownMetric);
     }
     // LOINC where a code exists, else the source's own: the catalogue's other systems are those of other senders.
-    let canonical = match part.code.or(code.metric.map(Metric::code)).filter(|known| known.system() == LOINC) {
+    let canonical = match part.code.or(code.own).filter(|known| known.system() == LOINC) {
         Some(known) => coding(known),
         None => code.first,
     };
@@ -47,12 +48,14 @@ pub(super) fn coded(
 /// What a value's mapping found beside the value.
 #[derive(Default)]
 struct Part {
-    code: Option<&'static catalogue::CodeUnit>,
+    code: Option<&'static CodeUnit>,
     flags: Vec<Flag>,
 }
 
 struct Code {
     metric: Option<&'static Metric>,
+    /// The code of the metric that the source itself wrote, else the metric's first: it holds where no unit selects one.
+    own: Option<&'static CodeUnit>,
     first: Coding,
     all: Vec<Coding>,
 }
@@ -62,8 +65,14 @@ impl Code {
         const LACKS: Refused = refused(Reason::Incomplete, "code is missing or empty");
         let concept = concept.ok_or(LACKS)?;
         let all: Vec<Coding> = concept.codings.iter().filter_map(owned).collect();
-        let metric = all.iter().find_map(|coding| catalogue::metric_by_code(&coding.system, &coding.code));
-        let first = match (all.first(), filled(concept.text.as_ref())) {
+        let by_code = |coding: &Coding| catalogue::metric_by_code(&coding.system, &coding.code);
+        let metric = all.iter().find_map(by_code);
+        let own = metric.map(|metric| {
+            let is_own = |coding: &&Coding| by_code(coding).is_some_and(|found| found.key() == metric.key());
+            let written = |coding: &Coding| metric.codes().find(|known| known.code() == coding.code.trim());
+            all.iter().filter(is_own).find_map(written).unwrap_or(metric.code())
+        });
+        let first = match (all.first(), text_of(concept)) {
             (Some(first), _) => first.clone(),
             // A code without a coding is its text; FHIR allows that, and no system can be named.
             (None, Some(text)) => {
@@ -71,7 +80,7 @@ impl Code {
             }
             (None, None) => return Err(LACKS),
         };
-        Ok(Self { metric, first, all })
+        Ok(Self { metric, own, first, all })
     }
 }
 
@@ -88,17 +97,25 @@ fn owned(coding: &super::model::Coding<'_>) -> Option<Coding> {
     })
 }
 
+/// What a concept without a code says: its text, else the display of a coding.
+fn text_of<'t>(concept: &'t Concept<'_>) -> Option<&'t str> {
+    let display = || concept.codings.iter().find_map(|coding| filled(coding.display.as_ref()));
+    filled(concept.text.as_ref()).or_else(display)
+}
+
 /// The text, unless it is nothing but white space.
 pub(super) fn filled<'t>(text: Option<&'t Text<'_>>) -> Option<&'t str> {
     text.map(|text| text.trim()).filter(|text| !text.is_empty())
 }
 
 fn missing(code: &Text<'_>) -> Missing {
-    match Missing::from_word(code.trim()) {
-        // `panel` is this system's own word, not FHIR's.
-        None | Some(Missing::Panel) => Missing::Unknown,
-        Some(missing) => missing,
-    }
+    known_reason(code).unwrap_or(Missing::Unknown)
+}
+
+/// The reason for a missing value that a code of FHIR's gives.
+pub(super) fn known_reason(code: &str) -> Option<Missing> {
+    // `panel` is this system's own word, not FHIR's.
+    Missing::from_word(code.trim()).filter(|reason| *reason != Missing::Panel)
 }
 
 fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
@@ -130,8 +147,14 @@ fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Val
 fn source<'q>(quantity: &'q Quantity<'_>) -> Result<Source<'q>, Refused> {
     let number = quantity.value.as_ref().ok_or(refused(Reason::ValueMissing, "the quantity has no number"))?;
     let (code, unit) = (filled(quantity.code.as_ref()), filled(quantity.unit.as_ref()));
-    let is_ucum = filled(quantity.system.as_ref()).is_none_or(|system| system == UCUM);
-    let units = if is_ucum { [code, unit] } else { [unit, code] };
+    let system = filled(quantity.system.as_ref());
+    let units = match (code, unit) {
+        (None, unit) => [unit, None],
+        // The code says what the unit is, also one that is not known; the unit beside it is for people.
+        (code, _) if system == Some(UCUM) => [code, None],
+        (code, unit) if system.is_none() || unit.is_none() => [code, unit],
+        (code, unit) => [unit, code],
+    };
     Ok(Source { number: number.trim(), units, comparator: filled(quantity.comparator.as_ref()) })
 }
 
@@ -141,10 +164,12 @@ fn number(source: Source<'_>, metric: Option<&'static Metric>) -> Result<(event:
 }
 
 fn concept_value(concept: &Concept<'_>) -> Result<event::Value, Refused> {
-    let text = filled(concept.text.as_ref()).map(str::to_owned);
-    match (concept.codings.iter().find_map(owned), text) {
-        (Some(coding), text) => Ok(event::Value::Coded(event::Coded { coding, text })),
-        (None, Some(text)) => Ok(event::Value::Text(text)),
+    match (concept.codings.iter().find_map(owned), text_of(concept)) {
+        (Some(coding), _) => {
+            let text = filled(concept.text.as_ref()).map(str::to_owned);
+            Ok(event::Value::Coded(event::Coded { coding, text }))
+        }
+        (None, Some(text)) => Ok(event::Value::Text(text.to_owned())),
         (None, None) => Err(refused(Reason::ValueMissing, "the coded value has neither a code nor a text")),
     }
 }

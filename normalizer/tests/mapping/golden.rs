@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "aac8f2632f045f7fb892ac0b25d5efbafae891ce54608bdf478f3977f9897674");
+const PINNED: (i32, &str) = (1, "03678e88a1293a75993b832adf4cab8cfee8949b93037a575f3e74fe39b26806");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

@@ -4,7 +4,7 @@
 pub(super) mod json;
 pub(super) mod xml;
 
-use super::model::{Contained, Device, Effective, Observation, Patient, Text, Value};
+use super::model::{Contained, Device, DeviceMetric, Effective, Observation, Patient, Text, Value};
 use crate::observed::Refused;
 
 /// The extension that names a hub (Personal Health Device implementation guide).
@@ -31,6 +31,9 @@ pub(super) trait Node<'a>: Copy {
 
     /// Reads a Device.
     fn device(self) -> Result<Device<'a>, Misshapen>;
+
+    /// Reads a DeviceMetric.
+    fn device_metric(self) -> Result<DeviceMetric<'a>, Misshapen>;
 
     /// Reads a Patient.
     fn patient(self) -> Result<Patient<'a>, Misshapen>;
@@ -67,6 +70,7 @@ impl<'a> Inside<'a> {
         for resource in resources {
             match resource.resource_type()?.as_deref() {
                 Some("Device") => found.contained.push(Contained::Device(resource.device()?)),
+                Some("DeviceMetric") => found.contained.push(Contained::Metric(resource.device_metric()?)),
                 Some("Patient") => found.contained.push(Contained::Patient(resource.patient()?)),
                 Some("Observation") => found.observations.push(resource.observation()?),
                 _ => {}

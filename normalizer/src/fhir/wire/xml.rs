@@ -40,6 +40,8 @@ impl<'a> Node<'a> for Element<'_, 'a> {
             text: self.outer(),
             id: word(self, "id")?,
             meta: part(self, "meta", meta)?.unwrap_or_default(),
+            implicit_rules: word(self, "implicitRules")?,
+            has_modifier: has_modifier(self),
             identifiers: all(self, "identifier", identifier)?,
             status: word(self, "status")?,
             code: part(self, "code", concept)?,
@@ -69,6 +71,11 @@ impl<'a> Node<'a> for Element<'_, 'a> {
             model: word(self, "modelNumber")?,
             serial: word(self, "serialNumber")?,
         })
+    }
+
+    fn device_metric(self) -> Result<model::DeviceMetric<'a>, Misshapen> {
+        small(self)?;
+        Ok(model::DeviceMetric { id: word(self, "id")?, source: part(self, "source", reference)? })
     }
 
     fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
@@ -132,6 +139,10 @@ fn extension<'t, 'a>(of: Element<'t, 'a>, url: &str) -> Option<Element<'t, 'a>> 
     named(of, "extension").find(|extension| extension.attribute("url").is_some_and(|found| found == url))
 }
 
+fn has_modifier(of: Element<'_, '_>) -> bool {
+    named(of, "modifierExtension").next().is_some()
+}
+
 fn meta<'a>(of: Element<'_, 'a>) -> Result<model::Meta<'a>, Misshapen> {
     Ok(model::Meta {
         version_id: word(of, "versionId")?,
@@ -171,7 +182,7 @@ fn schedule<'a>(of: Element<'_, 'a>) -> Result<model::Effective<'a>, Misshapen> 
 }
 
 fn component<'a>(of: Element<'_, 'a>) -> Result<model::Component<'a>, Misshapen> {
-    Ok(model::Component { code: part(of, "code", concept)?, value: given(of)? })
+    Ok(model::Component { has_modifier: has_modifier(of), code: part(of, "code", concept)?, value: given(of)? })
 }
 
 fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
@@ -190,7 +201,9 @@ fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
         word(of, "valueDateTime")?.map(model::Value::Text),
         part(of, "valuePeriod", period)?.map(|(start, end)| model::Value::Period { start, end }),
     ]);
-    Ok(model::Given { value, absent: stated.or(extended.flatten()) })
+    let mut others = of.children().filter(|child| child.name().starts_with("value") && child.name() != "valueQuantity");
+    let reason = others.find_map(|value| data_absent(value).transpose()).transpose()?;
+    Ok(model::Given { value, absent: stated.or(extended.flatten()).or(reason) })
 }
 
 fn boolean(word: &str) -> Result<model::Value<'static>, Misshapen> {
@@ -217,9 +230,12 @@ fn quantity_or_absent<'a>(of: Element<'_, 'a>) -> Result<(model::Quantity<'a>, O
     if quantity.value.is_some() {
         return Ok((quantity, None));
     }
-    let reason = |of| extension(of, DATA_ABSENT).map_or(Ok(None), |found| word(found, "valueCode"));
-    let beside = one(of, "value")?.map_or(Ok(None), reason)?;
-    Ok((quantity, beside.or(reason(of)?)))
+    let beside = one(of, "value")?.map_or(Ok(None), data_absent)?;
+    Ok((quantity, beside.or(data_absent(of)?)))
+}
+
+fn data_absent<'a>(of: Element<'_, 'a>) -> Result<Option<Text<'a>>, Misshapen> {
+    extension(of, DATA_ABSENT).map_or(Ok(None), |found| word(found, "valueCode"))
 }
 
 fn range<'a>(of: Element<'_, 'a>) -> Result<model::Value<'a>, Misshapen> {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{super::model, only},
-    datatype::{Concept, Period, Quantity, Range, Ratio, Sampled},
+    datatype::{Concept, Element, Period, Quantity, Range, Ratio, Sampled, data_absent},
 };
 use crate::json::{Literal, Object, Word};
 
@@ -19,13 +19,24 @@ pub(super) struct Choice<'a> {
     pub(super) value_time: Option<Word<'a>>,
     pub(super) value_date_time: Option<Word<'a>>,
     pub(super) value_period: Option<Object<Period<'a>>>,
+    /// What stands beside the primitives among them (`_valueString`).
+    pub(super) elements: [Option<Object<Element<'a>>>; 5],
     pub(super) data_absent_reason: Option<Object<Concept<'a>>>,
 }
 
 impl<'a> Choice<'a> {
-    pub(super) fn model(self) -> model::Given<'a> {
+    pub(super) fn model(mut self) -> model::Given<'a> {
         let stated = self.data_absent_reason.and_then(|reason| reason.0.model().reason());
         let (quantity, extended) = self.value_quantity.map_or((None, None), |quantity| quantity.0.model_or_absent());
+        let complex = [
+            self.value_codeable_concept.as_mut().and_then(|value| value.0.extension.take()),
+            self.value_range.as_mut().and_then(|value| value.0.extension.take()),
+            self.value_ratio.as_mut().and_then(|value| value.0.extension.take()),
+            self.value_sampled_data.as_mut().and_then(|value| value.0.extension.take()),
+            self.value_period.as_mut().and_then(|value| value.0.extension.take()),
+        ];
+        let primitive = self.elements.into_iter().flatten().map(|element| element.0.extension);
+        let reason = complex.into_iter().chain(primitive).find_map(data_absent);
         let value = only([
             quantity.map(model::Value::Quantity),
             self.value_codeable_concept.map(|concept| model::Value::Concept(concept.0.model())),
@@ -39,6 +50,6 @@ impl<'a> Choice<'a> {
             self.value_date_time.map(|text| model::Value::Text(text.0)),
             self.value_period.map(|period| period.0.model()).map(|(start, end)| model::Value::Period { start, end }),
         ]);
-        model::Given { value, absent: stated.or(extended) }
+        model::Given { value, absent: stated.or(extended).or(reason) }
     }
 }

@@ -1,4 +1,4 @@
-//! FHIR's data types, and the two resources that are read for what they identify.
+//! FHIR's data types, and the resources that are read for what they identify.
 
 use std::borrow::Cow;
 
@@ -74,6 +74,7 @@ impl<'a> Reference<'a> {
 #[derive(Deserialize)]
 pub(super) struct Concept<'a> {
     #[serde(borrow)]
+    pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
     pub(super) coding: Option<Vec<Object<Coding<'a>>>>,
     pub(super) text: Option<Word<'a>>,
 }
@@ -102,6 +103,7 @@ impl<'a> Coding<'a> {
 #[derive(Deserialize)]
 pub(super) struct Period<'a> {
     #[serde(borrow)]
+    pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
     pub(super) start: Option<Word<'a>>,
     pub(super) end: Option<Word<'a>>,
 }
@@ -175,7 +177,7 @@ impl<'a> Quantity<'a> {
     }
 }
 
-fn data_absent(extensions: Option<Vec<Object<Extension<'_>>>>) -> Option<model::Text<'_>> {
+pub(super) fn data_absent(extensions: Option<Vec<Object<Extension<'_>>>>) -> Option<model::Text<'_>> {
     extensions
         .unwrap_or_default()
         .into_iter()
@@ -186,6 +188,7 @@ fn data_absent(extensions: Option<Vec<Object<Extension<'_>>>>) -> Option<model::
 #[derive(Deserialize)]
 pub(super) struct Range<'a> {
     #[serde(borrow)]
+    pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
     pub(super) low: Option<Object<Quantity<'a>>>,
     pub(super) high: Option<Object<Quantity<'a>>>,
 }
@@ -199,6 +202,7 @@ impl<'a> Range<'a> {
 #[derive(Deserialize)]
 pub(super) struct Ratio<'a> {
     #[serde(borrow)]
+    pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
     pub(super) numerator: Option<Object<Quantity<'a>>>,
     pub(super) denominator: Option<Object<Quantity<'a>>>,
 }
@@ -216,6 +220,7 @@ fn quantity(found: Option<Object<Quantity<'_>>>) -> model::Quantity<'_> {
 #[derive(Deserialize)]
 pub(super) struct Sampled<'a> {
     #[serde(borrow)]
+    pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
     pub(super) origin: Option<Object<Quantity<'a>>>,
     pub(super) period: Option<Literal<'a>>,
     pub(super) factor: Option<Literal<'a>>,
@@ -255,6 +260,19 @@ impl<'a> Device<'a> {
             model: words(self.model_number),
             serial: words(self.serial_number),
         }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct DeviceMetric<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<Word<'a>>,
+    pub(super) source: Option<Object<Reference<'a>>>,
+}
+
+impl<'a> DeviceMetric<'a> {
+    pub(super) fn model(self) -> model::DeviceMetric<'a> {
+        model::DeviceMetric { id: words(self.id), source: self.source.map(|source| source.0.model()) }
     }
 }
 

@@ -17,8 +17,8 @@ use crate::{
 };
 use choice::Choice;
 use datatype::{
-    Concept, Device, Extension, Identifier, Meta, Patient, Period, Quantity, Range, Ratio, Reference, Sampled, Timing,
-    identifiers, words,
+    Concept, Device, DeviceMetric, Element, Extension, Identifier, Meta, Patient, Period, Quantity, Range, Ratio,
+    Reference, Sampled, Timing, identifiers, words,
 };
 
 /// More objects than this are not read of one Observation, Device or Patient, with all that they contain.
@@ -45,6 +45,10 @@ impl<'a> super::Node<'a> for Node<'a> {
 
     fn device(self) -> Result<model::Device<'a>, Misshapen> {
         self.small()?.read::<Device<'_>>().map(Device::model)
+    }
+
+    fn device_metric(self) -> Result<model::DeviceMetric<'a>, Misshapen> {
+        self.small()?.read::<DeviceMetric<'_>>().map(DeviceMetric::model)
     }
 
     fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
@@ -117,6 +121,8 @@ struct Observation<'a> {
     #[serde(borrow)]
     id: Option<Word<'a>>,
     meta: Option<Object<Meta<'a>>>,
+    implicit_rules: Option<Word<'a>>,
+    modifier_extension: Option<Elements<'a>>,
     contained: Option<Vec<&'a RawValue>>,
     extension: Option<Vec<Object<Extension<'a>>>>,
     identifier: Option<Vec<Object<Identifier<'a>>>>,
@@ -140,6 +146,16 @@ struct Observation<'a> {
     value_time: Option<Word<'a>>,
     value_date_time: Option<Word<'a>>,
     value_period: Option<Object<Period<'a>>>,
+    #[serde(rename = "_valueString")]
+    value_string_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueBoolean")]
+    value_boolean_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueInteger")]
+    value_integer_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueTime")]
+    value_time_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueDateTime")]
+    value_date_time_element: Option<Object<Element<'a>>>,
     data_absent_reason: Option<Object<Concept<'a>>>,
     has_member: Option<Elements<'a>>,
     component: Option<Vec<Object<Component<'a>>>>,
@@ -149,6 +165,7 @@ struct Observation<'a> {
 #[serde(rename_all = "camelCase")]
 struct Component<'a> {
     #[serde(borrow)]
+    modifier_extension: Option<Elements<'a>>,
     code: Option<Object<Concept<'a>>>,
     value_quantity: Option<Object<Quantity<'a>>>,
     value_codeable_concept: Option<Object<Concept<'a>>>,
@@ -161,6 +178,16 @@ struct Component<'a> {
     value_time: Option<Word<'a>>,
     value_date_time: Option<Word<'a>>,
     value_period: Option<Object<Period<'a>>>,
+    #[serde(rename = "_valueString")]
+    value_string_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueBoolean")]
+    value_boolean_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueInteger")]
+    value_integer_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueTime")]
+    value_time_element: Option<Object<Element<'a>>>,
+    #[serde(rename = "_valueDateTime")]
+    value_date_time_element: Option<Object<Element<'a>>>,
     data_absent_reason: Option<Object<Concept<'a>>>,
 }
 
@@ -179,6 +206,13 @@ macro_rules! choice {
             value_time: $element.value_time,
             value_date_time: $element.value_date_time,
             value_period: $element.value_period,
+            elements: [
+                $element.value_string_element,
+                $element.value_boolean_element,
+                $element.value_integer_element,
+                $element.value_time_element,
+                $element.value_date_time_element,
+            ],
             data_absent_reason: $element.data_absent_reason,
         }
     };
@@ -196,6 +230,8 @@ impl<'a> Observation<'a> {
             text,
             id: words(self.id),
             meta: self.meta.map(|meta| meta.0.model()).unwrap_or_default(),
+            implicit_rules: words(self.implicit_rules),
+            has_modifier: is_filled(self.modifier_extension),
             identifiers: identifiers(self.identifier),
             status: words(self.status),
             code: self.code.map(|code| code.0.model()),
@@ -204,7 +240,7 @@ impl<'a> Observation<'a> {
             gateway: self.extension.and_then(gateway),
             effective,
             issued: words(self.issued),
-            has_members: self.has_member.is_some_and(|members| !members.0.is_empty()),
+            has_members: is_filled(self.has_member),
             contained: inside.contained,
             observations: inside.observations,
             value: choice!(self).model(),
@@ -215,8 +251,16 @@ impl<'a> Observation<'a> {
 
 impl<'a> Component<'a> {
     fn model(self) -> model::Component<'a> {
-        model::Component { value: choice!(self).model(), code: self.code.map(|code| code.0.model()) }
+        model::Component {
+            has_modifier: is_filled(self.modifier_extension),
+            value: choice!(self).model(),
+            code: self.code.map(|code| code.0.model()),
+        }
     }
+}
+
+fn is_filled(list: Option<Elements<'_>>) -> bool {
+    list.is_some_and(|list| !list.0.is_empty())
 }
 
 fn gateway(extensions: Vec<Object<Extension<'_>>>) -> Option<model::Reference<'_>> {
