@@ -1,7 +1,11 @@
 //! What payloads become: pairs of what arrives and what comes of it, names and versions, real payloads, and noise.
 
 #[cfg(test)]
+mod app;
+#[cfg(test)]
 mod drift;
+#[cfg(test)]
+mod export;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

@@ -1,0 +1,112 @@
+//! The edges of Health Auto Export: the longest names and units, and what is left out.
+
+use normalizer::Normalized;
+use schemas::{
+    event::{Component, Missing, Value},
+    format::{Format, RawTopic},
+    raw::Kind,
+    rejection::Reason,
+};
+
+use crate::record::{self, headers};
+
+const DATE: &str = r#""date":"2026-03-01 08:00:00 +0100","start":"2026-03-01 08:00:00 +0100""#;
+
+fn normalized(data: &str) -> Normalized {
+    let headers = headers(Kind::Payload(Format::HealthAutoExport), "app");
+    record::normalized(RawTopic::HealthKit, headers, format!("{{\"data\":{{{data}}}}}").as_bytes(), 0)
+}
+
+fn metric(name: &str, units: &str, fields: &str) -> Normalized {
+    normalized(&format!(r#""metrics":[{{"name":"{name}","units":"{units}","data":[{{{DATE},{fields}}}]}}]"#))
+}
+
+fn workout(fields: &str) -> Normalized {
+    normalized(&format!(r#""workouts":[{{"name":"Walk",{DATE},{fields}}}]"#))
+}
+
+/// The components of the one reading that is not about what every workout has.
+fn parts(found: &Normalized) -> Vec<&Component> {
+    assert_eq!((found.readings.len(), found.rejections.len()), (1, 0));
+    found.readings[0].components.iter().filter(|part| part.code.code.contains("extra")).collect()
+}
+
+fn is_too_long(found: &Normalized) -> bool {
+    match (found.readings.as_slice(), found.rejections.as_slice()) {
+        ([_], []) => false,
+        ([], [rejection]) => {
+            assert_eq!((rejection.item, rejection.reason), (Some(0), Reason::IdentifierInvalid));
+            true
+        }
+        _ => panic!("{} readings, {} rejections", found.readings.len(), found.rejections.len()),
+    }
+}
+
+#[test]
+fn a_name_or_a_unit_of_128_bytes_is_read_and_a_longer_one_is_not() {
+    for (bytes, expected) in [(127, false), (128, false), (129, true), (130, true)] {
+        let long = "n".repeat(bytes);
+        let count = |name: &str, units: &str, fields: &str| is_too_long(&metric(name, units, fields));
+        assert_eq!(count(&long, "count", r#""qty":1"#), expected, "name of a metric");
+        assert_eq!(count("m", &long, r#""qty":1"#), expected, "unit of a metric");
+        assert_eq!(count("m", "count", &format!(r#""qty":1,"units":"{long}""#)), expected, "unit of an entry");
+        assert_eq!(count("m", "count", &format!(r#""qty":1,"{long}":1"#)), expected, "name of a field");
+        let symptom = normalized(&format!(r#""symptoms":[{{"name":"{long}",{DATE},"severity":"Mild"}}]"#));
+        assert_eq!(is_too_long(&symptom), expected, "name of a symptom");
+        let amount = workout(&format!(r#""extra":{{"qty":1,"units":"{long}"}}"#));
+        assert_eq!(is_too_long(&amount), expected, "unit of a part");
+    }
+}
+
+#[test]
+fn a_part_is_kept_as_what_it_is() {
+    let values =
+        |fields: &str| -> Vec<Value> { parts(&workout(fields)).into_iter().map(|part| part.value.clone()).collect() };
+    let text = |text: &str| Value::Text(text.to_owned());
+    assert!(values(r#""extra":null"#).is_empty());
+    assert!(values(r#""extra":" ""#).is_empty());
+    assert!(values(r#""extra":"said""#) == [text("said")]);
+    assert!(values(r#""extra":5"#) == [text("5")]);
+    assert!(values(r#""extra":true"#) == [Value::Boolean(true)]);
+    assert!(values(r#""extra":false"#) == [Value::Boolean(false)]);
+    assert!(values(r#""extra":["a","b"]"#) == [text("a"), text("b")]);
+    assert!(values(r#""extra":[1]"#) == [Value::Absent(Missing::Unsupported)]);
+    // A text beside a unit is none of its numbers.
+    let amounts = workout(r#""extra":{"low":1,"high":-2,"units":"m","note":"said","qty":3}"#);
+    let told: Vec<(&str, &str)> = parts(&amounts)
+        .into_iter()
+        .map(|part| match &part.value {
+            Value::Quantity(quantity) => (part.code.code.as_ref(), quantity.value.as_str()),
+            Value::Text(text) => (part.code.code.as_ref(), text.as_str()),
+            _ => panic!("another value"),
+        })
+        .collect();
+    let expected = [
+        ("workouts.extra.high", "-2"),
+        ("workouts.extra.low", "1"),
+        ("workouts.extra.note", "said"),
+        ("workouts.extra", "3"),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_list_of_100_texts_is_taken_apart_and_a_longer_one_is_not() {
+    let list = |count: usize| format!(r#""extra":[{}]"#, vec![r#""a""#; count].join(","));
+    assert_eq!(parts(&workout(&list(100))).len(), 100);
+    assert_eq!(parts(&workout(&list(101))).len(), 1);
+}
+
+#[test]
+fn an_entry_of_1000_parts_is_read_and_one_more_is_not() {
+    let many = |count: usize| {
+        let lists: Vec<String> =
+            (0..count / 100).map(|list| format!(r#""extra{list}":[{}]"#, vec![r#""a""#; 100].join(","))).collect();
+        lists.join(",")
+    };
+    assert_eq!(parts(&workout(&many(1_000))).len(), 1_000);
+    for more in [r#""extra":"a""#, r#""extra":{"qty":1,"units":"m"}"#] {
+        let found = workout(&format!("{},{more}", many(1_000).replace("extra", "a_extra")));
+        assert_eq!(found.rejections.first().map(|rejection| rejection.reason), Some(Reason::TooLarge), "{more}");
+    }
+}
