@@ -93,7 +93,7 @@ fn the_largest_is_read_and_one_more_is_not() {
     assert_eq!(outcome(&nested(63)), too_large("the export is nested deeper than 64 levels"));
 
     let wide = |count: usize| {
-        let attributes: String = (0..count).map(|number| format!(" a{number}=''")).collect();
+        let attributes = (0..count).map(|number| format!(" a{number}=''")).collect::<Vec<_>>().concat();
         format!("<HealthData>{RECORD}<Record><a{attributes}/></Record></HealthData>")
     };
     assert_eq!(outcome(&wide(128)), (1, None));

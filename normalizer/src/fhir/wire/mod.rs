@@ -54,7 +54,8 @@ pub(super) struct Entry<'a, N> {
 }
 
 fn deletes_observation(method: Option<&str>, url: Option<&str>) -> bool {
-    method == Some("DELETE") && url.is_some_and(|url| url.starts_with("Observation"))
+    let names = |url: &str| url.split(['/', '?']).any(|part| part == "Observation");
+    method == Some("DELETE") && url.is_some_and(names)
 }
 
 /// What an Observation holds: who and what with, and other Observations.
