@@ -6,7 +6,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use schemas::{
-    catalogue::{HEALTHKIT, MEDISANTE, Metric, metric_by_code, ucum_of},
+    catalogue::{HEALTHKIT, MEDISANTE, metric_by_code, ucum_of},
     event::{Coded, Coding, Flag, Reading, Unknown, UnknownKind, Value},
     format::Format,
 };
@@ -102,9 +102,10 @@ impl Shapes {
 
     /// A category's value that the catalogue does not list beside those that it does.
     fn value_of(&mut self, reading: &Reading) {
-        let known = metric_by_code(&reading.code.system, &reading.code.code).map_or(&[][..], Metric::coded_values);
         if let Value::Coded(Coded { coding, .. }) = &reading.value
             && coding.system == HEALTHKIT
+            && let Some(metric) = metric_by_code(&reading.code.system, &reading.code.code)
+            && let known = metric.coded_values()
             && !known.is_empty()
             && known.iter().all(|value| value.code() != coding.code)
         {

@@ -11,11 +11,12 @@ avro_enum! {
         UnexpectedShape = "unexpected-shape",
         /// The raw record's headers are missing or broken: it was not put there by the ingress.
         BrokenRecord = "broken-record",
-        /// The format is documented, but this release does not read it yet.
+        /// The format is documented, but this release does not read it yet; or not an element that may turn the meaning of an
+        /// item into its opposite (FHIR `modifierExtension`, `implicitRules`).
         FormatNotRead = "format-not-read",
         /// The payload holds nothing that could become a reading.
         Empty = "empty",
-        /// More than 100,000 items in one body, or deeper than 64 levels.
+        /// More than 100,000 items in one body, more than 1,000 parts in one item, or deeper than 64 levels.
         TooLarge = "too-large",
         /// The item does not say what was measured.
         TypeMissing = "type-missing",

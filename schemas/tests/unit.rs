@@ -8,5 +8,6 @@ mod unit {
     mod facts;
     mod moment;
     mod mutation;
+    mod samples;
     mod standards;
 }

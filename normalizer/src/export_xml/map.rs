@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemas::{
     catalogue::{self, Metric, Vocabulary},
-    event::{Component, Device, Flag, Missing, Reading, Value},
+    event::{Component, Device, Missing, Reading, Value},
     identity::{Content, Identity},
     moment::Moment,
     raw::RawRecord,
@@ -269,16 +269,14 @@ fn value(text: &str) -> (&str, &str) {
 fn part(name: &str, like: &str, number: &str, unit: Option<&str>) -> Result<Component, Refused> {
     let metric: Option<&'static Metric> = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
     let measure =
-        Source { number: number.trim(), units: [unit.map(fraction), None], comparator: None }.measure(metric)?;
+        Source { number: number.trim(), units: [unit.map(fraction), None], comparator: None }.total(metric)?;
     let mut quantity = measure.quantity;
     quantity.source_unit = unit.map(str::to_owned);
-    // The range is that of one sample, not of a sum.
-    let flags = measure.flags.into_iter().filter(|flag| *flag != Flag::OutOfRange).collect();
     Ok(Component {
         code: apple::code(name),
         source_codes: vec![apple::code(name)],
         value: Value::Quantity(quantity),
-        flags,
+        flags: measure.flags,
     })
 }
 

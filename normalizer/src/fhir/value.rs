@@ -148,12 +148,11 @@ fn source<'q>(quantity: &'q Quantity<'_>) -> Result<Source<'q>, Refused> {
     let number = quantity.value.as_ref().ok_or(refused(Reason::ValueMissing, "the quantity has no number"))?;
     let (code, unit) = (filled(quantity.code.as_ref()), filled(quantity.unit.as_ref()));
     let system = filled(quantity.system.as_ref());
-    let units = match (code, unit) {
-        (None, unit) => [unit, None],
+    let units = match system {
         // The code says what the unit is, also one that is not known; the unit beside it is for people.
-        (code, _) if system == Some(UCUM) => [code, None],
-        (code, unit) if system.is_none() || unit.is_none() => [code, unit],
-        (code, unit) => [unit, code],
+        Some(UCUM) if code.is_some() => [code, None],
+        None | Some(UCUM) => [code, unit],
+        Some(_) => [unit, code],
     };
     Ok(Source { number: number.trim(), units, comparator: filled(quantity.comparator.as_ref()) })
 }

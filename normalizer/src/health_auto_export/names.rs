@@ -1,12 +1,12 @@
 //! The names of an entry's fields, as the app documents them and its users publish them.
 
-/// Those of all members together, the most frequent first. What is not read under its name is kept as a component, known or not;
-/// the list only tells what is new.
+use super::value::{ABOUT, AMOUNTS};
+
+/// Those of all members together, the most frequent first, beside [`ABOUT`] and [`AMOUNTS`]. What is not read under its name is
+/// kept as a component, known or not; the list only tells what is new.
 const FIELDS: &[&str] = &[
     // Any entry.
     "date",
-    "qty",
-    "source",
     "startDate",
     "endDate",
     "value",
@@ -15,9 +15,6 @@ const FIELDS: &[&str] = &[
     "Min",
     "Avg",
     "Max",
-    "id",
-    "name",
-    "units",
     "metadata",
     // Metrics of several numbers or with a context.
     "systolic",
@@ -26,23 +23,11 @@ const FIELDS: &[&str] = &[
     "reason",
     "context",
     "motionContext",
-    "Unspecified",
-    "Protection Used",
-    "Protection Not Used",
     // Sleep.
-    "totalSleep",
-    "asleep",
-    "inBed",
-    "core",
-    "deep",
-    "rem",
-    "awake",
     "sleepStart",
     "sleepEnd",
     "inBedStart",
     "inBedEnd",
-    "sleepSource",
-    "inBedSource",
     // Workouts.
     "duration",
     "location",
@@ -114,5 +99,5 @@ const FIELDS: &[&str] = &[
 
 /// Whether a field has a documented name.
 pub(super) fn is_known(name: &str) -> bool {
-    FIELDS.iter().any(|known| known.eq_ignore_ascii_case(name))
+    FIELDS.iter().chain(&ABOUT).chain(&AMOUNTS).any(|known| known.eq_ignore_ascii_case(name))
 }

@@ -45,10 +45,14 @@ pub(super) fn parts(code: Coding, raw: &RawValue, depth: u8, into: &mut Vec<Comp
         [b'{', ..] => Value::Absent(Missing::Unsupported),
         _ => Value::Text(text.to_owned()),
     };
+    add(Component { code: code.clone(), source_codes: vec![code], value, flags: Vec::new() }, into)
+}
+
+fn add(part: Component, into: &mut Vec<Component>) -> Result<(), Refused> {
     if into.len() >= PARTS_MAX {
         return Err(TOO_MANY_PARTS);
     }
-    into.push(Component { code: code.clone(), source_codes: vec![code], value, flags: Vec::new() });
+    into.push(part);
     Ok(())
 }
 
@@ -65,8 +69,7 @@ fn members(code: &Coding, text: &str, depth: u8, into: &mut Vec<Component>) -> R
         let is_number = raw.get().starts_with(|byte: char| byte == '-' || byte.is_ascii_digit());
         match &units {
             Some(_) if name == "units" => {}
-            Some(_) if is_number && into.len() >= PARTS_MAX => return Err(TOO_MANY_PARTS),
-            Some(units) if is_number => into.push(amount(raw.get(), Some(units), code)?),
+            Some(units) if is_number => add(amount(raw.get(), Some(units), code)?, into)?,
             _ => parts(code, raw, depth + 1, into)?,
         }
     }

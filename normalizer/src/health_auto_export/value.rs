@@ -24,9 +24,9 @@ use super::{
 
 /// Fields that are no value: names and units of what is, and the apps and devices that wrote it, which the reading's name
 /// keeps apart.
-const ABOUT: [&str; 6] = ["id", "name", "units", "source", "sleepSource", "inBedSource"];
+pub(super) const ABOUT: [&str; 6] = ["id", "name", "units", "source", "sleepSource", "inBedSource"];
 /// Hours of a night's stages, counts of a kind, and the amount that stands beside a category's word.
-const AMOUNTS: [&str; 11] = [
+pub(super) const AMOUNTS: [&str; 11] = [
     "qty",
     "totalSleep",
     "asleep",
@@ -197,9 +197,9 @@ fn workout(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> {
 /// A total of a workout under Apple's name, measured like a metric of the same dimension.
 fn total(number: &Number<'_>, unit: &str, (apple, key): (&str, &str), source: Coding) -> Result<Component, Refused> {
     let measure = Source { number: &number.0, units: [Some(unit), None], comparator: None }
-        .measure(catalogue::metric_by_key(key))?;
+        .total(catalogue::metric_by_key(key))?;
     let mut quantity = measure.quantity;
-    let mut flags: Vec<Flag> = measure.flags.into_iter().filter(|flag| *flag != Flag::OutOfRange).collect();
+    let mut flags = measure.flags;
     if number.1.is_none() {
         quantity.source_unit = None;
         flags.push(Flag::DefaultUnit);

@@ -39,12 +39,14 @@ pub(super) fn single(named: &Named<'_>, sample: &Sample<'_>) -> Result<Coded, Re
 
 fn quantity(named: &Named<'_>, metric: &'static Metric, number: &str, source: Coding) -> Result<Coded, Refused> {
     let default = metric.default_unit(Vocabulary::HealthKit).filter(|_| named.unit.is_none());
-    let written = named.unit.or(default);
-    let read = if named.unit.is_some_and(|unit| is_part_of_one(unit, number)) { Some("1") } else { written };
-    let measure = Source { number, units: [read, None], comparator: None }.measure(Some(metric))?;
+    let part = named.unit.filter(|unit| is_part_of_one(unit, number));
+    let unit = if part.is_some() { Some("1") } else { named.unit.or(default) };
+    let measure = Source { number, units: [unit, None], comparator: None }.measure(Some(metric))?;
     let mut flags = measure.flags;
     let mut quantity = measure.quantity;
-    quantity.source_unit = written.map(str::to_owned);
+    if let Some(written) = part {
+        quantity.source_unit = Some(written.to_owned());
+    }
     if default.is_some() {
         flags.push(Flag::DefaultUnit);
         quantity.source_unit = None;
@@ -206,11 +208,11 @@ fn heartbeats(named: &Named<'_>, metric: &'static Metric, beats: &[Object<Beat<'
 fn total(name: &str, number: Option<&Literal<'_>>, like: &str, unit: &str) -> Result<Option<Component>, Refused> {
     let Some(number) = literal(number) else { return Ok(None) };
     let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
-    let measure = Source { number, units: [Some(unit), None], comparator: None }.measure(metric)?;
+    let measure = Source { number, units: [Some(unit), None], comparator: None }.total(metric)?;
     let code = apple::code(&format!("HKWorkout.{name}"));
     let mut quantity = measure.quantity;
     quantity.source_unit = None;
-    let mut flags: Vec<Flag> = measure.flags.into_iter().filter(|flag| *flag != Flag::OutOfRange).collect();
+    let mut flags = measure.flags;
     flags.push(Flag::DefaultUnit);
     Ok(Some(Component { code: code.clone(), source_codes: vec![code], value: Value::Quantity(quantity), flags }))
 }

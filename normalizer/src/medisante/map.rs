@@ -270,7 +270,8 @@ fn pressure(
     }
     for (name, measurement) in &measured {
         let Noted { known, .. } = measurement;
-        components.push(quantity(name, measurement, shapes)?.into());
+        let metric = metric_by_spelling(Vocabulary::Medisante, name);
+        components.push(quantity((name, metric), measurement, shapes)?.into());
         literals.push(Some(*name));
         literals.push(known.value.as_ref().map(|value| value.0.as_ref()));
         literals.push(text(known.unit.as_ref()));
@@ -293,7 +294,8 @@ fn measurement(
     if name.eq_ignore_ascii_case("ecgSamples") {
         return waveform(head, item, (name, raw), annotations, shapes);
     }
-    if metric_by_spelling(Vocabulary::Medisante, name).is_none()
+    let metric = metric_by_spelling(Vocabulary::Medisante, name);
+    if metric.is_none()
         && let Some(value) = wire::other(raw)
     {
         let code = local(name);
@@ -301,7 +303,7 @@ fn measurement(
         return head.reading(item, name, Part { coded, components: annotations }, &[Some(raw.get())]);
     }
     let measurement = wire_measurement(raw)?;
-    let coded = quantity(name, &measurement, shapes)?;
+    let coded = quantity((name, metric), &measurement, shapes)?;
     let Noted { known, .. } = &measurement;
     let literals = [
         known.value.as_ref().map(|value| value.0.as_ref()),
@@ -326,11 +328,10 @@ fn wire_measurement(raw: &RawValue) -> Result<Noted<'_, wire::Measurement<'_>>, 
 }
 
 fn quantity(
-    name: &str,
+    (name, metric): (&str, Option<&'static Metric>),
     Noted { known: measurement, unknown }: &Noted<'_, wire::Measurement<'_>>,
     shapes: &mut Shapes,
 ) -> Result<Coded, Refused> {
-    let metric: Option<&'static Metric> = metric_by_spelling(Vocabulary::Medisante, name);
     if metric.is_some() && !unknown.is_empty() {
         shapes.members(&format!("measurements.{name}."), unknown);
     }

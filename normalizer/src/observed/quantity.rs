@@ -45,6 +45,13 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// The same of a total or an extreme of many samples: the metric's range is that of one.
+    pub(crate) fn total(self, metric: Option<&'static Metric>) -> Result<Measure, Refused> {
+        let mut measure = self.measure(metric)?;
+        measure.flags.retain(|flag| *flag != Flag::OutOfRange);
+        Ok(measure)
+    }
+
     fn known(self, metric: &'static Metric, number: &Decimal) -> Result<Measure, Refused> {
         let mut given = self.units.into_iter().flatten().peekable();
         if given.peek().is_none() {

@@ -1,9 +1,11 @@
 //! Everything that the sources are known to send is in the catalogue.
 
-use std::{collections::BTreeSet, io::Write as _, path::PathBuf};
+use std::collections::BTreeSet;
 
 use schemas::catalogue::{self, HEALTHKIT, Kind, LOINC, MDC, Metric, Vocabulary, metric_by_code, metric_by_spelling};
 use serde_json::Value;
+
+use super::samples::folder;
 
 /// The vital signs of FHIR R4 (its vital-signs profiles, tables "required codes" and "other recommended codes") with a unit of
 /// each that a profile prescribes, and so the members of LOINC 85353-1.
@@ -327,7 +329,7 @@ fn the_types_of_healthkit_on_fhir() {
 
 #[test]
 fn the_codes_of_the_personal_health_device_guide() {
-    let Some(folder) = samples() else { return };
+    let Some(folder) = folder() else { return };
     let mut codes = BTreeSet::new();
     for file in std::fs::read_dir(folder.join("hl7-phd")).unwrap() {
         if let Ok(document) = serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()) {
@@ -383,17 +385,5 @@ fn sample(path: &str) -> Option<Value> {
 }
 
 fn text(path: &str) -> Option<String> {
-    Some(std::fs::read_to_string(samples()?.join(path)).unwrap())
-}
-
-/// The samples beside the repository, if they are there.
-fn samples() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/samples");
-    if !folder.is_dir() {
-        // Past the capture of the tests' output: who runs them shall see it.
-        let (thread, mut stderr) = (std::thread::current(), std::io::stderr());
-        writeln!(stderr, "skipped {}: no ../shared/samples", thread.name().unwrap_or("a test")).unwrap();
-        return None;
-    }
-    Some(folder)
+    Some(std::fs::read_to_string(folder()?.join(path)).unwrap())
 }

@@ -5,7 +5,10 @@ use schemas::{
     rejection::Reason,
 };
 
-use super::files::{folder, names, normalized, read};
+use super::{
+    files::{names, normalized, read},
+    folder::folder,
+};
 use crate::xml::assert_same;
 
 const FOLDERS: [&str; 5] = [

@@ -1,6 +1,6 @@
 //! The samples beside the repository.
 
-use std::{collections::BTreeSet, io::Write as _, path::PathBuf};
+use std::collections::BTreeSet;
 
 use normalizer::Normalized;
 use schemas::{
@@ -8,19 +8,8 @@ use schemas::{
     raw::Kind,
 };
 
+use super::folder::folder;
 use crate::record::{self, headers};
-
-/// The samples' folder, if it is there.
-pub(super) fn folder() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/samples");
-    if !folder.is_dir() {
-        // Past the capture of the tests' output: who runs them shall see it.
-        let (thread, mut stderr) = (std::thread::current(), std::io::stderr());
-        writeln!(stderr, "skipped {}: no ../shared/samples", thread.name().unwrap_or("a test")).unwrap();
-        return None;
-    }
-    Some(folder)
-}
 
 /// What comes of a body that a sender without any parameters sends, but for the type.
 pub(super) fn normalized(topic: RawTopic, format: Format, body: &[u8], sample_type: Option<&str>) -> Normalized {

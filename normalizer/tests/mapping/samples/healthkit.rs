@@ -6,7 +6,10 @@ use schemas::{
     rejection::Reason,
 };
 
-use super::files::{folder, names, normalized, read};
+use super::{
+    files::{names, normalized, read},
+    folder::folder,
+};
 
 const FOLDER: &str = "react-native-health/json";
 

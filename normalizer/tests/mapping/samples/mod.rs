@@ -3,6 +3,8 @@
 
 mod fhir;
 mod files;
+#[path = "../../../../schemas/tests/unit/samples.rs"]
+mod folder;
 mod health_auto_export;
 mod healthkit;
 mod medisante;

@@ -11,7 +11,7 @@ use normalizer::json_lines;
 use schemas::format::{Format, Provider};
 use sha2::{Digest as _, Sha256};
 
-use super::files::{folder, normalized};
+use super::{files::normalized, folder::folder};
 
 /// One line of the table.
 struct Line {

@@ -115,111 +115,99 @@ struct Request<'a> {
     url: Option<Word<'a>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Observation<'a> {
-    #[serde(borrow)]
-    id: Option<Word<'a>>,
-    meta: Option<Object<Meta<'a>>>,
-    implicit_rules: Option<Word<'a>>,
-    modifier_extension: Option<Elements<'a>>,
-    contained: Option<Vec<&'a RawValue>>,
-    extension: Option<Vec<Object<Extension<'a>>>>,
-    identifier: Option<Vec<Object<Identifier<'a>>>>,
-    status: Option<Word<'a>>,
-    code: Option<Object<Concept<'a>>>,
-    subject: Option<Object<Reference<'a>>>,
-    device: Option<Object<Reference<'a>>>,
-    effective_date_time: Option<Word<'a>>,
-    effective_instant: Option<Word<'a>>,
-    effective_period: Option<Object<Period<'a>>>,
-    effective_timing: Option<Object<Timing<'a>>>,
-    issued: Option<Word<'a>>,
-    value_quantity: Option<Object<Quantity<'a>>>,
-    value_codeable_concept: Option<Object<Concept<'a>>>,
-    value_string: Option<Word<'a>>,
-    value_boolean: Option<bool>,
-    value_integer: Option<Literal<'a>>,
-    value_range: Option<Object<Range<'a>>>,
-    value_ratio: Option<Object<Ratio<'a>>>,
-    value_sampled_data: Option<Object<Sampled<'a>>>,
-    value_time: Option<Word<'a>>,
-    value_date_time: Option<Word<'a>>,
-    value_period: Option<Object<Period<'a>>>,
-    #[serde(rename = "_valueString")]
-    value_string_element: Option<Object<Element<'a>>>,
-    #[serde(rename = "_valueBoolean")]
-    value_boolean_element: Option<Object<Element<'a>>>,
-    #[serde(rename = "_valueInteger")]
-    value_integer_element: Option<Object<Element<'a>>>,
-    #[serde(rename = "_valueTime")]
-    value_time_element: Option<Object<Element<'a>>>,
-    #[serde(rename = "_valueDateTime")]
-    value_date_time_element: Option<Object<Element<'a>>>,
-    data_absent_reason: Option<Object<Concept<'a>>>,
-    has_member: Option<Elements<'a>>,
-    component: Option<Vec<Object<Component<'a>>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Component<'a> {
-    #[serde(borrow)]
-    modifier_extension: Option<Elements<'a>>,
-    code: Option<Object<Concept<'a>>>,
-    value_quantity: Option<Object<Quantity<'a>>>,
-    value_codeable_concept: Option<Object<Concept<'a>>>,
-    value_string: Option<Word<'a>>,
-    value_boolean: Option<bool>,
-    value_integer: Option<Literal<'a>>,
-    value_range: Option<Object<Range<'a>>>,
-    value_ratio: Option<Object<Ratio<'a>>>,
-    value_sampled_data: Option<Object<Sampled<'a>>>,
-    value_time: Option<Word<'a>>,
-    value_date_time: Option<Word<'a>>,
-    value_period: Option<Object<Period<'a>>>,
-    #[serde(rename = "_valueString")]
-    value_string_element: Option<Object<Element<'a>>>,
-    #[serde(rename = "_valueBoolean")]
-    value_boolean_element: Option<Object<Element<'a>>>,
-    #[serde(rename = "_valueInteger")]
-    value_integer_element: Option<Object<Element<'a>>>,
-    #[serde(rename = "_valueTime")]
-    value_time_element: Option<Object<Element<'a>>>,
-    #[serde(rename = "_valueDateTime")]
-    value_date_time_element: Option<Object<Element<'a>>>,
-    data_absent_reason: Option<Object<Concept<'a>>>,
-}
-
-/// Moves the fields of [`Choice`] out of an element.
-macro_rules! choice {
-    ($element:ident) => {
-        Choice {
-            value_quantity: $element.value_quantity,
-            value_codeable_concept: $element.value_codeable_concept,
-            value_string: $element.value_string,
-            value_boolean: $element.value_boolean,
-            value_integer: $element.value_integer,
-            value_range: $element.value_range,
-            value_ratio: $element.value_ratio,
-            value_sampled_data: $element.value_sampled_data,
-            value_time: $element.value_time,
-            value_date_time: $element.value_date_time,
-            value_period: $element.value_period,
-            elements: [
-                $element.value_string_element,
-                $element.value_boolean_element,
-                $element.value_integer_element,
-                $element.value_time_element,
-                $element.value_date_time_element,
-            ],
-            data_absent_reason: $element.data_absent_reason,
+/// Declares elements that have a [`Choice`] among their fields. (serde's `flatten` would copy what is borrowed, and numbers lose
+/// their text.)
+macro_rules! with_choice {
+    ($(struct $name:ident<'a> { $($(#[$meta:meta])* $field:ident: $type:ty,)+ })+) => {$(
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct $name<'a> {
+            $($(#[$meta])* $field: $type,)+
+            value_quantity: Option<Object<Quantity<'a>>>,
+            value_codeable_concept: Option<Object<Concept<'a>>>,
+            value_string: Option<Word<'a>>,
+            value_boolean: Option<bool>,
+            value_integer: Option<Literal<'a>>,
+            value_range: Option<Object<Range<'a>>>,
+            value_ratio: Option<Object<Ratio<'a>>>,
+            value_sampled_data: Option<Object<Sampled<'a>>>,
+            value_time: Option<Word<'a>>,
+            value_date_time: Option<Word<'a>>,
+            value_period: Option<Object<Period<'a>>>,
+            #[serde(rename = "_valueString")]
+            value_string_element: Option<Object<Element<'a>>>,
+            #[serde(rename = "_valueBoolean")]
+            value_boolean_element: Option<Object<Element<'a>>>,
+            #[serde(rename = "_valueInteger")]
+            value_integer_element: Option<Object<Element<'a>>>,
+            #[serde(rename = "_valueTime")]
+            value_time_element: Option<Object<Element<'a>>>,
+            #[serde(rename = "_valueDateTime")]
+            value_date_time_element: Option<Object<Element<'a>>>,
+            data_absent_reason: Option<Object<Concept<'a>>>,
         }
-    };
+
+        impl<'a> $name<'a> {
+            fn choice(&mut self) -> Choice<'a> {
+                Choice {
+                    value_quantity: self.value_quantity.take(),
+                    value_codeable_concept: self.value_codeable_concept.take(),
+                    value_string: self.value_string.take(),
+                    value_boolean: self.value_boolean.take(),
+                    value_integer: self.value_integer.take(),
+                    value_range: self.value_range.take(),
+                    value_ratio: self.value_ratio.take(),
+                    value_sampled_data: self.value_sampled_data.take(),
+                    value_time: self.value_time.take(),
+                    value_date_time: self.value_date_time.take(),
+                    value_period: self.value_period.take(),
+                    elements: [
+                        self.value_string_element.take(),
+                        self.value_boolean_element.take(),
+                        self.value_integer_element.take(),
+                        self.value_time_element.take(),
+                        self.value_date_time_element.take(),
+                    ],
+                    data_absent_reason: self.data_absent_reason.take(),
+                }
+            }
+        }
+    )+};
+}
+
+with_choice! {
+    struct Observation<'a> {
+        #[serde(borrow)]
+        id: Option<Word<'a>>,
+        meta: Option<Object<Meta<'a>>>,
+        implicit_rules: Option<Word<'a>>,
+        modifier_extension: Option<Elements<'a>>,
+        contained: Option<Vec<&'a RawValue>>,
+        extension: Option<Vec<Object<Extension<'a>>>>,
+        identifier: Option<Vec<Object<Identifier<'a>>>>,
+        status: Option<Word<'a>>,
+        code: Option<Object<Concept<'a>>>,
+        subject: Option<Object<Reference<'a>>>,
+        device: Option<Object<Reference<'a>>>,
+        effective_date_time: Option<Word<'a>>,
+        effective_instant: Option<Word<'a>>,
+        effective_period: Option<Object<Period<'a>>>,
+        effective_timing: Option<Object<Timing<'a>>>,
+        issued: Option<Word<'a>>,
+        has_member: Option<Elements<'a>>,
+        component: Option<Vec<Object<Component<'a>>>>,
+    }
+
+    struct Component<'a> {
+        #[serde(borrow)]
+        modifier_extension: Option<Elements<'a>>,
+        code: Option<Object<Concept<'a>>>,
+    }
 }
 
 impl<'a> Observation<'a> {
-    fn model(self, text: &'a str) -> Result<model::Observation<'a>, Misshapen> {
+    fn model(mut self, text: &'a str) -> Result<model::Observation<'a>, Misshapen> {
+        let value = self.choice().model();
         let effective = effective(
             words(self.effective_date_time.or(self.effective_instant)),
             self.effective_period.map(|period| period.0.model()),
@@ -243,17 +231,17 @@ impl<'a> Observation<'a> {
             has_members: is_filled(self.has_member),
             contained: inside.contained,
             observations: inside.observations,
-            value: choice!(self).model(),
+            value,
             components: self.component.unwrap_or_default().into_iter().map(|part| part.0.model()).collect(),
         })
     }
 }
 
 impl<'a> Component<'a> {
-    fn model(self) -> model::Component<'a> {
+    fn model(mut self) -> model::Component<'a> {
         model::Component {
+            value: self.choice().model(),
             has_modifier: is_filled(self.modifier_extension),
-            value: choice!(self).model(),
             code: self.code.map(|code| code.0.model()),
         }
     }
