@@ -39,7 +39,8 @@ pub(super) fn single(named: &Named<'_>, sample: &Sample<'_>) -> Result<Coded, Re
 
 fn quantity(named: &Named<'_>, metric: &'static Metric, number: &str, source: Coding) -> Result<Coded, Refused> {
     let default = metric.default_unit(Vocabulary::HealthKit).filter(|_| named.unit.is_none());
-    let part = named.unit.filter(|unit| is_part_of_one(unit, number));
+    let is_share = metric.codes().any(|code| code.unit() == Some("%"));
+    let part = named.unit.filter(|unit| is_share && is_part_of_one(unit, number));
     let unit = if part.is_some() { Some("1") } else { named.unit.or(default) };
     let measure = Source { number, units: [unit, None], comparator: None }.measure(Some(metric))?;
     let mut flags = measure.flags;
