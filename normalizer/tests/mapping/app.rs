@@ -2,7 +2,7 @@
 
 use normalizer::Normalized;
 use schemas::{
-    event::{Component, Missing, Value},
+    event::{Component, Flag, Missing, Value},
     format::{Format, RawTopic},
     raw::Kind,
     rejection::Reason,
@@ -109,4 +109,21 @@ fn an_entry_of_1000_parts_is_read_and_one_more_is_not() {
         let found = workout(&format!("{},{more}", many(1_000).replace("extra", "a_extra")));
         assert_eq!(found.rejections.first().map(|rejection| rejection.reason), Some(Reason::TooLarge), "{more}");
     }
+}
+
+#[test]
+fn a_workout_is_its_kind_or_at_least_one_total() {
+    let found = |fields: &str| normalized(&format!(r#""workouts":[{{{DATE}{fields}}}]"#));
+    let total = |fields: &str| {
+        let found = found(fields);
+        let [reading] = found.readings.as_slice() else { panic!("{} readings", found.readings.len()) };
+        assert!(reading.value == Value::Absent(Missing::Panel));
+        let Value::Quantity(quantity) = &reading.components[0].value else { panic!("another value") };
+        (quantity.value.clone(), quantity.source_unit.clone(), reading.components[0].flags.clone())
+    };
+    // The app documents the unit of the duration, and of nothing else.
+    assert_eq!(total(r#","duration":60"#), ("1".to_owned(), None, vec![Flag::DefaultUnit]));
+    let minutes = r#","duration":{"qty":2,"units":"min"}"#;
+    assert_eq!(total(minutes), ("2".to_owned(), Some("min".to_owned()), Vec::new()));
+    assert_eq!(found("").rejections[0].reason, Reason::ValueMissing);
 }

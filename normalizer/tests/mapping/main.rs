@@ -9,6 +9,8 @@ mod export;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod healthkit;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod record;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use schemas::{
-    event::{DeviceId, PatientId, SourceName, Unknown, UnknownKind},
+    event::{DeviceId, NameError, PatientId, SourceName, Unknown, UnknownKind},
     format::{Format, Provider, RawTopic},
     identity::{Content, Identity, TrustScope, device_key, reading_id},
     receipt::{Position, ReceiptKey},
@@ -45,7 +45,70 @@ fn an_unknown_shape_is_named_by_provider_format_kind_and_shape() {
 
 #[test]
 fn both_names_of_a_provider_are_one_provider() {
-    assert_eq!(Provider::parse("apple-healthkit"), Provider::parse("healthkit"));
+    assert_eq!(Provider::parse("healthkit"), Some(Provider::HealthKit));
+    assert_eq!(Provider::parse("apple-healthkit"), Some(Provider::HealthKit));
+    assert_eq!(Provider::parse("medisante"), Some(Provider::Medisante));
+    assert_eq!(Provider::parse("Medisante"), None);
+}
+
+#[test]
+fn the_words_of_a_path_are_formats() {
+    let all = [
+        ("json", Format::StandardJson, false),
+        ("xml", Format::StandardXml, true),
+        ("standard-json", Format::StandardJson, false),
+        ("standard-xml", Format::StandardXml, true),
+        ("fhir-json", Format::FhirJson, false),
+        ("fhir-xml", Format::FhirXml, true),
+        ("health-auto-export", Format::HealthAutoExport, false),
+        ("export-xml", Format::ExportXml, true),
+    ];
+    for (word, format, is_xml) in all {
+        assert_eq!(Format::parse(word), Some(format), "{word}");
+        assert_eq!(format.is_xml(), is_xml, "{word}");
+        assert_eq!(
+            [Provider::HealthKit, Provider::Medisante].map(|provider| format.has_item_receipts(provider)),
+            [format == Format::StandardJson, false],
+            "{word}"
+        );
+    }
+    assert_eq!(Format::parse("csv"), None);
+}
+
+#[test]
+fn a_topic_of_payloads_is_a_providers() {
+    let providers = [RawTopic::Medisante, RawTopic::HealthKit, RawTopic::Devices].map(RawTopic::provider);
+    assert_eq!(providers, [Some(Provider::Medisante), Some(Provider::HealthKit), None]);
+    assert_eq!(
+        [Provider::Medisante, Provider::HealthKit].map(|provider| provider.raw_topic().provider()),
+        providers[..2]
+    );
+}
+
+#[test]
+fn an_identifier_has_256_bytes_at_most_and_no_control_character() {
+    assert_eq!(DeviceId::parse(&"n".repeat(256)).map(|id| id.as_str().len()), Ok(256));
+    assert_eq!(DeviceId::parse(&"n".repeat(257)).err(), Some(NameError::TooLong));
+    assert_eq!(DeviceId::parse(&"n".repeat(258)).err(), Some(NameError::TooLong));
+    assert_eq!(PatientId::parse(" p ").map(|id| id.as_str().to_owned()), Ok("p".to_owned()));
+    assert_eq!(PatientId::parse(" \t").err(), Some(NameError::Empty));
+    assert_eq!(SourceName::parse("a\u{85}b").err(), Some(NameError::Control));
+}
+
+#[test]
+fn contents_are_the_ones_that_older_rows_have() {
+    let content = |feed: fn(&mut Content)| {
+        let mut content = Content::default();
+        feed(&mut content);
+        content.finish()
+    };
+    // The first 16 bytes of SHA-256 of 00 00 00 01 61, and of ff.
+    let literal = [0x72, 0xff, 0x6b, 0x02, 0x94, 0x9d, 0xad, 0x95, 0x00, 0x6c, 0x34, 0x3e, 0x3d, 0xb3, 0x15, 0x00];
+    let absent = [0xa8, 0x10, 0x0a, 0xe6, 0xaa, 0x19, 0x40, 0xd0, 0xb6, 0x63, 0xbb, 0x31, 0xcd, 0x46, 0x61, 0x42];
+    assert_eq!(content(|content| content.literal("a")), literal);
+    assert_eq!(content(|content| content.optional(Some("a"))), literal);
+    assert_eq!(content(Content::absent), absent);
+    assert_eq!(content(|content| content.optional(None)), absent);
 }
 
 #[test]

@@ -84,6 +84,15 @@ fn a_better_mapping_takes_the_row_of_the_same_content() {
 }
 
 #[test]
+fn a_later_append_under_a_better_mapping_leaves_the_content_as_old_as_it_is() {
+    let old = plain(1);
+    let replayed = Version { mapping_version: 2, ..plain(3) };
+    for joined in [old.join(replayed), replayed.join(old)] {
+        assert_eq!((joined.first, joined.row, joined.mapping_version), (at(1), at(3), 2));
+    }
+}
+
+#[test]
 fn the_sources_own_version_beats_the_order_of_appends() {
     let newer = Version { source: SourceVersion { number: Some(2), updated_at: None }, ..plain(1) };
     let older = Version { source: SourceVersion { number: Some(1), updated_at: None }, ..plain(2) };

@@ -115,6 +115,24 @@ fn a_code_belongs_to_one_metric() {
 }
 
 #[test]
+fn a_file_that_contradicts_itself_is_refused() {
+    let fault = |line: &str, instead: &str| {
+        assert!(METRICS.contains(line), "{line}");
+        Catalogue::parse(&METRICS.replacen(line, instead, 1), UNITS).err().map(|error| error.to_string())
+    };
+    let (range, why) =
+        ("range = [\"0.2\", \"700\"]\n", "why = \"smallest surviving newborn 212 g, heaviest human 635 kg\"\n");
+    let no_quantity = Some("body_weight: a quantity has a unit and a range, and nothing else has");
+    assert_eq!(fault(&[range, why].concat(), "").as_deref(), no_quantity);
+    assert_eq!(fault(&["unit = \"kg\"\n", range].concat(), range).as_deref(), no_quantity);
+    assert_eq!(fault(&[range, why].concat(), range).as_deref(), Some("body_weight: a range needs its reason"));
+    assert_eq!(
+        fault("default_unit.healthkit = \"[lb_av]\"", "default_unit.healthkit = \"lb\"").as_deref(),
+        Some("body_weight: the default unit is not in UCUM")
+    );
+}
+
+#[test]
 fn units_that_do_not_serve_are_told_apart() {
     assert_eq!(measure("body_weight", "70", "furlong").err(), Some(UnitError::Unknown));
     assert_eq!(measure("body_weight", "70", "").err(), Some(UnitError::Unknown));
@@ -153,6 +171,8 @@ fn ranges_are_sane() {
             assert!(range.why().len() > 3, "{}", metric.key());
         }
     }
+    let weight = catalogue::metric_by_key("body_weight").unwrap().code().range().unwrap();
+    assert_eq!(weight.why(), "smallest surviving newborn 212 g, heaviest human 635 kg");
 }
 
 #[test]
@@ -371,11 +391,16 @@ fn spellings_of_units() {
         ("MET", "[MET]"),
         ("fl_oz_imp", "[foz_br]"),
         (" % ", "%"),
+        ("mg{a}{b}", "mg"),
+        ("{a}mg{b}/dL", "mg/dL"),
+        ("mmol<180.1558800000541>/L", "mmol/L"),
         ("262688", "%"),
     ] {
         assert_eq!(catalogue::ucum_of(spelling), Some(ucum), "{spelling}");
     }
-    for unknown in ["Mg", "CAL", "MS", "}{", "{a{b}}", "smoots"] {
+    for unknown in
+        ["Mg", "CAL", "MS", "}{", "{a{b}}", "{a{b}c}mg", "{a}mg}", "mg{a", "mg{a}b}", "{a}smoots", "mmol<1/L", "smoots"]
+    {
         assert_eq!(catalogue::ucum_of(unknown), None, "{unknown}");
     }
     assert_eq!(catalogue::ucum_of_apple("%"), Some("1"));

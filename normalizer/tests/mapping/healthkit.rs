@@ -1,0 +1,78 @@
+//! The edges of HealthKit's samples: workouts without a kind, totals, and times with and without an offset.
+
+use normalizer::Normalized;
+use schemas::{
+    event::{Component, Flag, Missing, Value},
+    format::{Format, RawTopic},
+    raw::Kind,
+    rejection::Reason,
+};
+
+use crate::record::{self, headers};
+
+fn normalized(format: Format, body: &str) -> Normalized {
+    record::normalized(RawTopic::HealthKit, headers(Kind::Payload(format), "app"), body.as_bytes(), 0)
+}
+
+fn workout(fields: &str) -> Normalized {
+    normalized(Format::StandardJson, &format!(r#"[{{"type":"Workout","start":"2026-03-01T08:00:00Z"{fields}}}]"#))
+}
+
+fn total(found: &Normalized) -> (&str, &str, &[Flag], Option<&str>) {
+    let component: &Component = &found.readings[0].components[0];
+    let Value::Quantity(quantity) = &component.value else { panic!("{}", component.code.code) };
+    (&component.code.code, &quantity.value, &component.flags, quantity.source_unit.as_deref())
+}
+
+#[test]
+fn a_workout_is_its_kind_or_at_least_one_total() {
+    let only_a_total = workout(r#","duration":60"#);
+    assert!(only_a_total.readings[0].value == Value::Absent(Missing::Panel));
+    assert_eq!(total(&only_a_total), ("HKWorkout.duration", "1", [Flag::DefaultUnit].as_slice(), None));
+    let only_a_kind = workout(r#","activityName":"Running""#);
+    assert!(matches!(&only_a_kind.readings[0].value, Value::Coded(_)));
+    assert!(only_a_kind.readings[0].components.is_empty());
+    assert_eq!(workout("").rejections[0].reason, Reason::ValueMissing);
+}
+
+#[test]
+fn a_total_of_many_samples_is_not_held_to_the_range_of_one() {
+    // 10,000 miles are further than one sample of a distance can be, and a mile is a whole number of millimetres.
+    let far = workout(r#","distance":10000"#);
+    assert_eq!(total(&far), ("HKWorkout.totalDistance", "16093440", [Flag::DefaultUnit].as_slice(), None));
+}
+
+#[test]
+fn one_time_without_an_offset_is_enough_to_be_flagged() {
+    let flagged = |start: &str, end: &str| {
+        let body = format!(r#"[{{"type":"HeartRate","value":70,"startDate":"{start}","endDate":"{end}"}}]"#);
+        normalized(Format::StandardJson, &body).readings[0].flags.contains(&Flag::LocalTime)
+    };
+    assert!(flagged("2026-03-01T08:00:00", "2026-03-01T08:01:00Z"));
+    assert!(flagged("2026-03-01T08:00:00Z", "2026-03-01T08:01:00"));
+    assert!(!flagged("2026-03-01T08:00:00Z", "2026-03-01T08:01:00Z"));
+}
+
+#[test]
+fn an_end_may_be_the_beginning_but_not_before_it() {
+    let outcome = |end: &str| {
+        let body = format!(
+            r#"[{{"type":"HeartRate","value":70,"startDate":"2026-03-01T08:00:00.000001Z","endDate":"{end}"}}]"#
+        );
+        normalized(Format::StandardJson, &body).rejections.first().map(|rejection| rejection.reason)
+    };
+    assert_eq!(outcome("2026-03-01T08:00:00.000001Z"), None);
+    assert_eq!(outcome("2026-03-01T08:00:00Z"), Some(Reason::TimeInvalid));
+}
+
+#[test]
+fn a_number_where_a_category_belongs_keeps_its_unit() {
+    let body = r#"{"resourceType":"Observation","id":"o","status":"final","valueQuantity":{"value":5,"unit":"mg"},
+        "code":{"coding":[{"system":"http://developer.apple.com/documentation/healthkit",
+                           "code":"HKCategoryTypeIdentifierSleepAnalysis"}]}}"#;
+    let found = normalized(Format::FhirJson, body);
+    let reading = &found.readings[0];
+    let Value::Quantity(quantity) = &reading.value else { panic!("another value") };
+    assert_eq!((quantity.value.as_str(), quantity.unit.as_ref()), ("5", "mg"));
+    assert_eq!(reading.flags, [Flag::UnknownUnit]);
+}
