@@ -126,12 +126,28 @@ fn a_workout_ends_where_its_element_does() {
 }
 
 #[test]
+fn a_workout_of_1000_statistics_is_read_and_one_more_is_not() {
+    let found = |count: usize| {
+        let statistics = r#"<WorkoutStatistics type="X" sum="1" unit="m"/>"#.repeat(count);
+        let found = normalized(&format!(
+            "<HealthData><Workout workoutActivityType='A' startDate='2026-03-01 08:00:00 +0100'>{statistics}</Workout></HealthData>"
+        ));
+        (found.readings.first().map(|reading| reading.components.len()), found.rejections.first().map(|r| r.reason))
+    };
+    assert_eq!(found(1_000), (Some(1_000), None));
+    for more in [1_001, 1_002] {
+        assert_eq!(found(more), (None, Some(Reason::TooLarge)));
+    }
+}
+
+#[test]
 fn an_export_of_100_000_items_is_read_and_one_more_is_not() {
-    let items = |count: usize| {
-        let found = normalized(&format!("<HealthData>{RECORD}{}</HealthData>", "<a/>".repeat(count - 1)));
+    let items = |count: usize, end: &str| {
+        let found = normalized(&format!("<HealthData>{RECORD}{}{end}", "<a/>".repeat(count - 1)));
         let whole = found.rejections.iter().filter(|rejection| rejection.item.is_none()).map(|whole| whole.reason);
         (found.readings.len(), found.items(), whole.collect::<Vec<_>>())
     };
-    assert_eq!(items(100_000), (1, 100_000, Vec::new()));
-    assert_eq!(items(100_001), (1, 100_001, vec![Reason::TooLarge]));
+    assert_eq!(items(100_000, "</HealthData>"), (1, 100_000, Vec::new()));
+    assert_eq!(items(100_001, "</HealthData>"), (1, 100_001, vec![Reason::TooLarge]));
+    assert_eq!(items(100_000, "</Other>"), (1, 100_001, vec![Reason::Malformed]));
 }

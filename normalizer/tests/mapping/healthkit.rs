@@ -43,6 +43,33 @@ fn a_total_of_many_samples_is_not_held_to_the_range_of_one() {
 }
 
 #[test]
+fn an_electrocardiogram_without_voltages_is_what_was_found_in_it() {
+    let found = |voltages: &str| {
+        let body = format!(
+            r#"[{{"type":"Electrocardiogram","startDate":"2026-03-01T08:00:00Z","classification":"SinusRhythm",
+                "samplingFrequency":512,"voltageMeasurements":{voltages}}}]"#
+        );
+        normalized(Format::StandardJson, &body).readings[0].value.clone()
+    };
+    assert!(found("[]") == Value::Absent(Missing::Panel));
+    assert!(matches!(found("[[0,0.001]]"), Value::Waveform(_)));
+}
+
+#[test]
+fn a_correlation_of_1000_parts_is_read_and_one_more_is_not() {
+    let found = |parts: usize| {
+        let objects = vec![r#"{"type":"Protein","value":1,"unit":"g"}"#; parts].join(",");
+        let body = format!(r#"[{{"type":"Food","startDate":"2026-03-01T08:00:00Z","objects":[{objects}]}}]"#);
+        let found = normalized(Format::StandardJson, &body);
+        (found.readings.first().map(|reading| reading.components.len()), found.rejections.first().map(|r| r.reason))
+    };
+    assert_eq!(found(1_000), (Some(1_000), None));
+    for more in [1_001, 1_002] {
+        assert_eq!(found(more), (None, Some(Reason::TooLarge)));
+    }
+}
+
+#[test]
 fn one_time_without_an_offset_is_enough_to_be_flagged() {
     let flagged = |start: &str, end: &str| {
         let body = format!(r#"[{{"type":"HeartRate","value":70,"startDate":"{start}","endDate":"{end}"}}]"#);

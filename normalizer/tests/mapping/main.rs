@@ -13,6 +13,8 @@ mod healthkit;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod medisante;
+#[cfg(test)]
 mod record;
 #[cfg(test)]
 mod samples;
