@@ -214,6 +214,11 @@ fn the_root_is_of_the_format() {
     assert_eq!(reason(Format::FhirXml, "<Basic xmlns='http://hl7.org/fhir'/>"), Reason::NotAReading);
     assert_eq!(reason(Format::FhirXml, "\u{feff}<b:Basic xmlns:b='http://hl7.org/fhir'/>"), Reason::NotAReading);
     assert_eq!(reason(Format::StandardXml, "<message/>"), Reason::UnexpectedShape);
+    // Names may begin with a low line and with letters of any script, and hold digits, hyphens and dots.
+    for name in ["_a", "_", "\u{e9}t\u{e9}", "a-1.b_c", "_p:_a"] {
+        let known = format!("<Basic xmlns='http://hl7.org/fhir'><{name} xmlns:_p='urn:n' {name}=''/></Basic>");
+        assert_eq!(reason(Format::FhirXml, &known), Reason::NotAReading, "{name}");
+    }
     // An attribute without a prefix is of no namespace (Namespaces in XML, section 6.2), so that these two differ.
     let attributes = "<m xmlns='urn:n' xmlns:p='urn:n' b='1' p:b='2'/>";
     assert_eq!(reason(Format::StandardXml, attributes), Reason::UnexpectedShape);
