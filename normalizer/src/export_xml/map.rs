@@ -67,6 +67,10 @@ impl<'r> Export<'r> {
                 self.made_at = date.and_then(|text| Moment::rfc3339(&text).ok()).map(|moment| moment.from_us());
                 return None;
             }
+            Element::Unknown { path, name } => {
+                self.unknown.element(path, name);
+                return None;
+            }
             Element::Correlation => return None,
         };
         if let Ok(reading) = &found {
@@ -90,7 +94,8 @@ impl<'r> Export<'r> {
     }
 
     fn workout(&mut self, item: u32, workout: &Workout) -> Result<Reading, Refused> {
-        let kind = workout.activity.as_deref().ok_or(refused(Reason::TypeMissing, "the workout names no activity"))?;
+        let kind =
+            filled(workout.activity.as_deref()).ok_or(refused(Reason::TypeMissing, "the workout names no activity"))?;
         let mut components = Vec::new();
         for (name, like, Total { number, unit }) in [
             ("duration", "HKQuantityTypeIdentifierAppleExerciseTime", &workout.duration),
@@ -183,8 +188,8 @@ impl<'r> Export<'r> {
         Ok(observed.reading(self.record, self.origin, Identity::Stable(&name), content))
     }
 
-    /// The device that Apple's description names. It is known by the id that the request gives, else by what the maker gave it,
-    /// else by name, maker and model; never by the address in memory, which each export writes anew, nor by its software.
+    /// The device that Apple's description names. It is known by the id that the request gives, else by what the description
+    /// says; never by the address in memory, which each export writes anew, nor by its software.
     fn device(&mut self, text: Option<&str>) -> Result<Option<Device>, Refused> {
         let text = text.unwrap_or_default();
         if let Some((_, last)) = self.last_device.as_ref().filter(|(known, _)| known == text) {
@@ -215,7 +220,7 @@ struct Description<'d> {
     model: Option<&'d str>,
     hardware: Option<&'d str>,
     local_identifier: Option<&'d str>,
-    unique: Option<&'d str>,
+    udi: Option<&'d str>,
 }
 
 impl<'d> Description<'d> {
@@ -231,7 +236,7 @@ impl<'d> Description<'d> {
                 "model" => &mut read.model,
                 "hardware" => &mut read.hardware,
                 "localIdentifier" => &mut read.local_identifier,
-                "UDIDeviceIdentifier" => &mut read.unique,
+                "UDIDeviceIdentifier" => &mut read.udi,
                 _ => &mut None,
             };
             *slot = Some(value).filter(|value| !value.is_empty());
@@ -240,29 +245,35 @@ impl<'d> Description<'d> {
         read
     }
 
+    /// The system's own identifier of the device, else all that is said of it. What a UDI holds of a device is its model
+    /// (HKDevice.udiDeviceIdentifier is the DI portion), which two of a household may share.
     fn id(&self) -> Option<String> {
-        if let Some(id) = self.unique.or(self.local_identifier) {
+        if let Some(id) = self.local_identifier {
             return Some(id.to_owned());
         }
-        let parts: Vec<&str> =
-            [self.name, self.manufacturer, self.model, self.hardware].into_iter().flatten().collect();
+        let parts = [self.name, self.manufacturer, self.model, self.hardware, self.udi];
+        let parts: Vec<&str> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 }
 
-/// The value at the beginning of a text, and what stands behind it: the next key, or nothing.
+/// The value at the beginning of a text, and what stands behind it: the next key, or nothing. No byte is looked at more than a
+/// few times, however many commas there are.
 fn value(text: &str) -> (&str, &str) {
-    for (comma, _) in text.match_indices(", ") {
+    for (comma, separator) in text.match_indices(", ") {
         let (head, tail) = text.split_at(comma);
-        let tail = tail.trim_start_matches([',', ' ']);
-        let is_key = tail
-            .split_once(':')
-            .is_some_and(|(key, _)| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphabetic()));
-        if is_key {
-            return (head.trim(), tail);
+        let tail = tail.strip_prefix(separator).unwrap_or(tail).trim_start_matches(' ');
+        if begins_with_key(tail) {
+            return (head.trim_end_matches([',', ' ']).trim_start(), tail);
         }
     }
     (text.trim(), "")
+}
+
+/// A word and a colon; one key has two words.
+fn begins_with_key(text: &str) -> bool {
+    let behind = text.trim_start_matches(|char: char| char.is_ascii_alphabetic());
+    behind.len() < text.len() && behind.starts_with(':') || text.starts_with("creation date:")
 }
 
 /// A number of a panel, under Apple's name for it, measured like a metric of the same dimension.

@@ -54,6 +54,13 @@ pub(super) enum Element<'e> {
     Document,
     /// Any other element, by its name.
     Other(&'e str),
+    /// An attribute or an element of these that nobody knows. It is no item.
+    Unknown {
+        /// Where it stands, with a dot at the end.
+        path: &'static str,
+        /// Its name.
+        name: &'e str,
+    },
 }
 
 /// `Record`: one sample.
@@ -111,8 +118,11 @@ pub(super) struct ActivitySummary<'e> {
     pub(super) stand_hours: Option<Cow<'e, str>>,
 }
 
+/// What is called with each element; it says whether to go on.
+type Each<'f> = &'f mut dyn FnMut(Element<'_>) -> bool;
+
 /// Reads elements until the end, or until `each` says `false`.
-pub(super) fn elements(input: impl BufRead, each: &mut dyn FnMut(Element<'_>) -> bool) -> Result<(), Broken> {
+pub(super) fn elements(input: impl BufRead, each: Each<'_>) -> Result<(), Broken> {
     let mut reader = Reader::from_reader(Capped::new(input, TOKEN_BYTES_MAX));
     reader.config_mut().enable_all_checks(true);
     let mut buffer = Vec::new();
@@ -160,13 +170,24 @@ pub(super) fn elements(input: impl BufRead, each: &mut dyn FnMut(Element<'_>) ->
     }
 }
 
-/// Where in the tree the reader stands, the workout that is open, and the last device.
+/// Where in the tree the reader stands, what is open there, and the last device.
 #[derive(Default)]
 struct Walk {
     depth: usize,
     rooted: bool,
+    inside: Inside,
     workout: Option<(Workout, String)>,
     device: Described,
+}
+
+/// The element below the root in which the reader stands.
+#[derive(Clone, Copy, Default)]
+enum Inside {
+    Record,
+    Workout,
+    /// Of others nothing within is looked at; the records of a correlation also stand by themselves.
+    #[default]
+    Other,
 }
 
 /// The description of a device as it was last written, and what it says. It is nothing but references and stands in long runs,
@@ -188,7 +209,7 @@ impl Described {
 }
 
 impl Walk {
-    fn open(&mut self, tag: &BytesStart<'_>, each: &mut dyn FnMut(Element<'_>) -> bool) -> Result<bool, Broken> {
+    fn open(&mut self, tag: &BytesStart<'_>, each: Each<'_>) -> Result<bool, Broken> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(Broken::TooDeep);
@@ -204,24 +225,24 @@ impl Walk {
             }
             1 => Err(Broken::Root),
             2 => self.child(name, tag, each),
-            3 if self.workout.is_some() => self.of_workout(name, tag, each),
+            3 => self.grandchild(name, tag, each),
             _ => attributes(tag, |_, _| {}).map(|()| true),
         }
     }
 
-    fn child(
-        &mut self,
-        name: &str,
-        tag: &BytesStart<'_>,
-        each: &mut dyn FnMut(Element<'_>) -> bool,
-    ) -> Result<bool, Broken> {
+    fn child(&mut self, name: &str, tag: &BytesStart<'_>, each: Each<'_>) -> Result<bool, Broken> {
+        self.inside = match name {
+            "Record" => Inside::Record,
+            "Workout" => Inside::Workout,
+            _ => Inside::Other,
+        };
         let element = match name {
-            "Record" => Element::Record(record(tag, &mut self.device)?, tag),
+            "Record" => Element::Record(record(tag, &mut self.device, each)?, tag),
             "Workout" => {
-                self.workout = Some((workout(tag)?, tag.to_string()));
+                self.workout = Some((workout(tag, each)?, tag.to_string()));
                 return Ok(true);
             }
-            "ActivitySummary" => Element::ActivitySummary(activity_summary(tag)?, tag),
+            "ActivitySummary" => Element::ActivitySummary(activity_summary(tag, each)?, tag),
             "ExportDate" => {
                 let mut value = None;
                 attributes(tag, |key, text| {
@@ -244,27 +265,35 @@ impl Walk {
         Ok(each(element))
     }
 
-    fn of_workout(
-        &mut self,
-        name: &str,
-        tag: &BytesStart<'_>,
-        each: &mut dyn FnMut(Element<'_>) -> bool,
-    ) -> Result<bool, Broken> {
-        match (name, &mut self.workout) {
+    fn grandchild(&mut self, name: &str, tag: &BytesStart<'_>, each: Each<'_>) -> Result<bool, Broken> {
+        match (self.inside, name, &mut self.workout) {
             // One more than may be, so that the mapping sees it.
-            ("WorkoutStatistics", Some((workout, _))) => {
-                let statistics = statistics(tag)?;
+            (Inside::Workout, "WorkoutStatistics", Some((workout, _))) => {
+                let statistics = statistics(tag, each)?;
                 if workout.statistics.len() <= PARTS_MAX {
                     workout.statistics.push(statistics);
                 }
-                Ok(true)
+                return Ok(true);
             }
-            ("WorkoutRoute", _) => attributes(tag, |_, _| {}).map(|()| each(Element::WorkoutRoute)),
-            _ => attributes(tag, |_, _| {}).map(|()| true),
+            // Samples of a workout that stand nowhere else, such as its effort.
+            (Inside::Workout, "Record", _) => {
+                let record = record(tag, &mut self.device, each)?;
+                return Ok(each(Element::Record(record, tag)));
+            }
+            _ => {}
         }
+        attributes(tag, |_, _| {})?;
+        Ok(match (self.inside, name) {
+            (Inside::Workout, "WorkoutRoute") => each(Element::WorkoutRoute),
+            (Inside::Workout, "MetadataEntry" | "WorkoutEvent" | "WorkoutActivity")
+            | (Inside::Record, "MetadataEntry" | "HeartRateVariabilityMetadataList")
+            | (Inside::Other, _) => true,
+            (Inside::Workout, name) => each(Element::Unknown { path: "Workout.", name }),
+            (Inside::Record, name) => each(Element::Unknown { path: "Record.", name }),
+        })
     }
 
-    fn close(&mut self, each: &mut dyn FnMut(Element<'_>) -> bool) -> bool {
+    fn close(&mut self, each: Each<'_>) -> bool {
         self.depth = self.depth.saturating_sub(1);
         match (self.depth, self.workout.take()) {
             (1, Some((workout, tag))) => each(Element::Workout(workout, tag)),
@@ -276,7 +305,7 @@ impl Walk {
     }
 }
 
-fn record<'e>(tag: &'e BytesStart<'_>, device: &'e mut Described) -> Result<Record<'e>, Broken> {
+fn record<'e>(tag: &'e BytesStart<'_>, device: &'e mut Described, each: Each<'_>) -> Result<Record<'e>, Broken> {
     let mut record = Record::default();
     let mut has_device = false;
     for attribute in written(tag) {
@@ -293,7 +322,11 @@ fn record<'e>(tag: &'e BytesStart<'_>, device: &'e mut Described) -> Result<Reco
             "sourceName" => &mut record.source_name,
             "startDate" => &mut record.start,
             "endDate" => &mut record.end,
-            _ => &mut None,
+            "sourceVersion" | "creationDate" => &mut None,
+            name => {
+                each(Element::Unknown { path: "Record.", name });
+                &mut None
+            }
         };
         *slot = Some(said(attribute)?);
     }
@@ -301,7 +334,7 @@ fn record<'e>(tag: &'e BytesStart<'_>, device: &'e mut Described) -> Result<Reco
     Ok(record)
 }
 
-fn workout(tag: &BytesStart<'_>) -> Result<Workout, Broken> {
+fn workout(tag: &BytesStart<'_>, each: Each<'_>) -> Result<Workout, Broken> {
     let mut workout = Workout::default();
     attributes(tag, |key, text| {
         let slot = match key {
@@ -316,14 +349,18 @@ fn workout(tag: &BytesStart<'_>) -> Result<Workout, Broken> {
             "totalDistanceUnit" => &mut workout.distance.unit,
             "totalEnergyBurned" => &mut workout.energy.number,
             "totalEnergyBurnedUnit" => &mut workout.energy.unit,
-            _ => return,
+            "sourceVersion" | "creationDate" => return,
+            name => {
+                each(Element::Unknown { path: "Workout.", name });
+                return;
+            }
         };
         *slot = Some(text.into_owned());
     })?;
     Ok(workout)
 }
 
-fn statistics(tag: &BytesStart<'_>) -> Result<Statistics, Broken> {
+fn statistics(tag: &BytesStart<'_>, each: Each<'_>) -> Result<Statistics, Broken> {
     let mut statistics = Statistics::default();
     attributes(tag, |key, text| {
         let slot = match key {
@@ -333,14 +370,18 @@ fn statistics(tag: &BytesStart<'_>) -> Result<Statistics, Broken> {
             "minimum" => &mut statistics.minimum,
             "maximum" => &mut statistics.maximum,
             "sum" => &mut statistics.sum,
-            _ => return,
+            "startDate" | "endDate" => return,
+            name => {
+                each(Element::Unknown { path: "WorkoutStatistics.", name });
+                return;
+            }
         };
         *slot = Some(text.into_owned());
     })?;
     Ok(statistics)
 }
 
-fn activity_summary<'e>(tag: &'e BytesStart<'_>) -> Result<ActivitySummary<'e>, Broken> {
+fn activity_summary<'e>(tag: &'e BytesStart<'_>, each: Each<'_>) -> Result<ActivitySummary<'e>, Broken> {
     let mut summary = ActivitySummary::default();
     attributes(tag, |key, text| {
         let slot = match key {
@@ -350,7 +391,11 @@ fn activity_summary<'e>(tag: &'e BytesStart<'_>) -> Result<ActivitySummary<'e>, 
             "appleMoveTime" => &mut summary.move_time,
             "appleExerciseTime" => &mut summary.exercise_time,
             "appleStandHours" => &mut summary.stand_hours,
-            _ => return,
+            "activeEnergyBurnedGoal" | "appleMoveTimeGoal" | "appleExerciseTimeGoal" | "appleStandHoursGoal" => return,
+            name => {
+                each(Element::Unknown { path: "ActivitySummary.", name });
+                return;
+            }
         };
         *slot = Some(text);
     })?;

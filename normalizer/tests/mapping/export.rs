@@ -51,6 +51,7 @@ fn what_is_not_well_formed_is_read_as_far_as_it_is() {
     inside("&#0;");
     inside("<a b='<'/>");
     inside("<a b='&nbsp;'/>");
+    inside("<a b='&'/>");
     inside("<a b='1' b='2'/>");
     // Names that are as long and end alike, and so are compared.
     inside("<a bc='1' dc='2' bc='3'/>");
@@ -106,11 +107,81 @@ fn the_largest_is_read_and_one_more_is_not() {
     assert_eq!(outcome(&long(1024 * 1024 + 1)), too_large("a tag, a text or the DTD is longer than 1 MiB"));
 }
 
+/// The id and the model of the device that a description names.
+fn device(description: &str) -> Option<(String, Option<String>)> {
+    let written = description.replace('<', "&lt;").replace('>', "&gt;");
+    let record = RECORD.replace(" unit=", &format!(" device=\"{written}\" unit="));
+    let found = normalized(&format!("<HealthData>{record}</HealthData>"));
+    let device = found.readings.first().and_then(|reading| reading.device.as_ref());
+    device.map(|device| (device.id.as_str().to_owned(), device.model.as_deref().map(str::to_owned)))
+}
+
+#[test]
+fn a_device_is_what_its_description_says_but_for_what_changes() {
+    let known = |id: &str, model: Option<&str>| Some((id.to_owned(), model.map(str::to_owned)));
+    let watch = known("Apple Watch, Apple Inc., Watch, Watch6,2", Some("Watch6,2"));
+    for description in [
+        "<<HKDevice: 0x281>, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:7.4>",
+        "<<HKDevice: 0x282>, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:8.0, \
+         creation date:2021-06-01 06:06:25 +0000>",
+        "<<HKDevice: 0x283>, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, creation date:2021>",
+        "<<HKDevice: 0x284>, name:Apple\nWatch, manufacturer:Apple Inc., , , model:Watch,   hardware:Watch6,2>",
+    ] {
+        assert_eq!(device(description), watch, "{description}");
+    }
+    assert_eq!(
+        device("<<HKDevice: 0x1>, name:Buds, model:0x200e, localIdentifier:38:EC:0D-tacl, creation date:2020-06-01>"),
+        known("38:EC:0D-tacl", Some("0x200e"))
+    );
+    // A UDI names a model, of which there may be two.
+    assert_eq!(
+        device("<<HKDevice: 0x1>, name:Sensor, UDIDeviceIdentifier:00386270000385, localIdentifier:A>"),
+        known("A", None)
+    );
+    assert_eq!(device("<<HKDevice: 0x1>, name:Sensor, UDIDeviceIdentifier:u-1>"), known("Sensor, u-1", None));
+    assert_eq!(device("<<HKDevice: 0x1>, name:, manufacturer:>"), None);
+}
+
+#[test]
+fn a_record_within_a_workout_is_a_reading_of_its_own() {
+    let body = format!(
+        r#"<HealthData><Workout workoutActivityType="A" startDate="2026-03-01 08:00:00 +0100">{RECORD}</Workout>
+        <Workout workoutActivityType=" " startDate="2026-03-01 08:00:00 +0100"/></HealthData>"#
+    );
+    let found = normalized(&body);
+    let codes: Vec<&str> = found.readings.iter().map(|reading| reading.code.code.as_ref()).collect();
+    assert_eq!(codes, ["8867-4", "73985-4"]);
+    assert_eq!(found.rejections.iter().map(|rejection| rejection.reason).collect::<Vec<_>>(), [Reason::TypeMissing]);
+}
+
+#[test]
+fn what_nobody_knows_of_a_record_or_a_workout_is_told() {
+    let shapes = |inner: &str| {
+        let found = normalized(&format!("<HealthData>{inner}</HealthData>"));
+        assert_eq!((found.readings.len(), found.rejections.len()), (1, 0), "{inner}");
+        found.unknown.into_iter().map(|unknown| unknown.shape).collect::<Vec<_>>()
+    };
+    let record = RECORD.replace("<Record", r#"<Record sourceVersion="1" creationDate="" mood="good""#);
+    let within = "<MetadataEntry key='k' value='v'/><HeartRateVariabilityMetadataList><InstantaneousBeatsPerMinute bpm='1'/>\
+        </HeartRateVariabilityMetadataList><Note to='nobody'/>";
+    assert_eq!(shapes(&record.replace("/>", &format!(">{within}</Record>"))), ["Record.mood", "Record.Note"]);
+    let workout = "<Workout workoutActivityType='A' startDate='2026-03-01 08:00:00 +0100' endDate='2026-03-01 08:01:00 +0100' duration='1' durationUnit='min'
+        totalDistance='1' totalDistanceUnit='km' totalEnergyBurned='1' totalEnergyBurnedUnit='kcal' device='' sourceName=''
+        sourceVersion='' creationDate='' mood='good'><MetadataEntry/><WorkoutEvent/><WorkoutActivity><Note/></WorkoutActivity>
+        <WorkoutStatistics type='HKQuantityTypeIdentifierHeartRate' startDate='' endDate='' average='1' minimum='1' maximum='1'
+        sum='' unit='count/min' median='1'/><Note/></Workout>";
+    assert_eq!(shapes(workout), ["Workout.mood", "WorkoutStatistics.median", "Workout.Note"]);
+    let summary = "<ActivitySummary dateComponents='2026-03-01' activeEnergyBurned='1' activeEnergyBurnedGoal='1'
+        activeEnergyBurnedUnit='kcal' appleMoveTime='1' appleMoveTimeGoal='1' appleExerciseTime='1' appleExerciseTimeGoal='1'
+        appleStandHours='1' appleStandHoursGoal='1' mood='good'><Note/></ActivitySummary>";
+    assert_eq!(shapes(summary), ["ActivitySummary.mood"]);
+}
+
 #[test]
 fn a_workout_ends_where_its_element_does() {
     // Statistics that stand in no workout, and a workout after another without any.
     let body = r#"<HealthData>
-        <Workout workoutActivityType="A" startDate="2026-03-01 08:00:00 +0100" device="&lt;&lt;HKDevice: 0x1&gt;, name:Watch, UDIDeviceIdentifier:u-1&gt;">
+        <Workout workoutActivityType="A" startDate="2026-03-01 08:00:00 +0100" device="&lt;&lt;HKDevice: 0x1&gt;, name:Watch, localIdentifier:u-1&gt;">
             <WorkoutStatistics type="HKQuantityTypeIdentifierHeartRate" average="120" unit="count/min"/>
             <MetadataEntry><WorkoutStatistics type="X" sum="1" unit="m"/></MetadataEntry>
         </Workout>
