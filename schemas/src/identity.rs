@@ -105,6 +105,13 @@ impl Content {
     }
 }
 
+/// Goes on from a content: what is added to it afterwards makes another.
+impl From<[u8; 16]> for Content {
+    fn from(content: [u8; 16]) -> Self {
+        Self(Parts(content.to_vec()))
+    }
+}
+
 fn first_16(digest: impl IntoIterator<Item = u8>) -> [u8; 16] {
     let mut first = [0; 16];
     for (to, from) in first.iter_mut().zip(digest) {

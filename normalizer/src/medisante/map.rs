@@ -66,6 +66,7 @@ pub(super) struct Head<'a> {
     origin: Origin,
     sent: Sent<'a>,
     correlation_id: Option<&'a str>,
+    measurement_type: Option<&'a str>,
     device: Option<Device>,
     gateway: Option<Device>,
     timestamp: Option<String>,
@@ -106,6 +107,7 @@ impl<'a> Head<'a> {
             origin,
             sent,
             correlation_id: metadata.and_then(|metadata| said(metadata.correlation_id.as_ref())),
+            measurement_type: metadata.and_then(|metadata| said(metadata.measurement_type.as_ref())),
             device,
             gateway,
             timestamp,
@@ -184,9 +186,6 @@ impl From<Coded> for Part {
 pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut Items, documents: &mut Vec<Document>) {
     let measurements = &message.measurements;
     let is_pressure = |name: &str| PRESSURES.iter().any(|pressure| name.eq_ignore_ascii_case(pressure));
-    // Annotations belong to what the message is about: the blood pressure, else the first measurement.
-    let mut annotations = measurements.get("annotations").map(annotations).unwrap_or_default();
-    let has_pressure = measurements.0.iter().any(|(name, _)| is_pressure(&name.0));
     let (mut item, mut pressure_done) = (0, false);
     for (name, raw) in &measurements.0 {
         let name = name.0.as_ref();
@@ -195,10 +194,9 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
         }
         let found = if is_pressure(name) {
             pressure_done = true;
-            pressure(head, item, message, std::mem::take(&mut annotations), &mut items.unknown)
+            pressure(head, item, message, &mut items.unknown)
         } else {
-            let own = if has_pressure { Vec::new() } else { std::mem::take(&mut annotations) };
-            measurement(head, item, (name, raw), own, &mut items.unknown)
+            measurement(head, item, (name, raw), &mut items.unknown)
         };
         if is_unknown(name, &found) {
             items.unknown.member(UnknownKind::Metric, "measurements.", name, raw);
@@ -212,6 +210,41 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
     }
     if let Some(raw) = measurements.get("documents") {
         attached(head, item, raw, items, documents);
+    }
+    if let Some(raw) = measurements.get("annotations") {
+        annotate(&mut items.readings, head.measurement_type, raw);
+    }
+}
+
+/// Adds the annotations of a message to the one reading that it is about: the blood pressure, else what
+/// `metadata.measurementType` names, else the first. They are part of its content, so that a corrected one is a new version.
+fn annotate(readings: &mut [Reading], measurement_type: Option<&str>, raw: &RawValue) {
+    let annotations = annotations(raw);
+    let named = measurement_type.and_then(|name| metric_by_spelling(Vocabulary::Medisante, name));
+    let is_about = |reading: &Reading| match named {
+        _ if reading.source_codes.is_empty() => 0,
+        Some(metric) if metric.codes().any(|code| code.code() == reading.code.code) => 1,
+        Some(_) | None => 2,
+    };
+    if let Some(reading) =
+        readings.iter_mut().min_by_key(|reading| is_about(reading)).filter(|_| !annotations.is_empty())
+    {
+        let mut content = Content::from(reading.content);
+        for Component { code, value, .. } in &annotations {
+            content.literal(&code.code);
+            content.optional(match value {
+                Value::Text(text) => Some(text),
+                Value::Quantity(quantity) => Some(&quantity.source_value),
+                Value::Boolean(true) => Some("true"),
+                Value::Boolean(false)
+                | Value::Coded(_)
+                | Value::Waveform(_)
+                | Value::Document(_)
+                | Value::Absent(_) => None,
+            });
+        }
+        reading.content = content.finish();
+        reading.components.extend(annotations);
     }
 }
 
@@ -247,13 +280,7 @@ fn pressure_text(measurements: &Members<'_>) -> String {
     format!("{{{}}}", parts.collect::<Vec<_>>().join(","))
 }
 
-fn pressure(
-    head: &Head<'_>,
-    item: u32,
-    message: &wire::Message<'_>,
-    annotations: Vec<Component>,
-    shapes: &mut Shapes,
-) -> Result<Reading, Refused> {
+fn pressure(head: &Head<'_>, item: u32, message: &wire::Message<'_>, shapes: &mut Shapes) -> Result<Reading, Refused> {
     let mut components = Vec::new();
     let mut literals = Vec::new();
     let mut measured = Vec::new();
@@ -277,7 +304,6 @@ fn pressure(
         literals.push(text(known.unit.as_ref()));
         literals.push(known.is_in_range.map(RawValue::get));
     }
-    components.extend(annotations);
     let panel = metric_by_key("blood_pressure").or_else(|| metric_by_spelling(Vocabulary::Medisante, "bloodPressure"));
     let code = panel.map_or_else(|| local("bloodPressure"), |panel| coding(panel.code()));
     let coded = Coded { code, source_codes: Vec::new(), value: Value::Absent(Missing::Panel), flags: Vec::new() };
@@ -288,11 +314,10 @@ fn measurement(
     head: &Head<'_>,
     item: u32,
     (name, raw): (&str, &RawValue),
-    annotations: Vec<Component>,
     shapes: &mut Shapes,
 ) -> Result<Reading, Refused> {
     if name.eq_ignore_ascii_case("ecgSamples") {
-        return waveform(head, item, (name, raw), annotations, shapes);
+        return waveform(head, item, (name, raw), shapes);
     }
     let metric = metric_by_spelling(Vocabulary::Medisante, name);
     if metric.is_none()
@@ -300,7 +325,7 @@ fn measurement(
     {
         let code = local(name);
         let coded = Coded { code: code.clone(), source_codes: vec![code], value, flags: vec![Flag::UnknownMetric] };
-        return head.reading(item, name, Part { coded, components: annotations }, &[Some(raw.get())]);
+        return head.reading(item, name, coded.into(), &[Some(raw.get())]);
     }
     let measurement = wire_measurement(raw)?;
     let coded = quantity((name, metric), &measurement, shapes)?;
@@ -310,7 +335,7 @@ fn measurement(
         text(known.unit.as_ref()),
         known.is_in_range.map(RawValue::get),
     ];
-    head.reading(item, name, Part { coded, components: annotations }, &literals)
+    head.reading(item, name, coded.into(), &literals)
 }
 
 /// `{value, unit, isInRange}`, or a bare value.
@@ -399,7 +424,6 @@ fn waveform(
     head: &Head<'_>,
     item: u32,
     (name, raw): (&str, &RawValue),
-    components: Vec<Component>,
     shapes: &mut Shapes,
 ) -> Result<Reading, Refused> {
     let shape = refused(Reason::UnexpectedShape, "ecgSamples is not an object of samples and frequency");
@@ -409,13 +433,16 @@ fn waveform(
     let unit = text(wave.unit.as_ref()).unwrap_or("1");
     let waveform = wave.samples.0.and_then(|samples| observed::waveform(samples, wave.frequency.0.trim(), unit));
     let (found, flags) = waveform.map_err(|_| number)?;
+    if found.samples.is_empty() {
+        return Err(NO_VALUE);
+    }
     let samples = found.samples.clone();
     let literals = [Some(samples.as_str()), Some(wave.frequency.0.as_ref()), Some(unit)];
     let value = Value::Waveform(found);
     let metric = metric_by_spelling(Vocabulary::Medisante, name);
     let code = metric.map_or_else(|| local(name), |metric| coding(metric.code()));
     let coded = Coded { code, source_codes: vec![local(name)], value, flags };
-    head.reading(item, name, Part { coded, components }, &literals)
+    head.reading(item, name, coded.into(), &literals)
 }
 
 fn document(head: &Head<'_>, item: u32, (name, raw): (&str, &RawValue)) -> Result<(Reading, Document), Refused> {
@@ -462,10 +489,9 @@ fn described(
     shapes.members(path, unknown);
     let ids = [wire.id.as_ref(), wire.imei.as_ref(), wire.serial_number.as_ref()];
     let Some(id) = ids.into_iter().find_map(said) else { return Ok(None) };
-    let owned = |word: &Option<Word<'_>>| text(word.as_ref()).map(Into::into);
     Ok(Some(Device {
-        manufacturer: owned(&wire.manufacturer),
-        model: owned(&wire.model),
+        manufacturer: said(wire.manufacturer.as_ref()).map(Into::into),
+        model: said(wire.model.as_ref()).map(Into::into),
         serial: said(wire.serial_number.as_ref()).map(Into::into),
         ..device(Provider::Medisante, id)?
     }))

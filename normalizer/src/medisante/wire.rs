@@ -31,9 +31,11 @@ pub(super) struct Metadata<'a> {
     pub(super) correlation_id: Option<Literal<'a>>,
     #[serde(borrow, default)]
     pub(super) received_time: Option<Literal<'a>>,
+    #[serde(borrow, default)]
+    pub(super) measurement_type: Option<Literal<'a>>,
 }
 
-/// A device or a hub. Some senders leave out what others fill, and write identifiers of digits as numbers.
+/// A device or a hub. Some senders leave out what others fill, and write what has only digits as a number.
 #[derive(Deserialize)]
 pub(super) struct Device<'a> {
     #[serde(borrow, default)]
@@ -43,9 +45,9 @@ pub(super) struct Device<'a> {
     #[serde(borrow, default, rename = "IMEI")]
     pub(super) imei: Option<Literal<'a>>,
     #[serde(borrow, default)]
-    pub(super) manufacturer: Option<Word<'a>>,
+    pub(super) manufacturer: Option<Literal<'a>>,
     #[serde(borrow, default)]
-    pub(super) model: Option<Word<'a>>,
+    pub(super) model: Option<Literal<'a>>,
 }
 
 /// A measurement's value. A bare number or string is a value without a unit.
@@ -120,7 +122,7 @@ impl Wire for Message<'_> {
 }
 
 impl Wire for Metadata<'_> {
-    const UNREAD: &'static [&'static str] = &["deviceGroups", "measurementType"];
+    const UNREAD: &'static [&'static str] = &["deviceGroups"];
 }
 
 impl Wire for Device<'_> {

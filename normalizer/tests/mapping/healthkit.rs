@@ -70,6 +70,20 @@ fn a_correlation_of_1000_parts_is_read_and_one_more_is_not() {
 }
 
 #[test]
+fn a_large_number_is_no_value_of_a_category() {
+    let outcome = |value: &str| {
+        let body = format!(r#"[{{"type":"SleepAnalysis","startDate":"2026-03-01T08:00:00Z","value":{value}}}]"#);
+        normalized(Format::StandardJson, &body).rejections.first().map(|rejection| rejection.reason)
+    };
+    for value in ["4", "99", r#""99""#, r#""Dozing""#, r#""Stage 100""#] {
+        assert_eq!(outcome(value), None, "{value}");
+    }
+    for value in ["100", r#""480""#, "-1", "0.5"] {
+        assert_eq!(outcome(value), Some(Reason::ValueInvalid), "{value}");
+    }
+}
+
+#[test]
 fn one_time_without_an_offset_is_enough_to_be_flagged() {
     let flagged = |start: &str, end: &str| {
         let body = format!(r#"[{{"type":"HeartRate","value":70,"startDate":"{start}","endDate":"{end}"}}]"#);

@@ -2,7 +2,7 @@
 
 use normalizer::Normalized;
 use schemas::{
-    event::Value,
+    event::{Component, Value},
     format::{Format, RawTopic},
     raw::Kind,
     rejection::Reason,
@@ -32,6 +32,65 @@ fn a_text_of_4096_bytes_is_a_value_and_a_longer_one_is_not() {
     }
     // A number is one also between quotes.
     assert!(matches!(outcome(" 12 "), (Some(Value::Quantity(quantity)), None) if quantity.value == "12"));
+}
+
+/// The codes of the readings that have an annotation, and how many were refused.
+fn annotated(measurement_type: &str, measurements: &str) -> (Vec<String>, usize) {
+    let headers = headers(Kind::Payload(Format::StandardJson), "portal");
+    let body = format!(
+        r#"{{"metadata":{{"measurementType":"{measurement_type}"}},
+            "measurements":{{"annotations":{{"mealTag":"before"}},{measurements},"timestamp":"2026-03-01T08:00:00Z"}}}}"#
+    );
+    let found = record::normalized(RawTopic::Medisante, headers, body.as_bytes(), 0);
+    let is_tag = |component: &Component| component.code.code == "mealTag";
+    let with = found.readings.iter().filter(|reading| reading.components.iter().any(is_tag));
+    (with.map(|reading| reading.code.code.to_string()).collect(), found.rejections.len())
+}
+
+#[test]
+fn annotations_stand_in_one_reading_whatever_the_order() {
+    let one = |code: &str, refused: usize| (vec![code.to_owned()], refused);
+    let glucose = r#""glucose":{"value":6.1,"unit":"mmol/L"}"#;
+    let room = r#""ambientTemperature":{"value":22.5,"unit":"Cel"}"#;
+    for measurements in [format!("{room},{glucose}"), format!("{glucose},{room}")] {
+        assert_eq!(annotated("Glucose", &measurements), one("15074-8", 0));
+    }
+    // What the type names was refused, or it names nothing.
+    assert_eq!(annotated("Glucose", &format!("\"glucose\":null,{room}")), one("60832-3", 1));
+    assert_eq!(annotated("Other", &format!("{room},{glucose}")), one("60832-3", 0));
+    let pressure = r#""systolicBloodPressure":{"value":120,"unit":"mmHg"}"#;
+    assert_eq!(annotated("Glucose", &format!("{glucose},{pressure}")), one("85354-9", 0));
+    let refused = r#""systolicBloodPressure":{"value":"x","unit":"mmHg"}"#;
+    assert_eq!(annotated("BloodPressure", &format!("{refused},{glucose}")), one("15074-8", 1));
+    let document = r#""documents":{"ecgReportBase64PDF":"JVBERi0xLjQK"}"#;
+    assert_eq!(annotated("ECG", document), one("11524-6", 0));
+}
+
+#[test]
+fn a_corrected_annotation_is_another_content_of_the_same_reading() {
+    let of = |annotations: &str| {
+        let rest = format!(",\"annotations\":{annotations}");
+        measured(r#"{"value":1,"unit":"s"}"#, &rest).readings.remove(0)
+    };
+    let before = of(r#"{"mealTag":"before"}"#);
+    for other in [r#"{"mealTag":"after"}"#, r#"{"mealtag":"before"}"#, r#"{"mealTag":1}"#, r#"{"mealTag":true}"#, "{}"]
+    {
+        let other = of(other);
+        assert!(before.reading_id == other.reading_id && before.content != other.content);
+    }
+    assert_ne!(of(r#"{"mealTag":true}"#).content, of(r#"{"mealTag":false}"#).content);
+    assert_eq!(before.content, of(r#"{ "mealTag": "before" }"#).content);
+}
+
+#[test]
+fn a_model_of_digits_is_read_and_an_electrocardiogram_without_samples_is_not() {
+    let headers = headers(Kind::Payload(Format::StandardJson), "portal");
+    let body = r#"{"device":{"id":1,"model":1200,"manufacturer":7},"measurements":{"timestamp":"2026-03-01T08:00:00Z",
+        "pulse":{"value":60,"unit":"bpm"},"ecgSamples":{"samples":[],"frequency":250}}}"#;
+    let found = record::normalized(RawTopic::Medisante, headers, body.as_bytes(), 0);
+    let device = found.readings[0].device.as_ref().unwrap();
+    assert_eq!((device.model.as_deref(), device.manufacturer.as_deref()), (Some("1200"), Some("7")));
+    assert_eq!(found.rejections.iter().map(|refused| refused.reason).collect::<Vec<_>>(), [Reason::ValueMissing]);
 }
 
 #[test]
