@@ -49,9 +49,11 @@ pub(crate) fn category(metric: &'static Metric, word: Option<&str>, source: Codi
     Ok(Coded { code: coding(metric.code()), source_codes: vec![source], value, flags: Vec::new() })
 }
 
-/// Whether a text may be the name or the number of a category's value: Apple's own, or an app's word for it.
+/// Whether a text may be the name or the number of a category's value: Apple's own, or an app's word for it. No list of Apple's
+/// has a hundred values, so that a larger number is something else, such as minutes of sleep.
 fn is_name(word: &str) -> bool {
-    word.len() <= NAME_BYTES_MAX
+    let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+    word.len() <= if is_number { 2 } else { NAME_BYTES_MAX }
         && word.starts_with(char::is_alphanumeric)
         && word.chars().all(|char| char.is_alphanumeric() || " _-".contains(char))
 }

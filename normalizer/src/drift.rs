@@ -109,7 +109,8 @@ impl Shapes {
             && !known.is_empty()
             && known.iter().all(|value| value.code() != coding.code)
         {
-            self.code(&coding.system, &coding.code);
+            let code = if is_apples_value(&coding.code) { spelled(&coding.code) } else { length_of(&coding.code) };
+            self.add(UnknownKind::Code, || format!("{HEALTHKIT}|{code}"));
         }
     }
 
@@ -130,6 +131,11 @@ impl Shapes {
             }
         }
     }
+}
+
+/// A value of Apple's by its name or number; another app's word may be anything.
+fn is_apples_value(code: &str) -> bool {
+    code.starts_with("HKCategoryValue") || code.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Names that this project gives to what has no metric of its own, and that are no news.

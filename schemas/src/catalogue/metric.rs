@@ -258,7 +258,8 @@ impl CodeUnit {
             if conversion.is_identity() {
                 !range.contains(value)
             } else {
-                Decimal::parse(&converted.text).is_ok_and(|value| !range.contains(&value))
+                // Beyond what a decimal may be, nothing is possible.
+                !Decimal::parse(&converted.text).is_ok_and(|value| range.contains(&value))
             }
         });
         Measured { code: self, value: converted.text, rounded: converted.rounded, out_of_range }

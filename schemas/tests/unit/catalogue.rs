@@ -156,6 +156,11 @@ fn the_impossible_is_flagged_at_the_bounds_and_not_before() {
         ("body_weight", "73500", "kg", true),
         ("body_weight", "73500", "g", false),
         ("body_fat_percentage", "0.165", "%", true),
+        ("body_weight", "1e-400", "[lb_av]", true),
+        ("distance_walking_running", "1e399", "km", true),
+        ("environmental_sound_reduction", "16.97", "dBASPL", false),
+        ("environmental_sound_reduction", "195", "dB(HL)", true),
+        ("workout_effort_score", "5", "appleEffortScore", false),
     ] {
         assert_eq!(measure(key, value, unit).map(|measured| measured.out_of_range), Ok(out), "{key} {value} {unit}");
     }
