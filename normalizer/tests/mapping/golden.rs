@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "8c61b7002e652af20d24859814c85564e197e7a792eac5f32650f659045821a6");
+const PINNED: (i32, &str) = (1, "a1418d84f0311a0d90e85ccd077f29b0a76fd9982d573020f521a2d957845467");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
