@@ -4,6 +4,8 @@
 pub(super) mod json;
 pub(super) mod xml;
 
+use schemas::moment::Moment;
+
 use super::model::{Contained, Device, DeviceMetric, Effective, Observation, Patient, Text, Value};
 use crate::observed::Refused;
 
@@ -93,12 +95,17 @@ fn effective<'a>(point: Option<Text<'a>>, period: Option<Period<'a>>, timing: Op
     }
 }
 
-/// A timing is a schedule; what it says of the span is its events or its bounds.
-fn timing<'a>(mut events: impl DoubleEndedIterator<Item = Text<'a>>, bounds: Option<Period<'a>>) -> Effective<'a> {
-    match (events.next(), events.next_back()) {
-        (Some(first), Some(last)) => Effective::Period { start: Some(first), end: Some(last) },
-        (Some(point), None) => Effective::Point(point),
-        (None, _) => effective(None, bounds, None),
+/// A timing is a schedule; what it says of the span is its events, which are in no order (FHIR R4, datatypes.html#Timing), or its
+/// bounds. An event that is no time comes first, to be refused.
+fn timing<'a>(mut events: Vec<Text<'a>>, bounds: Option<Period<'a>>) -> Effective<'a> {
+    let time = |text: &Text<'_>| Moment::fhir(text, 0).ok();
+    let first = |text: &&Text<'_>| time(text).map(|moment| moment.from_us());
+    let last = |text: &&Text<'_>| time(text).map(|moment| moment.until_us().unwrap_or(moment.from_us()));
+    match (events.iter().min_by_key(first), events.iter().max_by_key(last)) {
+        (Some(start), Some(end)) if events.len() > 1 => {
+            Effective::Period { start: Some(start.clone()), end: Some(end.clone()) }
+        }
+        _ => events.pop().map_or_else(|| effective(None, bounds, None), Effective::Point),
     }
 }
 

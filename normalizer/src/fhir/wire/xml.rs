@@ -176,9 +176,9 @@ fn period<'a>(of: Element<'_, 'a>) -> Result<Period<'a>, Misshapen> {
 }
 
 fn schedule<'a>(of: Element<'_, 'a>) -> Result<model::Effective<'a>, Misshapen> {
-    let events: Vec<_> = named(of, "event").filter_map(|event| event.attribute("value")).collect();
+    let events = named(of, "event").filter_map(|event| event.attribute("value")).collect();
     let bounds = one(of, "repeat")?.map_or(Ok(None), |repeat| part(repeat, "boundsPeriod", period))?;
-    Ok(timing(events.into_iter(), bounds))
+    Ok(timing(events, bounds))
 }
 
 fn component<'a>(of: Element<'_, 'a>) -> Result<model::Component<'a>, Misshapen> {
