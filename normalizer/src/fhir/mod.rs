@@ -169,8 +169,7 @@ impl<'a, N: Node<'a>> Walk<'a, N> {
             return;
         };
         let Some(resource) = entry.resource else {
-            if entry.deletes_observation {
-                let refusal = refused(Reason::NotAReading, "the deletion of an Observation is not read");
+            if let Some(refusal) = entry.lack {
                 self.entries.push(Item { item, full_url: None, found: Err(refusal), node });
             }
             return;

@@ -4,10 +4,10 @@
 pub(super) mod json;
 pub(super) mod xml;
 
-use schemas::moment::Moment;
+use schemas::{moment::Moment, rejection::Reason};
 
 use super::model::{Contained, Device, DeviceMetric, Effective, Observation, Patient, Text, Value};
-use crate::observed::Refused;
+use crate::observed::{Refused, refused};
 
 /// The extension that names a hub (Personal Health Device implementation guide).
 const GATEWAY: &str = "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice";
@@ -51,13 +51,22 @@ pub(super) trait Node<'a>: Copy {
 pub(super) struct Entry<'a, N> {
     pub(super) full_url: Option<Text<'a>>,
     pub(super) resource: Option<N>,
-    /// `request.method` and `request.url` are those of a deleted Observation.
-    pub(super) deletes_observation: bool,
+    /// Why the entry is refused where it has no resource; none where it needs none.
+    pub(super) lack: Option<Refused>,
 }
 
-fn deletes_observation(method: Option<&str>, url: Option<&str>) -> bool {
-    let names = |url: &str| url.split(['/', '?']).any(|part| part == "Observation");
-    method == Some("DELETE") && url.is_some_and(names)
+/// Why an entry without a resource is refused. Those need none that only answer, and requests that carry none (FHIR R4,
+/// bundle.html, bdl-5; http.html#transaction).
+fn lack(method: Option<&str>, url: Option<&str>, is_answer: bool) -> Option<Refused> {
+    let is_observation = |url: &str| url.split(['/', '?']).any(|part| part == "Observation");
+    match method {
+        Some("DELETE") if url.is_some_and(is_observation) => {
+            Some(refused(Reason::NotAReading, "the deletion of an Observation is not read"))
+        }
+        Some("GET" | "HEAD" | "DELETE" | "PATCH") => None,
+        _ if is_answer => None,
+        _ => Some(refused(Reason::Incomplete, "the entry has no resource")),
+    }
 }
 
 /// What an Observation holds: who and what with, and other Observations.

@@ -7,7 +7,7 @@ use schemas::rejection::Reason;
 
 use super::{
     super::model::{self, Text},
-    DATA_ABSENT, Entry, GATEWAY, Inside, Misshapen, Node, Period, deletes_observation, effective, only, timing,
+    DATA_ABSENT, Entry, GATEWAY, Inside, Misshapen, Node, Period, effective, lack, only, timing,
 };
 use crate::{
     observed::{Refused, refused},
@@ -92,7 +92,11 @@ impl<'a> Node<'a> for Element<'_, 'a> {
         Ok(Entry {
             full_url: word(self, "fullUrl")?,
             resource: part(self, "resource", wrapped)?,
-            deletes_observation: deletes_observation(request("method")?.as_deref(), request("url")?.as_deref()),
+            lack: lack(
+                request("method")?.as_deref(),
+                request("url")?.as_deref(),
+                named(self, "response").next().is_some(),
+            ),
         })
     }
 }

@@ -4,12 +4,12 @@ mod choice;
 mod datatype;
 
 use schemas::rejection::Reason;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
     super::model::{self, Text},
-    Entry, GATEWAY, Inside, Misshapen, deletes_observation, effective,
+    Entry, GATEWAY, Inside, Misshapen, effective, lack,
 };
 use crate::{
     json::{Elements, Literal, Object, Word},
@@ -66,7 +66,7 @@ impl<'a> super::Node<'a> for Node<'a> {
         Ok(Entry {
             full_url: words(entry.full_url),
             resource: entry.resource.map(Self::of),
-            deletes_observation: deletes_observation(words(method).as_deref(), words(url).as_deref()),
+            lack: lack(words(method).as_deref(), words(url).as_deref(), entry.response.is_some()),
         })
     }
 }
@@ -106,6 +106,7 @@ struct BundleEntry<'a> {
     full_url: Option<Word<'a>>,
     resource: Option<&'a RawValue>,
     request: Option<Object<Request<'a>>>,
+    response: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
