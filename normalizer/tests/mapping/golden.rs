@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "d0ee39c8201c09048159c5137c7c3de998e39aa43172922daddeb9909fe7b91d");
+const PINNED: (i32, &str) = (1, "b5e7c87aac105b10abfd00803fe40f38ee6c89eee09ef6376390f616f4a4a999");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

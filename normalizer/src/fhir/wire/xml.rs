@@ -205,9 +205,27 @@ fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
         word(of, "valueDateTime")?.map(model::Value::Text),
         part(of, "valuePeriod", period)?.map(|(start, end)| model::Value::Period { start, end }),
     ]);
-    let mut others = of.children().filter(|child| child.name().starts_with("value") && child.name() != "valueQuantity");
+    let mut others = of.children().filter(|child| is_value(child.name()) && child.name() != "valueQuantity");
     let reason = others.find_map(|value| data_absent(value).transpose()).transpose()?;
     Ok(model::Given { value, absent: stated.or(extended.flatten()).or(reason) })
+}
+
+/// The names of `value[x]` (FHIR R4, observation.html).
+fn is_value(name: &str) -> bool {
+    matches!(
+        name,
+        "valueQuantity"
+            | "valueCodeableConcept"
+            | "valueString"
+            | "valueBoolean"
+            | "valueInteger"
+            | "valueRange"
+            | "valueRatio"
+            | "valueSampledData"
+            | "valueTime"
+            | "valueDateTime"
+            | "valuePeriod"
+    )
 }
 
 fn boolean(word: &str) -> Result<model::Value<'static>, Misshapen> {
