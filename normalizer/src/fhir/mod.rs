@@ -17,7 +17,7 @@ use crate::{
 };
 
 use context::Context;
-use map::Place;
+use map::{Holder, Place};
 use model::{Contained, Observation, Text};
 use wire::{Misshapen, Node};
 
@@ -114,8 +114,12 @@ impl<'r> Reader<'r> {
         };
         let place = Place { item, full_url, holder: None };
         self.add(&place, &observation, context, text);
+        if observation.observations.is_empty() {
+            return;
+        }
+        let holder = Holder::of(&observation, full_url, context);
         for inner in &observation.observations {
-            let place = Place { item: self.next, full_url, holder: Some(&observation) };
+            let place = Place { item: self.next, full_url, holder: Some(&holder) };
             self.next += 1;
             self.add(&place, inner, context, inner.text);
         }

@@ -30,6 +30,7 @@ pub(super) struct Observation<'a> {
     pub(super) effective: Effective<'a>,
     pub(super) issued: Option<Text<'a>>,
     pub(super) value: Given<'a>,
+    pub(super) body_site: Option<Concept<'a>>,
     pub(super) components: Vec<Component<'a>>,
     /// Whether `hasMember` names other observations.
     pub(super) has_members: bool,

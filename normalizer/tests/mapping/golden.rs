@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "b5e7c87aac105b10abfd00803fe40f38ee6c89eee09ef6376390f616f4a4a999");
+const PINNED: (i32, &str) = (1, "c7b392b7345cba2ffd297e4bddb1bd4fdf7362862fd3f10b2e70a00a9a3c4957");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

@@ -55,6 +55,7 @@ impl<'a> Node<'a> for Element<'_, 'a> {
             ),
             issued: word(self, "issued")?,
             value: given(self)?,
+            body_site: part(self, "bodySite", concept)?,
             components: all(self, "component", component)?,
             has_members: named(self, "hasMember").next().is_some(),
             contained: inside.contained,

@@ -195,6 +195,7 @@ with_choice! {
         effective_period: Option<Object<Period<'a>>>,
         effective_timing: Option<Object<Timing<'a>>>,
         issued: Option<Word<'a>>,
+        body_site: Option<Object<Concept<'a>>>,
         has_member: Option<Elements<'a>>,
         component: Option<Vec<Object<Component<'a>>>>,
     }
@@ -233,6 +234,7 @@ impl<'a> Observation<'a> {
             contained: inside.contained,
             observations: inside.observations,
             value,
+            body_site: self.body_site.map(|site| site.0.model()),
             components: self.component.unwrap_or_default().into_iter().map(|part| part.0.model()).collect(),
         })
     }
