@@ -43,7 +43,7 @@ pub(super) fn observed<'t>(observation: &'t Observation<'_>, to: &mut impl Sink<
         }
     }
     given(&observation.value, to);
-    for Component { code, value, has_modifier: _ } in &observation.components {
+    for Component { code, value, has_modifier: _, unknown: _ } in &observation.components {
         concept(code.as_ref(), to);
         given(value, to);
     }

@@ -126,6 +126,12 @@ impl<'r> Reader<'r> {
     }
 
     fn add<'a>(&mut self, place: &Place<'_, 'a>, observation: &Observation<'a>, context: &Context<'a>, text: &str) {
+        for name in &observation.unknown {
+            self.items.unknown.element("Observation.", name);
+        }
+        for name in observation.components.iter().flat_map(|part| &part.unknown) {
+            self.items.unknown.element("Observation.component.", name);
+        }
         let found = map::reading(self.record, self.origin, place, observation, context);
         if found.is_err()
             && let Some(code) = observation.code.as_ref().and_then(value::unknown)

@@ -17,6 +17,9 @@ use crate::{
 /// The namespace of all elements but the narrative's.
 pub(in crate::fhir) const NAMESPACE: &str = "http://hl7.org/fhir";
 
+/// Unknown elements beyond this many of one element are not noted.
+const UNKNOWN_MAX: usize = 32;
+
 /// More elements than this are not read of one Observation, Device or Patient, with all that they contain: an object of JSON
 /// comes to some four.
 const ELEMENTS_MAX: u32 = 4_000;
@@ -60,6 +63,7 @@ impl<'a> Node<'a> for Element<'_, 'a> {
             has_members: named(self, "hasMember").next().is_some(),
             contained: inside.contained,
             observations: inside.observations,
+            unknown: unknown(self, is_of_observation),
         })
     }
 
@@ -187,7 +191,12 @@ fn schedule<'a>(of: Element<'_, 'a>) -> Result<model::Effective<'a>, Misshapen> 
 }
 
 fn component<'a>(of: Element<'_, 'a>) -> Result<model::Component<'a>, Misshapen> {
-    Ok(model::Component { has_modifier: has_modifier(of), code: part(of, "code", concept)?, value: given(of)? })
+    Ok(model::Component {
+        has_modifier: has_modifier(of),
+        code: part(of, "code", concept)?,
+        value: given(of)?,
+        unknown: unknown(of, is_of_component),
+    })
 }
 
 fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
@@ -209,6 +218,53 @@ fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
     let mut others = of.children().filter(|child| is_value(child.name()) && child.name() != "valueQuantity");
     let reason = others.find_map(|value| data_absent(value).transpose()).transpose()?;
     Ok(model::Given { value, absent: stated.or(extended.flatten()).or(reason) })
+}
+
+/// The first of the elements that are not those of the standard.
+fn unknown<'a>(of: Element<'_, 'a>, is_known: fn(&str) -> bool) -> Vec<Text<'a>> {
+    of.children().map(Element::name).filter(|name| !is_known(name)).take(UNKNOWN_MAX).map(Cow::Borrowed).collect()
+}
+
+/// The elements of an Observation (FHIR R4, observation.html), with those of every resource.
+fn is_of_observation(name: &str) -> bool {
+    matches!(
+        name,
+        "id" | "meta"
+            | "implicitRules"
+            | "language"
+            | "text"
+            | "contained"
+            | "identifier"
+            | "basedOn"
+            | "partOf"
+            | "status"
+            | "category"
+            | "subject"
+            | "focus"
+            | "encounter"
+            | "effectiveDateTime"
+            | "effectivePeriod"
+            | "effectiveTiming"
+            | "effectiveInstant"
+            | "issued"
+            | "performer"
+            | "note"
+            | "bodySite"
+            | "method"
+            | "specimen"
+            | "device"
+            | "hasMember"
+            | "derivedFrom"
+            | "component"
+    ) || is_of_component(name)
+}
+
+/// The elements of a component, all of which an Observation has too.
+fn is_of_component(name: &str) -> bool {
+    matches!(
+        name,
+        "extension" | "modifierExtension" | "code" | "dataAbsentReason" | "interpretation" | "referenceRange"
+    ) || is_value(name)
 }
 
 /// The names of `value[x]` (FHIR R4, observation.html).
