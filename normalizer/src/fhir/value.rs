@@ -213,7 +213,7 @@ fn ratio(
 ) -> Result<(event::Value, Part), Refused> {
     let over = source(denominator)?;
     let is_one = Decimal::parse(over.number).is_ok_and(|number| number.canonical() == "1");
-    if is_one && over.units.into_iter().flatten().all(|unit| unit == "1") {
+    if is_one && over.comparator.is_none() && over.units.into_iter().flatten().all(|unit| unit == "1") {
         return number(source(numerator)?, metric);
     }
     Ok((event::Value::Text(format!("{} / {}", spelled(numerator)?, spelled(denominator)?)), Part::default()))

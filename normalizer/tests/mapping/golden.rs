@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "c7b392b7345cba2ffd297e4bddb1bd4fdf7362862fd3f10b2e70a00a9a3c4957");
+const PINNED: (i32, &str) = (1, "c68fd092c2fbc19889fbdd9d98b5c79fe11673a41d93c2d381662b96e23870d7");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

@@ -1,5 +1,6 @@
 //! FHIR R4 as it stands on the wire, in its two syntaxes: JSON (json.html) and XML (xml.html). Each reads the elements that
-//! a reading is made of and passes over all others; what they have in common is here.
+//! a reading is made of, passes over all others, and notes which of an Observation's the standard does not define; what they
+//! have in common is here.
 
 pub(super) mod json;
 pub(super) mod xml;
