@@ -113,7 +113,7 @@ impl<'s, 'a> Scope<'s, 'a> {
         found
             .and_then(|patient| first(&patient.identifiers))
             .or_else(|| reference.identifier.as_ref().and_then(|identifier| filled(identifier.value.as_ref())))
-            .or_else(|| text.and_then(|text| outside(text, Some)))
+            .or_else(|| text.and_then(|text| outside(text, |text| Some(without_version(text)))))
     }
 
     /// The resource that a reference leads to, if it is of the kind that is picked.

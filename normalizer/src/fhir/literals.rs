@@ -7,6 +7,11 @@ use super::{
     value::filled,
 };
 
+/// Behind these stand parts that most observations lack, so that those keep their names. No text of FHIR's has such a character
+/// (datatypes.html#string).
+const BODY_SITE: &str = "\u{1}bodySite";
+const SUBJECT: &str = "\u{1}subject";
+
 /// Where literals go.
 pub(super) trait Sink<'t> {
     /// Takes a literal or the place of one.
@@ -26,7 +31,7 @@ impl<'t> Sink<'t> for Vec<&'t str> {
     }
 }
 
-/// Type, time and value.
+/// Type, time, value and body site.
 pub(super) fn observed<'t>(observation: &'t Observation<'_>, to: &mut impl Sink<'t>) {
     concept(observation.code.as_ref(), to);
     match &observation.effective {
@@ -38,9 +43,21 @@ pub(super) fn observed<'t>(observation: &'t Observation<'_>, to: &mut impl Sink<
         }
     }
     given(&observation.value, to);
-    for Component { code, value, has_modifier: _ } in &observation.components {
+    for Component { code, value, has_modifier: _, unknown: _ } in &observation.components {
         concept(code.as_ref(), to);
         given(value, to);
+    }
+    if let Some(site) = &observation.body_site {
+        to.take(Some(BODY_SITE));
+        concept(Some(site), to);
+    }
+}
+
+/// What the source claims as the patient.
+pub(super) fn patient<'t>(claim: Option<&'t str>, to: &mut impl Sink<'t>) {
+    if claim.is_some() {
+        to.take(Some(SUBJECT));
+        to.take(claim);
     }
 }
 

@@ -24,7 +24,33 @@ pub(super) struct Place<'s, 'a> {
     /// The full URL of its entry.
     pub(super) full_url: Option<&'s str>,
     /// The Observation that contains it.
-    pub(super) holder: Option<&'s Observation<'a>>,
+    pub(super) holder: Option<&'s Holder<'s, 'a>>,
+}
+
+/// An Observation that contains others.
+pub(super) struct Holder<'s, 'a> {
+    observation: &'s Observation<'a>,
+    /// Its literals in short, as each that it contains is named by them: what is contained often says neither when nor of whom.
+    name: String,
+}
+
+impl<'s, 'a> Holder<'s, 'a> {
+    /// Names it, once for all that it contains.
+    pub(super) fn of(observation: &'s Observation<'a>, full_url: Option<&'s str>, context: &'s Context<'a>) -> Self {
+        let mut content = Content::default();
+        content.optional(filled(observation.id.as_ref()));
+        literals::observed(observation, &mut content);
+        literals::patient(claim(observation, &Scope { holder: observation, full_url, context }), &mut content);
+        for name in observation.identifiers.iter().filter_map(|name| filled(name.value.as_ref())) {
+            content.literal(name);
+        }
+        Self { observation, name: format!("{:032x}", u128::from_be_bytes(content.finish())) }
+    }
+}
+
+/// Who is claimed as the patient.
+fn claim<'s>(observation: &'s Observation<'_>, scope: &Scope<'s, '_>) -> Option<&'s str> {
+    observation.subject.as_ref().and_then(|subject| scope.patient(subject))
 }
 
 /// Maps one Observation.
@@ -35,7 +61,8 @@ pub(super) fn reading<'a>(
     observation: &Observation<'a>,
     context: &Context<'a>,
 ) -> Result<Reading, Refused> {
-    let scope = Scope { holder: place.holder.unwrap_or(observation), full_url: place.full_url, context };
+    let holder = place.holder.map_or(observation, |holder| holder.observation);
+    let scope = Scope { holder, full_url: place.full_url, context };
     understood(observation)?;
     let status = status(observation)?;
     let components = components(&observation.components)?;
@@ -53,7 +80,7 @@ pub(super) fn reading<'a>(
     let observed = Observed {
         item: place.item,
         gateway,
-        patient_claim: observation.subject.as_ref().and_then(|subject| scope.patient(subject)).map(str::to_owned),
+        patient_claim: claim(observation, &scope).map(str::to_owned),
         coded: coded(observation.code.as_ref(), &observation.value, without)?,
         components,
         status,
@@ -91,14 +118,11 @@ fn named_reading(
         return observed.reading(record, origin, identity, content);
     }
     let device = observed.device.as_ref().map(|device| device.id.clone());
+    let claim = observed.patient_claim.clone();
     let mut parts = vec![device.as_ref().map_or("", |id| id.as_str())];
     literals::observed(observation, &mut parts);
-    if let Some(holder) = place.holder {
-        // What is contained often says neither when nor of whom.
-        let names = holder.identifiers.iter().filter_map(|name| filled(name.value.as_ref()));
-        parts.extend(names.chain(filled(holder.id.as_ref())));
-        literals::observed(holder, &mut parts);
-    }
+    literals::patient(claim.as_deref(), &mut parts);
+    parts.extend(place.holder.map(|holder| holder.name.as_str()));
     observed.reading(record, origin, Identity::Literals(&parts), content)
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 use context::Context;
-use map::Place;
+use map::{Holder, Place};
 use model::{Contained, Observation, Text};
 use wire::{Misshapen, Node};
 
@@ -114,14 +114,24 @@ impl<'r> Reader<'r> {
         };
         let place = Place { item, full_url, holder: None };
         self.add(&place, &observation, context, text);
+        if observation.observations.is_empty() {
+            return;
+        }
+        let holder = Holder::of(&observation, full_url, context);
         for inner in &observation.observations {
-            let place = Place { item: self.next, full_url, holder: Some(&observation) };
+            let place = Place { item: self.next, full_url, holder: Some(&holder) };
             self.next += 1;
             self.add(&place, inner, context, inner.text);
         }
     }
 
     fn add<'a>(&mut self, place: &Place<'_, 'a>, observation: &Observation<'a>, context: &Context<'a>, text: &str) {
+        for name in &observation.unknown {
+            self.items.unknown.element("Observation.", name);
+        }
+        for name in observation.components.iter().flat_map(|part| &part.unknown) {
+            self.items.unknown.element("Observation.component.", name);
+        }
         let found = map::reading(self.record, self.origin, place, observation, context);
         if found.is_err()
             && let Some(code) = observation.code.as_ref().and_then(value::unknown)
@@ -169,8 +179,7 @@ impl<'a, N: Node<'a>> Walk<'a, N> {
             return;
         };
         let Some(resource) = entry.resource else {
-            if entry.deletes_observation {
-                let refusal = refused(Reason::NotAReading, "the deletion of an Observation is not read");
+            if let Some(refusal) = entry.lack {
                 self.entries.push(Item { item, full_url: None, found: Err(refusal), node });
             }
             return;

@@ -30,12 +30,15 @@ pub(super) struct Observation<'a> {
     pub(super) effective: Effective<'a>,
     pub(super) issued: Option<Text<'a>>,
     pub(super) value: Given<'a>,
+    pub(super) body_site: Option<Concept<'a>>,
     pub(super) components: Vec<Component<'a>>,
     /// Whether `hasMember` names other observations.
     pub(super) has_members: bool,
     pub(super) contained: Vec<Contained<'a>>,
     /// The Observations inside this one.
     pub(super) observations: Vec<Observation<'a>>,
+    /// Names that FHIR does not define.
+    pub(super) unknown: Vec<Text<'a>>,
 }
 
 /// What `meta` says of the version.
@@ -105,6 +108,8 @@ pub(super) struct Component<'a> {
     pub(super) has_modifier: bool,
     pub(super) code: Option<Concept<'a>>,
     pub(super) value: Given<'a>,
+    /// Names that FHIR does not define.
+    pub(super) unknown: Vec<Text<'a>>,
 }
 
 /// `value[x]` with `dataAbsentReason`.

@@ -1,13 +1,13 @@
 //! `code` and `value[x]` of an Observation or of one of its components.
 
 use schemas::{
-    catalogue::{self, CodeUnit, LOINC, Metric, UCUM},
+    catalogue::{self, CodeUnit, LOINC, MDC, Metric, UCUM},
     decimal::Decimal,
     event::{self, Coding, Flag, Missing, Waveform},
     rejection::Reason,
 };
 
-use crate::observed::{Coded, Refused, Source, coding, refused};
+use crate::observed::{Coded, Refused, Source, coding, refused, ucum};
 
 use super::model::{Concept, Given, Quantity, Sampled, Text, Value};
 
@@ -149,12 +149,27 @@ fn source<'q>(quantity: &'q Quantity<'_>) -> Result<Source<'q>, Refused> {
     let (code, unit) = (filled(quantity.code.as_ref()), filled(quantity.unit.as_ref()));
     let system = filled(quantity.system.as_ref());
     let units = match system {
+        Some(other) if !says_units(other) => [unit, code],
         // The code says what the unit is, also one that is not known; the unit beside it is for people.
-        Some(UCUM) if code.is_some() => [code, None],
-        None | Some(UCUM) => [code, unit],
-        Some(_) => [unit, code],
+        Some(_) if code.is_some() => [code, None],
+        None | Some(_) => [code, unit],
     };
     Ok(Source { number: number.trim(), units, comparator: filled(quantity.comparator.as_ref()) })
+}
+
+/// Whether a system's codes are units that the catalogue may know: UCUM's and MDC's, each also by its OID.
+fn says_units(system: &str) -> bool {
+    const UCUM_OID: &str = "urn:oid:2.16.840.1.113883.6.8";
+    const MDC_OID: &str = "urn:oid:2.16.840.1.113883.6.24";
+    matches!(system, UCUM | UCUM_OID | MDC | MDC_OID | "urn:std:iso:11073:10101")
+}
+
+/// A Quantity without a comparator (FHIR R4, datatypes.html#SimpleQuantity, sqty-1): with one, what it says is not known.
+fn simple(quantity: &Quantity<'_>) -> Result<(), Refused> {
+    match filled(quantity.comparator.as_ref()) {
+        Some(_) => Err(refused(Reason::ValueInvalid, "a comparator stands where none is allowed")),
+        None => Ok(()),
+    }
 }
 
 fn number(source: Source<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
@@ -179,6 +194,7 @@ fn range(
     high: &Quantity<'_>,
     metric: Option<&'static Metric>,
 ) -> Result<(event::Value, Part), Refused> {
+    simple(low).and(simple(high))?;
     match (&low.value, &high.value) {
         (Some(_), None) => number(Source { comparator: Some(">="), ..source(low)? }, metric),
         (None, Some(_)) => number(Source { comparator: Some("<="), ..source(high)? }, metric),
@@ -197,7 +213,7 @@ fn ratio(
 ) -> Result<(event::Value, Part), Refused> {
     let over = source(denominator)?;
     let is_one = Decimal::parse(over.number).is_ok_and(|number| number.canonical() == "1");
-    if is_one && over.units.into_iter().flatten().all(|unit| unit == "1") {
+    if is_one && over.comparator.is_none() && over.units.into_iter().flatten().all(|unit| unit == "1") {
         return number(source(numerator)?, metric);
     }
     Ok((event::Value::Text(format!("{} / {}", spelled(numerator)?, spelled(denominator)?)), Part::default()))
@@ -213,6 +229,7 @@ fn spelled(quantity: &Quantity<'_>) -> Result<String, Refused> {
 
 fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
     const LACKS: Refused = refused(Reason::Incomplete, "the sampled data lacks its origin, period, dimensions or data");
+    simple(&sampled.origin)?;
     let origin = source(&sampled.origin).map_err(|_| LACKS)?;
     let dimensions = filled(sampled.dimensions.as_ref()).ok_or(LACKS)?;
     let data = filled(sampled.data.as_ref()).ok_or(LACKS)?;
@@ -228,7 +245,7 @@ fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
     }
     Ok(event::Value::Waveform(Waveform {
         origin: decimal(origin.number)?.canonical(),
-        unit: origin.units.into_iter().flatten().next().map_or_else(|| "1".into(), |unit| unit.to_owned().into()),
+        unit: origin.units.into_iter().flatten().next().map_or("1".into(), ucum),
         period_ms: decimal(filled(sampled.period.as_ref()).ok_or(LACKS)?)?.canonical(),
         factor: decimal(filled(sampled.factor.as_ref()).unwrap_or("1"))?.canonical(),
         dimensions: dimensions

@@ -17,7 +17,7 @@ use schemas::{
 
 use crate::drift::Shapes;
 
-pub(crate) use quantity::{Source, coding};
+pub(crate) use quantity::{Source, coding, ucum};
 pub(crate) use time::Times;
 pub(crate) use waveform::{Series, waveform};
 

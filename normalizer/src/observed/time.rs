@@ -51,17 +51,16 @@ impl Times {
         }
         if let Some(text) = until {
             let moment = read(text)?;
-            // An imprecise end includes all that it may mean (FHIR R4, Period.end).
-            times.until = Some(moment.until_us().unwrap_or_else(|| moment.from_us()));
+            // An imprecise end includes all that it may mean (FHIR R4, Period.end), but not the instant behind that.
+            let until = moment.until_us().unwrap_or_else(|| moment.from_us());
+            if times.from.is_some_and(|from| until < from || (until == from && moment.until_us().is_some())) {
+                return Err(refused(Reason::TimeInvalid, "the end lies before the beginning"));
+            }
+            times.until = Some(until);
             times.local |= moment.zone_assumed();
             times.until_text = Some(text.to_owned());
         }
-        match (times.from, times.until) {
-            (Some(from), Some(until)) if until < from => {
-                Err(refused(Reason::TimeInvalid, "the end lies before the beginning"))
-            }
-            _ => Ok(times),
-        }
+        Ok(times)
     }
 }
 

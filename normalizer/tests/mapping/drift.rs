@@ -16,6 +16,7 @@ const HEALTHKIT: (RawTopic, Format) = (RawTopic::HealthKit, Format::StandardJson
 const HEALTH_AUTO_EXPORT: (RawTopic, Format) = (RawTopic::HealthKit, Format::HealthAutoExport);
 const EXPORT_XML: (RawTopic, Format) = (RawTopic::HealthKit, Format::ExportXml);
 const FHIR: (RawTopic, Format) = (RawTopic::Medisante, Format::FhirJson);
+const FHIR_XML: (RawTopic, Format) = (RawTopic::Medisante, Format::FhirXml);
 
 fn normalized((topic, format): (RawTopic, Format), body: &str) -> Normalized {
     record::normalized(topic, headers(Kind::Payload(format), "drift"), body.as_bytes(), 0)
@@ -158,12 +159,12 @@ fn apple_s_export_tells_unknown_elements_and_types() {
 fn observation(coding: &str, unit: &str, more: &str) -> String {
     format!(
         r#"{{ "resourceType": "Observation", "status": "final", "code": {{ {coding} }}, "extension": [ {{ "url": "x" }} ],
-            "valueQuantity": {{ "value": 1, "unit": "{unit}" }}, "anything": 1 {more} }}"#
+            "valueQuantity": {{ "value": 1, "unit": "{unit}" }} {more} }}"#
     )
 }
 
 #[test]
-fn fhir_tells_unknown_codes_and_units_only() {
+fn fhir_tells_unknown_codes_and_units() {
     let loinc = |code: &str| format!(r#""coding": [ {{ "system": "http://loinc.org", "code": "{code}" }} ]"#);
     assert_eq!(shapes(&normalized(FHIR, &observation(&loinc("29463-7"), "kg", ""))), [""; 0]);
     assert_eq!(
@@ -177,6 +178,74 @@ fn fhir_tells_unknown_codes_and_units_only() {
         shapes(&normalized(FHIR, &observation(&loinc("00000-1"), "kg", refused))),
         ["code http://loinc.org|00000-1"]
     );
+}
+
+/// Of every resource, of an Observation and of a component, as R4 lists them (resource.html, domainresource.html,
+/// observation.html).
+const OBSERVATION: &str = "id meta implicitRules language text contained extension modifierExtension identifier basedOn partOf \
+    status category code subject focus encounter effectiveDateTime effectivePeriod effectiveTiming effectiveInstant issued \
+    performer valueQuantity valueCodeableConcept valueString valueBoolean valueInteger valueRange valueRatio valueSampledData \
+    valueTime valueDateTime valuePeriod dataAbsentReason interpretation note bodySite method specimen device referenceRange \
+    hasMember derivedFrom component";
+const COMPONENT: &str = "id extension modifierExtension code valueQuantity valueCodeableConcept valueString valueBoolean \
+    valueInteger valueRange valueRatio valueSampledData valueTime valueDateTime valuePeriod dataAbsentReason interpretation \
+    referenceRange";
+/// What may stand beside the primitives among them.
+const BESIDE: &str = "_id _implicitRules _language _status _effectiveDateTime _effectiveInstant _issued";
+const BESIDE_VALUES: &str = "_valueString _valueBoolean _valueInteger _valueTime _valueDateTime";
+
+#[test]
+fn fhir_tells_elements_that_the_standard_does_not_define() {
+    let json = r#"{ "resourceType": "Observation", "status": "final", "code": { "text": "x" }, "valueString": "y",
+        "performer": [], "confidence": 0.9, "component": [ { "code": { "text": "x" }, "grade": [ {} ], "status": "final" } ],
+        "contained": [ { "resourceType": "Observation", "valueAttachment": {} }, { "resourceType": "Patient", "x": 1 } ] }"#;
+    let xml = r#"<Observation xmlns="http://hl7.org/fhir" xmlns:o="urn:o"><contained><Observation><valueAttachment/></Observation>
+        </contained><contained><Patient><x value="1"/></Patient></contained><status value="final"/><code><text value="x"/></code>
+        <performer/><valueString value="y"/><!-- no field --><o:other/><confidence value="0.9"/><component id="c"><o:other/>
+        <code><text value="x"/></code><grade/><status value="final"/></component></Observation>"#;
+    for (kind, body) in [(FHIR, json), (FHIR_XML, xml)] {
+        let found = normalized(kind, body);
+        assert_eq!(
+            shapes(&found),
+            [
+                "code |<up to 16 bytes>",
+                "field Observation.component.grade",
+                "field Observation.component.status",
+                "field Observation.confidence",
+                "field Observation.valueAttachment",
+            ]
+        );
+        assert_eq!((found.readings.len(), found.rejections.len()), (1, 1));
+    }
+}
+
+#[test]
+fn what_the_standard_defines_is_no_news() {
+    let told = |body: &str| {
+        let of = if body.starts_with('<') { FHIR_XML } else { FHIR };
+        shapes(&normalized(of, body)).into_iter().filter(|shape| shape.starts_with("field")).collect::<Vec<_>>()
+    };
+    let names = |of: &'static [&str]| of.iter().flat_map(|names| names.split_whitespace());
+    let nulls = |of| names(of).map(|name| format!(r#""{name}":null"#)).collect::<Vec<_>>().join(",");
+    let observation = nulls(&[OBSERVATION, BESIDE, BESIDE_VALUES]).replace(r#""component":null"#, "");
+    let component = nulls(&[COMPONENT, BESIDE_VALUES]);
+    let body = |last: &str| {
+        format!(r#"{{"resourceType":"Observation",{observation}{last},"component":[{{{component}{last}}}]}}"#)
+            .replace(",,", ",")
+    };
+    assert_eq!(told(&body("")), [""; 0]);
+    assert_eq!(told(&body(r#","_code":null"#)).len(), 2);
+    let empty = |of| names(of).map(|name| format!("<{name}/>")).collect::<Vec<_>>().concat();
+    let observation = empty(&[OBSERVATION]).replace("<component/>", "").replace("<contained/>", "");
+    // An element's id is an attribute (xml.html).
+    let component = empty(&[COMPONENT]).replace("<id/>", "");
+    let body = |last: &str| {
+        format!(
+            "<Observation xmlns='http://hl7.org/fhir'>{observation}{last}<component id='c'>{component}{last}</component></Observation>"
+        )
+    };
+    assert_eq!(told(&body("")), [""; 0]);
+    assert_eq!(told(&body("<x/>")), ["field Observation.component.x", "field Observation.x"]);
 }
 
 /// Values, and names that are none: with spaces, beyond ASCII, long, of digits.
@@ -199,7 +268,7 @@ fn no_value_and_no_odd_name_is_told() {
                     "{odd}": {value}, "data": [ {{ "qty": 5.4321098765, "{odd}": {value} }} ] }} ] }} }}"#
             );
             let xml = format!(r#"<HealthData><Record type="{odd}" unit="{odd}" value="5.4321098765"/></HealthData>"#);
-            let fhir = observation(&format!(r#""text": "{odd}""#), odd, "");
+            let fhir = observation(&format!(r#""text": "{odd}""#), odd, &format!(r#", "{odd}": {value}"#));
             for (kind, body) in [
                 (MEDISANTE_JSON, &message),
                 (HEALTHKIT, &samples),

@@ -90,6 +90,29 @@ fn an_id_is_unique_at_its_server_only_and_an_identifier_everywhere() {
     assert!(same_name(&of("https://a.example/Observation/o", known), &of("urn:uuid:1", known)));
 }
 
+/// A sender's Bundle names its resources anew with each attempt.
+#[test]
+fn what_differs_in_patient_or_body_site_only_has_its_own_name() {
+    let of = |patient: &str, more: &str| {
+        observation(&format!(
+            r#"{{"resourceType":"Bundle","entry":[{{"fullUrl":"urn:uuid:{patient}","resource":{{"resourceType":"Patient",
+                "identifier":[{{"value":"MRN-{}"}}]}}}},{{"resource":{{"resourceType":"Observation","status":"final",
+                "code":{{"text":"x"}},"valueInteger":1{more}}}}}]}}"#,
+            &patient[..1]
+        ))
+    };
+    let whole = |patient: &str| of(patient, &format!(r#","subject":{{"reference":"urn:uuid:{patient}"}}"#));
+    assert!(same_name(&whole("1-first"), &whole("1-again")));
+    assert!(!same_name(&whole("1-first"), &whole("2-first")));
+    assert!(!same_name(&whole("1-first"), &of("1-first", "")));
+    let site = |text: &str| of("1", &format!(r#","bodySite":{{"text":"{text}"}}"#));
+    assert!(same_name(&site("left"), &site("left")));
+    assert_eq!(site("left").content, site("left").content);
+    assert!(!same_name(&site("left"), &site("right")));
+    assert_ne!(site("left").content, site("right").content);
+    assert!(!same_name(&site("MRN-1"), &whole("1-first")));
+}
+
 fn exported(body: &str) -> Vec<Reading> {
     readings("app", None, Format::HealthAutoExport, body)
 }

@@ -7,6 +7,8 @@ mod drift;
 #[cfg(test)]
 mod export;
 #[cfg(test)]
+mod fhir;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod healthkit;

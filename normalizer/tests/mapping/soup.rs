@@ -217,7 +217,7 @@ fn an_item_too_many_and_a_level_too_many_are_refused() {
     assert_eq!(reason(RawTopic::HealthKit, Format::HealthAutoExport, deep(64)), Reason::UnexpectedShape);
     let entries = |count: usize| format!("{{\"resourceType\":\"Bundle\",\"entry\":{}}}", samples(count));
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, entries(100_001)), Reason::TooLarge);
-    assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, entries(100_000)), Reason::Empty);
+    assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, entries(100_000)), Reason::Incomplete);
     // Those of a Bundle within count beside those around it.
     let inner = format!("{{\"resource\":{}}},{{\"resource\":{{}}}}", entries(100_000));
     let body = format!("{{\"resourceType\":\"Bundle\",\"entry\":[{{\"resource\":{{}}}},{inner}]}}");

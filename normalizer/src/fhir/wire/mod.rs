@@ -1,11 +1,14 @@
 //! FHIR R4 as it stands on the wire, in its two syntaxes: JSON (json.html) and XML (xml.html). Each reads the elements that
-//! a reading is made of and passes over all others; what they have in common is here.
+//! a reading is made of, passes over all others, and notes which of an Observation's the standard does not define; what they
+//! have in common is here.
 
 pub(super) mod json;
 pub(super) mod xml;
 
+use schemas::{moment::Moment, rejection::Reason};
+
 use super::model::{Contained, Device, DeviceMetric, Effective, Observation, Patient, Text, Value};
-use crate::observed::Refused;
+use crate::observed::{Refused, refused};
 
 /// The extension that names a hub (Personal Health Device implementation guide).
 const GATEWAY: &str = "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice";
@@ -49,13 +52,22 @@ pub(super) trait Node<'a>: Copy {
 pub(super) struct Entry<'a, N> {
     pub(super) full_url: Option<Text<'a>>,
     pub(super) resource: Option<N>,
-    /// `request.method` and `request.url` are those of a deleted Observation.
-    pub(super) deletes_observation: bool,
+    /// Why the entry is refused where it has no resource; none where it needs none.
+    pub(super) lack: Option<Refused>,
 }
 
-fn deletes_observation(method: Option<&str>, url: Option<&str>) -> bool {
-    let names = |url: &str| url.split(['/', '?']).any(|part| part == "Observation");
-    method == Some("DELETE") && url.is_some_and(names)
+/// Why an entry without a resource is refused. Those need none that only answer, and requests that carry none (FHIR R4,
+/// bundle.html, bdl-5; http.html#transaction).
+fn lack(method: Option<&str>, url: Option<&str>, is_answer: bool) -> Option<Refused> {
+    let is_observation = |url: &str| url.split(['/', '?']).any(|part| part == "Observation");
+    match method {
+        Some("DELETE") if url.is_some_and(is_observation) => {
+            Some(refused(Reason::NotAReading, "the deletion of an Observation is not read"))
+        }
+        Some("GET" | "HEAD" | "DELETE" | "PATCH") => None,
+        _ if is_answer => None,
+        _ => Some(refused(Reason::Incomplete, "the entry has no resource")),
+    }
 }
 
 /// What an Observation holds: who and what with, and other Observations.
@@ -93,12 +105,17 @@ fn effective<'a>(point: Option<Text<'a>>, period: Option<Period<'a>>, timing: Op
     }
 }
 
-/// A timing is a schedule; what it says of the span is its events or its bounds.
-fn timing<'a>(mut events: impl DoubleEndedIterator<Item = Text<'a>>, bounds: Option<Period<'a>>) -> Effective<'a> {
-    match (events.next(), events.next_back()) {
-        (Some(first), Some(last)) => Effective::Period { start: Some(first), end: Some(last) },
-        (Some(point), None) => Effective::Point(point),
-        (None, _) => effective(None, bounds, None),
+/// A timing is a schedule; what it says of the span is its events, which are in no order (FHIR R4, datatypes.html#Timing), or its
+/// bounds. An event that is no time comes first, to be refused.
+fn timing<'a>(mut events: Vec<Text<'a>>, bounds: Option<Period<'a>>) -> Effective<'a> {
+    let time = |text: &Text<'_>| Moment::fhir(text, 0).ok();
+    let first = |text: &&Text<'_>| time(text).map(|moment| moment.from_us());
+    let last = |text: &&Text<'_>| time(text).map(|moment| moment.until_us().unwrap_or(moment.from_us()));
+    match (events.iter().min_by_key(first), events.iter().max_by_key(last)) {
+        (Some(start), Some(end)) if events.len() > 1 => {
+            Effective::Period { start: Some(start.clone()), end: Some(end.clone()) }
+        }
+        _ => events.pop().map_or_else(|| effective(None, bounds, None), Effective::Point),
     }
 }
 

@@ -7,7 +7,7 @@ use schemas::rejection::Reason;
 
 use super::{
     super::model::{self, Text},
-    DATA_ABSENT, Entry, GATEWAY, Inside, Misshapen, Node, Period, deletes_observation, effective, only, timing,
+    DATA_ABSENT, Entry, GATEWAY, Inside, Misshapen, Node, Period, effective, lack, only, timing,
 };
 use crate::{
     observed::{Refused, refused},
@@ -16,6 +16,9 @@ use crate::{
 
 /// The namespace of all elements but the narrative's.
 pub(in crate::fhir) const NAMESPACE: &str = "http://hl7.org/fhir";
+
+/// Unknown elements beyond this many of one element are not noted.
+const UNKNOWN_MAX: usize = 32;
 
 /// More elements than this are not read of one Observation, Device or Patient, with all that they contain: an object of JSON
 /// comes to some four.
@@ -55,10 +58,12 @@ impl<'a> Node<'a> for Element<'_, 'a> {
             ),
             issued: word(self, "issued")?,
             value: given(self)?,
+            body_site: part(self, "bodySite", concept)?,
             components: all(self, "component", component)?,
             has_members: named(self, "hasMember").next().is_some(),
             contained: inside.contained,
             observations: inside.observations,
+            unknown: unknown(self, is_of_observation),
         })
     }
 
@@ -92,7 +97,11 @@ impl<'a> Node<'a> for Element<'_, 'a> {
         Ok(Entry {
             full_url: word(self, "fullUrl")?,
             resource: part(self, "resource", wrapped)?,
-            deletes_observation: deletes_observation(request("method")?.as_deref(), request("url")?.as_deref()),
+            lack: lack(
+                request("method")?.as_deref(),
+                request("url")?.as_deref(),
+                named(self, "response").next().is_some(),
+            ),
         })
     }
 }
@@ -176,13 +185,18 @@ fn period<'a>(of: Element<'_, 'a>) -> Result<Period<'a>, Misshapen> {
 }
 
 fn schedule<'a>(of: Element<'_, 'a>) -> Result<model::Effective<'a>, Misshapen> {
-    let events: Vec<_> = named(of, "event").filter_map(|event| event.attribute("value")).collect();
+    let events = named(of, "event").filter_map(|event| event.attribute("value")).collect();
     let bounds = one(of, "repeat")?.map_or(Ok(None), |repeat| part(repeat, "boundsPeriod", period))?;
-    Ok(timing(events.into_iter(), bounds))
+    Ok(timing(events, bounds))
 }
 
 fn component<'a>(of: Element<'_, 'a>) -> Result<model::Component<'a>, Misshapen> {
-    Ok(model::Component { has_modifier: has_modifier(of), code: part(of, "code", concept)?, value: given(of)? })
+    Ok(model::Component {
+        has_modifier: has_modifier(of),
+        code: part(of, "code", concept)?,
+        value: given(of)?,
+        unknown: unknown(of, is_of_component),
+    })
 }
 
 fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
@@ -201,9 +215,74 @@ fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
         word(of, "valueDateTime")?.map(model::Value::Text),
         part(of, "valuePeriod", period)?.map(|(start, end)| model::Value::Period { start, end }),
     ]);
-    let mut others = of.children().filter(|child| child.name().starts_with("value") && child.name() != "valueQuantity");
+    let mut others = of.children().filter(|child| is_value(child.name()) && child.name() != "valueQuantity");
     let reason = others.find_map(|value| data_absent(value).transpose()).transpose()?;
     Ok(model::Given { value, absent: stated.or(extended.flatten()).or(reason) })
+}
+
+/// The first of the elements that are not those of the standard.
+fn unknown<'a>(of: Element<'_, 'a>, is_known: fn(&str) -> bool) -> Vec<Text<'a>> {
+    of.children().map(Element::name).filter(|name| !is_known(name)).take(UNKNOWN_MAX).map(Cow::Borrowed).collect()
+}
+
+/// The elements of an Observation (FHIR R4, observation.html), with those of every resource.
+fn is_of_observation(name: &str) -> bool {
+    matches!(
+        name,
+        "id" | "meta"
+            | "implicitRules"
+            | "language"
+            | "text"
+            | "contained"
+            | "identifier"
+            | "basedOn"
+            | "partOf"
+            | "status"
+            | "category"
+            | "subject"
+            | "focus"
+            | "encounter"
+            | "effectiveDateTime"
+            | "effectivePeriod"
+            | "effectiveTiming"
+            | "effectiveInstant"
+            | "issued"
+            | "performer"
+            | "note"
+            | "bodySite"
+            | "method"
+            | "specimen"
+            | "device"
+            | "hasMember"
+            | "derivedFrom"
+            | "component"
+    ) || is_of_component(name)
+}
+
+/// The elements of a component, all of which an Observation has too.
+fn is_of_component(name: &str) -> bool {
+    matches!(
+        name,
+        "extension" | "modifierExtension" | "code" | "dataAbsentReason" | "interpretation" | "referenceRange"
+    ) || is_value(name)
+}
+
+/// The names of `value[x]` (FHIR R4, observation.html).
+fn is_value(name: &str) -> bool {
+    matches!(
+        name,
+        "valueQuantity"
+            | "valueCodeableConcept"
+            | "valueString"
+            | "valueBoolean"
+            | "valueInteger"
+            | "valueRange"
+            | "valueRatio"
+            | "valueSampledData"
+            | "valueTime"
+            | "valueDateTime"
+            | "valuePeriod"
+    )
 }
 
 fn boolean(word: &str) -> Result<model::Value<'static>, Misshapen> {

@@ -117,7 +117,8 @@ impl<'a> Period<'a> {
 #[derive(Deserialize)]
 pub(super) struct Timing<'a> {
     #[serde(borrow)]
-    pub(super) event: Option<Vec<Word<'a>>>,
+    /// In an array of primitives, `null` stands where there is only what stands beside one (json.html#primitive).
+    pub(super) event: Option<Vec<Option<Word<'a>>>>,
     pub(super) repeat: Option<Object<Repeat<'a>>>,
 }
 
@@ -131,7 +132,7 @@ pub(super) struct Repeat<'a> {
 impl<'a> Timing<'a> {
     pub(super) fn model(self) -> model::Effective<'a> {
         let bounds = self.repeat.and_then(|repeat| repeat.0.bounds_period).map(|bounds| bounds.0.model());
-        timing(self.event.unwrap_or_default().into_iter().map(|event| event.0), bounds)
+        timing(self.event.unwrap_or_default().into_iter().filter_map(words).collect(), bounds)
     }
 }
 

@@ -4,15 +4,15 @@ mod choice;
 mod datatype;
 
 use schemas::rejection::Reason;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
     super::model::{self, Text},
-    Entry, GATEWAY, Inside, Misshapen, deletes_observation, effective,
+    Entry, GATEWAY, Inside, Misshapen, effective, lack,
 };
 use crate::{
-    json::{Elements, Literal, Object, Word},
+    json::{Elements, Literal, Noted, Object, Wire, Word},
     observed::{Refused, refused},
 };
 use choice::Choice;
@@ -40,7 +40,8 @@ impl<'a> super::Node<'a> for Node<'a> {
     }
 
     fn observation(self) -> Result<model::Observation<'a>, Misshapen> {
-        self.small()?.read::<Observation<'_>>()?.model(self.0)
+        let Noted { known, unknown } = serde_json::from_str(self.small()?.0).map_err(|_| Misshapen)?;
+        Observation::model(known, self.0, names(unknown))
     }
 
     fn device(self) -> Result<model::Device<'a>, Misshapen> {
@@ -66,7 +67,7 @@ impl<'a> super::Node<'a> for Node<'a> {
         Ok(Entry {
             full_url: words(entry.full_url),
             resource: entry.resource.map(Self::of),
-            deletes_observation: deletes_observation(words(method).as_deref(), words(url).as_deref()),
+            lack: lack(words(method).as_deref(), words(url).as_deref(), entry.response.is_some()),
         })
     }
 }
@@ -106,6 +107,7 @@ struct BundleEntry<'a> {
     full_url: Option<Word<'a>>,
     resource: Option<&'a RawValue>,
     request: Option<Object<Request<'a>>>,
+    response: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -194,8 +196,9 @@ with_choice! {
         effective_period: Option<Object<Period<'a>>>,
         effective_timing: Option<Object<Timing<'a>>>,
         issued: Option<Word<'a>>,
+        body_site: Option<Object<Concept<'a>>>,
         has_member: Option<Elements<'a>>,
-        component: Option<Vec<Object<Component<'a>>>>,
+        component: Option<Vec<Noted<'a, Component<'a>>>>,
     }
 
     struct Component<'a> {
@@ -205,8 +208,41 @@ with_choice! {
     }
 }
 
+/// What FHIR R4 defines for every resource and for an Observation (observation.html) beside what is read, with what stands beside
+/// primitives (json.html#primitive).
+impl Wire for Observation<'_> {
+    const UNREAD: &'static [&'static str] = &[
+        "resourceType",
+        "category",
+        "text",
+        "performer",
+        "encounter",
+        "interpretation",
+        "note",
+        "method",
+        "referenceRange",
+        "derivedFrom",
+        "basedOn",
+        "partOf",
+        "focus",
+        "specimen",
+        "language",
+        "_id",
+        "_implicitRules",
+        "_language",
+        "_status",
+        "_effectiveDateTime",
+        "_effectiveInstant",
+        "_issued",
+    ];
+}
+
+impl Wire for Component<'_> {
+    const UNREAD: &'static [&'static str] = &["id", "extension", "interpretation", "referenceRange"];
+}
+
 impl<'a> Observation<'a> {
-    fn model(mut self, text: &'a str) -> Result<model::Observation<'a>, Misshapen> {
+    fn model(mut self, text: &'a str, unknown: Vec<Text<'a>>) -> Result<model::Observation<'a>, Misshapen> {
         let value = self.choice().model();
         let effective = effective(
             words(self.effective_date_time.or(self.effective_instant)),
@@ -232,19 +268,26 @@ impl<'a> Observation<'a> {
             contained: inside.contained,
             observations: inside.observations,
             value,
-            components: self.component.unwrap_or_default().into_iter().map(|part| part.0.model()).collect(),
+            body_site: self.body_site.map(|site| site.0.model()),
+            components: self.component.unwrap_or_default().into_iter().map(Component::model).collect(),
+            unknown,
         })
     }
 }
 
 impl<'a> Component<'a> {
-    fn model(mut self) -> model::Component<'a> {
+    fn model(Noted { mut known, unknown }: Noted<'a, Self>) -> model::Component<'a> {
         model::Component {
-            value: self.choice().model(),
-            has_modifier: is_filled(self.modifier_extension),
-            code: self.code.map(|code| code.0.model()),
+            value: known.choice().model(),
+            has_modifier: is_filled(known.modifier_extension),
+            code: known.code.map(|code| code.0.model()),
+            unknown: names(unknown),
         }
     }
+}
+
+fn names<'a>(unknown: Vec<(Word<'a>, &'a RawValue)>) -> Vec<Text<'a>> {
+    unknown.into_iter().map(|(name, _)| name.0).collect()
 }
 
 fn is_filled(list: Option<Elements<'_>>) -> bool {
