@@ -109,6 +109,11 @@ fn contents_are_the_ones_that_older_rows_have() {
     assert_eq!(content(|content| content.optional(Some("a"))), literal);
     assert_eq!(content(Content::absent), absent);
     assert_eq!(content(|content| content.optional(None)), absent);
+    // What is added later goes on from the bytes of the content.
+    let both = [0x0a, 0x5a, 0x1a, 0xcd, 0x17, 0x35, 0x96, 0x6a, 0x1f, 0x5c, 0x24, 0xa1, 0xc2, 0x61, 0xa4, 0xfb];
+    let mut later = Content::from(literal);
+    later.literal("a");
+    assert_eq!(later.finish(), both);
 }
 
 #[test]
