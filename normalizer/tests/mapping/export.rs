@@ -139,7 +139,23 @@ fn a_device_is_what_its_description_says_but_for_what_changes() {
         known("A", None)
     );
     assert_eq!(device("<<HKDevice: 0x1>, name:Sensor, UDIDeviceIdentifier:u-1>"), known("Sensor, u-1", None));
+    assert_eq!(device("<<HKDevice: 0x1>, name:a, :b, model:c>"), known("a, :b, c", Some("c")));
     assert_eq!(device("<<HKDevice: 0x1>, name:, manufacturer:>"), None);
+}
+
+/// XML 1.0, section 3.3.3.
+#[test]
+fn a_line_end_in_an_attribute_is_a_space() {
+    let workout = |activity: &str, source: &str| {
+        let found = normalized(&format!(
+            "<HealthData><Workout workoutActivityType='{activity}' sourceName='{source}' startDate='2026-03-01 08:00:00 +0100'/></HealthData>"
+        ));
+        (found.readings[0].reading_id, found.readings[0].value.clone())
+    };
+    for (activity, source) in [("A\nB", "a"), ("A\tB", "a"), ("A B", "\n"), ("A B", " \t")] {
+        let spaces = |text: &str| text.replace(['\n', '\t'], " ");
+        assert!(workout(activity, source) == workout(&spaces(activity), &spaces(source)), "{activity:?} {source:?}");
+    }
 }
 
 #[test]

@@ -403,9 +403,21 @@ fn spellings_of_units() {
     ] {
         assert_eq!(catalogue::ucum_of(spelling), Some(ucum), "{spelling}");
     }
-    for unknown in
-        ["Mg", "CAL", "MS", "}{", "{a{b}}", "{a{b}c}mg", "{a}mg}", "mg{a", "mg{a}b}", "{a}smoots", "mmol<1/L", "smoots"]
-    {
+    for unknown in [
+        "Mg",
+        "CAL",
+        "MS",
+        "}{",
+        "{a{b}}",
+        "{a{b}c}mg",
+        "{a{b}mg",
+        "{a}mg}",
+        "mg{a",
+        "mg{a}b}",
+        "{a}smoots",
+        "mmol<1/L",
+        "smoots",
+    ] {
         assert_eq!(catalogue::ucum_of(unknown), None, "{unknown}");
     }
     assert_eq!(catalogue::ucum_of_apple("%"), Some("1"));
