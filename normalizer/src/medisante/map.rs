@@ -23,7 +23,7 @@ use super::{wire, xml::Groups};
 use crate::{
     drift::Shapes,
     json::{Literal, Members, Noted, Word},
-    observed::{self, Coded, Items, Observed, Origin, PARTS_MAX, Refused, Source, Times, coding, device, refused},
+    observed::{self, Coded, Items, Observed, Origin, Refused, Source, Times, coding, device, refused},
 };
 
 /// The code system of annotations: Medisanté publishes none.
@@ -389,11 +389,9 @@ fn local(name: &str) -> Coding {
 
 fn annotations(raw: &RawValue) -> Vec<Component> {
     match read::<Members<'_>>(raw) {
-        Some(members) if members.0.len() <= PARTS_MAX => {
-            members.0.into_iter().filter_map(|(name, raw)| annotation(&name.0, raw)).collect()
-        }
-        // Whatever else it is, a list, a text or a name twice, is kept as it stands.
-        Some(_) | None => annotation("annotations", raw).into_iter().collect(),
+        Some(members) => members.0.into_iter().filter_map(|(name, raw)| annotation(&name.0, raw)).collect(),
+        // Whatever else it is, a list, a text, a name twice or more names than are read, is kept as it stands.
+        None => annotation("annotations", raw).into_iter().collect(),
     }
 }
 
