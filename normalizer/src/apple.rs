@@ -68,8 +68,8 @@ pub(crate) struct Electrocardiogram<'a> {
     pub(crate) hertz: Option<Cow<'a, str>>,
     /// Apple's word for the rhythm.
     pub(crate) classification: Option<Cow<'a, str>>,
-    /// Beats in a minute: no app writes the unit beside it.
-    pub(crate) average_heart_rate: Option<Cow<'a, str>>,
+    /// Beats in a minute, and how that unit is written where it is.
+    pub(crate) average_heart_rate: Option<(Cow<'a, str>, Option<Cow<'a, str>>)>,
 }
 
 impl Electrocardiogram<'_> {
@@ -85,10 +85,9 @@ impl Electrocardiogram<'_> {
                 flags: Vec::new(),
             });
         }
-        if let (Some(number), Some(metric)) = (&self.average_heart_rate, catalogue::metric_by_key("heart_rate")) {
-            let mut part = measured(metric, number, "/min", code("HKElectrocardiogram.AverageHeartRate"))?;
-            part.flags.push(Flag::DefaultUnit);
-            components.push(part);
+        if let (Some((number, unit)), Some(metric)) = (&self.average_heart_rate, catalogue::metric_by_key("heart_rate"))
+        {
+            components.push(measured(metric, number, unit.as_deref(), code("HKElectrocardiogram.AverageHeartRate"))?);
         }
         let (value, flags) = match (&self.hertz, &self.unit) {
             (Some(hertz), Some(unit)) if !self.voltages.is_empty() => {
@@ -106,11 +105,15 @@ impl Electrocardiogram<'_> {
     }
 }
 
-/// A number whose unit the format leaves out, as a component.
-fn measured(metric: &'static Metric, number: &str, unit: &str, source: Coding) -> Result<Component, Refused> {
-    let measure = Source { number, units: [Some(unit), None], comparator: None }.measure(Some(metric))?;
+/// Beats in a minute as a component.
+fn measured(metric: &'static Metric, number: &str, unit: Option<&str>, source: Coding) -> Result<Component, Refused> {
+    let mut measure =
+        Source { number, units: [unit.or(Some("/min")), None], comparator: None }.measure(Some(metric))?;
     let mut quantity = measure.quantity;
-    quantity.source_unit = None;
+    if unit.is_none() {
+        quantity.source_unit = None;
+        measure.flags.push(Flag::DefaultUnit);
+    }
     Ok(Component {
         code: coding(measure.code.unwrap_or_else(|| metric.code())),
         source_codes: vec![source],

@@ -42,7 +42,8 @@ pub enum Identity<'a> {
     /// A HealthKit sample UUID; a FHIR identifier (system, value) or id with its server; a Medisanté correlation id
     /// with the metric.
     Stable(&'a [&'a str]),
-    /// Device, type, time and value as the source wrote them.
+    /// Device, type, time and value as the source wrote them; of Apple's times the instant, as a second export of the same
+    /// history may write it with another offset.
     Literals(&'a [&'a str]),
 }
 

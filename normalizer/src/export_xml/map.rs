@@ -135,11 +135,11 @@ impl<'r> Export<'r> {
         for literal in numbers {
             content.optional(literal.as_deref());
         }
+        let observed = Observed { times: Times::read(start, end)?, ..Observed::of(item, device, coded, components) };
         // What a workout came to is written in more detail by later releases of iOS: it is no part of its name.
         let source = workout.source_name.as_deref().unwrap_or_default();
-        let name =
-            ["HKWorkoutTypeIdentifier", id.as_str(), source, start.unwrap_or_default(), end.unwrap_or_default(), kind];
-        let observed = Observed { times: Times::read(start, end)?, ..Observed::of(item, device, coded, components) };
+        let [from, until] = observed.times.instants().map(Option::unwrap_or_default);
+        let name = ["HKWorkoutTypeIdentifier", id.as_str(), source, from.as_str(), until.as_str(), kind];
         Ok(observed.reading(self.record, self.origin, Identity::Literals(&name), content))
     }
 

@@ -116,6 +116,23 @@ impl<'s, 'a> Scope<'s, 'a> {
             .or_else(|| text.and_then(|text| outside(text, |text| Some(without_version(text)))))
     }
 
+    /// Whom the source means as the patient, as a literal: what it wrote, but for a reference that is good within the payload
+    /// only, instead of which the identifier of the patient stands that it leads to.
+    pub(super) fn subject(&self, reference: &'s Reference<'_>) -> [Option<&'s str>; 2] {
+        let text = filled(reference.reference.as_ref());
+        if let Some(text) = text.filter(|text| !text.starts_with(['#']) && !text.starts_with("urn:")) {
+            return [None, Some(without_version(text))];
+        }
+        let found = self.find(reference, |resource| match resource {
+            Contained::Patient(patient) => Some(patient),
+            Contained::Device(_) | Contained::Metric(_) => None,
+        });
+        let own = found.into_iter().flat_map(|patient| &patient.identifiers);
+        own.chain(&reference.identifier)
+            .find_map(|name| Some([filled(name.system.as_ref()), Some(filled(name.value.as_ref())?)]))
+            .unwrap_or([None, text])
+    }
+
     /// The resource that a reference leads to, if it is of the kind that is picked.
     fn find<T>(&self, reference: &Reference<'_>, pick: impl Fn(&'s Contained<'a>) -> Option<&'s T>) -> Option<&'s T> {
         let text = filled(reference.reference.as_ref())?;

@@ -53,11 +53,13 @@ pub(super) fn observed<'t>(observation: &'t Observation<'_>, to: &mut impl Sink<
     }
 }
 
-/// What the source claims as the patient.
-pub(super) fn patient<'t>(claim: Option<&'t str>, to: &mut impl Sink<'t>) {
-    if claim.is_some() {
+/// Whom the source means as the patient.
+pub(super) fn subject<'t>(named: [Option<&'t str>; 2], to: &mut impl Sink<'t>) {
+    if named.iter().any(Option::is_some) {
         to.take(Some(SUBJECT));
-        to.take(claim);
+        for literal in named {
+            to.take(literal);
+        }
     }
 }
 

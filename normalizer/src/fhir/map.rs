@@ -40,7 +40,7 @@ impl<'s, 'a> Holder<'s, 'a> {
         let mut content = Content::default();
         content.optional(filled(observation.id.as_ref()));
         literals::observed(observation, &mut content);
-        literals::patient(claim(observation, &Scope { holder: observation, full_url, context }), &mut content);
+        literals::subject(subject(observation, &Scope { holder: observation, full_url, context }), &mut content);
         for name in observation.identifiers.iter().filter_map(|name| filled(name.value.as_ref())) {
             content.literal(name);
         }
@@ -48,9 +48,9 @@ impl<'s, 'a> Holder<'s, 'a> {
     }
 }
 
-/// Who is claimed as the patient.
-fn claim<'s>(observation: &'s Observation<'_>, scope: &Scope<'s, '_>) -> Option<&'s str> {
-    observation.subject.as_ref().and_then(|subject| scope.patient(subject))
+/// Whom the source means as the patient.
+fn subject<'s>(observation: &'s Observation<'_>, scope: &Scope<'s, '_>) -> [Option<&'s str>; 2] {
+    observation.subject.as_ref().map_or([None, None], |reference| scope.subject(reference))
 }
 
 /// Maps one Observation.
@@ -80,7 +80,7 @@ pub(super) fn reading<'a>(
     let observed = Observed {
         item: place.item,
         gateway,
-        patient_claim: claim(observation, &scope).map(str::to_owned),
+        patient_claim: observation.subject.as_ref().and_then(|subject| scope.patient(subject)).map(str::to_owned),
         coded: coded(observation.code.as_ref(), &observation.value, without)?,
         components,
         status,
@@ -90,15 +90,15 @@ pub(super) fn reading<'a>(
         device,
     };
     let content = content(&observed, observation);
-    Ok(named_reading(record, origin, place, observation, (observed, content)))
+    Ok(named_reading((record, origin), place, observation, subject(observation, &scope), (observed, content)))
 }
 
 /// Gives the reading its name: the source's own identifier, else its id with its server, else its literals.
 fn named_reading(
-    record: &RawRecord<'_>,
-    origin: Origin,
+    (record, origin): (&RawRecord<'_>, Origin),
     place: &Place<'_, '_>,
     observation: &Observation<'_>,
+    subject: [Option<&str>; 2],
     (observed, content): (Observed, Content),
 ) -> Reading {
     let identifier =
@@ -118,11 +118,12 @@ fn named_reading(
         return observed.reading(record, origin, identity, content);
     }
     let device = observed.device.as_ref().map(|device| device.id.clone());
-    let claim = observed.patient_claim.clone();
     let mut parts = vec![device.as_ref().map_or("", |id| id.as_str())];
     literals::observed(observation, &mut parts);
-    literals::patient(claim.as_deref(), &mut parts);
-    parts.extend(place.holder.map(|holder| holder.name.as_str()));
+    literals::subject(subject, &mut parts);
+    if let Some(holder) = place.holder {
+        parts.extend([holder.name.as_str(), filled(observation.id.as_ref()).unwrap_or_default()]);
+    }
     observed.reading(record, origin, Identity::Literals(&parts), content)
 }
 

@@ -121,7 +121,13 @@ pub(super) fn known_reason(code: &str) -> Option<Missing> {
 fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
     let plain = |value| Ok((value, Part::default()));
     match value {
-        Value::Quantity(quantity) => number(source(quantity)?, metric),
+        Value::Quantity(quantity) => {
+            let (mut value, part) = number(source(quantity)?, metric)?;
+            if let (None, event::Value::Quantity(value), Some(code)) = (metric, &mut value, ucum_code(quantity)) {
+                value.unit = code.to_owned().into();
+            }
+            Ok((value, part))
+        }
         Value::Integer(text) => number(Source { number: text.trim(), units: [None, None], comparator: None }, metric),
         Value::Concept(concept) => concept_value(concept).and_then(plain),
         Value::Text(text) => match filled(Some(text)) {
@@ -157,9 +163,17 @@ fn source<'q>(quantity: &'q Quantity<'_>) -> Result<Source<'q>, Refused> {
     Ok(Source { number: number.trim(), units, comparator: filled(quantity.comparator.as_ref()) })
 }
 
+const UCUM_OID: &str = "urn:oid:2.16.840.1.113883.6.8";
+
+/// The unit of a quantity in UCUM, where it says so. As long as no metric says what is measured, none of the catalogue's other
+/// spellings is meant: UCUM's `C` is the coulomb.
+fn ucum_code<'q>(quantity: &'q Quantity<'_>) -> Option<&'q str> {
+    let is_ucum = matches!(filled(quantity.system.as_ref()), Some(UCUM | UCUM_OID));
+    filled(quantity.code.as_ref()).filter(|_| is_ucum)
+}
+
 /// Whether a system's codes are units that the catalogue may know: UCUM's and MDC's, each also by its OID.
 fn says_units(system: &str) -> bool {
-    const UCUM_OID: &str = "urn:oid:2.16.840.1.113883.6.8";
     const MDC_OID: &str = "urn:oid:2.16.840.1.113883.6.24";
     matches!(system, UCUM | UCUM_OID | MDC | MDC_OID | "urn:std:iso:11073:10101")
 }
@@ -245,7 +259,10 @@ fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
     }
     Ok(event::Value::Waveform(Waveform {
         origin: decimal(origin.number)?.canonical(),
-        unit: origin.units.into_iter().flatten().next().map_or("1".into(), ucum),
+        unit: match ucum_code(&sampled.origin) {
+            Some(code) => code.to_owned().into(),
+            None => origin.units.into_iter().flatten().next().map_or("1".into(), ucum),
+        },
         period_ms: decimal(filled(sampled.period.as_ref()).ok_or(LACKS)?)?.canonical(),
         factor: decimal(filled(sampled.factor.as_ref()).unwrap_or("1"))?.canonical(),
         dimensions: dimensions

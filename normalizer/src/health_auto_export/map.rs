@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     drift::Shapes,
     json::{Literal, Word},
-    observed::{Observed, Origin, Refused, device, refused},
+    observed::{Observed, Origin, Refused, Times, device, refused},
 };
 
 use super::{
@@ -89,7 +89,7 @@ pub(super) fn reading(
         let identity = if Uuid::try_parse(&id).is_ok() { Identity::Stable(&shared) } else { Identity::Stable(&own) };
         return Ok(observed.reading(record, origin, identity, content));
     }
-    let literals = literals(&subject, &entry, device_id);
+    let literals = literals(&subject, &entry, device_id, (&observed.times, spent));
     let literals: Vec<&str> = literals.iter().map(AsRef::as_ref).collect();
     Ok(observed.reading(record, origin, Identity::Literals(&literals), content))
 }
@@ -129,11 +129,18 @@ fn stable(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Option<String>, Re
     }
 }
 
-/// Member, name, device, and all that is one number or one text in the entry, by name: the app writes its fields in any
-/// order. Lists and objects are left out, as a later export of the same entry may hold more of them.
-fn literals<'a>(subject: &Subject<'a>, entry: &Entry<'a>, device: Cow<'a, str>) -> Vec<Cow<'a, str>> {
+/// Member, name, device, time, and all that is one number or one text in the entry, by name: the app writes its fields in any
+/// order. Lists and objects are left out, as a later export of the same entry may hold more of them. `spent` said the time.
+fn literals<'a>(
+    subject: &Subject<'a>,
+    entry: &Entry<'a>,
+    device: Cow<'a, str>,
+    (times, spent): (&Times, [&str; 3]),
+) -> Vec<Cow<'a, str>> {
     let mut literals = vec![Cow::Borrowed(subject.kind.name()), subject.name.clone(), device];
-    for (name, value) in &entry.0 {
+    literals.extend(times.instants().map(|instant| instant.map_or(Cow::Borrowed(""), Cow::Owned)));
+    for (name, value) in entry.0.iter().filter(|(name, _)| !spent.iter().any(|time| name.0.eq_ignore_ascii_case(time)))
+    {
         if let Ok(literal) = serde_json::from_str::<Literal<'a>>(value.get()) {
             literals.push(name.0.clone());
             literals.push(literal.0);

@@ -242,7 +242,11 @@ fn electrocardiogram(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, 
     let written = Electrocardiogram {
         unit: first.map(Into::into),
         voltages: voltages.into_iter().map(|voltage| voltage.voltage.0).collect(),
-        hertz: entry.number("samplingFrequency")?.map(|number| in_unit(number, "Hz")).transpose()?,
+        hertz: entry
+            .number("samplingFrequency")?
+            .map(|number| in_unit(number, "Hz"))
+            .transpose()?
+            .map(|(hertz, _)| hertz),
         classification: entry.literal("classification")?,
         average_heart_rate: entry.number("averageHeartRate")?.map(|number| in_unit(number, "/min")).transpose()?,
     };
@@ -252,11 +256,11 @@ fn electrocardiogram(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, 
 }
 
 /// The number where its unit is this one or not written.
-fn in_unit<'a>((number, unit): Number<'a>, ucum: &str) -> Result<Cow<'a, str>, Refused> {
-    if unit.is_some_and(|unit| catalogue::ucum_of(&unit) != Some(ucum)) {
+fn in_unit<'a>((number, unit): Number<'a>, ucum: &str) -> Result<Number<'a>, Refused> {
+    if unit.as_ref().is_some_and(|unit| catalogue::ucum_of(unit) != Some(ucum)) {
         return Err(refused(Reason::UnitInvalid, "a number of the electrocardiogram has another unit than its own"));
     }
-    Ok(number)
+    Ok((number, unit))
 }
 
 /// The word of a category or of a symptom.

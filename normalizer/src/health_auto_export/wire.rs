@@ -197,7 +197,7 @@ pub(super) type Number<'a> = (Cow<'a, str>, Option<Cow<'a, str>>);
 #[derive(Deserialize)]
 struct Amount<'a> {
     #[serde(borrow)]
-    qty: Literal<'a>,
+    qty: Option<Literal<'a>>,
     #[serde(borrow)]
     units: Option<Word<'a>>,
 }
@@ -241,7 +241,7 @@ impl<'a> Entry<'a> {
         match self.get(name) {
             Some(value) if value.get().starts_with('{') => {
                 let Object::<Amount<'a>>(amount) = serde_json::from_str(value.get()).map_err(|_| FIELD)?;
-                Ok(Some((amount.qty.0, amount.units.map(|units| units.0))))
+                Ok(amount.qty.map(|number| (number.0, amount.units.map(|units| units.0))))
             }
             _ => Ok(self.literal(name)?.map(|number| (number, None))),
         }

@@ -60,10 +60,11 @@ pub(crate) fn reading(
     let observed =
         Observed { times: Times::read(start, end_of_span)?, ..Observed::of(item, device, coded, components) };
     let device = observed.device.as_ref().map(|device| device.id.clone());
-    let literals = literals(&named, sample, device.as_ref().map(DeviceId::as_str));
+    let device = device.as_ref().map(DeviceId::as_str);
+    let literals = |times| literals(&named, sample, device, times);
     let mut content = Content::default();
-    for literal in &literals {
-        content.optional(*literal);
+    for literal in literals((start, end)) {
+        content.optional(literal);
     }
     content.optional(named.unit);
     for object in sample.objects.iter().flatten() {
@@ -78,17 +79,18 @@ pub(crate) fn reading(
     // Apple writes UUIDs in upper case, some apps turn them into lower case.
     let id = literal(sample.id.as_ref()).map(str::to_ascii_lowercase);
     let stable = id.as_deref();
-    let alone = literals.map(Option::unwrap_or_default);
-    let with_objects: Vec<&str>;
-    let identity = match (&stable, sample.objects.as_deref()) {
-        (Some(id), _) => Identity::Stable(std::slice::from_ref(id)),
-        (None, None | Some([])) => Identity::Literals(&alone),
-        (None, Some(objects)) => {
-            with_objects = alone.into_iter().chain(objects.iter().map(|object| object.get())).collect();
-            Identity::Literals(&with_objects)
+    if let Some(id) = &stable {
+        return Ok(observed.reading(record, origin, Identity::Stable(std::slice::from_ref(id)), content));
+    }
+    let [from, until] = observed.times.instants();
+    let alone = literals((from.as_deref(), until.as_deref())).map(Option::unwrap_or_default);
+    match sample.objects.as_deref() {
+        None | Some([]) => Ok(observed.reading(record, origin, Identity::Literals(&alone), content)),
+        Some(objects) => {
+            let all: Vec<&str> = alone.into_iter().chain(objects.iter().map(|object| object.get())).collect();
+            Ok(observed.reading(record, origin, Identity::Literals(&all), content))
         }
-    };
-    Ok(observed.reading(record, origin, identity, content))
+    }
 }
 
 /// The type of a sample that may be a reading.
@@ -127,8 +129,12 @@ fn span<'s>(sample: &'s Sample<'_>) -> (Option<&'s str>, Option<&'s str>) {
 }
 
 /// Type, device, source, time and value as the source wrote them.
-fn literals<'s>(named: &Named<'s>, sample: &'s Sample<'_>, device: Option<&'s str>) -> [Option<&'s str>; 14] {
-    let (start, end) = span(sample);
+fn literals<'s>(
+    named: &Named<'s>,
+    sample: &'s Sample<'_>,
+    device: Option<&'s str>,
+    (start, end): (Option<&'s str>, Option<&'s str>),
+) -> [Option<&'s str>; 14] {
     [
         Some(named.kind),
         device,

@@ -180,7 +180,7 @@ pub(super) fn waveform(
         unit: Some(Cow::Borrowed("V")),
         hertz: borrowed(sample.sampling_frequency.as_ref()),
         classification: borrowed(sample.classification.as_ref()),
-        average_heart_rate: borrowed(sample.average_heart_rate.as_ref()),
+        average_heart_rate: borrowed(sample.average_heart_rate.as_ref()).map(|number| (number, None)),
     };
     written.read(metric, named.coding())
 }

@@ -43,8 +43,17 @@ fn is_too_deep(body: &[u8]) -> bool {
     if body.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= DEPTH_MAX {
         return false;
     }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in body {
+    let mut depth = 0_usize;
+    brackets(body).any(|bracket| {
+        depth = if matches!(bracket, b'{' | b'[') { depth + 1 } else { depth.saturating_sub(1) };
+        depth > DEPTH_MAX
+    })
+}
+
+/// The brackets of a JSON text that stand in no string of it.
+pub(crate) fn brackets(body: &[u8]) -> impl Iterator<Item = u8> {
+    let (mut in_string, mut escaped) = (false, false);
+    body.iter().copied().filter(move |byte| {
         if in_string {
             match (escaped, byte) {
                 (true, _) => escaped = false,
@@ -52,19 +61,9 @@ fn is_too_deep(body: &[u8]) -> bool {
                 (false, b'"') => in_string = false,
                 (false, _) => {}
             }
-            continue;
+            return false;
         }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > DEPTH_MAX {
-                    return true;
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
+        in_string = *byte == b'"';
+        matches!(byte, b'{' | b'[' | b'}' | b']')
+    })
 }

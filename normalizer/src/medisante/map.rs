@@ -217,20 +217,28 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
 }
 
 /// Adds the annotations of a message to the one reading that it is about: the blood pressure, else what
-/// `metadata.measurementType` names, else the first. They are part of its content, so that a corrected one is a new version.
+/// `metadata.measurementType` names, else any, by name, so that no order counts. They are part of its content, so that a
+/// corrected one is a new version.
 fn annotate(readings: &mut [Reading], measurement_type: Option<&str>, raw: &RawValue) {
     let annotations = annotations(raw);
     let named = measurement_type.and_then(|name| metric_by_spelling(Vocabulary::Medisante, name));
-    let is_about = |reading: &Reading| match named {
-        _ if reading.source_codes.is_empty() => 0,
-        Some(metric) if metric.codes().any(|code| code.code() == reading.code.code) => 1,
-        Some(_) | None => 2,
+    // `ECG` for ecgSamples, `BodyWeightComposition` for bodyWeight.
+    let is_like = |name: &str| {
+        let (name, kind) = (name.to_ascii_lowercase(), measurement_type.unwrap_or_default().to_ascii_lowercase());
+        !kind.is_empty() && (name.starts_with(&kind) || kind.starts_with(&name))
+    };
+    let is_about = |reading: &Reading| {
+        let Some(name) = reading.source_codes.first() else { return (0, String::new()) };
+        let is_named = named.is_some_and(|metric| metric.codes().any(|code| code.code() == reading.code.code));
+        (if is_named || is_like(&name.code) { 1 } else { 2 }, name.code.to_string())
     };
     if let Some(reading) =
         readings.iter_mut().min_by_key(|reading| is_about(reading)).filter(|_| !annotations.is_empty())
     {
         let mut content = Content::from(reading.content);
-        for Component { code, value, .. } in &annotations {
+        let mut sorted: Vec<&Component> = annotations.iter().collect();
+        sorted.sort_by_key(|annotation| &annotation.code.code);
+        for Component { code, value, .. } in sorted {
             content.literal(&code.code);
             content.optional(match value {
                 Value::Text(text) => Some(text),

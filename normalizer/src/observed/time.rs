@@ -40,8 +40,16 @@ impl Times {
     /// Reads a beginning and an end, of which each may be absent.
     pub(crate) fn read(from: Option<&str>, until: Option<&str>) -> Result<Self, Refused> {
         let mut times = Self::default();
-        if let Some(text) = from {
-            let moment = read(text)?;
+        let mut begin = from.map(|text| read(text, None)).transpose()?;
+        let end = until.map(|text| read(text, begin.as_ref().and_then(Moment::offset_minutes))).transpose()?;
+        // A day has no offset of its own: beside a time that has one, it is a day there.
+        if let (Some(text), Some(moment), Some(end)) = (from, &begin, &end)
+            && moment.offset_minutes().is_none()
+            && end.offset_minutes().is_some()
+        {
+            begin = Some(read(text, end.offset_minutes())?);
+        }
+        if let (Some(text), Some(moment)) = (from, begin) {
             times.from = Some(moment.from_us());
             times.imprecise_until = moment.until_us();
             times.precision = precision(moment.precision());
@@ -49,8 +57,7 @@ impl Times {
             times.local = moment.zone_assumed();
             times.from_text = Some(text.to_owned());
         }
-        if let Some(text) = until {
-            let moment = read(text)?;
+        if let (Some(text), Some(moment)) = (until, end) {
             // An imprecise end includes all that it may mean (FHIR R4, Period.end), but not the instant behind that.
             let until = moment.until_us().unwrap_or_else(|| moment.from_us());
             if times.from.is_some_and(|from| until < from || (until == from && moment.until_us().is_some())) {
@@ -62,10 +69,17 @@ impl Times {
         }
         Ok(times)
     }
+
+    /// Beginning and end as literals of a name. A phone writes its whole history with the offset of the day of the export, so
+    /// that the instants stand for what was written.
+    pub(crate) fn instants(&self) -> [Option<String>; 2] {
+        [self.from, self.until].map(|instant| instant.map(|microseconds| microseconds.to_string()))
+    }
 }
 
-fn read(text: &str) -> Result<Moment, Refused> {
-    Moment::fhir(text, 0).map_err(|_| refused(Reason::TimeInvalid, "a time is not RFC 3339 or not on the calendar"))
+fn read(text: &str, offset_minutes: Option<i16>) -> Result<Moment, Refused> {
+    Moment::fhir(text, offset_minutes.unwrap_or(0))
+        .map_err(|_| refused(Reason::TimeInvalid, "a time is not RFC 3339 or not on the calendar"))
 }
 
 fn precision(precision: moment::Precision) -> Precision {

@@ -127,3 +127,27 @@ fn a_workout_is_its_kind_or_at_least_one_total() {
     assert_eq!(total(minutes), ("2".to_owned(), Some("min".to_owned()), Vec::new()));
     assert_eq!(found("").rejections[0].reason, Reason::ValueMissing);
 }
+
+#[test]
+fn a_total_that_is_null_is_none() {
+    for nothing in [r#"{"qty":null,"units":"kcal"}"#, r#"{"units":"kcal"}"#, "null"] {
+        let found = workout(&format!(r#""activeEnergyBurned":{nothing},"duration":60"#));
+        let names: Vec<&str> = found.readings[0].components.iter().map(|part| part.code.code.as_ref()).collect();
+        assert!(names.contains(&"HKWorkout.duration") && !names.contains(&"HKWorkout.totalEnergyBurned"), "{nothing}");
+    }
+}
+
+#[test]
+fn the_heart_rate_of_an_electrocardiogram_has_the_unit_that_is_written() {
+    let rate = |written: &str| {
+        let found =
+            normalized(&format!(r#""ecg":[{{{DATE},"classification":"Sinus Rhythm","averageHeartRate":{written}}}]"#));
+        let is_rate = |part: &&Component| part.code.code == "8867-4";
+        let part = found.readings.first()?.components.iter().find(is_rate)?;
+        let Value::Quantity(quantity) = &part.value else { return None };
+        Some((quantity.value.clone(), quantity.source_unit.clone(), part.flags.clone()))
+    };
+    assert_eq!(rate("70"), Some(("70".to_owned(), None, vec![Flag::DefaultUnit])));
+    assert_eq!(rate(r#"{"qty":70,"units":"bpm"}"#), Some(("70".to_owned(), Some("bpm".to_owned()), Vec::new())));
+    assert_eq!(rate(r#"{"qty":70,"units":"Hz"}"#), None);
+}

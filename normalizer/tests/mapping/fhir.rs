@@ -40,6 +40,54 @@ fn half_of_a_value_is_not_absent() {
     }
 }
 
+/// From when until when an observation lasted, in microseconds; none where the period is refused.
+fn lasted(period: &str) -> Option<(i64, i64)> {
+    let reading = observation(&format!(r#""valueInteger":1,"effectivePeriod":{period}"#))?;
+    Some((reading.measured_from?, reading.measured_until?))
+}
+
+#[test]
+fn a_day_beside_a_time_is_a_day_where_the_time_is() {
+    let period = |start: &str, end: &str| lasted(&format!(r#"{{"start":"{start}","end":"{end}"}}"#));
+    let times = |start: &str, end: &str| period(start, end).unwrap();
+    // The day ends at midnight in New York, and begins at midnight in Tokyo.
+    assert_eq!(
+        period("2024-03-01T20:00:00-05:00", "2024-03-01"),
+        Some(times("2024-03-02T01:00:00Z", "2024-03-02T05:00:00Z"))
+    );
+    assert_eq!(
+        period("2024-03-01", "2024-03-01T05:00:00+09:00"),
+        Some(times("2024-02-29T15:00:00Z", "2024-02-29T20:00:00Z"))
+    );
+    assert!(period("2024-12-31T20:00:00-05:00", "2024").is_some());
+    assert!(period("2024-03-01", "2024-03-01").is_some());
+    assert_eq!(period("2024-03-02T00:30:00+05:45", "2024-03-01"), None);
+    assert_eq!(period("2024-03-02", "2024-03-01"), None);
+}
+
+#[test]
+fn the_braces_of_a_text_are_no_objects() {
+    let note = format!(r#""valueInteger":1,"note":[{{"text":"\"{}"}}]"#, "{".repeat(2_000));
+    assert!(observation(&note).is_some());
+}
+
+#[test]
+fn a_unit_of_ucum_is_itself_where_no_metric_says_what_is_measured() {
+    for code in ["dB", "C", "F", "st", "G", "mm[Hg]", "µV"] {
+        let unit = format!(r#""unit":"x","system":"http://unitsofmeasure.org","code":"{code}""#);
+        let reading = observation(&format!(r#""valueQuantity":{{"value":1,{unit}}}"#)).unwrap();
+        let Value::Quantity(quantity) = &reading.value else { panic!("{code}") };
+        assert_eq!(quantity.unit, code);
+        let sampled =
+            format!(r#""valueSampledData":{{"origin":{{"value":0,{unit}}},"period":1,"dimensions":1,"data":"1"}}"#);
+        let reading = observation(&sampled).unwrap();
+        let Value::Waveform(waveform) = &reading.value else { panic!("{code}") };
+        assert_eq!(waveform.unit, code);
+    }
+    let other = observation(r#""valueQuantity":{"value":1,"unit":"mmHg"}"#).unwrap();
+    assert!(matches!(&other.value, Value::Quantity(quantity) if quantity.unit == "mm[Hg]"));
+}
+
 #[test]
 fn a_component_without_a_number_and_without_a_reason_is_unknown() {
     let reading = observation(r#""component":[{"code":{"text":"part"},"valueQuantity":{"unit":"m"}}]"#);

@@ -163,3 +163,95 @@ fn a_workout_keeps_its_name_in_another_export_and_through_another_app() {
     assert!(!same_name(&counted[0], &counted[1]));
     assert!(!same_name(&counted[0], &samples(r#"[{"type":"HeartRate","id":"1","value":70}]"#)[0]));
 }
+
+/// A phone writes its whole history with the offset that it has on the day of the export.
+#[test]
+fn a_second_export_under_another_offset_gives_the_same_names() {
+    let (here, there) = (["10:00:00 +0100", "10:05:00 +0100"], ["04:00:00 -0500", "04:05:00 -0500"]);
+    let export = |[start, end]: [&str; 2]| {
+        let span = format!("startDate=\"2024-03-01 {start}\" endDate=\"2024-03-01 {end}\"");
+        let body = format!(
+            "<HealthData><Record type=\"HKQuantityTypeIdentifierHeartRate\" unit=\"count/min\" value=\"61\" {span}/>\
+             <Workout workoutActivityType=\"A\" {span}/></HealthData>"
+        );
+        readings("app", None, Format::ExportXml, &body)
+    };
+    let app = |[start, end]: [&str; 2]| {
+        exported(&format!(
+            r#"{{"data":{{"metrics":[{{"name":"step_count","units":"count","data":[
+                {{"date":"2024-03-01 {start}","qty":7}},{{"start":"2024-03-01 {start}","end":"2024-03-01 {end}","qty":8}}]}}]}}}}"#
+        ))
+    };
+    let sample = |[start, end]: [&str; 2]| {
+        let times = [start, end]
+            .map(|time| format!("2024-03-01T{}", time.replace(" +0100", "+01:00").replace(" -0500", "-05:00")));
+        samples(&format!(
+            r#"[{{"value":1,"startDate":"{0}","endDate":"{1}"}},{{"type":"Food","startDate":"{0}","endDate":"{1}",
+                "objects":[{{"type":"Protein","value":1,"unit":"g"}}]}}]"#,
+            times[0], times[1]
+        ))
+    };
+    for (one, other) in [(export(here), export(there)), (app(here), app(there)), (sample(here), sample(there))] {
+        assert_eq!((one.len(), other.len()), (2, 2));
+        for (one, other) in one.iter().zip(&other) {
+            assert!(same_name(one, other));
+            assert_ne!(one.measured_text, other.measured_text);
+        }
+        assert!(!same_name(&one[0], &one[1]));
+    }
+}
+
+fn of_patient(subject: &str, beside: &str) -> Reading {
+    observation(&format!(
+        r#"{{"resourceType":"Bundle","type":"collection","entry":[{beside}{{"resource":{{"resourceType":"Observation",
+            "status":"final","code":{{"text":"x"}},"valueInteger":1,"subject":{subject}}}}}]}}"#
+    ))
+}
+
+#[test]
+fn a_patient_is_named_by_what_the_source_wrote() {
+    let patient = |url: &str, id: &str, system: &str| {
+        format!(
+            r#"{{"fullUrl":"{url}","resource":{{"resourceType":"Patient","id":"{id}",
+                "identifier":[{{"use":"old"}},{{"system":"{system}","value":"1001"}}]}}}},"#
+        )
+    };
+    let reference = r#"{"reference":"Patient/A"}"#;
+    let alone = of_patient(reference, "");
+    // The patient that travels beside it changes the claim, not the name; nor does the version of the patient.
+    let beside = of_patient(reference, &patient("https://a.example/Patient/A", "A", "urn:one"));
+    assert!(same_name(&alone, &beside));
+    assert!(same_name(&alone, &of_patient(r#"{"reference":"Patient/A/_history/3"}"#, "")));
+    for other in [r#"{"reference":"Patient/B"}"#, r#"{"reference":"Group/A"}"#] {
+        assert!(!same_name(&alone, &of_patient(other, "")), "{other}");
+    }
+    // A reference that is good within the payload only means what it leads to.
+    let within =
+        |url: &str, system: &str| of_patient(&format!(r#"{{"reference":"{url}"}}"#), &patient(url, "p", system));
+    let (one, other) =
+        ("urn:uuid:0a000000-0000-4000-8000-000000000001", "urn:uuid:0a000000-0000-4000-8000-000000000002");
+    assert!(same_name(&within(one, "urn:one"), &within(other, "urn:one")));
+    assert!(!same_name(&within(one, "urn:one"), &within(one, "urn:two")));
+    let lost = |url: &str| of_patient(&format!(r#"{{"reference":"{url}"}}"#), "");
+    assert!(!same_name(&lost(one), &lost(other)));
+    let logical = |system: &str| of_patient(&format!(r#"{{"identifier":{{"system":"{system}","value":"1001"}}}}"#), "");
+    assert!(!same_name(&logical("urn:one"), &logical("urn:two")));
+    assert!(same_name(&logical("urn:one"), &within(one, "urn:one")));
+}
+
+#[test]
+fn contained_observations_that_say_the_same_are_as_many_readings() {
+    let contained = ["m1", "m2"].map(|id| {
+        format!(
+            r#"{{"resourceType":"Observation","id":"{id}","status":"final","code":{{"text":"x"}},"valueInteger":120}}"#
+        )
+    });
+    let body = format!(
+        r##"{{"resourceType":"Observation","id":"o","status":"final","code":{{"text":"y"}},"contained":[{}],
+            "hasMember":[{{"reference":"#m1"}},{{"reference":"#m2"}}]}}"##,
+        contained.join(",")
+    );
+    let found = readings("app", None, Format::FhirJson, &body);
+    assert_eq!(found.len(), 3);
+    assert!(!same_name(&found[1], &found[2]));
+}

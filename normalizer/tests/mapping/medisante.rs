@@ -57,7 +57,17 @@ fn annotations_stand_in_one_reading_whatever_the_order() {
     }
     // What the type names was refused, or it names nothing.
     assert_eq!(annotated("Glucose", &format!("\"glucose\":null,{room}")), one("60832-3", 1));
-    assert_eq!(annotated("Other", &format!("{room},{glucose}")), one("60832-3", 0));
+    for measurements in [format!("{room},{glucose}"), format!("{glucose},{room}")] {
+        assert_eq!(annotated("Other", &measurements), one("60832-3", 0));
+        assert_eq!(annotated("", &measurements), one("60832-3", 0));
+    }
+    let (samples, pulse) = (r#""ecgSamples":{"samples":[1],"frequency":250}"#, r#""pulse":{"value":60,"unit":"bpm"}"#);
+    let (weight, impedance) =
+        (r#""bodyWeight":{"value":80,"unit":"kg"}"#, r#""bodyComposition":{"value":500,"unit":"Ohm"}"#);
+    for [first, second, third, fourth] in [[samples, pulse, weight, impedance], [pulse, samples, impedance, weight]] {
+        assert_eq!(annotated("ECG", &format!("{first},{second}")), one("HKElectrocardiogram", 0));
+        assert_eq!(annotated("BodyWeightComposition", &format!("{third},{fourth}")), one("29463-7", 0));
+    }
     let pressure = r#""systolicBloodPressure":{"value":120,"unit":"mmHg"}"#;
     assert_eq!(annotated("Glucose", &format!("{glucose},{pressure}")), one("85354-9", 0));
     let refused = r#""systolicBloodPressure":{"value":"x","unit":"mmHg"}"#;
@@ -80,6 +90,7 @@ fn a_corrected_annotation_is_another_content_of_the_same_reading() {
     }
     assert_ne!(of(r#"{"mealTag":true}"#).content, of(r#"{"mealTag":false}"#).content);
     assert_eq!(before.content, of(r#"{ "mealTag": "before" }"#).content);
+    assert_eq!(of(r#"{"a":1,"b":2}"#).content, of(r#"{"b":2,"a":1}"#).content);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{
     Entry, GATEWAY, Inside, Misshapen, effective, lack,
 };
 use crate::{
-    json::{Elements, Literal, Noted, Object, Wire, Word},
+    json::{Elements, Literal, Noted, Object, Wire, Word, brackets},
     observed::{Refused, refused},
 };
 use choice::Choice;
@@ -79,8 +79,10 @@ impl<'a> Node<'a> {
 
     /// Refuses more objects than a resource has: each takes many times the memory of its text.
     fn small(self) -> Result<Self, Misshapen> {
-        let objects = self.0.bytes().filter(|byte| *byte == b'{').count();
-        if objects > OBJECTS_MAX { Err(Misshapen) } else { Ok(self) }
+        let objects = |bytes: &mut dyn Iterator<Item = u8>| bytes.filter(|byte| *byte == b'{').count() > OBJECTS_MAX;
+        // Most have few braces, also with those of their texts.
+        let too_many = objects(&mut self.0.bytes()) && objects(&mut brackets(self.0.as_bytes()));
+        if too_many { Err(Misshapen) } else { Ok(self) }
     }
 
     fn read<T: Deserialize<'a>>(self) -> Result<T, Misshapen> {
