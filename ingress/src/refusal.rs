@@ -198,7 +198,11 @@ impl Refusal {
             Self::BodyTimeout => "The body did not arrive in time. Send it again.".to_owned(),
             Self::BodyBrokenOff => "The body broke off or its framing is broken. Send it again.".to_owned(),
             Self::Malformed(malformed, _) => {
-                format!("{}. The body is kept under the receipt; nothing is made of it.", capital(&malformed.to_string()))
+                // Of an export what stands before the fault becomes readings, of every other body nothing.
+                format!(
+                    "{}. The body is kept under the receipt, and device-manager trace says what became of it.",
+                    capital(&malformed.to_string())
+                )
             }
             Self::Unavailable => {
                 "The body could not be kept in time. Send it again: what is kept twice is counted once.".to_owned()

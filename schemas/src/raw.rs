@@ -93,7 +93,7 @@ pub struct Headers {
     pub sample_type: Option<String>,
     /// The unit of all samples that name none.
     pub unit: Option<String>,
-    /// The device of all samples that name none; on `raw.devices` the `_id` in the path.
+    /// The device of all samples that name none, and of all of an export.xml; on `raw.devices` the `_id` in the path.
     pub device_id: Option<String>,
     /// Which part of which large upload.
     pub upload: Option<Upload>,

@@ -56,7 +56,8 @@ impl Reason {
         match self {
             Self::Malformed => "Send well-formed JSON or XML in UTF-8.",
             Self::UnexpectedShape => {
-                "Compare the payload with the format named in the path; send it under its own format."
+                "Compare the payload with the format named in the path, or where none is, with the one that the API gives to the \
+                 Content-Type; send it under its own format."
             }
             Self::BrokenRecord => "Write to the raw topics only through the ingress.",
             Self::FormatNotRead => {

@@ -38,7 +38,7 @@ pub struct NormalizeCommand {
     /// The unit of all samples that name none.
     #[arg(long)]
     unit: Option<String>,
-    /// The device of all samples that name none.
+    /// The device of all samples that name none, and of all of an export.xml.
     #[arg(long)]
     device_id: Option<String>,
     /// The payloads; `-` reads standard input.

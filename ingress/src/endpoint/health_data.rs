@@ -35,7 +35,7 @@ const RECEIPTS_INLINE_MAX: usize = 1_000;
 /// Accepts a payload of the Medisanté portal; the Content-Type decides the format.
 #[utoipa::path(
     post, path = "/health-data/medisante", tag = "Health data",
-    request_body(content = serde_json::Value, content_type = "application/json", description = "standard-json by application/json, fhir-json by application/fhir+json, fhir-xml by application/fhir+xml, standard-xml by application/xml or text/xml"),
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "standard-json by application/json, fhir-json by application/fhir+json, fhir-xml by application/fhir+xml, standard-xml by application/xml or text/xml"),
     responses(
         (status = 200, description = "Kept: Kafka acknowledged the body. `_id` is its receipt.", body = Id),
         (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
@@ -53,7 +53,7 @@ pub(crate) async fn medisante(State(state): State<AppState>, request: Request) -
 #[utoipa::path(
     post, path = "/health-data/medisante/{format}", tag = "Health data",
     params(("format" = String, Path, description = "standard-json (or json), standard-xml (or xml), fhir-json or fhir-xml")),
-    request_body(content = serde_json::Value, content_type = "application/json", description = "The payload, in the format of the path"),
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "The payload, in the format of the path"),
     responses(
         (status = 200, description = "Kept: Kafka acknowledged the body. `_id` is its receipt.", body = Id),
         (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
@@ -77,12 +77,12 @@ pub(crate) async fn medisante_format(
     params(
         ("type" = Option<String>, Query, description = "The type of all samples that name none"),
         ("unit" = Option<String>, Query, description = "The unit of all samples that name none"),
-        ("deviceId" = Option<String>, Query, description = "The device of all samples that name none"),
+        ("deviceId" = Option<String>, Query, description = "The device of all samples that name none, and of all of an export.xml, which describes devices by their model: name one a person"),
     ),
-    request_body(content = serde_json::Value, content_type = "application/json", description = "standard-json by application/json, fhir-json by application/fhir+json, fhir-xml by application/fhir+xml, export-xml by application/xml or text/xml"),
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "standard-json by application/json, fhir-json by application/fhir+json, fhir-xml by application/fhir+xml, export-xml by application/xml or text/xml"),
     responses(
         (status = 200, description = "Kept: Kafka acknowledged the body. One entry for each sample of an array; one object for any other body.", body = Vec<Id>),
-        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt; of an export.xml what stands before the fault is read.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
     security(("apiKey" = []), ("bearer" = []))
@@ -100,12 +100,12 @@ pub(crate) async fn healthkit(State(state): State<AppState>, request: Request) -
         ("format" = String, Path, description = "standard-json (or json), fhir-json, fhir-xml, health-auto-export or export-xml"),
         ("type" = Option<String>, Query, description = "The type of all samples that name none"),
         ("unit" = Option<String>, Query, description = "The unit of all samples that name none"),
-        ("deviceId" = Option<String>, Query, description = "The device of all samples that name none"),
+        ("deviceId" = Option<String>, Query, description = "The device of all samples that name none, and of all of an export.xml, which describes devices by their model: name one a person"),
     ),
-    request_body(content = serde_json::Value, content_type = "application/json", description = "The payload, in the format of the path"),
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "The payload, in the format of the path"),
     responses(
         (status = 200, description = "Kept: Kafka acknowledged the body. One entry for each sample of a standard-json array; one object for any other body.", body = Vec<Id>),
-        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt; of an export.xml what stands before the fault is read.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
     security(("apiKey" = []), ("bearer" = []))
