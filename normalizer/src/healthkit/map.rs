@@ -55,7 +55,8 @@ pub(crate) fn reading(
         Some((_, Kind::Panel)) => value::panel(&named, sample)?,
         Some((metric, Kind::Coded)) if metric.key() == "workout" => value::workout(&named, sample)?,
         Some((metric, Kind::Waveform)) => value::waveform(&named, metric, sample)?,
-        Some((_, Kind::Quantity | Kind::Coded | Kind::Document)) | None => (value::single(&named, sample)?, Vec::new()),
+        Some((metric, Kind::Quantity)) => (value::single(&named, sample)?, value::sources(&named, metric, sample)?),
+        Some((_, Kind::Coded | Kind::Document)) | None => (value::single(&named, sample)?, Vec::new()),
     };
     let observed =
         Observed { times: Times::read(start, end_of_span)?, ..Observed::of(item, device, coded, components) };
@@ -69,6 +70,9 @@ pub(crate) fn reading(
     content.optional(named.unit);
     for object in sample.objects.iter().flatten() {
         content.literal(object.get());
+    }
+    if observed.components.iter().any(value::is_of_source) {
+        content.optional(sample.metadata.map(RawValue::get));
     }
     let series = series(sample);
     if series.iter().any(Option::is_some) {

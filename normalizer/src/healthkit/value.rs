@@ -11,15 +11,17 @@ use schemas::{
 
 use crate::{
     apple::{self, Electrocardiogram},
-    json::{Literal, Members, Object, Word},
+    json::{Elements, Literal, Members, Object, Word},
     observed::{Coded, PARTS_MAX, Refused, Series, Source, TOO_MANY_PARTS, coding, refused},
 };
 
 use super::{
     map::{Named, literal, word},
-    wire::{self, Beat, Sample, Voltage},
+    wire::{self, Beat, Sample, Share, Voltage},
 };
 
+/// The code system of the apps and devices that wrote a sample: Apple publishes none for their bundle identifiers.
+const SOURCE: &str = "urn:healthkit:source";
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "the sample has no value");
 
 /// A sample with one value.
@@ -66,6 +68,36 @@ fn is_part_of_one(unit: &str, number: &str) -> bool {
     catalogue::ucum_of(unit) == Some("%")
         && Decimal::parse(number)
             .is_ok_and(|number| Decimal::parse("1").is_ok_and(|one| number.cmp_value(&one) != Ordering::Greater))
+}
+
+/// What each source gave to a sum, under the source's own name: the code of the metric would count it twice.
+pub(super) fn sources(
+    named: &Named<'_>,
+    metric: &'static Metric,
+    sample: &Sample<'_>,
+) -> Result<Vec<Component>, Refused> {
+    let listed = sample.metadata.and_then(|raw| serde_json::from_str::<Elements<'_>>(raw.get()).ok());
+    let listed = listed.map_or_else(Vec::new, |listed| listed.0);
+    if listed.len() > PARTS_MAX {
+        return Err(TOO_MANY_PARTS);
+    }
+    let mut components = Vec::with_capacity(listed.len());
+    // What is listed in another shape is no source.
+    for Object(share) in listed.into_iter().filter_map(|raw| serde_json::from_str::<Object<Share<'_>>>(raw.get()).ok())
+    {
+        let name = word(share.source_name.as_ref());
+        if let (Some(id), Some(number)) = (word(share.source_id.as_ref()).or(name), literal(share.quantity.as_ref())) {
+            let display = name.map(|name| name.to_owned().into());
+            let source = Coding { system: SOURCE.into(), code: id.to_owned().into(), display };
+            components.push(Component { code: source.clone(), ..quantity(named, metric, number, source)?.into() });
+        }
+    }
+    Ok(components)
+}
+
+/// Whether a component is what a source gave to a sum.
+pub(super) fn is_of_source(component: &Component) -> bool {
+    component.code.system == SOURCE
 }
 
 /// A type that the catalogue does not know keeps what the source says.

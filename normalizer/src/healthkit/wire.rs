@@ -28,7 +28,7 @@ pub(crate) struct Sample<'a> {
     pub(crate) blood_pressure_diastolic_value: Option<Literal<'a>>,
     /// The samples of a correlation (HKCorrelation.objects), each with its own type and unit.
     pub(crate) objects: Option<Vec<&'a RawValue>>,
-    /// Of this only the name of a food is read.
+    /// Of an object only the name of a food is read; an array has the sources of a sum, see [`Share`].
     pub(crate) metadata: Option<&'a RawValue>,
     /// What a workout was.
     pub(crate) activity_name: Option<Literal<'a>>,
@@ -50,6 +50,18 @@ pub(crate) struct Sample<'a> {
     pub(crate) voltage_measurements: Option<&'a RawValue>,
     /// Beats, see [`Beat`].
     pub(crate) heartbeat_series: Option<&'a RawValue>,
+}
+
+/// What one source gave to the sum of a day.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Share<'a> {
+    #[serde(borrow)]
+    pub(super) source_id: Option<Word<'a>>,
+    #[serde(borrow)]
+    pub(super) source_name: Option<Word<'a>>,
+    #[serde(borrow)]
+    pub(super) quantity: Option<Literal<'a>>,
 }
 
 /// One voltage: seconds since the beginning, which the frequency says as well, and volts.

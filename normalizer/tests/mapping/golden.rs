@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "3d268b284a71440e863417c74f794c0ccbef37ef75e4d1f43bab573d3a8826fb");
+const PINNED: (i32, &str) = (1, "03d418ad10228d455315b10112180aa684ef0147ab15ff9937437b0682b6b49f");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

@@ -84,6 +84,38 @@ fn a_large_number_is_no_value_of_a_category() {
 }
 
 #[test]
+fn a_sum_has_the_shares_of_its_sources() {
+    let found = |metadata: &str| {
+        let body = format!(
+            r#"[{{"type":"StepCount","value":9,"startDate":"2026-03-01T00:00:00Z","endDate":"2026-03-02T00:00:00Z",
+                "metadata":{metadata}}}]"#
+        );
+        normalized(Format::StandardJson, &body)
+    };
+    let shares = |metadata: &str| {
+        let found = found(metadata);
+        let part = |part: &Component| match &part.value {
+            Value::Quantity(quantity) => format!("{} {} {}", part.code.code, quantity.value, quantity.unit),
+            _ => panic!("another value"),
+        };
+        found.readings[0].components.iter().map(part).collect::<Vec<_>>()
+    };
+    let two = r#"[{"sourceId":"a","sourceName":"A","quantity":5},{"sourceName":"B","quantity":4}]"#;
+    assert_eq!(shares(two), ["a 5 {steps}", "B 4 {steps}"]);
+    for none in [r#"[{"sourceId":"a"},{"quantity":1},7,null]"#, r#"{"sourceId":"a","quantity":5}"#, "[]", "null"] {
+        assert!(shares(none).is_empty(), "{none}");
+    }
+    let of = |metadata: &str| found(metadata).readings.remove(0);
+    let (before, after) = (of(two), of(&two.replace('5', "6")));
+    assert!(before.reading_id == after.reading_id && before.content != after.content);
+    let many = |count: usize| format!("[{}]", vec![r#"{"sourceId":"a","quantity":5}"#; count].join(","));
+    assert_eq!(found(&many(1_000)).readings[0].components.len(), 1_000);
+    for more in [1_001, 1_002] {
+        assert_eq!(found(&many(more)).rejections[0].reason, Reason::TooLarge);
+    }
+}
+
+#[test]
 fn one_time_without_an_offset_is_enough_to_be_flagged() {
     let flagged = |start: &str, end: &str| {
         let body = format!(r#"[{{"type":"HeartRate","value":70,"startDate":"{start}","endDate":"{end}"}}]"#);

@@ -321,6 +321,8 @@ fn parts_of_an_item() {
         r#"[{{"type":"HKCorrelationTypeIdentifierFood","startDate":"2026-03-01T08:00:00Z","objects":[{objects}]}}]"#
     );
     refused(&[HEALTHKIT], &sample, Reason::TooLarge);
+    let sources = vec!["{}"; 500_000].join(",");
+    refused(&[HEALTHKIT], &format!(r#"[{{"type":"StepCount","value":1,"metadata":[{sources}]}}]"#), Reason::TooLarge);
     let statistics = r#"<WorkoutStatistics type="X" sum="1" unit="m"/>"#.repeat(200_000);
     refused(
         &[EXPORT],
