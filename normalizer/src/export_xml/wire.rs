@@ -170,21 +170,21 @@ pub(super) fn elements(input: impl BufRead, each: Each<'_>) -> Result<(), Broken
     }
 }
 
-/// Where in the tree the reader stands, what is open there, and the last device.
+/// Where in the tree the reader stands, and the last device.
 #[derive(Default)]
 struct Walk {
     depth: usize,
     rooted: bool,
     inside: Inside,
-    workout: Option<(Workout, String)>,
     device: Described,
 }
 
 /// The element below the root in which the reader stands.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 enum Inside {
     Record,
-    Workout,
+    /// With its start tag: it is complete when it ends. In a box, as most elements are records and small.
+    Workout(Box<Workout>, String),
     /// Of others nothing within is looked at; the records of a correlation also stand by themselves.
     #[default]
     Other,
@@ -231,15 +231,13 @@ impl Walk {
     }
 
     fn child(&mut self, name: &str, tag: &BytesStart<'_>, each: Each<'_>) -> Result<bool, Broken> {
-        self.inside = match name {
-            "Record" => Inside::Record,
-            "Workout" => Inside::Workout,
-            _ => Inside::Other,
-        };
         let element = match name {
-            "Record" => Element::Record(record(tag, &mut self.device, each)?, tag),
+            "Record" => {
+                self.inside = Inside::Record;
+                Element::Record(record(tag, &mut self.device, each)?, tag)
+            }
             "Workout" => {
-                self.workout = Some((workout(tag, each)?, tag.to_string()));
+                self.inside = Inside::Workout(Box::new(workout(tag, each)?), tag.to_string());
                 return Ok(true);
             }
             "ActivitySummary" => Element::ActivitySummary(activity_summary(tag, each)?, tag),
@@ -266,9 +264,9 @@ impl Walk {
     }
 
     fn grandchild(&mut self, name: &str, tag: &BytesStart<'_>, each: Each<'_>) -> Result<bool, Broken> {
-        match (self.inside, name, &mut self.workout) {
+        match (&mut self.inside, name) {
             // One more than may be, so that the mapping sees it.
-            (Inside::Workout, "WorkoutStatistics", Some((workout, _))) => {
+            (Inside::Workout(workout, _), "WorkoutStatistics") => {
                 let statistics = statistics(tag, each)?;
                 if workout.statistics.len() <= PARTS_MAX {
                     workout.statistics.push(statistics);
@@ -276,31 +274,31 @@ impl Walk {
                 return Ok(true);
             }
             // Samples of a workout that stand nowhere else, such as its effort.
-            (Inside::Workout, "Record", _) => {
+            (Inside::Workout(..), "Record") => {
                 let record = record(tag, &mut self.device, each)?;
                 return Ok(each(Element::Record(record, tag)));
             }
             _ => {}
         }
         attributes(tag, |_, _| {})?;
-        Ok(match (self.inside, name) {
-            (Inside::Workout, "WorkoutRoute") => each(Element::WorkoutRoute),
-            (Inside::Workout, "MetadataEntry" | "WorkoutEvent" | "WorkoutActivity")
+        Ok(match (&self.inside, name) {
+            (Inside::Workout(..), "WorkoutRoute") => each(Element::WorkoutRoute),
+            (Inside::Workout(..), "MetadataEntry" | "WorkoutEvent" | "WorkoutActivity")
             | (Inside::Record, "MetadataEntry" | "HeartRateVariabilityMetadataList")
             | (Inside::Other, _) => true,
-            (Inside::Workout, name) => each(Element::Unknown { path: "Workout.", name }),
+            (Inside::Workout(..), name) => each(Element::Unknown { path: "Workout.", name }),
             (Inside::Record, name) => each(Element::Unknown { path: "Record.", name }),
         })
     }
 
     fn close(&mut self, each: Each<'_>) -> bool {
         self.depth = self.depth.saturating_sub(1);
-        match (self.depth, self.workout.take()) {
-            (1, Some((workout, tag))) => each(Element::Workout(workout, tag)),
-            (_, open) => {
-                self.workout = open;
-                true
-            }
+        if self.depth != 1 {
+            return true;
+        }
+        match std::mem::take(&mut self.inside) {
+            Inside::Workout(workout, tag) => each(Element::Workout(*workout, tag)),
+            Inside::Record | Inside::Other => true,
         }
     }
 }

@@ -8,7 +8,7 @@ use schemas::{event, format::Provider};
 use crate::observed::{Refused, device};
 
 use super::{
-    model::{Contained, Device, Identifier, Observation, Reference},
+    model::{Contained, Device, Identifier, Observation, Patient, Reference},
     value::filled,
 };
 
@@ -106,11 +106,7 @@ impl<'s, 'a> Scope<'s, 'a> {
         if kind_of(reference).is_some_and(|kind| kind != "Patient") {
             return None;
         }
-        let found = self.find(reference, |resource| match resource {
-            Contained::Patient(patient) => Some(patient),
-            Contained::Device(_) | Contained::Metric(_) => None,
-        });
-        found
+        self.patient_of(reference)
             .and_then(|patient| first(&patient.identifiers))
             .or_else(|| reference.identifier.as_ref().and_then(|identifier| filled(identifier.value.as_ref())))
             .or_else(|| text.and_then(|text| outside(text, |text| Some(without_version(text)))))
@@ -120,17 +116,20 @@ impl<'s, 'a> Scope<'s, 'a> {
     /// only, instead of which the identifier of the patient stands that it leads to.
     pub(super) fn subject(&self, reference: &'s Reference<'_>) -> [Option<&'s str>; 2] {
         let text = filled(reference.reference.as_ref());
-        if let Some(text) = text.filter(|text| !text.starts_with(['#']) && !text.starts_with("urn:")) {
+        if let Some(text) = text.filter(|text| !is_inside(reference) && !text.starts_with("urn:")) {
             return [None, Some(without_version(text))];
         }
-        let found = self.find(reference, |resource| match resource {
-            Contained::Patient(patient) => Some(patient),
-            Contained::Device(_) | Contained::Metric(_) => None,
-        });
-        let own = found.into_iter().flat_map(|patient| &patient.identifiers);
+        let own = self.patient_of(reference).into_iter().flat_map(|patient| &patient.identifiers);
         own.chain(&reference.identifier)
             .find_map(|name| Some([filled(name.system.as_ref()), Some(filled(name.value.as_ref())?)]))
             .unwrap_or([None, text])
+    }
+
+    fn patient_of(&self, reference: &Reference<'_>) -> Option<&'s Patient<'a>> {
+        self.find(reference, |resource| match resource {
+            Contained::Patient(patient) => Some(patient),
+            Contained::Device(_) | Contained::Metric(_) => None,
+        })
     }
 
     /// The resource that a reference leads to, if it is of the kind that is picked.

@@ -221,6 +221,9 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
 /// corrected one is a new version.
 fn annotate(readings: &mut [Reading], measurement_type: Option<&str>, raw: &RawValue) {
     let annotations = annotations(raw);
+    if annotations.is_empty() {
+        return;
+    }
     let named = measurement_type.and_then(|name| metric_by_spelling(Vocabulary::Medisante, name));
     // `ECG` for ecgSamples, `BodyWeightComposition` for bodyWeight.
     let is_like = |name: &str| {
@@ -232,9 +235,7 @@ fn annotate(readings: &mut [Reading], measurement_type: Option<&str>, raw: &RawV
         let is_named = named.is_some_and(|metric| metric.codes().any(|code| code.code() == reading.code.code));
         (if is_named || is_like(&name.code) { 1 } else { 2 }, name.code.to_string())
     };
-    if let Some(reading) =
-        readings.iter_mut().min_by_key(|reading| is_about(reading)).filter(|_| !annotations.is_empty())
-    {
+    if let Some(reading) = readings.iter_mut().min_by_key(|reading| is_about(reading)) {
         let mut content = Content::from(reading.content);
         let mut sorted: Vec<&Component> = annotations.iter().collect();
         sorted.sort_by_key(|annotation| &annotation.code.code);

@@ -17,7 +17,7 @@ pub(crate) struct Times {
     pub(crate) offset_minutes: Option<i32>,
     pub(crate) from_text: Option<String>,
     pub(crate) until_text: Option<String>,
-    /// One of the texts has no offset and was read as UTC.
+    /// One of the texts has no offset and was read as UTC, or with the offset of the other.
     pub(crate) local: bool,
 }
 

@@ -285,7 +285,7 @@ avro_enum! {
         UnknownMetric = "unknown-metric",
         /// The catalogue knows the metric, but the unit is not one that it can convert; value and unit are the source's.
         UnknownUnit = "unknown-unit",
-        /// The time had no offset and was read as UTC.
+        /// The time had no offset and was read as UTC, or with that of the other end of its span.
         LocalTime = "local-time",
         /// The measurement time lies more than a day after the broker received it.
         MeasuredInFuture = "measured-in-future",
