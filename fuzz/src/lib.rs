@@ -86,13 +86,13 @@ fn normalized(provider: Provider, format: Format, body: &[u8]) -> Normalized {
         subject: None,
         correlation_id: String::new(),
         traceparent: None,
-        sha256: String::new(),
+        content_hmac: String::new(),
         sample_type: None,
         unit: None,
         device_id: None,
         upload: None,
         key_id: None,
     };
-    let (topic, received_at) = (provider.raw_topic(), 1_753_000_000_000_000);
+    let (topic, received_at) = (provider.raw_topic(format), 1_753_000_000_000_000);
     normalize(&RawRecord { topic, topic_epoch: 1, partition: 0, offset: 0, received_at, headers, body })
 }

@@ -4,17 +4,16 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use schemas::{
+    content::ContentHash,
     event::SourceName,
     format::RawTopic,
     raw::{Headers, Kind},
     receipt::Position,
 };
-use sha2::{Digest, Sha256};
 
 use crate::{
     admission,
     exchange::CorrelationId,
-    hex,
     keys::Credential,
     raw_log::{Acknowledgement, Appended, RawAppend},
     refusal::Refusal,
@@ -39,7 +38,7 @@ pub(crate) fn headers(
     request: &axum::http::HeaderMap,
     credential: &Credential,
     correlation_id: &CorrelationId,
-    body: &[u8],
+    hash: ContentHash,
 ) -> Headers {
     Headers {
         kind,
@@ -49,7 +48,7 @@ pub(crate) fn headers(
         subject: None,
         correlation_id: correlation_id.as_str().to_owned(),
         traceparent: admission::traceparent(request).map(str::to_owned),
-        sha256: hex::encode(&Sha256::digest(body)),
+        content_hmac: hash.to_hex(),
         sample_type: None,
         unit: None,
         device_id: None,
@@ -60,7 +59,7 @@ pub(crate) fn headers(
 
 /// Appends the body and waits, within a bound, until Kafka has acknowledged it.
 pub(crate) async fn keep(shared: &Shared, kept: &Kept<'_>) -> Result<Position, Refusal> {
-    let key = kept.key.as_deref().unwrap_or(&kept.headers.sha256);
+    let key = kept.key.as_deref().unwrap_or(&kept.headers.content_hmac);
     let record = RawAppend { topic: kept.topic, key, headers: &kept.headers, body: kept.body };
     let acknowledgement = shared.log.append(&record).map_err(|_| Refusal::Unavailable)?;
     let Appended { partition, offset } = acknowledged(shared, acknowledgement).await?;

@@ -115,6 +115,7 @@ pub struct KafkaLog {
     medisante: String,
     healthkit: String,
     devices: String,
+    uploads: String,
     told: Told,
 }
 
@@ -137,6 +138,7 @@ impl KafkaLog {
             medisante: topics.raw(RawTopic::Medisante),
             healthkit: topics.raw(RawTopic::HealthKit),
             devices: topics.raw(RawTopic::Devices),
+            uploads: topics.raw(RawTopic::Uploads),
             told,
         })
     }
@@ -146,6 +148,7 @@ impl KafkaLog {
             RawTopic::Medisante => &self.medisante,
             RawTopic::HealthKit => &self.healthkit,
             RawTopic::Devices => &self.devices,
+            RawTopic::Uploads => &self.uploads,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use schemas::{receipt::ReceiptKey, topic::Topics};
+use schemas::{content::ContentKey, receipt::ReceiptKey, topic::Topics};
 use service::{health::StageHealth, kafka::KafkaSettings, recall::Recall, secret};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,7 @@ pub async fn run(
     }
     let secret = secret::load_or_refuse(&config.receipt_key_file)?;
     let receipt_key = ReceiptKey::new(&secret).map_err(|_| IngressError::ReceiptKeyForm)?;
+    let content_key = ContentKey::derive(&secret).map_err(|_| IngressError::ReceiptKeyForm)?;
     let log = Arc::new(KafkaLog::new(&settings, &topics, config.produce_timeout)?);
     tokio::spawn(Arc::clone(&keys).watch(health.clone(), shutdown.clone()));
     let recall = Recall::new(&settings);
@@ -60,7 +61,7 @@ pub async fn run(
     health.detail("address", &address.to_string());
     tracing::info!(%address, "listening");
     let raw_log: Arc<dyn crate::raw_log::RawLog> = log.clone();
-    let state = AppState::new(keys, raw_log, receipt_key, &config);
+    let state = AppState::new(keys, raw_log, (receipt_key, content_key), &config);
     serve(listener, app(state), PortLimits::from(&config), shutdown).await?;
     // Each answer waited for its own record, so only records whose clients were given up can be left.
     let flushed = tokio::task::spawn_blocking(move || log.flush(config.produce_timeout)).await;

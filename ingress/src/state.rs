@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram};
-use schemas::{format::RawTopic, receipt::ReceiptKey};
+use schemas::{content::ContentKey, format::RawTopic, receipt::ReceiptKey};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -23,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) log: Arc<dyn RawLog>,
     pub(crate) receipt_key: ReceiptKey,
+    pub(crate) content_key: ContentKey,
     pub(crate) topic_epoch: u16,
     pub(crate) limits: Limits,
     pub(crate) uploads: Uploads,
@@ -38,6 +39,7 @@ pub(crate) struct Meters {
     medisante: Counter,
     healthkit: Counter,
     devices: Counter,
+    uploads: Counter,
 }
 
 impl Meters {
@@ -52,6 +54,7 @@ impl Meters {
             medisante: accepted(RawTopic::Medisante),
             healthkit: accepted(RawTopic::HealthKit),
             devices: accepted(RawTopic::Devices),
+            uploads: accepted(RawTopic::Uploads),
         }
     }
 
@@ -60,6 +63,7 @@ impl Meters {
             RawTopic::Medisante => &self.medisante,
             RawTopic::HealthKit => &self.healthkit,
             RawTopic::Devices => &self.devices,
+            RawTopic::Uploads => &self.uploads,
         }
     }
 }
@@ -78,11 +82,17 @@ fn describe() {
 impl AppState {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(keys: Arc<KeyRing>, log: Arc<dyn RawLog>, receipt_key: ReceiptKey, config: &IngressConfig) -> Self {
+    pub fn new(
+        keys: Arc<KeyRing>,
+        log: Arc<dyn RawLog>,
+        (receipt_key, content_key): (ReceiptKey, ContentKey),
+        config: &IngressConfig,
+    ) -> Self {
         Self(Arc::new(Shared {
             keys,
             log,
             receipt_key,
+            content_key,
             topic_epoch: config.topic_epoch,
             limits: Limits { bytes_max: config.body_bytes_max, time_max: config.body_timeout },
             uploads: Uploads {

@@ -63,6 +63,6 @@ fn rfc3339(micros: i64) -> Option<String> {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: impl Iterator<Item = u8>) -> String {
+fn hexadecimal(bytes: impl Iterator<Item = u8>) -> String {
     bytes.flat_map(|byte| [byte >> 4, byte & 0xf]).filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }

@@ -1,7 +1,7 @@
 //! Dead letters: what could not become a row, with the reason, on the topic `dead-letters`.
 //!
-//! The value is the item's bytes where only an item is bad; it is empty where the whole payload is, because the raw
-//! record keeps that: then position and `sha256` lead to it. The key is the origin's position.
+//! The value is the item's bytes where one item is bad. It is empty where several items or the whole payload are, because the
+//! raw record keeps them: then the position and the keyed hash lead to it. The key is the origin's position.
 
 use crate::{codec::avro_enum, rejection::Reason};
 
@@ -15,16 +15,18 @@ pub mod header {
     pub const ORIGIN_OFFSET: &str = "origin-offset";
     /// Its broker time, microseconds since the epoch.
     pub const ORIGIN_TIMESTAMP: &str = "origin-timestamp";
-    /// The item within it; absent when the whole message is bad.
+    /// The item within it, the first where there are several; absent when the whole message is bad.
     pub const ITEM: &str = "item";
+    /// How many items in a row, from 1; absent means 1.
+    pub const ITEM_COUNT: &str = "item-count";
     /// The stage that refused it.
     pub const STAGE: &str = "stage";
     /// A word of [`super::Reason`].
     pub const REASON: &str = "reason";
     /// What exactly is wrong, without health data.
     pub const DETAIL: &str = "detail";
-    /// SHA-256 of the raw payload, lower-case hexadecimal.
-    pub const SHA256: &str = "sha256";
+    /// The keyed hash of the raw payload ([`crate::content`]), lower-case hexadecimal.
+    pub const CONTENT_HMAC: &str = "hmac-sha256";
     /// How often this was tried, from 1.
     pub const ATTEMPT: &str = "attempt";
     /// The raw topic's word, epoch, partition and offset (`raw.medisante:1:0:42`) that the message came from, also
@@ -53,19 +55,21 @@ pub struct DeadLetter {
     pub origin_offset: i64,
     /// Its broker time, microseconds since the epoch.
     pub origin_timestamp: i64,
-    /// The item within it.
+    /// The item within it, the first where there are several.
     pub item: Option<i32>,
+    /// How many items in a row have this fault; 1 where the whole message has.
+    pub item_count: i32,
     /// Who refused.
     pub stage: Stage,
     /// Why.
     pub reason: Reason,
     /// What exactly, without health data.
     pub detail: String,
-    /// SHA-256 of the raw payload, lower-case hexadecimal, where known.
-    pub sha256: Option<String>,
+    /// The keyed hash of the raw payload, lower-case hexadecimal, where known.
+    pub content_hmac: Option<String>,
     /// The raw record's position, see [`header::RAW_POSITION`].
     pub raw_position: Option<String>,
-    /// The item's bytes; empty when the whole message is bad.
+    /// The item's bytes; empty when several items or the whole message are bad.
     pub value: Vec<u8>,
 }
 
@@ -95,7 +99,8 @@ impl DeadLetter {
             (header::ATTEMPT, "1".to_owned()),
         ];
         pairs.extend(self.item.map(|item| (header::ITEM, item.to_string())));
-        pairs.extend(self.sha256.clone().map(|sha256| (header::SHA256, sha256)));
+        pairs.extend((self.item_count != 1).then(|| (header::ITEM_COUNT, self.item_count.to_string())));
+        pairs.extend(self.content_hmac.clone().map(|hash| (header::CONTENT_HMAC, hash)));
         pairs.extend(self.raw_position.clone().map(|position| (header::RAW_POSITION, position)));
         pairs
     }
@@ -120,14 +125,19 @@ impl DeadLetter {
             origin_offset: number(header::ORIGIN_OFFSET, need(header::ORIGIN_OFFSET)?)?,
             origin_timestamp: number(header::ORIGIN_TIMESTAMP, need(header::ORIGIN_TIMESTAMP)?)?,
             item: find(header::ITEM).map(|text| number(header::ITEM, text)).transpose()?,
+            item_count: find(header::ITEM_COUNT).map_or(Ok(1), |text| count(header::ITEM_COUNT, text))?,
             stage: Stage::from_word(need(header::STAGE)?).ok_or(DeadLetterError(header::STAGE))?,
             reason: Reason::from_word(need(header::REASON)?).ok_or(DeadLetterError(header::REASON))?,
             detail: find(header::DETAIL).unwrap_or_default().to_owned(),
-            sha256: find(header::SHA256).map(str::to_owned),
+            content_hmac: find(header::CONTENT_HMAC).map(str::to_owned),
             raw_position: find(header::RAW_POSITION).map(str::to_owned),
             value: value.to_vec(),
         })
     }
+}
+
+fn count(name: &'static str, text: &str) -> Result<i32, DeadLetterError> {
+    number(name, text).and_then(|count: i32| if count > 0 { Ok(count) } else { Err(DeadLetterError(name)) })
 }
 
 fn number<N: std::str::FromStr>(name: &'static str, text: &str) -> Result<N, DeadLetterError> {

@@ -23,12 +23,13 @@ impl Provider {
         }
     }
 
-    /// The topic that keeps this provider's payloads.
+    /// The topic that keeps this provider's payloads of a format.
     #[must_use]
-    pub const fn raw_topic(self) -> RawTopic {
-        match self {
-            Self::Medisante => RawTopic::Medisante,
-            Self::HealthKit => RawTopic::HealthKit,
+    pub const fn raw_topic(self, format: Format) -> RawTopic {
+        match (self, format) {
+            (_, Format::ExportXml) => RawTopic::Uploads,
+            (Self::Medisante, _) => RawTopic::Medisante,
+            (Self::HealthKit, _) => RawTopic::HealthKit,
         }
     }
 
@@ -98,6 +99,8 @@ avro_enum! {
         HealthKit = "raw.healthkit",
         /// `raw.devices`: device commands.
         Devices = "raw.devices",
+        /// `raw.uploads`: large uploads of HealthKit apps.
+        Uploads = "raw.uploads",
     }
 }
 
@@ -107,8 +110,25 @@ impl RawTopic {
     pub const fn provider(self) -> Option<Provider> {
         match self {
             Self::Medisante => Some(Provider::Medisante),
-            Self::HealthKit => Some(Provider::HealthKit),
+            Self::HealthKit | Self::Uploads => Some(Provider::HealthKit),
             Self::Devices => None,
         }
+    }
+
+    /// The number that stands for the topic in receipts and in tables. Fixed for ever, whatever order the names have.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Medisante => 0,
+            Self::HealthKit => 1,
+            Self::Devices => 2,
+            Self::Uploads => 3,
+        }
+    }
+
+    /// The topic of a number.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.iter().copied().find(|topic| topic.code() == code)
     }
 }

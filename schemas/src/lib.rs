@@ -1,12 +1,14 @@
 //! The contract between the stages of Device Manager.
 //!
 //! Everything that crosses a boundary is named here and nowhere else: the Avro events and their bytes ([`event`],
-//! [`codec`]), the Kafka topics and header names ([`topic`], [`raw`], [`dead_letter`]), receipts ([`receipt`]),
+//! [`codec`]), the Kafka topics and header names ([`topic`], [`raw`], [`dead_letter`]), keyed hashes of payloads ([`content`]), receipts
+//! ([`receipt`]),
 //! deterministic identity and version order ([`identity`], [`version`]), the closed list of reasons
 //! ([`rejection`]) and the metric catalogue ([`catalogue`]). The crate does no I/O.
 
 pub mod catalogue;
 pub mod codec;
+pub mod content;
 pub mod dead_letter;
 pub mod decimal;
 pub mod event;

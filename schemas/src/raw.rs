@@ -22,8 +22,8 @@ pub mod header {
     pub const CORRELATION_ID: &str = "correlation-id";
     /// W3C Trace Context of the request.
     pub const TRACEPARENT: &str = "traceparent";
-    /// SHA-256 of the value, lower-case hexadecimal.
-    pub const SHA256: &str = "sha256";
+    /// The keyed hash of the value ([`crate::content`]), lower-case hexadecimal.
+    pub const CONTENT_HMAC: &str = "hmac-sha256";
     /// The request's `type` parameter: the type of all samples that name none.
     pub const TYPE: &str = "type";
     /// The request's `unit` parameter.
@@ -65,7 +65,9 @@ impl Kind {
             (RawTopic::Devices, "assign") => Some(Self::Assign),
             (RawTopic::Devices, "unassign") => Some(Self::Unassign),
             (RawTopic::Devices, _) => None,
-            (RawTopic::Medisante | RawTopic::HealthKit, word) => Format::from_word(word).map(Self::Payload),
+            (RawTopic::Medisante | RawTopic::HealthKit | RawTopic::Uploads, word) => {
+                Format::from_word(word).map(Self::Payload)
+            }
         }
     }
 }
@@ -87,8 +89,8 @@ pub struct Headers {
     pub correlation_id: String,
     /// W3C Trace Context.
     pub traceparent: Option<String>,
-    /// SHA-256 of the value, lower-case hexadecimal.
-    pub sha256: String,
+    /// The keyed hash of the value ([`crate::content`]), lower-case hexadecimal.
+    pub content_hmac: String,
     /// The type of all samples that name none.
     pub sample_type: Option<String>,
     /// The unit of all samples that name none.
@@ -120,7 +122,7 @@ impl Headers {
             (header::SUBJECT, self.subject.as_ref().map(PatientId::as_str)),
             (header::CORRELATION_ID, Some(self.correlation_id.as_str())),
             (header::TRACEPARENT, self.traceparent.as_deref()),
-            (header::SHA256, Some(self.sha256.as_str())),
+            (header::CONTENT_HMAC, Some(self.content_hmac.as_str())),
             (header::TYPE, self.sample_type.as_deref()),
             (header::UNIT, self.unit.as_deref()),
             (header::DEVICE_ID, self.device_id.as_deref()),
@@ -157,7 +159,7 @@ impl Headers {
             subject: subject.map_err(|_| HeaderError { name: header::SUBJECT })?,
             correlation_id: found.correlation_id.unwrap_or_default(),
             traceparent: found.traceparent,
-            sha256: found.sha256.unwrap_or_default(),
+            content_hmac: found.content_hmac.unwrap_or_default(),
             sample_type: found.sample_type,
             unit: found.unit,
             device_id: found.device_id,
@@ -176,7 +178,7 @@ struct Found {
     subject: Option<String>,
     correlation_id: Option<String>,
     traceparent: Option<String>,
-    sha256: Option<String>,
+    content_hmac: Option<String>,
     sample_type: Option<String>,
     unit: Option<String>,
     device_id: Option<String>,
@@ -194,7 +196,7 @@ impl Found {
             header::SUBJECT => (header::SUBJECT, &mut self.subject),
             header::CORRELATION_ID => (header::CORRELATION_ID, &mut self.correlation_id),
             header::TRACEPARENT => (header::TRACEPARENT, &mut self.traceparent),
-            header::SHA256 => (header::SHA256, &mut self.sha256),
+            header::CONTENT_HMAC => (header::CONTENT_HMAC, &mut self.content_hmac),
             header::TYPE => (header::TYPE, &mut self.sample_type),
             header::UNIT => (header::UNIT, &mut self.unit),
             header::DEVICE_ID => (header::DEVICE_ID, &mut self.device_id),

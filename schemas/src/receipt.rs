@@ -1,6 +1,6 @@
 //! Receipts: the position of a raw payload as one opaque URL-safe word that cannot be guessed and needs no table.
 //!
-//! 27 bytes in base64url (RFC 4648, section 5): topic (1), topic epoch (2), partition (4), offset (8), item (4), all
+//! 27 bytes in base64url (RFC 4648, section 5): topic code (1), topic epoch (2), partition (4), offset (8), item (4), all
 //! big-endian, and the first 8 bytes of an HMAC-SHA256 (RFC 2104) over them. 27 bytes are exactly 36 characters, so
 //! there is no padding, and the view `attributed_readings` can put the word together from its columns.
 
@@ -83,7 +83,7 @@ impl ReceiptKey {
 
 fn position_bytes(position: &Position) -> [u8; POSITION_BYTES] {
     let mut bytes = [0; POSITION_BYTES];
-    let parts = [position.topic as u8]
+    let parts = [position.topic.code()]
         .into_iter()
         .chain(position.topic_epoch.to_be_bytes())
         .chain(position.partition.to_be_bytes())
@@ -102,7 +102,7 @@ fn parse_position(bytes: &[u8]) -> Option<Position> {
     let (offset, rest) = rest.split_first_chunk::<8>()?;
     let (item, _) = rest.split_first_chunk::<4>()?;
     Some(Position {
-        topic: *RawTopic::ALL.get(usize::from(*topic))?,
+        topic: RawTopic::from_code(*topic)?,
         topic_epoch: u16::from_be_bytes(*epoch),
         partition: i32::from_be_bytes(*partition),
         offset: i64::from_be_bytes(*offset),

@@ -46,6 +46,10 @@ avro_enum! {
         RowRefused = "row-refused",
         /// An event on an internal topic cannot be decoded.
         EventUnreadable = "event-unreadable",
+        /// Our mapping broke down on the payload: a defect of this project, not of the payload.
+        MappingFailed = "mapping-failed",
+        /// An operator stepped over a record that a stage could not read.
+        Skipped = "skipped",
     }
 }
 
@@ -79,6 +83,10 @@ impl Reason {
             Self::CommandInvalid => "Send the device command as the API documents it.",
             Self::RowRefused => "Correct the value at the sender; the payload is kept and can be replayed.",
             Self::EventUnreadable => "Look for another writer on the internal topics.",
+            Self::MappingFailed => {
+                "Report it with the receipt. Nothing is lost: the payload is kept and can be replayed once the mapping is mended."
+            }
+            Self::Skipped => "The record stays on its topic; the table skips says who stepped over it and why.",
         }
     }
 }

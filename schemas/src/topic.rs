@@ -31,9 +31,19 @@ const RAW: &[(&str, &str)] = &[
     ("message.timestamp.type", "LogAppendTime"),
     ("max.message.bytes", MESSAGE_BYTES_MAX),
 ];
+/// Longer than the oldest dump of the database that may be restored: the sink then reads all since again.
+const EVENTS_KEPT_MS: &str = "2592000000";
+const DEAD_LETTERS_KEPT_MS: &str = "7776000000";
+
 const EVENTS: &[(&str, &str)] = &[
     ("cleanup.policy", "delete"),
-    ("retention.ms", "-1"),
+    ("retention.ms", EVENTS_KEPT_MS),
+    ("retention.bytes", "-1"),
+    ("max.message.bytes", MESSAGE_BYTES_MAX),
+];
+const DEAD_LETTERS: &[(&str, &str)] = &[
+    ("cleanup.policy", "delete"),
+    ("retention.ms", DEAD_LETTERS_KEPT_MS),
     ("retention.bytes", "-1"),
     ("max.message.bytes", MESSAGE_BYTES_MAX),
 ];
@@ -62,6 +72,13 @@ impl Topics {
     #[must_use]
     pub fn readings(&self) -> String {
         self.named("readings")
+    }
+
+    /// [`crate::event::Reading`] events of large uploads and of replays: whoever writes them to a store does so apart from
+    /// [`Topics::readings`], which never wait for them.
+    #[must_use]
+    pub fn readings_bulk(&self) -> String {
+        self.named("readings.bulk")
     }
 
     /// [`crate::event::Assignment`] events, keyed by device.
@@ -102,11 +119,13 @@ impl Topics {
             spec(self.raw(RawTopic::Medisante), "payloads of the Medisanté portal, byte for byte", RAW),
             spec(self.raw(RawTopic::HealthKit), "payloads of HealthKit apps, byte for byte", RAW),
             spec(self.raw(RawTopic::Devices), "device commands, byte for byte", RAW),
+            spec(self.raw(RawTopic::Uploads), "large uploads of HealthKit apps, in chunks", RAW),
             spec(self.readings(), "readings as Avro events", EVENTS),
+            spec(self.readings_bulk(), "readings of large uploads and of replays as Avro events", EVENTS),
             spec(self.assignments(), "device commands as Avro events", EVENTS),
             spec(self.documents(), "documents as Avro events", EVENTS),
             spec(self.outcomes(), "what became of each raw record, as Avro events", EVENTS),
-            spec(self.dead_letters(), "refused items with the reason", EVENTS),
+            spec(self.dead_letters(), "refused items with the reason", DEAD_LETTERS),
             TopicSpec {
                 name: self.schemas(),
                 purpose: "Avro schemas by fingerprint",

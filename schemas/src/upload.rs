@@ -14,7 +14,7 @@ pub enum Part {
         /// Counted from 0.
         number: u32,
     },
-    /// The end: without it, the chunks come to nothing. Its value is empty, and its `sha256` is that of the whole body.
+    /// The end: without it, the chunks come to nothing. Its value is empty, and its content hash is that of the whole body.
     Manifest {
         /// How many chunks there are.
         chunks: u32,

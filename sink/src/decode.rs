@@ -83,7 +83,7 @@ impl Decoder {
     }
 
     fn assignment(&self, origin: Origin, event: Assignment) -> Body {
-        if is_storable(event.effective_from) && is_storable(event.received_at) {
+        if event.effective_from.is_none_or(is_storable) && is_storable(event.received_at) {
             return Body::Assignment(Box::new(event));
         }
         let position = Some((command_position(&event), None));
@@ -111,7 +111,8 @@ impl Decoder {
             stage: Stage::Sink,
             reason,
             detail: detail.to_owned(),
-            sha256: None,
+            item_count: 1,
+            content_hmac: None,
             raw_position,
             value,
         }))
@@ -121,7 +122,7 @@ impl Decoder {
 /// The raw position and the item of a reading, so that `trace` finds the letter.
 fn reading_position(reading: &Reading) -> (String, Option<i32>) {
     let from = &reading.provenance;
-    let topic = reading.provider.raw_topic().as_str();
+    let topic = reading.raw_topic().as_str();
     (format!("{topic}:{}:{}:{}", from.topic_epoch, from.partition, from.offset), Some(from.item))
 }
 

@@ -1,7 +1,7 @@
 //! What payloads held that the mapping does not know; for `device-manager drift`.
 
 use schemas::{
-    format::Provider,
+    format::{Provider, RawTopic},
     receipt::{Position, ReceiptKey},
 };
 use sqlx::{PgConnection, Row as _};
@@ -51,7 +51,10 @@ pub async fn list(connection: &mut PgConnection, key: &ReceiptKey) -> Result<Vec
         let provider: String = row.try_get(1)?;
         let Some(known) = Provider::from_word(&provider) else { continue };
         let position = Position {
-            topic: known.raw_topic(),
+            topic: match known {
+                Provider::Medisante => RawTopic::Medisante,
+                Provider::HealthKit => RawTopic::HealthKit,
+            },
             topic_epoch: u16::try_from(row.try_get::<i32, _>(8)?).unwrap_or_default(),
             partition: row.try_get(9)?,
             offset: row.try_get(10)?,

@@ -149,6 +149,7 @@ impl World {
             Stage::Normalizer => {
                 let mut command = self.kafka_command("normalizer");
                 command.args(["--group", &format!("{}-normalizer", self.name), "--upload-wait-seconds", "5"]);
+                command.arg("--receipt-key-file").arg(receipt_key);
                 ("normalizer", command)
             }
             Stage::Sink => {

@@ -45,7 +45,9 @@ async fn run(plan: &Plan, stack: &Stack, side: Side, round: u32) -> Result<Measu
     });
     let count = topics.preload(raw.clone(), records).await?;
     let (mut process, output) = match side {
-        Side::Product => (stack.stage(&["normalizer"], &prefix, None, None).await?.process, topics.topics.outcomes()),
+        Side::Product => {
+            (stack.stage(&["normalizer"], &prefix, None, Some(&stack.key()?)).await?.process, topics.topics.outcomes())
+        }
         Side::Peer => {
             let output = topics.topics.readings();
             let args = ["baseline-copier", "--bootstrap", &stack.settings.bootstrap, "--from", &raw, "--to", &output];

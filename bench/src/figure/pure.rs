@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 use schemas::{
     codec::encode,
     event::SourceName,
-    format::{Format, Provider},
+    format::{Format, Provider, RawTopic},
     raw::{Headers, Kind, RawRecord},
 };
 
@@ -285,7 +285,7 @@ pub(crate) fn headers(format: Format) -> Result<Headers> {
         subject: None,
         correlation_id: payload::correlation_id(0, 0),
         traceparent: None,
-        sha256: "5a".repeat(32),
+        content_hmac: "5a".repeat(32),
         sample_type: None,
         unit: None,
         device_id: None,
@@ -297,7 +297,10 @@ pub(crate) fn headers(format: Format) -> Result<Headers> {
 /// A raw record as the loop would hand it over.
 pub(crate) fn record<'a>(provider: Provider, headers: &Headers, payload: &'a Payload) -> RawRecord<'a> {
     RawRecord {
-        topic: provider.raw_topic(),
+        topic: match headers.kind {
+            Kind::Payload(format) => provider.raw_topic(format),
+            Kind::Assign | Kind::Unassign => RawTopic::Devices,
+        },
         topic_epoch: 0,
         partition: 0,
         offset: 0,

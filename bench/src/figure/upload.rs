@@ -76,7 +76,7 @@ async fn run(stack: &Stack, round: u32, records: u64) -> Result<Uploaded> {
     let database = RunDatabase::make(&stack.database_url, &format!("bench_upload{round}"), None).await?;
     let key = stack.key()?;
     let mut sink = stack.stage(&["sink"], &prefix, Some(&database.url), Some(&key)).await?;
-    let normalizer = stack.stage(&["normalizer"], &prefix, None, None).await?;
+    let normalizer = stack.stage(&["normalizer"], &prefix, None, Some(&key)).await?;
     let ingress = stack.stage(&["ingress"], &prefix, None, Some(&key)).await?;
     let start = Instant::now();
     let (address, secret) = (ingress.http, key.secret.clone());

@@ -85,7 +85,7 @@ fn record<'a>(args: &NormalizeCommand, body: &'a [u8], offset: i64) -> Result<Ra
     let source = SourceName::parse("normalize").map_err(CommandError::usage)?;
     let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000;
     Ok(RawRecord {
-        topic: args.provider.raw_topic(),
+        topic: args.provider.raw_topic(args.format),
         topic_epoch: 0,
         partition: 0,
         offset,
@@ -98,7 +98,7 @@ fn record<'a>(args: &NormalizeCommand, body: &'a [u8], offset: i64) -> Result<Ra
             subject: None,
             correlation_id: String::new(),
             traceparent: None,
-            sha256: String::new(),
+            content_hmac: String::new(),
             sample_type: args.sample_type.clone(),
             unit: args.unit.clone(),
             device_id: args.device_id.clone(),

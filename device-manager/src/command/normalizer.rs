@@ -1,11 +1,11 @@
 //! `device-manager normalizer`.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use normalizer::{BatchLimits, NormalizerConfig};
-use schemas::topic::Topics;
-use service::kafka::KafkaSettings;
+use schemas::{content::ContentKey, topic::Topics};
+use service::{kafka::KafkaSettings, secret};
 
 use super::{CommandError, KafkaArgs};
 use crate::boot::{Process, ProcessArgs};
@@ -22,6 +22,9 @@ pub struct NormalizerCommand {
     /// The consumer group that all normalizers of an installation share.
     #[arg(long, env = "NORMALIZER_GROUP", default_value = "device-manager-normalizer")]
     group: String,
+    /// The file with the secret that signs receipts; the ingress's. The hashes that show an upload to be whole derive from it.
+    #[arg(long, env = "RECEIPT_KEY_FILE")]
+    receipt_key_file: PathBuf,
     /// The incarnation of the raw topics; the ingress's.
     #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
     topic_epoch: u16,
@@ -36,10 +39,12 @@ pub struct NormalizerCommand {
 /// # Errors
 /// What waiting does not heal.
 pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
-    let topics = Topics::new(&args.kafka.topic_prefix);
+    let kafka = (args.kafka.settings()?, Topics::new(&args.kafka.topic_prefix));
+    let secret = secret::load_or_refuse(&args.receipt_key_file)
+        .map_err(|error| CommandError::failed("the receipt key", error))?;
     let config = NormalizerConfig {
         upload_wait: Duration::from_secs(args.upload_wait_seconds),
-        ..config(args.kafka.settings()?, topics, args.group, args.topic_epoch)
+        ..config(kafka, args.group, args.topic_epoch, &secret)?
     };
     let mut process = Process::boot(&args.process).await?;
     let (health, shutdown) = (process.health.stage("normalizer"), process.shutdown.clone());
@@ -50,6 +55,14 @@ pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
 /// Twice what the ingress gives an upload by default.
 const UPLOAD_WAIT: Duration = Duration::from_secs(7_200);
 
-pub(super) fn config(kafka: KafkaSettings, topics: Topics, group: String, topic_epoch: u16) -> NormalizerConfig {
-    NormalizerConfig { kafka, topics, group, topic_epoch, batch: BatchLimits::default(), upload_wait: UPLOAD_WAIT }
+pub(super) fn config(
+    (kafka, topics): (KafkaSettings, Topics),
+    group: String,
+    topic_epoch: u16,
+    receipt_secret: &[u8; 32],
+) -> Result<NormalizerConfig, CommandError> {
+    let content_key =
+        ContentKey::derive(receipt_secret).map_err(|_| CommandError::usage("the receipt key cannot be used"))?;
+    let (batch, upload_wait) = (BatchLimits::default(), UPLOAD_WAIT);
+    Ok(NormalizerConfig { kafka, topics, group, topic_epoch, content_key, batch, upload_wait })
 }

@@ -88,7 +88,8 @@ async fn accept(exchange: &Exchange<'_>, request: Request) -> Result<Json<Id>, R
         return Err(Refusal::Forbidden(Scope::DevicesWrite));
     }
     let device_key = parsed.map(|(_, device_key)| device_key);
-    let headers = keep::headers(Kind::Assign, &parts.headers, &credential, &exchange.correlation_id, &received.bytes);
+    let hash = shared.content_key.hash(&received.bytes);
+    let headers = keep::headers(Kind::Assign, &parts.headers, &credential, &exchange.correlation_id, hash);
     let key = device_key.as_ref().ok().map(Uuid::to_string);
     let kept = Kept { topic: RawTopic::Devices, key, headers, body: &received.bytes };
     let position = keep::keep(shared, &kept).await?;

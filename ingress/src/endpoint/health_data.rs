@@ -147,11 +147,12 @@ async fn accept(
         Err(Malformed::Coding)
     };
     let kind = Kind::Payload(head.format);
-    let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, &received.bytes);
+    let hash = shared.content_key.hash(&received.bytes);
+    let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, hash);
     headers.sample_type = head.parameters.sample_type;
     headers.unit = head.parameters.unit;
     headers.device_id = head.parameters.device_id;
-    let kept = Kept { topic: provider.raw_topic(), key: None, headers, body: &received.bytes };
+    let kept = Kept { topic: provider.raw_topic(head.format), key: None, headers, body: &received.bytes };
     let position = keep::keep(shared, &kept).await?;
     let shape = looked.map_err(|why| keep::malformed(shared, &position, why))?;
     shared.meters.accepted(kept.topic).increment(1);
@@ -168,11 +169,13 @@ async fn export(
 ) -> Result<Response, Refusal> {
     let shared = exchange.shared;
     let kind = Kind::Payload(head.format);
-    let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, &[]);
+    // The parts of the upload get their own.
+    let hash = shared.content_key.hash(&[]);
+    let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, hash);
     headers.sample_type = head.parameters.sample_type;
     headers.unit = head.parameters.unit;
     headers.device_id = head.parameters.device_id;
-    let topic = provider.raw_topic();
+    let topic = provider.raw_topic(head.format);
     let (position, looked) = upload::receive(shared, &parts.headers, topic, headers, body).await?;
     looked.map_err(|why| keep::malformed(shared, &position, why))?;
     shared.meters.accepted(topic).increment(1);

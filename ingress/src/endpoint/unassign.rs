@@ -62,8 +62,8 @@ async fn accept(exchange: &Exchange<'_>, id: &str, request: Request) -> Result<S
         Some(_) => check(&received),
         None => Err(Malformed::Command("the id in the path must be the _id that the assign command was answered with")),
     };
-    let mut headers =
-        keep::headers(Kind::Unassign, &parts.headers, &credential, &exchange.correlation_id, &received.bytes);
+    let hash = shared.content_key.hash(&received.bytes);
+    let mut headers = keep::headers(Kind::Unassign, &parts.headers, &credential, &exchange.correlation_id, hash);
     let key = device_key.map(|key| key.to_string());
     headers.device_id = key.clone().or_else(|| DeviceId::parse(id).ok().map(|id| id.as_str().to_owned()));
     let kept = Kept { topic: RawTopic::Devices, key, headers, body: &received.bytes };

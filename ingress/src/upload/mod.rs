@@ -14,6 +14,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use schemas::{
+    content::ContentHash,
     format::RawTopic,
     raw::Headers,
     receipt::Position,
@@ -23,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use crate::{
-    body, hex,
+    body,
     keep::{self, Kept},
     raw_log::{Acknowledgement, AppendError, Appended, RawAppend},
     refusal::Refusal,
@@ -74,19 +75,21 @@ pub(crate) async fn receive(
     let (frames, from_request) = mpsc::channel(FRAMES_WAITING);
     let (chunks, to_kafka) = mpsc::channel(1);
     let bytes_max = limits.bytes_max;
-    let splitting = tokio::task::spawn_blocking(move || split::split(coding, from_request, chunks, bytes_max));
+    let content_key = shared.content_key.clone();
+    let splitting =
+        tokio::task::spawn_blocking(move || split::split(coding, from_request, (chunks, content_key), bytes_max));
     let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
     let log = Log { shared, topic, headers: &headers, id, key: id.hyphenated().to_string() };
     let (fed, kept, whole) = tokio::join!(feed(body, frames, limits), log.keep(to_kafka), splitting);
     fed?;
     let kept = kept?;
     match whole {
-        Ok(Ok(Whole { only: Some(body), sha256, looked, .. })) => {
-            let headers = Headers { sha256: hex::encode(&sha256), ..headers };
+        Ok(Ok(Whole { only: Some(body), hash, looked, .. })) => {
+            let headers = Headers { content_hmac: hash.to_hex(), ..headers };
             let kept = Kept { topic, key: None, headers, body: &body };
             Ok((keep::keep(shared, &kept).await?, looked))
         }
-        Ok(Ok(Whole { only: None, bytes, sha256, looked })) => Ok((log.close(kept, bytes, &sha256).await?, looked)),
+        Ok(Ok(Whole { only: None, bytes, hash, looked })) => Ok((log.close(kept, bytes, hash).await?, looked)),
         Ok(Err(Broken::TooLarge)) => Err(too_large(limits)),
         Ok(Err(Broken::Off)) => Err(Refusal::BodyBrokenOff),
         Ok(Err(Broken::NotKept)) | Err(_) => Err(Refusal::Unavailable),
@@ -149,7 +152,7 @@ impl Log<'_> {
         let mut number = 0_u32;
         while let Some(chunk) = chunks.recv().await {
             let headers = Headers {
-                sha256: hex::encode(&chunk.sha256),
+                content_hmac: chunk.hash.to_hex(),
                 upload: Some(Upload::new(self.id, Part::Chunk { number })),
                 ..self.headers.clone()
             };
@@ -192,11 +195,11 @@ impl Log<'_> {
     }
 
     /// Appends the manifest: from then on the upload counts.
-    async fn close(&self, kept: Acknowledged, bytes: u64, sha256: &[u8]) -> Result<Position, Refusal> {
+    async fn close(&self, kept: Acknowledged, bytes: u64, hash: ContentHash) -> Result<Position, Refusal> {
         let first = kept.first.ok_or(Refusal::Unavailable)?;
         let part = Part::Manifest { chunks: kept.count, bytes, first: first.offset };
         let headers =
-            Headers { sha256: hex::encode(sha256), upload: Some(Upload::new(self.id, part)), ..self.headers.clone() };
+            Headers { content_hmac: hash.to_hex(), upload: Some(Upload::new(self.id, part)), ..self.headers.clone() };
         let body = Bytes::new();
         let manifest = Kept { topic: self.topic, key: Some(self.key.clone()), headers, body: &body };
         let position = keep::keep(self.shared, &manifest).await?;

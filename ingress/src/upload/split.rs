@@ -4,9 +4,11 @@
 use std::io::{self, BufRead, Read};
 
 use axum::body::Bytes;
-use schemas::upload::CHUNK_BYTES;
+use schemas::{
+    content::{ContentHash, ContentHasher, ContentKey},
+    upload::CHUNK_BYTES,
+};
 use service::capped::read_buffered;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -17,10 +19,10 @@ use crate::{
 /// The longest tag, text or document type of an upload: Apple's has some ten thousand bytes.
 const TOKEN_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes in a row, with their hash.
+/// Bytes in a row, with their keyed hash.
 pub(super) struct Chunk {
     pub(super) bytes: Bytes,
-    pub(super) sha256: [u8; 32],
+    pub(super) hash: ContentHash,
 }
 
 /// What was seen of a body that came to its end.
@@ -28,7 +30,7 @@ pub(super) struct Whole {
     /// The body, where it fits one chunk: then none was handed over.
     pub(super) only: Option<Bytes>,
     pub(super) bytes: u64,
-    pub(super) sha256: [u8; 32],
+    pub(super) hash: ContentHash,
     /// Whether it is well-formed.
     pub(super) looked: Result<(), Malformed>,
 }
@@ -49,15 +51,15 @@ pub(super) enum Broken {
 pub(super) fn split(
     coding: Coding,
     frames: mpsc::Receiver<Option<Bytes>>,
-    chunks: mpsc::Sender<Chunk>,
+    (chunks, key): (mpsc::Sender<Chunk>, ContentKey),
     bytes_max: u64,
 ) -> Result<Whole, Broken> {
     let mut frames = Frames { frames, current: Bytes::new(), ended: false, sent: Vec::new() };
-    let mut whole = look_through(coding, &mut frames, chunks, bytes_max)?;
+    let mut whole = look_through(coding, &mut frames, (chunks, &key), bytes_max)?;
     if whole.looked == Err(Malformed::Coding) && whole.only.is_some() {
         frames.read_on().map_err(|_| Broken::Off)?;
         let sent = Bytes::from(frames.sent);
-        (whole.bytes, whole.sha256) = (sent.len() as u64, Sha256::digest(&sent).into());
+        (whole.bytes, whole.hash) = (sent.len() as u64, key.hash(&sent));
         whole.only = Some(sent);
     }
     Ok(whole)
@@ -66,7 +68,7 @@ pub(super) fn split(
 fn look_through(
     coding: Coding,
     frames: &mut Frames,
-    chunks: mpsc::Sender<Chunk>,
+    (chunks, key): (mpsc::Sender<Chunk>, &ContentKey),
     bytes_max: u64,
 ) -> Result<Whole, Broken> {
     let decoder = body::decoder(coding, frames).map_err(|_| Broken::Off)?;
@@ -77,7 +79,8 @@ fn look_through(
         at: 0,
         pending: None,
         bytes: 0,
-        sha256: Sha256::new(),
+        hasher: key.hasher(),
+        key,
         bytes_max,
         broken: None,
         undecodable: false,
@@ -149,7 +152,8 @@ struct Chunker<'d> {
     /// The first chunk, as long as it may be the only one.
     pending: Option<Bytes>,
     bytes: u64,
-    sha256: Sha256,
+    hasher: ContentHasher,
+    key: &'d ContentKey,
     bytes_max: u64,
     broken: Option<Broken>,
     undecodable: bool,
@@ -172,7 +176,7 @@ impl Chunker<'_> {
         if self.bytes > self.bytes_max {
             return Err(self.breaks(Broken::TooLarge));
         }
-        self.sha256.update(&chunk);
+        self.hasher.update(&chunk);
         let chunk = Bytes::from(chunk);
         let is_first = self.bytes == chunk.len() as u64;
         self.chunk = chunk.clone();
@@ -188,8 +192,8 @@ impl Chunker<'_> {
     }
 
     fn hand_on(&mut self, bytes: Bytes) -> io::Result<()> {
-        let sha256 = Sha256::digest(&bytes).into();
-        self.chunks.blocking_send(Chunk { bytes, sha256 }).map_err(|_| self.breaks(Broken::NotKept))
+        let hash = self.key.hash(&bytes);
+        self.chunks.blocking_send(Chunk { bytes, hash }).map_err(|_| self.breaks(Broken::NotKept))
     }
 
     fn breaks(&mut self, why: Broken) -> io::Error {
@@ -207,7 +211,7 @@ impl Chunker<'_> {
             looked => looked,
         };
         let only = if self.bytes == 0 { Some(Bytes::new()) } else { self.pending };
-        Ok(Whole { only, bytes: self.bytes, sha256: self.sha256.finalize().into(), looked })
+        Ok(Whole { only, bytes: self.bytes, hash: self.hasher.finish(), looked })
     }
 }
 

@@ -17,6 +17,7 @@ use ingress::{
     raw_log::{Acknowledgement, AppendError, Appended, RawAppend, RawLog},
 };
 use schemas::{
+    content::ContentKey,
     format::RawTopic,
     raw::Headers,
     receipt::{Position, ReceiptKey},
@@ -90,6 +91,10 @@ pub(crate) fn receipt_key() -> ReceiptKey {
     ReceiptKey::new(&[7; 32]).unwrap()
 }
 
+pub(crate) fn content_key() -> ContentKey {
+    ContentKey::derive(&[7; 32]).unwrap()
+}
+
 pub(crate) fn new_key(source: &str) -> NewKey {
     NewKey {
         id: None,
@@ -119,7 +124,7 @@ impl Bench {
         });
         let mut config = IngressConfig::new(keys_file.clone(), directory.path().join("receipt.key"));
         change(&mut config);
-        let state = AppState::new(Arc::clone(&keys), log.clone(), receipt_key(), &config);
+        let state = AppState::new(Arc::clone(&keys), log.clone(), (receipt_key(), content_key()), &config);
         Self { app: app(state), log, keys, keys_file, key: secret.reveal().to_owned(), config, directory }
     }
 
@@ -211,7 +216,6 @@ impl Answer {
     }
 }
 
-pub(crate) fn sha256(body: &[u8]) -> String {
-    use sha2::Digest;
-    sha2::Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+pub(crate) fn content_hmac(body: &[u8]) -> String {
+    content_key().hash(body).to_hex()
 }

@@ -8,7 +8,7 @@ use schemas::{
 };
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, new_key, sha256};
+use crate::bench::{Bench, content_hmac, new_key};
 
 fn command() -> Value {
     json!({ "deviceId": "apple-77", "deviceType": "Wearable", "name": "Watch", "deviceProvider": "apple-healthkit",
@@ -60,7 +60,7 @@ async fn an_unusable_assign_is_kept_and_names_the_field() {
         assert_eq!(answer.problem(400), "malformed");
         assert!(answer.json()["detail"].as_str().unwrap().to_lowercase().contains(&field.to_lowercase()), "{field}");
         assert_eq!(answer.receipt().topic, RawTopic::Devices);
-        bench.last(|record| assert_eq!(record.key, sha256(text.as_bytes())));
+        bench.last(|record| assert_eq!(record.key, content_hmac(text.as_bytes())));
     }
     for body in ["", "[]", "{", "null"] {
         assert_eq!(bench.post("/devices/assign").send(body).await.problem(400), "malformed");

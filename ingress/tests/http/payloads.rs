@@ -6,7 +6,7 @@ use schemas::{
     receipt::Position,
 };
 
-use crate::bench::{Bench, sha256};
+use crate::bench::{Bench, content_hmac};
 
 #[tokio::test]
 async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt() {
@@ -27,10 +27,10 @@ async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt
     bench.last(|record| {
         assert_eq!(record.topic, RawTopic::Medisante);
         assert_eq!(record.body, body.as_bytes());
-        assert_eq!(record.key, sha256(body.as_bytes()));
+        assert_eq!(record.key, content_hmac(body.as_bytes()));
         let headers = &record.headers;
         assert_eq!(headers.kind, Kind::Payload(Format::StandardJson));
-        assert_eq!(headers.sha256, record.key);
+        assert_eq!(headers.content_hmac, record.key);
         assert_eq!(headers.content_type.as_deref(), Some("application/json; charset=utf-8"));
         assert_eq!(headers.source.as_str(), "portal");
         assert!(headers.credential.starts_with("key-") && headers.subject.is_none() && headers.key_id.is_none());

@@ -76,7 +76,7 @@ async fn what_is_accepted_lies_at_its_receipt() {
         assert_eq!(topic, RawTopic::Medisante);
         let (key, headers, found) = &kept[&(partition, offset)];
         assert!(*found == body);
-        assert_eq!(key, headers.sha256.as_bytes());
+        assert_eq!(key, headers.content_hmac.as_bytes());
         assert_eq!(headers.kind, Kind::Payload(Format::StandardJson));
         assert_eq!((headers.credential.as_str(), headers.source.as_str()), ("the-key", "portal"));
     }

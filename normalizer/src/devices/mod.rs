@@ -83,12 +83,10 @@ fn event(
     device_key: Uuid,
     effective_from: Option<&str>,
 ) -> Result<Assignment, Refused> {
-    let effective_from = match effective_from {
-        None => record.received_at,
-        Some(text) => {
-            Moment::rfc3339(text).map_err(|_| refused(Reason::TimeInvalid, "effectiveFrom is not RFC 3339"))?.from_us()
-        }
-    };
+    let effective_from = effective_from
+        .map(|text| Moment::rfc3339(text).map(|moment| moment.from_us()))
+        .transpose()
+        .map_err(|_| refused(Reason::TimeInvalid, "effectiveFrom is not RFC 3339"))?;
     Ok(Assignment {
         device_key,
         command,

@@ -145,6 +145,7 @@ impl Observed {
             content,
             flags,
             provenance: Provenance {
+                topic: Some(record.topic),
                 topic_epoch: i32::from(record.topic_epoch),
                 partition: record.partition,
                 offset: record.offset,

@@ -12,7 +12,7 @@ mod upload;
 
 use std::time::Duration;
 
-use schemas::topic::Topics;
+use schemas::{content::ContentKey, topic::Topics};
 use service::{backoff::Backoff, health::StageHealth, kafka::KafkaSettings};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,8 @@ pub struct NormalizerConfig {
     pub group: String,
     /// The incarnation of the raw topics, see [`schemas::receipt::Position`].
     pub topic_epoch: u16,
+    /// Shows that an upload is whole; the ingress's.
+    pub content_key: ContentKey,
     /// What is mapped before its events must be acknowledged.
     pub batch: BatchLimits,
     /// How long after its last chunk an upload without a manifest is given up.

@@ -315,10 +315,11 @@ pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejectio
         origin_offset: message.offset(),
         origin_timestamp: received_at(record),
         item: rejection.item.map(|item| i32::try_from(item).unwrap_or(i32::MAX)),
+        item_count: 1,
         stage: Stage::Normalizer,
         reason: rejection.reason,
         detail: rejection.detail.to_owned(),
-        sha256: record.headers.as_ref().ok().map(|headers: &Headers| headers.sha256.clone()),
+        content_hmac: record.headers.as_ref().ok().map(|headers: &Headers| headers.content_hmac.clone()),
         raw_position: Some(format!("{topic}:{}:{}:{}", config.topic_epoch, message.partition(), message.offset())),
         // The raw record keeps what is too long for a message.
         value: if rejection.bytes.len() > EVENT_BYTES_MAX { Vec::new() } else { rejection.bytes },

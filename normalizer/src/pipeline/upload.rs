@@ -15,6 +15,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 use schemas::{
+    content::ContentHasher,
     event::Outcome,
     format::{Format, Provider, RawTopic},
     raw::header,
@@ -22,7 +23,6 @@ use schemas::{
     upload::{self, Upload},
 };
 use service::{capped::read_buffered, kafka::GroupProtocol};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ use super::{
     consume::{Consumed, Raw},
     produce::{Counts, Events, Part, dead_letter, event, outcome, raw},
 };
-use crate::{Rejection, export_xml, line::hexadecimal, observed::Origin};
+use crate::{Rejection, export_xml, observed::Origin};
 
 /// Events of an upload that wait to be acknowledged together.
 const PART_EVENTS: usize = 1_000;
@@ -251,12 +251,12 @@ struct Chunks {
     /// The manifest's offset: behind it there are no chunks.
     end: i64,
     expected: upload::Part,
-    sha256_expected: String,
+    hash_expected: String,
     message: Option<OwnedMessage>,
     at: usize,
     number: u32,
     bytes: u64,
-    sha256: Sha256,
+    hasher: ContentHasher,
     failed: Option<NormalizerError>,
 }
 
@@ -279,12 +279,12 @@ impl Chunks {
             id,
             end: manifest.message.offset(),
             expected,
-            sha256_expected: manifest.headers.as_ref().map(|headers| headers.sha256.clone()).unwrap_or_default(),
+            hash_expected: manifest.headers.as_ref().map(|headers| headers.content_hmac.clone()).unwrap_or_default(),
             message: None,
             at: 0,
             number: 0,
             bytes: 0,
-            sha256: Sha256::new(),
+            hasher: config.content_key.hasher(),
             failed: None,
         })
     }
@@ -315,7 +315,7 @@ impl Chunks {
             if is_next {
                 let payload = message.payload().unwrap_or_default();
                 self.bytes += payload.len() as u64;
-                self.sha256.update(payload);
+                self.hasher.update(payload);
                 self.number += 1;
                 self.message = Some(message.detach());
                 self.at = 0;
@@ -330,9 +330,9 @@ impl Chunks {
             return Err(error);
         }
         while self.next()? {}
-        let found = hexadecimal(self.sha256.finalize().into_iter());
+        let found = self.hasher.finish().to_hex();
         let is_whole = matches!(self.expected, upload::Part::Manifest { chunks, bytes, .. }
-            if chunks == self.number && bytes == self.bytes && found == self.sha256_expected);
+            if chunks == self.number && bytes == self.bytes && found == self.hash_expected);
         Ok(if is_whole { Ending::Whole } else { Ending::Other })
     }
 }

@@ -14,7 +14,7 @@ const MEDISANTE_JSON: (RawTopic, Format) = (RawTopic::Medisante, Format::Standar
 const MEDISANTE_XML: (RawTopic, Format) = (RawTopic::Medisante, Format::StandardXml);
 const HEALTHKIT: (RawTopic, Format) = (RawTopic::HealthKit, Format::StandardJson);
 const HEALTH_AUTO_EXPORT: (RawTopic, Format) = (RawTopic::HealthKit, Format::HealthAutoExport);
-const EXPORT_XML: (RawTopic, Format) = (RawTopic::HealthKit, Format::ExportXml);
+const EXPORT_XML: (RawTopic, Format) = (RawTopic::Uploads, Format::ExportXml);
 const FHIR: (RawTopic, Format) = (RawTopic::Medisante, Format::FhirJson);
 const FHIR_XML: (RawTopic, Format) = (RawTopic::Medisante, Format::FhirXml);
 

@@ -12,7 +12,7 @@ use crate::record::{self, headers};
 const RECORD: &str = r#"<Record type="HKQuantityTypeIdentifierHeartRate" unit="count/min" value="61" startDate="2026-03-01 08:00:00 +0100"/>"#;
 
 fn normalized(body: &str) -> Normalized {
-    record::normalized(RawTopic::HealthKit, headers(Kind::Payload(Format::ExportXml), "export"), body.as_bytes(), 0)
+    record::normalized(RawTopic::Uploads, headers(Kind::Payload(Format::ExportXml), "export"), body.as_bytes(), 0)
 }
 
 /// How many readings there are, and why the rest of the export is refused.

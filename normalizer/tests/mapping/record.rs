@@ -20,7 +20,7 @@ pub(crate) fn headers(kind: Kind, source: &str) -> Headers {
         subject: None,
         correlation_id: String::new(),
         traceparent: None,
-        sha256: String::new(),
+        content_hmac: String::new(),
         sample_type: None,
         unit: None,
         device_id: None,

@@ -32,7 +32,7 @@ fn outcome((provider, format): (Provider, Format), body: &[u8]) -> Outcome {
     // The catalogue is read once in a process, which is no cost of the body.
     assert!(metric_by_key("heart_rate").is_some());
     let headers = headers(Kind::Payload(format), "bombs");
-    let (found, bytes) = peak(|| normalized(provider.raw_topic(), headers, body, 0));
+    let (found, bytes) = peak(|| normalized(provider.raw_topic(format), headers, body, 0));
     assert!(bytes <= bound(body.len()), "{provider:?} {format:?}: {bytes} bytes for a body of {}", body.len());
     assert!(found.items() > 0, "a payload without an outcome");
     (found.readings.len(), found.rejections.iter().map(|refused| refused.reason).collect())

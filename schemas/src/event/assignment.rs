@@ -30,8 +30,9 @@ avro_record! {
         pub features: Option<String>,
         /// Who gets the device; absent for an unassign.
         pub patient: Option<PatientId>,
-        /// From when the command holds, microseconds since the epoch; the append time where the command gives none.
-        pub effective_from: i64,
+        /// From when the command holds, microseconds since the epoch. None where the command gives none: it holds from when it was
+        /// appended, or from when the one before it in its partition was, where the broker's clock went back between the two.
+        pub effective_from: Option<i64>,
         /// The credential's stable source name.
         pub source: SourceName,
         /// The patient that the request authenticated, when a patient commands for themself.
@@ -54,7 +55,7 @@ avro_record! {
 impl Event for Assignment {
     const NAME: &'static str = "devicemanager.Assignment";
     const SCHEMA: &'static str = include_str!("../../avro/assignment.avsc");
-    const FINGERPRINT: Fingerprint = Fingerprint([0x04, 0x88, 0x10, 0x75, 0xb1, 0x62, 0x3c, 0xed]);
+    const FINGERPRINT: Fingerprint = Fingerprint([0xd6, 0x0d, 0x4d, 0x6f, 0xa5, 0x03, 0xe3, 0xdb]);
 }
 
 avro_enum! {

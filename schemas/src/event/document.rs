@@ -29,5 +29,5 @@ avro_record! {
 impl Event for Document {
     const NAME: &'static str = "devicemanager.Document";
     const SCHEMA: &'static str = include_str!("../../avro/document.avsc");
-    const FINGERPRINT: Fingerprint = Fingerprint([0x04, 0x4b, 0x3f, 0x0a, 0xa1, 0x86, 0xe4, 0x39]);
+    const FINGERPRINT: Fingerprint = Fingerprint([0x67, 0xbf, 0x2d, 0xf8, 0x93, 0x6e, 0x24, 0x4e]);
 }

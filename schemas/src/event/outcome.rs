@@ -37,5 +37,5 @@ avro_record! {
 impl Event for Outcome {
     const NAME: &'static str = "devicemanager.Outcome";
     const SCHEMA: &'static str = include_str!("../../avro/outcome.avsc");
-    const FINGERPRINT: Fingerprint = Fingerprint([0x15, 0xf2, 0xee, 0x32, 0xf0, 0xca, 0x73, 0xbe]);
+    const FINGERPRINT: Fingerprint = Fingerprint([0x64, 0x0d, 0x79, 0x41, 0x9b, 0xab, 0x07, 0x6a]);
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{DeviceId, PatientId, SourceName};
 use crate::{
     codec::{Element, Event, Fingerprint, avro_enum, avro_record, avro_union},
-    format::{Format, Provider},
+    format::{Format, Provider, RawTopic},
 };
 
 /// A text that is the catalogue's or the source's: what the catalogue says is not copied for each reading.
@@ -71,10 +71,21 @@ avro_record! {
     }
 }
 
+impl Reading {
+    /// The raw topic that the reading came from.
+    #[must_use]
+    pub fn raw_topic(&self) -> RawTopic {
+        self.provenance.topic.unwrap_or(match self.provider {
+            Provider::Medisante => RawTopic::Medisante,
+            Provider::HealthKit => RawTopic::HealthKit,
+        })
+    }
+}
+
 impl Event for Reading {
     const NAME: &'static str = "devicemanager.Reading";
     const SCHEMA: &'static str = include_str!("../../avro/reading.avsc");
-    const FINGERPRINT: Fingerprint = Fingerprint([0x5e, 0x65, 0x1e, 0x6a, 0x27, 0x7d, 0x87, 0xcb]);
+    const FINGERPRINT: Fingerprint = Fingerprint([0xed, 0xfb, 0xe4, 0x4d, 0x1f, 0x8f, 0x63, 0x07]);
 }
 
 avro_record! {
@@ -205,6 +216,8 @@ avro_record! {
 avro_record! {
     /// Where a reading came from.
     pub struct Provenance {
+        /// The raw topic; none where the event was written before this field, when each provider had one topic for all formats.
+        pub topic: Option<RawTopic>,
         /// The incarnation of the raw topic.
         pub topic_epoch: i32,
         /// The raw topic's partition.

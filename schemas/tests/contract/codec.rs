@@ -3,7 +3,9 @@
 use apache_avro::{from_avro_datum, to_avro_datum};
 use proptest::prelude::*;
 use schemas::{
-    codec::{DecodeError, Event, Input, ReadError, SchemaCache, decode, encode, fingerprint_of, own_schemas},
+    codec::{
+        DecodeError, Event, Fingerprint, Input, ReadError, SchemaCache, decode, encode, fingerprint_of, own_schemas,
+    },
     event::{Assignment, Document, Outcome, Reading},
 };
 use serde_json::Value;
@@ -93,6 +95,67 @@ fn a_message_of_an_unknown_schema_is_waited_for_and_not_refused() {
     assert!(matches!(error, schemas::codec::WriterSchemaError::Unknown(_)));
 }
 
+/// A newer release's symbol must not become this release's default for good.
+#[test]
+fn a_symbol_that_this_release_does_not_know_is_waited_for_also_where_its_enum_has_a_default() {
+    let own = own_schemas().unwrap().into_iter().find(|own| own.name == Reading::NAME).unwrap();
+    let mut later: Value = serde_json::from_str(own.text).unwrap();
+    let status = named(&mut later, "Status");
+    assert!(status.get("default").is_some(), "the enum has a default, or this test shows nothing");
+    status["symbols"].as_array_mut().unwrap().push("suspended".into());
+    let later = later.to_string();
+    let fingerprint = Fingerprint::of(&later).unwrap();
+    let writer = apache_avro::Schema::parse_str(&later).unwrap();
+    let message = |status: &str| {
+        let encoded = encode(&Dice(5).reading());
+        let mut value = from_avro_datum(&own.schema, &mut &encoded[10..], None).unwrap();
+        let apache_avro::types::Value::Record(fields) = &mut value else { panic!("a reading is a record") };
+        let place = fields.iter_mut().find(|(name, _)| name == "status").unwrap();
+        let symbols = named(&mut serde_json::from_str(&later).unwrap(), "Status")["symbols"].clone();
+        let index = symbols.as_array().unwrap().iter().position(|symbol| symbol == status).unwrap();
+        place.1 = apache_avro::types::Value::Enum(u32::try_from(index).unwrap(), status.to_owned());
+        let mut message = vec![0xc3, 0x01];
+        message.extend(fingerprint.0);
+        message.extend(to_avro_datum(&writer, value).unwrap());
+        message
+    };
+    let mut cache = SchemaCache::new().unwrap();
+    cache.add(fingerprint, &later).unwrap();
+    assert!(cache.decode::<Reading>(&message("final")).is_ok(), "what this release knows is read");
+    let error = cache.decode::<Reading>(&message("suspended")).err().unwrap();
+    assert!(matches!(error, schemas::codec::WriterSchemaError::Unresolvable { .. }), "{error}");
+}
+
+/// The named type of a schema.
+fn named<'v>(schema: &'v mut Value, name: &str) -> &'v mut Value {
+    fn find<'v>(schema: &'v mut Value, name: &str) -> Option<&'v mut Value> {
+        if schema.get("name").is_some_and(|found| found == name) && schema.get("symbols").is_some() {
+            return Some(schema);
+        }
+        match schema {
+            Value::Object(object) => object.values_mut().find_map(|member| find(member, name)),
+            Value::Array(elements) => elements.iter_mut().find_map(|element| find(element, name)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        }
+    }
+    find(schema, name).unwrap()
+}
+
+/// The one that earlier builds computed stays good, so that what they published and wrote is read.
+#[test]
+fn a_schema_is_taken_under_the_fingerprint_that_apache_avro_computes() {
+    let own = own_schemas().unwrap().into_iter().find(|own| own.name == Document::NAME).unwrap();
+    let bytes = own.schema.fingerprint::<apache_avro::rabin::Rabin>().bytes;
+    let theirs = Fingerprint(bytes.try_into().unwrap());
+    assert_ne!(theirs, own.fingerprint, "logical types make the difference");
+    let mut message = encode(&history::document());
+    message[2..10].copy_from_slice(&theirs.0);
+    let mut cache = SchemaCache::new().unwrap();
+    cache.add(theirs, own.text).unwrap();
+    assert!(cache.decode::<Document>(&message).unwrap() == history::document());
+    assert!(cache.add(Fingerprint([1; 8]), own.text).is_err(), "no other is taken");
+}
+
 #[test]
 fn a_message_of_an_older_schema_is_read_with_the_defaults_of_what_it_lacks() {
     // The outcome as a release without `commands` and with another order of fields would have written it.
@@ -114,4 +177,13 @@ fn a_message_of_an_older_schema_is_read_with_the_defaults_of_what_it_lacks() {
     cache.add(fingerprint, older).unwrap();
     let outcome = cache.decode::<Outcome>(&message).unwrap();
     assert_eq!((outcome.offset, outcome.partition, outcome.items, outcome.rejections), (42, 2, 3, 1));
+}
+
+/// Another library's fingerprint of the same text: what a foreign reader looks the schema up with.
+#[test]
+fn fingerprints_are_those_of_the_specification() {
+    for own in own_schemas().unwrap() {
+        let theirs: serde_avro_fast::Schema = own.text.parse().unwrap();
+        assert_eq!(own.fingerprint.0, *theirs.rabin_fingerprint(), "{}", own.name);
+    }
 }

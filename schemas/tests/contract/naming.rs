@@ -77,12 +77,25 @@ fn the_words_of_a_path_are_formats() {
 
 #[test]
 fn a_topic_of_payloads_is_a_providers() {
-    let providers = [RawTopic::Medisante, RawTopic::HealthKit, RawTopic::Devices].map(RawTopic::provider);
-    assert_eq!(providers, [Some(Provider::Medisante), Some(Provider::HealthKit), None]);
-    assert_eq!(
-        [Provider::Medisante, Provider::HealthKit].map(|provider| provider.raw_topic().provider()),
-        providers[..2]
-    );
+    for provider in Provider::ALL {
+        for format in provider.formats() {
+            assert_eq!(provider.raw_topic(*format).provider(), Some(*provider), "{}", format.as_str());
+        }
+    }
+    assert_eq!(Provider::HealthKit.raw_topic(Format::ExportXml), RawTopic::Uploads);
+    assert_eq!(Provider::HealthKit.raw_topic(Format::FhirXml), RawTopic::HealthKit);
+    assert_eq!(RawTopic::Devices.provider(), None);
+}
+
+#[test]
+fn the_code_of_a_topic_never_changes() {
+    let codes = [(0, "raw.medisante"), (1, "raw.healthkit"), (2, "raw.devices"), (3, "raw.uploads")];
+    for (code, name) in codes {
+        let topic = RawTopic::from_word(name).unwrap();
+        assert_eq!((topic.code(), RawTopic::from_code(code)), (code, Some(topic)));
+    }
+    assert_eq!(RawTopic::ALL.len(), codes.len());
+    assert_eq!(RawTopic::from_code(4), None);
 }
 
 #[test]
@@ -135,7 +148,7 @@ proptest! {
 
     #[test]
     fn a_receipt_comes_back_and_no_changed_one_does(
-        topic in 0_usize..3, topic_epoch: u16, partition in 0_i32.., offset in 0_i64.., item: u32,
+        topic in 0_usize..4, topic_epoch: u16, partition in 0_i32.., offset in 0_i64.., item: u32,
         at in 0_usize..36, other in 0_u8..64,
     ) {
         let key = ReceiptKey::new(&[5; 32]).unwrap();

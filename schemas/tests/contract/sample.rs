@@ -5,7 +5,7 @@ use schemas::{
         Coded, Coding, Component, Device, DeviceId, DocumentReference, Flag, Missing, PatientId, Precision, Provenance,
         Quantity, Reading, SourceName, Status, Value, Waveform,
     },
-    format::{Format, Provider},
+    format::{Format, Provider, RawTopic},
 };
 use uuid::Uuid;
 
@@ -138,6 +138,7 @@ impl Dice {
             content: [3; 16],
             flags: self.flags(),
             provenance: Provenance {
+                topic: self.maybe(|dice| dice.pick(RawTopic::ALL)),
                 topic_epoch: self.int(),
                 partition: self.int(),
                 offset: self.long(),

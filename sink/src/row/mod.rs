@@ -73,7 +73,7 @@ fn mac(reading: &Reading, key: &ReceiptKey) -> Result<i64, RowFault> {
     let from = &reading.provenance;
     let item = if from.format.has_item_receipts(reading.provider) { from.item } else { 0 };
     Ok(key.mac(&Position {
-        topic: reading.provider.raw_topic(),
+        topic: reading.raw_topic(),
         topic_epoch: u16::try_from(from.topic_epoch).map_err(|_| RowFault::Number)?,
         partition: from.partition,
         offset: from.offset,

@@ -73,7 +73,7 @@ async fn insert(connection: &mut PgConnection, command: &Assignment) -> Result<(
     .bind(&command.serial_number)
     .bind(&command.features)
     .bind(command.patient.as_ref().map(PatientId::as_str))
-    .bind(moment(command.effective_from))
+    .bind(moment(command.effective_from.unwrap_or(command.received_at)))
     .bind(moment(command.received_at))
     .bind(command.source.as_str())
     .bind(command.subject.as_ref().map(PatientId::as_str))

@@ -182,7 +182,7 @@ pub(super) async fn letters(connection: &mut PgConnection, items: &[Item]) -> Re
         .bind(letter.stage.as_str())
         .bind(letter.reason.as_str())
         .bind(&letter.detail)
-        .bind(&letter.sha256)
+        .bind(&letter.content_hmac)
         .bind(raw.as_ref().map(|raw| raw.0.as_str()))
         .bind(raw.as_ref().map_or(-1, |raw| raw.1))
         .bind(raw.as_ref().map(|raw| raw.2))

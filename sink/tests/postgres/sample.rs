@@ -87,6 +87,7 @@ pub(crate) fn reading(id: u128, offset: i64) -> Reading {
         content: [1; 16],
         flags: vec![Flag::DefaultUnit],
         provenance: Provenance {
+            topic: None,
             topic_epoch: 1,
             partition: 0,
             offset,
@@ -125,7 +126,7 @@ pub(crate) fn assignment(offset: i64, patient: Option<&str>, effective_from: i64
         serial_number: None,
         features: None,
         patient: patient.map(|patient| PatientId::parse(patient).unwrap()),
-        effective_from,
+        effective_from: Some(effective_from),
         source: SourceName::parse("operator").unwrap(),
         subject: None,
         received_at: MAY + 100 * DAY + offset * SECOND,

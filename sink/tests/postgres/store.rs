@@ -244,7 +244,8 @@ async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
         stage: Stage::Normalizer,
         reason: Reason::UnitInvalid,
         detail: "the unit is unknown".to_owned(),
-        sha256: None,
+        item_count: 1,
+        content_hmac: None,
         raw_position: Some("raw.medisante:1:0:5".to_owned()),
         value: vec![],
     };

@@ -52,7 +52,8 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
     let shutdown = process.shutdown.clone();
     let health = process.health.stage("normalizer");
     let group = "device-manager-normalizer".to_owned();
-    let normalizer = normalizer_command::config(kafka.clone(), topics.clone(), group, config.topic_epoch);
+    let normalizer =
+        normalizer_command::config((kafka.clone(), topics.clone()), group, config.topic_epoch, &receipt_secret)?;
     process.stage("the normalizer", ::normalizer::run(normalizer, health, shutdown.clone()));
     let health = process.health.stage("sink");
     let sink = sink_command::config(

@@ -47,7 +47,7 @@ fn outcome(line: &Line, body: &[u8]) -> String {
     let (provider, format) = (Provider::parse(provider).unwrap(), Format::parse(format).unwrap());
     assert!(provider.formats().contains(&format), "{}", line.path);
     let sample_type = Some(line.sample_type.as_str()).filter(|text| *text != "-");
-    let found = normalized(provider.raw_topic(), format, body, sample_type);
+    let found = normalized(provider.raw_topic(format), format, body, sample_type);
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for refused in &found.rejections {
         *reasons.entry(refused.reason.as_str()).or_default() += 1;
