@@ -38,7 +38,12 @@ async fn ready(State(management): State<Management>) -> impl IntoResponse {
     let stages: Map<String, Value> = stages
         .into_iter()
         .map(|(name, stage)| {
-            let state = json!({ "ready": stage.waiting.is_none(), "waiting": stage.waiting, "details": stage.details });
+            let state = json!({
+                "ready": stage.waiting.is_none(),
+                "degraded": stage.degraded,
+                "waiting": stage.waiting,
+                "details": stage.details,
+            });
             (name.to_owned(), state)
         })
         .collect();

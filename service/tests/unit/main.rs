@@ -1,4 +1,10 @@
 //! What the service crate promises on its own, without a cluster.
 
 #[cfg(test)]
+mod health;
+#[cfg(test)]
+mod log;
+#[cfg(test)]
+mod management;
+#[cfg(test)]
 mod recall;
