@@ -8,51 +8,62 @@ use rdkafka::{
     error::KafkaError,
 };
 
+mod variables;
+
 /// Where the cluster is, and what the operator passes on to librdkafka.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KafkaSettings {
     /// `host:port` pairs, separated by commas.
     pub bootstrap: String,
-    /// librdkafka properties by name; they win over this project's own choices.
+    /// librdkafka properties by name. What this project sets itself wins.
     pub properties: BTreeMap<String, String>,
+    /// `KAFKA_…` variables that were found and are not passed on.
+    pub ignored: Vec<String>,
 }
 
-/// `KAFKA_BOOTSTRAP_SERVERS` is not set.
-#[derive(Debug, thiserror::Error)]
-#[error("KAFKA_BOOTSTRAP_SERVERS is not set: name the brokers as host:port,host:port")]
-pub struct NoBootstrap;
+/// Why the environment gives no settings.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// No broker is named.
+    #[error("KAFKA_BOOTSTRAP_SERVERS is not set: name the brokers as host:port,host:port")]
+    NoBootstrap,
+    /// A variable has a value that the Kafka client does not take. It may be a secret, so it is not shown.
+    #[error("the value of {0} is none that the Kafka client takes (see its librdkafka property)")]
+    Value(String),
+}
 
-/// Settings that librdkafka refuses on the client under the `consumer` group protocol, with the broker's name of each.
-const BROKER_SIDE: [(&str, &str); 3] = [
-    ("session.timeout.ms", "group.consumer.session.timeout.ms"),
-    ("heartbeat.interval.ms", "group.consumer.heartbeat.interval.ms"),
-    ("partition.assignment.strategy", "group.consumer.assignors"),
-];
+/// For how long the group waits for a member that is gone, under the classic protocol. Under the other one the brokers say.
+pub const SESSION_TIMEOUT_MS: u64 = 10_000;
+/// How often a member says that it is there, under the classic protocol.
+pub const HEARTBEAT_INTERVAL_MS: u64 = 3_000;
 
 impl KafkaSettings {
-    /// Reads `KAFKA_BOOTSTRAP_SERVERS` and every other `KAFKA_<PROPERTY>`: `KAFKA_SECURITY_PROTOCOL` becomes
-    /// `security.protocol`.
+    /// Reads `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_GROUP_PROTOCOL`, and of every other `KAFKA_<PROPERTY>` those that say how to reach
+    /// the cluster: `KAFKA_SECURITY_PROTOCOL` becomes `security.protocol`. The rest is left in [`KafkaSettings::ignored`].
     ///
     /// # Errors
-    /// [`NoBootstrap`].
-    pub fn from_env(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, NoBootstrap> {
-        let mut properties: BTreeMap<String, String> = variables
-            .into_iter()
-            .filter_map(|(name, value)| {
-                let property = name.strip_prefix("KAFKA_")?.to_ascii_lowercase().replace('_', ".");
-                // KAFKA_HOME names the jars of the embedded broker, not a property of a client.
-                (property != "home").then_some((property, value))
-            })
-            .collect();
-        let bootstrap =
-            properties.remove("bootstrap.servers").filter(|servers| !servers.is_empty()).ok_or(NoBootstrap)?;
-        Ok(Self { bootstrap, properties })
+    /// [`SettingsError`].
+    pub fn from_env(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
+        let variables::Variables { bootstrap, properties, ignored } = variables::read(variables)?;
+        Ok(Self { bootstrap: bootstrap.ok_or(SettingsError::NoBootstrap)?, properties, ignored })
     }
 
     /// Settings without any property of the operator's.
     #[must_use]
     pub fn new(bootstrap: &str) -> Self {
-        Self { bootstrap: bootstrap.to_owned(), properties: BTreeMap::new() }
+        Self { bootstrap: bootstrap.to_owned(), properties: BTreeMap::new(), ignored: Vec::new() }
+    }
+
+    /// The one line that is said of variables that are ignored.
+    #[must_use]
+    pub fn ignored_line(&self) -> Option<String> {
+        (!self.ignored.is_empty()).then(|| {
+            format!(
+                "ignored: {}. Only what says how to reach Kafka is passed on: KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_…, KAFKA_SASL_…, \
+                 KAFKA_SOCKET_…, KAFKA_METADATA_…, and nothing that switches verification off",
+                self.ignored.join(", ")
+            )
+        })
     }
 
     /// Any client.
@@ -82,29 +93,25 @@ impl KafkaSettings {
     pub fn consumer(&self, group: &str, protocol: GroupProtocol) -> ClientConfig {
         let mut config = self.with(&[
             ("group.id", group),
+            ("group.protocol", protocol.as_str()),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", "error"),
+            ("max.poll.interval.ms", "300000"),
             ("fetch.queue.backoff.ms", "5"),
             ("queued.max.messages.kbytes", "8192"),
             ("fetch.message.max.bytes", "1048576"),
             ("fetch.max.bytes", "4194304"),
             ("enable.partition.eof", "false"),
         ]);
-        config.set("group.protocol", protocol.as_str());
-        if protocol == GroupProtocol::Consumer {
-            for (client_side, broker_side) in BROKER_SIDE {
-                if self.properties.contains_key(client_side) {
-                    tracing::warn!(
-                        client_side,
-                        broker_side,
-                        "under the consumer group protocol the broker decides this"
-                    );
-                    config.remove(client_side);
-                }
+        match protocol {
+            // The brokers say how long a session is; librdkafka refuses to be told.
+            GroupProtocol::Consumer => {}
+            GroupProtocol::Classic => {
+                config.set("partition.assignment.strategy", "cooperative-sticky");
+                config.set("session.timeout.ms", SESSION_TIMEOUT_MS.to_string());
+                config.set("heartbeat.interval.ms", HEARTBEAT_INTERVAL_MS.to_string());
             }
-        } else {
-            config.set("partition.assignment.strategy", "cooperative-sticky");
         }
         config
     }
@@ -115,10 +122,8 @@ impl KafkaSettings {
     /// # Errors
     /// The cluster does not answer in time.
     pub fn group_protocol(&self, timeout: Duration) -> Result<GroupProtocol, KafkaError> {
-        match self.properties.get("group.protocol").map(String::as_str) {
-            Some("classic") => return Ok(GroupProtocol::Classic),
-            Some("consumer") => return Ok(GroupProtocol::Consumer),
-            Some(_) | None => {}
+        if let Some(asked) = self.properties.get("group.protocol").and_then(|word| GroupProtocol::parse(word)) {
+            return Ok(asked);
         }
         let probe: BaseConsumer = self
             .consumer(&format!("device-manager-probe-{:016x}", rand::random::<u64>()), GroupProtocol::Consumer)
@@ -143,14 +148,14 @@ impl KafkaSettings {
         Ok(GroupProtocol::Classic)
     }
 
-    fn with(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+    fn with(&self, own: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap).set("client.id", "device-manager");
-        for (name, value) in defaults {
-            config.set(*name, *value);
-        }
         for (name, value) in self.properties.iter().filter(|(name, _)| *name != "group.protocol") {
             config.set(name, value);
+        }
+        config.set("bootstrap.servers", &self.bootstrap).set("client.id", "device-manager");
+        for (name, value) in own {
+            config.set(*name, *value);
         }
         config
     }
@@ -173,6 +178,10 @@ impl GroupProtocol {
             Self::Classic => "classic",
             Self::Consumer => "consumer",
         }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Classic, Self::Consumer].into_iter().find(|protocol| protocol.as_str() == word)
     }
 }
 

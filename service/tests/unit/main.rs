@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod kafka;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod management;
