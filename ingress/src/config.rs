@@ -41,13 +41,16 @@ pub struct IngressArgs {
     /// How long a client may take to send a request's headers, and how long an idle connection is kept.
     #[arg(long, env = "HEADER_TIMEOUT_SECONDS", default_value_t = 30)]
     pub header_timeout_seconds: u64,
+    /// How long a client may leave an answer unread, each 16 KiB of it; then its connection is ended.
+    #[arg(long, env = "WRITE_TIMEOUT_SECONDS", default_value_t = 30)]
+    pub write_timeout_seconds: u64,
     /// How long a client may take to send a request's body.
     #[arg(long, env = "BODY_TIMEOUT_SECONDS", default_value_t = 30)]
     pub body_timeout_seconds: u64,
     /// The largest export-xml upload in bytes, also after its content coding is undone. It is kept in chunks.
     #[arg(long, env = "UPLOAD_BYTES_MAX", default_value_t = 2 * 1024 * 1024 * 1024)]
     pub upload_bytes_max: u64,
-    /// How long a client may take to send an export-xml upload; each piece of it within BODY_TIMEOUT_SECONDS.
+    /// How long a client may take to send an export-xml upload; each 64 KiB of it within BODY_TIMEOUT_SECONDS.
     #[arg(long, env = "UPLOAD_TIMEOUT_SECONDS", default_value_t = 3_600)]
     pub upload_timeout_seconds: u64,
     /// How many export-xml uploads are received at once; each takes some 8 MiB of memory.
@@ -81,6 +84,8 @@ pub struct IngressConfig {
     pub body_bytes_max: usize,
     /// For a request's headers, and for an idle connection.
     pub header_timeout: Duration,
+    /// For a client to take the next piece of its answers.
+    pub write_timeout: Duration,
     /// For a request's body.
     pub body_timeout: Duration,
     /// The largest upload.
@@ -109,6 +114,7 @@ impl IngressConfig {
             topic_epoch: 0,
             body_bytes_max: 1024 * 1024,
             header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             upload_bytes_max: 2 * 1024 * 1024 * 1024,
             upload_timeout: Duration::from_secs(3_600),
@@ -145,6 +151,7 @@ impl From<&IngressArgs> for IngressConfig {
             topic_epoch: args.topic_epoch,
             body_bytes_max: args.body_bytes_max,
             header_timeout: Duration::from_secs(args.header_timeout_seconds),
+            write_timeout: Duration::from_secs(args.write_timeout_seconds),
             body_timeout: Duration::from_secs(args.body_timeout_seconds),
             upload_bytes_max: args.upload_bytes_max,
             upload_timeout: Duration::from_secs(args.upload_timeout_seconds),

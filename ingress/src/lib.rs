@@ -24,6 +24,7 @@ mod serve;
 mod state;
 mod upload;
 pub mod wellformed;
+mod write_timeout;
 
 pub use app::app;
 pub use config::{IngressArgs, IngressConfig};

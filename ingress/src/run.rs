@@ -17,6 +17,10 @@ use crate::{
     state::AppState,
 };
 
+/// What the system keeps of answers that a client does not take yet. By itself it would keep some megabytes for each, and say that
+/// there is room again only when a third of that is taken.
+const SEND_BUFFER_BYTES: u32 = 64 * 1024;
+
 /// Listens where the configuration says. Apart from [`run`], so that a caller can ask the listener for its port.
 ///
 /// As many connections may wait to be accepted as are served. With the usual 128, a portal that opens more at once, as after
@@ -28,6 +32,7 @@ pub fn listen(config: &IngressConfig) -> Result<TcpListener, IngressError> {
     let bound = || -> io::Result<TcpListener> {
         let socket = if config.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         socket.bind(config.address)?;
         socket.listen(u32::try_from(config.connections_max).unwrap_or(u32::MAX))
     };

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 port: so many connections at once, a time for the headers, and an end that loses no answer.
+//! The HTTP/1.1 port: so many connections at once, a time for the headers and for reading the answers, and an end that loses no answer.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::config::IngressConfig;
+use crate::{config::IngressConfig, write_timeout::WriteTimeout};
 
 /// How long accepting rests after the operating system refused a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -29,6 +29,8 @@ pub struct PortLimits {
     pub connections_max: usize,
     /// For a request's headers, and for an idle connection.
     pub header_timeout: Duration,
+    /// For a client to take the next piece of its answers.
+    pub write_timeout: Duration,
     /// For requests in hand after `shutdown`.
     pub drain_timeout: Duration,
 }
@@ -38,6 +40,7 @@ impl From<&IngressConfig> for PortLimits {
         Self {
             connections_max: config.connections_max,
             header_timeout: config.header_timeout,
+            write_timeout: config.write_timeout,
             drain_timeout: config.drain_timeout,
         }
     }
@@ -67,7 +70,7 @@ pub async fn serve(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let connection = connection(server.clone(), stream, app.clone(), shutdown.clone());
+        let connection = connection(server.clone(), stream, app.clone(), limits.write_timeout, shutdown.clone());
         connections.spawn(async move {
             connection.await;
             drop(slot);
@@ -81,10 +84,17 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(server: http1::Builder, stream: TcpStream, app: Router, shutdown: CancellationToken) {
+async fn connection(
+    server: http1::Builder,
+    stream: TcpStream,
+    app: Router,
+    write_timeout: Duration,
+    shutdown: CancellationToken,
+) {
     // Answers are small and whole: waiting for more to send only delays them. A socket that refuses this is used as it is.
     let _delayed = stream.set_nodelay(true);
-    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)));
+    let stream = TokioIo::new(WriteTimeout::new(stream, write_timeout));
+    let mut connection = pin!(server.serve_connection(stream, TowerToHyperService::new(app)));
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,

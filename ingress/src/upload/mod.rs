@@ -20,7 +20,10 @@ use schemas::{
     receipt::Position,
     upload::{Part, Upload},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -37,6 +40,8 @@ use split::{Broken, Chunk, Whole};
 const FRAMES_WAITING: usize = 4;
 /// How many chunks are with Kafka at once.
 const CHUNKS_IN_FLIGHT: usize = 3;
+/// How much of an upload must come within its stall limit: who sends a byte now and then would hold a slot for an hour.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// What uploads share: each takes some megabytes, so that only so many go on at once.
 pub(crate) struct Uploads {
@@ -50,7 +55,7 @@ pub(crate) struct Limits {
     pub(crate) bytes_max: u64,
     /// For the whole body.
     pub(crate) time_max: Duration,
-    /// For the next piece of it.
+    /// For each [`PIECE_BYTES`] of it, and for its rest.
     pub(crate) stall_max: Duration,
 }
 
@@ -103,8 +108,9 @@ fn too_large(limits: &Limits) -> Refusal {
 /// Takes the frames in as fast as they are looked through.
 async fn feed(mut body: Body, frames: mpsc::Sender<Option<Bytes>>, limits: &Limits) -> Result<(), Refusal> {
     let whole = async {
+        let (mut deadline, mut piece_bytes) = (Instant::now() + limits.stall_max, 0);
         loop {
-            let frame = match tokio::time::timeout(limits.stall_max, body.frame()).await {
+            let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
                 Err(_) => return Err(Refusal::BodyTimeout),
                 Ok(None) => None,
                 Ok(Some(Err(_))) => return Err(Refusal::BodyBrokenOff),
@@ -114,6 +120,8 @@ async fn feed(mut body: Body, frames: mpsc::Sender<Option<Bytes>>, limits: &Limi
                 },
             };
             let is_last = frame.is_none();
+            piece_bytes += frame.as_ref().map_or(0, Bytes::len);
+            let received = Instant::now();
             if frames.send(frame).await.is_err() {
                 // The upload is refused for another reason: the client gets to see it.
                 body::drain(body).await;
@@ -121,6 +129,11 @@ async fn feed(mut body: Body, frames: mpsc::Sender<Option<Bytes>>, limits: &Limi
             }
             if is_last {
                 return Ok(());
+            }
+            // What Kafka takes is not the client's time.
+            deadline += received.elapsed();
+            if piece_bytes >= PIECE_BYTES {
+                (deadline, piece_bytes) = (Instant::now() + limits.stall_max, 0);
             }
         }
     };

@@ -18,4 +18,6 @@ mod port;
 #[cfg(test)]
 mod secrecy;
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod uploads;

@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bench::Bench;
 
-struct Port {
-    address: std::net::SocketAddr,
-    shutdown: CancellationToken,
-    served: JoinHandle<std::io::Result<()>>,
+pub(crate) struct Port {
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) served: JoinHandle<std::io::Result<()>>,
 }
 
-async fn port(bench: &Bench, change: impl FnOnce(&mut PortLimits)) -> Port {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+pub(crate) async fn port(bench: &Bench, change: impl FnOnce(&mut PortLimits)) -> Port {
+    let listener = ingress::listen(&bench.config).unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let mut limits = PortLimits::from(&bench.config);
@@ -29,7 +29,7 @@ async fn port(bench: &Bench, change: impl FnOnce(&mut PortLimits)) -> Port {
     Port { address, shutdown, served }
 }
 
-fn head(bench: &Bench, length: usize) -> String {
+pub(crate) fn head(bench: &Bench, length: usize) -> String {
     format!(
         "POST /health-data/medisante/json HTTP/1.1\r\nhost: x\r\nx-api-key: {}\r\ncontent-length: {length}\r\n\r\n",
         bench.key
@@ -37,7 +37,7 @@ fn head(bench: &Bench, length: usize) -> String {
 }
 
 /// One answer with a receipt, which is a JSON object.
-async fn receipt(stream: &mut TcpStream) -> String {
+pub(crate) async fn receipt(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     while !text.ends_with(b"}") {
         assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0, "the connection stays open");
@@ -45,7 +45,7 @@ async fn receipt(stream: &mut TcpStream) -> String {
     String::from_utf8(text).unwrap()
 }
 
-async fn rest(stream: &mut TcpStream) -> String {
+pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut text)).await;
     read.expect("the connection is closed in time").unwrap();

@@ -1,0 +1,164 @@
+//! Clients that are slow on purpose: none holds its place, whatever it is slow at.
+
+use std::time::{Duration, Instant};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+};
+
+use crate::{
+    bench::{Bench, Manner},
+    port::{head, port, receipt},
+};
+
+const PLACES: usize = 8;
+const SHORT: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a client does to hold its place.
+#[derive(Debug, Clone, Copy)]
+enum Slowness {
+    /// Says nothing at all.
+    Silent,
+    /// Begins its headers.
+    HalfHeaders,
+    /// Sends its headers byte by byte, without end.
+    DrippingHeaders,
+    /// Begins its body.
+    HalfBody,
+    /// Sends its body byte by byte.
+    DrippingBody,
+    /// The same, of an upload.
+    DrippingUpload,
+    /// Keeps its connection after an answer.
+    Idle,
+    /// Asks for much and reads nothing.
+    Deaf,
+    /// The same with answers that were made of its own large request.
+    DeafToReceipts,
+    /// Reads byte by byte.
+    Sipping,
+}
+
+impl Slowness {
+    const ALL: [Self; 10] = [
+        Self::Silent,
+        Self::HalfHeaders,
+        Self::DrippingHeaders,
+        Self::HalfBody,
+        Self::DrippingBody,
+        Self::DrippingUpload,
+        Self::Idle,
+        Self::Deaf,
+        Self::DeafToReceipts,
+        Self::Sipping,
+    ];
+
+    /// What is sent at once, and the byte that is sent again and again.
+    fn words(self, bench: &Bench) -> (Vec<u8>, Option<&'static [u8]>) {
+        let whole = head(bench, 100_000);
+        let upload = whole.replace("medisante/json", "healthkit/export-xml");
+        let many = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+        match self {
+            Self::Silent => (Vec::new(), None),
+            Self::HalfHeaders => (whole.trim_end().into(), None),
+            Self::DrippingHeaders => (whole.trim_end().into(), Some(b"x")),
+            Self::HalfBody => ([whole.as_bytes(), b"[1,"].concat(), None),
+            Self::DrippingBody => (whole.into(), Some(b" ")),
+            Self::DrippingUpload => (upload.into(), Some(b" ")),
+            Self::Idle => ([head(bench, 2).as_bytes(), b"{}"].concat(), None),
+            Self::Deaf | Self::Sipping => (many, None),
+            Self::DeafToReceipts => {
+                let samples = format!("[{}]", vec!["{}"; 100_000].join(","));
+                let path = head(bench, samples.len()).replace("medisante", "healthkit");
+                ((path + &samples).repeat(4).into(), None)
+            }
+        }
+    }
+
+    /// Until the server ends the connection.
+    async fn hold(self, mut stream: TcpStream, words: Vec<u8>, drip: Option<&'static [u8]>) {
+        let tick = Duration::from_millis(20);
+        let (mut from, mut to) = stream.split();
+        let send = async {
+            let mut sent = to.write_all(&words).await;
+            while let (Some(byte), Ok(())) = (drip, &sent) {
+                tokio::time::sleep(tick).await;
+                sent = to.write_all(byte).await;
+            }
+            // What could not be sent because the connection was ended needs no further waiting.
+            if sent.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let read = async {
+            match self {
+                Self::Deaf | Self::DeafToReceipts => std::future::pending().await,
+                Self::Sipping => {
+                    while from.read_u8().await.is_ok() {
+                        tokio::time::sleep(tick).await;
+                    }
+                }
+                _ => while from.read(&mut [0; 1024]).await.is_ok_and(|bytes| bytes > 0) {},
+            }
+        };
+        tokio::select! { () = send => {} () = read => {} }
+    }
+}
+
+/// Whether somebody else is served beside clients of one kind that have taken every place.
+async fn serves_an_honest_one(beside: Slowness) -> bool {
+    let bench = Bench::with(Manner::Keeps, |config| {
+        (config.body_timeout, config.header_timeout, config.write_timeout) = (SHORT, SHORT, SHORT);
+        config.uploads_max = PLACES;
+    });
+    let port = port(&bench, |limits| limits.connections_max = PLACES).await;
+    let mut slow = JoinSet::new();
+    for _ in 0..PLACES {
+        let stream = TcpStream::connect(port.address).await.unwrap();
+        let (words, drip) = beside.words(&bench);
+        slow.spawn(beside.hold(stream, words, drip));
+    }
+    let mut honest = TcpStream::connect(port.address).await.unwrap();
+    honest.write_all(format!("{}{{}}", head(&bench, 2)).as_bytes()).await.unwrap();
+    let answer = tokio::time::timeout(PATIENCE, receipt(&mut honest)).await;
+    answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_hold_every_place_give_way_to_an_honest_one() {
+    let tries =
+        Slowness::ALL.map(|slowness| tokio::spawn(async move { (slowness, serves_an_honest_one(slowness).await) }));
+    let mut holding = Vec::new();
+    for tried in tries {
+        let (slowness, served) = tried.await.unwrap();
+        if !served {
+            holding.push(slowness);
+        }
+    }
+    assert!(holding.is_empty(), "these keep their places: {holding:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_gets_its_whole_answer() {
+    let bench = Bench::new();
+    let port = port(&bench, |limits| limits.write_timeout = SHORT).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    // So that the answer waits at the server.
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let mut stream = socket.connect(port.address).await.unwrap();
+    let samples = format!("[{}]", vec!["{}"; 100_000].join(","));
+    let head = head(&bench, samples.len()).replace("medisante", "healthkit");
+    let head = head.replace("host: x", "host: x\r\nconnection: close");
+    stream.write_all((head + &samples).as_bytes()).await.unwrap();
+    let (started, mut answer) = (Instant::now(), Vec::new());
+    let mut buffer = vec![0; 64 * 1024];
+    while let bytes @ 1.. = stream.read(&mut buffer).await.expect("the connection stays open") {
+        answer.extend_from_slice(&buffer[..bytes]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(started.elapsed() > SHORT * 2, "it is read too fast to show anything: {:?}", started.elapsed());
+    assert!(answer.ends_with(b"}]"), "the answer is whole");
+}
