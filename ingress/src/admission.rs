@@ -11,7 +11,7 @@ use axum::{
     },
 };
 use schemas::{
-    event::{NameError, SourceName},
+    event::SourceName,
     format::{Format, Provider},
 };
 use time::OffsetDateTime;
@@ -134,13 +134,15 @@ impl Parameters {
             if slot.is_some() {
                 return Err(Refusal::Parameter);
             }
-            *slot = Some(checked(&value).map_err(|_| Refusal::Parameter)?);
+            *slot = Some(checked(&value)?);
         }
         Ok(found)
     }
 }
 
-/// The rules of all names hold for the parameters too.
-fn checked(value: &str) -> Result<String, NameError> {
-    SourceName::parse(value).map(|name| name.as_str().to_owned())
+/// The rules of all names hold for the parameters too. Bytes that are no UTF-8 have been replaced by now: two devices whose names
+/// differ in such bytes would be one.
+fn checked(value: &str) -> Result<String, Refusal> {
+    let name = SourceName::parse(value).map_err(|_| Refusal::Parameter)?;
+    if value.contains(char::REPLACEMENT_CHARACTER) { Err(Refusal::Parameter) } else { Ok(name.as_str().to_owned()) }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, atomic::AtomicI64, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
@@ -31,6 +34,10 @@ use tower::ServiceExt;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
     Keeps,
+    /// Acknowledges, and keeps nothing.
+    Forgets,
+    /// Keeps all but this one, counted from 0.
+    RefusesOne(usize),
     IsFull,
     Refuses,
     NeverAnswers,
@@ -47,6 +54,7 @@ pub(crate) struct Recorded {
 /// Stands for Kafka: keeps records in memory, or fails in the manner it is told to.
 pub(crate) struct RecordingLog {
     manner: Manner,
+    asked: AtomicUsize,
     next: AtomicI64,
     pub(crate) records: Mutex<Vec<Recorded>>,
     unanswered: Mutex<Vec<oneshot::Sender<Result<Appended, AppendError>>>>,
@@ -55,14 +63,21 @@ pub(crate) struct RecordingLog {
 impl RawLog for RecordingLog {
     fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError> {
         let (waiting, acknowledgement) = oneshot::channel();
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
         match self.manner {
             Manner::IsFull => return Err(AppendError::QueueFull),
+            Manner::RefusesOne(number) if number == asked => {
+                let _gone = waiting.send(Err(AppendError::NotAcknowledged(None)));
+            }
             Manner::Refuses => {
                 let _gone = waiting.send(Err(AppendError::NotAcknowledged(None)));
             }
             Manner::NeverAnswers => self.unanswered.lock().unwrap().push(waiting),
             Manner::GoesAway => drop(waiting),
-            Manner::Keeps => {
+            Manner::Forgets => {
+                let _gone = waiting.send(Ok(Appended { partition: 3, offset: 0 }));
+            }
+            Manner::Keeps | Manner::RefusesOne(_) => {
                 self.records.lock().unwrap().push(Recorded {
                     topic: record.topic,
                     key: record.key.to_owned(),
@@ -118,6 +133,7 @@ impl Bench {
         let keys = Arc::new(KeyRing::open(&keys_file).unwrap());
         let log = Arc::new(RecordingLog {
             manner,
+            asked: AtomicUsize::new(0),
             next: AtomicI64::new(40),
             records: Mutex::default(),
             unanswered: Mutex::default(),

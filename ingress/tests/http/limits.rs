@@ -96,6 +96,19 @@ async fn a_bomb_is_refused() {
 }
 
 #[tokio::test]
+async fn a_window_larger_than_every_decoder_must_support_is_not_given() {
+    let bench = Bench::new();
+    for (window_log, status) in [(23, 200), (24, 400), (27, 400)] {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_contentsize(false).unwrap();
+        encoder.window_log(window_log).unwrap();
+        encoder.write_all(b"{}").unwrap();
+        let answer = bench.post(PATH).header("content-encoding", "zstd").send(encoder.finish().unwrap()).await;
+        assert_eq!(answer.status, status, "{window_log}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_and_stacked_codings_are_refused() {
     let bench = Bench::new();
     for coding in ["br", "gzip, gzip", "compress"] {

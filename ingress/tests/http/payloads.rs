@@ -152,12 +152,17 @@ async fn the_internal_document_type_of_an_export_is_passed_over() {
 async fn parameters_are_bounded_and_single() {
     let bench = Bench::new();
     let long = "x".repeat(257);
-    for query in ["type=a&type=b", "unit=%00", "unit=a%0ab", "deviceId=", &format!("type={long}"), "type=%ff"] {
+    for query in
+        ["type=a&type=b", "unit=%00", "unit=a%0ab", "deviceId=", &format!("type={long}"), "type=%ff", "deviceId=a%c3"]
+    {
         let answer = bench.post(&format!("/health-data/healthkit/json?{query}")).send("[]").await;
-        // Bytes that are no UTF-8 become a replacement character, which is no control character.
-        if query != "type=%ff" {
-            assert_eq!(answer.problem(400), "parameter", "{query}");
-        }
+        assert_eq!(answer.problem(400), "parameter", "{query}");
+    }
+    assert_eq!(bench.kept(), 0);
+    // Every text that is UTF-8 and no control character is a name.
+    for (query, text) in [("type=%c3%a4", "ä".to_owned()), (&format!("type={}", &long[1..]), "x".repeat(256))] {
+        assert_eq!(bench.post(&format!("/health-data/healthkit/json?{query}")).send("[]").await.status, 200);
+        bench.last(|record| assert_eq!(record.headers.sample_type.as_ref(), Some(&text)));
     }
 }
 

@@ -114,11 +114,26 @@ async fn a_request_in_hand_is_answered_before_the_end() {
     busy.read_exact(&mut asked).await.unwrap();
     assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
     port.shutdown.cancel();
+    let refused = async { while TcpStream::connect(port.address).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(10), refused).await.expect("nothing more is accepted");
+    // On this one thread, whoever does not wait would have ended where it closed the port.
+    assert!(!port.served.is_finished(), "the end waits for the request in hand");
     busy.write_all(b"{}").await.unwrap();
     assert!(rest(&mut busy).await.contains("HTTP/1.1 200"));
     tokio::time::timeout(Duration::from_secs(10), port.served).await.expect("it ends").unwrap().unwrap();
     assert_eq!(bench.kept(), 2);
-    assert!(TcpStream::connect(port.address).await.is_err(), "nothing more is accepted");
+}
+
+#[tokio::test]
+async fn the_end_waits_no_longer_than_it_was_told() {
+    let bench = Bench::new();
+    let port = port(&bench, |limits| limits.drain_timeout = Duration::from_millis(100)).await;
+    let mut busy = TcpStream::connect(port.address).await.unwrap();
+    let head = head(&bench, 2).replace("host: x", "host: x\r\nexpect: 100-continue");
+    busy.write_all(head.as_bytes()).await.unwrap();
+    busy.read_exact(&mut [0; 25]).await.unwrap();
+    port.shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(10), port.served).await.expect("it ends").unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -127,16 +142,20 @@ async fn no_more_connections_than_allowed_are_served() {
     let port = port(&bench, |limits| limits.connections_max = 1).await;
     let mut first = TcpStream::connect(port.address).await.unwrap();
     let mut second = TcpStream::connect(port.address).await.unwrap();
-    let request = format!("{}{{}}", head(&bench, 2));
-    first.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = [0; 12];
-    first.read_exact(&mut answer).await.unwrap();
-    second.write_all(request.as_bytes()).await.unwrap();
-    let waited = tokio::time::timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
-    assert!(waited.is_err(), "the second waits");
+    let request = |body: &str| format!("{}{body}", head(&bench, body.len()));
+    first.write_all(request("{}").as_bytes()).await.unwrap();
+    receipt(&mut first).await;
+    second.write_all(request("[]").as_bytes()).await.unwrap();
+    // Far more than a second connection would need: its request lies there all the while.
+    for _ in 0..200 {
+        first.write_all(request("{}").as_bytes()).await.unwrap();
+        receipt(&mut first).await;
+    }
+    let all_of_the_first = bench.log.records.lock().unwrap().iter().all(|record| record.body == b"{}");
+    assert!(all_of_the_first && bench.kept() == 201, "the second waits");
     drop(first);
-    second.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert!(receipt(&mut second).await.starts_with("HTTP/1.1 200"));
+    bench.last(|record| assert_eq!(record.body, b"[]"));
 }
 
 #[tokio::test]

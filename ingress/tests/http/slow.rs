@@ -110,7 +110,7 @@ impl Slowness {
 
 /// Whether somebody else is served beside clients of one kind that have taken every place.
 async fn serves_an_honest_one(beside: Slowness) -> bool {
-    let bench = Bench::with(Manner::Keeps, |config| {
+    let bench = Bench::with(Manner::Forgets, |config| {
         (config.body_timeout, config.header_timeout, config.write_timeout) = (SHORT, SHORT, SHORT);
         config.uploads_max = PLACES;
     });

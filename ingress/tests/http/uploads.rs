@@ -1,12 +1,13 @@
 //! Large uploads: what lies on the topic, and what is said of bodies that break, in memory that does not grow with them.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 
 use axum::body::{Body, Bytes};
 use schemas::{
     raw::Headers,
     upload::{CHUNK_BYTES, Part, Upload},
 };
+use tokio::sync::mpsc;
 
 use crate::bench::{Bench, Manner, content_hmac};
 
@@ -62,7 +63,10 @@ async fn a_body_of_one_chunk_is_one_record() {
         let mut body = export(length);
         body.resize(body.len().max(length), b'\n');
         assert_eq!(bench.post(PATH).send(frames(&body)).await.status, 200);
-        bench.last(|record| assert!(record.headers.upload.is_none() && record.body == body));
+        bench.last(|record| {
+            assert!(record.headers.upload.is_none() && record.body == body);
+            assert_eq!(record.headers.sha256, sha256(&body));
+        });
     }
     assert_eq!(bench.kept(), 2);
 }
@@ -107,7 +111,10 @@ async fn what_is_broken_is_kept_all_the_same() {
     let no_gzip = b"this was never compressed".to_vec();
     let answer = bench.post(PATH).header("content-encoding", "gzip").send(frames(&no_gzip)).await;
     assert_eq!(answer.problem(400), "malformed");
-    bench.last(|record| assert_eq!(record.body, no_gzip));
+    bench.last(|record| {
+        assert_eq!(record.body, no_gzip);
+        assert_eq!(record.headers.sha256, sha256(&no_gzip));
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,6 +142,81 @@ async fn too_large_and_broken_off_uploads_are_never_closed() {
     assert_eq!(bench.post(PATH).send(broken_off).await.problem(400), "body-broken-off");
     let records = bench.log.records.lock().unwrap();
     assert!(records.iter().all(|record| matches!(part(&record.headers), Some(Part::Chunk { .. }))));
+}
+
+/// A body that comes as its client sends it. The next piece is taken when there is room for one more.
+fn piecewise() -> (mpsc::Sender<Bytes>, Body) {
+    let (pieces, taken) = mpsc::channel::<Bytes>(1);
+    let taken = futures_util::stream::unfold(taken, async |mut taken| {
+        let piece = taken.recv().await?;
+        Some((Ok::<_, std::io::Error>(piece), taken))
+    });
+    (pieces, Body::from_stream(taken))
+}
+
+/// Sends an export of equal pieces, until nobody takes them or they are enough.
+async fn drip(pieces: mpsc::Sender<Bytes>, piece: Bytes, every: Duration, count: usize) {
+    let mut taken = pieces.send(Bytes::from("<HealthData>")).await.is_ok();
+    for _ in 0..count {
+        tokio::time::sleep(every).await;
+        taken = taken && pieces.send(piece.clone()).await.is_ok();
+        if !taken {
+            return;
+        }
+    }
+    let _gone = pieces.send(Bytes::from("</HealthData>")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_uploads_than_allowed_go_on_at_once() {
+    let bench = Bench::with(Manner::Keeps, |config| {
+        (config.uploads_max, config.produce_timeout) = (1, Duration::from_millis(50));
+    });
+    let (pieces, body) = piecewise();
+    let first = tokio::spawn(bench.post(PATH).send(body));
+    pieces.send("<HealthData>".into()).await.unwrap();
+    drop(pieces.reserve().await.unwrap());
+    let second = bench.post(PATH).send("<HealthData/>").await;
+    assert_eq!(second.problem(503), "unavailable");
+    pieces.send("</HealthData>".into()).await.unwrap();
+    drop(pieces);
+    assert_eq!(first.await.unwrap().status, 200);
+    assert_eq!(bench.post(PATH).send("<HealthData/>").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_stalls_is_given_up_long_before_its_whole_time() {
+    let bench = Bench::with(Manner::Keeps, |config| config.body_timeout = Duration::from_millis(300));
+    let (stalled, body) = piecewise();
+    stalled.send("<HealthData>".into()).await.unwrap();
+    assert_eq!(bench.post(PATH).send(body).await.problem(408), "body-timeout");
+    let (dripping, body) = piecewise();
+    tokio::spawn(drip(dripping, " ".into(), Duration::from_millis(10), usize::MAX));
+    assert_eq!(bench.post(PATH).send(body).await.problem(408), "body-timeout");
+    assert_eq!(bench.kept(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_goes_on_has_its_whole_time_and_no_more() {
+    for (upload_timeout, status) in [(Duration::from_mins(1), 200), (Duration::from_millis(500), 408)] {
+        let bench = Bench::with(Manner::Keeps, |config| {
+            (config.body_timeout, config.upload_timeout) = (Duration::from_secs(1), upload_timeout);
+        });
+        let (steady, body) = piecewise();
+        tokio::spawn(drip(steady, "<a/>".repeat(16 * 1024).into(), Duration::from_millis(100), 20));
+        assert_eq!(bench.post(PATH).send(body).await.status, status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_counts_only_when_all_of_it_is_acknowledged() {
+    let body = export(CHUNK_BYTES * 3 + 1_000);
+    for refused in 0..=4 {
+        let bench = Bench::with(Manner::RefusesOne(refused), |_| {});
+        assert_eq!(bench.post(PATH).send(frames(&body)).await.problem(503), "unavailable", "record {refused}");
+        let records = bench.log.records.lock().unwrap();
+        assert!(records.iter().all(|record| matches!(part(&record.headers), Some(Part::Chunk { .. }))));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

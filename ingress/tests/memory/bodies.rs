@@ -1,0 +1,65 @@
+//! Bodies that are larger than they look, and one that is as large as it looks.
+
+use std::io::{self, Write};
+
+use axum::body::{Body, Bytes};
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
+
+use crate::{
+    bench::{Bench, Manner},
+    counting::{peak, turn},
+};
+
+const MIB: usize = 1024 * 1024;
+const BODY: &str = "/health-data/medisante/json";
+const UPLOAD: &str = "/health-data/healthkit/export-xml";
+
+/// What one upload may take, as the help of UPLOADS_MAX says.
+const UPLOAD_BYTES: usize = 8 * MIB;
+
+/// An export of so many MiB, all of it well-formed, coded.
+fn bombs(mib: usize) -> [(&'static str, Vec<u8>); 3] {
+    let part = "<a/>".repeat(MIB / 4);
+    let write = |to: &mut dyn Write| {
+        to.write_all(b"<HealthData>").unwrap();
+        (0..mib).for_each(|_| to.write_all(part.as_bytes()).unwrap());
+        to.write_all(b"</HealthData>").unwrap();
+    };
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut deflate = ZlibEncoder::new(Vec::new(), Compression::fast());
+    let mut zstd = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    write(&mut gzip);
+    write(&mut deflate);
+    write(&mut zstd);
+    [("gzip", gzip.finish().unwrap()), ("deflate", deflate.finish().unwrap()), ("zstd", zstd.finish().unwrap())]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_is_not_inflated_beyond_the_limit() {
+    let _turn = turn().await;
+    let bench = Bench::with(Manner::Forgets, |config| config.upload_bytes_max = 16 * MIB as u64);
+    for (coding, bomb) in bombs(24) {
+        assert!(bomb.len() < MIB, "{coding}: {}", bomb.len());
+        // A vector that grows by doubling, and what it grew out of.
+        for (path, most) in [(BODY, 4 * MIB), (UPLOAD, UPLOAD_BYTES)] {
+            let (answer, bytes) = peak(bench.post(path).header("content-encoding", coding).send(bomb.clone())).await;
+            assert_eq!(answer.problem(413), "too-large", "{path} {coding}");
+            assert!(bytes < most, "{path} {coding}: {bytes} bytes");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_takes_no_more_memory_than_it_says() {
+    let _turn = turn().await;
+    let bench = Bench::with(Manner::Forgets, |_| {});
+    let part = Bytes::from("<a/>".repeat(MIB / 4));
+    let parts = (0..24).map(move |_| Ok::<_, io::Error>(part.clone()));
+    let whole = [Ok("<HealthData>".into())].into_iter().chain(parts).chain([Ok("</HealthData>".into())]);
+    let (answer, bytes) = peak(bench.post(UPLOAD).send(Body::from_stream(futures_util::stream::iter(whole)))).await;
+    assert_eq!(answer.status, 200);
+    assert!(bytes < UPLOAD_BYTES, "{bytes} bytes");
+}
