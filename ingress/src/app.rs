@@ -17,6 +17,7 @@ use crate::{
 
 /// The whole HTTP application, without a port.
 pub fn app(state: AppState) -> Router {
+    let docs = if state.shared().has_docs { docs::router() } else { Router::new() };
     Router::new()
         .route("/health-data/medisante", post(health_data::medisante))
         .route("/health-data/medisante/{format}", post(health_data::medisante_format))
@@ -25,7 +26,7 @@ pub fn app(state: AppState) -> Router {
         .route("/devices/assign", post(assign::assign))
         .route("/devices/{id}/unassign", post(unassign::unassign))
         .route("/openapi.json", get(openapi::openapi))
-        .merge(docs::router())
+        .merge(docs)
         .fallback(async |state: State<AppState>, request: Request| refuse(Refusal::UnknownPath, &state, request).await)
         .method_not_allowed_fallback(async |state: State<AppState>, request: Request| {
             refuse(Refusal::Method, &state, request).await

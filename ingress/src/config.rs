@@ -62,6 +62,9 @@ pub struct IngressArgs {
     /// How many connections are served at once; more wait to be accepted.
     #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 4_096)]
     pub connections_max: usize,
+    /// Serve the page /docs also where this port is no loopback address. Nobody needs a key to read it.
+    #[arg(long = "docs", env = "DOCS_ENABLED")]
+    pub docs_enabled: bool,
     /// How long requests in hand may take to end after SIGTERM.
     #[arg(long, env = "DRAIN_TIMEOUT_SECONDS", default_value_t = 15)]
     pub drain_timeout_seconds: u64,
@@ -98,6 +101,8 @@ pub struct IngressConfig {
     pub produce_timeout: Duration,
     /// How many connections are served at once.
     pub connections_max: usize,
+    /// Whether the page /docs is served on any address.
+    pub docs_enabled: bool,
     /// For requests in hand after SIGTERM.
     pub drain_timeout: Duration,
 }
@@ -121,8 +126,14 @@ impl IngressConfig {
             uploads_max: 2,
             produce_timeout: Duration::from_secs(5),
             connections_max: 4_096,
+            docs_enabled: false,
             drain_timeout: Duration::from_secs(15),
         }
+    }
+
+    /// Whether the page /docs is served: to whoever sits at this machine, and to others where it is asked for.
+    pub(crate) fn has_docs(&self) -> bool {
+        self.docs_enabled || self.address.ip().is_loopback()
     }
 
     /// Refuses settings that break a promise.
@@ -158,6 +169,7 @@ impl From<&IngressArgs> for IngressConfig {
             uploads_max: args.uploads_max.max(1),
             produce_timeout: Duration::from_millis(args.produce_timeout_ms),
             connections_max: args.connections_max,
+            docs_enabled: args.docs_enabled,
             drain_timeout: Duration::from_secs(args.drain_timeout_seconds),
         }
     }

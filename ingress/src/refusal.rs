@@ -171,7 +171,7 @@ impl Refusal {
             ),
             Self::UnknownPath => {
                 "Served are POST /health-data/medisante, POST /health-data/healthkit (each also with /{format}), POST \
-                 /devices/assign and POST /devices/{id}/unassign; see /docs."
+                 /devices/assign and POST /devices/{id}/unassign; see /openapi.json."
                     .to_owned()
             }
             Self::UnknownFormat(provider) => format!(

@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) uploads: Uploads,
     pub(crate) produce_timeout: Duration,
+    pub(crate) has_docs: bool,
     pub(crate) meters: Meters,
 }
 
@@ -104,6 +105,7 @@ impl AppState {
                 },
             },
             produce_timeout: config.produce_timeout,
+            has_docs: config.has_docs(),
             meters: Meters::new(),
         }))
     }

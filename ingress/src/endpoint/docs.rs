@@ -1,4 +1,5 @@
-//! `GET /docs`: the description as a page to read and to try, with all its assets in the binary.
+//! `GET /docs`: the description as a page to read and to try, with all its assets in the binary. Served on a loopback address, or
+//! where it is asked for: it is large, and nobody needs a key to read it.
 
 use axum::Router;
 use utoipa_swagger_ui::{Config, SwaggerUi};

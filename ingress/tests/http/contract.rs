@@ -5,7 +5,7 @@ use axum::{
     http::{Method, Request},
 };
 
-use crate::bench::{Answer, Bench};
+use crate::bench::{Answer, Bench, Manner};
 
 async fn ask(bench: &Bench, method: Method, path: &str) -> Answer {
     Answer::of(bench.app.clone(), Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await
@@ -67,5 +67,25 @@ async fn the_page_needs_nothing_from_elsewhere() {
         let asset = ask(&bench, Method::GET, &format!("/docs/{}", &reference[2..])).await;
         assert_eq!(asset.status, 200, "{reference}");
         assert!(!asset.body.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_for_this_machine_unless_it_is_asked_for() {
+    for (address, enabled, status) in [
+        ([127, 0, 0, 2], false, 200),
+        ([127, 0, 0, 1], true, 200),
+        ([0, 0, 0, 0], false, 404),
+        ([192, 0, 2, 1], false, 404),
+        ([192, 0, 2, 1], true, 200),
+    ] {
+        let bench = Bench::with(Manner::Keeps, |config| {
+            config.address = (address, 0).into();
+            config.docs_enabled = enabled;
+        });
+        for path in ["/docs/", "/docs/swagger-ui-bundle.js"] {
+            assert_eq!(ask(&bench, Method::GET, path).await.status, status, "{path} {address:?} {enabled}");
+        }
+        assert_eq!(ask(&bench, Method::GET, "/openapi.json").await.status, 200);
     }
 }
