@@ -37,7 +37,8 @@ impl KafkaArgs {
     /// [`CommandError`] when no broker is named.
     pub fn settings(&self) -> Result<KafkaSettings, CommandError> {
         let given = self.kafka_bootstrap_servers.clone().map(|servers| ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), servers));
-        KafkaSettings::from_env(std::env::vars().chain(given)).map_err(|error: SettingsError| CommandError::usage(error))
+        KafkaSettings::from_env(std::env::vars().chain(given))
+            .map_err(|error: SettingsError| CommandError::usage(error))
     }
 }
 
