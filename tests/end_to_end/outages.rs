@@ -78,7 +78,7 @@ async fn stages_end_when_asked_although_kafka_is_away() {
     world.embedded.stop_kafka().await;
     let mut late = Vec::new();
     for stage in [Stage::Sink, Stage::Normalizer, Stage::Ingress] {
-        if !world.terminate(stage, Duration::from_secs(15)).await {
+        if !world.terminate((stage, 0), Duration::from_secs(15)).await {
             late.push(stage);
         }
     }

@@ -2,11 +2,14 @@
 
 use serde_json::json;
 
-use crate::{payload::glucose_of, world::World};
+use crate::{
+    payload::glucose_of,
+    world::{Setup, World},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_canary_is_in_any_log() {
-    let world = World::start_logging("trace").await;
+    let world = World::start_as(Setup { log: "trace", ..Setup::default() }).await;
     let assignment = json!({
         "deviceId": "canary-device", "deviceType": "canary", "name": "canary", "deviceProvider": "medisante",
         "assignedPatientId": "canary-patient", "effectiveFrom": "2026-01-01T00:00:00Z",

@@ -36,27 +36,54 @@ pub(crate) enum Stage {
     Sink,
 }
 
+/// One of the processes of a stage.
+pub(crate) type Member = (Stage, usize);
+
+/// How the stages are started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    /// RUST_LOG.
+    pub(crate) log: &'static str,
+    /// `consumer` or `classic`; the default is what the stages choose by themselves.
+    pub(crate) group_protocol: Option<&'static str>,
+    pub(crate) partitions: u16,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { log: "info", group_protocol: None, partitions: 3 }
+    }
+}
+
 pub(crate) struct World {
     pub(crate) embedded: &'static Embedded,
     pub(crate) pool: PgPool,
     pub(crate) sender: Sender,
     pub(crate) database_url: String,
-    stages: BTreeMap<Stage, Running>,
+    stages: BTreeMap<Member, Running>,
     name: String,
-    log: &'static str,
+    setup: Setup,
     port: u16,
-    normalizer_port: u16,
     directory: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
 /// A process that does not outlive its test.
-struct Running(Child);
+struct Running {
+    process: Child,
+    management_port: u16,
+}
+
+impl Running {
+    fn signal(&self, name: &str) {
+        signal(self.process.id(), name);
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 }
 
@@ -80,16 +107,15 @@ pub(crate) struct Sender {
 impl World {
     /// Topics, tables and keys are made, and all stages run.
     pub(crate) async fn start() -> Self {
-        Self::start_logging("info").await
+        Self::start_as(Setup::default()).await
     }
 
-    /// The same, with this as RUST_LOG.
-    pub(crate) async fn start_logging(log: &'static str) -> Self {
+    pub(crate) async fn start_as(setup: Setup) -> Self {
         let turn = TURN.lock().await;
         let embedded = servers(Path::new(SERVERS)).await;
         let name = format!("e2e_{}", Uuid::new_v4().simple());
         let database_url = create_database(embedded, &name).await;
-        let [port, normalizer_port] = free_ports();
+        let port = free_port();
         let sender = Sender { client: Client::new(), url: format!("http://127.0.0.1:{port}"), key: String::new() };
         let mut world = Self {
             embedded,
@@ -98,14 +124,13 @@ impl World {
             database_url,
             stages: BTreeMap::new(),
             name,
-            log,
+            setup,
             port,
-            normalizer_port,
             directory: tempfile::tempdir().unwrap(),
             _turn: turn,
         };
         world.make_secrets();
-        world.finish(world.kafka_command("topics").args(["apply", "--partitions", "3"]));
+        world.finish(world.kafka_command("topics").args(["apply", "--partitions", &setup.partitions.to_string()]));
         for stage in [Stage::Sink, Stage::Normalizer, Stage::Ingress] {
             world.run(stage);
         }
@@ -136,8 +161,14 @@ impl World {
         secret.split(' ').next().unwrap().clone_into(&mut self.sender.key);
     }
 
-    /// Starts a stage, again where it ran before.
+    /// Starts a stage's first process, again where it ran before.
     pub(crate) fn run(&mut self, stage: Stage) {
+        self.run_member((stage, 0));
+    }
+
+    /// Starts one of a stage's processes.
+    pub(crate) fn run_member(&mut self, member: Member) {
+        let (stage, number) = member;
         let receipt_key = self.path("receipt.key");
         let (name, mut command) = match stage {
             Stage::Ingress => {
@@ -159,11 +190,37 @@ impl World {
                 ("sink", command)
             }
         };
-        let log = File::options().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
-        let management_port = if stage == Stage::Normalizer { self.normalizer_port } else { 0 };
-        command.args(["--management-address", &format!("127.0.0.1:{management_port}")]).env("RUST_LOG", self.log);
+        let file = if number == 0 { format!("{name}.log") } else { format!("{name}-{number}.log") };
+        let log = File::options().create(true).append(true).open(self.path(&file)).unwrap();
+        let management_port = free_port();
+        command.args(["--management-address", &format!("127.0.0.1:{management_port}")]);
+        command.env("RUST_LOG", self.setup.log);
+        if let Some(protocol) = self.setup.group_protocol {
+            command.env("KAFKA_GROUP_PROTOCOL", protocol);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.stages.insert(stage, Running(command.spawn().unwrap()));
+        self.stages.insert(member, Running { process: command.spawn().unwrap(), management_port });
+    }
+
+    /// What /ready answers: whether it is 200, and the body. None when it does not answer.
+    pub(crate) async fn ready(&self, member: Member) -> Option<(bool, String)> {
+        let url = format!("http://127.0.0.1:{}/ready", self.stages[&member].management_port);
+        let answer = self.sender.client.get(url).timeout(Duration::from_secs(2)).send().await.ok()?;
+        Some((answer.status() == StatusCode::OK, answer.text().await.ok()?))
+    }
+
+    pub(crate) async fn until_ready(&self, member: Member) {
+        until("the stage is ready", || async { self.ready(member).await.is_some_and(|(is_ready, _)| is_ready) }).await;
+    }
+
+    /// SIGSTOP: it does not run, but its connections stay.
+    pub(crate) fn freeze(&self, member: Member) {
+        self.stages[&member].signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn thaw(&self, member: Member) {
+        self.stages[&member].signal("CONT");
     }
 
     /// What `device-manager trace` says of a receipt, and whether all of its payload has arrived.
@@ -177,13 +234,12 @@ impl World {
         (said, output.status.success())
     }
 
-    /// SIGTERM. Whether the stage ended in time.
-    pub(crate) async fn terminate(&mut self, stage: Stage, within: Duration) -> bool {
-        let mut running = self.stages.remove(&stage).unwrap();
-        let pid = running.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    /// SIGTERM. Whether the process ended in time.
+    pub(crate) async fn terminate(&mut self, member: Member, within: Duration) -> bool {
+        let mut running = self.stages.remove(&member).unwrap();
+        running.signal("TERM");
         let deadline = Instant::now() + within;
-        while running.0.try_wait().unwrap().is_none() {
+        while running.process.try_wait().unwrap().is_none() {
             if Instant::now() > deadline {
                 return false;
             }
@@ -194,7 +250,12 @@ impl World {
 
     /// The normalizer's metrics.
     pub(crate) async fn normalizer_metrics(&self) -> String {
-        let url = format!("http://127.0.0.1:{}/metrics", self.normalizer_port);
+        self.metrics((Stage::Normalizer, 0)).await
+    }
+
+    /// A process's metrics.
+    pub(crate) async fn metrics(&self, member: Member) -> String {
+        let url = format!("http://127.0.0.1:{}/metrics", self.stages[&member].management_port);
         self.sender.client.get(url).send().await.unwrap().text().await.unwrap()
     }
 
@@ -207,7 +268,12 @@ impl World {
 
     /// SIGKILL: nothing is flushed, closed or said goodbye to.
     pub(crate) fn kill(&mut self, stage: Stage) {
-        drop(self.stages.remove(&stage).unwrap());
+        self.kill_member((stage, 0));
+    }
+
+    /// SIGKILL for one of a stage's processes.
+    pub(crate) fn kill_member(&mut self, member: Member) {
+        drop(self.stages.remove(&member).unwrap());
     }
 
     pub(crate) fn kafka_command(&self, subcommand: &str) -> Command {
@@ -269,15 +335,20 @@ impl World {
     }
 
     pub(crate) fn logs(&self) -> String {
-        let logs = ["ingress.log", "normalizer.log", "sink.log"].map(|name| fs::read_to_string(self.path(name)));
-        logs.map(Result::unwrap_or_default).concat()
+        let files = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut logs: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+        logs.sort();
+        logs.into_iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
     }
 }
 
-fn free_ports() -> [u16; 2] {
-    // Both are held at once, so that they are two.
-    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Sends a signal to a process that the test started.
+pub(crate) fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
 }
 
 impl Sender {
