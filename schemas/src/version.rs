@@ -5,14 +5,16 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use crate::event::Reading;
+use crate::{event::Reading, format::RawTopic};
 
 /// Where and when a content was appended to its raw topic; the earliest append compares smallest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Appended {
     /// The broker's append time, microseconds since the epoch.
     pub at: i64,
-    /// The incarnation of the raw topic.
+    /// The raw topic.
+    pub topic: RawTopic,
+    /// Its incarnation.
     pub topic_epoch: i32,
     /// The partition.
     pub partition: i32,
@@ -50,6 +52,7 @@ impl Version {
     pub const fn of(reading: &Reading) -> Self {
         let row = Appended {
             at: reading.received_at,
+            topic: reading.provider.raw_topic(),
             topic_epoch: reading.provenance.topic_epoch,
             partition: reading.provenance.partition,
             offset: reading.provenance.offset,

@@ -89,14 +89,18 @@ impl<'a> Tuple<'a> {
         self.bytes(&value.to_be_bytes());
     }
 
+    pub(crate) fn short(&mut self, value: i16) {
+        self.bytes(&value.to_be_bytes());
+    }
+
     pub(crate) fn long(&mut self, value: i64) {
         self.bytes(&value.to_be_bytes());
     }
 
-    /// An integer that is filled in later; where it stands.
+    /// A bigint that is filled in later; where it stands.
     pub(crate) fn blank(&mut self) -> usize {
-        self.int(0);
-        self.out.len() - 4
+        self.long(0);
+        self.out.len() - 8
     }
 
     /// A blank, or NULL where nothing is filled in.

@@ -1,10 +1,9 @@
 //! What payloads held that the mapping does not know; for `device-manager drift`.
 
-use schemas::{
-    format::{Provider, RawTopic},
-    receipt::{Position, ReceiptKey},
-};
+use schemas::receipt::{Position, ReceiptKey};
 use sqlx::{PgConnection, Row as _};
+
+use crate::row::topic_of;
 
 /// Shapes beyond this many are not kept: what senders make up must not fill the database.
 pub const SHAPES_MAX: i64 = 10_000;
@@ -41,28 +40,23 @@ pub async fn list(connection: &mut PgConnection, key: &ReceiptKey) -> Result<Vec
         "SELECT fingerprint, provider::text, format::text, kind, shape, count, \
              to_char(first_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), \
              to_char(last_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), \
-             topic_epoch, raw_partition, raw_offset \
+             topic_code, topic_epoch, raw_partition, raw_offset \
          FROM drift ORDER BY count DESC, provider, format, kind, shape",
     )
     .fetch_all(connection)
     .await?;
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
-        let provider: String = row.try_get(1)?;
-        let Some(known) = Provider::from_word(&provider) else { continue };
         let position = Position {
-            topic: match known {
-                Provider::Medisante => RawTopic::Medisante,
-                Provider::HealthKit => RawTopic::HealthKit,
-            },
-            topic_epoch: u16::try_from(row.try_get::<i32, _>(8)?).unwrap_or_default(),
-            partition: row.try_get(9)?,
-            offset: row.try_get(10)?,
+            topic: topic_of(row.try_get(8)?)?,
+            topic_epoch: u16::try_from(row.try_get::<i32, _>(9)?).unwrap_or_default(),
+            partition: row.try_get(10)?,
+            offset: row.try_get(11)?,
             item: 0,
         };
         all.push(Drift {
             fingerprint: row.try_get(0)?,
-            provider,
+            provider: row.try_get(1)?,
             format: row.try_get(2)?,
             kind: row.try_get(3)?,
             shape: row.try_get(4)?,

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemas::{
     event::{Coding, Device},
-    format::Provider,
     version::{Appended, Version},
 };
 use uuid::Uuid;
@@ -33,9 +32,9 @@ pub struct Staged {
 
 /// Where the number of an entry belongs, and of which.
 enum Blank {
-    /// Of a coding, as an integer.
+    /// Of a coding, as a bigint.
     Coding { at: usize, entry: usize },
-    /// Of a device, as an integer.
+    /// Of a device, as a bigint.
     Device { at: usize, entry: usize },
     /// Of a coding, as digits within JSON.
     Part { at: usize, entry: usize },
@@ -43,7 +42,6 @@ enum Blank {
 
 /// All deliveries of one reading in a batch.
 pub(crate) struct Group<'a> {
-    pub(crate) provider: Provider,
     pub(crate) contents: BTreeMap<Uuid, (Version, &'a Row)>,
     pub(crate) delivered: BTreeSet<Appended>,
 }
@@ -115,8 +113,8 @@ impl Staged {
     }
 
     /// The COPY with these numbers, which are in the order of [`Staged::codings`] and [`Staged::devices`].
-    pub(crate) fn filled(&mut self, codings: &[i32], devices: &[i32]) -> &[u8] {
-        let number = |numbers: &[i32], entry: usize| numbers.get(entry).copied().unwrap_or_default();
+    pub(crate) fn filled(&mut self, codings: &[i64], devices: &[i64]) -> &[u8] {
+        let number = |numbers: &[i64], entry: usize| numbers.get(entry).copied().unwrap_or_default();
         for blank in &self.blanks {
             match *blank {
                 Blank::Coding { at, entry } => fill(&mut self.bytes, at, &number(codings, entry).to_be_bytes()),
@@ -205,9 +203,8 @@ impl<'a, T: Eq + std::hash::Hash + Clone> Entries<'a, T> {
 
 impl<'a> Group<'a> {
     fn of(deliveries: impl Iterator<Item = &'a Row>) -> Self {
-        let mut group = Self { provider: Provider::Medisante, contents: BTreeMap::new(), delivered: BTreeSet::new() };
+        let mut group = Self { contents: BTreeMap::new(), delivered: BTreeSet::new() };
         for row in deliveries {
-            group.provider = row.reading.provider;
             group.delivered.insert(row.version.row);
             group
                 .contents

@@ -1,8 +1,10 @@
 //! What Postgres knows of one raw payload; for `device-manager trace`.
 
-use schemas::receipt::Position;
+use schemas::{format::RawTopic, receipt::Position};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
+
+use crate::row::code;
 
 /// A row of the view, without its value.
 #[derive(Clone)]
@@ -53,9 +55,8 @@ pub struct TracedOutcome {
     pub mapping_version: i32,
 }
 
-fn keys(position: &Position) -> (i32, i32, i64, Option<&'static str>) {
-    let provider = position.topic.provider().map(schemas::format::Provider::as_str);
-    (i32::from(position.topic_epoch), position.partition, position.offset, provider)
+fn keys(position: &Position) -> (i32, i32, i64) {
+    (i32::from(position.topic_epoch), position.partition, position.offset)
 }
 
 /// The readings that came of a payload, also where another item's row stands for them.
@@ -63,24 +64,24 @@ fn keys(position: &Position) -> (i32, i32, i64, Option<&'static str>) {
 /// # Errors
 /// Postgres is away.
 pub async fn readings(connection: &mut PgConnection, position: &Position) -> Result<Vec<TracedReading>, sqlx::Error> {
-    let (epoch, partition, offset, provider) = keys(position);
+    let (epoch, partition, offset) = keys(position);
     let rows = sqlx::query(
         "WITH found AS (
              SELECT reading_id, item, 'current' AS state FROM readings
-             WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND provider = $4::provider
+             WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND topic_code = $4
              UNION ALL
              SELECT d.reading_id, d.item, 'duplicate' FROM reading_duplicates d
-             WHERE d.raw_offset = $3 AND d.raw_partition = $2 AND d.topic_epoch = $1 AND d.provider = $4::provider
+             WHERE d.raw_offset = $3 AND d.raw_partition = $2 AND d.topic_epoch = $1 AND d.topic_code = $4
              UNION ALL
              SELECT v.reading_id, v.item, 'superseded' FROM reading_versions v
-             WHERE v.raw_offset = $3 AND v.raw_partition = $2 AND v.topic_epoch = $1 AND v.provider = $4::provider)
+             WHERE v.raw_offset = $3 AND v.raw_partition = $2 AND v.topic_epoch = $1 AND v.topic_code = $4)
          SELECT f.reading_id, a.component, a.code, a.display, a.attribution, a.status, f.item, f.state
          FROM found f JOIN attributed_readings a USING (reading_id) ORDER BY f.item, f.state, a.component",
     )
     .bind(epoch)
     .bind(partition)
     .bind(offset)
-    .bind(provider)
+    .bind(code(position.topic))
     .fetch_all(connection)
     .await?;
     rows.iter()
@@ -104,7 +105,7 @@ pub async fn readings(connection: &mut PgConnection, position: &Position) -> Res
 /// # Errors
 /// Postgres is away.
 pub async fn letters(connection: &mut PgConnection, position: &Position) -> Result<Vec<TracedLetter>, sqlx::Error> {
-    let (epoch, partition, offset, _) = keys(position);
+    let (epoch, partition, offset) = keys(position);
     let rows = sqlx::query(
         "SELECT item, stage, reason, detail FROM dead_letters \
          WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND raw_topic = $4 ORDER BY item, stage",
@@ -132,7 +133,7 @@ pub async fn letters(connection: &mut PgConnection, position: &Position) -> Resu
 /// # Errors
 /// Postgres is away.
 pub async fn outcome(connection: &mut PgConnection, position: &Position) -> Result<Option<TracedOutcome>, sqlx::Error> {
-    let (epoch, partition, offset, _) = keys(position);
+    let (epoch, partition, offset) = keys(position);
     let row = sqlx::query(
         "SELECT items, readings, commands, rejections, mapping_version FROM outcomes \
          WHERE topic = $4 AND topic_epoch = $1 AND raw_partition = $2 AND first_offset <= $3 AND last_offset >= $3",
@@ -160,8 +161,8 @@ pub async fn outcome(connection: &mut PgConnection, position: &Position) -> Resu
 /// # Errors
 /// Postgres is away.
 pub async fn verdict(connection: &mut PgConnection, position: &Position) -> Result<Option<String>, sqlx::Error> {
-    let (epoch, partition, offset, provider) = keys(position);
-    if provider.is_some() {
+    let (epoch, partition, offset) = keys(position);
+    if position.topic != RawTopic::Devices {
         return Ok(None);
     }
     let verdict: Option<Option<String>> = sqlx::query_scalar(

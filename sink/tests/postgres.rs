@@ -5,6 +5,7 @@ mod postgres {
     mod attribution;
     mod database;
     mod drift;
+    mod migration;
     mod pipeline;
     mod sample;
     mod store;

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use schemas::version::{Appended, SourceVersion, Version};
+use schemas::{
+    format::RawTopic,
+    version::{Appended, SourceVersion, Version},
+};
 
 /// A delivery: which content, and what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +19,14 @@ fn delivery() -> impl Strategy<Value = Delivery> {
     (0_u8..3, proptest::option::of(0_i64..2), proptest::option::of(0_i64..2), 0_i64..6, 1_i32..3).prop_map(
         |(content, number, updated_at, offset, mapping_version)| {
             // One append position holds one content under one source version: derive them from the position.
-            let row = Appended { at: offset / 2, topic_epoch: 1, partition: 0, offset, item: i32::from(content) };
+            let row = Appended {
+                at: offset / 2,
+                topic: RawTopic::Medisante,
+                topic_epoch: 1,
+                partition: 0,
+                offset,
+                item: i32::from(content),
+            };
             let source = SourceVersion { number, updated_at };
             Delivery { content, version: Version { source, first: row, mapping_version, row } }
         },
@@ -60,7 +70,7 @@ proptest! {
 }
 
 fn at(offset: i64) -> Appended {
-    Appended { at: offset, topic_epoch: 1, partition: 0, offset, item: 0 }
+    Appended { at: offset, topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset, item: 0 }
 }
 
 fn plain(offset: i64) -> Version {

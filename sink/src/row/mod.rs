@@ -6,6 +6,7 @@ mod value;
 
 use schemas::{
     event::{Coding, Device, Reading, Value},
+    format::RawTopic,
     identity::Content,
     receipt::{Position, ReceiptKey},
     version::Version,
@@ -19,11 +20,11 @@ pub(crate) use value::padded;
 /// The columns of `readings` in the order in which they are encoded.
 pub(crate) const COLUMNS: &str = "reading_id, content, device_key, measured_from, measured_until, imprecise_until, \
     received_at, raw_offset, receipt_mac, source_version, source_updated_at, first_received_at, first_offset, \
-    first_epoch, first_partition, first_item, topic_epoch, raw_partition, item, mapping_version, coding_id, \
-    description_id, gateway_id, offset_minutes, provider, format, status, time_precision, source, subject, \
-    patient_claim, value_num, value_text, unit, source_value, source_unit, comparator, absent, measured_text, \
-    measured_until_text, flags, components, extra, key_id";
-const COLUMN_COUNT: i16 = 44;
+    first_topic_code, first_topic_epoch, first_partition, first_item, topic_code, topic_epoch, raw_partition, item, \
+    mapping_version, coding_id, description_id, gateway_id, offset_minutes, provider, format, status, time_precision, \
+    source, subject, patient_claim, value_num, value_text, unit, source_value, source_unit, comparator, absent, \
+    measured_text, measured_until_text, flags, components, extra, key_id";
+const COLUMN_COUNT: i16 = 46;
 
 /// A reading that can be written.
 pub struct Row {
@@ -180,6 +181,17 @@ impl Encoded {
     }
 }
 
+/// A raw topic as positions in tables name it.
+pub(crate) fn code(topic: RawTopic) -> i16 {
+    i16::from(topic as u8)
+}
+
+/// The raw topic that a position in a table names.
+pub(crate) fn topic_of(code: i16) -> Result<RawTopic, sqlx::Error> {
+    let unknown = || sqlx::Error::Decode(format!("there is no raw topic with the code {code}").into());
+    usize::try_from(code).ok().and_then(|code| RawTopic::ALL.get(code)).copied().ok_or_else(unknown)
+}
+
 fn position(row: &mut Tuple<'_>, version: Version, mac: i64) {
     let Version { source, first, mapping_version, row: own } = version;
     row.time(own.at);
@@ -190,9 +202,11 @@ fn position(row: &mut Tuple<'_>, version: Version, mac: i64) {
     let first = (first != own).then_some(first);
     row.maybe(first, |row, first| row.time(first.at));
     row.maybe(first, |row, first| row.long(first.offset));
+    row.maybe(first, |row, first| row.short(code(first.topic)));
     row.maybe(first, |row, first| row.int(first.topic_epoch));
     row.maybe(first, |row, first| row.int(first.partition));
     row.maybe(first, |row, first| row.int(first.item));
+    row.short(code(own.topic));
     row.int(own.topic_epoch);
     row.int(own.partition);
     row.int(own.item);

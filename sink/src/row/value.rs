@@ -58,7 +58,7 @@ struct DocumentRest<'a> {
 /// A component in the column `components`. The number is text: JSON's own would pass through a float on the way.
 #[derive(Serialize)]
 struct Part<'a> {
-    c: u32,
+    c: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,8 +133,8 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// Ten digits, to be written over by [`padded`].
-const BLANK: u32 = 4_294_967_295;
+/// Nineteen digits, to be written over by [`padded`].
+const BLANK: i64 = i64::MAX;
 
 /// Appends the components, and notes where the number of each one's code belongs.
 pub(super) fn components(parts: &[Component], blanks: &mut Vec<usize>, out: &mut Vec<u8>) {
@@ -164,8 +164,8 @@ pub(super) fn components(parts: &[Component], blanks: &mut Vec<usize>, out: &mut
 }
 
 /// A number as JSON in as many bytes as the blank has.
-pub(crate) fn padded(number: i32) -> String {
-    format!("{number:>10}")
+pub(crate) fn padded(number: i64) -> String {
+    format!("{number:>19}")
 }
 
 /// Appends JSON text. Strings and numbers into memory: there is nothing that could fail.

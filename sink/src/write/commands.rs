@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{
     event::{Assignment, Command, PatientId},
+    format::RawTopic,
     version::Appended,
 };
 use sqlx::{PgConnection, Row as _, postgres::types::PgRange, types::time::OffsetDateTime};
@@ -119,6 +120,7 @@ async fn load(
         all.entry(row.try_get(0)?).or_default().push(DeviceCommand {
             appended: Appended {
                 at: row.try_get(8)?,
+                topic: RawTopic::Devices,
                 topic_epoch: row.try_get(1)?,
                 partition: row.try_get(2)?,
                 offset: row.try_get(3)?,

@@ -11,8 +11,8 @@ use crate::row::{coding_hash, device_hash};
 /// The numbers of dictionary entries.
 #[derive(Default)]
 pub(super) struct Dictionary {
-    codings: HashMap<Coding, i32>,
-    devices: HashMap<Device, i32>,
+    codings: HashMap<Coding, i64>,
+    devices: HashMap<Device, i64>,
 }
 
 impl Dictionary {
@@ -26,7 +26,7 @@ impl Dictionary {
         &mut self,
         connection: &mut PgConnection,
         entries: &[Coding],
-    ) -> Result<Vec<i32>, sqlx::Error> {
+    ) -> Result<Vec<i64>, sqlx::Error> {
         let new: BTreeMap<Uuid, &Coding> = entries
             .iter()
             .filter(|entry| !self.codings.contains_key(entry))
@@ -41,7 +41,7 @@ impl Dictionary {
         &mut self,
         connection: &mut PgConnection,
         entries: &[Device],
-    ) -> Result<Vec<i32>, sqlx::Error> {
+    ) -> Result<Vec<i64>, sqlx::Error> {
         let new: BTreeMap<Uuid, &Device> = entries
             .iter()
             .filter(|entry| !self.devices.contains_key(entry))
@@ -52,13 +52,13 @@ impl Dictionary {
     }
 }
 
-fn numbers<T: Eq + std::hash::Hash>(known: &HashMap<T, i32>, entries: &[T]) -> Result<Vec<i32>, sqlx::Error> {
+fn numbers<T: Eq + std::hash::Hash>(known: &HashMap<T, i64>, entries: &[T]) -> Result<Vec<i64>, sqlx::Error> {
     entries.iter().map(|entry| known.get(entry).copied().ok_or(sqlx::Error::RowNotFound)).collect()
 }
 
 async fn learn_codings(
     connection: &mut PgConnection,
-    codings: &mut HashMap<Coding, i32>,
+    codings: &mut HashMap<Coding, i64>,
     new: &BTreeMap<Uuid, &Coding>,
 ) -> Result<(), sqlx::Error> {
     if new.is_empty() {
@@ -89,7 +89,7 @@ async fn learn_codings(
 
 async fn learn_devices(
     connection: &mut PgConnection,
-    devices: &mut HashMap<Device, i32>,
+    devices: &mut HashMap<Device, i64>,
     new: &BTreeMap<Uuid, &Device>,
 ) -> Result<(), sqlx::Error> {
     if new.is_empty() {

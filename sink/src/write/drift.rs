@@ -6,14 +6,14 @@ use schemas::event::{Outcome, Unknown};
 use sqlx::{PgConnection, types::time::OffsetDateTime};
 
 use super::moment;
-use crate::drift::SHAPES_MAX;
+use crate::{drift::SHAPES_MAX, row::code};
 
 /// A shape in some outcomes.
 struct Met<'o> {
     provider: &'static str,
     unknown: &'o Unknown,
-    /// Time of receipt, topic epoch, partition and offset: the least is the first example.
-    first: (OffsetDateTime, i32, i32, i64),
+    /// Time of receipt, topic, its epoch, partition and offset: the least is the first example.
+    first: (OffsetDateTime, i16, i32, i32, i64),
     last_seen: OffsetDateTime,
     count: i64,
 }
@@ -26,22 +26,22 @@ pub(super) async fn count(connection: &mut PgConnection, fresh: &[&Outcome]) -> 
     }
     // In the order of the key, so that two sinks cannot wait for each other.
     sqlx::query(
-        "INSERT INTO drift AS d (fingerprint, provider, format, kind, shape, first_seen, last_seen, count, topic_epoch, \
-             raw_partition, raw_offset) \
+        "INSERT INTO drift AS d (fingerprint, provider, format, kind, shape, first_seen, last_seen, count, topic_code, \
+             topic_epoch, raw_partition, raw_offset) \
          SELECT n.fingerprint, n.provider::provider, n.format::payload_format, n.kind, n.shape, n.first_seen, n.last_seen, \
-             n.count, n.topic_epoch, n.raw_partition, n.raw_offset \
+             n.count, n.topic_code, n.topic_epoch, n.raw_partition, n.raw_offset \
          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], \
-             $8::bigint[], $9::integer[], $10::integer[], $11::bigint[]) \
-             AS n (fingerprint, provider, format, kind, shape, first_seen, last_seen, count, topic_epoch, raw_partition, \
-                 raw_offset) \
-         WHERE (SELECT count(*) FROM drift) < $12 OR EXISTS (SELECT FROM drift k WHERE k.fingerprint = n.fingerprint) \
+             $8::bigint[], $9::smallint[], $10::integer[], $11::integer[], $12::bigint[]) \
+             AS n (fingerprint, provider, format, kind, shape, first_seen, last_seen, count, topic_code, topic_epoch, \
+                 raw_partition, raw_offset) \
+         WHERE (SELECT count(*) FROM drift) < $13 OR EXISTS (SELECT FROM drift k WHERE k.fingerprint = n.fingerprint) \
          ORDER BY n.fingerprint \
          ON CONFLICT (fingerprint) DO UPDATE SET count = d.count + excluded.count, \
              last_seen = greatest(d.last_seen, excluded.last_seen), \
-             (first_seen, topic_epoch, raw_partition, raw_offset) = (SELECT * FROM (VALUES \
-                 (d.first_seen, d.topic_epoch, d.raw_partition, d.raw_offset), \
-                 (excluded.first_seen, excluded.topic_epoch, excluded.raw_partition, excluded.raw_offset)) e \
-                 ORDER BY 1, 2, 3, 4 LIMIT 1)",
+             (first_seen, topic_code, topic_epoch, raw_partition, raw_offset) = (SELECT * FROM (VALUES \
+                 (d.first_seen, d.topic_code, d.topic_epoch, d.raw_partition, d.raw_offset), \
+                 (excluded.first_seen, excluded.topic_code, excluded.topic_epoch, excluded.raw_partition, \
+                  excluded.raw_offset)) e ORDER BY 1, 2, 3, 4, 5 LIMIT 1)",
     )
     .bind(met.keys().cloned().collect::<Vec<_>>())
     .bind(met.values().map(|met| met.provider).collect::<Vec<_>>())
@@ -54,6 +54,7 @@ pub(super) async fn count(connection: &mut PgConnection, fresh: &[&Outcome]) -> 
     .bind(met.values().map(|met| met.first.1).collect::<Vec<_>>())
     .bind(met.values().map(|met| met.first.2).collect::<Vec<_>>())
     .bind(met.values().map(|met| met.first.3).collect::<Vec<_>>())
+    .bind(met.values().map(|met| met.first.4).collect::<Vec<_>>())
     .bind(SHAPES_MAX)
     .execute(connection)
     .await?;
@@ -66,7 +67,7 @@ fn met<'o>(fresh: &[&'o Outcome]) -> BTreeMap<String, Met<'o>> {
     for outcome in fresh {
         let Some(provider) = outcome.topic.provider() else { continue };
         let seen = moment(outcome.received_at);
-        let first = (seen, outcome.topic_epoch, outcome.partition, outcome.offset);
+        let first = (seen, code(outcome.topic), outcome.topic_epoch, outcome.partition, outcome.offset);
         for unknown in &outcome.unknown {
             let provider_name = provider.as_str();
             let met = all.entry(unknown.fingerprint(provider)).or_insert(Met {

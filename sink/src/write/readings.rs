@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{
-    format::Provider,
-    version::{Appended, SourceVersion, Version},
-};
+use schemas::version::{Appended, SourceVersion, Version};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
@@ -13,7 +10,7 @@ use super::{Written, dictionary::Dictionary, moment};
 use crate::{
     batch::Item,
     merge::{Place, Plan, Stored, plan},
-    row::COLUMNS,
+    row::{COLUMNS, code, topic_of},
     stage::{Group, Staged},
 };
 
@@ -52,9 +49,9 @@ pub(super) async fn write(
 async fn differing(connection: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT DISTINCT s.reading_id FROM stage s JOIN readings r USING (reading_id) \
-         WHERE (s.content, s.raw_offset, s.raw_partition, s.topic_epoch, s.item, s.mapping_version, s.source_version, \
+         WHERE (s.content, s.raw_offset, s.raw_partition, s.topic_epoch, s.topic_code, s.item, s.mapping_version, s.source_version, \
                 s.source_updated_at, s.first_offset) IS DISTINCT FROM \
-               (r.content, r.raw_offset, r.raw_partition, r.topic_epoch, r.item, r.mapping_version, r.source_version, \
+               (r.content, r.raw_offset, r.raw_partition, r.topic_epoch, r.topic_code, r.item, r.mapping_version, r.source_version, \
                 r.source_updated_at, r.first_offset)",
     )
     .fetch_all(connection)
@@ -66,11 +63,11 @@ async fn merge(connection: &mut PgConnection, groups: &BTreeMap<Uuid, Group<'_>>
     let mut stored: BTreeMap<Uuid, Vec<Stored>> = BTreeMap::new();
     load(connection, "readings", Place::Current, &ids, &mut stored).await?;
     load(connection, "reading_versions", Place::Archived, &ids, &mut stored).await?;
-    let mut plans: Vec<(Uuid, Provider, Plan)> = Vec::with_capacity(ids.len());
+    let mut plans: Vec<(Uuid, Plan)> = Vec::with_capacity(ids.len());
     for (id, group) in groups {
         let staged = group.contents.iter().map(|(content, (version, _))| (*content, *version)).collect();
         let there = stored.get(id).map(Vec::as_slice).unwrap_or_default();
-        plans.push((*id, group.provider, plan(there, &staged, &group.delivered)));
+        plans.push((*id, plan(there, &staged, &group.delivered)));
     }
     carry_out(connection, &plans).await?;
     record_duplicates(connection, &plans).await
@@ -88,7 +85,7 @@ async fn load(
     let micros = |column: &str| MICROS.replace('$', column);
     let statement = format!(
         "SELECT reading_id, content, source_version, {}, mapping_version, {}, topic_epoch, raw_partition, raw_offset, \
-         item, {}, first_epoch, first_partition, first_offset, first_item \
+         item, topic_code, {}, first_topic_code, first_topic_epoch, first_partition, first_offset, first_item \
          FROM {table} WHERE reading_id = ANY($1) ORDER BY reading_id, content FOR UPDATE",
         micros("source_updated_at"),
         micros("received_at"),
@@ -97,19 +94,21 @@ async fn load(
     for row in sqlx::query(&statement).bind(ids).fetch_all(connection).await? {
         let own = Appended {
             at: row.try_get(5)?,
+            topic: topic_of(row.try_get(10)?)?,
             topic_epoch: row.try_get(6)?,
             partition: row.try_get(7)?,
             offset: row.try_get(8)?,
             item: row.try_get(9)?,
         };
-        let first = match row.try_get::<Option<i64>, _>(10)? {
+        let first = match row.try_get::<Option<i64>, _>(11)? {
             None => own,
             Some(at) => Appended {
                 at,
-                topic_epoch: row.try_get(11)?,
-                partition: row.try_get(12)?,
-                offset: row.try_get(13)?,
-                item: row.try_get(14)?,
+                topic: topic_of(row.try_get(12)?)?,
+                topic_epoch: row.try_get(13)?,
+                partition: row.try_get(14)?,
+                offset: row.try_get(15)?,
+                item: row.try_get(16)?,
             },
         };
         let source = SourceVersion { number: row.try_get(2)?, updated_at: row.try_get(3)? };
@@ -120,12 +119,12 @@ async fn load(
 }
 
 /// The steps of all plans, each as one statement over all readings that take it.
-async fn carry_out(connection: &mut PgConnection, plans: &[(Uuid, Provider, Plan)]) -> Result<(), sqlx::Error> {
+async fn carry_out(connection: &mut PgConnection, plans: &[(Uuid, Plan)]) -> Result<(), sqlx::Error> {
     let ids = |takes: fn(&Plan) -> bool| -> Vec<Uuid> {
-        plans.iter().filter(|(_, _, plan)| takes(plan)).map(|(id, _, _)| *id).collect()
+        plans.iter().filter(|(_, plan)| takes(plan)).map(|(id, _)| *id).collect()
     };
     let keys = |of: fn(&Plan) -> Vec<Uuid>| -> (Vec<Uuid>, Vec<Uuid>) {
-        plans.iter().flat_map(|(id, _, plan)| of(plan).into_iter().map(|content| (*id, content))).unzip()
+        plans.iter().flat_map(|(id, plan)| of(plan).into_iter().map(|content| (*id, content))).unzip()
     };
     let archive =
         format!("INSERT INTO reading_versions ({COLUMNS}) SELECT {COLUMNS} FROM readings WHERE reading_id = ANY($1)");
@@ -167,10 +166,10 @@ async fn by_keys(
     Ok(())
 }
 
-async fn touch(connection: &mut PgConnection, plans: &[(Uuid, Provider, Plan)]) -> Result<(), sqlx::Error> {
+async fn touch(connection: &mut PgConnection, plans: &[(Uuid, Plan)]) -> Result<(), sqlx::Error> {
     let touched: Vec<(Uuid, Uuid, Version)> = plans
         .iter()
-        .flat_map(|(id, _, plan)| plan.touch.iter().map(|(content, version)| (*id, *content, *version)))
+        .flat_map(|(id, plan)| plan.touch.iter().map(|(content, version)| (*id, *content, *version)))
         .collect();
     if touched.is_empty() {
         return Ok(());
@@ -182,9 +181,11 @@ async fn touch(connection: &mut PgConnection, plans: &[(Uuid, Provider, Plan)]) 
         let statement = format!(
             "UPDATE {table} r SET source_version = t.number, \
              source_updated_at = t.updated_at, first_received_at = t.at, \
-             first_offset = t.place, first_epoch = t.epoch, first_partition = t.part, first_item = t.item \
+             first_offset = t.place, first_topic_code = t.topic, first_topic_epoch = t.epoch, \
+             first_partition = t.part, first_item = t.item \
              FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], \
-                         $7::bigint[], $8::bigint[], $9::bigint[]) t(id, content, number, updated_at, at, place, epoch, part, item) \
+                         $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[]) \
+                  t(id, content, number, updated_at, at, place, topic, epoch, part, item) \
              WHERE r.reading_id = t.id AND r.content = t.content"
         );
         sqlx::query(&statement)
@@ -194,6 +195,7 @@ async fn touch(connection: &mut PgConnection, plans: &[(Uuid, Provider, Plan)]) 
             .bind(touched.iter().map(|(_, _, version)| version.source.updated_at.map(moment)).collect::<Vec<_>>())
             .bind(first(|first| first.at).into_iter().map(|at| at.map(moment)).collect::<Vec<_>>())
             .bind(first(|first| first.offset))
+            .bind(first(|first| code(first.topic).into()))
             .bind(first(|first| first.topic_epoch.into()))
             .bind(first(|first| first.partition.into()))
             .bind(first(|first| first.item.into()))
@@ -203,31 +205,32 @@ async fn touch(connection: &mut PgConnection, plans: &[(Uuid, Provider, Plan)]) 
     Ok(())
 }
 
-async fn record_duplicates(connection: &mut PgConnection, plans: &[(Uuid, Provider, Plan)]) -> Result<(), sqlx::Error> {
-    let inserts = "INSERT INTO reading_duplicates (reading_id, provider, topic_epoch, raw_partition, raw_offset, item) \
-        SELECT id, provider::provider, epoch, part, place, item FROM unnest($1::uuid[], $2::text[], $3::integer[], \
-        $4::integer[], $5::bigint[], $6::integer[]) d(id, provider, epoch, part, place, item) ON CONFLICT DO NOTHING";
-    let deletes = "DELETE FROM reading_duplicates d USING unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], \
-        $5::bigint[], $6::integer[]) n(id, provider, epoch, part, place, item) \
-        WHERE d.reading_id = n.id AND d.provider = n.provider::provider AND d.topic_epoch = n.epoch \
-        AND d.raw_partition = n.part AND d.raw_offset = n.place AND d.item = n.item";
+async fn record_duplicates(connection: &mut PgConnection, plans: &[(Uuid, Plan)]) -> Result<(), sqlx::Error> {
+    let given = "unnest($1::uuid[], $2::smallint[], $3::integer[], $4::integer[], $5::bigint[], $6::integer[]) \
+        n(id, topic, epoch, part, place, item)";
+    let deletes = format!(
+        "DELETE FROM reading_duplicates d USING {given} WHERE d.reading_id = n.id AND d.topic_code = n.topic \
+         AND d.topic_epoch = n.epoch AND d.raw_partition = n.part AND d.raw_offset = n.place AND d.item = n.item"
+    );
+    let inserts = format!(
+        "INSERT INTO reading_duplicates (reading_id, topic_code, topic_epoch, raw_partition, raw_offset, item) \
+         SELECT * FROM {given} ON CONFLICT DO NOTHING"
+    );
     for (statement, pick) in
         [(deletes, (|plan| &plan.rows) as fn(&Plan) -> &BTreeSet<Appended>), (inserts, |plan| &plan.duplicates)]
     {
-        let all: Vec<(Uuid, Provider, Appended)> = plans
-            .iter()
-            .flat_map(|(id, provider, plan)| pick(plan).iter().map(|position| (*id, *provider, *position)))
-            .collect();
+        let all: Vec<(Uuid, Appended)> =
+            plans.iter().flat_map(|(id, plan)| pick(plan).iter().map(|position| (*id, *position))).collect();
         if all.is_empty() {
             continue;
         }
-        sqlx::query(statement)
-            .bind(all.iter().map(|(id, _, _)| *id).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, provider, _)| provider.as_str()).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, _, one)| one.topic_epoch).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, _, one)| one.partition).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, _, one)| one.offset).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, _, one)| one.item).collect::<Vec<_>>())
+        sqlx::query(&statement)
+            .bind(all.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, one)| code(one.topic)).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, one)| one.topic_epoch).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, one)| one.partition).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, one)| one.offset).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, one)| one.item).collect::<Vec<_>>())
             .execute(&mut *connection)
             .await?;
     }

@@ -169,7 +169,7 @@ pub(super) async fn letters(connection: &mut PgConnection, items: &[Item]) -> Re
         let raw = letter.raw_position.as_deref().and_then(raw_position);
         sqlx::query(
             "INSERT INTO dead_letters AS l (origin_topic, origin_partition, origin_offset, item, stage, reason, detail, \
-                 sha256, raw_topic, topic_epoch, raw_partition, raw_offset, origin_at, letter_partition, letter_offset) \
+                 content_hmac, raw_topic, topic_epoch, raw_partition, raw_offset, origin_at, letter_partition, letter_offset) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
              ON CONFLICT (origin_topic, topic_epoch, origin_partition, origin_offset, item, stage) DO UPDATE \
              SET reason = excluded.reason, detail = excluded.detail, letter_offset = excluded.letter_offset \

@@ -22,11 +22,17 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 impl Database {
     /// With all tables.
     pub(crate) async fn make() -> Self {
+        let database = Self::empty().await;
+        sink::migrate(&database.pool).await.unwrap();
+        database
+    }
+
+    /// Without tables.
+    pub(crate) async fn empty() -> Self {
         let embedded = servers(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("sink")).await;
         let name = format!("sink_{}", COUNT.fetch_add(1, Ordering::SeqCst));
         let url = create_database(embedded, &name).await;
         let pool = PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
-        sink::migrate(&pool).await.unwrap();
         Self { embedded, name, url, pool }
     }
 

@@ -76,7 +76,7 @@ async fn made_up_shapes_do_not_fill_the_database() {
     let database = Database::make().await;
     write(&database, vec![ended(met(0, &["known"]))]).await;
     let fill = format!(
-        "INSERT INTO drift SELECT n::text, 'medisante', 'standard-json', 'field', n::text, now(), now(), 1, 1, 0, 0 \
+        "INSERT INTO drift SELECT n::text, 'medisante', 'standard-json', 'field', n::text, now(), now(), 1, 1, 0, 0, 0 \
          FROM generate_series(2, {SHAPES_MAX}) n"
     );
     sqlx::query(&fill).execute(&database.pool).await.unwrap();

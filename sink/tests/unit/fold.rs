@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use schemas::{
     event::{Command, PatientId},
+    format::RawTopic,
     version::Appended,
 };
 use sink::fold::{DeviceCommand, Verdict, fold};
@@ -11,7 +12,7 @@ fn patient(number: u8) -> PatientId {
 
 fn command(offset: i64, effective_from: i64, assign: Option<u8>, subject: Option<u8>) -> DeviceCommand {
     DeviceCommand {
-        appended: Appended { at: offset, topic_epoch: 1, partition: 0, offset, item: 0 },
+        appended: Appended { at: offset, topic: RawTopic::Devices, topic_epoch: 1, partition: 0, offset, item: 0 },
         effective_from,
         command: if assign.is_some() { Command::Assign } else { Command::Unassign },
         patient: assign.map(patient),

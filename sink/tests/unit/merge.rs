@@ -1,7 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use schemas::version::{Appended, SourceVersion, Version};
+use schemas::{
+    format::RawTopic,
+    version::{Appended, SourceVersion, Version},
+};
 use sink::merge::{Place, Stored, plan};
 use uuid::Uuid;
 
@@ -63,7 +66,8 @@ impl Tables {
 fn delivery() -> impl Strategy<Value = (Uuid, Version)> {
     (0_u128..3, prop::option::of(0_i64..3), 0_i64..6, 1_i32..3).prop_map(
         |(content, number, offset, mapping_version)| {
-            let row = Appended { at: offset / 2, topic_epoch: 1, partition: 0, offset, item: 0 };
+            let row =
+                Appended { at: offset / 2, topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset, item: 0 };
             // A raw position holds one content under one source version, whatever mapping reads it.
             let content = Uuid::from_u128((content + u128::try_from(offset).unwrap()) % 3);
             let number = number.filter(|_| offset % 2 == 0).map(|_| offset / 2);

@@ -1,0 +1,84 @@
+//! A database that an earlier release has filled.
+
+use schemas::{format::RawTopic, receipt::Position};
+use sink::{MIGRATIONS, error};
+use sqlx::migrate::Migrator;
+
+use super::{
+    database::Database,
+    sample::{key, read, reading},
+    store::write,
+};
+
+/// The tables of the release before positions had topics, with a reading of each provider, one of which has a duplicate.
+async fn earlier() -> Database {
+    let database = Database::empty().await;
+    let first: Vec<_> = MIGRATIONS.iter().filter(|migration| migration.version <= 3).cloned().collect();
+    Migrator { migrations: first.into(), ..Migrator::DEFAULT }.run(&database.pool).await.unwrap();
+    let position = |topic| Position { topic, topic_epoch: 1, partition: 0, offset: 7, item: 2 };
+    let mac = key().mac(&position(RawTopic::HealthKit));
+    let (medisante, healthkit) = ("00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002");
+    let reading = |id: &str, provider: &str, first: &str| {
+        format!(
+            "INSERT INTO readings (reading_id, content, received_at, raw_offset, receipt_mac, topic_epoch, raw_partition, \
+                 item, mapping_version, coding_id, provider, format, status, time_precision, source, first_received_at, \
+                 first_offset, first_epoch, first_partition, first_item, components, absent) \
+             VALUES ('{id}', '{id}', now(), 7, {mac}, 1, 0, 2, 1, 1, '{provider}', 'standard-json', 'final', 'none', 's', {first}, \
+                 '[{{\"c\": 1, \"n\": \"5\"}}]', 'panel')"
+        )
+    };
+    for statement in [
+        "INSERT INTO codings (hash, system, code) VALUES (gen_random_uuid(), 'loinc', 'x')".to_owned(),
+        reading(medisante, "medisante", "NULL, NULL, NULL, NULL, NULL"),
+        reading(healthkit, "healthkit", "now(), 6, 1, 0, 0"),
+        format!("INSERT INTO reading_versions SELECT * FROM readings WHERE reading_id = '{healthkit}'"),
+        format!("INSERT INTO reading_duplicates VALUES ('healthkit', 1, 0, 8, 0, '{healthkit}')"),
+        "INSERT INTO drift VALUES ('f', 'healthkit', 'standard-json', 'field', 's', now(), now(), 1, 1, 0, 0)"
+            .to_owned(),
+        "INSERT INTO dead_letters VALUES ('t', 0, 0, -1, 'sink', 'r', 'd', 'abc', NULL, -1, NULL, NULL, now(), 0, 0)"
+            .to_owned(),
+    ] {
+        sqlx::query(&statement).execute(&database.pool).await.unwrap();
+    }
+    database
+}
+
+#[tokio::test]
+async fn rows_of_an_earlier_release_get_their_topic_and_lose_their_plain_hash() {
+    let database = earlier().await;
+    sink::migrate(&database.pool).await.unwrap();
+    let codes = "SELECT concat_ws(' ', topic_code, first_topic_code) FROM readings ORDER BY reading_id";
+    assert_eq!(database.text(codes).await, "0;1 1");
+    assert_eq!(database.text(&codes.replace("readings", "reading_versions")).await, "1 1");
+    assert_eq!(database.count("SELECT topic_code::bigint FROM reading_duplicates").await, 1);
+    assert_eq!(database.count("SELECT topic_code::bigint FROM drift").await, 1);
+    assert_eq!(
+        database.count("SELECT count(*) FROM dead_letters WHERE content_hmac IS NULL AND item_count = 1").await,
+        1
+    );
+    // The view says what it said before, also of the receipt.
+    let seen =
+        "SELECT concat_ws(' ', component, code, value_num) FROM attributed_readings WHERE provider = 'healthkit'";
+    assert_eq!(database.text(seen).await, "1 x 5");
+    let receipt = database.text("SELECT receipt FROM attributed_readings WHERE provider = 'healthkit'").await;
+    let position = key().read(&receipt).unwrap();
+    assert_eq!((position.topic, position.offset, position.item), (RawTopic::HealthKit, 7, 2));
+    // And a sink can go on: numbers of entries are where the sequence left them.
+    write(&database, vec![read(reading(1, 0))]).await;
+    assert_eq!(database.count("SELECT coding_id FROM codings WHERE code <> 'x'").await, 2);
+    let wide = "SELECT count(*) FROM pg_sequences WHERE sequencename LIKE '%_id_seq' AND data_type = 'bigint'::regtype";
+    assert_eq!(database.count(wide).await, 2);
+}
+
+#[tokio::test]
+async fn a_sink_of_the_earlier_release_waits_and_refuses_no_row() {
+    let database = earlier().await;
+    sink::migrate(&database.pool).await.unwrap();
+    // What such a sink says of the next reading: the columns that it knows.
+    let columns = "reading_id, content, device_key, measured_from, measured_until, imprecise_until, received_at, \
+        raw_offset, receipt_mac, source_version, source_updated_at, first_received_at, first_offset, first_epoch, \
+        first_partition, first_item, topic_epoch, raw_partition, item, mapping_version, coding_id";
+    let statement = format!("INSERT INTO readings ({columns}) SELECT {columns} FROM readings ON CONFLICT DO NOTHING");
+    let refused = sqlx::query(&statement).execute(&database.pool).await.unwrap_err();
+    assert_eq!(error::fault(&refused), error::Fault::Setup);
+}
