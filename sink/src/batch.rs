@@ -8,7 +8,7 @@ use schemas::{
     topic::Topics,
 };
 
-use crate::{row::Row, stage::Staged};
+use crate::{letters::Letters, row::Row, stage::Staged};
 
 /// When a batch is full.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +116,8 @@ pub struct Batch {
     pub items: Vec<Item>,
     /// The readings among them, encoded.
     pub staged: Staged,
+    /// What became of the dead letters among them.
+    pub letters: Letters,
     /// All assigned partitions, also those that do not move: a restored database is noticed at once.
     pub fence: Vec<Fence>,
 }
@@ -125,6 +127,6 @@ impl Batch {
     #[must_use]
     pub fn new(generation: u64, items: Vec<Item>, fence: Vec<Fence>) -> Self {
         let staged = Staged::of(&items);
-        Self { generation, items, staged, fence }
+        Self { generation, items, staged, letters: Letters::default(), fence }
     }
 }

@@ -13,7 +13,7 @@ pub mod decode;
 pub mod drift;
 pub mod error;
 pub mod fold;
-mod letters;
+pub mod letters;
 pub mod merge;
 mod pipeline;
 pub mod ranges;
@@ -24,7 +24,7 @@ pub mod write;
 
 pub use batch::BatchLimits;
 pub use config::SinkConfig;
-pub use error::{SinkError, is_outage};
+pub use error::SinkError;
 pub use pipeline::run;
 
 /// The tables and views; guarded by a lock in Postgres, so several processes may start at once.

@@ -1,6 +1,7 @@
 //! The writing half: take a batch, write it until it is written or stale, tell the consumer.
 
 use std::{
+    str::FromStr as _,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,22 +10,26 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::producer::{FutureProducer, Producer as _};
+use rdkafka::{
+    error::KafkaError,
+    producer::{FutureProducer, Producer as _},
+};
 use schemas::codec::SchemaCache;
 use service::{backoff::Backoff, health::StageHealth, recall::Recall};
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     SinkConfig, SinkError,
-    batch::{Batch, Body, Item},
+    batch::{Batch, Body},
     consume,
     decode::Decoder,
-    error::{Fault, fault},
-    letters,
-    stage::Staged,
+    error::{self, Fault, fault},
     write::{Session, WriteError, Written},
 };
+
+mod isolate;
 
 /// From the consumer to the writer.
 pub(crate) enum Order {
@@ -44,8 +49,10 @@ pub(crate) enum News {
     Seek,
 }
 
-/// A transaction that takes longer counts as an outage.
+/// A transaction that takes longer counts as an outage. Postgres ends its statements before (`write::connect`).
 const WRITE_LONGEST: Duration = Duration::from_mins(1);
+/// How often a batch is tried again because two writers seem to have met, before one of its rows is called bad.
+const CONFLICTS_MAX: u32 = 5;
 
 /// Runs the sink until it is asked to stop. Outages are waited out.
 ///
@@ -57,6 +64,7 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
         key: config.receipt_key.clone(),
         topics: config.topics.clone(),
     }));
+    PgConnectOptions::from_str(&config.database_url).map_err(SinkError::Address)?;
     let (orders, inbox) = mpsc::channel(1);
     let (news, told) = sync_mpsc::channel();
     let generation = Arc::new(AtomicU64::new(0));
@@ -78,17 +86,17 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
         },
         tokio::runtime::Handle::current(),
     )?;
-    let writer = Writer { config, decoder, producer, news, generation, shutdown: stop, session: None };
+    let writer = Writer { config, decoder, producer, news, generation, shutdown: stop.clone(), session: None };
     // On a thread of its own: it mostly waits for Postgres, and its future holds what rustc cannot prove to be `Send`.
     let handle = tokio::runtime::Handle::current();
-    let written = tokio::task::spawn_blocking(move || handle.block_on(writer.work(inbox)));
-    if written.await.is_err() {
-        return Err(SinkError::ThreadEnded);
-    }
-    // The channel closes only when the consumer has ended.
-    match tokio::task::spawn_blocking(move || thread.join()).await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(_)) | Err(_) => Err(SinkError::ThreadEnded),
+    let written = tokio::task::spawn_blocking(move || handle.block_on(writer.work(inbox))).await;
+    // The writer ends when the consumer has, or because it cannot go on; then the consumer is asked to end, too.
+    stop.cancel();
+    let read = tokio::task::spawn_blocking(move || thread.join()).await;
+    match (written, read) {
+        (Ok(Ok(())), Ok(Ok(ended))) => ended,
+        (Ok(Err(failed)), _) => Err(failed),
+        (Err(_), _) | (_, Ok(Err(_)) | Err(_)) => Err(SinkError::ThreadEnded),
     }
 }
 
@@ -106,151 +114,119 @@ enum Try {
     Done(Written),
     Fenced,
     Wait(String),
+    /// Two writers seem to have met.
+    Conflict,
     BadRow,
+    Defect(String),
 }
 
 impl Writer {
-    async fn work(mut self, mut inbox: mpsc::Receiver<Order>) {
+    async fn work(mut self, mut inbox: mpsc::Receiver<Order>) -> Result<(), SinkError> {
         while let Some(order) = inbox.recv().await {
             match order {
                 Order::Barrier(answer) => drop(answer.send(())),
-                Order::Write(batch) => self.write(batch).await,
+                Order::Write(batch) => self.write(batch).await?,
             }
         }
+        if let Some(session) = self.session {
+            session.close().await;
+        }
+        Ok(())
     }
 
-    async fn write(&mut self, mut batch: Batch) {
+    async fn write(&mut self, mut batch: Batch) -> Result<(), SinkError> {
         let mut backoff = Backoff::default();
+        let mut conflicts = 0;
         while batch.generation == self.generation.load(Ordering::SeqCst) {
-            match self.attempt(&mut batch).await {
+            let waits = match self.attempt(&mut batch).await {
                 Try::Done(written) => {
                     count(&batch, written);
                     let _ = self.news.send(News::Written(batch));
-                    return;
+                    return Ok(());
                 }
                 Try::Fenced => {
                     tracing::warn!("the next offsets in Postgres were moved by another sink or restored: seeking anew");
                     self.generation.fetch_add(1, Ordering::SeqCst);
                     let _ = self.news.send(News::Seek);
-                    return;
+                    return Ok(());
                 }
-                Try::Wait(reason) => {
-                    let _ = self.news.send(News::Waiting(reason));
-                    tokio::select! {
-                        () = self.shutdown.cancelled() => return,
-                        () = tokio::time::sleep(backoff.next_wait()) => {}
+                Try::Defect(name) => return Err(SinkError::Defect(name)),
+                Try::Wait(reason) => reason,
+                Try::Conflict if conflicts < CONFLICTS_MAX => {
+                    conflicts += 1;
+                    "two sinks write the same rows".to_owned()
+                }
+                Try::Conflict | Try::BadRow => {
+                    if self.isolate(&mut batch).await {
+                        continue;
                     }
+                    "Postgres refuses a batch, but none of its rows alone".to_owned()
                 }
-                Try::BadRow => {
-                    if self.isolate(&mut batch.items).await {
-                        batch.staged = Staged::of(&batch.items);
-                    } else {
-                        let _ = self
-                            .news
-                            .send(News::Waiting("Postgres refuses a batch, but none of its rows alone".to_owned()));
-                        tokio::select! {
-                            () = self.shutdown.cancelled() => return,
-                            () = tokio::time::sleep(backoff.next_wait()) => {}
-                        }
-                    }
-                }
+            };
+            let _ = self.news.send(News::Waiting(waits));
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(backoff.next_wait()) => {}
             }
         }
+        Ok(())
     }
 
     async fn attempt(&mut self, batch: &mut Batch) -> Try {
-        for item in &batch.items {
-            if let Body::Refused(letter) = &item.body
-                && letters::produce(&self.producer, &self.config.topics, letter).await.is_err()
-            {
-                return Try::Wait("Kafka does not take dead letters".to_owned());
-            }
-        }
         let mut session = match self.session().await {
             Ok(session) => session,
             Err(error) => return judge(&error),
         };
-        let writing = session.write(&self.config.topics, batch);
-        match tokio::time::timeout(WRITE_LONGEST, writing).await {
-            Ok(Ok(written)) => {
+        // A write that is given up is dropped with its connection; the backend has ended its statement by then.
+        match tokio::time::timeout(WRITE_LONGEST, self.carry_out(&mut session, batch)).await {
+            Ok(Ok(Ok(written))) => {
                 self.session = Some(session);
                 Try::Done(written)
             }
-            Ok(Err(WriteError::Fenced)) => Try::Fenced,
-            Ok(Err(WriteError::Database(error))) => judge(&error),
+            Ok(Ok(Err(error))) => {
+                session.close().await;
+                Try::Wait(format!("Kafka does not take dead letters: {error}"))
+            }
+            Ok(Err(error)) => {
+                session.close().await;
+                judge(&error)
+            }
             Err(_) => Try::Wait("Postgres does not answer".to_owned()),
         }
     }
 
-    async fn session(&mut self) -> Result<Session, sqlx::Error> {
+    /// Writes the batch; its dead letters are produced when nothing but the commit can fail any more.
+    async fn carry_out(
+        &self,
+        session: &mut Session,
+        batch: &mut Batch,
+    ) -> Result<Result<Written, KafkaError>, WriteError> {
+        let prepared = session.prepare(&self.config.topics, batch).await?;
+        if let Err(error) = batch.letters.produce(&self.producer, &self.config.topics, &batch.items).await {
+            return Ok(Err(error));
+        }
+        prepared.commit().await.map(Ok)
+    }
+
+    async fn session(&mut self) -> Result<Session, WriteError> {
         match self.session.take() {
             Some(session) => Ok(session),
-            None => tokio::time::timeout(Duration::from_secs(10), Session::open(&self.config.database_url))
-                .await
-                .unwrap_or(Err(sqlx::Error::PoolTimedOut)),
-        }
-    }
-
-    /// Finds the rows that Postgres refuses by halving, and makes dead letters of them. False when there was none.
-    async fn isolate(&mut self, items: &mut [Item]) -> bool {
-        let mut found = false;
-        let mut suspects = Vec::from([(0, items.len())]);
-        while let Some((start, end)) = suspects.pop() {
-            let Some(part) = items.get(start..end) else { continue };
-            match self.rehearse(part).await {
-                Rehearsal::Good => {}
-                Rehearsal::Away => return found,
-                Rehearsal::Bad(detail) if part.len() == 1 => {
-                    let refused = part
-                        .first()
-                        .and_then(|item| self.decoder.read().ok().map(|decoder| decoder.refuse_item(item, &detail)));
-                    if let (Some(refused), Some(place)) = (refused, items.get_mut(start)) {
-                        *place = refused;
-                        found = true;
-                    }
-                }
-                Rehearsal::Bad(_) => {
-                    let middle = start + part.len() / 2;
-                    suspects.extend([(start, middle), (middle, end)]);
-                }
-            }
-        }
-        found
-    }
-
-    async fn rehearse(&mut self, items: &[Item]) -> Rehearsal {
-        let Ok(mut session) = self.session().await else { return Rehearsal::Away };
-        match session.rehearse(&self.config.topics, items).await {
-            Ok(()) => {
-                self.session = Some(session);
-                Rehearsal::Good
-            }
-            Err(WriteError::Database(error)) if fault(&error) == Fault::BadRow => Rehearsal::Bad(sqlstate(&error)),
-            Err(WriteError::Database(_) | WriteError::Fenced) => Rehearsal::Away,
+            None => Session::open(&self.config.database_url).await,
         }
     }
 }
 
-enum Rehearsal {
-    Good,
-    Bad(String),
-    Away,
-}
-
-/// Only the code: Postgres quotes values in its messages.
-fn sqlstate(error: &sqlx::Error) -> String {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    format!("SQLSTATE {}", code.as_deref().unwrap_or("unknown"))
-}
-
-fn judge(error: &sqlx::Error) -> Try {
+fn judge(error: &WriteError) -> Try {
+    let error = match error {
+        WriteError::Fenced => return Try::Fenced,
+        WriteError::Schema(mismatch) => return Try::Wait(mismatch.to_string()),
+        WriteError::Database(error) => error,
+    };
     match fault(error) {
         Fault::BadRow => Try::BadRow,
-        Fault::Outage => Try::Wait("Postgres is away or cannot answer now".to_owned()),
-        Fault::Setup => Try::Wait(format!(
-            "Postgres refuses the sink's statements ({}): are the migrations applied and the rights given?",
-            sqlstate(error)
-        )),
+        Fault::Conflict => Try::Conflict,
+        Fault::Outage | Fault::Setup => Try::Wait(error::cause(error)),
+        Fault::Defect => Try::Defect(error::name(error)),
     }
 }
 

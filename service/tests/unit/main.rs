@@ -5,6 +5,8 @@ mod health;
 #[cfg(test)]
 mod kafka;
 #[cfg(test)]
+mod kafka_error;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod management;

@@ -1,4 +1,5 @@
-//! Codes and devices that readings name by number.
+//! Codes and devices that readings name by number. Each statement commits by itself: an entry without a reading does no harm, and
+//! a transaction that holds one back would hold up every sink that needs it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -32,7 +33,7 @@ impl Dictionary {
             .filter(|entry| !self.codings.contains_key(entry))
             .map(|entry| (coding_hash(entry), entry))
             .collect();
-        learn_codings(connection, &mut self.codings, &new).await?;
+        learn_codings(connection, &mut self.codings, new).await?;
         numbers(&self.codings, entries)
     }
 
@@ -47,7 +48,7 @@ impl Dictionary {
             .filter(|entry| !self.devices.contains_key(entry))
             .map(|entry| (device_hash(entry), entry))
             .collect();
-        learn_devices(connection, &mut self.devices, &new).await?;
+        learn_devices(connection, &mut self.devices, new).await?;
         numbers(&self.devices, entries)
     }
 }
@@ -56,15 +57,17 @@ fn numbers<T: Eq + std::hash::Hash>(known: &HashMap<T, i64>, entries: &[T]) -> R
     entries.iter().map(|entry| known.get(entry).copied().ok_or(sqlx::Error::RowNotFound)).collect()
 }
 
+/// Looks the entries up, and gives a number to those without. Numbers are never given back, so only what is missing takes one.
 async fn learn_codings(
     connection: &mut PgConnection,
     codings: &mut HashMap<Coding, i64>,
-    new: &BTreeMap<Uuid, &Coding>,
+    mut new: BTreeMap<Uuid, &Coding>,
 ) -> Result<(), sqlx::Error> {
+    let known = "SELECT hash, coding_id FROM codings WHERE hash = ANY($1)";
+    find(connection, known, codings, &mut new).await?;
     if new.is_empty() {
         return Ok(());
     }
-    let hashes: Vec<Uuid> = new.keys().copied().collect();
     let column =
         |pick: fn(&Coding) -> Option<&str>| -> Vec<Option<&str>> { new.values().map(|one| pick(one)).collect() };
     // In order of the hash, so that two sinks cannot lock each other out.
@@ -72,30 +75,25 @@ async fn learn_codings(
         "INSERT INTO codings (hash, system, code, display) \
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) ON CONFLICT (hash) DO NOTHING",
     )
-    .bind(&hashes)
+    .bind(new.keys().copied().collect::<Vec<_>>())
     .bind(column(|one| Some(&one.system)))
     .bind(column(|one| Some(&one.code)))
     .bind(column(|one| one.display.as_deref()))
     .execute(&mut *connection)
     .await?;
-    let ids = sqlx::query("SELECT hash, coding_id FROM codings WHERE hash = ANY($1)").bind(&hashes);
-    for row in ids.fetch_all(connection).await? {
-        if let Some(coding) = new.get(&row.try_get(0)?) {
-            codings.insert(Coding::clone(coding), row.try_get(1)?);
-        }
-    }
-    Ok(())
+    find(connection, known, codings, &mut new).await
 }
 
 async fn learn_devices(
     connection: &mut PgConnection,
     devices: &mut HashMap<Device, i64>,
-    new: &BTreeMap<Uuid, &Device>,
+    mut new: BTreeMap<Uuid, &Device>,
 ) -> Result<(), sqlx::Error> {
+    let known = "SELECT hash, description_id FROM device_descriptions WHERE hash = ANY($1)";
+    find(connection, known, devices, &mut new).await?;
     if new.is_empty() {
         return Ok(());
     }
-    let hashes: Vec<Uuid> = new.keys().copied().collect();
     let column =
         |pick: fn(&Device) -> Option<&str>| -> Vec<Option<&str>> { new.values().map(|one| pick(one)).collect() };
     sqlx::query(
@@ -103,7 +101,7 @@ async fn learn_devices(
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[]) \
          ON CONFLICT (hash) DO NOTHING",
     )
-    .bind(&hashes)
+    .bind(new.keys().copied().collect::<Vec<_>>())
     .bind(new.values().map(|one| one.key).collect::<Vec<_>>())
     .bind(column(|one| Some(one.id.as_str())))
     .bind(column(|one| one.manufacturer.as_deref()))
@@ -111,10 +109,23 @@ async fn learn_devices(
     .bind(column(|one| one.serial.as_deref()))
     .execute(&mut *connection)
     .await?;
-    let ids = sqlx::query("SELECT hash, description_id FROM device_descriptions WHERE hash = ANY($1)").bind(&hashes);
-    for row in ids.fetch_all(connection).await? {
-        if let Some(device) = new.get(&row.try_get(0)?) {
-            devices.insert(Device::clone(device), row.try_get(1)?);
+    find(connection, known, devices, &mut new).await
+}
+
+/// Moves entries that have a number from `new` to `known`.
+async fn find<T: Clone + Eq + std::hash::Hash>(
+    connection: &mut PgConnection,
+    statement: &str,
+    known: &mut HashMap<T, i64>,
+    new: &mut BTreeMap<Uuid, &T>,
+) -> Result<(), sqlx::Error> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let found = sqlx::query(statement).bind(new.keys().copied().collect::<Vec<_>>()).fetch_all(connection).await?;
+    for row in found {
+        if let Some(entry) = new.remove(&row.try_get(0)?) {
+            known.insert(T::clone(entry), row.try_get(1)?);
         }
     }
     Ok(())

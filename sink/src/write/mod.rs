@@ -1,20 +1,28 @@
-//! One batch in one transaction: dictionary, readings, commands, documents, outcomes, letters, offsets.
+//! One batch in one transaction: readings, commands, documents, outcomes, letters, offsets.
+//!
+//! What another sink may wait for comes as late as it can: numbers of the dictionary are committed before, the rows are sent into a
+//! table of the session's own, and the first lock is that of the next offsets, behind which Postgres ends a session that falls
+//! silent. A batch that is outdated by then is fenced off.
 
 mod commands;
+pub(crate) mod connect;
 mod dictionary;
 mod drift;
 pub(crate) mod offsets;
 mod readings;
 mod rest;
+pub(crate) mod schema;
+mod trial;
 
 use schemas::topic::Topics;
-use sqlx::{Connection as _, PgConnection, types::time::OffsetDateTime};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction, types::time::OffsetDateTime};
 
 use crate::{
     batch::{Batch, Fence, Item},
     stage::Staged,
 };
 use dictionary::Dictionary;
+pub use schema::{Mismatch, SCHEMA_VERSION};
 
 /// A time as sqlx binds it; rows are checked to lie within what both sides can hold.
 fn moment(micros: i64) -> OffsetDateTime {
@@ -36,15 +44,24 @@ pub enum WriteError {
     /// Another sink has moved the offsets, or an older database was restored: seek anew.
     #[error("the next offsets in Postgres are not those that this sink left there")]
     Fenced,
+    /// The tables are not those of this release.
+    #[error(transparent)]
+    Schema(#[from] Mismatch),
     /// Postgres said no; [`crate::error::fault`] judges why.
     #[error("Postgres refused or is away")]
     Database(#[from] sqlx::Error),
 }
 
-/// A connection and what is known to be stored behind it. Dropped as a whole after any error.
+/// A connection and what is known to be stored behind it. Dropped as a whole after any error but a refused row.
 pub struct Session {
     connection: PgConnection,
     dictionary: Dictionary,
+}
+
+/// A batch that stands in Postgres but for the commit.
+pub struct Prepared<'s> {
+    transaction: Transaction<'s, Postgres>,
+    written: Written,
 }
 
 /// Entries kept in memory; more are looked up again.
@@ -54,17 +71,17 @@ impl Session {
     /// Takes a connection.
     ///
     /// # Errors
-    /// The database is away.
-    pub async fn open(url: &str) -> Result<Self, sqlx::Error> {
-        let mut connection = PgConnection::connect(url).await?;
-        sqlx::raw_sql(
-            "SET timezone = 'UTC'; SET application_name = 'device-manager sink'; \
-             SET client_min_messages = warning; SET idle_in_transaction_session_timeout = '60s'; \
-             CREATE TEMP TABLE stage (LIKE readings) ON COMMIT DELETE ROWS",
-        )
-        .execute(&mut connection)
-        .await?;
+    /// The database is away, or its tables are not those of this release.
+    pub async fn open(url: &str) -> Result<Self, WriteError> {
+        let mut connection = connect::connect(url).await?;
+        schema::check(&mut connection).await??;
+        sqlx::raw_sql("CREATE TEMP TABLE stage (LIKE readings) ON COMMIT DELETE ROWS").execute(&mut connection).await?;
         Ok(Self { connection, dictionary: Dictionary::default() })
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        connect::close(self.connection).await;
     }
 
     /// Writes the items and moves the offsets, or does nothing.
@@ -72,16 +89,25 @@ impl Session {
     /// # Errors
     /// [`WriteError`]; the session must not be used again then.
     pub async fn write(&mut self, topics: &Topics, batch: &mut Batch) -> Result<Written, WriteError> {
-        let Batch { items, staged, fence, .. } = batch;
-        self.transact(topics, (items, staged), fence, true).await
+        self.prepare(topics, batch).await?.commit().await
     }
 
-    /// Writes the items and takes it all back: finds out whether Postgres would have them.
+    /// Does all of a write but the commit. What is dropped is taken back.
     ///
     /// # Errors
     /// As [`Session::write`].
-    pub async fn rehearse(&mut self, topics: &Topics, items: &[Item]) -> Result<(), WriteError> {
-        self.transact(topics, (items, &mut Staged::of(items)), &[], false).await.map(|_| ())
+    pub async fn prepare(&mut self, topics: &Topics, batch: &mut Batch) -> Result<Prepared<'_>, WriteError> {
+        let Batch { items, staged, fence, .. } = batch;
+        self.transact(topics, (items, staged), fence).await
+    }
+
+    /// Writes the items and takes it all back: finds out whether Postgres would have them. A session that it refuses them to goes on.
+    ///
+    /// # Errors
+    /// As [`Session::write`].
+    pub(crate) async fn rehearse(&mut self, topics: &Topics, items: &[Item]) -> Result<(), WriteError> {
+        let prepared = self.transact(topics, (items, &mut Staged::of(items)), &[]).await?;
+        Ok(prepared.transaction.rollback().await?)
     }
 
     async fn transact(
@@ -89,28 +115,48 @@ impl Session {
         topics: &Topics,
         (items, staged): (&[Item], &mut Staged),
         fence: &[Fence],
-        commit: bool,
-    ) -> Result<Written, WriteError> {
-        if self.dictionary.len() > DICTIONARY_MAX {
-            self.dictionary = Dictionary::default();
-        }
+    ) -> Result<Prepared<'_>, WriteError> {
+        let numbers = self.numbers(staged).await?;
         let mut transaction = self.connection.begin().await?;
+        readings::stage(&mut transaction, staged, &numbers).await?;
+        schema::check(&mut transaction).await??;
+        // From here on others may wait for this transaction.
         if !offsets::advance(&mut transaction, topics, fence).await? {
             return Err(WriteError::Fenced);
         }
-        let mut dictionary = std::mem::take(&mut self.dictionary);
-        let written = readings::write(&mut transaction, &mut dictionary, items, staged).await?;
+        let written = readings::write(&mut transaction, items, staged).await?;
         commands::write(&mut transaction, items).await?;
         rest::documents(&mut transaction, items).await?;
         rest::outcomes(&mut transaction, items).await?;
         rest::letters(&mut transaction, items).await?;
-        if commit {
-            transaction.commit().await?;
-            // Only what is committed is known: an entry that was rolled back has no id.
-            self.dictionary = dictionary;
-        } else {
-            transaction.rollback().await?;
+        Ok(Prepared { transaction, written })
+    }
+
+    /// The numbers of the dictionary entries that the rows name; new ones are committed.
+    async fn numbers(&mut self, staged: &Staged) -> Result<Numbers, sqlx::Error> {
+        if self.dictionary.len() > DICTIONARY_MAX {
+            self.dictionary = Dictionary::default();
         }
-        Ok(written)
+        Ok(Numbers {
+            codings: self.dictionary.codings(&mut self.connection, staged.codings()).await?,
+            devices: self.dictionary.devices(&mut self.connection, staged.devices()).await?,
+        })
+    }
+}
+
+/// The numbers of the entries that a [`Staged`] names, in its order.
+struct Numbers {
+    codings: Vec<i64>,
+    devices: Vec<i64>,
+}
+
+impl Prepared<'_> {
+    /// Makes it last.
+    ///
+    /// # Errors
+    /// Postgres is away, and the batch stands there or does not: the fence tells.
+    pub async fn commit(self) -> Result<Written, WriteError> {
+        self.transaction.commit().await?;
+        Ok(self.written)
     }
 }

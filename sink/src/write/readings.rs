@@ -6,7 +6,7 @@ use schemas::version::{Appended, SourceVersion, Version};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::{Written, dictionary::Dictionary, moment};
+use super::{Numbers, Written, moment};
 use crate::{
     batch::Item,
     merge::{Place, Plan, Stored, plan},
@@ -14,20 +14,30 @@ use crate::{
     stage::{Group, Staged},
 };
 
+/// Sends the rows into the session's own table, where they lock nobody out.
+pub(super) async fn stage(
+    connection: &mut PgConnection,
+    staged: &mut Staged,
+    numbers: &Numbers,
+) -> Result<(), sqlx::Error> {
+    if staged.rows() == 0 {
+        return Ok(());
+    }
+    let mut copy = connection.copy_in_raw(&format!("COPY stage ({COLUMNS}) FROM STDIN (FORMAT binary)")).await?;
+    copy.send(staged.filled(&numbers.codings, &numbers.devices)).await?;
+    copy.finish().await?;
+    Ok(())
+}
+
+/// Brings what was sent to its place.
 pub(super) async fn write(
     connection: &mut PgConnection,
-    dictionary: &mut Dictionary,
     items: &[Item],
-    staged: &mut Staged,
+    staged: &Staged,
 ) -> Result<Written, sqlx::Error> {
     if staged.rows() == 0 {
         return Ok(Written::default());
     }
-    let codings = dictionary.codings(connection, staged.codings()).await?;
-    let devices = dictionary.devices(connection, staged.devices()).await?;
-    let mut copy = connection.copy_in_raw(&format!("COPY stage ({COLUMNS}) FROM STDIN (FORMAT binary)")).await?;
-    copy.send(staged.filled(&codings, &devices)).await?;
-    copy.finish().await?;
     let inserted = sqlx::query(&format!(
         "INSERT INTO readings ({COLUMNS}) SELECT {COLUMNS} FROM stage ON CONFLICT (reading_id) DO NOTHING"
     ))

@@ -1,0 +1,88 @@
+//! Finding the rows of a batch that Postgres refuses, and making dead letters of them.
+
+use super::Writer;
+use crate::{
+    batch::{Batch, Body, Item},
+    error::{Fault, fault, name},
+    stage::Staged,
+    write::WriteError,
+};
+
+impl Writer {
+    /// Makes dead letters of the items that Postgres refuses. False when none was found.
+    pub(super) async fn isolate(&mut self, batch: &mut Batch) -> bool {
+        let found = self.try_readings(batch).await || self.halve(&mut batch.items).await;
+        if found {
+            batch.staged = Staged::of(&batch.items);
+        }
+        found
+    }
+
+    /// Lets Postgres try all readings one by one, in one statement: nearly all bad rows are readings, and there may be thousands.
+    async fn try_readings(&mut self, batch: &mut Batch) -> bool {
+        let Ok(mut session) = self.session().await else { return false };
+        let Ok(refused) = session.refused(&mut batch.staged).await else { return false };
+        self.session = Some(session);
+        let mut found = false;
+        for item in &mut batch.items {
+            if let Body::Reading(row) = &item.body
+                && let Some(code) = refused.get(&(row.reading.reading_id, row.content()))
+            {
+                found |= self.refuse(item, &format!("SQLSTATE {code}"));
+            }
+        }
+        found
+    }
+
+    /// Finds other items, and readings that are refused together with what stands there, by halving.
+    async fn halve(&mut self, items: &mut [Item]) -> bool {
+        let mut found = false;
+        let mut suspects = Vec::from([(0, items.len())]);
+        while let Some((start, end)) = suspects.pop() {
+            let Some(part) = items.get_mut(start..end) else { continue };
+            match (self.rehearse(part).await, part) {
+                (Rehearsal::Good, _) | (_, []) => {}
+                (Rehearsal::Away, _) => return found,
+                (Rehearsal::Bad(detail), [item]) => found |= self.refuse(item, &detail),
+                (Rehearsal::Bad(_), part) => {
+                    let middle = start + part.len() / 2;
+                    suspects.extend([(start, middle), (middle, end)]);
+                }
+            }
+        }
+        found
+    }
+
+    async fn rehearse(&mut self, items: &[Item]) -> Rehearsal {
+        let Ok(mut session) = self.session().await else { return Rehearsal::Away };
+        let error = match session.rehearse(&self.config.topics, items).await {
+            Ok(()) => {
+                self.session = Some(session);
+                return Rehearsal::Good;
+            }
+            Err(WriteError::Fenced | WriteError::Schema(_)) => return Rehearsal::Away,
+            Err(WriteError::Database(error)) => error,
+        };
+        match fault(&error) {
+            Fault::BadRow | Fault::Conflict => {
+                // The transaction is taken back, and the connection is as it was.
+                self.session = Some(session);
+                Rehearsal::Bad(name(&error))
+            }
+            Fault::Outage | Fault::Setup | Fault::Defect => Rehearsal::Away,
+        }
+    }
+
+    fn refuse(&self, item: &mut Item, detail: &str) -> bool {
+        let Ok(decoder) = self.decoder.read() else { return false };
+        *item = decoder.refuse_item(item, detail);
+        true
+    }
+}
+
+enum Rehearsal {
+    Good,
+    /// With the SQLSTATE.
+    Bad(String),
+    Away,
+}

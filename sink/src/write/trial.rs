@@ -1,0 +1,45 @@
+//! Which readings of a batch Postgres refuses, found by Postgres itself: one attempt for each row, all in one statement.
+
+use std::collections::HashMap;
+
+use sqlx::Connection as _;
+use uuid::Uuid;
+
+use super::{Session, readings};
+use crate::{row::COLUMNS, stage::Staged};
+
+/// A reading and its content, which name a row of a batch.
+pub(crate) type RowKey = (Uuid, Uuid);
+
+impl Session {
+    /// The rows that Postgres refuses, each with the SQLSTATE. Nothing of the attempt stays.
+    pub(crate) async fn refused(&mut self, staged: &mut Staged) -> Result<HashMap<RowKey, String>, sqlx::Error> {
+        let numbers = self.numbers(staged).await?;
+        let mut transaction = self.connection.begin().await?;
+        readings::stage(&mut transaction, staged, &numbers).await?;
+        // The conditions are the classes that `crate::error` calls a bad row.
+        let attempts = format!(
+            "CREATE FUNCTION pg_temp.refused() RETURNS TABLE (id uuid, hash uuid, code text) LANGUAGE plpgsql AS $$
+             DECLARE
+                 place tid;
+             BEGIN
+                 FOR place, id, hash IN SELECT s.ctid, s.reading_id, s.content FROM stage s LOOP
+                     BEGIN
+                         INSERT INTO readings ({COLUMNS}) SELECT {COLUMNS} FROM stage s WHERE s.ctid = place
+                         ON CONFLICT (reading_id) DO NOTHING;
+                     EXCEPTION
+                         WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded
+                             OR with_check_option_violation THEN
+                             GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+                             RETURN NEXT;
+                     END;
+                 END LOOP;
+             END $$"
+        );
+        sqlx::raw_sql(&attempts).execute(&mut *transaction).await?;
+        let refused: Vec<(Uuid, Uuid, String)> =
+            sqlx::query_as("SELECT id, hash, code FROM pg_temp.refused()").fetch_all(&mut *transaction).await?;
+        transaction.rollback().await?;
+        Ok(refused.into_iter().map(|(id, hash, code)| ((id, hash), code)).collect())
+    }
+}
