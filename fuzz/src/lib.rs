@@ -65,7 +65,8 @@ pub fn check_wellformed(body: &[u8]) {
 
 fn accounted(found: &Normalized) {
     let readings = found.readings.iter().map(|reading| i64::from(reading.provenance.item));
-    let rejections = found.rejections.iter().filter_map(|rejection| rejection.item).map(i64::from);
+    let refused = found.rejections.iter().filter_map(|rejection| Some((rejection.item?, rejection.item_count)));
+    let rejections = refused.flat_map(|(first, count)| first..first + count).map(i64::from);
     let mut items = HashSet::new();
     assert!(readings.chain(rejections).all(|item| items.insert(item)), "two outcomes of one item");
     let whole = found.rejections.iter().filter(|rejection| rejection.item.is_none()).count();

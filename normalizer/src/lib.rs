@@ -19,6 +19,8 @@ mod line;
 mod medisante;
 mod observed;
 mod pipeline;
+pub mod pool;
+mod withheld;
 mod xml;
 
 use schemas::{
@@ -31,7 +33,7 @@ use schemas::{
 pub use line::json_lines;
 pub use pipeline::{BatchLimits, NormalizerConfig, NormalizerError, run};
 
-use observed::{Items, Origin, Rejected, refused};
+use observed::{Items, Origin, Refused, refused};
 
 /// Raised whenever a golden output changes, so that a replay knows which rows are older. A test sees to it.
 pub const MAPPING_VERSION: i32 = 1;
@@ -55,26 +57,60 @@ impl Normalized {
     /// How many items the payload held; a payload that is refused as a whole counts as one.
     #[must_use]
     pub fn items(&self) -> usize {
-        self.readings.len() + self.commands.len() + self.rejections.len()
+        self.readings.len() + self.commands.len() + self.refused()
+    }
+
+    /// How many items were refused.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.rejections.iter().map(|rejection| rejection.item_count as usize).sum()
     }
 }
 
-/// A refused item, or a refused payload.
+/// A refused payload, a refused item, or several items in a row that were refused for the same reason.
 pub struct Rejection {
-    /// Its place in the payload; none where the whole payload is refused.
+    /// Its place in the payload, of several the first one's; none where the whole payload is refused.
     pub item: Option<u32>,
+    /// How many items it is about: 1, also where that is the whole payload.
+    pub item_count: u32,
     /// Why.
     pub reason: Reason,
     /// What exactly is wrong, in this project's words: never a word of the payload.
     pub detail: &'static str,
-    /// The item's bytes; empty where the whole payload is refused, which the raw record keeps.
+    /// The item's bytes; empty where it is about more than one item, which the raw record keeps.
     pub bytes: Vec<u8>,
 }
 
-impl From<Rejected> for Rejection {
-    fn from(rejected: Rejected) -> Self {
-        let Rejected { item, refused, bytes } = rejected;
-        Self { item, reason: refused.reason, detail: refused.detail, bytes }
+impl Rejection {
+    /// Of the payload as a whole.
+    pub(crate) const fn whole(refused: Refused) -> Self {
+        Self { item: None, item_count: 1, reason: refused.reason, detail: refused.detail, bytes: Vec::new() }
+    }
+
+    /// Adds a refused item. Items in a row that are refused for the same reason are one rejection, without their bytes: a body of
+    /// a few kilobytes may hold a hundred thousand of them.
+    pub(crate) fn add(rejections: &mut Vec<Self>, item: u32, refused: Refused, bytes: impl FnOnce() -> Vec<u8>) {
+        let Refused { reason, detail } = refused;
+        if let Some(last) = rejections.last_mut()
+            && last.item.is_some_and(|first| first.saturating_add(last.item_count) == item)
+            && (last.reason, last.detail) == (reason, detail)
+        {
+            last.item_count += 1;
+            last.bytes = Vec::new();
+            return;
+        }
+        rejections.push(Self { item: Some(item), item_count: 1, reason, detail, bytes: bytes() });
+    }
+
+    /// The same for what was refused already.
+    pub(crate) fn add_to(self, rejections: &mut Vec<Self>) {
+        match self.item {
+            Some(item) => {
+                let refused = Refused { reason: self.reason, detail: self.detail };
+                Self::add(rejections, item, refused, || self.bytes);
+            }
+            None => rejections.push(self),
+        }
     }
 }
 
@@ -86,10 +122,7 @@ pub fn normalize(record: &RawRecord<'_>) -> Normalized {
         (Kind::Assign | Kind::Unassign, None) => devices::normalize(record),
         (Kind::Payload(_), None) | (Kind::Assign | Kind::Unassign, Some(_)) => {
             let refused = refused(Reason::BrokenRecord, "the record's format does not belong on its topic");
-            Normalized {
-                rejections: vec![Rejected { item: None, refused, bytes: Vec::new() }.into()],
-                ..Normalized::default()
-            }
+            Normalized { rejections: vec![Rejection::whole(refused)], ..Normalized::default() }
         }
     }
 }
@@ -114,7 +147,7 @@ fn payload(record: &RawRecord<'_>, origin: Origin) -> Normalized {
     Normalized {
         readings: items.readings,
         documents,
-        rejections: items.rejections.into_iter().map(Rejection::from).collect(),
+        rejections: items.rejections,
         commands: Vec::new(),
         unknown: items.unknown.of(origin.format),
     }

@@ -18,7 +18,7 @@ const BYTES: [&str; 2] = ["content", "sha256"];
 pub fn json_lines(normalized: &Normalized) -> impl Iterator<Item = Value> {
     let readings = normalized.readings.iter().map(|reading| json!({ "reading": event(reading) }));
     let commands = normalized.commands.iter().map(|command| json!({ "command": event(command) }));
-    let rejections = normalized.rejections.iter().map(|refused| json!({ "rejection": rejection(refused) }));
+    let rejections = normalized.rejections.iter().flat_map(rejections);
     readings.chain(commands).chain(rejections)
 }
 
@@ -29,8 +29,11 @@ fn event<E: Event + Serialize>(event: &E) -> Value {
     value
 }
 
-fn rejection(rejection: &Rejection) -> Value {
-    json!({ "item": rejection.item, "reason": rejection.reason.as_str(), "detail": rejection.detail })
+fn rejections(rejection: &Rejection) -> impl Iterator<Item = Value> {
+    (0..rejection.item_count).map(|behind| {
+        let item = rejection.item.map(|first| first.saturating_add(behind));
+        json!({ "rejection": { "item": item, "reason": rejection.reason.as_str(), "detail": rejection.detail } })
+    })
 }
 
 fn readable(value: &mut Value) {

@@ -13,9 +13,9 @@ use schemas::{
 use uuid::Uuid;
 
 use crate::{
-    MAPPING_VERSION, Normalized,
+    MAPPING_VERSION, Normalized, Rejection,
     json::{self, Object},
-    observed::{Refused, Rejected, device, refused},
+    observed::{Refused, device, refused},
 };
 
 /// Reads a record of `raw.devices`.
@@ -26,10 +26,7 @@ pub(crate) fn normalize(record: &RawRecord<'_>) -> Normalized {
     };
     match command {
         Ok(command) => Normalized { commands: vec![command], ..Normalized::default() },
-        Err(refused) => {
-            let rejected = Rejected { item: None, refused, bytes: Vec::new() };
-            Normalized { rejections: vec![rejected.into()], ..Normalized::default() }
-        }
+        Err(refused) => Normalized { rejections: vec![Rejection::whole(refused)], ..Normalized::default() },
     }
 }
 

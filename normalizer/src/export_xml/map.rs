@@ -13,13 +13,11 @@ use schemas::{
 
 use super::wire::{ActivitySummary, Element, Record, Statistics, Total, Workout};
 use crate::{
-    apple,
+    Rejection, apple,
     drift::Shapes,
     healthkit::{self, Sample},
     json::{Literal, Word},
-    observed::{
-        Coded, Observed, Origin, PARTS_MAX, Refused, Rejected, Source, TOO_MANY_PARTS, Times, coding, device, refused,
-    },
+    observed::{Coded, Observed, Origin, PARTS_MAX, Refused, Source, TOO_MANY_PARTS, Times, coding, device, refused},
 };
 
 /// HealthKit's percent is a part of one (HKUnit.percent): an export writes 97 % as `0.97 %`.
@@ -43,7 +41,7 @@ impl<'r> Export<'r> {
     }
 
     /// What an element comes to; none where it is no item.
-    pub(super) fn take(&mut self, item: u32, element: Element<'_>) -> Option<Result<Reading, Rejected>> {
+    pub(super) fn take(&mut self, item: u32, element: Element<'_>) -> Option<Result<Reading, Rejection>> {
         let not_a_reading = |detail| (Err(refused(Reason::NotAReading, detail)), Cow::Borrowed(""));
         let (found, tag) = match element {
             Element::Record(sample, tag) => {
@@ -76,7 +74,13 @@ impl<'r> Export<'r> {
         if let Ok(reading) = &found {
             self.unknown.reading(reading);
         }
-        Some(found.map_err(|refused| Rejected { item: Some(item), refused, bytes: tag.as_bytes().to_vec() }))
+        Some(found.map_err(|Refused { reason, detail }| Rejection {
+            item: Some(item),
+            item_count: 1,
+            reason,
+            detail,
+            bytes: tag.as_bytes().to_vec(),
+        }))
     }
 
     fn sample(&mut self, item: u32, sample: &Record<'_>) -> Result<Reading, Refused> {

@@ -12,9 +12,10 @@ use std::io::BufRead;
 use schemas::{event::Reading, raw::RawRecord, rejection::Reason};
 
 use crate::{
+    Rejection,
     drift::Shapes,
     json::ITEMS_MAX,
-    observed::{Items, Origin, Refused, Rejected, refused},
+    observed::{Items, Origin, Refused, refused},
 };
 
 use wire::{Broken, Element};
@@ -23,13 +24,19 @@ use wire::{Broken, Element};
 /// say nothing.
 pub(crate) fn body(record: &RawRecord<'_>, origin: Origin) -> Items {
     let mut items = Items::default();
-    let mut is_too_long = false;
+    let (mut taken, mut is_too_long) = (0, false);
     let unknown = stream(record, origin, record.body, &mut |found| {
         match found {
             Err(whole) if whole.item.is_none() => items.rejections.push(whole),
-            _ if items.readings.len() + items.rejections.len() == ITEMS_MAX => is_too_long = true,
-            Ok(reading) => items.readings.push(reading),
-            Err(rejected) => items.rejections.push(rejected),
+            _ if taken == ITEMS_MAX => is_too_long = true,
+            Ok(reading) => {
+                taken += 1;
+                items.readings.push(reading);
+            }
+            Err(rejection) => {
+                taken += 1;
+                rejection.add_to(&mut items.rejections);
+            }
         }
         !is_too_long
     });
@@ -48,7 +55,7 @@ pub(crate) fn stream(
     record: &RawRecord<'_>,
     origin: Origin,
     input: impl BufRead,
-    each: &mut dyn FnMut(Result<Reading, Rejected>) -> bool,
+    each: &mut dyn FnMut(Result<Reading, Rejection>) -> bool,
 ) -> Shapes {
     let mut export = map::Export::new(record, origin);
     let mut item = 0_u32;
@@ -65,7 +72,7 @@ pub(crate) fn stream(
         Ok(()) => return export.unknown,
         Err(broken) => refusal(broken),
     };
-    each(Err(Rejected { item: None, refused: refusal, bytes: Vec::new() }));
+    each(Err(Rejection::whole(refusal)));
     export.unknown
 }
 

@@ -15,7 +15,7 @@ use schemas::{
     rejection::Reason,
 };
 
-use crate::drift::Shapes;
+use crate::{Rejection, drift::Shapes};
 
 pub(crate) use quantity::{Source, coding, ucum};
 pub(crate) use time::Times;
@@ -180,20 +180,10 @@ pub(crate) fn device(provider: Provider, id: &str) -> Result<Device, Refused> {
 pub(crate) struct Items {
     /// The readings, in the order of the payload.
     pub(crate) readings: Vec<Reading>,
-    /// The refused items, and with `item` none the refused payload.
-    pub(crate) rejections: Vec<Rejected>,
+    /// What was refused.
+    pub(crate) rejections: Vec<Rejection>,
     /// What is unknown.
     pub(crate) unknown: Shapes,
-}
-
-/// A refused item.
-pub(crate) struct Rejected {
-    /// Its place in the payload; none where the whole payload is refused.
-    pub(crate) item: Option<u32>,
-    /// Why.
-    pub(crate) refused: Refused,
-    /// Its bytes; empty where the whole payload is refused, which the raw record keeps.
-    pub(crate) bytes: Vec<u8>,
 }
 
 impl Items {
@@ -205,13 +195,13 @@ impl Items {
                 self.readings.push(reading);
             }
             Err(refused) => {
-                self.rejections.push(Rejected { item: Some(item), refused, bytes: text.as_bytes().to_vec() });
+                Rejection::add(&mut self.rejections, item, refused, || text.as_bytes().to_vec());
             }
         }
     }
 
     /// Refuses the payload as a whole.
     pub(crate) fn refuse_all(&mut self, refused: Refused) {
-        self.rejections.push(Rejected { item: None, refused, bytes: Vec::new() });
+        self.rejections.push(Rejection::whole(refused));
     }
 }

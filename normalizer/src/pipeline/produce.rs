@@ -193,6 +193,7 @@ fn map(config: &NormalizerConfig, record: &Consumed) -> Option<Mapped> {
         (None, Err(error)) => Normalized {
             rejections: vec![Rejection {
                 item: None,
+                item_count: 1,
                 reason: Reason::BrokenRecord,
                 detail: error.name,
                 bytes: Vec::new(),
@@ -266,6 +267,7 @@ pub(super) fn event(reading: &Reading) -> Result<(String, Vec<u8>), Rejection> {
 fn too_large(reading: &Reading) -> Rejection {
     Rejection {
         item: u32::try_from(reading.provenance.item).ok(),
+        item_count: 1,
         reason: Reason::TooLarge,
         detail: "the item's event is larger than a message may be; the raw record keeps the item",
         bytes: Vec::new(),
@@ -285,9 +287,10 @@ fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized)
             Err(rejection) => rejections.push(rejection),
         }
     }
-    let counts = Counts { readings: readings.len(), rejections: rejections.len(), unknown };
+    let refused = rejections.iter().map(|rejection| rejection.item_count as usize).sum();
+    let counts = Counts { readings: readings.len(), rejections: refused, unknown };
     let outcome = Outcome {
-        items: int(readings.len() + commands.len() + rejections.len()),
+        items: int(readings.len() + commands.len() + refused),
         commands: int(commands.len()),
         ..outcome(config, record, counts)
     };

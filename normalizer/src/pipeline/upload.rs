@@ -140,6 +140,7 @@ impl Open {
 async fn refuse(config: &NormalizerConfig, events: &Events, first: &Consumed) -> Result<(), NormalizerError> {
     let rejection = Rejection {
         item: None,
+        item_count: 1,
         reason: Reason::UploadIncomplete,
         detail: "the upload was never closed: its sender or the ingress went away in the middle",
         bytes: Vec::new(),
@@ -229,7 +230,8 @@ fn read(config: &NormalizerConfig, manifest: &Consumed, parts: &mpsc::Sender<Par
         Ending::Other => {
             counts.rejections += 1;
             let detail = "the chunks are not those that the manifest closes";
-            let rejection = Rejection { item: None, reason: Reason::BrokenRecord, detail, bytes: Vec::new() };
+            let rejection =
+                Rejection { item: None, item_count: 1, reason: Reason::BrokenRecord, detail, bytes: Vec::new() };
             part.dead_letters.push(dead_letter(config, manifest, rejection));
         }
     }

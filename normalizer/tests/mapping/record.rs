@@ -5,6 +5,7 @@ use schemas::{
     event::SourceName,
     format::RawTopic,
     raw::{Headers, Kind, RawRecord},
+    rejection::Reason,
 };
 
 /// When the records were appended: 2025-07-20T08:26:40Z, in microseconds.
@@ -27,6 +28,12 @@ pub(crate) fn headers(kind: Kind, source: &str) -> Headers {
         upload: None,
         key_id: None,
     }
+}
+
+/// The reason of each refused item.
+pub(crate) fn reasons(found: &Normalized) -> Vec<Reason> {
+    let refused = found.rejections.iter();
+    refused.flat_map(|rejection| (0..rejection.item_count).map(|_item| rejection.reason)).collect()
 }
 
 /// What comes of a body at an offset of partition 0.

@@ -1,6 +1,6 @@
 //! Whatever arrives, normalizing ends, without a panic, and accounts for every item.
 
-use normalizer::Normalized;
+use normalizer::{Normalized, Rejection};
 use proptest::prelude::*;
 use schemas::{
     format::{Format, RawTopic},
@@ -46,12 +46,14 @@ fn normalized_at(topic: RawTopic, format: Format, body: &[u8], offset: i64) -> N
 fn accounted(found: &Normalized) {
     assert!(found.items() > 0, "a payload without an outcome");
     let mut items: Vec<i64> = found.readings.iter().map(|reading| i64::from(reading.provenance.item)).collect();
-    items.extend(found.rejections.iter().filter_map(|rejection| rejection.item).map(i64::from));
+    let refused = found.rejections.iter().filter_map(|rejection| Some((rejection.item?, rejection.item_count)));
+    items.extend(refused.flat_map(|(first, count)| first..first + count).map(i64::from));
     let count = items.len();
     items.sort_unstable();
     items.dedup();
     assert_eq!(items.len(), count, "two outcomes of one item");
-    assert!(found.rejections.iter().all(|rejection| rejection.item.is_none() || !rejection.bytes.is_empty()));
+    let has_bytes = |rejection: &Rejection| rejection.item.is_some() && rejection.item_count == 1;
+    assert!(found.rejections.iter().all(|rejection| has_bytes(rejection) != rejection.bytes.is_empty()));
     let is_plain = |shape: &str| shape.len() < 800 && shape.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     assert!(found.unknown.len() <= 32 && found.unknown.iter().all(|unknown| is_plain(&unknown.shape)));
 }
@@ -260,11 +262,11 @@ fn a_refused_item_keeps_its_own_json() {
         let rejections = normalized(topic, format, body.as_bytes()).rejections;
         rejections.into_iter().map(|refused| String::from_utf8(refused.bytes).unwrap()).collect()
     };
-    let message = r#"{"measurements":{"pulse":"x","diastolicBloodPressure": {"value":"y"},"ketone":1,
+    let message = r#"{"measurements":{"pulse":"x","ketone":1,"diastolicBloodPressure": {"value":"y"},
         "systolicBloodPressure":null,"documents":{"aPDF":"%"}}}"#;
     assert_eq!(
         kept(RawTopic::Medisante, Format::StandardJson, message),
-        [r#""x""#, r#"{"systolicBloodPressure":null,"diastolicBloodPressure":{"value":"y"}}"#, "1", r#""%""#]
+        [r#""x""#, "1", r#"{"systolicBloodPressure":null,"diastolicBloodPressure":{"value":"y"}}"#, r#""%""#]
     );
     let bundle = r#"{"resourceType":"Bundle","entry":[ {"resource": {"resourceType":"Basic", "id":"b"}} , 7,
         {"resource":{"resourceType":"Observation"}}]}"#;

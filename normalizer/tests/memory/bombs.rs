@@ -11,7 +11,7 @@ use schemas::{
 
 use crate::{
     counting::{bound, peak},
-    record::{headers, normalized},
+    record::{headers, normalized, reasons},
 };
 
 const MESSAGE: (Provider, Format) = (Provider::Medisante, Format::StandardXml);
@@ -35,7 +35,7 @@ fn outcome((provider, format): (Provider, Format), body: &[u8]) -> Outcome {
     let (found, bytes) = peak(|| normalized(provider.raw_topic(format), headers, body, 0));
     assert!(bytes <= bound(body.len()), "{provider:?} {format:?}: {bytes} bytes for a body of {}", body.len());
     assert!(found.items() > 0, "a payload without an outcome");
-    (found.readings.len(), found.rejections.iter().map(|refused| refused.reason).collect())
+    (found.readings.len(), reasons(&found).into_iter().collect())
 }
 
 /// Every format refuses all of the body, for one of the reasons.
@@ -336,4 +336,16 @@ fn parts_of_an_item() {
     );
     let (readings, reasons) = outcome(AUTO_EXPORT, workout.as_bytes());
     assert_eq!((readings, reasons.len()), (0, 1), "{reasons:?}");
+}
+
+/// A body that is a few hundred bytes on the wire: refused items in a row are one rejection, and nobody copies them.
+#[test]
+fn refused_items_in_a_row() {
+    let body = format!("[{}]", vec!["0"; 100_000].join(","));
+    let headers = headers(Kind::Payload(Format::StandardJson), "bombs");
+    let (found, bytes) = peak(|| normalized(HEALTHKIT.0.raw_topic(), headers, body.as_bytes(), 0));
+    let refused: Vec<_> = found.rejections.iter().map(|one| (one.item, one.item_count, one.bytes.len())).collect();
+    assert_eq!((found.items(), refused), (100_000, vec![(Some(0), 100_000, 0)]));
+    // The list of what is there, and no more.
+    assert!(bytes < 20 * body.len(), "{bytes} bytes for a body of {}", body.len());
 }

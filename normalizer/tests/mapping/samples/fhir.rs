@@ -9,7 +9,7 @@ use super::{
     files::{names, normalized, read},
     folder::folder,
 };
-use crate::xml::assert_same;
+use crate::{record::reasons, xml::assert_same};
 
 const FOLDERS: [&str; 5] = [
     "fhir-test-cases/good",
@@ -116,7 +116,7 @@ fn each_file_gives_what_it_holds() {
             let body = read(file).unwrap();
             let format = if is_xml(file) { Format::FhirXml } else { Format::FhirJson };
             let found = normalized(topic, format, &body, None);
-            let reasons: Vec<Reason> = found.rejections.iter().map(|rejection| rejection.reason).collect();
+            let reasons = reasons(&found);
             assert_eq!((found.readings.len(), reasons.as_slice()), (*count, *refused), "{file}");
         }
     }

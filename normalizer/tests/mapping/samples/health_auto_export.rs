@@ -6,6 +6,8 @@ use schemas::{
     rejection::Reason,
 };
 
+use crate::record::reasons;
+
 use super::{
     files::{names, normalized, read},
     folder::folder,
@@ -41,7 +43,7 @@ fn each_file_gives_what_it_holds() {
     for (file, count, refused) in FILES {
         let body = read(&format!("{FOLDER}/{file}")).unwrap();
         let found = normalized(RawTopic::HealthKit, Format::HealthAutoExport, &body, None);
-        let reasons: Vec<Reason> = found.rejections.iter().map(|rejection| rejection.reason).collect();
+        let reasons = reasons(&found);
         assert_eq!((found.readings.len(), reasons.as_slice()), (*count, *refused), "{file}");
     }
 }

@@ -12,6 +12,7 @@ use schemas::format::{Format, Provider};
 use sha2::{Digest as _, Sha256};
 
 use super::{files::normalized, folder::folder};
+use crate::record;
 
 /// One line of the table.
 struct Line {
@@ -49,8 +50,8 @@ fn outcome(line: &Line, body: &[u8]) -> String {
     let sample_type = Some(line.sample_type.as_str()).filter(|text| *text != "-");
     let found = normalized(provider.raw_topic(format), format, body, sample_type);
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for refused in &found.rejections {
-        *reasons.entry(refused.reason.as_str()).or_default() += 1;
+    for reason in record::reasons(&found) {
+        *reasons.entry(reason.as_str()).or_default() += 1;
     }
     let mut text = format!("{} readings", found.readings.len());
     for (reason, count) in reasons {
