@@ -49,10 +49,10 @@ pub struct Version {
 impl Version {
     /// The version of a reading that arrived once.
     #[must_use]
-    pub const fn of(reading: &Reading) -> Self {
+    pub fn of(reading: &Reading) -> Self {
         let row = Appended {
             at: reading.received_at,
-            topic: reading.provider.raw_topic(),
+            topic: reading.raw_topic(),
             topic_epoch: reading.provenance.topic_epoch,
             partition: reading.provenance.partition,
             offset: reading.provenance.offset,

@@ -343,7 +343,7 @@ fn parts_of_an_item() {
 fn refused_items_in_a_row() {
     let body = format!("[{}]", vec!["0"; 100_000].join(","));
     let headers = headers(Kind::Payload(Format::StandardJson), "bombs");
-    let (found, bytes) = peak(|| normalized(HEALTHKIT.0.raw_topic(), headers, body.as_bytes(), 0));
+    let (found, bytes) = peak(|| normalized(HEALTHKIT.0.raw_topic(HEALTHKIT.1), headers, body.as_bytes(), 0));
     let refused: Vec<_> = found.rejections.iter().map(|one| (one.item, one.item_count, one.bytes.len())).collect();
     assert_eq!((found.items(), refused), (100_000, vec![(Some(0), 100_000, 0)]));
     // The list of what is there, and no more.
