@@ -49,6 +49,7 @@ impl Decoder {
             Err(WriterSchemaError::Unknown(fingerprint)) => return Err(fingerprint),
             Err(
                 error @ (WriterSchemaError::Unusable(_)
+                | WriterSchemaError::TooOld { .. }
                 | WriterSchemaError::Unresolvable { .. }
                 | WriterSchemaError::Read(_)),
             ) => self.refuse(origin, Reason::EventUnreadable, &error.to_string(), value.to_vec()),

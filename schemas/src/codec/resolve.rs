@@ -1,8 +1,9 @@
 //! Reading what another release wrote.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use apache_avro::{Schema, from_avro_datum, to_avro_datum};
+use serde_json::Value;
 
 use super::{
     Event, Fingerprint, ReadError, fingerprint_of,
@@ -19,6 +20,14 @@ pub enum WriterSchemaError {
     /// The text published under the fingerprint is not an Avro schema or has another fingerprint.
     #[error("the published schema {0} is not usable")]
     Unusable(Fingerprint),
+    /// The writer's schema has a field that ours lacks: what it says would be lost.
+    #[error("this release is too old for the schema {fingerprint}: it does not know its field {field}")]
+    TooOld {
+        /// The writer's schema.
+        fingerprint: Fingerprint,
+        /// The record and the field.
+        field: String,
+    },
     /// The writer's schema and ours do not resolve, a value such as an enum's symbol is unknown to ours, or the datum is broken.
     #[error(
         "this release cannot read a message of the schema {fingerprint}: it is too old for it, or the message is broken"
@@ -36,8 +45,14 @@ pub enum WriterSchemaError {
 
 /// Schemas of other releases, by fingerprint, as read from the compacted `schemas` topic.
 pub struct SchemaCache {
-    published: HashMap<Fingerprint, Schema>,
-    own: HashMap<&'static str, Schema>,
+    published: HashMap<Fingerprint, Known>,
+    own: HashMap<&'static str, Known>,
+}
+
+/// A schema, and the fields of all its records as `Record.field`.
+struct Known {
+    schema: Schema,
+    fields: BTreeSet<String>,
 }
 
 impl SchemaCache {
@@ -47,7 +62,7 @@ impl SchemaCache {
     /// [`SchemaError`] when a compiled-in schema does not parse.
     pub fn new() -> Result<Self, SchemaError> {
         let own = own_schemas()?.into_iter().map(|own| match strict(own.text) {
-            Ok(schema) => Ok((own.name, schema)),
+            Ok(known) => Ok((own.name, known)),
             Err(source) => Err(SchemaError { name: own.name, source: Box::new(source) }),
         });
         Ok(Self { published: HashMap::new(), own: own.collect::<Result<_, SchemaError>>()? })
@@ -64,7 +79,8 @@ impl SchemaCache {
         if key != Fingerprint::of(text).map_err(unusable)? && key != Fingerprint::as_apache_avro(&schema) {
             return Err(WriterSchemaError::Unusable(key));
         }
-        self.published.insert(key, schema);
+        let fields = fields(text).map_err(unusable)?;
+        self.published.insert(key, Known { schema, fields });
         Ok(())
     }
 
@@ -88,16 +104,40 @@ impl SchemaCache {
         let own = self.own.get(E::NAME).ok_or(WriterSchemaError::Unusable(E::FINGERPRINT))?;
         let (_, mut datum) = fingerprint_of(message)?;
         let unresolvable = |source| WriterSchemaError::Unresolvable { fingerprint, source: Box::new(source) };
-        let value = from_avro_datum(writer, &mut datum, Some(own)).map_err(unresolvable)?;
-        let resolved = to_avro_datum(own, value).map_err(unresolvable)?;
+        if let Some(field) = writer.fields.difference(&own.fields).next() {
+            return Err(WriterSchemaError::TooOld { fingerprint, field: field.clone() });
+        }
+        let value = from_avro_datum(&writer.schema, &mut datum, Some(&own.schema)).map_err(unresolvable)?;
+        let resolved = to_avro_datum(&own.schema, value).map_err(unresolvable)?;
         Ok(read_datum(&resolved).map_err(ReadError::from)?)
     }
 }
 
 /// A schema without the defaults of its enums: they would turn what this release does not know into a value that it knows, and
 /// that is then stored for ever.
-fn strict(text: &str) -> Result<Schema, apache_avro::Error> {
-    let is_enum =
-        |object: &serde_json::Map<String, serde_json::Value>| object.get("type").is_some_and(|kind| kind == "enum");
-    Schema::parse(&without(text, |name, object| name == "default" && is_enum(object))?)
+fn strict(text: &str) -> Result<Known, apache_avro::Error> {
+    let is_enum = |object: &serde_json::Map<String, Value>| object.get("type").is_some_and(|kind| kind == "enum");
+    let schema = Schema::parse(&without(text, |name, object| name == "default" && is_enum(object))?)?;
+    Ok(Known { schema, fields: fields(text)? })
+}
+
+/// The fields of all records in a schema. None is ever taken out of ours, so one that ours lacks is newer than this release.
+fn fields(text: &str) -> Result<BTreeSet<String>, apache_avro::Error> {
+    let mut found = BTreeSet::new();
+    collect(&without(text, |_, _| false)?, &mut found);
+    Ok(found)
+}
+
+fn collect(schema: &Value, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(object) => {
+            let name = |value: &Value| value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let record = name(schema).rsplit('.').next().unwrap_or_default().to_owned();
+            let fields = object.get("fields").and_then(Value::as_array).into_iter().flatten();
+            found.extend(fields.map(|field| format!("{record}.{}", name(field))));
+            object.values().for_each(|member| collect(member, found));
+        }
+        Value::Array(branches) => branches.iter().for_each(|branch| collect(branch, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }

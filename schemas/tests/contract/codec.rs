@@ -126,6 +126,27 @@ fn a_symbol_that_this_release_does_not_know_is_waited_for_also_where_its_enum_ha
     assert!(matches!(error, schemas::codec::WriterSchemaError::Unresolvable { .. }), "{error}");
 }
 
+/// It would be left out of the row, and nobody would know.
+#[test]
+fn a_message_with_a_field_that_this_release_does_not_know_is_waited_for() {
+    let own = own_schemas().unwrap().into_iter().find(|own| own.name == Document::NAME).unwrap();
+    let mut later: Value = serde_json::from_str(own.text).unwrap();
+    let field = serde_json::json!({"name": "pages", "doc": "How many.", "type": ["null", "int"], "default": null});
+    later["fields"].as_array_mut().unwrap().push(field);
+    let later = later.to_string();
+    let fingerprint = Fingerprint::of(&later).unwrap();
+    let mut message = encode(&history::document());
+    message[2..10].copy_from_slice(&fingerprint.0);
+    message.push(0);
+    let mut cache = SchemaCache::new().unwrap();
+    cache.add(fingerprint, &later).unwrap();
+    let error = cache.decode::<Document>(&message).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!("this release is too old for the schema {fingerprint}: it does not know its field Document.pages")
+    );
+}
+
 /// The named type of a schema.
 fn named<'v>(schema: &'v mut Value, name: &str) -> &'v mut Value {
     fn find<'v>(schema: &'v mut Value, name: &str) -> Option<&'v mut Value> {

@@ -1,0 +1,303 @@
+//! An honest sender beside senders that mean harm, and beside a large upload.
+//!
+//! In CI a smoke: nothing waits for a hostile sender to be dealt with. `make isolation` measures, on the release build and with the
+//! machine for itself: `ISOLATION_SECONDS` says how long each hostile sender goes on, `ISOLATION_P99_MS` within what time rows must
+//! be there, `ISOLATION_EXPORT_MB` how large the export is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    io::Write as _,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use time::format_description::well_known::Rfc3339;
+
+use crate::{
+    payload::{START, glucose_of},
+    world::{Sender, Stage, World},
+};
+
+const STAGES: [Stage; 3] = [Stage::Ingress, Stage::Normalizer, Stage::Sink];
+const HEALTHKIT: &str = "/health-data/healthkit/standard-json";
+/// More than any stage may take, however hostile its input, in KiB.
+const RESIDENT_KIB_MAX: u64 = 150 * 1024;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Fifty readings a second of a device of its own, and when the row of each was seen.
+struct Honest {
+    device: String,
+    acknowledged: Mutex<BTreeMap<i64, Instant>>,
+    waited: Mutex<BTreeMap<i64, Duration>>,
+    stop: AtomicBool,
+}
+
+impl Honest {
+    fn start(world: &World, device: &str) -> (Arc<Self>, [tokio::task::JoinHandle<()>; 2]) {
+        let honest = Arc::new(Self {
+            device: device.to_owned(),
+            acknowledged: Mutex::default(),
+            waited: Mutex::default(),
+            stop: AtomicBool::new(false),
+        });
+        let sending = tokio::spawn(Arc::clone(&honest).send(world.sender.clone()));
+        let watching = tokio::spawn(Arc::clone(&honest).watch(world.pool.clone()));
+        (honest, [sending, watching])
+    }
+
+    async fn send(self: Arc<Self>, sender: Sender) {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        for second in 0.. {
+            tick.tick().await;
+            if self.stop.load(Relaxed) {
+                return;
+            }
+            let measured = (START + time::Duration::seconds(second)).format(&Rfc3339).unwrap();
+            sender.medisante(&glucose_of(&self.device, &measured)).await;
+            self.acknowledged.lock().unwrap().insert(second, Instant::now());
+        }
+    }
+
+    /// Ends when all rows are there.
+    async fn watch(self: Arc<Self>, pool: PgPool) {
+        loop {
+            let rows: BTreeSet<i64> = sqlx::query_scalar(
+                "SELECT extract(epoch FROM r.measured_from)::bigint FROM readings r \
+                 JOIN device_descriptions d USING (description_id) WHERE d.device_id = $1",
+            )
+            .bind(&self.device)
+            .fetch_all(&pool)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|second: i64| second - START.unix_timestamp())
+            .collect();
+            if self.take(&rows) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Notes which rows are there; whether all are, and no more will come.
+    fn take(&self, rows: &BTreeSet<i64>) -> bool {
+        let is_over = self.stop.load(Relaxed);
+        let acknowledged = self.acknowledged.lock().unwrap();
+        let mut waited = self.waited.lock().unwrap();
+        for (second, since) in acknowledged.iter().filter(|(second, _)| rows.contains(second)) {
+            waited.entry(*second).or_insert_with(|| since.elapsed());
+        }
+        is_over && waited.len() == acknowledged.len()
+    }
+
+    /// The median, the 99th percentile and the longest.
+    async fn finish(self: Arc<Self>, tasks: [tokio::task::JoinHandle<()>; 2]) -> [Duration; 3] {
+        self.stop.store(true, Relaxed);
+        for task in tasks {
+            tokio::time::timeout(crate::world::WITHIN, task).await.expect("all rows in time").unwrap();
+        }
+        let mut waited: Vec<Duration> = self.waited.lock().unwrap().values().copied().collect();
+        waited.sort_unstable();
+        let at = |percent: usize| waited[(waited.len() * percent / 100).min(waited.len() - 1)];
+        [at(50), at(99), at(100)]
+    }
+}
+
+/// What a hostile sender leaves: receipts that must lead somewhere, and how many items and commands it sent.
+#[derive(Default)]
+struct Traces {
+    receipts: Vec<String>,
+    items: i64,
+    commands: i64,
+}
+
+/// 8,000 samples in some 20 KB, each with a character that Postgres does not store.
+async fn unstorable(sender: &Sender) -> Traces {
+    let mut body = String::from("[");
+    for value in 0..8_000 {
+        let comma = if value == 0 { "" } else { "," };
+        write!(
+            body,
+            "{comma}{{\"type\":\"x\\u0000\",\"value\":{value},\"unit\":\"u\",\"startDate\":\"2026-03-01T00:00:00Z\"}}"
+        )
+        .unwrap();
+    }
+    body.push(']');
+    sent(sender, HEALTHKIT, &gzip(body.as_bytes()), 8_000).await
+}
+
+/// A body of some hundred bytes that holds 100,000 items, of which none is a sample.
+async fn bomb(sender: &Sender) -> Traces {
+    let body = format!("[{}0]", "0,".repeat(99_999));
+    sent(sender, HEALTHKIT, &gzip(body.as_bytes()), 100_000).await
+}
+
+async fn sent(sender: &Sender, path: &str, body: &[u8], items: i64) -> Traces {
+    let answer: Value = sender.post_gzip(path, body).await;
+    let ids = answer.as_array().unwrap();
+    assert_eq!(i64::try_from(ids.len()).unwrap(), items);
+    let receipts = [0, ids.len() / 2, ids.len() - 1].map(|at| ids[at]["_id"].as_str().unwrap().to_owned());
+    Traces { receipts: receipts.into(), items, commands: 0 }
+}
+
+/// One device after the other is given to the same patient, again and again.
+async fn commands(sender: &Sender, number: i64) -> Traces {
+    let body = json!({
+        "deviceId": "HOSTILE", "deviceType": "Wearable", "name": "W", "deviceProvider": "medisante",
+        "assignedPatientId": format!("p-{}", number % 7),
+    });
+    let each = (0..16).map(|_| sender.post("/devices/assign", &body));
+    futures_util::future::join_all(each).await;
+    Traces { commands: 16, ..Traces::default() }
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Hostile {
+    Nobody,
+    Unstorable,
+    Bombs,
+    Commands,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_sender_delays_no_other() {
+    let lasting = Duration::from_secs(setting("ISOLATION_SECONDS", 6));
+    let p99_max = Duration::from_millis(setting("ISOLATION_P99_MS", 20_000));
+    let world = World::start().await;
+    for stage in STAGES {
+        world.until_ready((stage, 0)).await;
+    }
+    let mut left = Traces::default();
+    for hostile in [Hostile::Nobody, Hostile::Unstorable, Hostile::Bombs, Hostile::Commands] {
+        let (honest, tasks) = Honest::start(&world, &format!("honest-{hostile:?}"));
+        let begun = Instant::now();
+        let mut number = 0;
+        while begun.elapsed() < lasting {
+            let traces = match hostile {
+                Hostile::Nobody => Traces::default(),
+                Hostile::Unstorable if number < 3 => unstorable(&world.sender).await,
+                Hostile::Bombs if number < 20 => bomb(&world.sender).await,
+                Hostile::Unstorable | Hostile::Bombs => Traces::default(),
+                Hostile::Commands => commands(&world.sender, number).await,
+            };
+            number += 1;
+            left.receipts.extend(traces.receipts);
+            left.items += traces.items;
+            left.commands += traces.commands;
+            for stage in STAGES {
+                let (is_ready, said) = world.ready((stage, 0)).await.unwrap();
+                assert!(is_ready, "{hostile:?}: {said}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let [median, p99, longest] = honest.finish(tasks).await;
+        let resident = STAGES.map(|stage| world.resident_kib_max((stage, 0)));
+        println!(
+            "{hostile:?}: rows of the honest sender after {median:?} (median), {p99:?} (p99), {longest:?} at most; \
+             resident at most {resident:?} KiB"
+        );
+        assert!(p99 <= p99_max, "{hostile:?}: {p99:?}");
+        assert!(resident.iter().all(|resident| *resident < RESIDENT_KIB_MAX), "{hostile:?}: {resident:?} KiB");
+    }
+    // All of it ended somewhere.
+    world
+        .until_count(
+            "SELECT coalesce(sum(item_count), 0)::bigint FROM dead_letters WHERE raw_topic = 'raw.healthkit'",
+            left.items,
+        )
+        .await;
+    world
+        .until_count(
+            "SELECT (SELECT count(*) FROM device_commands) \
+                 + (SELECT coalesce(sum(last_offset - first_offset + 1), 0)::bigint FROM excess_commands)",
+            left.commands,
+        )
+        .await;
+    world.assert_ledger().await;
+    for receipt in left.receipts {
+        let (said, is_whole) = world.trace(&receipt);
+        assert!(is_whole, "{said}");
+        assert!(said.contains("dead letter"), "{said}");
+    }
+}
+
+/// An export of so many megabytes, its records at different seconds.
+fn export(megabytes: u64) -> String {
+    let mut text = String::from("<?xml version=\"1.0\"?>\n<HealthData locale=\"en\">\n");
+    let mut number = 0_u64;
+    while (text.len() as u64) < megabytes * 1_000_000 {
+        let moment = START + time::Duration::seconds(i64::try_from(number).unwrap());
+        let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] +0000");
+        let moment = moment.format(format).unwrap();
+        writeln!(
+            text,
+            " <Record type=\"HKQuantityTypeIdentifierHeartRate\" sourceName=\"Watch\" sourceVersion=\"10.1\" unit=\"count/min\" \
+             creationDate=\"{moment}\" startDate=\"{moment}\" endDate=\"{moment}\" value=\"{}\"/>",
+            50 + number % 90
+        )
+        .unwrap();
+        number += 1;
+    }
+    text.push_str("</HealthData>\n");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_does_not_wait_for_a_large_upload() {
+    let megabytes = setting("ISOLATION_EXPORT_MB", 20);
+    let world = World::start().await;
+    world.until_ready((Stage::Sink, 0)).await;
+    let text = export(megabytes);
+    let records = i64::try_from(text.matches("<Record").count()).unwrap();
+    let alone = tries(&world, "alone").await;
+    let before = Instant::now();
+    let answer = world.sender.try_upload("/health-data/healthkit/export-xml?deviceId=watch-9", text).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let beside = tries(&world, "beside").await;
+    let bulk = "SELECT count(*) FROM readings WHERE topic_code = 3";
+    let rows_meanwhile = world.count(bulk).await;
+    world.until_count(bulk, records).await;
+    println!(
+        "a reading's row: {alone:?} (median of 20) alone, {beside:?} behind an export of {megabytes} MB; of its {records} records \
+         {rows_meanwhile} were rows by then, all after {:?}",
+        before.elapsed()
+    );
+    assert!(rows_meanwhile < records, "the export was written before the tries were over: a larger one is needed");
+    let more_max = Duration::from_millis(setting("ISOLATION_MORE_MS", 10_000));
+    assert!(beside <= alone + more_max, "{beside:?} behind the export, {alone:?} alone");
+    world.assert_ledger().await;
+}
+
+/// The median time from a reading's answer to its row.
+async fn tries(world: &World, device: &str) -> Duration {
+    let mut waited = Vec::new();
+    for number in 0..20 {
+        let measured = (START + time::Duration::seconds(number)).format(&Rfc3339).unwrap();
+        world.sender.medisante(&glucose_of(device, &measured)).await;
+        let since = Instant::now();
+        let query = format!(
+            "SELECT count(*) FROM readings JOIN device_descriptions USING (description_id) WHERE device_id = '{device}'"
+        );
+        world.until_count(&query, number + 1).await;
+        waited.push(since.elapsed());
+    }
+    waited.sort_unstable();
+    waited[waited.len() / 2]
+}
