@@ -29,7 +29,7 @@ pub struct IngressArgs {
     /// The file with the API keys' hashes, as `device-manager keys create` writes it. Read again when it changes.
     #[arg(long, env = "KEYS_FILE")]
     pub keys_file: PathBuf,
-    /// The file with the secret that signs receipts: 64 hexadecimal digits, readable by its owner only.
+    /// The file with the secret that signs receipts: 64 hexadecimal digits, readable by its owner and its group only.
     #[arg(long, env = "RECEIPT_KEY_FILE")]
     pub receipt_key_file: PathBuf,
     /// The incarnation of the raw topics. Raise it when they were made anew, so that old receipts name nothing else.

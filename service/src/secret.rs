@@ -23,23 +23,32 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
     },
-    /// Others than its owner can read the file.
-    #[error("the secret file {path} can be read by others; run `chmod 600` on it")]
+    /// Others than its owner and its group can use the file, or its group can change it.
+    #[error(
+        "the secret file {path} has mode {mode:04o}: only its owner may change it, and only its owner and its group may read \
+         it; run `chmod 640` on it, or `chmod 600`"
+    )]
     Open {
         /// The file.
         path: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
 }
 
-/// Reads 32 bytes, written as 64 hexadecimal digits, from a file that only its owner can read.
+/// What a secret file must not allow: its group to change it, and others anything. Its group may read it: that is how
+/// Kubernetes and systemd hand secrets to a process that does not own them.
+const TOO_OPEN: u32 = 0o027;
+
+/// Reads 32 bytes, written as 64 hexadecimal digits, from a file that only its owner and its group can read.
 ///
 /// # Errors
 /// [`SecretError`].
 pub fn load_or_refuse(path: &Path) -> Result<[u8; 32], SecretError> {
     let io = |source| SecretError::Io { path: path.to_owned(), source };
-    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(SecretError::Open { path: path.to_owned() });
+    let mode = std::fs::metadata(path).map_err(io)?.permissions().mode() & 0o7777;
+    if mode & TOO_OPEN != 0 {
+        return Err(SecretError::Open { path: path.to_owned(), mode });
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
     parse(text.trim()).ok_or_else(|| SecretError::Form { path: path.to_owned() })
