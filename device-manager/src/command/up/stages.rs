@@ -7,10 +7,11 @@ use schemas::topic::Topics;
 use service::{
     kafka::KafkaSettings,
     secret,
-    topics::{Size, apply},
+    topics::{Finding, Size, apply},
 };
 use sqlx::PgPool;
 
+use super::environment::{KEYS, RECEIPT_KEY};
 use crate::{
     boot::Process,
     command::{CommandError, normalizer as normalizer_command, sink as sink_command},
@@ -21,8 +22,10 @@ const PARTITIONS: i32 = 3;
 
 /// What the stages find. Holds secrets: no `Debug`.
 pub(super) struct Surroundings {
+    /// As an absolute path.
     pub(super) data_dir: PathBuf,
-    pub(super) kafka_bootstrap_servers: String,
+    pub(super) kafka: KafkaSettings,
+    pub(super) topic_prefix: String,
     pub(super) database_url: String,
     pub(super) api_key: String,
     pub(super) http_port: u16,
@@ -30,20 +33,29 @@ pub(super) struct Surroundings {
 
 /// Applies topics and migrations, starts ingress, normalizer and sink, and returns the ingress's address when all are ready.
 pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -> Result<String, CommandError> {
-    let given = ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), surroundings.kafka_bootstrap_servers.clone());
-    let kafka = KafkaSettings::from_env(std::env::vars().chain([given])).map_err(CommandError::usage)?;
-    let topics = Topics::new("");
-    apply(&kafka.client(), &topics, Size { partitions: PARTITIONS, replication: -1 }).await?;
+    let kafka = surroundings.kafka.clone();
+    let topics = Topics::new(&surroundings.topic_prefix);
+    for (topic, finding) in apply(&kafka.client(), &topics, Size { partitions: PARTITIONS, replication: -1 }).await? {
+        if let Finding::Keeps { setting, is, must_be } = finding {
+            tracing::warn!(
+                topic,
+                setting,
+                is,
+                must_be,
+                "records are kept longer: `device-manager topics apply --yes` lowers it"
+            );
+        }
+    }
     let pool = PgPool::connect(&surroundings.database_url)
         .await
         .map_err(|error| CommandError::failed("reaching Postgres", error))?;
     ::sink::migrate(&pool).await.map_err(|error| CommandError::failed("the migrations", error))?;
     pool.close().await;
 
-    let receipt_key_file = surroundings.data_dir.join("receipt.key");
+    let receipt_key_file = surroundings.data_dir.join(RECEIPT_KEY);
     let receipt_secret =
         secret::load_or_make(&receipt_key_file).map_err(|error| CommandError::failed("the receipt key", error))?;
-    let mut config = IngressConfig::new(surroundings.data_dir.join("keys.json"), receipt_key_file);
+    let mut config = IngressConfig::new(surroundings.data_dir.join(KEYS), receipt_key_file);
     config.address.set_port(surroundings.http_port);
     let failed = |error| CommandError::failed("the ingress (choose another --http-port)", error);
     let listener = ingress::listen(&config).map_err(failed)?;

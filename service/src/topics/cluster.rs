@@ -1,0 +1,136 @@
+//! What is asked of the cluster, one question a function.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, AlterConfig, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
+    error::KafkaError,
+    metadata::{MetadataBroker, MetadataTopic},
+    types::RDKafkaErrorCode,
+};
+
+use super::TopicsError;
+
+/// How long the cluster may take to answer one client.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How many clients ask.
+const ATTEMPTS: u32 = 3;
+/// How long it is found out why none was answered.
+const DIAGNOSIS: Duration = Duration::from_secs(3);
+
+/// A cluster as one client finds it.
+pub(super) struct Cluster {
+    admin: AdminClient<DefaultClientContext>,
+    /// The ids of its brokers.
+    pub(super) brokers: Vec<i32>,
+    /// By topic, the fewest copies that one of its partitions has.
+    pub(super) copies: BTreeMap<String, i32>,
+}
+
+/// A client of a cluster that is just starting may forget its brokers ([`crate::recall`]). This one lives shortly: another is
+/// made.
+pub(super) async fn ask<T>(
+    client: &ClientConfig,
+    question: impl AsyncFn(Cluster) -> Result<T, TopicsError>,
+) -> Result<T, TopicsError> {
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
+        let answer = match Cluster::look(client).await {
+            Ok(cluster) => question(cluster).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Err(TopicsError::Kafka(error)) if is_away(&error) && left > 0 => {
+                tracing::info!("the Kafka cluster does not answer: asking again");
+            }
+            Err(TopicsError::Kafka(error)) if is_away(&error) => {
+                let client = client.clone();
+                let found = tokio::task::spawn_blocking(move || crate::kafka::diagnose(&client, DIAGNOSIS)).await;
+                return Err(TopicsError::Away { cause: found.ok().flatten(), source: error });
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_away(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    error.rdkafka_error_code().is_some_and(|code| {
+        matches!(code, Code::OperationTimedOut | Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve)
+    })
+}
+
+impl Cluster {
+    async fn look(client: &ClientConfig) -> Result<Self, TopicsError> {
+        let admin: Arc<AdminClient<DefaultClientContext>> = Arc::new(client.create()?);
+        let asked = Arc::clone(&admin);
+        let looked = tokio::task::spawn_blocking(move || asked.inner().fetch_metadata(None, TIMEOUT)).await;
+        let metadata = looked.map_err(|_| TopicsError::Kafka(KafkaError::Canceled))??;
+        let fewest = |topic: &MetadataTopic| {
+            topic
+                .partitions()
+                .iter()
+                .map(|partition| i32::try_from(partition.replicas().len()).unwrap_or(i32::MAX))
+                .min()
+        };
+        let copies = metadata.topics().iter().filter_map(|topic| Some((topic.name().to_owned(), fewest(topic)?)));
+        let (brokers, copies) = (metadata.brokers().iter().map(MetadataBroker::id).collect(), copies.collect());
+        // The other holder has ended.
+        let admin = Arc::into_inner(admin).ok_or(KafkaError::Canceled)?;
+        Ok(Self { admin, brokers, copies })
+    }
+
+    /// Makes a topic. Whether it was missing.
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        (partitions, copies): (i32, i32),
+        settings: &[(&'static str, String)],
+    ) -> Result<bool, TopicsError> {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(copies));
+        for (setting, value) in settings {
+            topic = topic.set(setting, value);
+        }
+        match self.admin.create_topics([&topic], &options()).await?.into_iter().next() {
+            None | Some(Ok(_)) => Ok(true),
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
+            Some(Err((topic, code))) => Err(TopicsError::Refused { topic, code }),
+        }
+    }
+
+    /// The settings of a topic; none when there is no such topic.
+    pub(super) async fn topic(&self, name: &str) -> Result<Option<ConfigResource>, TopicsError> {
+        let described = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &options()).await?;
+        match described.into_iter().next() {
+            None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => Ok(None),
+            Some(Err(code)) => Err(TopicsError::Refused { topic: name.to_owned(), code }),
+            // Of a topic that is not there, librdkafka gives no error but nothing.
+            Some(Ok(found)) => Ok((!found.entries.is_empty()).then_some(found)),
+        }
+    }
+
+    /// Gives a topic these settings, in the place of all that it has.
+    pub(super) async fn set(&self, name: &str, settings: &[(String, String)]) -> Result<(), TopicsError> {
+        let mut config = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (setting, value) in settings {
+            config = config.set(setting, value);
+        }
+        for result in self.admin.alter_configs([&config], &options()).await? {
+            result.map_err(|(_, code)| TopicsError::Refused { topic: name.to_owned(), code })?;
+        }
+        Ok(())
+    }
+
+    /// The settings of a broker; none when it does not tell them to this user.
+    pub(super) async fn broker(&self, id: i32) -> Result<Option<ConfigResource>, TopicsError> {
+        let described = self.admin.describe_configs([&ResourceSpecifier::Broker(id)], &options()).await?;
+        Ok(described.into_iter().next().and_then(Result::ok))
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
+}

@@ -1,0 +1,205 @@
+//! Making the topics as the contract wants them, seeing whether they still are, and what the cluster they lie on promises.
+
+mod cluster;
+mod durability;
+mod failover;
+mod wish;
+
+use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaErrorCode};
+use schemas::topic::{TopicSpec, Topics};
+
+pub use durability::{Durability, durability};
+pub use failover::{Failover, failover};
+
+use cluster::Cluster;
+use wish::Difference;
+
+/// How large new topics are made, and how many copies old ones must have.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Partitions of each topic but `schemas`.
+    pub partitions: i32,
+    /// Copies of each partition; -1 takes three, or one on each broker where there are fewer.
+    pub replication: i32,
+}
+
+/// What may happen to records that a topic keeps now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lowering {
+    /// A retention that is longer than the contract's stays, and is reported.
+    Report,
+    /// It is lowered: older records are removed.
+    Apply,
+}
+
+/// What a topic is, compared with what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It is as it must be.
+    Right,
+    /// It does not exist.
+    Missing,
+    /// It was made now.
+    Created,
+    /// A setting differed and was corrected now.
+    Corrected {
+        /// The setting.
+        setting: String,
+        /// What it was.
+        was: String,
+        /// What it is.
+        is: String,
+    },
+    /// A setting differs.
+    Differs {
+        /// The setting.
+        setting: String,
+        /// What it is.
+        is: String,
+        /// What it must be.
+        must_be: String,
+    },
+    /// More is kept than the contract asks for: correcting it removes records, so an operator must say so.
+    Keeps {
+        /// The setting.
+        setting: String,
+        /// What it is.
+        is: String,
+        /// What it must be.
+        must_be: String,
+    },
+    /// There are fewer copies than there must be. No setting changes that.
+    Copies {
+        /// How many there are of some partition.
+        are: i32,
+        /// How many there must be.
+        must_be: i32,
+    },
+}
+
+/// Why topics could not be applied or checked.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicsError {
+    /// The cluster does not answer.
+    #[error("the Kafka cluster does not answer{}", .cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    Away {
+        /// Why, where that is known.
+        cause: Option<String>,
+        /// What the client says.
+        source: KafkaError,
+    },
+    /// The cluster refuses the request as a whole.
+    #[error("the Kafka cluster refuses the request")]
+    Kafka(#[from] KafkaError),
+    /// The cluster refuses one topic.
+    #[error("the Kafka cluster refuses the topic {topic}: {code}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// Kafka's reason.
+        code: RDKafkaErrorCode,
+    },
+}
+
+/// Makes missing topics and corrects settings of existing ones. Never removes a topic, a partition or a record, and leaves settings
+/// that are the operator's alone.
+///
+/// # Errors
+/// [`TopicsError`].
+pub async fn apply(client: &ClientConfig, topics: &Topics, size: Size) -> Result<Vec<(String, Finding)>, TopicsError> {
+    apply_with(client, topics, size, Lowering::Report).await
+}
+
+/// The same, for a caller who knows whether a retention may be lowered.
+///
+/// # Errors
+/// [`TopicsError`].
+pub async fn apply_with(
+    client: &ClientConfig,
+    topics: &Topics,
+    size: Size,
+    lowering: Lowering,
+) -> Result<Vec<(String, Finding)>, TopicsError> {
+    cluster::ask(client, async |cluster| {
+        let mut findings = Vec::new();
+        for spec in topics.specs() {
+            let found = apply_one(&cluster, &spec, size, lowering).await?;
+            push(&mut findings, &spec.name, found);
+        }
+        Ok(findings)
+    })
+    .await
+}
+
+async fn apply_one(
+    cluster: &Cluster,
+    spec: &TopicSpec,
+    size: Size,
+    lowering: Lowering,
+) -> Result<Vec<Finding>, TopicsError> {
+    let partitions = if spec.single_partition { 1 } else { size.partitions };
+    let copies = wish::copies(size.replication, cluster.brokers.len());
+    if cluster.create(&spec.name, (partitions, copies), &wish::settings(spec, copies)).await? {
+        return Ok(vec![Finding::Created]);
+    }
+    let Some(found) = cluster.topic(&spec.name).await? else {
+        return Err(TopicsError::Refused { topic: spec.name.clone(), code: RDKafkaErrorCode::UnknownTopicOrPartition });
+    };
+    let are = cluster.copies.get(&spec.name).copied().unwrap_or(copies);
+    let is_kept = |difference: &Difference| lowering == Lowering::Report && difference.lowers_retention();
+    let (kept, wrong): (Vec<_>, Vec<_>) = wish::differences(&found, spec, are).into_iter().partition(is_kept);
+    if !wrong.is_empty() {
+        cluster.set(&spec.name, &wish::corrected(&found, &wrong)).await?;
+    }
+    let wrong = wrong.into_iter().map(|Difference { setting, is, must_be }| Finding::Corrected {
+        setting: setting.to_owned(),
+        was: is,
+        is: must_be,
+    });
+    Ok(wrong.chain(kept.into_iter().map(Difference::reported)).chain(too_few(are, copies)).collect())
+}
+
+/// Compares every topic with what it must be.
+///
+/// # Errors
+/// [`TopicsError`].
+pub async fn check(
+    client: &ClientConfig,
+    topics: &Topics,
+    replication: i32,
+) -> Result<Vec<(String, Finding)>, TopicsError> {
+    cluster::ask(client, async |cluster| {
+        let copies = wish::copies(replication, cluster.brokers.len());
+        let mut findings = Vec::new();
+        for spec in topics.specs() {
+            let Some(found) = cluster.topic(&spec.name).await? else {
+                findings.push((spec.name, Finding::Missing));
+                continue;
+            };
+            let are = cluster.copies.get(&spec.name).copied().unwrap_or(copies);
+            let differing = wish::differences(&found, &spec, are).into_iter().map(Difference::reported);
+            push(&mut findings, &spec.name, differing.chain(too_few(are, copies)).collect());
+        }
+        Ok(findings)
+    })
+    .await
+}
+
+impl Difference {
+    fn reported(self) -> Finding {
+        let keeps = self.lowers_retention();
+        let Self { setting, is, must_be } = self;
+        let setting = setting.to_owned();
+        if keeps { Finding::Keeps { setting, is, must_be } } else { Finding::Differs { setting, is, must_be } }
+    }
+}
+
+fn too_few(are: i32, must_be: i32) -> Option<Finding> {
+    (are < must_be).then_some(Finding::Copies { are, must_be })
+}
+
+/// Adds what was found of a topic; where that is nothing, that it is right.
+fn push(findings: &mut Vec<(String, Finding)>, topic: &str, found: Vec<Finding>) {
+    let found = if found.is_empty() { vec![Finding::Right] } else { found };
+    findings.extend(found.into_iter().map(|finding| (topic.to_owned(), finding)));
+}

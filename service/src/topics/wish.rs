@@ -1,0 +1,169 @@
+//! What a topic must be, given how many copies of it there are, and in what it differs.
+
+use rdkafka::admin::{ConfigResource, ConfigSource};
+use schemas::topic::TopicSpec;
+
+/// How many copies are made where nobody says, as far as there are brokers for them.
+const COPIES: i32 = 3;
+/// In how many copies of three or more a record is before it counts as written: one broker may be away, and no single one
+/// that is lost takes an acknowledged record with it.
+const IN_SYNC: i32 = 2;
+
+pub(super) const MIN_IN_SYNC: &str = "min.insync.replicas";
+/// A copy that lacks acknowledged records must never lead.
+pub(super) const UNCLEAN_ELECTION: &str = "unclean.leader.election.enable";
+/// Settings that take records away when they are lowered.
+const RETENTION: [&str; 2] = ["retention.ms", "retention.bytes"];
+
+/// How many copies each partition must have.
+pub(super) fn copies(asked: i32, brokers: usize) -> i32 {
+    if asked > 0 { asked } else { i32::try_from(brokers).map_or(COPIES, |brokers| brokers.clamp(1, COPIES)) }
+}
+
+/// In how many copies a record must be before it is acknowledged.
+pub(super) const fn min_in_sync(copies: i32) -> i32 {
+    if copies >= COPIES { IN_SYNC } else { 1 }
+}
+
+/// All settings of a new topic.
+pub(super) fn settings(spec: &TopicSpec, copies: i32) -> Vec<(&'static str, String)> {
+    let own = spec.settings.iter().map(|(setting, value)| (*setting, (*value).to_owned()));
+    own.chain([(MIN_IN_SYNC, min_in_sync(copies).to_string()), (UNCLEAN_ELECTION, "false".to_owned())]).collect()
+}
+
+/// A setting that is not what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) setting: &'static str,
+    pub(super) is: String,
+    pub(super) must_be: String,
+}
+
+pub(super) fn differences(found: &ConfigResource, spec: &TopicSpec, copies: i32) -> Vec<Difference> {
+    let compared = settings(spec, copies).into_iter().map(|(setting, must_be)| {
+        let is = found.get(setting).and_then(|entry| entry.value.clone()).unwrap_or_default();
+        Difference { setting, is, must_be }
+    });
+    compared.filter(|difference| difference.matters(copies)).collect()
+}
+
+impl Difference {
+    /// More copies in sync than are asked for are the operator's choice, as long as there can be so many.
+    fn matters(&self, copies: i32) -> bool {
+        if self.setting == MIN_IN_SYNC {
+            return !self.is.parse().is_ok_and(|is: i32| (min_in_sync(copies)..=copies).contains(&is));
+        }
+        self.is != self.must_be
+    }
+
+    /// Whether records that are kept now would be removed.
+    pub(super) fn lowers_retention(&self) -> bool {
+        let kept = |value: &str| value.parse::<i64>().map(|limit| if limit < 0 { i64::MAX } else { limit });
+        RETENTION.contains(&self.setting)
+            && match (kept(&self.is), kept(&self.must_be)) {
+                (Ok(is), Ok(must_be)) => must_be < is,
+                (Err(_), _) | (_, Err(_)) => true,
+            }
+    }
+}
+
+/// Everything that a topic has when `corrections` are made: a request replaces all settings, so the operator's own are set again
+/// with it.
+pub(super) fn corrected(found: &ConfigResource, corrections: &[Difference]) -> Vec<(String, String)> {
+    let is_corrected = |name: &str| corrections.iter().any(|correction| correction.setting == name);
+    let kept = found
+        .entries
+        .iter()
+        .filter(|entry| entry.source == ConfigSource::DynamicTopic && !is_corrected(&entry.name))
+        .filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)));
+    let new = corrections.iter().map(|correction| (correction.setting.to_owned(), correction.must_be.clone()));
+    kept.chain(new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::admin::{ConfigEntry, OwnedResourceSpecifier};
+    use schemas::topic::Topics;
+
+    use super::*;
+
+    #[test]
+    fn three_copies_where_there_are_brokers_for_them_and_two_of_them_in_sync() {
+        for (asked, brokers, copies, in_sync) in [
+            (-1, 1, 1, 1),
+            (-1, 2, 2, 1),
+            (-1, 3, 3, 2),
+            (-1, 9, 3, 2),
+            (1, 3, 1, 1),
+            (2, 3, 2, 1),
+            (5, 9, 5, 2),
+            (-1, 0, 1, 1),
+        ] {
+            assert_eq!((super::copies(asked, brokers), min_in_sync(super::copies(asked, brokers))), (copies, in_sync));
+        }
+    }
+
+    #[test]
+    fn fewer_in_sync_differ_and_more_are_the_operators_choice() {
+        let spec = Topics::new("").specs().remove(0);
+        for (copies, is, must_be) in [
+            (3, "1", Some("2")),
+            (3, "2", None),
+            (3, "3", None),
+            (3, "4", Some("2")),
+            (2, "2", None),
+            (1, "2", Some("1")),
+        ] {
+            let mut right = settings(&spec, copies);
+            right.retain(|(name, _)| *name != MIN_IN_SYNC);
+            right.push((MIN_IN_SYNC, is.to_owned()));
+            let found = differences(&resource(&right), &spec, copies);
+            let expected = must_be.map(|must_be| Difference {
+                setting: MIN_IN_SYNC,
+                is: is.to_owned(),
+                must_be: must_be.to_owned(),
+            });
+            assert_eq!(found, Vec::from_iter(expected), "{is} of {copies}");
+        }
+    }
+
+    #[test]
+    fn only_a_shorter_retention_is_a_loss() {
+        let lowers = |setting, is: &str, must_be: &str| {
+            Difference { setting, is: is.to_owned(), must_be: must_be.to_owned() }.lowers_retention()
+        };
+        for setting in RETENTION {
+            assert!(lowers(setting, "-1", "2592000000"));
+            assert!(lowers(setting, "2592000001", "2592000000"));
+            assert!(lowers(setting, "", "2592000000"), "what is not known may be more");
+            assert!(!lowers(setting, "1000", "-1"));
+            assert!(!lowers(setting, "1000", "2592000000"));
+        }
+        assert!(!lowers("max.message.bytes", "20", "10"));
+    }
+
+    #[test]
+    fn what_is_not_corrected_is_set_again() {
+        let found = resource(&[("retention.ms", "-1".to_owned()), ("segment.ms", "7200000".to_owned())]);
+        let correction = Difference { setting: UNCLEAN_ELECTION, is: "true".to_owned(), must_be: "false".to_owned() };
+        let mut set = corrected(&found, &[correction]);
+        set.sort_unstable();
+        let expected = [("retention.ms", "-1"), ("segment.ms", "7200000"), (UNCLEAN_ELECTION, "false")];
+        assert_eq!(set, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    fn resource(settings: &[(&'static str, String)]) -> ConfigResource {
+        let entry = |(name, value): &(&str, String)| ConfigEntry {
+            name: (*name).to_owned(),
+            value: Some(value.clone()),
+            source: ConfigSource::DynamicTopic,
+            is_read_only: false,
+            is_default: false,
+            is_sensitive: false,
+        };
+        ConfigResource {
+            specifier: OwnedResourceSpecifier::Topic("topic".to_owned()),
+            entries: settings.iter().map(entry).collect(),
+        }
+    }
+}
