@@ -4,11 +4,11 @@ use std::{error::Error, net::SocketAddr};
 
 use clap::Args;
 use metrics_exporter_prometheus::PrometheusHandle;
-use service::{health::Health, management, shutdown, telemetry};
+use service::{health::Health, kafka::KafkaSettings, management, shutdown, telemetry};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::command::CommandError;
+use crate::command::{CommandError, KafkaArgs};
 
 type StageResult = (&'static str, Result<(), Box<dyn Error + Send + Sync>>);
 
@@ -54,9 +54,26 @@ impl Process {
         Ok(process)
     }
 
+    /// The settings of all Kafka clients of this process. The log says which variables are ignored.
+    ///
+    /// # Errors
+    /// No broker is named, or a variable cannot be used.
+    pub fn kafka_settings(&self, args: &KafkaArgs) -> Result<KafkaSettings, CommandError> {
+        let settings = args.settings_unsaid()?;
+        if let Some(line) = settings.ignored_line() {
+            tracing::warn!("{line}");
+        }
+        Ok(settings)
+    }
+
     fn serve_management(&mut self, listener: TcpListener, metrics: PrometheusHandle) {
+        let kept_up = telemetry::keep_up(metrics.clone(), telemetry::UPKEEP_EVERY);
         let served = management::serve(listener, self.health.clone(), metrics, self.shutdown.clone());
-        self.stage("management", served);
+        self.stage("management", async move {
+            let ended = served.await;
+            drop(kept_up);
+            ended
+        });
     }
 
     /// Starts a stage. When it ends, for whatever reason, the others are asked to end too.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use service::telemetry;
 
 use crate::command::{
     CommandError, Output, docs, drift, ingress, keys, metrics, normalize, normalizer, simulate, sink, topics, trace, up,
@@ -38,6 +39,13 @@ enum Command {
     Docs(docs::DocsCommand),
 }
 
+impl Command {
+    /// Whether it runs until it is stopped, and says on standard error what it does meanwhile.
+    const fn has_log(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Ingress(_) | Self::Normalizer(_) | Self::Sink(_))
+    }
+}
+
 impl Cli {
     /// Runs the command that was given.
     ///
@@ -45,6 +53,9 @@ impl Cli {
     /// [`CommandError`], whose exit code is the process's.
     pub async fn run(self) -> Result<ExitCode, CommandError> {
         let mut output = Output::stdout();
+        if !self.command.has_log() {
+            telemetry::init_silence();
+        }
         match self.command {
             Command::Up(args) => up::run(args, &mut output).await,
             Command::Ingress(args) => ingress::run(args).await,

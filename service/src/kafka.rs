@@ -8,7 +8,10 @@ use rdkafka::{
     error::KafkaError,
 };
 
+pub mod log;
 mod variables;
+
+pub use log::{because, cause};
 
 /// Where the cluster is, and what the operator passes on to librdkafka.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,6 +30,9 @@ pub enum SettingsError {
     /// No broker is named.
     #[error("KAFKA_BOOTSTRAP_SERVERS is not set: name the brokers as host:port,host:port")]
     NoBootstrap,
+    /// The brokers are named in a form that is none. It may hold a password, so it is not shown.
+    #[error("KAFKA_BOOTSTRAP_SERVERS is malformed: name the brokers as host:port,host:port")]
+    Servers,
     /// A variable has a value that the Kafka client does not take. It may be a secret, so it is not shown.
     #[error("the value of {0} is none that the Kafka client takes (see its librdkafka property)")]
     Value(String),
@@ -45,7 +51,11 @@ impl KafkaSettings {
     /// [`SettingsError`].
     pub fn from_env(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         let variables::Variables { bootstrap, properties, ignored } = variables::read(variables)?;
-        Ok(Self { bootstrap: bootstrap.ok_or(SettingsError::NoBootstrap)?, properties, ignored })
+        let bootstrap = bootstrap.ok_or(SettingsError::NoBootstrap)?;
+        if !bootstrap.split(',').all(|server| is_address(server.trim())) {
+            return Err(SettingsError::Servers);
+        }
+        Ok(Self { bootstrap, properties, ignored })
     }
 
     /// Settings without any property of the operator's.
@@ -183,6 +193,35 @@ impl GroupProtocol {
     fn parse(word: &str) -> Option<Self> {
         [Self::Classic, Self::Consumer].into_iter().find(|protocol| protocol.as_str() == word)
     }
+}
+
+/// Whether it is a host, with a port or without, as librdkafka reads it: anything else it leaves out with a line in the log.
+fn is_address(server: &str) -> bool {
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        Some(_) | None => (server, "9092"),
+    };
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let is_host = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte));
+    is_host && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// Asks the cluster until it answers or says why it does not. Blocks for up to `timeout`.
+///
+/// For the command that failed: a client that is not polled, as one for administration, does not hear why.
+#[must_use]
+pub fn diagnose(config: &ClientConfig, timeout: Duration) -> Option<String> {
+    let client: BaseConsumer = config.create().ok()?;
+    let deadline = std::time::Instant::now() + timeout;
+    let mut known = None;
+    while known.is_none() && std::time::Instant::now() < deadline {
+        if client.fetch_metadata(None, Duration::from_millis(200)).is_ok() {
+            return None;
+        }
+        let _no_message = client.poll(Duration::from_millis(50));
+        known = cause();
+    }
+    known
 }
 
 fn is_unsupported(code: rdkafka::types::RDKafkaErrorCode) -> bool {

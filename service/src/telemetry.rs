@@ -1,9 +1,12 @@
 //! Logs and metrics.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, time::Duration};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tokio_util::task::AbortOnDropHandle;
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
+
+use crate::kafka::log;
 
 /// Buckets of all `_seconds` histograms.
 const SECONDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
@@ -18,6 +21,50 @@ pub fn init_logs(level: &str) {
     // A second call, from a test, finds the first subscriber in place: that is as good.
     let _already_set =
         if std::io::stderr().is_terminal() { logs.try_init() } else { logs.json().flatten_event(true).try_init() };
+    take_libraries();
+}
+
+/// For a command that answers on standard output and has no log: what libraries say is heard, for
+/// [`crate::kafka::cause`], and not shown.
+pub fn init_silence() {
+    let _already_set = tracing_subscriber::registry().try_init();
+    take_libraries();
+}
+
+/// After a subscriber is there: without one, what is logged here would come back.
+fn take_libraries() {
+    if ::log::set_logger(&Libraries).is_ok() {
+        ::log::set_max_level(::log::LevelFilter::Info);
+    }
+}
+
+/// What libraries log through the crate `log`. Their source files, which are paths of the machine that built this, are left
+/// out, and librdkafka's lines are made readable.
+struct Libraries;
+
+impl ::log::Log for Libraries {
+    fn enabled(&self, _metadata: &::log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &::log::Record<'_>) {
+        let said = record.args().to_string();
+        if let Some(line) = log::readable(record.level(), &said) {
+            return say(line.level, "librdkafka", &line.text);
+        }
+        say(record.level(), record.target(), &said);
+    }
+
+    fn flush(&self) {}
+}
+
+fn say(level: ::log::Level, library: &str, said: &str) {
+    match level {
+        ::log::Level::Error => tracing::error!(target: "library", library, "{said}"),
+        ::log::Level::Warn => tracing::warn!(target: "library", library, "{said}"),
+        ::log::Level::Info => tracing::info!(target: "library", library, "{said}"),
+        ::log::Level::Debug | ::log::Level::Trace => {}
+    }
 }
 
 /// Installs the process's metrics recorder and returns what `/metrics` renders.
@@ -26,4 +73,18 @@ pub fn init_logs(level: &str) {
 /// A recorder is installed already.
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?.install_recorder()
+}
+
+/// How often a recorder that nobody may ask is looked after.
+pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Looks after the recorder until the handle is dropped: it keeps each sample of a histogram until it is asked, or looked after.
+pub fn keep_up(metrics: PrometheusHandle, every: Duration) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut due = tokio::time::interval(every);
+        loop {
+            due.tick().await;
+            metrics.run_upkeep();
+        }
+    }))
 }

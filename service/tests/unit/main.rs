@@ -7,8 +7,14 @@ mod kafka;
 #[cfg(test)]
 mod kafka_error;
 #[cfg(test)]
+mod librdkafka;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod management;
 #[cfg(test)]
 mod recall;
+#[cfg(test)]
+mod secret;
+#[cfg(test)]
+mod telemetry;

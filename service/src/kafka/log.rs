@@ -1,0 +1,126 @@
+//! What librdkafka says, put so that it helps whoever reads it.
+//!
+//! Every client says it through the crate `log`, whatever context the client has, so this is the one place where it is heard:
+//! by [`crate::telemetry`], which shows the lines, and for [`cause`], which remembers why the brokers could not be reached.
+//! The lines have no paths, no threads, and no advice about properties that are not the operator's to set or that guess at
+//! a wrong configuration whenever a broker restarts.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use log::Level;
+
+/// A line worth showing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its level.
+    pub level: Level,
+    /// The text.
+    pub text: String,
+}
+
+/// librdkafka repeats a fault that lasts at least every 30 s.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+static LAST: Mutex<Option<(Instant, String)>> = Mutex::new(None);
+
+/// Why the brokers could not be reached a moment ago, in words for an operator and without a secret.
+#[must_use]
+pub fn cause() -> Option<String> {
+    let last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    last.as_ref().filter(|(when, _)| when.elapsed() < REMEMBERED).map(|(_, cause)| cause.clone())
+}
+
+/// `what` does not work, and why, where that is known.
+#[must_use]
+pub fn because(what: &str) -> String {
+    cause().map_or_else(|| what.to_owned(), |cause| format!("{what}: {cause}"))
+}
+
+/// The readable form of a line of librdkafka's, and none for what the crate `rdkafka` says itself.
+#[must_use]
+pub fn readable(level: Level, said: &str) -> Option<Line> {
+    let said = said.strip_prefix("librdkafka: ")?;
+    if let Some(error) = said.strip_prefix("Global error: ") {
+        if let Some(cause) = translated(error) {
+            *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), cause));
+        }
+        // The same that was logged by its facility.
+        return Some(Line { level: Level::Debug, text: without_advice(error) });
+    }
+    let (facility, text) = said.split_once(' ').unwrap_or(("", said));
+    let text = text.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(text, |(_, rest)| rest);
+    // A connection that ends is no error of ours: the stage says whether it waits for it.
+    let level = if facility == "FAIL" { level.max(Level::Warn) } else { level };
+    Some(Line { level, text: format!("{facility}: {}", without_advice(text)) })
+}
+
+/// Where advice begins, to the end of the line.
+const ADVICE: [&str; 5] =
+    [": might be caused by", ": verify that security.protocol", ", try increasing", "; verify that", " (after "];
+
+fn without_advice(text: &str) -> String {
+    let end = ADVICE.iter().filter_map(|advice| text.find(advice)).min().unwrap_or(text.len());
+    let text = text.get(..end).unwrap_or(text);
+    let words = without_hints(text);
+    words.split(' ').filter(|word| !is_source_place(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// Takes out `(see …)`, `(adjust …)` and the like.
+fn without_hints(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (") {
+        kept.push_str(before);
+        let Some((within, behind)) = after.split_once(')') else {
+            kept.push_str(" (");
+            rest = after;
+            break;
+        };
+        if !["see ", "adjust ", "install "].iter().any(|hint| within.starts_with(hint)) {
+            kept.push_str(" (");
+            kept.push_str(within);
+            kept.push(')');
+        }
+        rest = behind;
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// Such as `../ssl/statem/statem_clnt.c:1890:`.
+fn is_source_place(word: &str) -> bool {
+    let place = word.trim_end_matches(':').rsplit_once(".c:");
+    place.is_some_and(|(_, line)| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// `CODE (its text): BROKER: what happened`.
+fn translated(error: &str) -> Option<String> {
+    let (code, rest) = error.split_once(' ')?;
+    let (_, happened) = rest.split_once("): ")?;
+    let (named, _) = happened.split_once(": ")?;
+    let broker = named.rsplit("://").next().and_then(|address| address.split('/').next()).unwrap_or(named);
+    match code {
+        "Resolve" => Some(format!("the host of the broker {broker} is unknown")),
+        "Authentication" if happened.contains("mechanism") => {
+            Some(format!("the broker {broker} does not take this SASL mechanism (KAFKA_SASL_MECHANISM)"))
+        }
+        "Authentication" => Some(format!(
+            "the broker {broker} refuses the user name or the password (KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD)"
+        )),
+        "Ssl" if happened.contains("certificate verify failed") => {
+            Some(format!("the certificate of the broker {broker} is not trusted (KAFKA_SSL_CA_LOCATION)"))
+        }
+        "Ssl" => Some(format!("there is no TLS with the broker {broker} (KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_…)")),
+        "BrokerTransportFailure" if happened.contains("Connection refused") => {
+            Some(format!("nothing listens at the broker's address {broker}"))
+        }
+        "BrokerTransportFailure" if happened.contains("isconnected") || happened.contains("reset by peer") => Some(
+            format!("the broker {broker} closes the connection: it ends, or wants another KAFKA_SECURITY_PROTOCOL"),
+        ),
+        "BrokerTransportFailure" => Some(format!("the broker {broker} does not answer")),
+        _ => None,
+    }
+}
