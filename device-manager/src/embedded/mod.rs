@@ -51,13 +51,15 @@ pub struct Embedded {
 }
 
 impl DataDir {
-    /// Takes the directory, which is made when missing. Data, logs, ports and passwords are kept there.
+    /// Takes the directory, which is made when missing. Data, logs, ports and passwords are kept there, so nobody but its owner
+    /// can look into it.
     ///
     /// # Errors
-    /// Another process has it, or it cannot be made.
+    /// Another process has it, or it cannot be made or closed to others.
     pub fn take(path: &Path) -> Result<Self, EmbeddedError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error::io("make", path))?;
         let path = path.canonicalize().map_err(error::io("find", path))?;
+        unprivileged::close(&path)?;
         let lock = lock(&path)?;
         Ok(Self { path, _lock: lock })
     }

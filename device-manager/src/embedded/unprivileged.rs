@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::error::{EmbeddedError, io};
 
-/// Data of runs by root whose own data directory an unprivileged user cannot reach (a clone below /root, say).
+/// Postgres's data of runs by root, whose data directory no other user can enter.
 const REACHABLE: &str = "/var/lib/device-manager";
 
 /// An account of this machine.
@@ -36,15 +36,24 @@ pub(super) fn home(directory: &Path) -> Result<(PathBuf, Option<User>), Embedded
     Ok((home, Some(user)))
 }
 
-/// In the data directory if the user gets there, else elsewhere with a symbolic link to it.
-fn place(directory: &Path, user: &User) -> Result<(), EmbeddedError> {
-    let data_dir = directory.parent().unwrap_or(directory);
-    // Lets others through but not look around; what is secret in there is readable for its owner only.
-    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o711)).map_err(io("open up", data_dir))?;
-    if user.can_enter(data_dir) {
-        make(directory)?;
-        return chown(directory, Some(user.uid), Some(user.gid)).map_err(io("hand over", directory));
+/// Closes a data directory to others. One that holds the data of another user's Postgres, as earlier releases made it for root,
+/// must let that user through; what lies in it is closed instead.
+pub(super) fn close(data_dir: &Path) -> Result<(), EmbeddedError> {
+    let close = |directory: &Path, mode| {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))
+            .map_err(io("close to others", directory))
+    };
+    let postgres = std::fs::symlink_metadata(data_dir.join("postgres"));
+    let is_anothers = postgres.is_ok_and(|found| found.is_dir() && found.uid() != rustix::process::geteuid().as_raw());
+    let kafka = data_dir.join("kafka");
+    if is_anothers && kafka.is_dir() {
+        close(&kafka, 0o700)?;
     }
+    close(data_dir, if is_anothers { 0o711 } else { 0o700 })
+}
+
+/// Elsewhere, with a symbolic link to it: the data directory is its owner's only.
+fn place(directory: &Path, user: &User) -> Result<(), EmbeddedError> {
     let elsewhere = Path::new(REACHABLE).join(uuid::Uuid::new_v4().to_string());
     std::fs::create_dir_all(REACHABLE).map_err(io("make", Path::new(REACHABLE)))?;
     make(&elsewhere)?;

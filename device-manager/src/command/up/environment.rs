@@ -1,5 +1,6 @@
 //! What scripts and psql need to join in: the file `env`, and the API key in it.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -9,6 +10,11 @@ use ingress::keys::{NewKey, Scope, create};
 
 use super::stages::Surroundings;
 use crate::command::CommandError;
+
+/// The secret that signs receipts, in the data directory.
+pub(super) const RECEIPT_KEY: &str = "receipt.key";
+/// The API keys' hashes, in the data directory.
+pub(super) const KEYS: &str = "keys.json";
 
 /// The contents of `env`. Holds secrets: no `Debug`.
 pub(super) struct Environment<'a> {
@@ -30,15 +36,28 @@ impl Environment<'_> {
         write_secret(&data_dir.join("env"), &self.text())
     }
 
+    /// Also what is the default: the shell that reads it may have been set up for another installation.
     fn text(&self) -> String {
-        let Surroundings { kafka_bootstrap_servers, database_url, api_key, .. } = self.surroundings;
+        let Surroundings { kafka, topic_prefix, database_url, api_key, data_dir, .. } = self.surroundings;
+        let path = |name: &str| data_dir.join(name).display().to_string();
         let variables = [
-            ("INGRESS_URL", self.ingress_url),
-            ("API_KEY", api_key),
-            ("DATABASE_URL", database_url),
-            ("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers),
-        ];
-        variables.map(|(name, value)| format!("export {name}={}\n", quoted(value))).concat()
+            ("INGRESS_URL", self.ingress_url.to_owned()),
+            ("API_KEY", api_key.clone()),
+            ("DATABASE_URL", database_url.clone()),
+            ("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap.clone()),
+            ("TOPIC_PREFIX", topic_prefix.clone()),
+            ("RECEIPT_KEY_FILE", path(RECEIPT_KEY)),
+            ("KEYS_FILE", path(KEYS)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value));
+        let reached = kafka.properties.iter().map(|(property, value)| {
+            (format!("KAFKA_{}", property.to_ascii_uppercase().replace('.', "_")), value.clone())
+        });
+        let mut text = String::new();
+        for (name, value) in variables.into_iter().chain(reached) {
+            let _infallible = writeln!(text, "export {name}={}", quoted(&value));
+        }
+        text
     }
 }
 
@@ -57,7 +76,7 @@ pub(super) fn hint(data_dir: &Path, ingress_url: &str) -> String {
 
 /// The development key of this data directory: made once, then kept beside the keys file that holds its hash.
 pub(super) fn api_key(data_dir: &Path) -> Result<String, CommandError> {
-    let (path, keys_file) = (data_dir.join("api-key"), data_dir.join("keys.json"));
+    let (path, keys_file) = (data_dir.join("api-key"), data_dir.join(KEYS));
     if keys_file.exists()
         && let Ok(key) = std::fs::read_to_string(&path)
     {

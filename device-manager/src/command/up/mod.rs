@@ -9,7 +9,7 @@ use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, Output};
+use super::{CommandError, KafkaArgs, Output};
 use crate::{
     boot::{Process, ProcessArgs},
     embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError},
@@ -21,9 +21,9 @@ use stages::Surroundings;
 ///
 /// Needs no configuration: it starts a real single-node Kafka and a real Postgres as child processes that keep their data
 /// in --data-dir, applies topics and migrations, starts all stages and makes a development API key. When it is ready, the
-/// file `env` in the data directory says how to reach it, in shell syntax: INGRESS_URL, API_KEY, DATABASE_URL,
-/// KAFKA_BOOTSTRAP_SERVERS. It is there as long as they can be reached. Ctrl-C stops everything in order; the data stays for
-/// the next time.
+/// file `env` in the data directory says how to reach it, in shell syntax, with all that clients and the operator's commands
+/// need: INGRESS_URL, API_KEY, DATABASE_URL, KAFKA_BOOTSTRAP_SERVERS, TOPIC_PREFIX, RECEIPT_KEY_FILE, KEYS_FILE. It is there
+/// as long as they can be reached. Ctrl-C stops everything in order; the data stays for the next time.
 #[derive(Args)]
 #[command(after_help = "Examples:
   device-manager up --demo --once          see readings come in and where they go, then stop
@@ -41,6 +41,9 @@ pub struct UpCommand {
     /// Use this Kafka instead of starting one.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
     kafka_bootstrap_servers: Option<String>,
+    /// What stands in front of every topic name, where several installations share a cluster.
+    #[arg(long, env = "TOPIC_PREFIX", default_value = "")]
+    topic_prefix: String,
     /// Use this Postgres database instead of starting one.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
@@ -75,9 +78,14 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     };
     let given_or =
         |given: &Option<String>, embedded: Option<&str>| given.as_deref().or(embedded).unwrap_or_default().to_owned();
+    let kafka = KafkaArgs {
+        kafka_bootstrap_servers: Some(given_or(&args.kafka_bootstrap_servers, embedded.kafka_bootstrap())),
+        topic_prefix: args.topic_prefix.clone(),
+    };
     let surroundings = Surroundings {
-        data_dir: args.data_dir.clone(),
-        kafka_bootstrap_servers: given_or(&args.kafka_bootstrap_servers, embedded.kafka_bootstrap()),
+        data_dir: args.data_dir.canonicalize().map_err(io)?,
+        kafka: process.kafka_settings(&kafka)?,
+        topic_prefix: kafka.topic_prefix,
         database_url: given_or(&args.database_url, embedded.database_url()),
         api_key: environment::api_key(&args.data_dir)?,
         http_port: args.http_port,
