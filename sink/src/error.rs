@@ -176,6 +176,12 @@ pub fn cause(error: &sqlx::Error) -> String {
             "Postgres refuses the sink's statements ({}): are the migrations applied and the rights given?",
             name(error)
         ),
+        (None, sqlx::Error::Configuration(_)) => {
+            "DATABASE_URL is malformed: it must be postgres://user:password@host:port/database".to_owned()
+        }
+        (None, sqlx::Error::Tls(_)) => {
+            "there is no TLS with Postgres: see sslmode and sslrootcert in DATABASE_URL".to_owned()
+        }
         // The text of the system, such as that a host has no address or refuses the connection.
         (None, sqlx::Error::Io(error)) => format!("Postgres cannot be reached: {error}"),
         (None, _) => format!("Postgres is away or cannot answer now ({})", name(error)),

@@ -23,4 +23,6 @@ mod trace;
 #[cfg(test)]
 mod uploads;
 #[cfg(test)]
+mod variables;
+#[cfg(test)]
 mod world;

@@ -68,6 +68,12 @@ async fn kafka_and_postgres_away_for_a_while() {
     world.until_count("SELECT count(DISTINCT measured_from) FROM readings", 12).await;
     assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
     world.assert_ledger().await;
+    let logs = world.logs();
+    assert!(logs.contains("the stage waits") && logs.contains("the stage works again"), "{logs}");
+    for misleading in [".cargo", "rdkafka-0", "security.protocol", "api.version.request"] {
+        let found = logs.lines().find(|line| line.contains(misleading));
+        assert!(found.is_none(), "{misleading}: {found:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

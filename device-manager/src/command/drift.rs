@@ -6,9 +6,8 @@ use ::sink::drift::{self, Drift, SHAPES_MAX};
 use clap::Args;
 use schemas::receipt::ReceiptKey;
 use service::secret;
-use sqlx::{Connection, PgConnection};
 
-use super::{CommandError, Output};
+use super::{CommandError, Output, asking_postgres, connect};
 
 /// List what payloads held that the mapping does not know: fields, metrics, units and codes.
 ///
@@ -18,7 +17,7 @@ use super::{CommandError, Output};
 /// RECEIPT` says where that one lies. A shape stays in the list when a later release understands it.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  . .device-manager/env; device-manager drift --receipt-key-file .device-manager/receipt.key
+  . .device-manager/env; device-manager drift
   device-manager drift --json | jq -r 'select(.kind == \"unit\") | .shape'")]
 pub struct DriftCommand {
     /// One JSON object a line.
@@ -40,8 +39,8 @@ pub async fn run(args: DriftCommand, output: &mut Output) -> Result<ExitCode, Co
     let secret = secret::load_or_refuse(&args.receipt_key_file)
         .map_err(|error| CommandError::failed("the receipt key", error))?;
     let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
-    let mut connection = PgConnection::connect(&args.database_url).await.map_err(database)?;
-    let all = drift::list(&mut connection, &key).await.map_err(database)?;
+    let mut connection = connect(&args.database_url).await?;
+    let all = drift::list(&mut connection, &key).await.map_err(asking_postgres)?;
     for one in &all {
         if args.json {
             let line = serde_json::to_string(one).map_err(|error| CommandError::failed("the list", error))?;
@@ -66,8 +65,4 @@ fn line(drift: &Drift) -> String {
         "{kind} {shape} ({provider} {format}, {fingerprint}): {count} {payloads}, first {first_seen}, last {last_seen}, \
          first receipt {receipt}"
     )
-}
-
-fn database(error: sqlx::Error) -> CommandError {
-    CommandError::failed("asking Postgres", error)
 }

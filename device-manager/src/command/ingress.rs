@@ -30,9 +30,9 @@ pub struct IngressCommand {
 /// # Errors
 /// The configuration is unsafe or incomplete, or a port is taken.
 pub async fn run(args: IngressCommand) -> Result<ExitCode, CommandError> {
-    let settings = args.kafka.settings()?;
     let config = ingress::IngressConfig::from(&args.ingress);
     let mut process = Process::boot(&args.process).await?;
+    let settings = process.kafka_settings(&args.kafka)?;
     let listener = ingress::listen(&config).map_err(|error| CommandError::failed("the ingress", error))?;
     let (health, shutdown) = (process.health.stage("ingress"), process.shutdown.clone());
     let topics = Topics::new(&args.kafka.topic_prefix);

@@ -3,7 +3,8 @@
 use std::{fmt::Display, io::Write, process::ExitCode};
 
 use clap::Args;
-use service::kafka::{KafkaSettings, SettingsError};
+use service::kafka::KafkaSettings;
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
 pub mod docs;
 pub mod drift;
@@ -21,8 +22,8 @@ pub mod up;
 /// Where Kafka is and how this installation's topics are named.
 #[derive(Debug, Clone, Args)]
 pub struct KafkaArgs {
-    /// The brokers as host:port,host:port. Any other `KAFKA_<PROPERTY>` variable is passed on to librdkafka:
-    /// KAFKA_SECURITY_PROTOCOL sets security.protocol.
+    /// The brokers as host:port,host:port. Further KAFKA_ variables say how to reach them, such as KAFKA_SECURITY_PROTOCOL and
+    /// KAFKA_SASL_PASSWORD.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
     pub kafka_bootstrap_servers: Option<String>,
     /// What stands in front of every topic name, where several installations share a cluster.
@@ -31,15 +32,54 @@ pub struct KafkaArgs {
 }
 
 impl KafkaArgs {
-    /// The settings of all clients.
+    /// The settings of an operator's command, which has no log: what is ignored is said on standard error.
     ///
     /// # Errors
-    /// [`CommandError`] when no broker is named.
+    /// [`CommandError`] when no broker is named, or a variable cannot be used.
     pub fn settings(&self) -> Result<KafkaSettings, CommandError> {
-        let given = self.kafka_bootstrap_servers.clone().map(|servers| ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), servers));
-        KafkaSettings::from_env(std::env::vars().chain(given))
-            .map_err(|error: SettingsError| CommandError::usage(error))
+        let settings = self.settings_unsaid()?;
+        if let Some(line) = settings.ignored_line() {
+            // Nothing can be done when standard error is closed.
+            let _closed = writeln!(std::io::stderr(), "device-manager: {line}");
+        }
+        Ok(settings)
     }
+
+    /// The settings, for a caller that says itself what is ignored.
+    pub(crate) fn settings_unsaid(&self) -> Result<KafkaSettings, CommandError> {
+        let given = self.kafka_bootstrap_servers.clone().map(|servers| ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), servers));
+        KafkaSettings::from_env(variables().chain(given)).map_err(CommandError::usage)
+    }
+}
+
+/// The environment but for what is no text.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// A connection to the database of an operator's command.
+///
+/// # Errors
+/// [`CommandError`]: why it cannot be had, without the password.
+pub async fn connect(database_url: &str) -> Result<PgConnection, CommandError> {
+    PgConnection::connect_with(&database(database_url)?).await.map_err(asking_postgres)
+}
+
+/// Reads DATABASE_URL. What cannot be read is not shown: it may hold a password.
+///
+/// # Errors
+/// [`CommandError`]: it is no address of a Postgres.
+pub(crate) fn database(url: &str) -> Result<PgConnectOptions, CommandError> {
+    let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+    url.parse().ok().filter(|_| is_postgres).ok_or_else(|| {
+        CommandError::usage("DATABASE_URL is malformed: it must be postgres://user:password@host:port/database")
+    })
+}
+
+/// What Postgres refuses, or why it is away. By value, as `map_err` hands it over.
+#[expect(clippy::needless_pass_by_value, reason = "stands in map_err")]
+pub(crate) fn asking_postgres(error: sqlx::Error) -> CommandError {
+    CommandError::failed("asking Postgres", ::sink::error::cause(&error))
 }
 
 /// Why a command could not do its work.

@@ -39,14 +39,14 @@ pub struct NormalizerCommand {
 /// # Errors
 /// What waiting does not heal.
 pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
-    let kafka = (args.kafka.settings()?, Topics::new(&args.kafka.topic_prefix));
+    let mut process = Process::boot(&args.process).await?;
+    let kafka = (process.kafka_settings(&args.kafka)?, Topics::new(&args.kafka.topic_prefix));
     let secret = secret::load_or_refuse(&args.receipt_key_file)
         .map_err(|error| CommandError::failed("the receipt key", error))?;
     let config = NormalizerConfig {
         upload_wait: Duration::from_secs(args.upload_wait_seconds),
         ..config(kafka, args.group, args.topic_epoch, &secret)?
     };
-    let mut process = Process::boot(&args.process).await?;
     let (health, shutdown) = (process.health.stage("normalizer"), process.shutdown.clone());
     process.stage("the normalizer", normalizer::run(config, health, shutdown));
     process.wait().await.map(|()| ExitCode::SUCCESS)

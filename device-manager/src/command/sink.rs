@@ -1,15 +1,25 @@
 //! `device-manager sink`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
+
+use ::sink::error::{Fault, cause, fault};
 
 use clap::Args;
 use schemas::{receipt::ReceiptKey, topic::Topics};
-use service::{kafka::KafkaSettings, secret};
+use service::{backoff::Backoff, health::StageHealth, kafka::KafkaSettings, secret};
 use sink::SinkConfig;
-use sqlx::PgPool;
+use sqlx::{
+    Connection as _, PgConnection,
+    migrate::MigrateError,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, KafkaArgs};
+use super::{CommandError, KafkaArgs, database};
 use crate::boot::{Process, ProcessArgs};
+
+/// How long Postgres may take to let the migrations in.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Write events to Postgres.
 ///
@@ -30,7 +40,7 @@ pub struct SinkCommand {
     /// The file with the secret that signs receipts; the ingress's.
     #[arg(long, env = "RECEIPT_KEY_FILE")]
     receipt_key_file: PathBuf,
-    /// Bring the database to this release's tables before starting.
+    /// Bring the database to this release's tables before starting; waits for a Postgres that is away.
     #[arg(long, env = "SINK_MIGRATE")]
     migrate: bool,
 }
@@ -40,21 +50,52 @@ pub struct SinkCommand {
 /// # Errors
 /// What waiting does not heal.
 pub async fn run(args: SinkCommand) -> Result<ExitCode, CommandError> {
-    let kafka = (args.kafka.settings()?, Topics::new(&args.kafka.topic_prefix));
+    let mut process = Process::boot(&args.process).await?;
+    let kafka = (process.kafka_settings(&args.kafka)?, Topics::new(&args.kafka.topic_prefix));
     let secret = secret::load_or_refuse(&args.receipt_key_file)
         .map_err(|error| CommandError::failed("the receipt key", error))?;
     let config = config(kafka, args.database_url.clone(), args.group, &secret)?;
-    let mut process = Process::boot(&args.process).await?;
-    if args.migrate {
-        let pool = PgPool::connect(&args.database_url)
-            .await
-            .map_err(|error| CommandError::failed("reaching Postgres", error))?;
-        ::sink::migrate(&pool).await.map_err(|error| CommandError::failed("the migrations", error))?;
-        pool.close().await;
-    }
+    let database = database(&args.database_url)?;
     let (health, shutdown) = (process.health.stage("sink"), process.shutdown.clone());
-    process.stage("the sink", ::sink::run(config, health, shutdown));
+    process.stage("the sink", async move {
+        if args.migrate && !migrate(database, &health, &shutdown).await? {
+            return Ok(());
+        }
+        ::sink::run(config, health, shutdown).await.map_err(Box::<dyn Error + Send + Sync>::from)
+    });
     process.wait().await.map(|()| ExitCode::SUCCESS)
+}
+
+/// Brings the database to this release's tables, as soon as it answers. Whether it was done: not when asked to stop before.
+async fn migrate(
+    database: PgConnectOptions,
+    health: &StageHealth,
+    shutdown: &CancellationToken,
+) -> Result<bool, MigrateError> {
+    let mut backoff = Backoff::default();
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ANSWER).connect_lazy_with(database);
+    loop {
+        // A pool tells of a time-out only, not of what it waited for.
+        let connected = match PgConnection::connect_with(&pool.connect_options()).await {
+            Ok(connection) => connection.close().await,
+            Err(error) => Err(error),
+        };
+        let error = match connected {
+            Ok(()) => match ::sink::migrate(&pool).await {
+                Ok(()) => break,
+                Err(MigrateError::Execute(error)) if fault(&error) == Fault::Outage => error,
+                Err(error) => return Err(error),
+            },
+            Err(error) if matches!(fault(&error), Fault::Outage | Fault::Setup) => error,
+            Err(error) => return Err(error.into()),
+        };
+        health.waiting(&cause(&error));
+        if shutdown.run_until_cancelled(tokio::time::sleep(backoff.next_wait())).await.is_none() {
+            return Ok(false);
+        }
+    }
+    pool.close().await;
+    Ok(true)
 }
 
 pub(super) fn config(

@@ -13,10 +13,13 @@ use schemas::{
     receipt::{Position, ReceiptKey},
     topic::Topics,
 };
-use service::{kafka::KafkaSettings, secret};
-use sqlx::{Connection, PgConnection};
+use service::{
+    kafka::{KafkaSettings, diagnose},
+    secret,
+};
+use sqlx::PgConnection;
 
-use super::{CommandError, KafkaArgs, Output};
+use super::{CommandError, KafkaArgs, Output, asking_postgres, connect};
 
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -25,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Exit code 0 when all of it has arrived, as rows, as dead letters, or as a device command; 1 while some of it still waits.
 #[derive(Args)]
 #[command(after_help = "Example:
-  . .device-manager/env; device-manager trace --receipt-key-file .device-manager/receipt.key AAAB…")]
+  . .device-manager/env; device-manager trace AAAB…")]
 pub struct TraceCommand {
     /// The receipt, as the ingress answered it or as the view attributed_readings shows it.
     receipt: String,
@@ -53,15 +56,15 @@ pub async fn run(args: TraceCommand, output: &mut Output) -> Result<ExitCode, Co
     let position = ReceiptKey::new(&secret).and_then(|key| key.read(&args.receipt)).map_err(CommandError::usage)?;
     let Position { topic, partition, offset, item, .. } = position;
     output.line(&format!("raw record: {} partition {partition} offset {offset}, item {item}", topic.as_str()))?;
-    let mut connection = PgConnection::connect(&args.database_url).await.map_err(database)?;
-    let found = Found::load(&mut connection, &position).await.map_err(database)?;
+    let mut connection = connect(&args.database_url).await?;
+    let found = Found::load(&mut connection, &position).await.map_err(asking_postgres)?;
     for line in found.lines() {
         output.line(&line)?;
     }
     if found.has_arrived() {
         return Ok(ExitCode::SUCCESS);
     }
-    let next = rows::next_offsets(&mut connection).await.map_err(database)?;
+    let next = rows::next_offsets(&mut connection).await.map_err(asking_postgres)?;
     output.line(&waits(args, position, found.outcome, next).await?)?;
     Ok(ExitCode::from(1))
 }
@@ -134,11 +137,15 @@ async fn waits(
         });
     }
     let (settings, topics) = (args.kafka.settings()?, Topics::new(&args.kafka.topic_prefix));
-    let asked = move || ask(&settings, &topics, &args.group, (position, next));
-    tokio::task::spawn_blocking(asked)
-        .await
-        .map_err(|error| CommandError::failed("asking Kafka", error))?
-        .map_err(|error| CommandError::failed("asking Kafka", error))
+    let asked = move || {
+        ask(&settings, &topics, &args.group, (position, next)).map_err(|error| {
+            match diagnose(&settings.client(), ANSWER) {
+                Some(cause) => CommandError::failed("asking Kafka", cause),
+                None => CommandError::failed("asking Kafka", error),
+            }
+        })
+    };
+    tokio::task::spawn_blocking(asked).await.map_err(|error| CommandError::failed("asking Kafka", error))?
 }
 
 /// Asks the brokers how far normalizer and sink are. Blocks.
@@ -174,8 +181,4 @@ fn ask(
         behind += end.saturating_sub(next).max(0);
     }
     Ok(format!("normalized; it waits for the sink, which has {behind} events before it or behind it"))
-}
-
-fn database(error: sqlx::Error) -> CommandError {
-    CommandError::failed("asking Postgres", error)
 }
