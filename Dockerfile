@@ -24,6 +24,8 @@ RUN apt-get update \
  && install -d -o device-manager -g device-manager -m 0700 /etc/device-manager
 COPY --from=build /device-manager /usr/local/bin/device-manager
 USER 10001
+# A scraper comes from another container or pod. The port is for the network of these only: publish 3000, not this one.
+ENV MANAGEMENT_ADDRESS=0.0.0.0:9464
 EXPOSE 3000 9464
 # SIGTERM drains.
 STOPSIGNAL SIGTERM
