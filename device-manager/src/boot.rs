@@ -129,3 +129,17 @@ pub fn chain(error: &dyn Error) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scraper_reaches_the_management_port_of_the_image() {
+        let dockerfile = include_str!("../../Dockerfile");
+        let address = dockerfile.lines().find_map(|line| line.strip_prefix("ENV MANAGEMENT_ADDRESS=")).unwrap();
+        let address: SocketAddr = address.parse().unwrap();
+        assert!(address.ip().is_unspecified(), "{address} is not reached from another container");
+        assert!(dockerfile.lines().any(|line| line == format!("EXPOSE 3000 {}", address.port())));
+    }
+}
