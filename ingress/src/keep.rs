@@ -15,7 +15,7 @@ use crate::{
     admission,
     exchange::CorrelationId,
     keys::Credential,
-    raw_log::{Acknowledgement, Appended, RawAppend},
+    raw_log::{Acknowledgement, Appended, Place, RawAppend},
     refusal::Refusal,
     state::Shared,
     wellformed::Malformed,
@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A body with everything that is known about it.
 pub(crate) struct Kept<'a> {
     pub(crate) topic: RawTopic,
-    pub(crate) key: Option<String>,
+    pub(crate) place: Place<'a>,
     pub(crate) headers: Headers,
     pub(crate) body: &'a Bytes,
 }
@@ -38,7 +38,7 @@ pub(crate) fn headers(
     request: &axum::http::HeaderMap,
     credential: &Credential,
     correlation_id: &CorrelationId,
-    hash: ContentHash,
+    hash: &ContentHash,
 ) -> Headers {
     Headers {
         kind,
@@ -57,10 +57,15 @@ pub(crate) fn headers(
     }
 }
 
+/// The partition of a payload: that of its first try, so that a client's retry lands beside it.
+pub(crate) fn partition(shared: &Shared, topic: RawTopic, hash: &ContentHash) -> Result<Place<'static>, Refusal> {
+    let count = shared.log.partitions(topic).ok_or(Refusal::Unavailable)?;
+    Ok(Place::Partition(hash.partition(count)))
+}
+
 /// Appends the body and waits, within a bound, until Kafka has acknowledged it.
 pub(crate) async fn keep(shared: &Shared, kept: &Kept<'_>) -> Result<Position, Refusal> {
-    let key = kept.key.as_deref().unwrap_or(&kept.headers.content_hmac);
-    let record = RawAppend { topic: kept.topic, key, headers: &kept.headers, body: kept.body };
+    let record = RawAppend { topic: kept.topic, place: kept.place, headers: &kept.headers, body: kept.body };
     let acknowledgement = shared.log.append(&record).map_err(|_| Refusal::Unavailable)?;
     let Appended { partition, offset } = acknowledged(shared, acknowledgement).await?;
     Ok(Position { topic: kept.topic, topic_epoch: shared.topic_epoch, partition, offset, item: 0 })

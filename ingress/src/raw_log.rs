@@ -1,9 +1,10 @@
 //! The raw topics as the ingress sees them: something that a body is appended to, and that says where it came to lie.
 
 use std::{
+    num::NonZeroU16,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -31,12 +32,21 @@ const STATISTICS_MS: &str = "200";
 pub struct RawAppend<'a> {
     /// The raw topic.
     pub topic: RawTopic,
-    /// The key, which decides the partition.
-    pub key: &'a str,
+    /// Where in it.
+    pub place: Place<'a>,
     /// The headers.
     pub headers: &'a Headers,
     /// The payload.
     pub body: &'a [u8],
+}
+
+/// Where in its topic a record belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// Beside all others of this key, in their order.
+    Key(&'a str),
+    /// In this partition, without a key.
+    Partition(i32),
 }
 
 /// Where a record lies.
@@ -68,6 +78,9 @@ pub trait RawLog: Send + Sync + 'static {
     /// # Errors
     /// [`AppendError`] when it cannot even be queued.
     fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError>;
+
+    /// How many partitions a topic has; none as long as that is not known.
+    fn partitions(&self, topic: RawTopic) -> Option<NonZeroU16>;
 }
 
 /// What producers, one after the other, tell.
@@ -84,8 +97,8 @@ struct Deliveries(Told);
 
 impl ClientContext for Deliveries {
     fn stats(&self, statistics: Statistics) {
-        // Without idempotence, which an operator may switch off, there is no id to wait for.
-        let has_id = statistics.eos.is_none_or(|eos| eos.idemp_state == "Assigned");
+        // A producer without idempotence has none, and would double what it sends again.
+        let has_id = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
         self.0.has_id.store(has_id, Ordering::Relaxed);
     }
 }
@@ -112,11 +125,18 @@ impl ProducerContext for Deliveries {
 pub struct KafkaLog {
     producer: ArcSwap<ThreadedProducer<Deliveries>>,
     config: ClientConfig,
-    medisante: String,
-    healthkit: String,
-    devices: String,
-    uploads: String,
+    medisante: Target,
+    healthkit: Target,
+    devices: Target,
+    uploads: Target,
     told: Told,
+}
+
+/// A raw topic on the cluster.
+struct Target {
+    name: String,
+    /// How many partitions it had when the cluster was looked at last; 0 before.
+    partitions: AtomicU16,
 }
 
 impl KafkaLog {
@@ -131,19 +151,20 @@ impl KafkaLog {
         }
         config.set("statistics.interval.ms", STATISTICS_MS);
         let told = Told::default();
+        let target = |topic| Target { name: topics.raw(topic), partitions: AtomicU16::new(0) };
         let producer = make(&config, &told)?;
         Ok(Self {
             producer: ArcSwap::from_pointee(producer),
             config,
-            medisante: topics.raw(RawTopic::Medisante),
-            healthkit: topics.raw(RawTopic::HealthKit),
-            devices: topics.raw(RawTopic::Devices),
-            uploads: topics.raw(RawTopic::Uploads),
+            medisante: target(RawTopic::Medisante),
+            healthkit: target(RawTopic::HealthKit),
+            devices: target(RawTopic::Devices),
+            uploads: target(RawTopic::Uploads),
             told,
         })
     }
 
-    fn name(&self, topic: RawTopic) -> &str {
+    fn target(&self, topic: RawTopic) -> &Target {
         match topic {
             RawTopic::Medisante => &self.medisante,
             RawTopic::HealthKit => &self.healthkit,
@@ -210,12 +231,14 @@ impl KafkaLog {
         let Ok(metadata) = producer.client().fetch_metadata(None, PROBE_TIMEOUT) else {
             return Some("Kafka does not answer".to_owned());
         };
-        let missing = RawTopic::ALL
-            .iter()
-            .map(|topic| self.name(*topic))
-            .find(|name| !metadata.topics().iter().any(|found| found.name() == *name));
-        if let Some(name) = missing {
-            return Some(format!("the topic {name} does not exist: run `device-manager topics apply`"));
+        for target in RawTopic::ALL.iter().map(|topic| self.target(*topic)) {
+            let found = metadata.topics().iter().find(|found| found.name() == target.name);
+            let count = found.map_or(0, |found| u16::try_from(found.partitions().len()).unwrap_or(u16::MAX));
+            if count == 0 {
+                let name = &target.name;
+                return Some(format!("the topic {name} does not exist: run `device-manager topics apply`"));
+            }
+            target.partitions.store(count, Ordering::Relaxed);
         }
         let has_id = self.told.has_id.load(Ordering::Relaxed);
         (!has_id).then(|| "Kafka has not given the producer its id yet".to_owned())
@@ -229,11 +252,14 @@ impl RawLog for KafkaLog {
         for (key, value) in record.headers.pairs() {
             headers = headers.insert(Header { key, value: Some(value) });
         }
-        let record = BaseRecord::with_opaque_to(self.name(record.topic), Box::new(waiting))
-            .key(record.key)
-            .payload(record.body)
-            .headers(headers);
-        match self.producer.load().send(record) {
+        let target = self.target(record.topic);
+        let mut message =
+            BaseRecord::with_opaque_to(&target.name, Box::new(waiting)).payload(record.body).headers(headers);
+        message = match record.place {
+            Place::Key(key) => message.key(key),
+            Place::Partition(partition) => message.partition(partition),
+        };
+        match self.producer.load().send(message) {
             Ok(()) => Ok(acknowledgement),
             Err((error, _)) => {
                 self.told.unacknowledged.fetch_add(1, Ordering::Relaxed);
@@ -244,9 +270,29 @@ impl RawLog for KafkaLog {
             }
         }
     }
+
+    fn partitions(&self, topic: RawTopic) -> Option<NonZeroU16> {
+        NonZeroU16::new(self.target(topic).partitions.load(Ordering::Relaxed))
+    }
 }
 
 fn make(config: &ClientConfig, told: &Told) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
     told.has_id.store(false, Ordering::Relaxed);
     config.create_with_context(Deliveries(told.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One broker alone acknowledges for all copies, so that a test on it cannot show this.
+    #[test]
+    fn all_copies_acknowledge_and_nothing_is_doubled() {
+        let settings = KafkaSettings::new("127.0.0.1:1");
+        let log = KafkaLog::new(&settings, &Topics::new(""), Duration::from_millis(1_234)).unwrap();
+        for (property, value) in [("acks", "all"), ("enable.idempotence", "true"), ("message.timeout.ms", "1234")] {
+            assert_eq!(log.config.get(property), Some(value), "{property}");
+        }
+        assert_eq!(log.partitions(RawTopic::Medisante), None, "nothing is known of the topics yet");
+    }
 }

@@ -1,5 +1,5 @@
-//! A body that is too large for one record: its chunks and the manifest that closes it, all of one key and so in one
-//! partition. The header `upload` of each record says which it is.
+//! A body that is too large for one record: its chunks and the manifest that closes it, all in one partition. The header `upload`
+//! of each record says which it is.
 
 use uuid::Uuid;
 

@@ -6,6 +6,7 @@ use axum::{
     response::Response,
 };
 use schemas::{
+    content::ContentHash,
     event::{DeviceId, PatientId, SourceName},
     format::{Provider, RawTopic},
     identity,
@@ -24,8 +25,9 @@ use crate::{
     exchange::Exchange,
     keep::{self, Kept},
     keys::Scope,
+    raw_log::Place,
     refusal::{Problem, Refusal},
-    state::AppState,
+    state::{AppState, Shared},
     wellformed::{self, Malformed},
 };
 
@@ -89,13 +91,23 @@ async fn accept(exchange: &Exchange<'_>, request: Request) -> Result<Json<Id>, R
     }
     let device_key = parsed.map(|(_, device_key)| device_key);
     let hash = shared.content_key.hash(&received.bytes);
-    let headers = keep::headers(Kind::Assign, &parts.headers, &credential, &exchange.correlation_id, hash);
+    let headers = keep::headers(Kind::Assign, &parts.headers, &credential, &exchange.correlation_id, &hash);
     let key = device_key.as_ref().ok().map(Uuid::to_string);
-    let kept = Kept { topic: RawTopic::Devices, key, headers, body: &received.bytes };
+    let place = command_place(shared, key.as_deref(), &hash)?;
+    let kept = Kept { topic: RawTopic::Devices, place, headers, body: &received.bytes };
     let position = keep::keep(shared, &kept).await?;
     let device_key = device_key.map_err(|why| keep::malformed(shared, &position, why))?;
     shared.meters.accepted(RawTopic::Devices).increment(1);
     Ok(Json(Id { id: device_key.to_string() }))
+}
+
+/// Commands for one device lie in one partition, in their order; of one that names no device only the bytes are known.
+pub(super) fn command_place<'a>(
+    shared: &Shared,
+    key: Option<&'a str>,
+    hash: &ContentHash,
+) -> Result<Place<'a>, Refusal> {
+    key.map_or_else(|| keep::partition(shared, RawTopic::Devices, hash), |key| Ok(Place::Key(key)))
 }
 
 /// The provider and the `_id` of the device, once every field is known to be usable.

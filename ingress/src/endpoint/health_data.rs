@@ -148,11 +148,13 @@ async fn accept(
     };
     let kind = Kind::Payload(head.format);
     let hash = shared.content_key.hash(&received.bytes);
-    let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, hash);
+    let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, &hash);
     headers.sample_type = head.parameters.sample_type;
     headers.unit = head.parameters.unit;
     headers.device_id = head.parameters.device_id;
-    let kept = Kept { topic: provider.raw_topic(head.format), key: None, headers, body: &received.bytes };
+    let topic = provider.raw_topic(head.format);
+    let place = keep::partition(shared, topic, &hash)?;
+    let kept = Kept { topic, place, headers, body: &received.bytes };
     let position = keep::keep(shared, &kept).await?;
     let shape = looked.map_err(|why| keep::malformed(shared, &position, why))?;
     shared.meters.accepted(kept.topic).increment(1);
@@ -171,7 +173,7 @@ async fn export(
     let kind = Kind::Payload(head.format);
     // The parts of the upload get their own.
     let hash = shared.content_key.hash(&[]);
-    let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, hash);
+    let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, &hash);
     headers.sample_type = head.parameters.sample_type;
     headers.unit = head.parameters.unit;
     headers.device_id = head.parameters.device_id;

@@ -63,10 +63,11 @@ async fn accept(exchange: &Exchange<'_>, id: &str, request: Request) -> Result<S
         None => Err(Malformed::Command("the id in the path must be the _id that the assign command was answered with")),
     };
     let hash = shared.content_key.hash(&received.bytes);
-    let mut headers = keep::headers(Kind::Unassign, &parts.headers, &credential, &exchange.correlation_id, hash);
+    let mut headers = keep::headers(Kind::Unassign, &parts.headers, &credential, &exchange.correlation_id, &hash);
     let key = device_key.map(|key| key.to_string());
     headers.device_id = key.clone().or_else(|| DeviceId::parse(id).ok().map(|id| id.as_str().to_owned()));
-    let kept = Kept { topic: RawTopic::Devices, key, headers, body: &received.bytes };
+    let place = assign::command_place(shared, key.as_deref(), &hash)?;
+    let kept = Kept { topic: RawTopic::Devices, place, headers, body: &received.bytes };
     let position = keep::keep(shared, &kept).await?;
     checked.map_err(|why| keep::malformed(shared, &position, why))?;
     shared.meters.accepted(RawTopic::Devices).increment(1);

@@ -29,7 +29,7 @@ use uuid::Uuid;
 use crate::{
     body,
     keep::{self, Kept},
-    raw_log::{Acknowledgement, AppendError, Appended, RawAppend},
+    raw_log::{Acknowledgement, AppendError, Appended, Place, RawAppend},
     refusal::Refusal,
     state::Shared,
     wellformed::Malformed,
@@ -84,14 +84,15 @@ pub(crate) async fn receive(
     let splitting =
         tokio::task::spawn_blocking(move || split::split(coding, from_request, (chunks, content_key), bytes_max));
     let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-    let log = Log { shared, topic, headers: &headers, id, key: id.hyphenated().to_string() };
+    let log = Log { shared, topic, headers: &headers, id };
     let (fed, kept, whole) = tokio::join!(feed(body, frames, limits), log.keep(to_kafka), splitting);
     fed?;
     let kept = kept?;
     match whole {
         Ok(Ok(Whole { only: Some(body), hash, looked, .. })) => {
             let headers = Headers { content_hmac: hash.to_hex(), ..headers };
-            let kept = Kept { topic, key: None, headers, body: &body };
+            let place = keep::partition(shared, topic, &hash)?;
+            let kept = Kept { topic, place, headers, body: &body };
             Ok((keep::keep(shared, &kept).await?, looked))
         }
         Ok(Ok(Whole { only: None, bytes, hash, looked })) => Ok((log.close(kept, bytes, hash).await?, looked)),
@@ -146,8 +147,6 @@ struct Log<'s> {
     topic: RawTopic,
     headers: &'s Headers,
     id: Uuid,
-    /// The same for all records, so that they lie in one partition.
-    key: String,
 }
 
 /// The chunks that Kafka has acknowledged.
@@ -162,14 +161,19 @@ impl Log<'_> {
     async fn keep(&self, mut chunks: mpsc::Receiver<Chunk>) -> Result<Acknowledged, Refusal> {
         let mut kept = Acknowledged::default();
         let mut in_flight = VecDeque::with_capacity(CHUNKS_IN_FLIGHT);
-        let mut number = 0_u32;
+        let (mut number, mut place) = (0_u32, None);
         while let Some(chunk) = chunks.recv().await {
+            // All of the upload lies where its first chunk belongs, and so does a retry of it.
+            let place = match place {
+                Some(decided) => decided,
+                None => *place.insert(keep::partition(self.shared, self.topic, &chunk.hash)?),
+            };
             let headers = Headers {
                 content_hmac: chunk.hash.to_hex(),
                 upload: Some(Upload::new(self.id, Part::Chunk { number })),
                 ..self.headers.clone()
             };
-            let record = RawAppend { topic: self.topic, key: &self.key, headers: &headers, body: &chunk.bytes };
+            let record = RawAppend { topic: self.topic, place, headers: &headers, body: &chunk.bytes };
             let acknowledgement = loop {
                 match (self.shared.log.append(&record), in_flight.front()) {
                     (Ok(acknowledgement), _) => break acknowledgement,
@@ -198,10 +202,6 @@ impl Log<'_> {
     ) -> Result<(), Refusal> {
         let Some(acknowledgement) = in_flight.pop_front() else { return Ok(()) };
         let appended = keep::acknowledged(self.shared, acknowledgement).await?;
-        // The topic got more partitions in the middle: the upload is sent again, under another id.
-        if kept.first.is_some_and(|first| first.partition != appended.partition) {
-            return Err(Refusal::Unavailable);
-        }
         kept.first.get_or_insert(appended);
         kept.count += 1;
         Ok(())
@@ -214,8 +214,7 @@ impl Log<'_> {
         let headers =
             Headers { content_hmac: hash.to_hex(), upload: Some(Upload::new(self.id, part)), ..self.headers.clone() };
         let body = Bytes::new();
-        let manifest = Kept { topic: self.topic, key: Some(self.key.clone()), headers, body: &body };
-        let position = keep::keep(self.shared, &manifest).await?;
-        if position.partition == first.partition { Ok(position) } else { Err(Refusal::Unavailable) }
+        let place = Place::Partition(first.partition);
+        keep::keep(self.shared, &Kept { topic: self.topic, place, headers, body: &body }).await
     }
 }

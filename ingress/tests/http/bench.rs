@@ -1,6 +1,7 @@
 //! The application with a double for the raw topics.
 
 use std::{
+    num::NonZeroU16,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -17,7 +18,7 @@ use http_body_util::BodyExt;
 use ingress::{
     AppState, IngressConfig, app,
     keys::{self, KeyRing, NewKey, Scope},
-    raw_log::{Acknowledgement, AppendError, Appended, RawAppend, RawLog},
+    raw_log::{Acknowledgement, AppendError, Appended, Place, RawAppend, RawLog},
 };
 use schemas::{
     content::ContentKey,
@@ -30,6 +31,11 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tower::ServiceExt;
 
+/// How many partitions each topic of the double has; more than there are bodies in a test.
+const PARTITIONS: u16 = 1_000;
+/// Where the double puts what has a key.
+pub(crate) const KEYED_PARTITION: i32 = 1_000;
+
 /// What the double does with a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -38,6 +44,8 @@ pub(crate) enum Manner {
     Forgets,
     /// Keeps all but this one, counted from 0.
     RefusesOne(usize),
+    /// Nothing is known of the topics yet.
+    IsUnknown,
     IsFull,
     Refuses,
     NeverAnswers,
@@ -46,7 +54,10 @@ pub(crate) enum Manner {
 
 pub(crate) struct Recorded {
     pub(crate) topic: RawTopic,
-    pub(crate) key: String,
+    /// The key, where it has one.
+    pub(crate) key: Option<String>,
+    /// The partition, where the key does not decide it.
+    pub(crate) partition: Option<i32>,
     pub(crate) headers: Headers,
     pub(crate) body: Vec<u8>,
 }
@@ -64,8 +75,13 @@ impl RawLog for RecordingLog {
     fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError> {
         let (waiting, acknowledgement) = oneshot::channel();
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let (key, partition) = match record.place {
+            Place::Key(key) => (Some(key.to_owned()), None),
+            Place::Partition(partition) => (None, Some(partition)),
+        };
+        let appended = |offset| Appended { partition: partition.unwrap_or(KEYED_PARTITION), offset };
         match self.manner {
-            Manner::IsFull => return Err(AppendError::QueueFull),
+            Manner::IsFull | Manner::IsUnknown => return Err(AppendError::QueueFull),
             Manner::RefusesOne(number) if number == asked => {
                 let _gone = waiting.send(Err(AppendError::NotAcknowledged(None)));
             }
@@ -75,21 +91,31 @@ impl RawLog for RecordingLog {
             Manner::NeverAnswers => self.unanswered.lock().unwrap().push(waiting),
             Manner::GoesAway => drop(waiting),
             Manner::Forgets => {
-                let _gone = waiting.send(Ok(Appended { partition: 3, offset: 0 }));
+                let _gone = waiting.send(Ok(appended(0)));
             }
             Manner::Keeps | Manner::RefusesOne(_) => {
                 self.records.lock().unwrap().push(Recorded {
                     topic: record.topic,
-                    key: record.key.to_owned(),
+                    key,
+                    partition,
                     headers: record.headers.clone(),
                     body: record.body.to_vec(),
                 });
                 let offset = self.next.fetch_add(1, Ordering::Relaxed);
-                let _gone = waiting.send(Ok(Appended { partition: 3, offset }));
+                let _gone = waiting.send(Ok(appended(offset)));
             }
         }
         Ok(acknowledgement)
     }
+
+    fn partitions(&self, _: RawTopic) -> Option<NonZeroU16> {
+        if matches!(self.manner, Manner::IsUnknown) { None } else { NonZeroU16::new(PARTITIONS) }
+    }
+}
+
+/// Where the payload belongs.
+pub(crate) fn partition(body: &[u8]) -> i32 {
+    content_key().hash(body).partition(NonZeroU16::new(PARTITIONS).unwrap())
 }
 
 pub(crate) struct Bench {

@@ -6,7 +6,7 @@ use schemas::{
     receipt::Position,
 };
 
-use crate::bench::{Bench, content_hmac};
+use crate::bench::{Bench, content_hmac, partition};
 
 #[tokio::test]
 async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt() {
@@ -22,15 +22,16 @@ async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt
         .await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.headers["x-correlation-id"], "abc-1");
-    let expected = Position { topic: RawTopic::Medisante, topic_epoch: 0, partition: 3, offset: 40, item: 0 };
+    let partition = partition(body.as_bytes());
+    let expected = Position { topic: RawTopic::Medisante, topic_epoch: 0, partition, offset: 40, item: 0 };
     assert_eq!(answer.position(), expected);
     bench.last(|record| {
         assert_eq!(record.topic, RawTopic::Medisante);
         assert_eq!(record.body, body.as_bytes());
-        assert_eq!(record.key, content_hmac(body.as_bytes()));
+        assert_eq!((record.key.as_deref(), record.partition), (None, Some(partition)));
         let headers = &record.headers;
         assert_eq!(headers.kind, Kind::Payload(Format::StandardJson));
-        assert_eq!(headers.content_hmac, record.key);
+        assert_eq!(headers.content_hmac, content_hmac(body.as_bytes()));
         assert_eq!(headers.content_type.as_deref(), Some("application/json; charset=utf-8"));
         assert_eq!(headers.source.as_str(), "portal");
         assert!(headers.credential.starts_with("key-") && headers.subject.is_none() && headers.key_id.is_none());
@@ -39,6 +40,24 @@ async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt
         let parameters = (headers.sample_type.as_deref(), headers.unit.as_deref(), headers.device_id.as_deref());
         assert_eq!(parameters, (Some("t"), Some("mg/dL"), Some("d 1")));
     });
+}
+
+#[tokio::test]
+async fn a_retry_lies_beside_the_first_whoever_sends_it_and_however_it_is_coded() {
+    let bench = Bench::new();
+    let other = bench.key(crate::bench::new_key("other"));
+    let places: Vec<_> =
+        ["{\"a\":1}", "{\"a\":1}", "{\"a\":2}"].into_iter().map(|body| partition(body.as_bytes())).collect();
+    assert!(places[0] == places[1] && places[1] != places[2]);
+    let zstd = zstd::encode_all(b"{\"a\":1}".as_slice(), 1).unwrap();
+    let path = "/health-data/medisante/json";
+    bench.post(path).send("{\"a\":1}").await;
+    bench.post(path).header("content-encoding", "zstd").send(zstd).await;
+    bench.bare(path).header("x-api-key", &other).send("{\"a\":1}").await;
+    bench.post(path).send("{\"a\":2}").await;
+    let records = bench.log.records.lock().unwrap();
+    let partitions: Vec<_> = records.iter().map(|record| record.partition.unwrap()).collect();
+    assert_eq!(partitions, [places[0], places[0], places[0], places[2]]);
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@ use std::{io::Write as _, time::Duration};
 
 use axum::body::{Body, Bytes};
 use schemas::{
+    format::RawTopic,
     raw::Headers,
     upload::{CHUNK_BYTES, Part, Upload},
 };
 use tokio::sync::mpsc;
 
-use crate::bench::{Bench, Manner, content_hmac};
+use crate::bench::{Bench, Manner, content_hmac, partition};
 
 const PATH: &str = "/health-data/healthkit/export-xml";
 
@@ -47,13 +48,18 @@ async fn a_large_body_lies_in_chunks_closed_by_a_manifest() {
     assert_eq!(chunks.iter().flat_map(|chunk| chunk.body.clone()).collect::<Vec<u8>>(), body);
     for (number, chunk) in (0..).zip(chunks) {
         assert_eq!(part(&chunk.headers), Some(Part::Chunk { number }));
-        assert_eq!(chunk.key, manifest.key);
+        // All where the first chunk belongs, so that a retry lies beside it.
+        assert_eq!((chunk.topic, chunk.key.as_deref()), (RawTopic::Uploads, None));
+        assert_eq!(chunk.partition, Some(partition(&body[..CHUNK_BYTES])));
         assert_eq!(chunk.headers.content_hmac, content_hmac(&chunk.body));
     }
     assert!(manifest.body.is_empty());
     assert_eq!(part(&manifest.headers), Some(Part::Manifest { chunks: 4, bytes: body.len() as u64, first: 40 }));
     assert_eq!(manifest.headers.content_hmac, content_hmac(&body));
-    assert_eq!(answer.position().offset, 44, "the receipt names the manifest");
+    assert_eq!((manifest.topic, manifest.partition), (RawTopic::Uploads, chunks[0].partition));
+    let position = answer.position();
+    assert_eq!((position.topic, position.offset), (RawTopic::Uploads, 44), "the receipt names the manifest");
+    assert_eq!(Some(position.partition), manifest.partition);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,8 +68,11 @@ async fn a_body_of_one_chunk_is_one_record() {
     for length in [100, CHUNK_BYTES - 100] {
         let mut body = export(length);
         body.resize(body.len().max(length), b'\n');
-        assert_eq!(bench.post(PATH).send(frames(&body)).await.status, 200);
+        let answer = bench.post(PATH).send(frames(&body)).await;
+        assert_eq!((answer.status.as_u16(), answer.position().topic), (200, RawTopic::Uploads));
         bench.last(|record| {
+            assert_eq!((record.topic, record.key.as_deref()), (RawTopic::Uploads, None));
+            assert_eq!(record.partition, Some(partition(&body)));
             assert!(record.headers.upload.is_none() && record.body == body);
             assert_eq!(record.headers.content_hmac, content_hmac(&body));
         });
@@ -221,7 +230,7 @@ async fn an_upload_counts_only_when_all_of_it_is_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_away_in_the_middle_is_a_503() {
-    for manner in [Manner::IsFull, Manner::Refuses, Manner::GoesAway] {
+    for manner in [Manner::IsUnknown, Manner::IsFull, Manner::Refuses, Manner::GoesAway] {
         let bench = Bench::with(manner, |_| {});
         assert_eq!(bench.post(PATH).send(frames(&export(CHUNK_BYTES * 4))).await.problem(503), "unavailable");
     }

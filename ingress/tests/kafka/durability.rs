@@ -1,7 +1,7 @@
 //! Promise 1.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -14,41 +14,46 @@ use schemas::{
     format::{Format, RawTopic},
     raw::{Headers, Kind},
     receipt::Position,
+    upload::CHUNK_BYTES,
 };
 use tokio::sync::watch;
 
-use crate::edge::{Edge, PATIENCE, post};
+use crate::edge::{Edge, PARTITIONS, PATIENCE, post};
 
 /// What lies at each position of a topic: the key, the contract's headers, the body.
-type Kept = HashMap<(i32, i64), (Vec<u8>, Headers, Vec<u8>)>;
+type Kept = HashMap<(i32, i64), (Option<Vec<u8>>, Headers, Vec<u8>)>;
 
-async fn everything(edge: &Edge) -> Kept {
-    let (client, name) = (edge.kafka.client(), edge.topics.raw(RawTopic::Medisante));
-    tokio::task::spawn_blocking(move || read(client, &name)).await.unwrap()
+async fn everything(edge: &Edge, topic: RawTopic) -> Kept {
+    let (client, name) = (edge.kafka.client(), edge.topics.raw(topic));
+    tokio::task::spawn_blocking(move || read(client, topic, &name)).await.unwrap()
 }
 
-fn read(mut client: ClientConfig, name: &str) -> Kept {
+fn read(mut client: ClientConfig, topic: RawTopic, name: &str) -> Kept {
     client.set("group.id", "reader").set("enable.auto.commit", "false");
     let consumer: BaseConsumer = client.create().unwrap();
-    let mut left = HashMap::new();
-    let mut wanted = TopicPartitionList::new();
-    for partition in 0..3 {
-        let (low, high) = consumer.fetch_watermarks(name, partition, PATIENCE).unwrap();
-        left.insert(partition, high - low);
-        wanted.add_partition_offset(name, partition, Offset::Beginning).unwrap();
+    let (mut left, mut wanted) = (0, TopicPartitionList::new());
+    for partition in consumer.fetch_metadata(Some(name), PATIENCE).unwrap().topics()[0].partitions() {
+        // A partition that was just made may not have its leader yet.
+        let ends = (0..600).find_map(|_| {
+            let asked = consumer.fetch_watermarks(name, partition.id(), PATIENCE);
+            asked.inspect_err(|_| std::thread::sleep(Duration::from_millis(100))).ok()
+        });
+        let (low, high) = ends.unwrap();
+        left += high - low;
+        wanted.add_partition_offset(name, partition.id(), Offset::Beginning).unwrap();
     }
     consumer.assign(&wanted).unwrap();
     let mut kept = Kept::new();
     let started = Instant::now();
-    while i64::try_from(kept.len()).unwrap() < left.values().sum::<i64>() {
+    while i64::try_from(kept.len()).unwrap() < left {
         assert!(started.elapsed() < PATIENCE, "the topic is read in time");
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
         let message = message.unwrap();
         let pairs = message.headers().unwrap();
         let pairs = pairs.iter().map(|header| (header.key, header.value.unwrap()));
-        let headers = Headers::read(RawTopic::Medisante, pairs).unwrap();
+        let headers = Headers::read(topic, pairs).unwrap();
         let body = message.payload().unwrap_or_default().to_vec();
-        kept.insert((message.partition(), message.offset()), (message.key().unwrap().to_vec(), headers, body));
+        kept.insert((message.partition(), message.offset()), (message.key().map(<[u8]>::to_vec), headers, body));
     }
     kept
 }
@@ -63,23 +68,68 @@ async fn what_is_accepted_lies_at_its_receipt() {
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
         positions.push((edge.position(&answer), body));
     }
-    assert_eq!(positions[0].0.partition, positions[2].0.partition, "a retry lands beside the first");
     let (status, answer) = edge.post("/health-data/medisante/json", b"").await.unwrap();
     assert_eq!(status, 400);
     let problem: serde_json::Value = serde_json::from_slice(&answer).unwrap();
     let malformed = edge.receipts.read(problem["receipt"].as_str().unwrap()).unwrap();
     positions.push((malformed, Vec::new()));
 
-    let kept = everything(&edge).await;
+    let kept = everything(&edge, RawTopic::Medisante).await;
     assert_eq!(kept.len(), 4);
     for (Position { topic, partition, offset, .. }, body) in positions {
         assert_eq!(topic, RawTopic::Medisante);
         let (key, headers, found) = &kept[&(partition, offset)];
         assert!(*found == body);
-        assert_eq!(key, headers.content_hmac.as_bytes());
+        let hash = edge.content_key.hash(&body);
+        assert_eq!((partition, key), (hash.partition(PARTITIONS), &None), "a retry lands beside the first");
+        assert_eq!(headers.content_hmac, hash.to_hex());
         assert_eq!(headers.kind, Kind::Payload(Format::StandardJson));
         assert_eq!((headers.credential.as_str(), headers.source.as_str()), ("the-key", "portal"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_for_a_device_and_the_parts_of_an_upload_lie_together() {
+    let edge = Edge::start("together", |_| {}).await;
+    let assign =
+        br#"{"deviceId":"a","deviceType":"w","name":"n","deviceProvider":"medisante","assignedPatientId":"p"}"#;
+    let (status, answer) = edge.post("/devices/assign", assign).await.unwrap();
+    assert_eq!(status, 200);
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    let device = answer["_id"].as_str().unwrap();
+    assert_eq!(edge.post(&format!("/devices/{device}/unassign"), b"").await.unwrap().0, 204);
+    let commands = everything(&edge, RawTopic::Devices).await;
+    assert_eq!(commands.len(), 2);
+    assert!(commands.values().all(|(key, ..)| key.as_deref() == Some(device.as_bytes())));
+    assert_eq!(commands.keys().map(|(partition, _)| partition).collect::<HashSet<_>>().len(), 1);
+
+    let export = format!("<HealthData>{}</HealthData>", "<a/>".repeat(CHUNK_BYTES / 2)).into_bytes();
+    let (status, answer) = edge.post("/health-data/healthkit/export-xml", &export).await.unwrap();
+    assert_eq!(status, 200);
+    let manifest = edge.position(&answer);
+    let parts = everything(&edge, RawTopic::Uploads).await;
+    let first = edge.content_key.hash(&export[..CHUNK_BYTES]);
+    assert!(parts.len() > 3 && parts.keys().all(|(partition, _)| *partition == first.partition(PARTITIONS)));
+    let (key, headers, body) = &parts[&(manifest.partition, manifest.offset)];
+    assert_eq!((key, body.len(), manifest.topic), (&None, 0, RawTopic::Uploads));
+    assert_eq!(headers.content_hmac, edge.content_key.hash(&export).to_hex());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_added_are_used_without_a_restart() {
+    let edge = Edge::start("added", |_| {}).await;
+    edge.admin_adds_partitions(RawTopic::Medisante, 12).await;
+    let used = async {
+        for number in 0.. {
+            let body = format!("{{\"number\":{number}}}");
+            let (status, answer) = edge.post("/health-data/medisante/json", body.as_bytes()).await.unwrap();
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+            if edge.position(&answer).partition >= 3 {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, used).await.expect("they are used");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +178,7 @@ async fn stopping_under_load_keeps_what_was_answered() {
         accepted.extend(sender.await.unwrap());
     }
     assert!(!accepted.is_empty());
-    let kept = everything(&edge).await;
+    let kept = everything(&edge, RawTopic::Medisante).await;
     for (answer, body) in &accepted {
         let Position { partition, offset, .. } = edge.position(answer);
         assert!(kept[&(partition, offset)].2 == body.as_bytes());

@@ -1,13 +1,19 @@
 //! An ingress and topics of the test's own, on the Kafka of all tests.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU16, path::Path, time::Duration};
 
 use device_manager::embedded::Embedded;
 use ingress::{
     IngressConfig, IngressError,
     keys::{self, NewKey, Scope},
 };
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewPartitions},
+    client::DefaultClientContext,
+};
 use schemas::{
+    content::ContentKey,
+    format::RawTopic,
     receipt::{Position, ReceiptKey},
     topic::Topics,
 };
@@ -30,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 /// One test at a time: one of them freezes Kafka.
 static TURN: Mutex<()> = Mutex::const_new(());
 
+pub(crate) const PARTITIONS: NonZeroU16 = NonZeroU16::new(3).unwrap();
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running ingress.
@@ -40,6 +47,7 @@ pub(crate) struct Edge {
     pub(crate) shutdown: CancellationToken,
     pub(crate) ended: JoinHandle<Result<(), IngressError>>,
     pub(crate) receipts: ReceiptKey,
+    pub(crate) content_key: ContentKey,
     pub(crate) embedded: &'static Embedded,
     pub(crate) kafka: KafkaSettings,
     pub(crate) topics: Topics,
@@ -54,7 +62,9 @@ impl Edge {
         let embedded = servers(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("ingress")).await;
         let kafka = KafkaSettings::new(embedded.kafka_bootstrap().unwrap());
         let topics = Topics::new(&format!("{name}."));
-        topics::apply(&kafka.client(), &topics, Size { partitions: 3, replication: 1 }).await.unwrap();
+        topics::apply(&kafka.client(), &topics, Size { partitions: PARTITIONS.get().into(), replication: 1 })
+            .await
+            .unwrap();
         let directory = tempfile::tempdir().unwrap();
         let (keys_file, secret_file) = (directory.path().join("keys.json"), directory.path().join("receipt.key"));
         let new = NewKey {
@@ -66,7 +76,8 @@ impl Edge {
             expires_at: None,
         };
         let (_, key) = keys::create(&keys_file, new).unwrap();
-        let receipts = ReceiptKey::new(&secret::load_or_make(&secret_file).unwrap()).unwrap();
+        let secret = secret::load_or_make(&secret_file).unwrap();
+        let (receipts, content_key) = (ReceiptKey::new(&secret).unwrap(), ContentKey::derive(&secret).unwrap());
         let mut config = IngressConfig::new(keys_file, secret_file);
         change(&mut config);
         let listener = ingress::listen(&config).unwrap();
@@ -81,6 +92,7 @@ impl Edge {
             shutdown,
             ended: tokio::spawn(run),
             receipts,
+            content_key,
             embedded,
             kafka,
             topics,
@@ -98,6 +110,16 @@ impl Edge {
             }
         };
         tokio::time::timeout(PATIENCE, changed).await.expect("readiness changes in time");
+    }
+
+    pub(crate) async fn admin_adds_partitions(&self, topic: RawTopic, count: usize) {
+        let topic = self.topics.raw(topic);
+        let added = NewPartitions::new(&topic, count);
+        self.admin().create_partitions([&added], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.kafka.client().create().unwrap()
     }
 
     /// One request on a connection of its own: status and body, or none when there was no answer.
