@@ -146,9 +146,7 @@ impl KafkaLog {
     /// librdkafka refuses the settings.
     pub fn new(settings: &KafkaSettings, topics: &Topics, produce_timeout: Duration) -> Result<Self, KafkaError> {
         let mut config = settings.producer();
-        if !settings.properties.contains_key("message.timeout.ms") {
-            config.set("message.timeout.ms", produce_timeout.as_millis().to_string());
-        }
+        config.set("message.timeout.ms", produce_timeout.as_millis().to_string());
         config.set("statistics.interval.ms", STATISTICS_MS);
         let told = Told::default();
         let target = |topic| Target { name: topics.raw(topic), partitions: AtomicU16::new(0) };
@@ -182,10 +180,9 @@ impl KafkaLog {
     }
 
     /// Looks at the cluster until `shutdown`, says on `/ready` what it waits for, and replaces a producer that librdkafka
-    /// gave up.
+    /// gave up. As long as it waits, requests are answered 503.
     pub async fn watch(self: Arc<Self>, mut recall: Recall, health: StageHealth, shutdown: CancellationToken) {
         let mut seen = 0;
-        let mut was_ready = false;
         let mut pause = PROBE_AT_START;
         loop {
             recall.look(self.producer.load().client());
@@ -202,16 +199,9 @@ impl KafkaLog {
             match fault {
                 None => {
                     health.ready();
-                    was_ready = true;
                     pause = PROBE_EVERY;
                 }
-                Some(reason) => {
-                    health.waiting(&reason);
-                    if was_ready {
-                        tracing::warn!(reason, unacknowledged, "requests are answered 503 until Kafka is back");
-                    }
-                    was_ready = false;
-                }
+                Some(reason) => health.waiting(&reason),
             }
             if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return;

@@ -134,18 +134,41 @@ async fn partitions_that_are_added_are_used_without_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_hangs_means_503_in_time_and_readiness_says_so() {
+    const PATH: &str = "/health-data/medisante/json";
+    const FROZEN: Duration = Duration::from_secs(30);
+    const TOLD_WITHIN: Duration = Duration::from_secs(15);
     let edge = Edge::start("frozen", |config| config.produce_timeout = Duration::from_secs(2)).await;
-    assert_eq!(edge.post("/health-data/medisante/json", b"{}").await.unwrap().0, 200);
+    assert_eq!(edge.post(PATH, b"{}").await.unwrap().0, 200);
+    edge.logged();
     edge.embedded.pause_kafka();
-    let started = Instant::now();
-    let (status, answer) = edge.post("/health-data/medisante/json", b"{\"a\":2}").await.unwrap();
-    assert_eq!(status, 503, "{}", String::from_utf8_lossy(&answer));
-    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
-    edge.until_ready(false).await;
+    let frozen = Instant::now();
+    let requests = async {
+        while frozen.elapsed() < FROZEN {
+            let started = Instant::now();
+            let (status, answer) = edge.post(PATH, b"{\"a\":2}").await.unwrap();
+            assert_eq!(status, 503, "{}", String::from_utf8_lossy(&answer));
+            assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+        }
+    };
+    let told = async {
+        edge.until_ready(false).await;
+        frozen.elapsed()
+    };
+    let ((), told) = tokio::join!(requests, told);
+    assert!(told < TOLD_WITHIN, "{told:?}");
+    assert!(!edge.health.is_ready(), "and still");
     edge.embedded.resume_kafka();
+    let resumed = Instant::now();
     edge.until_ready(true).await;
-    let again = async { while edge.post("/health-data/medisante/json", b"{\"a\":2}").await.unwrap().0 != 200 {} };
-    tokio::time::timeout(PATIENCE, again).await.expect("it accepts again");
+    while edge.post(PATH, b"{\"a\":2}").await.unwrap().0 != 200 {}
+    assert!(resumed.elapsed() < TOLD_WITHIN, "{:?}", resumed.elapsed());
+
+    let lines = edge.logged();
+    let words: Vec<_> = lines.iter().map(|line| (&line["level"], &line["fields"]["message"])).collect();
+    assert_eq!(lines.len(), 2, "one line for the outage, one for its end: {lines:?}");
+    assert_eq!(words, [(&"WARN".into(), &"the stage waits".into()), (&"INFO".into(), &"the stage works again".into())]);
+    let reason = lines[0]["fields"]["reason"].as_str().unwrap();
+    assert!(reason.contains("Kafka does not"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

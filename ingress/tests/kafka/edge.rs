@@ -1,6 +1,6 @@
 //! An ingress and topics of the test's own, on the Kafka of all tests.
 
-use std::{net::SocketAddr, num::NonZeroU16, path::Path, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroU16, path::Path, time::Duration};
 
 use device_manager::embedded::Embedded;
 use ingress::{
@@ -36,8 +36,23 @@ use tokio_util::sync::CancellationToken;
 /// One test at a time: one of them freezes Kafka.
 static TURN: Mutex<()> = Mutex::const_new(());
 
+/// What is logged. Of all tests, as the threads of the runtime are not a test's own.
+static LOG: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
+
 pub(crate) const PARTITIONS: NonZeroU16 = NonZeroU16::new(3).unwrap();
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+struct Logged;
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::Write::write(&mut *LOG.lock().unwrap(), bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// A running ingress.
 pub(crate) struct Edge {
@@ -59,6 +74,7 @@ impl Edge {
     /// `name` is in front of its topics' names.
     pub(crate) async fn start(name: &str, change: impl FnOnce(&mut IngressConfig)) -> Self {
         let turn = TURN.lock().await;
+        let _once = tracing_subscriber::fmt().json().with_writer(|| Logged).try_init();
         let embedded = servers(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("ingress")).await;
         let kafka = KafkaSettings::new(embedded.kafka_bootstrap().unwrap());
         let topics = Topics::new(&format!("{name}."));
@@ -120,6 +136,13 @@ impl Edge {
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.kafka.client().create().unwrap()
+    }
+
+    /// The lines since the last call, of this stage's being ready or not.
+    pub(crate) fn logged(&self) -> Vec<serde_json::Value> {
+        let log = std::mem::take(&mut *LOG.lock().unwrap());
+        let lines = log.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        lines.filter(|line: &serde_json::Value| line["fields"]["stage"] == "ingress").collect()
     }
 
     /// One request on a connection of its own: status and body, or none when there was no answer.
