@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod drift;
 #[cfg(test)]
 mod formats;
