@@ -183,13 +183,13 @@ impl Encoded {
 
 /// A raw topic as positions in tables name it.
 pub(crate) fn code(topic: RawTopic) -> i16 {
-    i16::from(topic as u8)
+    i16::from(topic.code())
 }
 
 /// The raw topic that a position in a table names.
 pub(crate) fn topic_of(code: i16) -> Result<RawTopic, sqlx::Error> {
     let unknown = || sqlx::Error::Decode(format!("there is no raw topic with the code {code}").into());
-    usize::try_from(code).ok().and_then(|code| RawTopic::ALL.get(code)).copied().ok_or_else(unknown)
+    u8::try_from(code).ok().and_then(RawTopic::from_code).ok_or_else(unknown)
 }
 
 fn position(row: &mut Tuple<'_>, version: Version, mac: i64) {
