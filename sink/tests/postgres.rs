@@ -9,4 +9,6 @@ mod postgres {
     mod pipeline;
     mod sample;
     mod store;
+    mod trouble;
+    mod zombie;
 }

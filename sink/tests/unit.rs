@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod unit {
+    mod error;
     mod fold;
     mod merge;
     mod ranges;

@@ -17,8 +17,11 @@ const SETTINGS: &str = "SET timezone = 'UTC'; SET application_name = 'device-man
     SET statement_timeout = '30s'; SET tcp_user_timeout = '10s'; SET tcp_keepalives_idle = '5s'; \
     SET tcp_keepalives_interval = '2s'; SET tcp_keepalives_count = 3";
 
-/// Opens a connection.
-pub(crate) async fn connect(url: &str) -> Result<PgConnection, sqlx::Error> {
+/// Opens a connection whose statements, waits and silences Postgres ends.
+///
+/// # Errors
+/// Postgres is away, or its answer takes too long.
+pub async fn connect(url: &str) -> Result<PgConnection, sqlx::Error> {
     let options = PgConnectOptions::from_str(url)?;
     let connecting = async {
         let mut connection = options.connect().await?;

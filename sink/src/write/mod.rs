@@ -5,7 +5,7 @@
 //! silent. A batch that is outdated by then is fenced off.
 
 mod commands;
-pub(crate) mod connect;
+mod connect;
 mod dictionary;
 mod drift;
 pub(crate) mod offsets;
@@ -21,6 +21,7 @@ use crate::{
     batch::{Batch, Fence, Item},
     stage::Staged,
 };
+pub use connect::connect;
 use dictionary::Dictionary;
 pub use schema::{Mismatch, SCHEMA_VERSION};
 

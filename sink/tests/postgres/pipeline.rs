@@ -8,7 +8,7 @@ use schemas::{
     topic::Topics,
 };
 use service::{
-    health::Health,
+    health::{Health, StageHealth},
     kafka::KafkaSettings,
     topics::{self, Size},
 };
@@ -21,21 +21,21 @@ use super::{
     sample::{MAY, assignment, key, outcome, quantity, reading},
 };
 
-struct World {
-    database: Database,
-    kafka: KafkaSettings,
-    topics: Topics,
+pub(crate) struct World {
+    pub(crate) database: Database,
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) topics: Topics,
     producer: FutureProducer,
     health: Health,
 }
 
-struct Running {
+pub(crate) struct Running {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let database = Database::make().await;
         let kafka = KafkaSettings::new(database.embedded.kafka_bootstrap().unwrap());
         let topics = Topics::new(&format!("{}.", database.name));
@@ -44,21 +44,35 @@ impl World {
         Self { database, kafka, topics, producer, health: Health::new() }
     }
 
-    fn start(&self) -> Running {
-        let config = SinkConfig {
+    pub(crate) fn config(&self) -> SinkConfig {
+        SinkConfig {
             kafka: self.kafka.clone(),
             topics: self.topics.clone(),
             database_url: self.database.url.clone(),
             group: format!("sink-{}", self.topics.readings()),
             batch: BatchLimits { messages: 100, ..BatchLimits::default() },
             receipt_key: key(),
-        };
-        let (shutdown, health) = (CancellationToken::new(), self.health.stage("sink"));
+        }
+    }
+
+    pub(crate) fn health(&self) -> StageHealth {
+        self.health.stage("sink")
+    }
+
+    pub(crate) fn start(&self) -> Running {
+        self.start_with(100)
+    }
+
+    /// With batches of this many messages.
+    pub(crate) fn start_with(&self, messages: usize) -> Running {
+        let batch = BatchLimits { messages, ..BatchLimits::default() };
+        let config = SinkConfig { batch, ..self.config() };
+        let (shutdown, health) = (CancellationToken::new(), self.health());
         let stop = shutdown.clone();
         Running { shutdown, task: tokio::spawn(async move { sink::run(config, health, stop).await.unwrap() }) }
     }
 
-    async fn put(&self, topic: &str, device: &str, value: &[u8]) {
+    pub(crate) async fn put(&self, topic: &str, device: &str, value: &[u8]) {
         self.producer
             .send(FutureRecord::to(topic).key(device).payload(value), Duration::from_secs(10))
             .await
@@ -66,11 +80,22 @@ impl World {
             .unwrap();
     }
 
-    async fn event<E: Event>(&self, topic: &str, event: &E) {
+    /// Puts many on the way at once.
+    pub(crate) async fn events<E: Event>(&self, topic: &str, events: impl Iterator<Item = E>) {
+        let send = |event: E| {
+            let value = encode(&event);
+            self.producer.send_result(FutureRecord::to(topic).key("device").payload(&value)).map_err(|(error, _)| error)
+        };
+        for sent in events.map(send).collect::<Vec<_>>() {
+            sent.unwrap().await.unwrap().map_err(|(error, _)| error).unwrap();
+        }
+    }
+
+    pub(crate) async fn event<E: Event>(&self, topic: &str, event: &E) {
         self.put(topic, "device", &encode(event)).await;
     }
 
-    async fn readings(&self, from: u16, to: u16) {
+    pub(crate) async fn readings(&self, from: u16, to: u16) {
         for id in from..to {
             self.event(&self.topics.readings(), &reading(id.into(), id.into())).await;
             self.event(&self.topics.outcomes(), &outcome(id.into(), 1)).await;
@@ -82,7 +107,7 @@ impl World {
         sqlx::query_scalar(statement).fetch_one(&self.database.pool).await.unwrap_or(-1)
     }
 
-    async fn until(&self, statement: &str, wanted: i64) {
+    pub(crate) async fn until(&self, statement: &str, wanted: i64) {
         let waited = tokio::time::timeout(Duration::from_secs(40), async {
             while self.look(statement).await != wanted {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -94,7 +119,7 @@ impl World {
         }
     }
 
-    async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         let waited = tokio::time::timeout(Duration::from_secs(30), async {
             while self.health.stages()["sink"].waiting.is_some() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -103,7 +128,7 @@ impl World {
         assert!(waited.await.is_ok(), "still waiting: {:?}", self.health.stages());
     }
 
-    async fn until_waiting(&self, part: &str) {
+    pub(crate) async fn until_waiting(&self, part: &str) {
         let waited = tokio::time::timeout(Duration::from_secs(30), async {
             loop {
                 let stages = self.health.stages();
@@ -118,13 +143,13 @@ impl World {
 }
 
 impl Running {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap();
     }
 }
 
-const ROWS: &str = "SELECT count(*) FROM readings";
+pub(crate) const ROWS: &str = "SELECT count(*) FROM readings";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_arrive_once_over_restarts_and_a_restored_dump() {

@@ -1,0 +1,275 @@
+//! Databases that refuse rows, statements or everything, and what the sink makes of each.
+
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+};
+use schemas::event::{Precision, Reading};
+use sink::{MIGRATIONS, SinkError, write::SCHEMA_VERSION};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    database::Database,
+    pipeline::{ROWS, World},
+    sample::{coding, quantity, reading},
+};
+
+const LETTERS: &str = "SELECT count(*) FROM dead_letters";
+
+impl World {
+    async fn sql(&self, statement: &str) {
+        sqlx::raw_sql(statement).execute(&self.database.pool).await.unwrap();
+    }
+
+    /// A trigger that raises this error for each reading that is inserted.
+    async fn raise(&self, condition: &str, code: &str) {
+        let function = format!(
+            "CREATE SEQUENCE IF NOT EXISTS tries; CREATE OR REPLACE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN IF {condition} THEN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END IF; RETURN NEW; END $$; \
+             CREATE TRIGGER raise BEFORE INSERT ON readings FOR EACH ROW EXECUTE FUNCTION raise()"
+        );
+        self.sql(&function).await;
+    }
+
+    /// How large a dead letter may be.
+    async fn limit_letters(&self, bytes: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.kafka.client().create().unwrap();
+        let topic = self.topics.dead_letters();
+        let limit = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("max.message.bytes", bytes);
+        for done in admin.alter_configs(&[limit], &AdminOptions::new()).await.unwrap() {
+            done.unwrap();
+        }
+    }
+
+    /// How many messages lie on the topic of dead letters.
+    fn letters_on_topic(&self) -> usize {
+        let mut client = self.kafka.client();
+        let consumer: BaseConsumer =
+            client.set("group.id", "count").set("auto.offset.reset", "earliest").create().unwrap();
+        let topic = self.topics.dead_letters();
+        let mut list = rdkafka::TopicPartitionList::new();
+        let mut end = 0;
+        for partition in 0..2 {
+            end += consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10)).unwrap().1;
+            list.add_partition_offset(&topic, partition, rdkafka::Offset::Beginning).unwrap();
+        }
+        consumer.assign(&list).unwrap();
+        let mut found = 0;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while found < usize::try_from(end).unwrap() && Instant::now() < deadline {
+            found +=
+                usize::from(consumer.poll(Duration::from_millis(50)).is_some_and(|one| one.unwrap().key().is_some()));
+        }
+        found
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_an_outage_and_no_bad_row() {
+    let world = World::new().await;
+    world.raise("true", "53100").await;
+    let running = world.start();
+    world.readings(0, 5).await;
+    world.until_waiting("SQLSTATE 53100").await;
+    world.sql("DROP TRIGGER raise ON readings").await;
+    world.until(ROWS, 5).await;
+    assert_eq!(world.letters_on_topic(), 0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unique_violation_is_tried_again_before_a_row_is_called_bad() {
+    let world = World::new().await;
+    world.raise("nextval('tries') <= 3", "23505").await;
+    let running = world.start();
+    world.readings(0, 1).await;
+    world.until(ROWS, 1).await;
+    assert_eq!(world.letters_on_topic(), 0);
+    // One that stays is the row's.
+    world.sql("DROP TRIGGER raise ON readings; ALTER TABLE readings ADD UNIQUE (content)").await;
+    world.event(&world.topics.readings(), &reading(1, 1)).await;
+    world.until(LETTERS, 1).await;
+    assert_eq!(world.database.text("SELECT detail FROM dead_letters").await, "SQLSTATE 23505");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_an_older_enum_lacks_is_waited_for() {
+    let world = World::new().await;
+    world.sql("ALTER TYPE time_precision RENAME VALUE 'nanosecond' TO 'later'").await;
+    let running = world.start();
+    world.event(&world.topics.readings(), &Reading { time_precision: Precision::Nanosecond, ..reading(0, 0) }).await;
+    world.until_waiting("SQLSTATE 22P02").await;
+    world.sql("ALTER TYPE time_precision RENAME VALUE 'later' TO 'nanosecond'").await;
+    world.until(ROWS, 1).await;
+    assert_eq!(world.letters_on_topic(), 0);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn every_word_of_this_release_is_in_its_tables() {
+    use schemas::{event::Status, format::Format, format::Provider};
+    let database = Database::make().await;
+    let words = |name: &str| format!("SELECT unnest(enum_range(NULL::{name}))::text");
+    let joined = |words: Vec<&str>| words.join(";");
+    assert_eq!(database.text(&words("provider")).await, joined(Provider::ALL.iter().map(|one| one.as_str()).collect()));
+    assert_eq!(
+        database.text(&words("payload_format")).await,
+        joined(Format::ALL.iter().map(|one| one.as_str()).collect())
+    );
+    assert_eq!(
+        database.text(&words("reading_status")).await,
+        joined(Status::ALL.iter().map(|one| one.as_str()).collect())
+    );
+    assert_eq!(
+        database.text(&words("time_precision")).await,
+        joined(Precision::ALL.iter().map(|one| one.as_str()).collect())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_another_version_are_waited_for() {
+    let world = World::new().await;
+    assert_eq!(MIGRATIONS.iter().map(|one| one.version).max(), Some(i64::from(SCHEMA_VERSION)));
+    let running = world.start();
+    world.readings(0, 5).await;
+    world.until(ROWS, 5).await;
+    let before = SCHEMA_VERSION - 1;
+    world.sql(&format!("UPDATE schema_version SET version = {before}, compatible_from = {before}")).await;
+    world.readings(5, 10).await;
+    world.until_waiting("--migrate").await;
+    // A later release's tables that this one may write, and then ones that it may not.
+    let after = SCHEMA_VERSION + 1;
+    world.sql(&format!("UPDATE schema_version SET version = {after}, compatible_from = {SCHEMA_VERSION}")).await;
+    world.until(ROWS, 10).await;
+    world.sql(&format!("UPDATE schema_version SET compatible_from = {after}")).await;
+    world.readings(10, 15).await;
+    world.until_waiting("upgrade this sink").await;
+    assert_eq!(world.database.count(ROWS).await, 10);
+    world.sql(&format!("UPDATE schema_version SET compatible_from = {SCHEMA_VERSION}")).await;
+    world.until(ROWS, 15).await;
+    assert_eq!(world.letters_on_topic(), 0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_decoded_ends_the_sink_with_its_name() {
+    let world = World::new().await;
+    world.readings(0, 1).await;
+    world.sql("ALTER TABLE schema_version ALTER version TYPE text").await;
+    let ended = sink::run(world.config(), world.health(), CancellationToken::new()).await;
+    assert!(matches!(ended, Err(SinkError::Defect(name)) if name == "column decode"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_url_that_cannot_be_read_is_said_at_once() {
+    let world = World::new().await;
+    let mut config = world.config();
+    config.database_url = "postgres://user:secret@host:no-port/x".to_owned();
+    let ended = sink::run(config, world.health(), CancellationToken::new()).await;
+    let Err(error @ SinkError::Address(_)) = ended else { panic!("it ran") };
+    assert!(!format!("{error:?}").contains("secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_not_stepped_over_while_kafka_refuses_its_dead_letter() {
+    let world = World::new().await;
+    world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
+    world.limit_letters("100").await;
+    let running = world.start();
+    world.event(&world.topics.readings(), &Reading { value: quantity("13"), ..reading(0, 0) }).await;
+    world.until_waiting("Kafka does not take dead letters").await;
+    let moved = "SELECT coalesce(sum(next_offset), 0)::bigint FROM sink_offsets WHERE topic LIKE '%.readings'";
+    assert_eq!(world.database.count(moved).await, 0);
+    world.limit_letters(schemas::topic::MESSAGE_BYTES_MAX).await;
+    world.until(LETTERS, 1).await;
+    world.until(moved, 1).await;
+    assert_eq!(world.letters_on_topic(), 1);
+    running.stop().await;
+}
+
+/// Puts readings of one payload that are spoilt.
+async fn refuse(world: &World, items: Range<i32>, spoil: fn(&mut Reading)) {
+    let spoilt = items.map(|item| {
+        let mut refused = reading(u128::from(item.unsigned_abs()) + 1_000, 900);
+        refused.provenance.item = item;
+        spoil(&mut refused);
+        refused
+    });
+    world.events(&world.topics.readings(), spoilt).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
+    let seconds = std::env::var("SINK_OUTAGE_SECONDS").map_or(15, |seconds| seconds.parse().unwrap());
+    let world = World::new().await;
+    world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
+    // Half of them are refused beforehand, half only when Postgres has looked at them.
+    world.raise("NEW.raw_offset < 5", "53100").await;
+    refuse(&world, 0..100, |reading| reading.value = quantity("13")).await;
+    refuse(&world, 100..200, |reading| reading.patient_claim = Some("a\0b".to_owned())).await;
+    world.readings(0, 5).await;
+    let name = &world.database.name;
+    let running = world.start_with(1_000);
+    world.until_waiting("SQLSTATE 53100").await;
+    let locks_out = format!(
+        "ALTER DATABASE {name} ALLOW_CONNECTIONS false; \
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    );
+    world.database.administer(&locks_out).await;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    world.database.administer(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
+    world.sql("DROP TRIGGER raise ON readings").await;
+    world.until(LETTERS, 200).await;
+    world.until(ROWS, 5).await;
+    world.until_ready().await;
+    assert_eq!(world.letters_on_topic(), 200);
+    assert_eq!(world.database.count("SELECT count(DISTINCT item) FROM dead_letters").await, 200);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_of_the_dictionary_stand_where_rows_name_them_also_after_a_refusal() {
+    let world = World::new().await;
+    world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
+    let running = world.start();
+    for (id, value) in [(0, "1"), (1, "13"), (2, "2")] {
+        let new = Reading { code: coding(&format!("new-{id}")), value: quantity(value), ..reading(id, 0) };
+        world.event(&world.topics.readings(), &new).await;
+    }
+    world.until(ROWS, 2).await;
+    for id in [3, 4] {
+        let known = Reading { code: coding(&format!("new-{}", id - 3)), ..reading(id, 0) };
+        world.event(&world.topics.readings(), &known).await;
+    }
+    world.until(ROWS, 4).await;
+    let named = "SELECT c.code || ' ' || d.device_id FROM readings r LEFT JOIN codings c USING (coding_id) \
+        LEFT JOIN device_descriptions d USING (description_id) ORDER BY reading_id";
+    assert_eq!(world.database.text(named).await, "new-0 meter-1;new-2 meter-1;new-0 meter-1;new-1 meter-1");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_refused_readings_hold_nobody_up_for_long() {
+    let world = World::new().await;
+    world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
+    refuse(&world, 0..8_000, |reading| reading.value = quantity("13")).await;
+    world.readings(0, 5).await;
+    let running = world.start_with(5_000);
+    world.until("SELECT least(count(*), 1) FROM sink_offsets", 1).await;
+    let begun = Instant::now();
+    world.until(ROWS, 5).await;
+    println!("8,000 refused readings held 5 good ones up for {:?}", begun.elapsed());
+    // On a machine that does other things as well.
+    assert!(begun.elapsed() < Duration::from_secs(10), "held up for {:?}", begun.elapsed());
+    world.until(LETTERS, 8_000).await;
+    assert_eq!(world.letters_on_topic(), 8_000);
+    running.stop().await;
+}

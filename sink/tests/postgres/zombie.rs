@@ -1,0 +1,139 @@
+//! Sinks that fall silent in the middle of a write, and tables that somebody else has locked.
+
+use std::time::{Duration, Instant};
+
+use sink::{
+    batch::{Batch, Fence, Source},
+    write::{Session, WriteError},
+};
+use sqlx::{Connection as _, PgConnection};
+
+use super::{
+    database::Database,
+    pipeline::{ROWS, World},
+    sample::{read, reading, topics},
+};
+
+/// What a sink that reads partition 0 of the readings says of reading `number`, which is the next one.
+fn batch(number: i64) -> Batch {
+    let fence = Fence { place: (Source::Readings, 0), expected: number, next: number + 1 };
+    Batch::new(0, vec![read(reading(number.try_into().unwrap(), number))], vec![fence])
+}
+
+async fn database() -> Database {
+    let database = Database::make().await;
+    sqlx::query("INSERT INTO sink_offsets VALUES ('readings', 0, 0)").execute(&database.pool).await.unwrap();
+    database
+}
+
+/// Waits until the backend that runs `part` of a statement is in this state.
+async fn until_state(database: &Database, state: &str, part: &str) {
+    let statement = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+         AND state = '{state}' AND query LIKE '%{part}%'"
+    );
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while database.count(&statement).await == 0 {
+        assert!(Instant::now() < deadline, "no {state} backend runs {part}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sink_frozen_in_its_copy_holds_nobody_up_and_is_fenced_when_it_goes_on() {
+    let database = database().await;
+    let mut frozen = Session::open(&database.url).await.unwrap();
+    let mut batches = [batch(0), batch(0)];
+    let [one, other] = &mut batches;
+    // The writes of a session that nobody polls any more stop where they are: here in the middle of its COPY.
+    let (topics, mut polled) = (topics(), 0);
+    let mut write = Box::pin(frozen.write(&topics, one));
+    let copies = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
+        AND query LIKE 'COPY stage%'";
+    while database.count(copies).await == 0 {
+        polled += 1;
+        assert!(polled < 10_000, "the write was never in its COPY");
+        let step = std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context)));
+        assert!(step.await.is_pending(), "the write ended before it was seen in its COPY");
+    }
+    let begun = Instant::now();
+    Session::open(&database.url).await.unwrap().write(&topics, other).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(3), "held up for {:?}", begun.elapsed());
+    assert!(matches!(write.await, Err(WriteError::Fenced)));
+    assert_eq!(database.count(ROWS).await, 1);
+    assert_eq!(database.count("SELECT next_offset FROM sink_offsets").await, 1);
+}
+
+#[tokio::test]
+async fn a_sink_silent_behind_the_first_lock_is_ended_by_postgres_and_its_batch_is_not_there() {
+    let database = database().await;
+    let mut silent = Session::open(&database.url).await.unwrap();
+    let topics = topics();
+    let mut abandoned = batch(0);
+    let prepared = silent.prepare(&topics, &mut abandoned).await.unwrap();
+    until_state(&database, "idle in transaction", "INSERT INTO readings").await;
+    let begun = Instant::now();
+    let mut successor = Session::open(&database.url).await.unwrap();
+    successor.write(&topics, &mut batch(0)).await.unwrap();
+    let held_up = begun.elapsed();
+    assert!((Duration::from_secs(5)..Duration::from_secs(13)).contains(&held_up), "held up for {held_up:?}");
+    assert!(prepared.commit().await.is_err());
+    assert_eq!(database.count(ROWS).await, 1);
+}
+
+#[tokio::test]
+async fn a_connection_of_a_vanished_host_is_given_up_by_postgres() {
+    let database = database().await;
+    let _session = Session::open(&database.url).await.unwrap();
+    // What Postgres would show of another session's settings, it shows to none: the same statements, then a look.
+    let mut connection = sink::write::connect(&database.url).await.unwrap();
+    for (setting, wanted) in [
+        ("idle_in_transaction_session_timeout", "10s"),
+        ("lock_timeout", "12s"),
+        ("statement_timeout", "30s"),
+        ("tcp_user_timeout", "10000"),
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "2"),
+        ("tcp_keepalives_count", "3"),
+    ] {
+        let shown: String = sqlx::query_scalar(&format!("SHOW {setting}")).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(shown, wanted, "{setting}");
+    }
+    connection.close().await.unwrap();
+}
+
+/// How long a table stays locked: 90 s by hand.
+fn locked_for() -> Duration {
+    Duration::from_secs(std::env::var("SINK_LOCK_SECONDS").map_or(35, |seconds| seconds.parse().unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_table_accumulates_no_connections() {
+    let world = World::new().await;
+    let running = world.start();
+    world.readings(0, 5).await;
+    world.until(ROWS, 5).await;
+    let mut held = PgConnection::connect(&world.database.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE readings IN ACCESS EXCLUSIVE MODE").execute(&mut held).await.unwrap();
+    world.readings(5, 10).await;
+    let connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+        AND application_name = 'device-manager sink'";
+    // Postgres ends what waits, so that nobody has to leave a connection behind.
+    let longest = "SELECT coalesce(max(extract(epoch FROM now() - query_start)), 0)::bigint FROM pg_stat_activity \
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let (begun, mut most, mut waited) = (Instant::now(), 0, 0);
+    while begun.elapsed() < locked_for() {
+        most = most.max(world.database.count(connections).await);
+        waited = waited.max(world.database.count(longest).await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!((1..=4).contains(&most), "{most} connections");
+    assert!((5..=13).contains(&waited), "a statement waited for {waited} s");
+    sqlx::raw_sql("ROLLBACK").execute(&mut held).await.unwrap();
+    world.until(ROWS, 10).await;
+    world.until_ready().await;
+    assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 0);
+    running.stop().await;
+    // And at the end none is left behind.
+    world.until(connections, 0).await;
+}
