@@ -1,9 +1,10 @@
 //! What every process of Device Manager needs to live, so that all boot, report and stop in the same way:
-//! [`telemetry`], [`shutdown`], [`health`] and its [`management`] port, [`kafka`] settings, [`kafka_error`]s and [`recall`], [`topics`],
-//! [`secret`]s, [`backoff`] and [`capped`] input.
+//! [`telemetry`], [`shutdown`], [`health`] and its [`management`] port, [`kafka`] settings, [`kafka_error`]s, [`group`] and
+//! [`recall`], [`topics`], [`secret`]s, [`backoff`] and [`capped`] input.
 
 pub mod backoff;
 pub mod capped;
+pub mod group;
 pub mod health;
 pub mod kafka;
 pub mod kafka_error;
