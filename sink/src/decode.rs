@@ -1,8 +1,8 @@
-//! A message into an item: an event, a dead letter, or the wish for a schema.
+//! A message into an item: an event, a dead letter, or why it cannot be read yet.
 
 use schemas::{
     codec::{Fingerprint, SchemaCache, WriterSchemaError, encode},
-    dead_letter::{DeadLetter, Stage},
+    dead_letter::{DeadLetter, DeadLetterError, Stage},
     event::{Assignment, Document, Outcome, Reading},
     receipt::ReceiptKey,
     rejection::Reason,
@@ -18,6 +18,35 @@ use crate::{
 /// A message's headers.
 pub type Headers<'a> = Vec<(&'a str, &'a [u8])>;
 
+/// Why a message cannot be read now. Whatever it is, the reader waits in front of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Its schema is not known: look it up, then wait for its publication.
+    #[error("the schema {0} is not known yet")]
+    Schema(Fingerprint),
+    /// This release is too old for it, or it is no event at all.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<WriterSchemaError> for Unreadable {
+    fn from(error: WriterSchemaError) -> Self {
+        match error {
+            WriterSchemaError::Unknown(fingerprint) => Self::Schema(fingerprint),
+            WriterSchemaError::Unusable(_)
+            | WriterSchemaError::TooOld { .. }
+            | WriterSchemaError::Unresolvable { .. }
+            | WriterSchemaError::Read(_) => Self::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<DeadLetterError> for Unreadable {
+    fn from(error: DeadLetterError) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
 /// What decoding needs beside the message.
 pub struct Decoder {
     /// Schemas of other releases.
@@ -32,29 +61,22 @@ impl Decoder {
     /// Reads a message.
     ///
     /// # Errors
-    /// The fingerprint of a schema that is not known yet: look it up, then wait.
-    pub fn item(&self, origin: Origin, value: &[u8], headers: &Headers<'_>) -> Result<Item, Fingerprint> {
+    /// [`Unreadable`]: never a reason for a dead letter, as a later release may read it.
+    pub fn item(&self, origin: Origin, value: &[u8], headers: &Headers<'_>) -> Result<Item, Unreadable> {
         let body = match origin.place.0 {
-            Source::Readings => self.schemas.decode::<Reading>(value).map(|event| self.reading(origin, event)),
-            Source::Assignments => self.schemas.decode::<Assignment>(value).map(|event| self.assignment(origin, event)),
-            Source::Documents => self.schemas.decode::<Document>(value).map(|event| Body::Document(Box::new(event))),
-            Source::Outcomes => self.schemas.decode::<Outcome>(value).map(Body::Outcome),
-            Source::DeadLetters => Ok(match DeadLetter::read(headers.iter().copied(), &[]) {
-                Ok(letter) => Body::Letter(Box::new(letter)),
-                Err(error) => self.refuse(origin, Reason::EventUnreadable, &error.to_string(), value.to_vec()),
-            }),
-        };
-        let body = match body {
-            Ok(body) => body,
-            Err(WriterSchemaError::Unknown(fingerprint)) => return Err(fingerprint),
-            Err(
-                error @ (WriterSchemaError::Unusable(_)
-                | WriterSchemaError::TooOld { .. }
-                | WriterSchemaError::Unresolvable { .. }
-                | WriterSchemaError::Read(_)),
-            ) => self.refuse(origin, Reason::EventUnreadable, &error.to_string(), value.to_vec()),
+            Source::Readings => self.reading(origin, self.schemas.decode::<Reading>(value)?),
+            Source::Assignments => self.assignment(origin, self.schemas.decode::<Assignment>(value)?),
+            Source::Documents => Body::Document(Box::new(self.schemas.decode::<Document>(value)?)),
+            Source::Outcomes => Body::Outcome(self.schemas.decode::<Outcome>(value)?),
+            Source::DeadLetters => Body::Letter(Box::new(DeadLetter::read(headers.iter().copied(), &[])?)),
         };
         Ok(Item { origin, body })
+    }
+
+    /// The dead letter of a message that an operator wants to be stepped over; the message is its value.
+    #[must_use]
+    pub fn skip(&self, origin: Origin, value: &[u8], why: &str) -> Item {
+        Item { origin, body: self.letter(origin, Reason::Skipped, why, (value.to_vec(), None)) }
     }
 
     /// The dead letter of an item that Postgres refuses.
@@ -89,10 +111,6 @@ impl Decoder {
         }
         let position = Some((command_position(&event), None));
         self.letter(origin, Reason::RowRefused, &RowFault::Time.to_string(), (encode(&event), position))
-    }
-
-    fn refuse(&self, origin: Origin, reason: Reason, detail: &str, value: Vec<u8>) -> Body {
-        self.letter(origin, reason, detail, (value, None))
     }
 
     fn letter(

@@ -18,6 +18,7 @@ pub mod merge;
 mod pipeline;
 pub mod ranges;
 pub mod row;
+pub mod skips;
 pub mod stage;
 pub mod trace;
 pub mod write;

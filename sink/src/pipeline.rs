@@ -17,7 +17,7 @@ use rdkafka::{
 use schemas::codec::SchemaCache;
 use service::{backoff::Backoff, health::StageHealth, recall::Recall};
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -31,22 +31,14 @@ use crate::{
 
 mod isolate;
 
-/// From the consumer to the writer.
-pub(crate) enum Order {
-    /// Write this.
-    Write(Batch),
-    /// Answer when everything before has been dealt with.
-    Barrier(oneshot::Sender<()>),
-}
-
-/// From the writer to the consumer.
+/// From the writer to the reader: for each batch one `Written` or `Dropped`, in the order in which they were handed over.
 pub(crate) enum News {
     /// The batch and its fence's offsets stand in Postgres. It comes back so that the writer need not wait for its end.
     Written(Batch),
+    /// The batch was given up: its generation is over (after a fence the writer begins the next one), or the sink stops.
+    Dropped,
     /// The writer waits for something.
     Waiting(String),
-    /// The offsets in Postgres are not ours: seek anew. Batches of older generations are dropped.
-    Seek,
 }
 
 /// A transaction that takes longer counts as an outage. Postgres ends its statements before (`write::connect`).
@@ -65,7 +57,7 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
         topics: config.topics.clone(),
     }));
     PgConnectOptions::from_str(&config.database_url).map_err(SinkError::Address)?;
-    let (orders, inbox) = mpsc::channel(1);
+    let (batches, inbox) = mpsc::channel(1);
     let (news, told) = sync_mpsc::channel();
     let generation = Arc::new(AtomicU64::new(0));
     let producer: FutureProducer = config.kafka.producer().create()?;
@@ -78,7 +70,7 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
         consume::Setup {
             config: config.clone(),
             decoder: decoder.clone(),
-            orders,
+            batches,
             news: told,
             generation: generation.clone(),
             health,
@@ -121,12 +113,10 @@ enum Try {
 }
 
 impl Writer {
-    async fn work(mut self, mut inbox: mpsc::Receiver<Order>) -> Result<(), SinkError> {
-        while let Some(order) = inbox.recv().await {
-            match order {
-                Order::Barrier(answer) => drop(answer.send(())),
-                Order::Write(batch) => self.write(batch).await?,
-            }
+    async fn work(mut self, mut inbox: mpsc::Receiver<Batch>) -> Result<(), SinkError> {
+        while let Some(batch) = inbox.recv().await {
+            let news = self.write(batch).await?;
+            let _ = self.news.send(news);
         }
         if let Some(session) = self.session {
             session.close().await;
@@ -134,21 +124,19 @@ impl Writer {
         Ok(())
     }
 
-    async fn write(&mut self, mut batch: Batch) -> Result<(), SinkError> {
+    async fn write(&mut self, mut batch: Batch) -> Result<News, SinkError> {
         let mut backoff = Backoff::default();
         let mut conflicts = 0;
         while batch.generation == self.generation.load(Ordering::SeqCst) {
             let waits = match self.attempt(&mut batch).await {
                 Try::Done(written) => {
                     count(&batch, written);
-                    let _ = self.news.send(News::Written(batch));
-                    return Ok(());
+                    return Ok(News::Written(batch));
                 }
                 Try::Fenced => {
                     tracing::warn!("the next offsets in Postgres were moved by another sink or restored: seeking anew");
                     self.generation.fetch_add(1, Ordering::SeqCst);
-                    let _ = self.news.send(News::Seek);
-                    return Ok(());
+                    return Ok(News::Dropped);
                 }
                 Try::Defect(name) => return Err(SinkError::Defect(name)),
                 Try::Wait(reason) => reason,
@@ -165,11 +153,11 @@ impl Writer {
             };
             let _ = self.news.send(News::Waiting(waits));
             tokio::select! {
-                () = self.shutdown.cancelled() => return Ok(()),
+                () = self.shutdown.cancelled() => return Ok(News::Dropped),
                 () = tokio::time::sleep(backoff.next_wait()) => {}
             }
         }
-        Ok(())
+        Ok(News::Dropped)
     }
 
     async fn attempt(&mut self, batch: &mut Batch) -> Try {

@@ -17,6 +17,8 @@ mod outages;
 #[cfg(test)]
 mod payload;
 #[cfg(test)]
+mod scale;
+#[cfg(test)]
 mod secrecy;
 #[cfg(test)]
 mod topics;

@@ -68,6 +68,6 @@ pub(crate) fn ecg(base64: &str) -> Value {
     })
 }
 
-fn text(moment: OffsetDateTime) -> String {
+pub(crate) fn text(moment: OffsetDateTime) -> String {
     moment.format(&Rfc3339).unwrap()
 }

@@ -19,6 +19,7 @@ use sqlx::{Connection as _, PgConnection, Postgres, Transaction, types::time::Of
 
 use crate::{
     batch::{Batch, Fence, Item},
+    skips,
     stage::Staged,
 };
 pub use connect::connect;
@@ -130,6 +131,7 @@ impl Session {
         rest::documents(&mut transaction, items).await?;
         rest::outcomes(&mut transaction, items).await?;
         rest::letters(&mut transaction, items).await?;
+        skips::settle(&mut transaction, items).await?;
         Ok(Prepared { transaction, written })
     }
 

@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+    producer::{FutureProducer, FutureRecord},
+};
 use schemas::{
     codec::{Event, encode},
     topic::Topics,
 };
 use service::{
-    health::{Health, StageHealth},
+    health::{Health, StageHealth, StageState},
     kafka::KafkaSettings,
     topics::{self, Size},
 };
-use sink::{BatchLimits, SinkConfig};
+use sink::{BatchLimits, SinkConfig, skips::Gap};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +96,20 @@ impl World {
         }
     }
 
+    async fn put_into(&self, topic: &str, partition: i32, value: Option<&[u8]>) {
+        let mut record = FutureRecord::<str, [u8]>::to(topic).partition(partition);
+        record.payload = value;
+        self.producer.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error).unwrap();
+    }
+
+    /// As retention does it.
+    async fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.kafka.client().create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before)).unwrap();
+        admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+    }
+
     pub(crate) async fn event<E: Event>(&self, topic: &str, event: &E) {
         self.put(topic, "device", &encode(event)).await;
     }
@@ -129,16 +148,41 @@ impl World {
     }
 
     pub(crate) async fn until_waiting(&self, part: &str) {
+        self.until_said(part, |sink| sink.waiting).await;
+    }
+
+    async fn until_degraded(&self, part: &str) {
+        self.until_said(part, |sink| sink.degraded).await;
+    }
+
+    async fn until_said(&self, part: &str, what: fn(StageState) -> Option<String>) {
         let waited = tokio::time::timeout(Duration::from_secs(30), async {
-            loop {
-                let stages = self.health.stages();
-                if stages["sink"].waiting.as_ref().is_some_and(|reason| reason.contains(part)) {
-                    break;
-                }
+            while !what(self.health.stages()["sink"].clone()).is_some_and(|reason| reason.contains(part)) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        assert!(waited.await.is_ok(), "never waited for {part}: {:?}", self.health.stages());
+        assert!(waited.await.is_ok(), "never said {part}: {:?}", self.health.stages());
+    }
+
+    /// As `device-manager skip` does it.
+    async fn skip(&self, topic: &str, partition: i32, offset: i64) -> bool {
+        let mut connection = self.database.pool.acquire().await.unwrap();
+        sink::skips::request(&mut connection, (topic, partition, offset), "a test").await.unwrap()
+    }
+
+    async fn next_offset(&self, topic: &str, partition: i32) -> i64 {
+        let statement = "SELECT next_offset FROM sink_offsets WHERE topic = $1 AND partition = $2";
+        let row = sqlx::query_scalar(statement).bind(topic).bind(partition).fetch_optional(&self.database.pool);
+        row.await.unwrap().unwrap_or(-1)
+    }
+
+    async fn until_next_offset(&self, topic: &str, partition: i32, wanted: i64) {
+        let waited = tokio::time::timeout(Duration::from_secs(30), async {
+            while self.next_offset(topic, partition).await != wanted {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{topic}:{partition} is not at {wanted}: {:?}", self.health.stages());
     }
 }
 
@@ -189,7 +233,6 @@ async fn bad_messages_become_dead_letters_and_their_neighbours_rows() {
     let world = World::new().await;
     let readings = world.topics.readings();
     world.readings(0, 3).await;
-    world.put(&readings, "device", b"no event").await;
     // Known beforehand: U+0000. Known only by Postgres: a constraint that this test adds.
     let mut nul = reading(900, 900);
     nul.patient_claim = Some("a\0b".to_owned());
@@ -204,13 +247,13 @@ async fn bad_messages_become_dead_letters_and_their_neighbours_rows() {
     world.readings(3, 6).await;
     let running = world.start();
     world.until(ROWS, 6).await;
-    world.until("SELECT count(*) FROM dead_letters", 3).await;
+    world.until("SELECT count(*) FROM dead_letters", 2).await;
     assert_eq!(
         world
             .database
             .text("SELECT reason || ' ' || coalesce(raw_offset::text, '-') FROM dead_letters ORDER BY 1")
             .await,
-        "event-unreadable -;row-refused 900;row-refused 901"
+        "row-refused 900;row-refused 901"
     );
     let balance = "SELECT sum(promised_readings - rows - superseded - duplicates - refused)::bigint FROM ledger";
     world.until(balance, 0).await;
@@ -235,10 +278,78 @@ async fn an_unknown_schema_is_waited_for_and_never_dead_lettered() {
     message[2..10].copy_from_slice(&foreign.fingerprint.0);
     message.push(0);
     world.put(&world.topics.outcomes(), "device", &message).await;
-    world.until_waiting(&format!("of the record {}:", world.topics.outcomes())).await;
+    world.until_degraded(&format!("its schema {} is not published yet", foreign.fingerprint)).await;
+    // Everything else goes on.
+    world.event(&world.topics.readings(), &reading(1, 1)).await;
+    world.until(ROWS, 1).await;
     assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 0);
     world.put(&world.topics.schemas(), &foreign.fingerprint.to_string(), extended.as_bytes()).await;
     world.until("SELECT count(*) FROM outcomes WHERE first_offset = 7", 1).await;
+    world.until_ready().await;
+    assert_eq!(world.health.stages()["sink"].degraded, None);
+    running.stop().await;
+}
+
+/// Foreign bytes, an unknown word: neither ever becomes a dead letter by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
+    let world = World::new().await;
+    let (readings, letters) = (world.topics.readings(), world.topics.dead_letters());
+    let running = world.start();
+    let put = async |partition, number: u16| {
+        world.put_into(&readings, partition, Some(&encode(&reading(number.into(), number.into())))).await;
+    };
+    put(0, 1).await;
+    world.put_into(&readings, 0, Some(b"0123456789")).await;
+    put(0, 2).await;
+    put(1, 3).await;
+    world.until(ROWS, 2).await;
+    world.until_degraded(&format!("{readings} partition 0 waits at offset 1: ")).await;
+    world.until_next_offset(&readings, 0, 1).await;
+    // Only the record that is waited at is stepped over: not one before, behind or beside it.
+    for (partition, offset) in [(0, 0), (0, 2), (1, 1)] {
+        assert!(world.skip(&readings, partition, offset).await);
+    }
+    put(1, 4).await;
+    world.until(ROWS, 3).await;
+    assert_eq!(world.next_offset(&readings, 0).await, 1);
+
+    assert!(world.skip(&readings, 0, 1).await && !world.skip(&readings, 0, 1).await);
+    world.until(ROWS, 4).await;
+    world.until("SELECT count(*) FROM dead_letters", 1).await;
+    let told =
+        "SELECT concat_ws(' ', origin_topic, origin_partition, origin_offset, stage, reason, detail) FROM dead_letters";
+    assert_eq!(world.database.text(told).await, format!("{readings} 0 1 sink skipped a test"));
+    assert_eq!(
+        world.database.text("SELECT partition || ':' || log_offset FROM skips WHERE done_at IS NOT NULL").await,
+        "0:1"
+    );
+    world.until_ready().await;
+    assert_eq!(world.health.stages()["sink"].degraded, None);
+
+    // A dead letter with a word of a later release.
+    let end = world.next_offset(&letters, 0).await + world.next_offset(&letters, 1).await;
+    world.put_into(&letters, 0, Some(b"")).await;
+    world.until_degraded(&format!("{letters} partition 0 waits at offset ")).await;
+    put(0, 5).await;
+    world.until(ROWS, 5).await;
+    assert_eq!(world.next_offset(&letters, 0).await + world.next_offset(&letters, 1).await, end);
+    assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_without_a_value_is_passed_by() {
+    let world = World::new().await;
+    let readings = world.topics.readings();
+    world.put_into(&readings, 0, None).await;
+    world.put_into(&readings, 0, Some(&encode(&reading(1, 1)))).await;
+    world.put_into(&readings, 1, None).await;
+    let running = world.start();
+    world.until(ROWS, 1).await;
+    world.until_next_offset(&readings, 0, 2).await;
+    world.until_next_offset(&readings, 1, 1).await;
+    assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 0);
     running.stop().await;
 }
 
@@ -282,20 +393,51 @@ async fn an_outage_of_postgres_is_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_gone_are_said_and_not_skipped() {
+async fn messages_that_are_gone_are_said_and_not_skipped_before_that_is_accepted() {
     let world = World::new().await;
-    world.readings(0, 5).await;
-    for (topic, partition) in [(world.topics.readings(), 0), (world.topics.readings(), 1)] {
-        sqlx::query("INSERT INTO sink_offsets VALUES ($1, $2, -1)")
-            .bind(topic)
-            .bind(partition)
-            .execute(&world.database.pool)
-            .await
-            .unwrap();
+    let readings = world.topics.readings();
+    for number in 0..4_u8 {
+        world.put_into(&readings, 0, Some(&encode(&reading(number.into(), number.into())))).await;
+        world.put_into(&readings, 1, Some(&encode(&reading(u128::from(number) + 10, 10)))).await;
+    }
+    world.delete_records(&readings, 0, 3).await;
+    let row = "INSERT INTO sink_offsets VALUES ($1, 0, 1)";
+    sqlx::query(row).bind(&readings).execute(&world.database.pool).await.unwrap();
+    let running = world.start();
+    world.until_degraded(&format!("accept-gap --topic {readings} --partition 0")).await;
+    world.until(ROWS, 4).await;
+    assert_eq!(world.next_offset(&readings, 0).await, 1);
+
+    let mut connection = world.database.pool.acquire().await.unwrap();
+    let gap = |from| Gap { topic: readings.clone(), partition: 0, from, to: 3 };
+    assert!(!sink::skips::accept(&mut connection, &gap(0)).await.unwrap());
+    assert!(sink::skips::accept(&mut connection, &gap(1)).await.unwrap());
+    world.until(ROWS, 5).await;
+    let told = "SELECT concat_ws(' ', topic, partition, from_offset, to_offset) FROM accepted_gaps";
+    assert_eq!(world.database.text(told).await, format!("{readings} 0 1 3"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_none_of_whose_partitions_goes_on_is_not_ready() {
+    let world = World::new().await;
+    for source in sink::batch::Source::ALL {
+        for partition in 0..2 {
+            let row = "INSERT INTO sink_offsets VALUES ($1, $2, 7)";
+            let topic = source.topic(&world.topics);
+            sqlx::query(row).bind(topic).bind(partition).execute(&world.database.pool).await.unwrap();
+        }
     }
     let running = world.start();
-    world.until_waiting("messages are gone").await;
-    assert_eq!(world.database.count(ROWS).await, 0);
+    world.until_waiting("all partitions wait: ").await;
+    sqlx::query("UPDATE sink_offsets SET next_offset = 0 WHERE topic = $1")
+        .bind(world.topics.readings())
+        .execute(&world.database.pool)
+        .await
+        .unwrap();
+    world.until_degraded("another or an older Kafka").await;
+    world.event(&world.topics.readings(), &reading(1, 1)).await;
+    world.until(ROWS, 1).await;
     running.stop().await;
 }
 

@@ -1,0 +1,282 @@
+//! What takes time is asked elsewhere, so that the consumer is polled meanwhile: where Kafka's logs begin and end, where
+//! Postgres says to go on, what is published, whether Kafka answers. Each question is out once at a time, and bounded.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+use schemas::{codec::Fingerprint, topic::Topics};
+use service::recall::Recall;
+use sqlx::{Connection as _, PgConnection, error::DatabaseError};
+use tokio::runtime::{Builder, Handle};
+
+use super::published;
+use crate::{SinkConfig, batch::Place, skips, write::offsets};
+
+/// How long each side may take for an answer.
+const ANSWER_LONGEST: Duration = Duration::from_secs(4);
+/// The SQLSTATE of a table that is not there (PostgreSQL documentation, appendix A).
+const UNDEFINED_TABLE: &str = "42P01";
+
+/// What came of a question.
+pub(super) enum Answer {
+    Placed(Result<Placed, String>),
+    /// Blocked partitions that may be tried again, and schemas that are new.
+    Looked(Result<Looked, String>),
+    /// Where the logs end.
+    Probed(Result<BTreeMap<Place, i64>, KafkaError>),
+}
+
+/// Where partitions begin.
+pub(super) struct Placed {
+    pub(super) begin: BTreeMap<Place, Result<i64, String>>,
+    pub(super) skips: BTreeMap<(Place, i64), String>,
+}
+
+/// What blocked partitions wait for.
+pub(super) struct Looked {
+    pub(super) skips: BTreeMap<(Place, i64), String>,
+    pub(super) schemas: Vec<(Fingerprint, String)>,
+}
+
+/// When a question is asked.
+enum Question {
+    Out,
+    Due(Instant),
+}
+
+impl Question {
+    /// Whether to ask now; then it is out.
+    fn ask(&mut self) -> bool {
+        match self {
+            Self::Due(at) if *at <= Instant::now() => {
+                *self = Self::Out;
+                true
+            }
+            Self::Due(_) | Self::Out => false,
+        }
+    }
+}
+
+pub(super) struct Desk {
+    shared: Shared,
+    runtime: Handle,
+    recall: Recall,
+    tell: Sender<Answer>,
+    told: Receiver<Answer>,
+    placing: Question,
+    looking: Question,
+    probing: Question,
+}
+
+#[derive(Clone)]
+struct Shared {
+    config: Arc<SinkConfig>,
+    client: Arc<BaseConsumer>,
+}
+
+impl Desk {
+    pub(super) fn new(config: &SinkConfig, runtime: Handle) -> Result<Self, KafkaError> {
+        let client = Arc::new(config.kafka.client().create()?);
+        let (tell, told) = channel();
+        let now = Instant::now();
+        Ok(Self {
+            shared: Shared { config: Arc::new(config.clone()), client },
+            runtime,
+            recall: Recall::new(&config.kafka),
+            tell,
+            told,
+            placing: Question::Due(now),
+            looking: Question::Due(now),
+            probing: Question::Due(now),
+        })
+    }
+
+    /// The next answer, if there is one.
+    pub(super) fn answer(&mut self) -> Option<Answer> {
+        self.recall.look(self.shared.client.client());
+        self.told.try_recv().ok()
+    }
+
+    /// Where to begin. Whether it is being asked now.
+    pub(super) fn ask_places(&mut self, places: &[Place]) -> bool {
+        let asks = !places.is_empty() && self.placing.ask();
+        if asks {
+            let places = places.to_vec();
+            self.errand(move |shared| Answer::Placed(shared.place(&places)));
+        }
+        asks
+    }
+
+    /// The next time places are asked for, once this one is answered.
+    pub(super) fn placed(&mut self, again_in: Duration) {
+        self.placing = Question::Due(Instant::now() + again_in);
+    }
+
+    /// Places are to be asked for without a pause.
+    pub(super) fn hurry(&mut self) {
+        if let Question::Due(at) = &mut self.placing {
+            *at = Instant::now();
+        }
+    }
+
+    /// Whether blocked partitions may go on.
+    pub(super) fn ask_blocked(&mut self, blocked: Vec<(Place, i64, Option<Fingerprint>)>) {
+        if !blocked.is_empty() && self.looking.ask() {
+            self.errand(move |shared| Answer::Looked(shared.look(&blocked)));
+        }
+    }
+
+    pub(super) fn looked(&mut self, again_in: Duration) {
+        self.looking = Question::Due(Instant::now() + again_in);
+    }
+
+    /// Whether Kafka answers, and where these logs end.
+    pub(super) fn ask_kafka(&mut self, places: impl FnOnce() -> Vec<Place>) {
+        if self.probing.ask() {
+            let places = places();
+            self.errand(move |shared| Answer::Probed(shared.probe(&places)));
+        }
+    }
+
+    pub(super) fn probed(&mut self, again_in: Duration) {
+        self.probing = Question::Due(Instant::now() + again_in);
+    }
+
+    fn errand(&self, work: impl FnOnce(&Shared) -> Answer + Send + 'static) {
+        let (shared, tell) = (self.shared.clone(), self.tell.clone());
+        self.runtime.spawn_blocking(move || {
+            // Nobody listens any more when the reader has ended.
+            let _ended = tell.send(work(&shared));
+        });
+    }
+}
+
+impl Shared {
+    fn place(&self, places: &[Place]) -> Result<Placed, String> {
+        let topics = &self.config.topics;
+        let silent = |_| "Kafka does not say where its logs begin".to_owned();
+        let starts = self.logs(places, Offset::Beginning).map_err(silent)?;
+        let ends = self.logs(places, Offset::End).map_err(silent)?;
+        let pairs: Vec<(Place, i64)> = starts.into_iter().collect();
+        let known = offsets_and_skips(self.config.clone(), pairs.clone());
+        let (next, skips) = postgres(known)?;
+        let begin = pairs.into_iter().map(|(place, start)| {
+            let log = (start, ends.get(&place).copied().unwrap_or(i64::MAX));
+            (place, begin(topics, place, next.get(&place).copied().unwrap_or(start), log))
+        });
+        Ok(Placed { begin: begin.collect(), skips })
+    }
+
+    fn look(&self, blocked: &[(Place, i64, Option<Fingerprint>)]) -> Result<Looked, String> {
+        let places: Vec<Place> = blocked.iter().map(|(place, ..)| *place).collect();
+        let skips = postgres(skips_of(self.config.clone(), places))?;
+        let wants_schema = blocked.iter().any(|(_, _, fingerprint)| fingerprint.is_some());
+        let schemas = if wants_schema {
+            published::schemas(&self.config, ANSWER_LONGEST)
+                .map_err(|_| "Kafka does not say which schemas are published".to_owned())?
+        } else {
+            Vec::new()
+        };
+        Ok(Looked { skips, schemas })
+    }
+
+    fn probe(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, KafkaError> {
+        // Nobody else takes this client's events.
+        while self.client.poll(Duration::ZERO).is_some() {}
+        self.client.fetch_metadata(Some(&self.config.topics.readings()), ANSWER_LONGEST)?;
+        self.logs(places, Offset::End)
+    }
+
+    /// Where the logs begin or end, in one question to each broker.
+    fn logs(&self, places: &[Place], which: Offset) -> Result<BTreeMap<Place, i64>, KafkaError> {
+        let topics = &self.config.topics;
+        let mut list = TopicPartitionList::new();
+        for (source, partition) in places {
+            list.add_partition_offset(&source.topic(topics), *partition, which)?;
+        }
+        if places.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let list = self.client.offsets_for_times(list, ANSWER_LONGEST)?;
+        let mut found = BTreeMap::new();
+        for place in places {
+            if let Some(one) = list.find_partition(&place.0.topic(topics), place.1) {
+                one.error()?;
+                if let Offset::Offset(offset) = one.offset() {
+                    found.insert(*place, offset);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+async fn offsets_and_skips(
+    config: Arc<SinkConfig>,
+    starts: Vec<(Place, i64)>,
+) -> Result<(HashMap<Place, i64>, BTreeMap<(Place, i64), String>), sqlx::Error> {
+    let mut connection = connect(&config).await?;
+    let places: Vec<Place> = starts.iter().map(|(place, _)| *place).collect();
+    let next = offsets::load(&mut connection, &config.topics, &starts).await?;
+    let skips = skips::pending(&mut connection, &config.topics, &places).await?;
+    connection.close().await?;
+    Ok((next, skips))
+}
+
+async fn skips_of(config: Arc<SinkConfig>, places: Vec<Place>) -> Result<BTreeMap<(Place, i64), String>, sqlx::Error> {
+    let mut connection = connect(&config).await?;
+    let skips = skips::pending(&mut connection, &config.topics, &places).await?;
+    connection.close().await?;
+    Ok(skips)
+}
+
+/// A connection whose statements end by themselves where Postgres makes them wait: nobody waits that long for them.
+async fn connect(config: &SinkConfig) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect(&config.database_url).await?;
+    sqlx::raw_sql("SET application_name = 'device-manager sink desk'; SET statement_timeout = '3s'")
+        .execute(&mut connection)
+        .await?;
+    Ok(connection)
+}
+
+/// On a runtime of its own: the process's may end meanwhile.
+fn postgres<T>(question: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, String> {
+    let asked =
+        async { tokio::time::timeout(ANSWER_LONGEST, question).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) };
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(sqlx::Error::Io).and_then(|runtime| runtime.block_on(asked)).map_err(|error| {
+        match error.as_database_error().and_then(DatabaseError::code).as_deref() {
+            Some(UNDEFINED_TABLE) => "the tables are not there: start the sink once with --migrate".to_owned(),
+            Some(_) | None => "Postgres does not say where to go on".to_owned(),
+        }
+    })
+}
+
+/// Where a partition is read from; refused when Kafka does not have that record any more, or never had it.
+fn begin(topics: &Topics, place: Place, next: i64, (start, end): (i64, i64)) -> Result<i64, String> {
+    let (topic, partition) = (place.0.topic(topics), place.1);
+    if next < start {
+        return Err(format!(
+            "messages are gone: {topic} partition {partition} begins at {start}, but {next} is the next to be read; restore \
+             the topic, or accept the loss with `device-manager sink accept-gap --topic {topic} --partition {partition}`"
+        ));
+    }
+    if next > end {
+        return Err(format!(
+            "{topic} partition {partition} ends at {end}, but {next} is the next to be read: this is another or an older \
+             Kafka than the one the database was filled from"
+        ));
+    }
+    Ok(next)
+}

@@ -1,0 +1,91 @@
+//! The batch that is being filled, and those that the writer has.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::batch::{Batch, BatchLimits, Item, Place};
+
+/// Items of the next batch.
+#[derive(Default)]
+pub(super) struct Gathered {
+    items: Vec<Item>,
+    bytes: usize,
+    begun: Option<Instant>,
+}
+
+impl Gathered {
+    pub(super) fn push(&mut self, item: Item, bytes: usize) {
+        self.items.push(item);
+        self.bytes += bytes;
+        self.begun.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Item> {
+        std::mem::take(self).items
+    }
+
+    pub(super) fn drop_of(&mut self, place: Place) {
+        self.items.retain(|item| item.origin.place != place);
+        if self.items.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    pub(super) fn is_full(&self, limits: &BatchLimits) -> bool {
+        self.items.len() >= limits.messages || self.bytes >= limits.bytes
+    }
+
+    pub(super) fn is_due(&self, limits: &BatchLimits) -> bool {
+        self.is_full(limits) || self.begun.is_some_and(|begun| begun.elapsed() >= limits.age)
+    }
+
+    /// How long more may be waited for; none when nothing is there.
+    pub(super) fn time_left(&self, limits: &BatchLimits) -> Option<Duration> {
+        self.begun.map(|begun| limits.age.saturating_sub(begun.elapsed()))
+    }
+}
+
+/// Batches that the writer was given and has not answered for, the oldest first.
+pub(super) struct Handed {
+    batches: VecDeque<Vec<Place>>,
+    /// Since when the oldest is the oldest.
+    since: Instant,
+}
+
+impl Handed {
+    pub(super) fn new() -> Self {
+        Self { batches: VecDeque::new(), since: Instant::now() }
+    }
+
+    pub(super) fn push(&mut self, batch: &Batch) {
+        if self.batches.is_empty() {
+            self.since = Instant::now();
+        }
+        self.batches.push_back(batch.fence.iter().map(|one| one.place).collect());
+    }
+
+    /// The oldest is answered for.
+    pub(super) fn pop(&mut self) {
+        self.batches.pop_front();
+        self.since = Instant::now();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    pub(super) fn holds(&self, place: Place) -> bool {
+        self.batches.iter().any(|places| places.contains(&place))
+    }
+
+    /// How long the writer has been busy with the oldest.
+    pub(super) fn busy(&self) -> Duration {
+        if self.batches.is_empty() { Duration::ZERO } else { self.since.elapsed() }
+    }
+}

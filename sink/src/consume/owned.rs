@@ -1,0 +1,166 @@
+//! The partitions that the group gave to this sink, and where each stands.
+
+use std::collections::BTreeMap;
+
+use schemas::codec::Fingerprint;
+
+use crate::{
+    batch::{Fence, Place},
+    decode::Unreadable,
+};
+
+/// Where a partition stands.
+pub(super) enum State {
+    /// Where to begin is being asked.
+    Placing,
+    /// It is read.
+    Reading(Span),
+    /// The record at the span's end cannot be read: the partition is not read on before that changes.
+    Blocked(Span, Unreadable),
+    /// Kafka does not have the record that Postgres says is the next; why, and what to do.
+    Adrift(String),
+}
+
+/// What was read and not handed over yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// What the last batch leaves in Postgres.
+    pub(super) sent: i64,
+    /// What is read next.
+    pub(super) next: i64,
+}
+
+/// All partitions of this sink.
+#[derive(Default)]
+pub(super) struct Owned {
+    partitions: BTreeMap<Place, State>,
+    /// Records that an operator wants to be stepped over, with his reason.
+    skips: BTreeMap<(Place, i64), String>,
+}
+
+impl Owned {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, &State)> {
+        self.partitions.iter().map(|(place, state)| (*place, state))
+    }
+
+    pub(super) fn holds(&self, place: Place) -> bool {
+        self.partitions.contains_key(&place)
+    }
+
+    /// The group gave it.
+    pub(super) fn give(&mut self, place: Place) {
+        self.partitions.entry(place).or_insert(State::Placing);
+    }
+
+    /// The group took it.
+    pub(super) fn take(&mut self, place: Place) {
+        self.partitions.remove(&place);
+    }
+
+    /// All are to begin anew.
+    pub(super) fn restart(&mut self) {
+        self.partitions.values_mut().for_each(|state| *state = State::Placing);
+        self.skips.clear();
+    }
+
+    /// Those whose beginning is not known.
+    pub(super) fn unplaced(&self) -> impl Iterator<Item = Place> {
+        self.iter().filter_map(|(place, state)| match state {
+            State::Placing | State::Adrift(_) => Some(place),
+            State::Reading(_) | State::Blocked(..) => None,
+        })
+    }
+
+    /// Whether one waits because Kafka and Postgres do not agree about it.
+    pub(super) fn is_adrift(&self) -> bool {
+        self.partitions.values().any(|state| matches!(state, State::Adrift(_)))
+    }
+
+    /// Where an unplaced one begins, or why it cannot.
+    pub(super) fn place(&mut self, place: Place, begin: Result<i64, String>) {
+        match self.partitions.get_mut(&place) {
+            Some(state @ (State::Placing | State::Adrift(_))) => {
+                *state = match begin {
+                    Ok(next) => State::Reading(Span { sent: next, next }),
+                    Err(why) => State::Adrift(why),
+                };
+            }
+            Some(State::Reading(_) | State::Blocked(..)) | None => {}
+        }
+    }
+
+    /// Whether records of one that is read are not handed over yet, where the logs end here.
+    pub(super) fn lags(&self, ends: &BTreeMap<Place, i64>) -> bool {
+        self.iter().any(|(place, state)| match state {
+            State::Reading(span) => ends.get(&place).is_some_and(|end| *end > span.sent),
+            State::Placing | State::Blocked(..) | State::Adrift(_) => false,
+        })
+    }
+
+    /// The next record of one that is read.
+    pub(super) fn next(&self, place: Place) -> Option<i64> {
+        match self.partitions.get(&place)? {
+            State::Reading(span) => Some(span.next),
+            State::Placing | State::Blocked(..) | State::Adrift(_) => None,
+        }
+    }
+
+    /// A record of it was read.
+    pub(super) fn advance(&mut self, place: Place, next: i64) {
+        if let Some(State::Reading(span)) = self.partitions.get_mut(&place) {
+            span.next = next;
+        }
+    }
+
+    /// Its record at `offset` cannot be read.
+    pub(super) fn block(&mut self, place: Place, offset: i64, why: Unreadable) {
+        if let Some(state) = self.partitions.get_mut(&place)
+            && let State::Reading(span) = *state
+        {
+            *state = State::Blocked(Span { next: offset, ..span }, why);
+        }
+    }
+
+    /// What is waited for at a record: the record, and the schema where that is what is missing.
+    pub(super) fn blocked(&self) -> impl Iterator<Item = (Place, i64, Option<Fingerprint>)> {
+        self.iter().filter_map(|(place, state)| match state {
+            State::Blocked(span, Unreadable::Schema(fingerprint)) => Some((place, span.next, Some(*fingerprint))),
+            State::Blocked(span, Unreadable::Other(_)) => Some((place, span.next, None)),
+            State::Placing | State::Reading(_) | State::Adrift(_) => None,
+        })
+    }
+
+    /// Tries a blocked one again, once all that was read before is handed over.
+    pub(super) fn release(&mut self, place: Place) {
+        if let Some(state) = self.partitions.get_mut(&place)
+            && let State::Blocked(span, _) = state
+            && span.sent == span.next
+        {
+            *state = State::Placing;
+        }
+    }
+
+    /// An operator's reason to step over the record.
+    pub(super) fn skip(&self, place: Place, offset: i64) -> Option<&str> {
+        self.skips.get(&(place, offset)).map(String::as_str)
+    }
+
+    /// What operators want to be stepped over.
+    pub(super) fn know_skips(&mut self, skips: BTreeMap<(Place, i64), String>) {
+        self.skips.extend(skips);
+    }
+
+    /// What all that was read moves; from now on it counts as handed over. Also where nothing moves, so that a restored
+    /// database is noticed.
+    pub(super) fn hand_over(&mut self) -> Vec<Fence> {
+        let fence = |(place, state): (&Place, &mut State)| match state {
+            State::Reading(span) | State::Blocked(span, _) => {
+                let fence = Fence { place: *place, expected: span.sent, next: span.next };
+                span.sent = span.next;
+                Some(fence)
+            }
+            State::Placing | State::Adrift(_) => None,
+        };
+        self.partitions.iter_mut().filter_map(fence).collect()
+    }
+}

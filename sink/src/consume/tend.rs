@@ -1,0 +1,219 @@
+//! What the reader does beside reading: it answers the group, hears the writer and the desk, begins partitions, reports.
+
+use std::{
+    collections::HashSet,
+    sync::{PoisonError, atomic::Ordering, mpsc::RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{TopicPartitionList, consumer::Consumer};
+use schemas::codec::Fingerprint;
+use service::{backoff::Backoff, kafka::GroupProtocol};
+
+use super::{
+    Reader, Setup,
+    desk::{Answer, Looked, Placed},
+    group::{self, GroupEvent},
+};
+use crate::{batch::Place, pipeline::News};
+
+/// How long the first probe of the cluster may take.
+const PROBE_LONGEST: Duration = Duration::from_secs(5);
+/// How long a revocation waits for the writer to be done with the batch in hand.
+const REVOKE_LONGEST: Duration = Duration::from_secs(3);
+const HEAR_FOR: Duration = Duration::from_millis(50);
+/// How often the desk asks: for what an operator must do, and whether Kafka answers.
+const OPERATOR_EVERY: Duration = Duration::from_secs(1);
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+
+impl Setup {
+    /// Which protocol the group speaks. Waits until Kafka says so.
+    pub(super) fn group_protocol(&self) -> GroupProtocol {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.config.kafka.group_protocol(PROBE_LONGEST) {
+                Ok(protocol) => return protocol,
+                Err(_) if self.shutdown.is_cancelled() => return GroupProtocol::Classic,
+                Err(_) => {
+                    self.health.waiting("Kafka does not answer");
+                    std::thread::sleep(backoff.next_wait());
+                }
+            }
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn tend(&mut self) {
+        self.recall.look(self.consumer.client());
+        self.answer_group();
+        while let Ok(news) = self.setup.news.try_recv() {
+            self.hear(news);
+        }
+        if self.setup.generation.load(Ordering::SeqCst) != self.generation {
+            self.begin_anew();
+        }
+        while let Some(answer) = self.desk.answer() {
+            match answer {
+                Answer::Placed(placed) => self.begin(placed),
+                Answer::Looked(looked) => self.release(looked),
+                Answer::Probed(Ok(ends)) => {
+                    self.watch.kafka_answers(self.owned.lags(&ends));
+                    self.desk.probed(PROBE_EVERY);
+                }
+                Answer::Probed(Err(_)) => {
+                    self.watch.kafka_failed("Kafka does not answer".to_owned());
+                    self.desk.probed(Duration::ZERO);
+                }
+            }
+        }
+        self.ask();
+        let topics = &self.setup.config.topics;
+        self.watch.report(&self.consumer, (&self.owned, &self.handed), (topics, &self.setup.health));
+    }
+
+    /// Asks the desk for what is not known. A place whose batch the writer has waits for that: Postgres would say too little.
+    fn ask(&mut self) {
+        let places: Vec<Place> = self.owned.unplaced().filter(|place| !self.handed.holds(*place)).collect();
+        if self.desk.ask_places(&places) {
+            self.asked = places;
+        }
+        self.desk.ask_blocked(self.owned.blocked().collect());
+        let owned = &self.owned;
+        self.desk.ask_kafka(|| owned.iter().map(|(place, _)| place).collect());
+    }
+
+    pub(super) fn answer_group(&mut self) {
+        while let Some(event) = self.consumer.context().next() {
+            match event {
+                GroupEvent::Given(partitions) => {
+                    self.watch.group_gave();
+                    for (topic, partition) in partitions {
+                        if let Some(source) = self.sources.get(&topic) {
+                            self.owned.give((*source, partition));
+                        }
+                    }
+                    self.desk.hurry();
+                }
+                GroupEvent::Revoked(list) => self.give_back(&list),
+            }
+        }
+    }
+
+    /// Gives partitions back. What the writer has of them it may finish before: else the next owner would find that the offsets
+    /// move under it, and so would this sink with the partitions that it keeps.
+    fn give_back(&mut self, list: &TopicPartitionList) {
+        let place = |(topic, partition): (&str, i32)| self.sources.get(topic).map(|source| (*source, partition));
+        let places: Vec<Place> =
+            list.elements().iter().filter_map(|one| place((one.topic(), one.partition()))).collect();
+        places.iter().for_each(|place| self.gathered.drop_of(*place));
+        let deadline = Instant::now() + REVOKE_LONGEST;
+        while places.iter().any(|place| self.handed.holds(*place))
+            && !self.consumer.assignment_lost()
+            && !self.watch.is_writer_waiting()
+            && Instant::now() < deadline
+            && self.hear_for_a_moment()
+        {}
+        for place in &places {
+            self.owned.take(*place);
+            self.to_commit.remove(place);
+        }
+        self.asked.retain(|place| !places.contains(place));
+        self.remove(&places);
+    }
+
+    /// False when the writer has ended.
+    pub(super) fn hear_for_a_moment(&mut self) -> bool {
+        match self.setup.news.recv_timeout(HEAR_FOR) {
+            Ok(news) => self.hear(news),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Written(batch) => {
+                self.handed.pop();
+                self.watch.written(batch.fence.iter().any(|one| one.next != one.expected));
+                let kept = batch.fence.iter().filter(|one| self.owned.holds(one.place));
+                self.to_commit.extend(kept.map(|one| (one.place, one.next)));
+            }
+            News::Dropped => self.handed.pop(),
+            News::Waiting(reason) => self.watch.writer_waits(reason),
+        }
+    }
+
+    /// Forgets what was read: the offsets in Postgres are other ones, or Kafka has not what was to be read.
+    fn begin_anew(&mut self) {
+        self.generation = self.setup.generation.load(Ordering::SeqCst);
+        self.gathered.take();
+        self.to_commit.clear();
+        self.asked.clear();
+        self.owned.restart();
+        let all: Vec<Place> = self.owned.iter().map(|(place, _)| place).collect();
+        self.remove(&all);
+        self.desk.hurry();
+    }
+
+    /// Begins the partitions that were asked for and are still this sink's.
+    fn begin(&mut self, placed: Result<Placed, String>) {
+        let asked = std::mem::take(&mut self.asked);
+        let begun = placed.and_then(|placed| {
+            self.owned.know_skips(placed.skips);
+            let known = asked.iter().filter_map(|place| Some((*place, placed.begin.get(place)?.clone())));
+            let (mut add, mut begins) = (Vec::new(), Vec::new());
+            for (place, begin) in known {
+                add.extend(begin.as_ref().ok().map(|next| (place, *next)));
+                begins.push((place, begin));
+            }
+            self.list(add)
+                .and_then(|list| group::add(&self.consumer, &list))
+                .map_err(|error| format!("the partitions could not be taken: {error}"))?;
+            begins.into_iter().for_each(|(place, begin)| self.owned.place(place, begin));
+            Ok(())
+        });
+        match begun {
+            Ok(()) => {
+                self.place_backoff.reset();
+                self.watch.placed();
+                self.desk.placed(if self.owned.is_adrift() { OPERATOR_EVERY } else { HEAR_FOR });
+            }
+            Err(reason) => {
+                self.watch.place_waits(reason);
+                self.desk.placed(self.place_backoff.next_wait());
+            }
+        }
+    }
+
+    /// Tries blocked partitions again whose schema is known by now, or whose record an operator wants to be stepped over.
+    fn release(&mut self, looked: Result<Looked, String>) {
+        self.desk.looked(OPERATOR_EVERY);
+        let Ok(looked) = looked else { return };
+        let known = self.learn(looked.schemas);
+        let blocked: Vec<_> = self.owned.blocked().collect();
+        for (place, offset, fingerprint) in blocked {
+            let goes_on = looked.skips.contains_key(&(place, offset))
+                || fingerprint.is_some_and(|fingerprint| known.contains(&fingerprint));
+            if goes_on && !self.handed.holds(place) {
+                self.owned.release(place);
+                self.desk.hurry();
+            }
+        }
+    }
+
+    /// Adds published schemas. Returns those that can be used.
+    fn learn(&mut self, schemas: Vec<(Fingerprint, String)>) -> HashSet<Fingerprint> {
+        let mut decoder = self.setup.decoder.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = HashSet::new();
+        for (fingerprint, text) in schemas {
+            if decoder.schemas.knows(fingerprint) || decoder.schemas.add(fingerprint, &text).is_ok() {
+                known.insert(fingerprint);
+            } else if self.unusable.insert(fingerprint) {
+                tracing::warn!(%fingerprint, "a published schema is not usable");
+            }
+        }
+        known
+    }
+}

@@ -1,0 +1,119 @@
+//! Records of event topics that an operator wants to be stepped over, and gaps that he accepts.
+//!
+//! A skip is a wish in a table: only the sink that waits in front of the record carries it out, in the transaction that moves
+//! its offset. One that names a record which can be read stays without effect.
+
+use std::collections::BTreeMap;
+
+use schemas::{rejection::Reason, topic::Topics};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::batch::{Body, Item, Place, Source};
+
+/// Wishes that the record be stepped over. False when that was wished before.
+///
+/// # Errors
+/// Postgres is away, or is not migrated.
+pub async fn request(
+    connection: &mut PgConnection,
+    (topic, partition, offset): (&str, i32, i64),
+    reason: &str,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "INSERT INTO skips (topic, partition, log_offset, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    )
+    .bind(topic)
+    .bind(partition)
+    .bind(offset)
+    .bind(reason)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What is to be stepped over in these partitions, with the reason.
+pub(crate) async fn pending(
+    connection: &mut PgConnection,
+    topics: &Topics,
+    places: &[Place],
+) -> Result<BTreeMap<(Place, i64), String>, sqlx::Error> {
+    let rows: Vec<(String, i32, i64, String)> = sqlx::query_as(
+        "SELECT topic, partition, log_offset, reason FROM skips \
+         JOIN unnest($1::text[], $2::integer[]) n(topic, partition) USING (topic, partition) WHERE done_at IS NULL",
+    )
+    .bind(places.iter().map(|(source, _)| source.topic(topics)).collect::<Vec<_>>())
+    .bind(places.iter().map(|(_, partition)| *partition).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    let place = |topic: &str, partition| {
+        let source = Source::ALL.into_iter().find(|source| source.topic(topics) == topic)?;
+        Some((source, partition))
+    };
+    Ok(rows
+        .into_iter()
+        .filter_map(|(topic, partition, offset, reason)| Some(((place(&topic, partition)?, offset), reason)))
+        .collect())
+}
+
+/// Marks the wishes of the items that were stepped over as done.
+pub(crate) async fn settle(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
+    for item in items {
+        let Body::Refused(letter) = &item.body else { continue };
+        if letter.reason != Reason::Skipped {
+            continue;
+        }
+        sqlx::query(
+            "UPDATE skips SET done_at = now() \
+             WHERE topic = $1 AND partition = $2 AND log_offset = $3 AND done_at IS NULL",
+        )
+        .bind(&letter.origin_topic)
+        .bind(letter.origin_partition)
+        .bind(letter.origin_offset)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// A partition whose next record is not in its log any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The next record to be read, the first that is gone.
+    pub from: i64,
+    /// Where the log begins.
+    pub to: i64,
+}
+
+/// Raises the next offset over a gap and records that, or does nothing when the offset is another by now. Whether it did.
+///
+/// # Errors
+/// Postgres is away, or is not migrated.
+pub async fn accept(connection: &mut PgConnection, gap: &Gap) -> Result<bool, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let moved = sqlx::query(
+        "UPDATE sink_offsets SET next_offset = $4 WHERE topic = $1 AND partition = $2 AND next_offset = $3",
+    )
+    .bind(&gap.topic)
+    .bind(gap.partition)
+    .bind(gap.from)
+    .bind(gap.to)
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected();
+    if moved == 0 {
+        return Ok(false);
+    }
+    sqlx::query("INSERT INTO accepted_gaps (topic, partition, from_offset, to_offset) VALUES ($1, $2, $3, $4)")
+        .bind(&gap.topic)
+        .bind(gap.partition)
+        .bind(gap.from)
+        .bind(gap.to)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(true)
+}
