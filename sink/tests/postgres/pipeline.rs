@@ -265,28 +265,47 @@ async fn bad_messages_become_dead_letters_and_their_neighbours_rows() {
 async fn an_unknown_schema_is_waited_for_and_never_dead_lettered() {
     let world = World::new().await;
     let running = world.start();
-    // What another release wrote: the same fields under a record whose canonical form differs by one more field.
-    let text = schemas::event::Outcome::SCHEMA.trim_end();
-    let extended = {
-        let mut schema: serde_json::Value = serde_json::from_str(text).unwrap();
-        let more = serde_json::json!({"name": "later", "type": "int", "default": 0});
-        schema["fields"].as_array_mut().unwrap().push(more);
-        schema.to_string()
-    };
-    let foreign = schemas::codec::EventSchema::parse("foreign", extended.clone().leak()).unwrap();
+    // What an older release wrote: without the last field, which is an empty array here, one byte.
+    let mut schema: serde_json::Value = serde_json::from_str(schemas::event::Outcome::SCHEMA).unwrap();
+    schema["fields"].as_array_mut().unwrap().pop().unwrap();
+    let older = schema.to_string();
+    let foreign = schemas::codec::EventSchema::parse("foreign", older.clone().leak()).unwrap();
     let mut message = encode(&outcome(7, 1));
     message[2..10].copy_from_slice(&foreign.fingerprint.0);
-    message.push(0);
+    assert_eq!(message.pop(), Some(0));
     world.put(&world.topics.outcomes(), "device", &message).await;
     world.until_degraded(&format!("its schema {} is not published yet", foreign.fingerprint)).await;
     // Everything else goes on.
     world.event(&world.topics.readings(), &reading(1, 1)).await;
     world.until(ROWS, 1).await;
     assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 0);
-    world.put(&world.topics.schemas(), &foreign.fingerprint.to_string(), extended.as_bytes()).await;
+    world.put(&world.topics.schemas(), &foreign.fingerprint.to_string(), older.as_bytes()).await;
     world.until("SELECT count(*) FROM outcomes WHERE first_offset = 7", 1).await;
     world.until_ready().await;
     assert_eq!(world.health.stages()["sink"].degraded, None);
+    running.stop().await;
+}
+
+/// The row would lack what the field says, for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_with_a_field_of_a_later_release_is_waited_for_also_once_its_schema_is_published() {
+    let world = World::new().await;
+    let running = world.start();
+    let mut schema: serde_json::Value = serde_json::from_str(schemas::event::Outcome::SCHEMA).unwrap();
+    let later = serde_json::json!({"name": "later", "type": "int", "default": 0});
+    schema["fields"].as_array_mut().unwrap().push(later);
+    let newer = schema.to_string();
+    let foreign = schemas::codec::EventSchema::parse("foreign", newer.clone().leak()).unwrap();
+    world.put(&world.topics.schemas(), &foreign.fingerprint.to_string(), newer.as_bytes()).await;
+    let mut message = encode(&outcome(7, 1));
+    message[2..10].copy_from_slice(&foreign.fingerprint.0);
+    message.push(0);
+    world.put(&world.topics.outcomes(), "device", &message).await;
+    world.until_degraded("it does not know its field Outcome.later").await;
+    world.event(&world.topics.readings(), &reading(1, 1)).await;
+    world.until(ROWS, 1).await;
+    assert_eq!(world.database.count("SELECT count(*) FROM outcomes").await, 0);
+    assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 0);
     running.stop().await;
 }
 
