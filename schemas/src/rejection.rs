@@ -44,8 +44,6 @@ avro_enum! {
         CommandInvalid = "command-invalid",
         /// The database refuses the row (a character it cannot store, a number it cannot hold).
         RowRefused = "row-refused",
-        /// An event on an internal topic cannot be decoded.
-        EventUnreadable = "event-unreadable",
         /// Our mapping broke down on the payload: a defect of this project, not of the payload.
         MappingFailed = "mapping-failed",
         /// An operator stepped over a record that a stage could not read.
@@ -82,7 +80,6 @@ impl Reason {
             Self::UploadIncomplete => "Send the upload again; what was not answered 200 was not taken.",
             Self::CommandInvalid => "Send the device command as the API documents it.",
             Self::RowRefused => "Correct the value at the sender; the payload is kept and can be replayed.",
-            Self::EventUnreadable => "Look for another writer on the internal topics.",
             Self::MappingFailed => {
                 "Report it with the receipt. Nothing is lost: the payload is kept and can be replayed once the mapping is mended."
             }
