@@ -1,17 +1,26 @@
-//! Device commands into intervals: the same result in any order of arrival.
+//! Device commands into intervals: the same result in any order of arrival, in time that grows with their number alone.
+
+use std::collections::BTreeMap;
 
 use schemas::{
-    event::{Command, PatientId},
+    event::{Command, PatientId, SourceName},
     version::Appended,
 };
+
+/// How many commands about one device a source may have appended on one day (UTC). The first ones count.
+pub const COMMANDS_PER_DAY_MAX: usize = 1_000;
+
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// What the fold needs of a device command.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeviceCommand {
     /// Where and when it was appended; `item` is 0.
     pub appended: Appended,
-    /// From when it holds, microseconds.
-    pub effective_from: i64,
+    /// Who said it.
+    pub source: SourceName,
+    /// From when it holds, microseconds; none: from when it was appended.
+    pub effective_from: Option<i64>,
     /// What it does.
     pub command: Command,
     /// Who gets the device.
@@ -42,6 +51,8 @@ pub enum Verdict {
     Unchanged,
     /// A patient commanded over a device that someone else holds.
     Lost,
+    /// Its source had said too much about the device on that day: it was not looked at.
+    TooManyCommands,
 }
 
 impl Verdict {
@@ -53,6 +64,7 @@ impl Verdict {
             Self::Superseded => "superseded",
             Self::Unchanged => "unchanged",
             Self::Lost => "lost",
+            Self::TooManyCommands => "too-many-commands",
         }
     }
 }
@@ -66,18 +78,56 @@ pub struct Folded {
     pub verdicts: Vec<(Appended, Verdict)>,
 }
 
+/// Takes out what a source said of the device beyond its share of a day. What is left is the same in any order of arrival, also where
+/// what was taken out before is not given again: an earlier command pushes a later one out, and none comes back.
+#[must_use]
+pub fn bound(mut commands: Vec<DeviceCommand>) -> (Vec<DeviceCommand>, Vec<Appended>) {
+    commands.sort_unstable_by_key(|command| command.appended);
+    let mut taken: BTreeMap<(SourceName, i64), usize> = BTreeMap::new();
+    let mut excess = Vec::new();
+    commands.retain(|command| {
+        let day = command.appended.at.div_euclid(DAY_MICROS);
+        let taken = taken.entry((command.source.clone(), day)).or_default();
+        *taken += 1;
+        let is_within = *taken <= COMMANDS_PER_DAY_MAX;
+        if !is_within {
+            excess.push(command.appended);
+        }
+        is_within
+    });
+    (commands, excess)
+}
+
 /// Folds all commands of one device, given in any order, each position once.
 #[must_use]
 pub fn fold(commands: &[DeviceCommand]) -> Folded {
-    let mut ordered: Vec<&DeviceCommand> = commands.iter().collect();
-    ordered.sort_by_key(|command| (command.effective_from, command.appended));
     let mut state = State::default();
-    for command in ordered {
-        let verdict = state.take(command);
+    for (from, command) in ordered(commands) {
+        let verdict = state.take(from, command);
         state.folded.verdicts.push((command.appended, verdict));
     }
     state.folded.intervals.extend(state.open.map(|open| open.interval));
     state.folded
+}
+
+/// The commands in the order in which they hold, each with the time from which it does. A broker's clock may go back; what it appends
+/// later is later nevertheless, so the time of an append is that of the latest one before it in its partition.
+fn ordered(commands: &[DeviceCommand]) -> Vec<(i64, &DeviceCommand)> {
+    let place = |one: &Appended| (one.topic_epoch, one.partition);
+    let mut by_position: Vec<&DeviceCommand> = commands.iter().collect();
+    by_position.sort_unstable_by_key(|command| (place(&command.appended), command.appended.offset));
+    let mut ordered = Vec::with_capacity(commands.len());
+    for partition in by_position.chunk_by(|one, next| place(&one.appended) == place(&next.appended)) {
+        let mut latest = i64::MIN;
+        for command in partition {
+            latest = latest.max(command.appended.at);
+            ordered.push((command.effective_from.unwrap_or(latest), latest, *command));
+        }
+    }
+    ordered.sort_unstable_by_key(|(from, latest, command)| {
+        (*from, *latest, place(&command.appended), command.appended.offset)
+    });
+    ordered.into_iter().map(|(from, _, command)| (from, command)).collect()
 }
 
 #[derive(Default)]
@@ -88,11 +138,12 @@ struct State {
 
 struct Open {
     interval: Interval,
-    by: Appended,
+    /// Which of the verdicts is on the command that began it.
+    by: usize,
 }
 
 impl State {
-    fn take(&mut self, command: &DeviceCommand) -> Verdict {
+    fn take(&mut self, from: i64, command: &DeviceCommand) -> Verdict {
         let holder = self.open.as_ref().map(|open| &open.interval.patient);
         match (command.command, &command.patient) {
             (Command::Assign, None) => Verdict::Unchanged,
@@ -106,16 +157,16 @@ impl State {
                     return Verdict::Unchanged;
                 }
                 let patient = patient.clone();
-                self.end(command.effective_from);
-                let interval = Interval { patient, from: command.effective_from, until: None };
-                self.open = Some(Open { interval, by: command.appended });
+                self.end(from);
+                let interval = Interval { patient, from, until: None };
+                self.open = Some(Open { interval, by: self.folded.verdicts.len() });
                 Verdict::Applied
             }
             (Command::Unassign, _) => match (holder, &command.subject) {
                 (None, _) => Verdict::Unchanged,
                 (Some(holder), Some(subject)) if holder != subject => Verdict::Lost,
                 (Some(_), _) => {
-                    self.end(command.effective_from);
+                    self.end(from);
                     Verdict::Applied
                 }
             },
@@ -127,8 +178,8 @@ impl State {
         if interval.from < at {
             interval.until = Some(at);
             self.folded.intervals.push(interval);
-        } else if let Some(verdict) = self.folded.verdicts.iter_mut().find(|(position, _)| *position == by) {
-            verdict.1 = Verdict::Superseded;
+        } else if let Some((_, verdict)) = self.folded.verdicts.get_mut(by) {
+            *verdict = Verdict::Superseded;
         }
     }
 }

@@ -4,7 +4,7 @@ use schemas::{format::RawTopic, receipt::Position};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::row::code;
+use crate::{fold::Verdict, row::code};
 
 /// A row of the view, without its value.
 #[derive(Clone)]
@@ -30,14 +30,24 @@ pub struct TracedReading {
 /// A dead letter of the payload.
 #[derive(Clone)]
 pub struct TracedLetter {
-    /// The item, -1 for the whole payload.
+    /// The first item, -1 for the whole payload.
     pub item: i32,
+    /// How many items in a row.
+    pub item_count: i32,
     /// Who refused.
     pub stage: String,
     /// Why.
     pub reason: String,
     /// What exactly.
     pub detail: String,
+}
+
+impl TracedLetter {
+    /// Whether the letter is about this item; one about the whole payload is about each.
+    #[must_use]
+    pub fn covers(&self, item: i32) -> bool {
+        self.item < 0 || (self.item..self.item.saturating_add(self.item_count)).contains(&item)
+    }
 }
 
 /// The outcome of the payload.
@@ -107,7 +117,7 @@ pub async fn readings(connection: &mut PgConnection, position: &Position) -> Res
 pub async fn letters(connection: &mut PgConnection, position: &Position) -> Result<Vec<TracedLetter>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
     let rows = sqlx::query(
-        "SELECT item, stage, reason, detail FROM dead_letters \
+        "SELECT item, item_count, stage, reason, detail FROM dead_letters \
          WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND raw_topic = $4 ORDER BY item, stage",
     )
     .bind(epoch)
@@ -120,9 +130,10 @@ pub async fn letters(connection: &mut PgConnection, position: &Position) -> Resu
         .map(|row| {
             Ok(TracedLetter {
                 item: row.try_get(0)?,
-                stage: row.try_get(1)?,
-                reason: row.try_get(2)?,
-                detail: row.try_get(3)?,
+                item_count: row.try_get(1)?,
+                stage: row.try_get(2)?,
+                reason: row.try_get(3)?,
+                detail: row.try_get(4)?,
             })
         })
         .collect()
@@ -166,11 +177,15 @@ pub async fn verdict(connection: &mut PgConnection, position: &Position) -> Resu
         return Ok(None);
     }
     let verdict: Option<Option<String>> = sqlx::query_scalar(
-        "SELECT verdict FROM device_commands WHERE topic_epoch = $1 AND raw_partition = $2 AND raw_offset = $3",
+        "SELECT verdict FROM device_commands WHERE topic_epoch = $1 AND raw_partition = $2 AND raw_offset = $3 \
+         UNION ALL \
+         (SELECT $4 FROM excess_commands \
+          WHERE topic_epoch = $1 AND raw_partition = $2 AND first_offset <= $3 AND last_offset >= $3 LIMIT 1)",
     )
     .bind(epoch)
     .bind(partition)
     .bind(offset)
+    .bind(Verdict::TooManyCommands.as_str())
     .fetch_optional(connection)
     .await?;
     Ok(verdict.flatten())

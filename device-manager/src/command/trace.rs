@@ -58,7 +58,7 @@ pub async fn run(args: TraceCommand, output: &mut Output) -> Result<ExitCode, Co
     output.line(&format!("raw record: {} partition {partition} offset {offset}, item {item}", topic.as_str()))?;
     let mut connection = connect(&args.database_url).await?;
     let found = Found::load(&mut connection, &position).await.map_err(asking_postgres)?;
-    for line in found.lines() {
+    for line in found.lines(item) {
         output.line(&line)?;
     }
     if found.has_arrived() {
@@ -91,14 +91,18 @@ impl Found {
     pub(super) fn has_arrived(&self) -> bool {
         let Some(outcome) = self.outcome else { return false };
         let readings: BTreeSet<i32> = self.readings.iter().map(|reading| reading.item).collect();
-        let letters = |stage: &str| self.letters.iter().filter(|letter| letter.stage == stage).count();
-        let reaches = |count: usize, promised: i32| usize::try_from(promised).is_ok_and(|promised| count >= promised);
-        reaches(readings.len() + letters("sink"), outcome.readings)
+        let letters = |stage: &str| -> i64 {
+            let of_stage = self.letters.iter().filter(|letter| letter.stage == stage);
+            of_stage.map(|letter| i64::from(letter.item_count)).sum()
+        };
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let reaches = |count: i64, promised: i32| count >= i64::from(promised);
+        reaches(count(readings.len()) + letters("sink"), outcome.readings)
             && reaches(letters("normalizer"), outcome.rejections)
-            && reaches(usize::from(self.verdict.is_some()), outcome.commands)
+            && reaches(i64::from(self.verdict.is_some()), outcome.commands)
     }
 
-    fn lines(&self) -> Vec<String> {
+    fn lines(&self, item: u32) -> Vec<String> {
         let outcome = self.outcome.map(|outcome| {
             let TracedOutcome { items, readings, commands, rejections, mapping_version } = outcome;
             format!(
@@ -114,8 +118,14 @@ impl Found {
             )
         });
         let letters = self.letters.iter().map(|letter| {
-            let place = if letter.item < 0 { "the payload".to_owned() } else { format!("item {}", letter.item) };
-            format!("{place}: dead letter of the {}: {}: {}", letter.stage, letter.reason, letter.detail)
+            let place = match (letter.item, letter.item_count) {
+                (..0, _) => "the payload".to_owned(),
+                (item, 1) => format!("item {item}"),
+                (item, count) => format!("items {item} to {}", item.saturating_add(count - 1)),
+            };
+            let asked = i32::try_from(item).is_ok_and(|item| letter.item_count > 1 && letter.covers(item));
+            let among = if asked { format!(", item {item} among them") } else { String::new() };
+            format!("{place}{among}: dead letter of the {}: {}: {}", letter.stage, letter.reason, letter.detail)
         });
         let verdict = self.verdict.iter().map(|verdict| format!("device command: {verdict}"));
         outcome.into_iter().chain(readings).chain(letters).chain(verdict).collect()

@@ -8,6 +8,7 @@ mod commands;
 mod connect;
 mod dictionary;
 mod drift;
+mod letters;
 pub(crate) mod offsets;
 mod readings;
 mod rest;
@@ -130,7 +131,7 @@ impl Session {
         commands::write(&mut transaction, items).await?;
         rest::documents(&mut transaction, items).await?;
         rest::outcomes(&mut transaction, items).await?;
-        rest::letters(&mut transaction, items).await?;
+        letters::write(&mut transaction, items).await?;
         skips::settle(&mut transaction, items).await?;
         Ok(Prepared { transaction, written })
     }

@@ -1,4 +1,4 @@
-//! Documents, outcomes and the list of dead letters.
+//! Documents and outcomes.
 
 use std::collections::BTreeMap;
 
@@ -22,21 +22,28 @@ pub(super) async fn documents(connection: &mut PgConnection, items: &[Item]) -> 
             Body::Reading(_) | Body::Assignment(_) | Body::Outcome(_) | Body::Letter(_) | Body::Refused(_) => None,
         })
         .collect();
-    for (sha256, document) in documents {
-        sqlx::query(
-            "INSERT INTO documents (sha256, content_type, content, provider, source, received_at, key_id) \
-             VALUES ($1, $2, $3, $4::provider, $5, $6, $7) ON CONFLICT (sha256) DO NOTHING",
-        )
-        .bind(sha256.as_slice())
-        .bind(&document.content_type)
-        .bind(&document.content)
-        .bind(document.provider.as_str())
-        .bind(document.source.as_str())
-        .bind(moment(document.received_at))
-        .bind(&document.key_id)
-        .execute(&mut *connection)
-        .await?;
+    if documents.is_empty() {
+        return Ok(());
     }
+    let texts = |pick: for<'d> fn(&'d Document) -> Option<&'d str>| -> Vec<Option<&str>> {
+        documents.values().map(|document| pick(document)).collect()
+    };
+    sqlx::query(
+        "INSERT INTO documents (sha256, content_type, content, provider, source, received_at, key_id) \
+         SELECT sha256, content_type, content, provider::provider, source, received_at, key_id \
+         FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::timestamptz[], $7::text[]) \
+             n(sha256, content_type, content, provider, source, received_at, key_id) \
+         ON CONFLICT (sha256) DO NOTHING",
+    )
+    .bind(documents.keys().map(<[u8; 32]>::as_slice).collect::<Vec<_>>())
+    .bind(texts(|document| Some(&document.content_type)))
+    .bind(documents.values().map(|document| document.content.as_slice()).collect::<Vec<_>>())
+    .bind(texts(|document| Some(document.provider.as_str())))
+    .bind(texts(|document| Some(document.source.as_str())))
+    .bind(documents.values().map(|document| moment(document.received_at)).collect::<Vec<_>>())
+    .bind(texts(|document| document.key_id.as_deref()))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -161,44 +168,4 @@ async fn insert_runs(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-pub(super) async fn letters(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
-    for item in items {
-        let Body::Letter(letter) = &item.body else { continue };
-        let raw = letter.raw_position.as_deref().and_then(raw_position);
-        sqlx::query(
-            "INSERT INTO dead_letters AS l (origin_topic, origin_partition, origin_offset, item, stage, reason, detail, \
-                 content_hmac, raw_topic, topic_epoch, raw_partition, raw_offset, origin_at, letter_partition, letter_offset) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-             ON CONFLICT (origin_topic, topic_epoch, origin_partition, origin_offset, item, stage) DO UPDATE \
-             SET reason = excluded.reason, detail = excluded.detail, letter_offset = excluded.letter_offset \
-             WHERE l.letter_partition = excluded.letter_partition AND l.letter_offset < excluded.letter_offset",
-        )
-        .bind(&letter.origin_topic)
-        .bind(letter.origin_partition)
-        .bind(letter.origin_offset)
-        .bind(letter.item.unwrap_or(-1))
-        .bind(letter.stage.as_str())
-        .bind(letter.reason.as_str())
-        .bind(&letter.detail)
-        .bind(&letter.content_hmac)
-        .bind(raw.as_ref().map(|raw| raw.0.as_str()))
-        .bind(raw.as_ref().map_or(-1, |raw| raw.1))
-        .bind(raw.as_ref().map(|raw| raw.2))
-        .bind(raw.as_ref().map(|raw| raw.3))
-        .bind(moment(letter.origin_timestamp))
-        .bind(item.origin.place.1)
-        .bind(item.origin.offset)
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
-}
-
-/// `raw.medisante:1:0:42`: topic, epoch, partition, offset.
-fn raw_position(text: &str) -> Option<(RawTopic, i32, i32, i64)> {
-    let mut parts = text.split(':');
-    let topic = RawTopic::from_word(parts.next()?)?;
-    Some((topic, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

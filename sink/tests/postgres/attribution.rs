@@ -1,10 +1,23 @@
 //! Who a reading belongs to, and why not.
 
-use schemas::event::{PatientId, Reading};
+use std::time::{Duration, Instant};
+
+use schemas::{
+    event::{Assignment, PatientId, Reading, SourceName},
+    format::RawTopic,
+    receipt::Position,
+};
+use sink::{
+    batch::{Batch, Item},
+    fold::COMMANDS_PER_DAY_MAX,
+    trace,
+    write::Session,
+};
+use sqlx::Connection as _;
 
 use super::{
     database::Database,
-    sample::{DAY, MAY, assignment, commanded, device, read, reading},
+    sample::{DAY, MAY, assignment, commanded, device, read, reading, topics},
     store::write,
 };
 
@@ -67,4 +80,91 @@ async fn a_patient_who_takes_what_another_holds_sees_the_verdict() {
         .await;
     assert_eq!(database.text(SEEN).await, "assignment anna");
     assert_eq!(database.text("SELECT verdict FROM device_commands ORDER BY raw_offset").await, "applied;lost");
+}
+
+#[tokio::test]
+async fn a_command_without_a_time_holds_from_when_it_was_appended() {
+    let database = Database::make().await;
+    let timeless = |offset, patient| Assignment { effective_from: None, ..assignment(offset, Some(patient), 0) };
+    // Appended in the order of their offsets, one second apart; they arrive the other way round.
+    write(&database, vec![commanded(timeless(1, "ben"))]).await;
+    write(&database, vec![commanded(timeless(0, "anna"))]).await;
+    let held = "SELECT concat_ws(' ', patient_id, extract(epoch FROM lower(during) - upper(during))::int) \
+        FROM device_assignments ORDER BY during";
+    assert_eq!(database.text(held).await, "anna -1;ben");
+    assert_eq!(database.count("SELECT count(*) FROM device_commands WHERE effective_from IS NULL").await, 2);
+}
+
+async fn verdict(database: &Database, offset: i64) -> Option<String> {
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let position = Position { topic: RawTopic::Devices, topic_epoch: 1, partition: 0, offset, item: 0 };
+    trace::verdict(&mut connection, &position).await.unwrap()
+}
+
+#[tokio::test]
+async fn commands_beyond_a_sources_share_of_a_day_are_not_looked_at_and_can_be_traced() {
+    let database = Database::make().await;
+    let most = i64::try_from(COMMANDS_PER_DAY_MAX).unwrap();
+    // All on one day, each with a time of its own: as many intervals as commands. The first ones come last.
+    let flood = |offset: i64| {
+        let patient = if offset % 2 == 0 { "anna" } else { "ben" };
+        Assignment { received_at: MAY + offset, ..assignment(offset, Some(patient), MAY - DAY + offset) }
+    };
+    let batches = [most..most * 3, 0..most, most..most * 3];
+    for offsets in batches {
+        write(&database, offsets.map(|offset| commanded(flood(offset))).collect()).await;
+    }
+    assert_eq!(database.count("SELECT count(*) FROM device_commands").await, most);
+    assert_eq!(database.count("SELECT max(raw_offset) FROM device_commands").await, most - 1);
+    assert_eq!(database.count("SELECT count(*) FROM device_assignments").await, most);
+    assert_eq!(database.count("SELECT count(*) FROM excess_commands").await, 2);
+    for (offset, wanted) in [
+        (0, Some("applied")),
+        (most - 1, Some("applied")),
+        (most, Some("too-many-commands")),
+        (most * 3 - 1, Some("too-many-commands")),
+        (most * 3, None),
+    ] {
+        assert_eq!(verdict(&database, offset).await.as_deref(), wanted, "offset {offset}");
+    }
+    // Another source is heard, on that day and about that device.
+    let other = Assignment { source: SourceName::parse("ward").unwrap(), ..flood(most * 3) };
+    write(&database, vec![commanded(other)]).await;
+    assert_eq!(verdict(&database, most * 3).await.as_deref(), Some("applied"));
+}
+
+#[tokio::test]
+async fn one_devices_thousands_of_commands_hold_nobody_up() {
+    let database = Database::make().await;
+    let flood = |offset: i64| {
+        let patient = if offset % 2 == 0 { "anna" } else { "ben" };
+        commanded(Assignment { received_at: MAY + offset, ..assignment(offset, Some(patient), MAY + offset) })
+    };
+    let mut session = Session::open(&database.url).await.unwrap();
+    let mut slowest = Duration::ZERO;
+    for from in (0..50_000).step_by(5_000) {
+        let items: Vec<Item> = (from..from + 5_000).map(flood).collect();
+        let mut batch = Batch::new(0, items, Vec::new());
+        let begun = Instant::now();
+        session.write(&topics(), &mut batch).await.unwrap();
+        slowest = slowest.max(begun.elapsed());
+    }
+    println!("the slowest batch took {slowest:?}");
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+}
+
+#[tokio::test]
+async fn a_command_that_changes_nothing_writes_nothing() {
+    let database = Database::make().await;
+    let all = || vec![commanded(assignment(0, Some("anna"), MAY)), commanded(assignment(1, Some("ben"), MAY + DAY))];
+    write(&database, all()).await;
+    let rows = "SELECT string_agg(x, '|' ORDER BY x) FROM (SELECT xmin || ' ' || ctid x FROM device_commands \
+        UNION ALL SELECT xmin || ' ' || ctid FROM device_assignments) a";
+    let before = database.text(rows).await;
+    write(&database, all()).await;
+    assert_eq!(database.text(rows).await, before);
+    // A third one changes the last interval, and no other row.
+    write(&database, vec![commanded(assignment(2, None, MAY + 2 * DAY))]).await;
+    let kept = database.text(rows).await.split('|').filter(|row| before.contains(*row)).count();
+    assert_eq!(kept, 3);
 }

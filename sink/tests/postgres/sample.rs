@@ -3,8 +3,8 @@
 use schemas::{
     dead_letter::DeadLetter,
     event::{
-        Assignment, Coding, Command, Component, Device, DeviceId, Flag, Missing, Outcome, PatientId, Precision,
-        Provenance, Quantity, Reading, SourceName, Status, Value,
+        Assignment, Coding, Command, Component, Device, DeviceId, Document, Flag, Missing, Outcome, PatientId,
+        Precision, Provenance, Quantity, Reading, SourceName, Status, Value,
     },
     format::{Format, Provider, RawTopic},
     identity::device_key,
@@ -165,6 +165,10 @@ pub(crate) fn read(reading: Reading) -> Item {
 
 pub(crate) fn commanded(assignment: Assignment) -> Item {
     item(Source::Assignments, assignment.offset, Body::Assignment(Box::new(assignment)))
+}
+
+pub(crate) fn filed(document: Document) -> Item {
+    item(Source::Documents, 0, Body::Document(Box::new(document)))
 }
 
 pub(crate) fn ended(outcome: Outcome) -> Item {

@@ -2,7 +2,8 @@
 
 use schemas::{
     dead_letter::{DeadLetter, Stage},
-    event::{Coded, Coding, Reading, Status, Value, Waveform},
+    event::{Coded, Coding, Document, Outcome, Reading, SourceName, Status, Value, Waveform},
+    format::{Provider, RawTopic},
     receipt::Position,
     rejection::Reason,
 };
@@ -17,7 +18,7 @@ use sqlx::Connection as _;
 
 use super::{
     database::Database,
-    sample::{DAY, MAY, SECOND, coding, ended, key, listed, outcome, pressure, quantity, read, reading, topics},
+    sample::{DAY, MAY, SECOND, coding, ended, filed, key, listed, outcome, pressure, quantity, read, reading, topics},
 };
 
 pub(crate) async fn write(database: &Database, items: Vec<Item>) {
@@ -232,29 +233,66 @@ async fn of_two_writers_only_one_moves_the_offsets() {
     assert_eq!(database.count("SELECT next_offset FROM sink_offsets").await, 1);
 }
 
-#[tokio::test]
-async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
-    let database = Database::make().await;
-    let letter = DeadLetter {
+fn letter(first_item: Option<i32>, item_count: i32) -> DeadLetter {
+    DeadLetter {
         origin_topic: "raw.medisante".to_owned(),
         origin_partition: 0,
         origin_offset: 5,
         origin_timestamp: MAY,
-        item: Some(2),
+        item: first_item,
         stage: Stage::Normalizer,
         reason: Reason::UnitInvalid,
         detail: "the unit is unknown".to_owned(),
-        item_count: 1,
+        item_count,
         content_hmac: None,
         raw_position: Some("raw.medisante:1:0:5".to_owned()),
         value: vec![],
-    };
-    write(&database, vec![listed(letter.clone(), 0)]).await;
-    write(&database, vec![listed(letter, 1)]).await;
-    let position =
-        Position { topic: schemas::format::RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 5, item: 0 };
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
+    let database = Database::make().await;
+    write(&database, vec![listed(letter(Some(2), 1), 0)]).await;
+    // Again, twice in one batch, beside one about a run of items, and with another count.
+    let again = [(Some(2), 1), (Some(2), 1), (Some(10), 5), (Some(10), 3)];
+    write(&database, (1..).zip(again).map(|(at, (item, count))| listed(letter(item, count), at)).collect()).await;
+    let position = Position { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 5, item: 0 };
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
     let found = trace::letters(&mut connection, &position).await.unwrap();
-    assert_eq!(found.len(), 1);
-    assert_eq!((found[0].item, found[0].reason.as_str()), (2, "unit-invalid"));
+    let items: Vec<(i32, i32)> = found.iter().map(|one| (one.item, one.item_count)).collect();
+    assert_eq!(items, [(2, 1), (10, 3)]);
+    assert_eq!(found[0].reason.as_str(), "unit-invalid");
+    let covered: Vec<i32> = (0..20).filter(|item| found.iter().any(|letter| letter.covers(*item))).collect();
+    assert_eq!(covered, [2, 10, 11, 12]);
+    assert_eq!(
+        database.text("SELECT string_agg(letter_offset::text, ' ' ORDER BY item) FROM dead_letters").await,
+        "2 4"
+    );
+    // The ledger counts items, not letters.
+    write(&database, vec![ended(Outcome { items: 4, rejections: 4, ..outcome(5, 0) })]).await;
+    assert_eq!(database.text("SELECT promised_rejections || '=' || dead_letters FROM ledger").await, "4=4");
+}
+
+#[tokio::test]
+async fn documents_of_a_batch_are_kept_by_their_hash() {
+    let database = Database::make().await;
+    let document = |content: &str| Document {
+        sha256: [content.len() as u8; 32],
+        content_type: "application/pdf".to_owned(),
+        content: content.as_bytes().to_vec(),
+        provider: Provider::HealthKit,
+        source: SourceName::parse("app").unwrap(),
+        received_at: MAY,
+        key_id: None,
+    };
+    let batch = || ["a", "bb", "a"].map(|content| filed(document(content))).into();
+    write(&database, batch()).await;
+    write(&database, batch()).await;
+    let kept = "SELECT concat_ws(' ', convert_from(content, 'UTF8'), content_type, provider, source, \
+        get_byte(sha256, 31), received_at::date) FROM documents ORDER BY sha256";
+    assert_eq!(
+        database.text(kept).await,
+        "a application/pdf healthkit app 1 2024-05-01;bb application/pdf healthkit app 2 2024-05-01"
+    );
 }

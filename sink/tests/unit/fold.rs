@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 use schemas::{
-    event::{Command, PatientId},
+    event::{Command, PatientId, SourceName},
     format::RawTopic,
     version::Appended,
 };
-use sink::fold::{DeviceCommand, Verdict, fold};
+use sink::fold::{COMMANDS_PER_DAY_MAX, DeviceCommand, Verdict, bound, fold};
 
 fn patient(number: u8) -> PatientId {
     PatientId::parse(&format!("patient-{number}")).unwrap()
@@ -12,8 +12,9 @@ fn patient(number: u8) -> PatientId {
 
 fn command(offset: i64, effective_from: i64, assign: Option<u8>, subject: Option<u8>) -> DeviceCommand {
     DeviceCommand {
+        source: SourceName::parse("operator").unwrap(),
         appended: Appended { at: offset, topic: RawTopic::Devices, topic_epoch: 1, partition: 0, offset, item: 0 },
-        effective_from,
+        effective_from: Some(effective_from),
         command: if assign.is_some() { Command::Assign } else { Command::Unassign },
         patient: assign.map(patient),
         subject: subject.map(patient),
@@ -63,20 +64,105 @@ fn a_second_assignment_of_the_holder_goes_on() {
     assert_eq!(verdict_of(&commands, 1), Verdict::Unchanged);
 }
 
+/// A command without a time of its own, appended at `at`.
+fn appended(offset: i64, at: i64, assign: Option<u8>) -> DeviceCommand {
+    let mut command = command(offset, 0, assign, None);
+    command.appended.at = at;
+    DeviceCommand { effective_from: None, ..command }
+}
+
+#[test]
+fn a_command_without_a_time_holds_from_its_append_and_never_from_before_the_one_in_front_of_it() {
+    // The broker's clock went back between the second and the third.
+    let commands =
+        [appended(0, 10, Some(1)), appended(1, 50, Some(2)), appended(2, 20, Some(3)), appended(3, 60, None)];
+    assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, Some(50)), ("patient-3".to_owned(), 50, Some(60))]);
+    assert_eq!(verdict_of(&commands, 1), Verdict::Superseded);
+    // Another partition has a clock of its own.
+    let mut elsewhere = appended(0, 30, Some(4));
+    elsewhere.appended.partition = 1;
+    let commands = [appended(0, 10, Some(1)), appended(1, 50, Some(2)), elsewhere];
+    assert_eq!(
+        spans(&commands),
+        vec![
+            ("patient-1".to_owned(), 10, Some(30)),
+            ("patient-4".to_owned(), 30, Some(50)),
+            ("patient-2".to_owned(), 50, None)
+        ]
+    );
+}
+
+const DAY: i64 = 86_400_000_000;
+
+#[test]
+fn a_source_may_say_so_much_of_a_device_a_day_and_others_are_heard() {
+    let most = i64::try_from(COMMANDS_PER_DAY_MAX).unwrap();
+    let mut commands: Vec<DeviceCommand> = (0..most + 3).map(|offset| appended(offset, DAY - 1, Some(1))).collect();
+    let mut other = appended(most + 3, DAY - 1, Some(2));
+    other.source = SourceName::parse("other").unwrap();
+    commands.extend([other, appended(most + 4, DAY, Some(3))]);
+    commands.reverse();
+    let (within, excess) = bound(commands);
+    assert_eq!(excess.iter().map(|at| at.offset).collect::<Vec<_>>(), vec![most, most + 1, most + 2]);
+    assert_eq!(within.len(), COMMANDS_PER_DAY_MAX + 2);
+}
+
+#[test]
+fn a_hundred_thousand_commands_fold_in_no_time() {
+    // Each takes the place of the one before: what was quadratic.
+    let commands: Vec<DeviceCommand> =
+        (0..100_000).map(|offset| command(offset, 5, Some((offset % 2) as u8), None)).collect();
+    let begun = std::time::Instant::now();
+    assert_eq!(fold(&commands).intervals.len(), 1);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+fn shuffle<T>(all: &mut [T], seed: u64) {
+    let length = all.len() as u64;
+    for at in 0..all.len() {
+        let other = seed.rotate_left(u32::try_from(at * 7 % 64).unwrap()) % length.max(1);
+        all.swap(at, usize::try_from(other).unwrap());
+    }
+}
+
 proptest! {
     #[test]
+    fn whatever_comes_first_the_same_commands_are_within_the_share(
+        drawn in prop::collection::vec((0_i64..3, 0_u8..2), 1..40),
+        (seed, cut) in (any::<u64>(), 1_usize..7),
+    ) {
+        // So many of one source that its share is nearly used up, and then some at random.
+        let filler = i64::try_from(COMMANDS_PER_DAY_MAX).unwrap() - 4;
+        let mut all: Vec<DeviceCommand> = (0..filler).map(|offset| appended(offset * 2, DAY, Some(1))).collect();
+        for (number, (day, source)) in (0..).zip(&drawn) {
+            let mut one = appended(number * 2 + 1, day * DAY + number, Some(2));
+            one.source = SourceName::parse(if *source == 0 { "operator" } else { "other" }).unwrap();
+            all.push(one);
+        }
+        let at_once = bound(all.clone()).0;
+        shuffle(&mut all, seed);
+        // What is taken out is not given again.
+        let mut kept = Vec::new();
+        for part in all.chunks(all.len().div_ceil(cut)) {
+            kept = bound(kept.into_iter().chain(part.iter().cloned()).collect()).0;
+        }
+        prop_assert!(kept == at_once);
+    }
+
+    #[test]
     fn any_order_of_arrival_gives_the_same_intervals(
-        drawn in prop::collection::vec((0_i64..12, prop::option::of(0_u8..3), prop::option::of(0_u8..3)), 0..14),
+        drawn in prop::collection::vec(
+            (prop::option::of(0_i64..12), 0_i64..12, prop::option::of(0_u8..3), prop::option::of(0_u8..3)), 0..14),
         seed in any::<u64>(),
     ) {
         let commands: Vec<DeviceCommand> = (0_i64..).zip(&drawn)
-            .map(|(offset, (effective, assign, subject))| command(offset, *effective, *assign, *subject)).collect();
+            .map(|(offset, (effective, at, assign, subject))| {
+                let mut command = command(offset, 0, *assign, *subject);
+                command.appended.at = *at;
+                DeviceCommand { effective_from: *effective, ..command }
+            }).collect();
         let mut shuffled = commands.clone();
-        let length = shuffled.len() as u64;
-        for at in 0..shuffled.len() {
-            let other = seed.rotate_left(u32::try_from(at * 7 % 64).unwrap()) % length.max(1);
-            shuffled.swap(at, usize::try_from(other).unwrap());
-        }
+        shuffle(&mut shuffled, seed);
         let (folded, other) = (fold(&commands), fold(&shuffled));
         prop_assert!(folded == other);
         for pair in folded.intervals.windows(2) {

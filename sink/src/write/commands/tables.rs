@@ -1,0 +1,223 @@
+//! The tables of device commands: all that is read of some devices, and each change as one statement.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+
+use schemas::{
+    event::{Assignment, Command, DeviceId, PatientId, SourceName},
+    format::{Provider, RawTopic},
+    version::Appended,
+};
+use sqlx::{PgConnection, Row as _, postgres::types::PgRange, types::time::OffsetDateTime};
+use uuid::Uuid;
+
+use super::{Position, Stored, position};
+use crate::{
+    fold::{DeviceCommand, Verdict},
+    write::moment,
+};
+
+/// What stands in the tables of some devices.
+pub(super) async fn load(
+    connection: &mut PgConnection,
+    devices: &[Uuid],
+) -> Result<BTreeMap<Uuid, Stored>, sqlx::Error> {
+    let mut all: BTreeMap<Uuid, Stored> = BTreeMap::new();
+    let rows = sqlx::query(
+        "SELECT device_key, topic_epoch, raw_partition, raw_offset, command, patient_id, subject, source, \
+             (extract(epoch FROM effective_from) * 1000000)::bigint, (extract(epoch FROM received_at) * 1000000)::bigint, \
+             mapping_version, verdict \
+         FROM device_commands WHERE device_key = ANY($1)",
+    )
+    .bind(devices)
+    .fetch_all(&mut *connection)
+    .await?;
+    let patient = |text: Option<String>| text.and_then(|text| PatientId::parse(&text).ok());
+    for row in rows {
+        let (word, source): (String, String) = (row.try_get(4)?, row.try_get(7)?);
+        let appended = Appended {
+            at: row.try_get(9)?,
+            topic: RawTopic::Devices,
+            topic_epoch: row.try_get(1)?,
+            partition: row.try_get(2)?,
+            offset: row.try_get(3)?,
+            item: 0,
+        };
+        let command = DeviceCommand {
+            appended,
+            source: SourceName::parse(&source).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            effective_from: row.try_get(8)?,
+            command: Command::from_word(&word).unwrap_or(Command::Unassign),
+            patient: patient(row.try_get(5)?),
+            subject: patient(row.try_get(6)?),
+        };
+        let device = all.entry(row.try_get(0)?).or_default();
+        device.commands.insert(position(&appended), (command, row.try_get(10)?, row.try_get(11)?));
+    }
+    let rows = sqlx::query(
+        "SELECT device_key, patient_id, (extract(epoch FROM lower(during)) * 1000000)::bigint, \
+             (extract(epoch FROM upper(during)) * 1000000)::bigint \
+         FROM device_assignments WHERE device_key = ANY($1)",
+    )
+    .bind(devices)
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        let interval = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        all.entry(row.try_get(0)?).or_default().intervals.insert(interval);
+    }
+    Ok(all)
+}
+
+pub(super) async fn put(connection: &mut PgConnection, commands: &[(&Assignment, Verdict)]) -> Result<(), sqlx::Error> {
+    let texts = |pick: for<'e> fn(&'e Assignment) -> Option<&'e str>| -> Vec<Option<&str>> {
+        commands.iter().map(|(event, _)| pick(event)).collect()
+    };
+    let times = |pick: fn(&Assignment) -> Option<i64>| -> Vec<Option<OffsetDateTime>> {
+        commands.iter().map(|(event, _)| pick(event).map(moment)).collect()
+    };
+    sqlx::query(
+        "INSERT INTO device_commands AS c (topic_epoch, raw_partition, raw_offset, device_key, command, provider, \
+             device_id, device_type, name, serial_number, features, patient_id, effective_from, received_at, source, \
+             subject, mapping_version, key_id, verdict) \
+         SELECT epoch, part, place, device, command, provider::provider, device_id, device_type, name, serial_number, \
+             features, patient_id, effective_from, received_at, source, subject, mapping_version, key_id, verdict \
+         FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], \
+             $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], \
+             $15::text[], $16::text[], $17::integer[], $18::text[], $19::text[]) \
+             n(epoch, part, place, device, command, provider, device_id, device_type, name, serial_number, features, \
+               patient_id, effective_from, received_at, source, subject, mapping_version, key_id, verdict) \
+         ON CONFLICT (topic_epoch, raw_partition, raw_offset) DO UPDATE SET device_key = excluded.device_key, \
+             command = excluded.command, provider = excluded.provider, device_id = excluded.device_id, \
+             device_type = excluded.device_type, name = excluded.name, serial_number = excluded.serial_number, \
+             features = excluded.features, patient_id = excluded.patient_id, effective_from = excluded.effective_from, \
+             mapping_version = excluded.mapping_version, verdict = excluded.verdict \
+         WHERE c.mapping_version < excluded.mapping_version",
+    )
+    .bind(commands.iter().map(|(event, _)| event.topic_epoch).collect::<Vec<_>>())
+    .bind(commands.iter().map(|(event, _)| event.partition).collect::<Vec<_>>())
+    .bind(commands.iter().map(|(event, _)| event.offset).collect::<Vec<_>>())
+    .bind(commands.iter().map(|(event, _)| event.device_key).collect::<Vec<_>>())
+    .bind(texts(|event| Some(event.command.as_str())))
+    .bind(texts(|event| event.provider.map(Provider::as_str)))
+    .bind(texts(|event| event.device_id.as_ref().map(DeviceId::as_str)))
+    .bind(texts(|event| event.device_type.as_deref()))
+    .bind(texts(|event| event.name.as_deref()))
+    .bind(texts(|event| event.serial_number.as_deref()))
+    .bind(texts(|event| event.features.as_deref()))
+    .bind(texts(|event| event.patient.as_ref().map(PatientId::as_str)))
+    .bind(times(|event| event.effective_from))
+    .bind(times(|event| Some(event.received_at)))
+    .bind(texts(|event| Some(event.source.as_str())))
+    .bind(texts(|event| event.subject.as_ref().map(PatientId::as_str)))
+    .bind(commands.iter().map(|(event, _)| event.mapping_version).collect::<Vec<_>>())
+    .bind(texts(|event| event.key_id.as_deref()))
+    .bind(commands.iter().map(|(_, verdict)| verdict.as_str()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn delete(connection: &mut PgConnection, positions: &[Position]) -> Result<(), sqlx::Error> {
+    if positions.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "DELETE FROM device_commands WHERE (topic_epoch, raw_partition, raw_offset) IN \
+         (SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[]))",
+    )
+    .bind(positions.iter().map(|one| one.0).collect::<Vec<_>>())
+    .bind(positions.iter().map(|one| one.1).collect::<Vec<_>>())
+    .bind(positions.iter().map(|one| one.2).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Notes positions as runs of offsets side by side.
+pub(super) async fn keep_excess(
+    connection: &mut PgConnection,
+    positions: &BTreeSet<Position>,
+) -> Result<(), sqlx::Error> {
+    let mut runs: Vec<(Position, i64)> = Vec::new();
+    for (epoch, partition, offset) in positions {
+        match runs.last_mut() {
+            Some(((one, other, _), last)) if (*one, *other, *last + 1) == (*epoch, *partition, *offset) => {
+                *last = *offset
+            }
+            Some(_) | None => runs.push(((*epoch, *partition, *offset), *offset)),
+        }
+    }
+    sqlx::query(
+        "INSERT INTO excess_commands AS e (topic_epoch, raw_partition, first_offset, last_offset) \
+         SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::bigint[]) \
+         ON CONFLICT (topic_epoch, raw_partition, first_offset) DO UPDATE SET last_offset = excluded.last_offset \
+         WHERE e.last_offset < excluded.last_offset",
+    )
+    .bind(runs.iter().map(|(first, _)| first.0).collect::<Vec<_>>())
+    .bind(runs.iter().map(|(first, _)| first.1).collect::<Vec<_>>())
+    .bind(runs.iter().map(|(first, _)| first.2).collect::<Vec<_>>())
+    .bind(runs.iter().map(|(_, last)| *last).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The last appended assign describes the device.
+pub(super) async fn describe(connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE devices d SET provider = c.provider, device_id = c.device_id, device_type = c.device_type, \
+             name = c.name, serial_number = c.serial_number, features = c.features \
+         FROM (SELECT DISTINCT ON (device_key) * FROM device_commands \
+               WHERE device_key = ANY($1) AND command = 'assign' \
+               ORDER BY device_key, received_at DESC, topic_epoch DESC, raw_partition DESC, raw_offset DESC) c \
+         WHERE d.device_key = c.device_key \
+           AND (d.provider, d.device_id, d.device_type, d.name, d.serial_number, d.features) IS DISTINCT FROM \
+               (c.provider, c.device_id, c.device_type, c.name, c.serial_number, c.features)",
+    )
+    .bind(devices)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_verdicts(
+    connection: &mut PgConnection,
+    verdicts: &[(Position, Verdict)],
+) -> Result<(), sqlx::Error> {
+    if verdicts.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE device_commands c SET verdict = v.verdict \
+         FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::text[]) v(epoch, part, place, verdict) \
+         WHERE c.topic_epoch = v.epoch AND c.raw_partition = v.part AND c.raw_offset = v.place",
+    )
+    .bind(verdicts.iter().map(|(at, _)| at.0).collect::<Vec<_>>())
+    .bind(verdicts.iter().map(|(at, _)| at.1).collect::<Vec<_>>())
+    .bind(verdicts.iter().map(|(at, _)| at.2).collect::<Vec<_>>())
+    .bind(verdicts.iter().map(|(_, verdict)| verdict.as_str()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn change_intervals(
+    connection: &mut PgConnection,
+    statement: &str,
+    intervals: &[(Uuid, String, i64, Option<i64>)],
+) -> Result<(), sqlx::Error> {
+    let during = |(_, _, from, until): &(Uuid, String, i64, Option<i64>)| PgRange {
+        start: Bound::Included(moment(*from)),
+        end: until.map_or(Bound::Unbounded, |until| Bound::Excluded(moment(until))),
+    };
+    sqlx::query(statement)
+        .bind(intervals.iter().map(|one| one.0).collect::<Vec<_>>())
+        .bind(intervals.iter().map(|one| one.1.as_str()).collect::<Vec<_>>())
+        .bind(intervals.iter().map(during).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
