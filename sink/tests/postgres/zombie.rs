@@ -43,11 +43,11 @@ async fn until_state(database: &Database, state: &str, part: &str) {
 async fn a_sink_frozen_in_its_copy_holds_nobody_up_and_is_fenced_when_it_goes_on() {
     let database = database().await;
     let mut frozen = Session::open(&database.url).await.unwrap();
-    let mut batches = [batch(0), batch(0)];
-    let [one, other] = &mut batches;
-    // The writes of a session that nobody polls any more stop where they are: here in the middle of its COPY.
+    // A session that nobody polls any more stops where it is: here in the middle of a COPY that the socket cannot hold.
+    let many = (0..20_000).map(|number| read(reading(number, 0))).collect();
+    let mut large = Batch::new(0, many, batch(0).fence);
     let (topics, mut polled) = (topics(), 0);
-    let mut write = Box::pin(frozen.write(&topics, one));
+    let mut write = Box::pin(frozen.write(&topics, &mut large));
     let copies = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
         AND query LIKE 'COPY stage%'";
     while database.count(copies).await == 0 {
@@ -57,7 +57,7 @@ async fn a_sink_frozen_in_its_copy_holds_nobody_up_and_is_fenced_when_it_goes_on
         assert!(step.await.is_pending(), "the write ended before it was seen in its COPY");
     }
     let begun = Instant::now();
-    Session::open(&database.url).await.unwrap().write(&topics, other).await.unwrap();
+    Session::open(&database.url).await.unwrap().write(&topics, &mut batch(0)).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(3), "held up for {:?}", begun.elapsed());
     assert!(matches!(write.await, Err(WriteError::Fenced)));
     assert_eq!(database.count(ROWS).await, 1);
