@@ -68,8 +68,7 @@ impl ContentHash {
     /// Lower-case hexadecimal digits, as headers have it.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-        digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
+        crate::hex::encode(&self.0)
     }
 
     /// The partition of a payload on a topic of `count` partitions, at least one.

@@ -4,6 +4,8 @@
 //! big-endian, and the first 8 bytes of an HMAC-SHA256 (RFC 2104) over them. 27 bytes are exactly 36 characters, so
 //! there is no padding, and the view `attributed_readings` can put the word together from its columns.
 
+use std::{fmt, str::FromStr};
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -26,6 +28,47 @@ pub struct Position {
     pub offset: i64,
     /// The item, 0 for the payload as a whole.
     pub item: u32,
+}
+
+/// The place of a whole raw record, as text `raw.medisante:1:0:42`: the topic's word, epoch, partition and offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RawPosition {
+    /// The raw topic.
+    pub topic: RawTopic,
+    /// Its incarnation.
+    pub topic_epoch: u16,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// A text is no place of a raw record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no raw position")]
+pub struct NotARawPosition;
+
+impl fmt::Display for RawPosition {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, topic_epoch, partition, offset } = self;
+        write!(to, "{}:{topic_epoch}:{partition}:{offset}", topic.as_str())
+    }
+}
+
+impl FromStr for RawPosition {
+    type Err = NotARawPosition;
+
+    fn from_str(text: &str) -> Result<Self, NotARawPosition> {
+        let mut parts = text.split(':');
+        let mut next = || parts.next().ok_or(NotARawPosition);
+        let position = Self {
+            topic: RawTopic::from_word(next()?).ok_or(NotARawPosition)?,
+            topic_epoch: next()?.parse().map_err(|_| NotARawPosition)?,
+            partition: next()?.parse().map_err(|_| NotARawPosition)?,
+            offset: next()?.parse().map_err(|_| NotARawPosition)?,
+        };
+        if parts.next().is_some() { Err(NotARawPosition) } else { Ok(position) }
+    }
 }
 
 /// Why a word is no receipt of this installation. One reason only: a guesser learns nothing from it.

@@ -21,7 +21,7 @@ pub struct TopicSpec {
     pub settings: &'static [(&'static str, &'static str)],
 }
 
-/// The broker's limit for one record of a raw or event topic: a body at the largest limit, with room for headers.
+/// [`crate::limit::MESSAGE_BYTES_MAX`] as a setting.
 pub const MESSAGE_BYTES_MAX: &str = "16777216";
 
 const RAW: &[(&str, &str)] = &[

@@ -1,12 +1,11 @@
 //! What a payload held that this release does not know: the shape of it, never a value.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     codec::{Element, avro_enum, avro_record},
     format::{Format, Provider},
+    hex,
 };
 
 avro_enum! {
@@ -46,9 +45,6 @@ impl Unknown {
             hash.update(part);
             hash.update([0]);
         }
-        hash.finalize().iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
-            let _infallible = write!(text, "{byte:02x}");
-            text
-        })
+        hash.finalize().first_chunk::<8>().map(|first| hex::encode(first)).unwrap_or_default()
     }
 }

@@ -4,8 +4,11 @@ use proptest::prelude::*;
 use schemas::{
     event::{DeviceId, NameError, PatientId, SourceName, Unknown, UnknownKind},
     format::{Format, Provider, RawTopic},
+    hex,
     identity::{Content, Identity, TrustScope, device_key, reading_id},
-    receipt::{Position, ReceiptKey},
+    limit,
+    receipt::{NotARawPosition, Position, RawPosition, ReceiptKey},
+    topic,
 };
 
 #[test]
@@ -163,4 +166,36 @@ proptest! {
         prop_assert_eq!(key.read(&changed).is_ok(), changed == receipt);
         prop_assert!(ReceiptKey::new(&[6; 32]).unwrap().read(&receipt).is_err());
     }
+}
+
+#[test]
+fn a_raw_position_is_read_back_and_nothing_else_is() {
+    let position = RawPosition { topic: RawTopic::Uploads, topic_epoch: 7, partition: 3, offset: 42 };
+    assert_eq!(position.to_string(), "raw.uploads:7:3:42", "dead letters on the topic have it so");
+    assert_eq!("raw.uploads:7:3:42".parse(), Ok(position));
+    for text in [
+        "",
+        "raw.uploads",
+        "raw.uploads:7:3",
+        "raw.uploads:7:3:42:0",
+        "readings:7:3:42",
+        "raw.uploads:-1:3:42",
+        "raw.uploads:7::42",
+    ] {
+        assert_eq!(text.parse::<RawPosition>(), Err(NotARawPosition), "{text}");
+    }
+}
+
+#[test]
+fn hexadecimal_is_two_lower_case_digits_a_byte() {
+    assert_eq!(hex::encode(&[0x00, 0x0f, 0xa5, 0xff]), "000fa5ff");
+    assert_eq!(hex::decode("000fA5ff"), Some([0x00, 0x0f, 0xa5, 0xff]));
+    for text in ["", "000fa5f", "000fa5ff0", "000fa5fg", "+00fa5ff", "é0fa5ff"] {
+        assert_eq!(hex::decode::<4>(text), None, "{text}");
+    }
+}
+
+#[test]
+fn the_brokers_limit_is_the_one_that_all_others_keep_to() {
+    assert_eq!(topic::MESSAGE_BYTES_MAX, limit::MESSAGE_BYTES_MAX.to_string());
 }
