@@ -7,11 +7,9 @@ use std::{
 };
 
 use clap::Args;
+use schemas::limit;
 
 use crate::error::IngressError;
-
-/// The largest body limit: with headers and framing, a body of this size is still within the raw topics' limit.
-pub const BODY_BYTES_LIMIT: usize = 15 * 1024 * 1024;
 
 /// Where clients are served, who they are, and how much of what they send is taken.
 #[derive(Debug, Clone, Args)]
@@ -145,7 +143,7 @@ impl IngressConfig {
         if !listening.ip().is_loopback() && !terminated {
             return Err(IngressError::PlainHttp { address: listening });
         }
-        if self.body_bytes_max == 0 || self.body_bytes_max > BODY_BYTES_LIMIT {
+        if self.body_bytes_max == 0 || self.body_bytes_max > limit::BODY_BYTES_MAX {
             return Err(IngressError::BodyLimit { asked: self.body_bytes_max });
         }
         Ok(())

@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use schemas::limit::BODY_BYTES_MAX;
 use service::secret::SecretError;
 
-use crate::{config::BODY_BYTES_LIMIT, keys::KeysError};
+use crate::keys::KeysError;
 
 /// Each one is for the operator, and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum IngressError {
         address: SocketAddr,
     },
     /// The body limit is zero or does not fit a Kafka record.
-    #[error("a body limit of {asked} bytes cannot be: it must be 1 to {BODY_BYTES_LIMIT} (BODY_BYTES_MAX)")]
+    #[error("a body limit of {asked} bytes cannot be: it must be 1 to {BODY_BYTES_MAX} (BODY_BYTES_MAX)")]
     BodyLimit {
         /// What was asked for.
         asked: usize,

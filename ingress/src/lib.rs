@@ -14,7 +14,6 @@ pub mod config;
 mod endpoint;
 pub mod error;
 mod exchange;
-mod hex;
 mod keep;
 pub mod keys;
 pub mod raw_log;

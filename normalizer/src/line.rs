@@ -1,6 +1,6 @@
 //! Outcomes as JSON for people who try a mapping: one object for each item.
 
-use schemas::codec::Event;
+use schemas::{codec::Event, hex};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, macros::format_description};
@@ -52,7 +52,7 @@ fn object_readable(object: &mut Map<String, Value>) {
             }
             Value::Array(bytes) if BYTES.contains(&name.as_str()) => {
                 let bytes = bytes.iter().filter_map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()));
-                *value = hexadecimal(bytes).into();
+                *value = hex::encode(&bytes.collect::<Vec<_>>()).into();
             }
             other => readable(other),
         }
@@ -63,9 +63,4 @@ fn rfc3339(micros: i64) -> Option<String> {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).ok()?;
     moment.format(format).ok()
-}
-
-/// Bytes as lower-case hexadecimal digits.
-fn hexadecimal(bytes: impl Iterator<Item = u8>) -> String {
-    bytes.flat_map(|byte| [byte >> 4, byte & 0xf]).filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }

@@ -11,9 +11,9 @@ pub const EVENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 64 * 1024;
 pub const ITEMS_MAX: usize = 100_000;
 /// How deep JSON and XML may be nested.
 pub const DEPTH_MAX: usize = 64;
-/// How many attributes one XML element may have.
+/// How many attributes one XML element may have: each is compared with those before it.
 pub const ATTRIBUTES_MAX: usize = 128;
-/// How long one tag or text of a large upload may be.
+/// How long one tag, text, comment or document type of a large upload may be; Apple's document type has some ten thousand bytes.
 pub const TOKEN_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(BODY_BYTES_MAX < EVENT_BYTES_MAX, "a body of the largest size fits a record");

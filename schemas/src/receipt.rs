@@ -36,7 +36,7 @@ pub struct RawPosition {
     /// The raw topic.
     pub topic: RawTopic,
     /// Its incarnation.
-    pub topic_epoch: u16,
+    pub topic_epoch: i32,
     /// The partition.
     pub partition: i32,
     /// The offset.

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use schemas::hex;
+
 /// Why a secret file cannot be used. Names the file, never its content.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -51,7 +53,7 @@ pub fn load_or_refuse(path: &Path) -> Result<[u8; 32], SecretError> {
         return Err(SecretError::Open { path: path.to_owned(), mode });
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
-    parse(text.trim()).ok_or_else(|| SecretError::Form { path: path.to_owned() })
+    hex::decode(text.trim()).ok_or_else(|| SecretError::Form { path: path.to_owned() })
 }
 
 /// Reads the secret as [`load_or_refuse`] does, or makes a new one where the file does not exist.
@@ -63,25 +65,8 @@ pub fn load_or_make(path: &Path) -> Result<[u8; 32], SecretError> {
         return load_or_refuse(path);
     }
     let secret: [u8; 32] = rand::random();
-    let text = secret.iter().fold(String::with_capacity(64), |mut text, byte| {
-        for digit in [byte >> 4, byte & 0xf] {
-            text.extend(char::from_digit(u32::from(digit), 16));
-        }
-        text
-    });
     let io = |source| SecretError::Io { path: path.to_owned(), source };
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+    file.write_all(hex::encode(&secret).as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
     Ok(secret)
-}
-
-fn parse(text: &str) -> Option<[u8; 32]> {
-    let mut secret = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (place, pair) in secret.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *place = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(secret)
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use schemas::{event::SourceName, format::Provider};
+use schemas::{event::SourceName, format::Provider, hex};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -174,12 +174,5 @@ fn check(file: &KeysFile) -> Result<(), KeysError> {
 }
 
 pub(super) fn hash(text: &str) -> Option<[u8; 32]> {
-    let mut hash = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (place, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *place = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(hash)
+    hex::decode(text)
 }

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, Read};
 use axum::body::Bytes;
 use schemas::{
     content::{ContentHash, ContentHasher, ContentKey},
+    limit::TOKEN_BYTES_MAX,
     upload::CHUNK_BYTES,
 };
 use service::capped::read_buffered;
@@ -15,9 +16,6 @@ use crate::{
     body::{self, Coding},
     wellformed::{Malformed, xml},
 };
-
-/// The longest tag, text or document type of an upload: Apple's has some ten thousand bytes.
-const TOKEN_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes in a row, with their keyed hash.
 pub(super) struct Chunk {

@@ -3,14 +3,10 @@
 mod json;
 pub(crate) mod xml;
 
-use schemas::format::{Format, Provider};
-
-/// The most elements a top-level array may have.
-pub const ITEMS_MAX: usize = 100_000;
-/// How deep JSON and XML may be nested.
-pub const DEPTH_MAX: usize = 64;
-/// How many attributes one XML element may have.
-pub const ATTRIBUTES_MAX: usize = 128;
+use schemas::{
+    format::{Format, Provider},
+    limit::{ATTRIBUTES_MAX, DEPTH_MAX, ITEMS_MAX},
+};
 
 /// What a well-formed body shows without being understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

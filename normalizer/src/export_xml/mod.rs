@@ -9,12 +9,11 @@ mod wire;
 
 use std::io::BufRead;
 
-use schemas::{event::Reading, raw::RawRecord, rejection::Reason};
+use schemas::{event::Reading, limit::ITEMS_MAX, raw::RawRecord, rejection::Reason};
 
 use crate::{
     Rejection,
     drift::Shapes,
-    json::ITEMS_MAX,
     observed::{Items, Origin, Refused, refused},
 };
 

@@ -8,14 +8,10 @@ use quick_xml::{
     escape::resolve_xml_entity,
     events::{BytesStart, Event, attributes::Attribute},
 };
+use schemas::limit::{ATTRIBUTES_MAX, DEPTH_MAX, TOKEN_BYTES_MAX};
 use service::capped::Capped;
 
 use crate::observed::PARTS_MAX;
-
-/// A tag, a text, a comment or the DTD may have this many bytes; the DTD of an export has some ten thousand.
-const TOKEN_BYTES_MAX: usize = 1024 * 1024;
-const DEPTH_MAX: usize = 64;
-const ATTRIBUTES_MAX: usize = 128;
 
 /// Why reading ends before the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

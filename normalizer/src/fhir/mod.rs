@@ -8,10 +8,10 @@ mod model;
 mod value;
 mod wire;
 
-use schemas::{raw::RawRecord, rejection::Reason};
+use schemas::{limit::ITEMS_MAX, raw::RawRecord, rejection::Reason};
 
 use crate::{
-    json::{self, ITEMS_MAX},
+    json,
     observed::{Items, Origin, Refused, refused},
     xml,
 };

@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 
-use schemas::{event::UnknownKind, rejection::Reason};
+use schemas::{event::UnknownKind, limit::ITEMS_MAX, rejection::Reason};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
     drift::Shapes,
-    json::{self, Elements, ITEMS_MAX, Literal, Members, Noted, Object, Wire, Word},
+    json::{self, Elements, Literal, Members, Noted, Object, Wire, Word},
     observed::{Refused, refused},
 };
 

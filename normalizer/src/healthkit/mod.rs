@@ -7,6 +7,7 @@ mod wire;
 
 use schemas::{
     catalogue::{self, Vocabulary},
+    limit::ITEMS_MAX,
     raw::RawRecord,
     rejection::Reason,
 };
@@ -14,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     drift::Shapes,
-    json::{self, Elements, ITEMS_MAX, Noted},
+    json::{self, Elements, Noted},
     observed::{Items, Origin, Refused, refused},
 };
 

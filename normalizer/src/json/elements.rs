@@ -2,14 +2,12 @@
 
 use std::fmt;
 
+use schemas::limit::ITEMS_MAX;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
-
-/// More items than this are not taken from one body.
-pub(crate) const ITEMS_MAX: usize = 100_000;
 
 /// The elements of an array; one more than [`ITEMS_MAX`] where there are more, so that a list of nothing does not take many
 /// times the memory of its body. What is left out is read all the same, to see whether it is JSON.

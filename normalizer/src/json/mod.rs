@@ -5,18 +5,15 @@ mod literal;
 mod members;
 mod noted;
 
-use schemas::rejection::Reason;
+use schemas::{limit::DEPTH_MAX, rejection::Reason};
 use serde::de::IgnoredAny;
 
 use crate::observed::{Refused, refused};
 
-pub(crate) use elements::{Elements, ITEMS_MAX};
+pub(crate) use elements::Elements;
 pub(crate) use literal::{Literal, Object, Word};
 pub(crate) use members::Members;
 pub(crate) use noted::{Noted, Wire};
-
-/// Deeper nesting than this is refused.
-const DEPTH_MAX: usize = 64;
 
 /// The body as text without the white space around it, if it is UTF-8 and not nested too deeply. Whether it is JSON is seen
 /// by reading it.

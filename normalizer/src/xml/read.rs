@@ -11,18 +11,16 @@ use quick_xml::{
         attributes::{Attribute as Written, Attributes},
     },
 };
-use schemas::rejection::Reason;
+use schemas::{
+    limit::{ATTRIBUTES_MAX, DEPTH_MAX},
+    rejection::Reason,
+};
 
 use super::{
     Node, Tree,
     namespace::{Name, Scope},
 };
 use crate::observed::{Refused, refused};
-
-/// Deeper nesting than this is refused.
-const DEPTH_MAX: usize = 64;
-/// More attributes than this are not read of one element: each is compared with those before it.
-const ATTRIBUTES_MAX: usize = 128;
 
 const MALFORMED: Refused = refused(Reason::Malformed, "the body is not well-formed XML");
 const ENTITY: Refused = refused(Reason::Malformed, "a reference is neither one of XML's five nor one to a character");

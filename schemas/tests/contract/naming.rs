@@ -179,7 +179,7 @@ fn a_raw_position_is_read_back_and_nothing_else_is() {
         "raw.uploads:7:3",
         "raw.uploads:7:3:42:0",
         "readings:7:3:42",
-        "raw.uploads:-1:3:42",
+        "raw.uploads:a:3:42",
         "raw.uploads:7::42",
     ] {
         assert_eq!(text.parse::<RawPosition>(), Err(NotARawPosition), "{text}");

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use schemas::event::{Coding, Component, Flag, Missing, Value};
+use schemas::{
+    event::{Coding, Component, Flag, Missing, Value},
+    hex,
+};
 use serde::Serialize;
 
 /// The cells of one value.
@@ -109,7 +112,7 @@ impl<'a> Cells<'a> {
                 }));
             }
             Value::Document(document) => {
-                cells.text = Some(hex(&document.sha256).into());
+                cells.text = Some(hex::encode(&document.sha256).into());
                 cells.rest = Some(Rest::Document(DocumentRest {
                     content_type: &document.content_type,
                     bytes: document.bytes,
@@ -171,12 +174,4 @@ pub(crate) fn padded(number: i64) -> String {
 /// Appends JSON text. Strings and numbers into memory: there is nothing that could fail.
 pub(super) fn write(value: &impl Serialize, out: &mut Vec<u8>) {
     let _infallible = serde_json::to_writer(out, value);
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
 }
