@@ -67,13 +67,8 @@ impl Process {
     }
 
     fn serve_management(&mut self, listener: TcpListener, metrics: PrometheusHandle) {
-        let kept_up = telemetry::keep_up(metrics.clone(), telemetry::UPKEEP_EVERY);
         let served = management::serve(listener, self.health.clone(), metrics, self.shutdown.clone());
-        self.stage("management", async move {
-            let ended = served.await;
-            drop(kept_up);
-            ended
-        });
+        self.stage("management", served);
     }
 
     /// Starts a stage. When it ends, for whatever reason, the others are asked to end too.

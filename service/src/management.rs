@@ -1,10 +1,12 @@
 //! The management port: `/live`, `/ready` and `/metrics`, apart from the port that clients use.
 
+use std::time::Duration;
+
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::health::Health;
 
@@ -14,7 +16,10 @@ struct Management {
     metrics: PrometheusHandle,
 }
 
-/// Serves until `shutdown`.
+/// How often the recorder is looked after: it keeps each sample of a histogram until it is asked, and perhaps nobody asks.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Serves until `shutdown`, and looks after the metrics meanwhile.
 ///
 /// # Errors
 /// The listener's I/O error.
@@ -24,6 +29,14 @@ pub async fn serve(
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
+    let kept = metrics.clone();
+    let _kept_up = AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut due = tokio::time::interval(UPKEEP_EVERY);
+        loop {
+            due.tick().await;
+            kept.run_upkeep();
+        }
+    }));
     let app = Router::new()
         .route("/live", get(|| async { "alive\n" }))
         .route("/ready", get(ready))

@@ -1,9 +1,8 @@
 //! Logs and metrics.
 
-use std::{io::IsTerminal, time::Duration};
+use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio_util::task::AbortOnDropHandle;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
 
 use crate::kafka::log;
@@ -73,18 +72,4 @@ fn say(level: ::log::Level, library: &str, said: &str) {
 /// A recorder is installed already.
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?.install_recorder()
-}
-
-/// How often a recorder that nobody may ask is looked after.
-pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-
-/// Looks after the recorder until the handle is dropped: it keeps each sample of a histogram until it is asked, or looked after.
-pub fn keep_up(metrics: PrometheusHandle, every: Duration) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut due = tokio::time::interval(every);
-        loop {
-            due.tick().await;
-            metrics.run_upkeep();
-        }
-    }))
 }

@@ -16,5 +16,3 @@ mod management;
 mod recall;
 #[cfg(test)]
 mod secret;
-#[cfg(test)]
-mod telemetry;
