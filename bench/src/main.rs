@@ -33,7 +33,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// What goes wrong ends the figure, and is printed as it is.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Measures Device Manager: `make bench`, or `bench --quick` for a look whether everything runs.
+/// Measures Device Manager: `make bench`, or `bench --quick` for a look whether everything runs; `bench --against BINARY` compares
+/// two builds.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {

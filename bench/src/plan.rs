@@ -21,7 +21,15 @@ pub(crate) enum Name {
     EndToEnd,
     /// A large export through all stages.
     Upload,
+    /// The instructions of the pure normalizer, counted by callgrind. Not measured unless it is named, or builds are compared.
+    Instructions,
 }
+
+/// What is measured of one build.
+const OF_ONE_BUILD: [Name; 7] =
+    [Name::Ingress, Name::Pure, Name::Normalizer, Name::Sink, Name::Idle, Name::EndToEnd, Name::Upload];
+/// What two builds are compared by.
+const OF_TWO_BUILDS: [Name; 5] = [Name::Ingress, Name::Normalizer, Name::Sink, Name::EndToEnd, Name::Instructions];
 
 /// What the command line says.
 #[derive(Args)]
@@ -38,6 +46,9 @@ pub(crate) struct PlanArgs {
     /// The binary under test; by default the one beside this one.
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// Another build of the binary: it is compared with the one under test, in turn, by the processor time that each takes.
+    #[arg(long, value_name = "BINARY")]
+    against: Option<PathBuf>,
     /// Where Kafka and Postgres keep their data; by default a temporary folder.
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -52,19 +63,22 @@ pub(crate) struct Plan {
     pub(crate) quick: bool,
     pub(crate) names: Vec<Name>,
     pub(crate) binary: PathBuf,
+    pub(crate) against: Option<PathBuf>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) results: PathBuf,
 }
 
 impl From<PlanArgs> for Plan {
     fn from(args: PlanArgs) -> Self {
-        let names = if args.only.is_empty() { Name::value_variants().to_vec() } else { args.only };
+        let all = if args.against.is_some() { OF_TWO_BUILDS.as_slice() } else { &OF_ONE_BUILD };
+        let names = if args.only.is_empty() { all.to_vec() } else { args.only };
         let beside = std::env::current_exe().unwrap_or_default().with_file_name("device-manager");
         Self {
             rounds: args.rounds.unwrap_or(if args.quick { 1 } else { 7 }).max(1),
             quick: args.quick,
             names,
             binary: args.binary.unwrap_or(beside),
+            against: args.against,
             data_dir: args.data_dir,
             results: args.results,
         }

@@ -64,6 +64,14 @@ impl Rounds {
         Spread::of(self.product.iter().zip(&self.peer).map(|(product, peer)| product.rate / peer.rate))
     }
 
+    /// The ratio of the processor time that each round's two runs took for as many items.
+    pub(crate) fn cpu_ratio(&self) -> Option<Spread> {
+        let pairs = self.product.iter().zip(&self.peer);
+        Spread::of(
+            pairs.filter_map(|(product, peer)| Some(product.cpu_seconds_per_million? / peer.cpu_seconds_per_million?)),
+        )
+    }
+
     /// Processor seconds a million of one side.
     pub(crate) fn cpu(&self, side: Side) -> Option<Spread> {
         Spread::of(self.side(side).iter().filter_map(|measured| measured.cpu_seconds_per_million))

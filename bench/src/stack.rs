@@ -12,7 +12,7 @@ use device_manager::embedded::{DataDir, Embedded, EmbeddedConfig};
 use ingress::keys::{NewKey, Scope};
 use service::kafka::KafkaSettings;
 
-use crate::{Result, plan::Plan, process::Process};
+use crate::{Result, plan::Plan, process::Process, round::Side};
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 
@@ -23,6 +23,7 @@ pub(crate) struct Stack {
     pub(crate) database_url: String,
     pub(crate) dir: PathBuf,
     binary: PathBuf,
+    against: Option<PathBuf>,
     _temporary: Option<tempfile::TempDir>,
 }
 
@@ -43,9 +44,11 @@ pub(crate) struct Key {
 impl Stack {
     /// Starts both.
     pub(crate) async fn start(plan: &Plan) -> Result<Self> {
-        if !plan.binary.exists() {
-            let binary = plan.binary.display();
-            return Err(format!("{binary} does not exist: cargo build --release -p device-manager -p bench").into());
+        for binary in [Some(&plan.binary), plan.against.as_ref()].into_iter().flatten() {
+            if !binary.exists() {
+                let binary = binary.display();
+                return Err(format!("{binary} does not exist: cargo build --release -p device-manager -p bench").into());
+            }
         }
         let temporary = plan.data_dir.is_none().then(tempfile::tempdir).transpose()?;
         let dir = match (&plan.data_dir, &temporary) {
@@ -57,7 +60,8 @@ impl Stack {
         let embedded = Embedded::start(DataDir::take(&dir.join("data"))?, config).await?;
         let settings = KafkaSettings::new(embedded.kafka_bootstrap().ok_or("Kafka was not started")?);
         let database_url = embedded.database_url().ok_or("Postgres was not started")?.to_owned();
-        Ok(Self { embedded, settings, database_url, dir, binary: plan.binary.clone(), _temporary: temporary })
+        let (binary, against) = (plan.binary.clone(), plan.against.clone());
+        Ok(Self { embedded, settings, database_url, dir, binary, against, _temporary: temporary })
     }
 
     /// Ends both in order.
@@ -83,10 +87,29 @@ impl Stack {
         Ok(Key { secret: secret.reveal().to_owned(), keys_file, receipt_key_file })
     }
 
+    /// Which build a side is: the one under test, and the one that it is compared with, where it is.
+    pub(crate) fn build(&self, side: Side) -> Option<&Path> {
+        match side {
+            Side::Product => Some(&self.binary),
+            Side::Peer => self.against.as_deref(),
+        }
+    }
+
     /// Starts `device-manager <stage>` on topics with `prefix` and waits until it says that it is ready.
     pub(crate) async fn stage(
         &self,
         stage: &[&str],
+        prefix: &str,
+        database_url: Option<&str>,
+        key: Option<&Key>,
+    ) -> Result<Stage> {
+        self.stage_of((&self.binary, stage), prefix, database_url, key).await
+    }
+
+    /// The same, of a build. What both builds understand is said to both: in variables, as flags come and go.
+    pub(crate) async fn stage_of(
+        &self,
+        (build, stage): (&Path, &[&str]),
         prefix: &str,
         database_url: Option<&str>,
         key: Option<&Key>,
@@ -108,7 +131,7 @@ impl Stack {
             environment.push(("KEYS_FILE", &keys_file));
             environment.push(("RECEIPT_KEY_FILE", &receipt_key_file));
         }
-        let mut process = Process::start(&self.binary, stage, &environment, &self.log("product"))?;
+        let mut process = Process::start(build, stage, &environment, &self.log("product"))?;
         let ready = process.until("the stage is ready", START_LIMIT, async || is_ok(management, "/ready").await).await;
         ready.map_err(|error| format!("{error}; its log:\n{}", last_lines(&self.log("product"))))?;
         Ok(Stage { process, http })

@@ -32,6 +32,8 @@ pub(crate) struct Row {
 pub(crate) enum Limit {
     /// The median ratio is at least this.
     Ratio(f64),
+    /// The median ratio is at most this.
+    RatioAtMost(f64),
     /// The product's median is at least this.
     AtLeast(f64),
     /// The product's median is below this.
@@ -58,6 +60,7 @@ impl Row {
     pub(crate) fn holds(&self) -> Option<bool> {
         Some(match self.limit? {
             Limit::Ratio(least) => self.ratio?.median >= least,
+            Limit::RatioAtMost(most) => self.ratio?.median <= most,
             Limit::AtLeast(least) => self.product?.median >= least,
             Limit::Below(most) => self.product?.median < most,
         })
@@ -71,6 +74,7 @@ impl Row {
         };
         match self.limit {
             Some(Limit::Ratio(least)) => format!("ratio ≥ {least}: {verdict}"),
+            Some(Limit::RatioAtMost(most)) => format!("ratio ≤ {most:.2}: {verdict}"),
             Some(Limit::AtLeast(least)) => format!("≥ {}: {verdict}", number(least)),
             Some(Limit::Below(most)) => format!("< {}: {verdict}", number(most)),
             None => String::new(),
@@ -166,6 +170,10 @@ mod tests {
         assert_eq!(row.holds(), Some(true));
         row.ratio = Spread::of([0.7, 0.75, 0.9]);
         assert_eq!(row.holds(), Some(false));
+        assert!(page("# x", std::slice::from_ref(&row), &[]).contains("MISSED"));
+        row.limit = Some(Limit::RatioAtMost(0.75));
+        assert_eq!(row.holds(), Some(true));
+        row.limit = Some(Limit::RatioAtMost(0.74));
         assert!(page("# x", &[row], &[]).contains("MISSED"));
     }
 }

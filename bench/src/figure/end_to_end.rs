@@ -5,12 +5,14 @@ use std::{collections::HashMap, fs, net::SocketAddr, path::Path, sync::Arc, time
 use sqlx::Connection;
 use tokio::time::{Instant, sleep};
 
+use super::against;
 use crate::{
     Result,
     database::RunDatabase,
     machine, open_loop,
     plan::Plan,
     process::Process,
+    round::{Measured, Side, interleaved},
     snapshot::Watcher,
     stack::Stack,
     stats::{Spread, quantile},
@@ -44,6 +46,9 @@ struct Capacity {
 
 /// Measures the latency at a fixed rate, and the rate at capacity.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Vec<Row>> {
+    if plan.against.is_some() {
+        return Ok(vec![of_two_builds(plan, stack).await?]);
+    }
     let (mut latencies, mut capacities, mut busiest) = (Vec::new(), Vec::new(), 0.0_f64);
     for round in 0..plan.rounds {
         busiest = busiest.max(machine::until_idle(plan.idle_limit()).await);
@@ -59,6 +64,20 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Vec<Row>> {
         capacities.push(capacity);
     }
     Ok(rows(plan, &latencies, &capacities, busiest))
+}
+
+async fn of_two_builds(plan: &Plan, stack: &Stack) -> Result<Row> {
+    let rounds = interleaved(plan, "end to end", async |side, round| {
+        let name = format!("{side:?}{round}").to_lowercase();
+        let one = on_fresh_of(stack, (side, &name), async |up, database| capacity(plan, up, database).await).await?;
+        Ok(Measured {
+            rate: one.rate,
+            cpu_seconds_per_million: Some(one.cpu_seconds_per_million),
+            peak_rss_mib: Some(one.peak_rss_mib),
+        })
+    })
+    .await?;
+    Ok(against::row("end to end", &rounds))
 }
 
 fn rows(plan: &Plan, latencies: &[Latency], capacities: &[Capacity], busiest: f64) -> Vec<Row> {
@@ -107,10 +126,12 @@ fn rows(plan: &Plan, latencies: &[Latency], capacities: &[Capacity], busiest: f6
 }
 
 /// Starts all stages on this run's topics and database.
-pub(crate) async fn up(stack: &Stack, name: &str, database: &RunDatabase) -> Result<Up> {
+pub(crate) async fn up(stack: &Stack, (side, name): (Side, &str), database: &RunDatabase) -> Result<Up> {
+    let build = stack.build(side).ok_or("no build of this side")?;
     let data_dir = stack.dir.join(format!("up-{name}"));
     let data_dir_text = data_dir.to_string_lossy();
-    let mut stage = stack.stage(&["up", "--data-dir", &data_dir_text], "", Some(&database.url), None).await?;
+    let arguments = ["up", "--data-dir", &data_dir_text];
+    let mut stage = stack.stage_of((build, &arguments), "", Some(&database.url), None).await?;
     let env = data_dir.join("env");
     stage.process.until("the file env is written", Duration::from_secs(30), async || env.exists()).await?;
     let url = variable(&env, "INGRESS_URL")?;
@@ -129,10 +150,18 @@ async fn on_fresh<T>(
     name: &str,
     measure: impl AsyncFnOnce(&Up, &RunDatabase) -> Result<T>,
 ) -> Result<T> {
+    on_fresh_of(stack, (Side::Product, name), measure).await
+}
+
+async fn on_fresh_of<T>(
+    stack: &Stack,
+    (side, name): (Side, &str),
+    measure: impl AsyncFnOnce(&Up, &RunDatabase) -> Result<T>,
+) -> Result<T> {
     // `up` is for one installation on its cluster: its topics have no prefix, so every run makes them anew.
     let topics = RunTopics::make(&stack.settings, "").await?;
     let database = RunDatabase::make(&stack.database_url, &format!("bench_{name}"), None).await?;
-    let up = up(stack, name, &database).await?;
+    let up = up(stack, (side, name), &database).await?;
     let measured = measure(&up, &database).await?;
     up.process.stop().await?;
     database.delete().await?;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use schemas::format::RawTopic;
 
+use super::against;
 use crate::{
     Result,
     plan::Plan,
@@ -19,6 +20,10 @@ use crate::{
 /// Measures it.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let key = stack.key()?;
+    if plan.against.is_some() {
+        let run = async |side, round| Ok(run(plan, stack, &key, (side, round)).await?.0);
+        return Ok(against::row("ingress", &interleaved(plan, "ingress", run).await?));
+    }
     let mut latencies = Vec::new();
     let rounds = interleaved(plan, "ingress", async |side, round| {
         let (measured, load) = run(plan, stack, &key, (side, round)).await?;
@@ -74,12 +79,12 @@ async fn run(plan: &Plan, stack: &Stack, key: &Key, (side, round): (Side, u32)) 
 }
 
 async fn start(stack: &Stack, key: &Key, side: Side, topics: &RunTopics, topic: &str) -> Result<(Process, SocketAddr)> {
-    let (mut process, http) = match side {
-        Side::Product => {
-            let stage = stack.stage(&["ingress"], &topics.prefix, None, Some(key)).await?;
+    let (mut process, http) = match stack.build(side) {
+        Some(build) => {
+            let stage = stack.stage_of((build, &["ingress"]), &topics.prefix, None, Some(key)).await?;
             (stage.process, stage.http)
         }
-        Side::Peer => {
+        None => {
             let http = stack::free_address()?;
             let bootstrap = stack.settings.bootstrap.as_str();
             let args = ["baseline-ingress", "--address", &http.to_string(), "--bootstrap", bootstrap, "--topic", topic];

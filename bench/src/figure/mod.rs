@@ -1,8 +1,10 @@
 //! The figures, one file each.
 
+mod against;
 mod end_to_end;
 mod idle;
 mod ingress;
+mod instructions;
 mod normalizer;
 mod pure;
 mod sink;
@@ -21,7 +23,7 @@ use crate::{
 
 /// Measures what the plan names, writes and prints the table; whether every figure came out and held its limit.
 pub(crate) async fn run(plan: Plan) -> Result<bool> {
-    let needs_stack = plan.names.iter().any(|name| *name != Name::Pure);
+    let needs_stack = plan.names.iter().any(|name| !matches!(name, Name::Pure | Name::Instructions));
     let stack = if needs_stack { Some(Stack::start(&plan).await?) } else { None };
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for name in &plan.names {
@@ -47,11 +49,12 @@ pub(crate) async fn run(plan: Plan) -> Result<bool> {
 async fn one(name: Name, plan: &Plan, stack: Option<&Stack>) -> Result<Vec<Row>> {
     let stack = match (name, stack) {
         (Name::Pure, _) => return pure::measure(plan).await,
+        (Name::Instructions, _) => return instructions::measure(plan).await,
         (_, Some(stack)) => stack,
         (_, None) => return Err("needs Kafka and Postgres".into()),
     };
     Ok(match name {
-        Name::Pure => Vec::new(),
+        Name::Pure | Name::Instructions => Vec::new(),
         Name::Ingress => vec![ingress::measure(plan, stack).await?],
         Name::Normalizer => vec![normalizer::measure(plan, stack).await?],
         Name::Sink => vec![sink::measure(plan, stack).await?],
@@ -63,11 +66,12 @@ async fn one(name: Name, plan: &Plan, stack: Option<&Stack>) -> Result<Vec<Row>>
 
 fn heading(plan: &Plan) -> Result<String> {
     let now = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC"))?;
+    let peer = plan.against.as_ref().map_or_else(String::new, |_| " The peer is the other build.".to_owned());
     let quick = if plan.quick { " A quick look: **the figures say nothing.**" } else { "" };
     Ok(format!(
         "# Bench of {now}\n\n{}. {} rounds, product and peer in turn (A B B A), medians with the lowest and the highest; a \
          ratio is the median of the rounds' ratios, product divided by peer. Kafka (one node), Postgres with its default \
-         settings, load generator and what is measured share the machine. Producers linger 5 ms.{quick}",
+         settings, load generator and what is measured share the machine. Producers linger 5 ms.{peer}{quick}",
         machine::description(),
         plan.rounds
     ))

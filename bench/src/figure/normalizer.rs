@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemas::format::{Format, RawTopic};
 use tokio::time::{Instant, sleep};
 
-use super::pure;
+use super::{against, pure};
 use crate::{
     Result, payload,
     plan::Plan,
@@ -21,6 +21,9 @@ const LIMIT: Duration = Duration::from_mins(3);
 /// Measures it.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let rounds = interleaved(plan, "normalizer", async |side, round| run(plan, stack, side, round).await).await?;
+    if plan.against.is_some() {
+        return Ok(against::row("normalizer", &rounds));
+    }
     Ok(Row {
         gate: "one outcome for each raw record, one reading for each payload, none dead".to_owned(),
         note: format!(
@@ -36,19 +39,13 @@ async fn run(plan: &Plan, stack: &Stack, side: Side, round: u32) -> Result<Measu
     let prefix = format!("normalizer-{round}-{side:?}-").to_lowercase();
     let topics = RunTopics::make(&stack.settings, &prefix).await?;
     let raw = topics.topics.raw(RawTopic::Medisante);
-    let headers: Vec<(&'static str, String)> =
-        pure::headers(Format::StandardJson)?.pairs().map(|(name, value)| (name, value.to_owned())).collect();
-    let records = (0..plan.preloaded()).map(move |number| Record {
-        key: payload::correlation_id(4, number),
-        value: payload::glucose(4, number).body.into_bytes(),
-        headers: headers.clone(),
-    });
-    let count = topics.preload(raw.clone(), records).await?;
-    let (mut process, output) = match side {
-        Side::Product => {
-            (stack.stage(&["normalizer"], &prefix, None, Some(&stack.key()?)).await?.process, topics.topics.outcomes())
+    let count = topics.preload(raw.clone(), raw_records(4, plan.preloaded())?).await?;
+    let (mut process, output) = match stack.build(side) {
+        Some(build) => {
+            let stage = stack.stage_of((build, &["normalizer"]), &prefix, None, Some(&stack.key()?)).await?;
+            (stage.process, topics.topics.outcomes())
         }
-        Side::Peer => {
+        None => {
             let output = topics.topics.readings();
             let args = ["baseline-copier", "--bootstrap", &stack.settings.bootstrap, "--from", &raw, "--to", &output];
             (stack.peer(&args)?, output)
@@ -63,6 +60,17 @@ async fn run(plan: &Plan, stack: &Stack, side: Side, round: u32) -> Result<Measu
         return Err(format!("gate: {count} payloads, {readings} readings, {dead} dead letters").into());
     }
     Ok(measured)
+}
+
+/// Raw glucose measurements, as the ingress would have kept them.
+pub(super) fn raw_records(run: u32, count: u64) -> Result<impl Iterator<Item = Record> + Send + 'static> {
+    let headers: Vec<(&'static str, String)> =
+        pure::headers(Format::StandardJson)?.pairs().map(|(name, value)| (name, value.to_owned())).collect();
+    Ok((0..count).map(move |number| Record {
+        key: payload::correlation_id(run, number),
+        value: payload::glucose(run, number).body.into_bytes(),
+        headers: headers.clone(),
+    }))
 }
 
 /// Watches the output topic grow to exactly `count` records.

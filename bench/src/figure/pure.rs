@@ -28,19 +28,19 @@ struct Peer {
     how: &'static str,
 }
 
-struct Case {
+pub(super) struct Case {
     figure: &'static str,
     unit: &'static str,
-    provider: Provider,
-    format: Format,
+    pub(super) provider: Provider,
+    pub(super) format: Format,
     limit: Option<Limit>,
     /// Whether readings are counted, not payloads.
     by_reading: bool,
-    payload: fn(u64) -> Payload,
+    pub(super) payload: fn(u64) -> Payload,
     peer: Option<Peer>,
 }
 
-const CASES: [Case; 8] = [
+pub(super) const CASES: [Case; 8] = [
     Case {
         figure: "normalizer, pure: Medisanté JSON",
         unit: "payloads/s",

@@ -1,16 +1,16 @@
 //! The sink against the best that plain SQL does with the same rows in the same table of the same database server.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use schemas::{
     codec::encode,
-    format::{Format, Provider},
+    format::{Format, Provider, RawTopic},
 };
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::pure;
+use super::{against, pure};
 use crate::{
     Result,
     copy::Batches,
@@ -32,8 +32,11 @@ const INSERT: &str = "INSERT INTO readings SELECT * FROM staged ON CONFLICT (rea
 /// Measures it.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let key = stack.key()?;
+    if plan.against.is_some() {
+        return of_two_builds(plan, stack, &key).await;
+    }
     // A first run that is not counted makes the rows which the peer then writes.
-    let (database, _) = product(plan, stack, &key, "warmup").await?;
+    let (database, _) = product(plan, stack, &key, (Side::Product, "warmup")).await?;
     let stored = database.stored().await?;
     let batches = Batches::of_readings(&mut database.connect().await?, BATCH).await?;
     empty(&mut database.connect().await?).await?;
@@ -41,7 +44,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let rounds = interleaved(plan, "sink", async |side, round| {
         let name = format!("{side:?}{round}").to_lowercase();
         let (run, measured) = match side {
-            Side::Product => product(plan, stack, &key, &name).await?,
+            Side::Product => product(plan, stack, &key, (side, &name)).await?,
             Side::Peer => peer(stack, &name, &database, &batches).await?,
         };
         gate(plan, &stored, &run.stored().await?)?;
@@ -62,6 +65,36 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
         ),
         ..Row::compared("sink: Kafka to Postgres", "readings/s", &rounds)
     })
+}
+
+/// Each build reads what its own normalizer has written: the one may not know the other's schemas.
+async fn of_two_builds(plan: &Plan, stack: &Stack, key: &Key) -> Result<Row> {
+    let mut expected: Option<Stored> = None;
+    let rounds = interleaved(plan, "sink", async |side, round| {
+        let name = format!("{side:?}{round}").to_lowercase();
+        let (run, measured) = product(plan, stack, key, (side, &name)).await?;
+        let stored = run.stored().await?;
+        gate(plan, expected.get_or_insert_with(|| stored.clone()), &stored)?;
+        run.delete().await?;
+        Ok(measured)
+    })
+    .await?;
+    Ok(against::row("sink", &rounds))
+}
+
+/// Lays the readings ready; how many there are.
+async fn lay_ready(plan: &Plan, stack: &Stack, (build, key): (&Path, &Key), topics: &RunTopics) -> Result<u64> {
+    if plan.against.is_none() {
+        return topics.preload(topics.topics.readings(), records(plan.preloaded())).await;
+    }
+    let raw = topics.topics.raw(RawTopic::Medisante);
+    let count = topics.preload(raw, super::normalizer::raw_records(5, plan.preloaded())?).await?;
+    let mut normalizer = stack.stage_of((build, &["normalizer"]), &topics.prefix, None, Some(key)).await?;
+    let outcomes = topics.counter(topics.topics.outcomes())?;
+    let all = async || outcomes.count().is_ok_and(|outcomes| outcomes >= count);
+    normalizer.process.until("the readings lie ready", LIMIT, all).await?;
+    normalizer.process.stop().await?;
+    Ok(count)
 }
 
 fn gate(plan: &Plan, expected: &Stored, stored: &Stored) -> Result<()> {
@@ -95,12 +128,13 @@ async fn peer(stack: &Stack, name: &str, template: &RunDatabase, batches: &Batch
     Ok((database, Measured { rate, cpu_seconds_per_million: None, peak_rss_mib: None }))
 }
 
-async fn product(plan: &Plan, stack: &Stack, key: &Key, name: &str) -> Result<(RunDatabase, Measured)> {
+async fn product(plan: &Plan, stack: &Stack, key: &Key, (side, name): (Side, &str)) -> Result<(RunDatabase, Measured)> {
+    let build = stack.build(side).ok_or("no build of this side")?;
     let topics = RunTopics::make(&stack.settings, &format!("sink-{name}-")).await?;
-    let count = topics.preload(topics.topics.readings(), records(plan.preloaded())).await?;
+    let count = lay_ready(plan, stack, (build, key), &topics).await?;
     let last = last_ids(count)?;
     let database = RunDatabase::make(&stack.database_url, &format!("bench_sink_{name}"), None).await?;
-    let mut stage = stack.stage(&["sink"], &topics.prefix, Some(&database.url), Some(key)).await?;
+    let mut stage = stack.stage_of((build, &["sink"]), &topics.prefix, Some(&database.url), Some(key)).await?;
     let mut connection = database.connect().await?;
     let deadline = Instant::now() + LIMIT;
     let mut first = None;

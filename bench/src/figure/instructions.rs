@@ -1,0 +1,126 @@
+//! How many instructions the pure normalizer takes, as callgrind counts them: the same on an idle and on a busy machine.
+//!
+//! `device-manager normalize` is run with some payloads and with twice as many. The difference is what the second half takes
+//! once everything that is made on first use is there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tokio::process::Command;
+
+use super::pure::{CASES, Case};
+use crate::{
+    Result,
+    plan::Plan,
+    stats::Spread,
+    table::{Limit, Row},
+};
+
+/// Payloads in each half.
+const HALF: u64 = 20;
+/// How many more instructions than the other build the one under test may take.
+const RATIO_MAX: f64 = 1.03;
+/// The function that is counted, with all that it calls.
+const FUNCTION: &str = "normalizer::normalize";
+
+/// Counts for every format.
+pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
+    for case in &CASES {
+        let figure = format!("instructions, pure: {} {}", case.provider.as_str(), case.format.as_str());
+        // One format has two peers elsewhere, and none here.
+        if rows.iter().any(|row| row.figure == figure) {
+            continue;
+        }
+        let product = count(&plan.binary, case).await?;
+        let peer = match &plan.against {
+            Some(other) => Some(count(other, case).await?),
+            None => None,
+        };
+        if let Some(peer) = &peer
+            && peer.lines != product.lines
+        {
+            return Err(format!("gate of {figure}: {} lines, {} of the other build", product.lines, peer.lines).into());
+        }
+        eprintln!("{figure}: {:.0} a payload", product.a_payload);
+        rows.push(Row {
+            figure,
+            unit: "instructions a payload",
+            product: Spread::of([product.a_payload]),
+            peer: peer.as_ref().and_then(|peer| Spread::of([peer.a_payload])),
+            ratio: peer.as_ref().and_then(|peer| Spread::of([product.a_payload / peer.a_payload])),
+            limit: peer.as_ref().map(|_| Limit::RatioAtMost(RATIO_MAX)),
+            gate: "nothing is refused, and both builds print as many lines".to_owned(),
+            ..Row::default()
+        });
+    }
+    if let Some(row) = rows.first_mut() {
+        row.note = format!(
+            "callgrind counts what `{FUNCTION}` executes while `device-manager normalize` reads {HALF} payloads more than \
+             {HALF}. It emulates a processor without the instructions for SHA."
+        );
+    }
+    Ok(rows)
+}
+
+struct Count {
+    a_payload: f64,
+    lines: usize,
+}
+
+async fn count(binary: &Path, case: &Case) -> Result<Count> {
+    let dir = tempfile::tempdir()?;
+    let mut files = Vec::new();
+    for number in 0..HALF * 2 {
+        let file = dir.path().join(format!("{number}"));
+        fs::write(&file, (case.payload)(number).body)?;
+        files.push(file);
+    }
+    let half = usize::try_from(HALF)?;
+    let (once, _) = callgrind(binary, case, files.get(..half).unwrap_or_default(), dir.path()).await?;
+    let (twice, lines) = callgrind(binary, case, &files, dir.path()).await?;
+    Ok(Count { a_payload: (twice - once) as f64 / HALF as f64, lines })
+}
+
+/// The instructions within the function, and the lines that were printed.
+async fn callgrind(binary: &Path, case: &Case, files: &[PathBuf], dir: &Path) -> Result<(u64, usize)> {
+    let profile = dir.join("callgrind.out");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", &format!("--toggle-collect={FUNCTION}")])
+        .arg(format!("--callgrind-out-file={}", profile.display()))
+        .arg(binary)
+        .args(["normalize", "--provider", case.provider.as_str(), "--format", case.format.as_str()])
+        .args(files)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| format!("valgrind: {error} (apt-get install valgrind)"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{} ended with {}: {}", binary.display(), output.status, said).into());
+    }
+    let counted = total(&fs::read_to_string(&profile)?).ok_or("callgrind wrote something else")?;
+    if counted == 0 {
+        return Err(
+            format!("{} has no function {FUNCTION}: it must be built with its symbols", binary.display()).into()
+        );
+    }
+    Ok((counted, output.stdout.split(|byte| *byte == b'\n').count()))
+}
+
+fn total(profile: &str) -> Option<u64> {
+    profile.lines().find_map(|line| line.strip_prefix("totals: "))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_is_found() {
+        assert_eq!(total("events: Ir\nsummary: 9\nfn=(1)\ntotals: 325479\n"), Some(325_479));
+        assert_eq!(total("events: Ir\n"), None);
+    }
+}
