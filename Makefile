@@ -10,7 +10,7 @@ CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
 export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test lint fuzz mutants bench generated clean
+.PHONY: help setup build demo run test lint fuzz mutants bench compare callgrind generated clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -54,6 +54,16 @@ bench: ## Measure against the stated peers and limits; writes bench/results
 	@sh .ci/setup bench
 	cargo build --release --locked -p device-manager -p bench
 	target/release/bench
+
+# What a change costs beside another build, OLD=path/to/device-manager; `make bench` says what is measured of one build.
+compare: ## Compare this build with OLD=BINARY of another by processor time and instructions
+	@sh .ci/setup bench
+	cargo build --release --locked -p device-manager -p bench
+	target/release/bench --against $(OLD)
+
+callgrind: ## Count the instructions of the pure mapping, beside those of OLD=BINARY where it is given (needs valgrind)
+	cargo build --release --locked -p device-manager -p bench
+	target/release/bench --only instructions $(if $(OLD),--against $(OLD))
 
 generated: build ## Rewrite the files that are generated from the code; a test wants no difference
 	@$(CARGO_RUN) docs docs

@@ -22,6 +22,8 @@ use crate::Result;
 
 /// What `device-manager topics apply` makes when nobody says otherwise.
 pub(crate) const PARTITIONS: i32 = 6;
+/// The groups of `device-manager up`.
+const GROUPS: [&str; 2] = ["device-manager-normalizer", "device-manager-sink"];
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The topics of one run.
@@ -61,6 +63,18 @@ impl RunTopics {
         let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
         for deleted in admin.delete_topics(&names, &AdminOptions::new()).await? {
             deleted.map_err(|(topic, code)| format!("the topic {topic} cannot be deleted: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what the groups of `up` remember of their topics: the next run makes these anew, under the same names.
+    pub(crate) async fn forget_groups(&self) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.settings.client().create()?;
+        for forgotten in admin.delete_groups(&GROUPS, &AdminOptions::new()).await? {
+            match forgotten {
+                Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
+                Err((group, code)) => return Err(format!("the group {group} cannot be deleted: {code}").into()),
+            }
         }
         Ok(())
     }

@@ -165,6 +165,7 @@ async fn on_fresh_of<T>(
     let measured = measure(&up, &database).await?;
     up.process.stop().await?;
     database.delete().await?;
+    topics.forget_groups().await?;
     topics.delete().await?;
     Ok(measured)
 }
