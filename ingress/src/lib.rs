@@ -11,6 +11,7 @@ mod admission;
 mod app;
 mod body;
 pub mod config;
+mod durability;
 mod endpoint;
 pub mod error;
 mod exchange;

@@ -130,6 +130,8 @@ pub struct KafkaLog {
     devices: Target,
     uploads: Target,
     told: Told,
+    /// Whether nothing was wrong with the cluster when it was looked at last.
+    works: AtomicBool,
 }
 
 /// A raw topic on the cluster.
@@ -159,6 +161,7 @@ impl KafkaLog {
             devices: target(RawTopic::Devices),
             uploads: target(RawTopic::Uploads),
             told,
+            works: AtomicBool::new(false),
         })
     }
 
@@ -169,6 +172,11 @@ impl KafkaLog {
             RawTopic::Devices => &self.devices,
             RawTopic::Uploads => &self.uploads,
         }
+    }
+
+    /// Whether nothing was wrong with the cluster when it was looked at last.
+    pub(crate) fn works(&self) -> bool {
+        self.works.load(Ordering::Relaxed)
     }
 
     /// Waits until everything that is queued was answered. Blocks.
@@ -196,6 +204,7 @@ impl KafkaLog {
             let fault =
                 fault.or_else(|| (unacknowledged > seen).then(|| "Kafka does not acknowledge in time".to_owned()));
             seen = unacknowledged;
+            self.works.store(fault.is_none(), Ordering::Relaxed);
             match fault {
                 None => {
                     health.ready();

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::app,
     config::IngressConfig,
+    durability,
     error::IngressError,
     keys::KeyRing,
     raw_log::KafkaLog,
@@ -63,6 +64,7 @@ pub async fn run(
     tokio::spawn(Arc::clone(&keys).watch(health.clone(), shutdown.clone()));
     let recall = Recall::new(&settings);
     tokio::spawn(Arc::clone(&log).watch(recall, health.clone(), shutdown.clone()));
+    tokio::spawn(durability::watch(Arc::clone(&log), (settings.client(), topics), health.clone(), shutdown.clone()));
     health.detail("address", &address.to_string());
     tracing::info!(%address, "listening");
     let raw_log: Arc<dyn crate::raw_log::RawLog> = log.clone();
