@@ -39,7 +39,7 @@ pub struct IngressArgs {
     /// How long a client may take to send a request's headers, and how long an idle connection is kept.
     #[arg(long, env = "HEADER_TIMEOUT_SECONDS", default_value_t = 30)]
     pub header_timeout_seconds: u64,
-    /// How long a client may leave an answer unread, each 16 KiB of it; then its connection is ended.
+    /// How long a client may leave an answer unread before its connection is ended.
     #[arg(long, env = "WRITE_TIMEOUT_SECONDS", default_value_t = 30)]
     pub write_timeout_seconds: u64,
     /// How long a client may take to send a request's body.
