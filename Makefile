@@ -10,7 +10,7 @@ CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
 export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test lint fuzz mutants bench compare callgrind generated clean
+.PHONY: help setup build demo run test lint fuzz mutants isolation bench compare callgrind generated clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -49,6 +49,12 @@ SHARD ?= 0/16
 mutants: setup ## Alter the mapping code and see whether a test notices, one SHARD=0/16 at a time (needs cargo-mutants)
 	git diff --quiet HEAD
 	cargo mutants --in-place --shard $(SHARD) --timeout 60 --output target
+
+# The smoke of it is part of `make test`; here it takes some ten minutes and wants the machine for itself.
+isolation: setup ## Measure an honest sender beside hostile ones, and beside an export of 300 MB, on the release build
+	@echo "commit $(GIT_COMMIT)"
+	ISOLATION_SECONDS=60 ISOLATION_P99_MS=2000 ISOLATION_EXPORT_MB=300 ISOLATION_MORE_MS=1000 \
+		cargo test --release --locked -p device-manager --test end_to_end isolation -- --nocapture
 
 bench: ## Measure against the stated peers and limits; writes bench/results
 	@sh .ci/setup bench

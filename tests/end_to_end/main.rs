@@ -11,6 +11,8 @@ mod drift;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod items;
 #[cfg(test)]
 mod outages;

@@ -233,6 +233,13 @@ impl World {
         self.stages[&member].signal("CONT");
     }
 
+    /// The most memory that a process ever had resident, in KiB.
+    pub(crate) fn resident_kib_max(&self, member: Member) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.stages[&member].process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// What `device-manager trace` says of a receipt, and whether all of its payload has arrived.
     pub(crate) fn trace(&self, receipt: &str) -> (String, bool) {
         let mut command = self.kafka_command("trace");
@@ -366,6 +373,23 @@ pub(crate) fn signal(pid: u32, name: &str) {
 impl Sender {
     pub(crate) async fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<Response> {
         self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).json(body).send().await
+    }
+
+    /// Sends a compressed JSON body, again until it is acknowledged. Returns the answer.
+    pub(crate) async fn post_gzip(&self, path: &str, body: &[u8]) -> Value {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            let request = self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key);
+            let request = request.header("Content-Type", "application/json").header("Content-Encoding", "gzip");
+            if let Ok(answer) = request.body(body.to_owned()).send().await
+                && answer.status() == StatusCode::OK
+                && let Ok(answer) = answer.json().await
+            {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "not accepted within {WITHIN:?}");
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Sends a body that is no JSON.
