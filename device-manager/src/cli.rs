@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 use service::telemetry;
 
 use crate::command::{
-    CommandError, Output, docs, drift, ingress, keys, metrics, normalize, normalizer, simulate, sink, topics, trace, up,
+    CommandError, Output, docs, drift, ingress, keys, metrics, normalize, normalizer, simulate, sink, skip, topics,
+    trace, up,
 };
 
 /// Receives readings of health devices, keeps them on Kafka, and writes clinical events to Postgres.
@@ -32,6 +33,7 @@ enum Command {
     Metrics(metrics::MetricsCommand),
     Trace(trace::TraceCommand),
     Drift(drift::DriftCommand),
+    Skip(skip::SkipCommand),
     Topics(topics::TopicsArgs),
     Keys(keys::KeysCommand),
     Simulate(simulate::SimulateArgs),
@@ -60,11 +62,12 @@ impl Cli {
             Command::Up(args) => up::run(args, &mut output).await,
             Command::Ingress(args) => ingress::run(args).await,
             Command::Normalizer(args) => normalizer::run(args).await,
-            Command::Sink(args) => sink::run(args).await,
+            Command::Sink(args) => sink::run(args, &mut output).await,
             Command::Normalize(args) => normalize::run(&args, &mut output),
             Command::Metrics(args) => metrics::run(&args, &mut output),
             Command::Trace(args) => trace::run(args, &mut output).await,
             Command::Drift(args) => drift::run(args, &mut output).await,
+            Command::Skip(args) => skip::run(args, &mut output).await,
             Command::Docs(args) => docs::run(&args),
             Command::Keys(args) => keys::run(args, &mut output),
             Command::Topics(args) => topics::run(args, &mut output).await,

@@ -22,7 +22,7 @@ async fn the_same_post_ten_times_is_one_row() {
     world.until_count("SELECT coalesce(sum(promised_readings), 0)::bigint FROM ledger", 10).await;
     world.until_count("SELECT count(*) FROM reading_duplicates", 9).await;
     assert_eq!(world.count(READINGS).await, 1);
-    world.assert_ledger().await;
+    world.assert_ledger(10).await;
 }
 
 /// `E2E_ROUNDS` says how often each stage is killed: a few times in CI, twenty by hand.
@@ -48,7 +48,7 @@ async fn killed_in_turn_nothing_is_lost_or_doubled() {
 
     let sent = acknowledged.load(Relaxed);
     world.until_count(READINGS, sent).await;
-    world.assert_ledger().await;
+    world.assert_ledger(sent).await;
     // Each was measured at a second of its own: as many seconds as readings, and as many as were sent.
     assert_eq!(world.count("SELECT count(DISTINCT measured_from) FROM readings").await, sent);
     assert_eq!(world.count(READINGS).await, sent);

@@ -54,7 +54,7 @@ async fn what_is_unknown_is_counted_once_a_payload_and_what_is_understood_is_sto
     world.sender.medisante(&glucose(2)).await;
     world.until_count(all_have_outcomes, 4).await;
     assert_eq!(counts(&world, &receipt), [2, 2, 2]);
-    world.assert_ledger().await;
+    world.assert_ledger(6).await;
 }
 
 /// The count of each shape, whose first example is this receipt's.

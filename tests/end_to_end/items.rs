@@ -59,5 +59,5 @@ async fn one_bad_item_leaves_its_neighbours() {
     world.until_count("SELECT count(*) FROM readings WHERE item IN (0, 2) AND value_num IN (61, 63)", 2).await;
     assert_eq!(world.count("SELECT count(*) FROM readings").await, 2);
     assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 1);
-    world.assert_ledger().await;
+    world.assert_ledger(3).await;
 }

@@ -15,6 +15,8 @@ mod isolation;
 #[cfg(test)]
 mod items;
 #[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod payload;

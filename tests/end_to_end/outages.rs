@@ -39,7 +39,7 @@ async fn an_older_dump_gets_every_row_again() {
 
     world.run(Stage::Sink);
     world.until_count(READINGS, 20).await;
-    world.assert_ledger().await;
+    world.assert_ledger(20).await;
     assert_eq!(world.count("SELECT count(DISTINCT measured_from) FROM readings").await, 20);
     assert_eq!(world.count("SELECT count(*) FROM reading_duplicates").await, 0);
 }
@@ -67,7 +67,7 @@ async fn kafka_and_postgres_away_for_a_while() {
     world.until_count(READINGS, 12).await;
     world.until_count("SELECT count(DISTINCT measured_from) FROM readings", 12).await;
     assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
-    world.assert_ledger().await;
+    world.assert_ledger(12).await;
     let logs = world.logs();
     assert!(logs.contains("the stage waits") && logs.contains("the stage works again"), "{logs}");
     for misleading in [".cargo", "rdkafka-0", "security.protocol", "api.version.request"] {

@@ -32,7 +32,7 @@ async fn a_second_sink_joins(group_protocol: &'static str) {
         send(&world, number).await;
     }
     world.until_count(READINGS, 110).await;
-    world.assert_ledger().await;
+    world.assert_ledger(110).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

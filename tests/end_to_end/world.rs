@@ -11,8 +11,10 @@ use std::{
 };
 
 use device_manager::embedded::Embedded;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
+use service::kafka::KafkaSettings;
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tests::{create_database, servers};
@@ -252,6 +254,13 @@ impl World {
         (said, output.status.success())
     }
 
+    /// An operator's command: what it said, and whether it succeeded.
+    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> (String, bool) {
+        let output = self.kafka_command(name).args(arguments).env("DATABASE_URL", &self.database_url).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (String::from_utf8(said).unwrap(), output.status.success())
+    }
+
     /// SIGTERM. Whether the process ended in time.
     pub(crate) async fn terminate(&mut self, member: Member, within: Duration) -> bool {
         let mut running = self.stages.remove(&member).unwrap();
@@ -340,11 +349,35 @@ impl World {
         }
     }
 
-    /// Every record the ingress took has its outcome, and what the outcomes promise is there.
-    pub(crate) async fn assert_ledger(&self) {
+    /// Every record on the raw topics has its outcome, the outcomes promise at least so many items, and what they promise is there.
+    pub(crate) async fn assert_ledger(&self, items_min: i64) {
+        for word in ["raw.medisante", "raw.healthkit", "raw.devices"] {
+            let topic = self.topic(word);
+            let records: i64 = (0..i32::from(self.setup.partitions)).map(|one| self.log_end(&topic, one)).sum();
+            let ended = "SELECT coalesce(sum(last_offset - first_offset + 1), 0)::bigint FROM outcomes WHERE topic";
+            self.until_count(&format!("{ended} = '{word}'"), records).await;
+        }
+        self.assert_promises(items_min).await;
+    }
+
+    /// The outcomes promise at least so many items, and what they promise is there.
+    pub(crate) async fn assert_promises(&self, items_min: i64) {
         let open = "SELECT count(*) FROM ledger WHERE promised_readings <> rows + superseded + duplicates + refused
                         OR promised_rejections <> dead_letters";
         until("the ledger balances", || async { self.try_count(open).await == Some(0) }).await;
+        let promised = "SELECT coalesce(sum(promised_readings + promised_rejections), 0)::bigint FROM ledger";
+        let promised = self.count(promised).await;
+        assert!(promised >= items_min.max(1), "{promised} items are promised, at least {items_min} were sent");
+    }
+
+    /// The offset that the next record of a partition gets.
+    pub(crate) fn log_end(&self, topic: &str, partition: i32) -> i64 {
+        let client: BaseConsumer = self.kafka_settings().client().create().unwrap();
+        client.fetch_watermarks(topic, partition, WITHIN).unwrap().1
+    }
+
+    pub(crate) fn kafka_settings(&self) -> KafkaSettings {
+        KafkaSettings::new(self.embedded.kafka_bootstrap().unwrap())
     }
 
     fn last_logs(&self) -> String {

@@ -6,6 +6,7 @@ use clap::Args;
 use service::kafka::KafkaSettings;
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
+pub mod accept_gap;
 pub mod docs;
 pub mod drift;
 pub mod ingress;
@@ -15,6 +16,7 @@ pub mod normalize;
 pub mod normalizer;
 pub mod simulate;
 pub mod sink;
+pub mod skip;
 pub mod topics;
 pub mod trace;
 pub mod up;

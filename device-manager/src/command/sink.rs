@@ -4,7 +4,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
 use ::sink::error::{Fault, cause, fault};
 
-use clap::Args;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use schemas::{receipt::ReceiptKey, topic::Topics};
 use service::{backoff::Backoff, health::StageHealth, kafka::KafkaSettings, secret};
 use sink::SinkConfig;
@@ -15,18 +15,31 @@ use sqlx::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, KafkaArgs, database};
+use super::{CommandError, KafkaArgs, Output, accept_gap, database};
 use crate::boot::{Process, ProcessArgs};
 
 /// How long Postgres may take to let the migrations in.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// The stage, or an operator's command about it.
+pub enum SinkCommand {
+    /// Run the stage.
+    Stage(StageArgs),
+    /// Accept that events are gone.
+    AcceptGap(accept_gap::AcceptGapCommand),
+}
+
+#[derive(Subcommand)]
+enum Action {
+    AcceptGap(accept_gap::AcceptGapCommand),
+}
 
 /// Write events to Postgres.
 ///
 /// Its position is in Postgres, in the transaction of each batch: a crash, a second sink or an older dump neither loses nor
 /// doubles a row. Run as many as the event topics have partitions.
 #[derive(Args)]
-pub struct SinkCommand {
+pub struct StageArgs {
     #[command(flatten)]
     process: ProcessArgs,
     #[command(flatten)]
@@ -45,11 +58,45 @@ pub struct SinkCommand {
     migrate: bool,
 }
 
-/// Runs until SIGTERM.
+/// By hand, because derived code takes arguments that only the environment gives for absent where a subcommand may stand.
+impl FromArgMatches for SinkCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        if matches.subcommand().is_some() {
+            return Action::from_arg_matches(matches).map(|Action::AcceptGap(args)| Self::AcceptGap(args));
+        }
+        StageArgs::from_arg_matches(matches).map(Self::Stage)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for SinkCommand {
+    fn augment_args(command: Command) -> Command {
+        Action::augment_subcommands(StageArgs::augment_args(command))
+            .args_conflicts_with_subcommands(true)
+            .subcommand_negates_reqs(true)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// Runs until SIGTERM, or does what the subcommand says.
 ///
 /// # Errors
 /// What waiting does not heal.
-pub async fn run(args: SinkCommand) -> Result<ExitCode, CommandError> {
+pub async fn run(args: SinkCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    match args {
+        SinkCommand::Stage(args) => run_stage(args).await,
+        SinkCommand::AcceptGap(args) => accept_gap::run(args, output).await,
+    }
+}
+
+async fn run_stage(args: StageArgs) -> Result<ExitCode, CommandError> {
     let mut process = Process::boot(&args.process).await?;
     let kafka = (process.kafka_settings(&args.kafka)?, Topics::new(&args.kafka.topic_prefix));
     let secret = secret::load_or_refuse(&args.receipt_key_file)

@@ -1,0 +1,86 @@
+//! `device-manager skip`.
+
+use std::process::ExitCode;
+
+use ::sink::{batch::Source, skips};
+use clap::Args;
+use schemas::topic::Topics;
+
+use super::{CommandError, Output, asking_postgres, connect};
+
+/// Give up one record of an event topic that no sink can read.
+///
+/// A sink waits in front of an event that it cannot read, and /ready names it. Where neither an upgrade nor the publication of its
+/// schema helps, this command writes down that the record is to be stepped over. Only the sink that waits at exactly this record
+/// does so: it leaves a dead letter with the reason `skipped`, which holds the record. For any other record the command has
+/// no effect.
+#[derive(Args)]
+#[command(after_help = "Example:
+  . .device-manager/env; device-manager skip --topic readings --partition 2 --offset 17 --reason 'a foreign producer'")]
+pub struct SkipCommand {
+    /// The event topic, with or without the prefix.
+    #[arg(long)]
+    topic: String,
+    /// Its partition.
+    #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
+    partition: i32,
+    /// The record's offset.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
+    offset: i64,
+    /// Why; becomes the dead letter's detail, so without health data. Up to 200 characters.
+    #[arg(long, value_parser = reason)]
+    reason: String,
+    /// What stands in front of every topic name.
+    #[arg(long, env = "TOPIC_PREFIX", default_value = "")]
+    topic_prefix: String,
+    /// The database.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+}
+
+fn reason(text: &str) -> Result<String, &'static str> {
+    let length = text.trim().chars().count();
+    if length == 0 || length > 200 || text.chars().any(char::is_control) {
+        return Err("1 to 200 characters, none of them a control character");
+    }
+    Ok(text.trim().to_owned())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The topic is none of events, or the database is away or not migrated.
+pub async fn run(args: SkipCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    let topics = Topics::new(&args.topic_prefix);
+    let (partition, offset) = (args.partition, args.offset);
+    let topic = event_topic(&topics, &args.topic).ok_or_else(|| refusal(&topics, &args))?;
+    let mut connection = connect(&args.database_url).await?;
+    let record = (topic.as_str(), partition, offset);
+    let is_new = skips::request(&mut connection, record, &args.reason).await.map_err(asking_postgres)?;
+    output.line(&if is_new {
+        format!("{topic} partition {partition} offset {offset}: a sink that waits at this record steps over it")
+    } else {
+        format!("{topic} partition {partition} offset {offset}: was wished before; nothing changed")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The full name of an event topic that is given with or without the prefix.
+pub(super) fn event_topic(topics: &Topics, given: &str) -> Option<String> {
+    let bare = Topics::new("");
+    Source::ALL
+        .into_iter()
+        .find(|source| source.topic(topics) == given || source.topic(&bare) == given)
+        .map(|source| source.topic(topics))
+}
+
+fn refusal(topics: &Topics, args: &SkipCommand) -> CommandError {
+    let SkipCommand { topic, partition, offset, .. } = args;
+    match topics.raw_of(topic).or_else(|| Topics::new("").raw_of(topic)) {
+        Some(raw) => CommandError::usage(format!(
+            "{topic} is a raw topic, which the normalizers read: start them with --skip {}:{partition}:{offset}",
+            raw.as_str()
+        )),
+        None => CommandError::usage(format!("{topic} is no event topic")),
+    }
+}
