@@ -34,7 +34,7 @@ mod isolate;
 /// From the writer to the reader: for each batch one `Written` or `Dropped`, in the order in which they were handed over.
 pub(crate) enum News {
     /// The batch and its fence's offsets stand in Postgres. It comes back so that the writer need not wait for its end.
-    Written(Batch),
+    Written(Box<Batch>),
     /// The batch was given up: its generation is over (after a fence the writer begins the next one), or the sink stops.
     Dropped,
     /// The writer waits for something.
@@ -131,7 +131,7 @@ impl Writer {
             let waits = match self.attempt(&mut batch).await {
                 Try::Done(written) => {
                     count(&batch, written);
-                    return Ok(News::Written(batch));
+                    return Ok(News::Written(Box::new(batch)));
                 }
                 Try::Fenced => {
                     tracing::warn!("the next offsets in Postgres were moved by another sink or restored: seeking anew");

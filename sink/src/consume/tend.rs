@@ -106,7 +106,9 @@ impl Reader {
         let place = |(topic, partition): (&str, i32)| self.sources.get(topic).map(|source| (*source, partition));
         let places: Vec<Place> =
             list.elements().iter().filter_map(|one| place((one.topic(), one.partition()))).collect();
-        places.iter().for_each(|place| self.gathered.drop_of(*place));
+        for place in &places {
+            self.gathered.drop_of(*place);
+        }
         let deadline = Instant::now() + REVOKE_LONGEST;
         while places.iter().any(|place| self.handed.holds(*place))
             && !self.consumer.assignment_lost()
@@ -171,7 +173,9 @@ impl Reader {
             self.list(add)
                 .and_then(|list| group::add(&self.consumer, &list))
                 .map_err(|error| format!("the partitions could not be taken: {error}"))?;
-            begins.into_iter().for_each(|(place, begin)| self.owned.place(place, begin));
+            for (place, begin) in begins {
+                self.owned.place(place, begin);
+            }
             Ok(())
         });
         match begun {
