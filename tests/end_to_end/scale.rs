@@ -1,37 +1,44 @@
 //! Several processes per stage: they join, leave, die and freeze under load.
 
-use time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use sqlx::PgPool;
+use tokio::task::JoinHandle;
 
 use crate::{
     payload::{START, glucose_of, text},
-    world::{Setup, Stage, World},
+    world::{Member, Sender, Setup, Stage, World, until},
 };
 
 const READINGS: &str = "SELECT count(*) FROM readings";
+/// How long a partition may go without a write after a member was killed, joined or left, and after one was frozen.
+const AFTER_KILL: Duration = Duration::from_secs(15);
+const AFTER_FREEZE: Duration = Duration::from_secs(30);
 
-/// The `number`th reading, of one of many devices, so that all partitions have some.
-async fn send(world: &World, number: i64) {
-    let device = format!("3500000000{:05}", number % 48);
-    world.sender.medisante(&glucose_of(&device, &text(START + Duration::seconds(number)))).await;
-}
-
+/// Start one, let it write, start a second: nobody may stall, also not when the second is gone again.
 async fn a_second_sink_joins(group_protocol: &'static str) {
     let mut world = World::start_as(Setup { group_protocol: Some(group_protocol), ..Setup::default() }).await;
-    for number in 0..10 {
-        send(&world, number).await;
-    }
-    world.until_count(READINGS, 10).await;
+    let mut sent = 0;
+    let mut send = async |world: &World, count: i64| {
+        for number in sent..sent + count {
+            send(&world.sender, number).await;
+        }
+        sent += count;
+        world.until_count(READINGS, sent).await;
+    };
+    send(&world, 10).await;
     world.run_member((Stage::Sink, 1));
     world.until_ready((Stage::Sink, 1)).await;
-    for number in 10..60 {
-        send(&world, number).await;
-    }
-    world.until_count(READINGS, 60).await;
+    send(&world, 50).await;
     world.kill_member((Stage::Sink, 1));
-    for number in 60..110 {
-        send(&world, number).await;
-    }
-    world.until_count(READINGS, 110).await;
+    send(&world, 50).await;
     world.assert_ledger(110).await;
 }
 
@@ -43,4 +50,177 @@ async fn a_second_sink_joins_by_the_consumer_protocol() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_sink_joins_by_the_classic_protocol() {
     a_second_sink_joins("classic").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_come_and_go_by_the_consumer_protocol() {
+    members_come_and_go("consumer").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_come_and_go_by_the_classic_protocol() {
+    members_come_and_go("classic").await;
+}
+
+/// From one member of each stage to three and back. `E2E_SCALE_ROUNDS` says how often: once in CI, five times by hand.
+async fn members_come_and_go(group_protocol: &'static str) {
+    let rounds = std::env::var("E2E_SCALE_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
+    let mut world = World::start_as(Setup { group_protocol: Some(group_protocol), ..Setup::default() }).await;
+    let load = Load::start(&world);
+    for round in 0..rounds {
+        for stage in [Stage::Sink, Stage::Normalizer] {
+            // A member whose number no process of this round had yet.
+            let member = |number: usize| (stage, if number == 0 { 0 } else { 10 * round + number });
+            for number in [1, 2] {
+                world.run_member(member(number));
+                world.until_ready(member(number)).await;
+            }
+            load.settles("joined", AFTER_KILL).await;
+
+            // In CI one for all; a frozen one comes back to a group that has gone on.
+            for number in 0..rounds.min(2) {
+                world.kill_member(member(number));
+                load.settles("killed", AFTER_KILL).await;
+                world.run_member(member(number));
+                world.until_ready(member(number)).await;
+            }
+            world.freeze(member(2));
+            load.settles("frozen", AFTER_FREEZE).await;
+            world.thaw(member(2));
+            load.settles("thawed", AFTER_KILL).await;
+            world.until_ready(member(2)).await;
+
+            rolling_restart(&mut world, stage, [member(0), member(1)]).await;
+            load.settles("restarted", AFTER_KILL).await;
+            for number in [1, 2] {
+                assert!(world.terminate(member(number), AFTER_KILL).await, "it ends when asked");
+            }
+            load.settles("left", AFTER_KILL).await;
+        }
+    }
+    let sent = load.stop(group_protocol).await;
+    world.until_count(READINGS, sent).await;
+    assert_eq!(world.count("SELECT count(DISTINCT measured_from) FROM readings").await, sent);
+    world.assert_ledger(sent).await;
+    assert_eq!(world.count(READINGS).await, sent);
+    assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+/// The next one is there before the one that it replaces goes.
+async fn rolling_restart(world: &mut World, stage: Stage, members: [Member; 2]) {
+    for (number, member) in members.into_iter().enumerate() {
+        let substitute = (stage, 100 + number);
+        world.run_member(substitute);
+        world.until_ready(substitute).await;
+        assert!(world.terminate(member, AFTER_KILL).await, "it ends when asked");
+        world.run_member(member);
+        world.until_ready(member).await;
+        assert!(world.terminate(substitute, AFTER_KILL).await, "it ends when asked");
+    }
+}
+
+/// The `number`th reading, of one of many devices, so that all partitions have some.
+async fn send(sender: &Sender, number: i64) {
+    let device = format!("3500000000{:05}", number % 48);
+    sender.medisante(&glucose_of(&device, &text(START + time::Duration::seconds(number)))).await;
+}
+
+/// Readings without end, and a look at how each partition of theirs is written meanwhile.
+struct Load {
+    sent: Arc<AtomicI64>,
+    stop: Arc<AtomicBool>,
+    sending: JoinHandle<()>,
+    watching: JoinHandle<()>,
+    pulses: Arc<Mutex<Pulses>>,
+    reached: Mutex<BTreeMap<String, Duration>>,
+}
+
+impl Load {
+    fn start(world: &World) -> Self {
+        let (sent, stop) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+        let pulses = Arc::new(Mutex::new(Pulses::default()));
+        let sending = tokio::spawn(send_on(world.sender.clone(), sent.clone(), stop.clone()));
+        let watching = tokio::spawn(watch(world.pool.clone(), world.topic("readings"), pulses.clone()));
+        Self { sent, stop, sending, watching, pulses, reached: Mutex::default() }
+    }
+
+    /// Waits until every partition has been written again, and then twice as often, and has not paused for longer than this.
+    async fn settles(&self, what: &str, within: Duration) {
+        self.pulses.lock().unwrap().begin();
+        let moved = async || self.pulses.lock().unwrap().all_move();
+        until(&format!("all partitions are written ({what})"), moved).await;
+        let longest = self.pulses.lock().unwrap().longest();
+        let mut reached = self.reached.lock().unwrap();
+        let known = reached.entry(what.to_owned()).or_default();
+        *known = longest.max(*known);
+        assert!(longest <= within, "{what}: a partition was not written for {longest:?}");
+    }
+
+    /// Returns how many readings were acknowledged.
+    async fn stop(self, group_protocol: &str) -> i64 {
+        self.stop.store(true, Relaxed);
+        self.sending.await.unwrap();
+        self.watching.abort();
+        for (what, longest) in &*self.reached.lock().unwrap() {
+            eprintln!("{group_protocol}: longest interval without a write in a partition, {what}: {longest:.1?}");
+        }
+        self.sent.load(Relaxed)
+    }
+}
+
+/// One distinct reading after the other, each repeated until it is acknowledged.
+async fn send_on(sender: Sender, sent: Arc<AtomicI64>, stop: Arc<AtomicBool>) {
+    while !stop.load(Relaxed) {
+        send(&sender, sent.load(Relaxed)).await;
+        sent.fetch_add(1, Relaxed);
+    }
+}
+
+/// How each partition is written.
+#[derive(Default)]
+struct Pulses(BTreeMap<i32, Pulse>);
+
+struct Pulse {
+    next: i64,
+    moved: Instant,
+    moves: u32,
+    longest: Duration,
+}
+
+impl Pulses {
+    fn begin(&mut self) {
+        for pulse in self.0.values_mut() {
+            *pulse = Pulse { next: pulse.next, moved: Instant::now(), moves: 0, longest: Duration::ZERO };
+        }
+    }
+
+    fn all_move(&self) -> bool {
+        self.0.len() == usize::from(Setup::default().partitions) && self.0.values().all(|pulse| pulse.moves >= 3)
+    }
+
+    fn look(&mut self, partition: i32, next: i64) {
+        let now = Instant::now();
+        let pulse = self.0.entry(partition).or_insert(Pulse { next, moved: now, moves: 0, longest: Duration::ZERO });
+        pulse.longest = pulse.longest.max(now - pulse.moved);
+        if pulse.next != next {
+            *pulse = Pulse { next, moved: now, moves: pulse.moves + 1, ..*pulse };
+        }
+    }
+
+    fn longest(&self) -> Duration {
+        self.0.values().map(|pulse| pulse.longest).max().unwrap_or_default()
+    }
+}
+
+async fn watch(pool: PgPool, topic: String, pulses: Arc<Mutex<Pulses>>) {
+    loop {
+        let rows: Vec<(i32, i64)> =
+            sqlx::query_as("SELECT partition, next_offset FROM sink_offsets WHERE topic = $1 ORDER BY partition")
+                .bind(&topic)
+                .fetch_all(&pool)
+                .await
+                .unwrap();
+        rows.into_iter().for_each(|(partition, next)| pulses.lock().unwrap().look(partition, next));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 /// Longer than a consumer group takes to give up a killed member.
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
-const SERVERS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/end-to-end");
+pub(crate) const SERVERS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/end-to-end");
 const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 const POLL: Duration = Duration::from_millis(20);
 const MEDISANTE: &str = "/health-data/medisante/standard-json";
@@ -180,30 +180,29 @@ impl World {
 
     /// Starts one of a stage's processes.
     pub(crate) fn run_member(&mut self, member: Member) {
-        let (stage, number) = member;
+        let stage = member.0;
         let receipt_key = self.path("receipt.key");
-        let (name, mut command) = match stage {
+        let mut command = match stage {
             Stage::Ingress => {
                 let mut command = self.kafka_command("ingress");
                 command.args(["--http-port", &self.port.to_string()]);
                 command.arg("--keys-file").arg(self.path("keys.json")).arg("--receipt-key-file").arg(receipt_key);
-                ("ingress", command)
+                command
             }
             Stage::Normalizer => {
                 let mut command = self.kafka_command("normalizer");
                 command.args(["--group", &format!("{}-normalizer", self.name), "--upload-wait-seconds", "5"]);
                 command.arg("--receipt-key-file").arg(receipt_key);
-                ("normalizer", command)
+                command
             }
             Stage::Sink => {
                 let mut command = self.kafka_command("sink");
                 command.args(["--migrate", "--group", &format!("{}-sink", self.name)]);
                 command.arg("--receipt-key-file").arg(receipt_key).env("DATABASE_URL", &self.database_url);
-                ("sink", command)
+                command
             }
         };
-        let file = if number == 0 { format!("{name}.log") } else { format!("{name}-{number}.log") };
-        let log = File::options().create(true).append(true).open(self.path(&file)).unwrap();
+        let log = File::options().create(true).append(true).open(self.path(&log_file(member))).unwrap();
         let management_port = free_port();
         command.args(["--management-address", &format!("127.0.0.1:{management_port}")]);
         command.env("RUST_LOG", self.setup.log);
@@ -386,12 +385,26 @@ impl World {
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
+    /// What a process has logged.
+    pub(crate) fn log(&self, member: Member) -> String {
+        fs::read_to_string(self.path(&log_file(member))).unwrap()
+    }
+
     pub(crate) fn logs(&self) -> String {
         let files = fs::read_dir(self.directory.path()).unwrap().map(|entry| entry.unwrap().path());
         let mut logs: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
         logs.sort();
         logs.into_iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
     }
+}
+
+fn log_file((stage, number): Member) -> String {
+    let name = match stage {
+        Stage::Ingress => "ingress",
+        Stage::Normalizer => "normalizer",
+        Stage::Sink => "sink",
+    };
+    if number == 0 { format!("{name}.log") } else { format!("{name}-{number}.log") }
 }
 
 fn free_port() -> u16 {
