@@ -12,6 +12,7 @@ mod drift;
 mod formats;
 #[cfg(test)]
 mod isolation;
+mod frozen;
 #[cfg(test)]
 mod items;
 #[cfg(test)]

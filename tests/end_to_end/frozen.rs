@@ -1,0 +1,114 @@
+//! Kafka or Postgres that neither answers nor hangs up, as a host that is gone or a process that is stopped.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    payload::glucose,
+    world::{SERVERS, Stage, World, signal},
+};
+
+const READINGS: &str = "SELECT count(*) FROM readings";
+/// Within what a stage says that it waits, and that it works again.
+const SAID_WITHIN: Duration = Duration::from_secs(15);
+const STAGES: [Stage; 3] = [Stage::Ingress, Stage::Normalizer, Stage::Sink];
+
+/// Processes that are stopped, and go on when this is dropped.
+struct Frozen(Vec<u32>);
+
+impl Frozen {
+    fn new(processes: Vec<u32>) -> Self {
+        processes.iter().for_each(|pid| signal(*pid, "STOP"));
+        Self(processes)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|pid| signal(*pid, "CONT"));
+    }
+}
+
+fn pid(server: &str) -> u32 {
+    let file = fs::read_to_string(Path::new(SERVERS).join(format!("{server}.pid"))).unwrap();
+    file.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let listed = Command::new("pgrep").args(["-P", &parent.to_string()]).output().unwrap();
+    String::from_utf8(listed.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect()
+}
+
+/// Waits until each stage is ready, or none. The stages that were not in time, with what they say.
+async fn late(world: &World, stages: &[Stage], is_ready: bool) -> Vec<(Stage, Option<String>)> {
+    let deadline = Instant::now() + SAID_WITHIN;
+    let mut late = Vec::new();
+    for stage in stages {
+        loop {
+            let said = world.ready((*stage, 0)).await;
+            if said.as_ref().is_some_and(|(ready, _)| *ready == is_ready) {
+                break;
+            }
+            if Instant::now() > deadline {
+                late.push((*stage, said.map(|(_, text)| text)));
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    late
+}
+
+/// The lines about the stage's state in its log from here on.
+fn said(log: &str, text: &str) -> usize {
+    log.lines().filter(|line| line.contains(text)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_kafka_is_noticed_and_its_return_too() {
+    let world = World::start().await;
+    world.sender.medisante(&glucose(0)).await;
+    world.until_count(READINGS, 1).await;
+    assert_eq!(late(&world, &STAGES, true).await, []);
+    let before = STAGES.map(|stage| world.log((stage, 0)).len());
+
+    let frozen = Frozen::new(vec![pid("kafka")]);
+    let since = Instant::now();
+    let unnoticed = late(&world, &STAGES, false).await;
+    tokio::time::sleep(Duration::from_secs(30).saturating_sub(since.elapsed())).await;
+    drop(frozen);
+    assert_eq!(unnoticed, []);
+    assert_eq!(late(&world, &STAGES, true).await, []);
+    world.sender.medisante(&glucose(1)).await;
+    world.until_count(READINGS, 2).await;
+    for (stage, before) in STAGES.into_iter().zip(before) {
+        let log = world.log((stage, 0))[before..].to_owned();
+        let lines = (said(&log, "\"the stage waits\""), said(&log, "\"the stage works again\""));
+        assert_eq!(lines, (1, 1), "{stage:?}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_postgres_is_noticed_and_its_return_too() {
+    let world = World::start().await;
+    world.sender.medisante(&glucose(0)).await;
+    world.until_count(READINGS, 1).await;
+    assert_eq!(late(&world, &[Stage::Sink], true).await, []);
+    let before = world.log((Stage::Sink, 0)).len();
+
+    let postmaster = pid("postgres");
+    let frozen = Frozen::new([vec![postmaster], children(postmaster)].concat());
+    let unnoticed = late(&world, &[Stage::Sink], false).await;
+    drop(frozen);
+    assert_eq!(unnoticed, []);
+    assert_eq!(late(&world, &[Stage::Sink], true).await, []);
+    world.sender.medisante(&glucose(1)).await;
+    world.until_count(READINGS, 2).await;
+    let log = world.log((Stage::Sink, 0))[before..].to_owned();
+    let lines = (said(&log, "\"the stage waits\""), said(&log, "\"the stage works again\""));
+    assert_eq!(lines, (1, 1), "{log}");
+}
