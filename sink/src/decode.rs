@@ -11,8 +11,7 @@ use schemas::{
 
 use crate::{
     batch::{Body, Item, Origin, Source},
-    copy::{RowFault, is_storable},
-    row::Row,
+    row::{Row, storable},
 };
 
 /// A message's headers.
@@ -65,12 +64,24 @@ impl Decoder {
     pub fn item(&self, origin: Origin, value: &[u8], headers: &Headers<'_>) -> Result<Item, Unreadable> {
         let body = match origin.place.0 {
             Source::Readings => self.reading(origin, self.schemas.decode::<Reading>(value)?),
-            Source::Assignments => self.assignment(origin, self.schemas.decode::<Assignment>(value)?),
+            Source::Assignments => Body::Assignment(Box::new(self.schemas.decode::<Assignment>(value)?)),
             Source::Documents => Body::Document(Box::new(self.schemas.decode::<Document>(value)?)),
             Source::Outcomes => Body::Outcome(self.schemas.decode::<Outcome>(value)?),
             Source::DeadLetters => Body::Letter(Box::new(DeadLetter::read(headers.iter().copied(), &[])?)),
         };
-        Ok(Item { origin, body })
+        let item = Item { origin, body };
+        let checked = match &item.body {
+            Body::Assignment(event) => storable::assignment(event),
+            Body::Document(event) => storable::document(event),
+            Body::Outcome(event) => storable::outcome(event),
+            Body::Letter(letter) => storable::letter(letter),
+            // Checked while it is encoded.
+            Body::Reading(_) | Body::Refused(_) => Ok(()),
+        };
+        Ok(match checked {
+            Ok(()) => item,
+            Err(fault) => self.refuse_item(&item, &fault.to_string()),
+        })
     }
 
     /// The dead letter of a message that an operator wants to be stepped over; the message is its value.
@@ -103,14 +114,6 @@ impl Decoder {
                 (encode(reading.as_ref()), Some(reading_position(&reading))),
             ),
         }
-    }
-
-    fn assignment(&self, origin: Origin, event: Assignment) -> Body {
-        if event.effective_from.is_none_or(is_storable) && is_storable(event.received_at) {
-            return Body::Assignment(Box::new(event));
-        }
-        let position = Some((command_position(&event), None));
-        self.letter(origin, Reason::RowRefused, &RowFault::Time.to_string(), (encode(&event), position))
     }
 
     fn letter(

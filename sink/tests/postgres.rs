@@ -10,5 +10,7 @@ mod postgres {
     mod sample;
     mod store;
     mod trouble;
+    mod values;
+    mod versions;
     mod zombie;
 }

@@ -4,6 +4,5 @@
 mod unit {
     mod error;
     mod fold;
-    mod merge;
     mod ranges;
 }

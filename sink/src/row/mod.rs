@@ -2,6 +2,7 @@
 //!
 //! What a row needs of the transaction, the numbers of its dictionary entries, is left blank: see [`crate::stage`].
 
+pub(crate) mod storable;
 mod value;
 
 use schemas::{

@@ -1,16 +1,14 @@
-//! Versions, duplicates, the ledger, fencing and bad values in the tables.
+//! Versions, duplicates, the ledger, fencing, letters and documents in the tables.
 
 use schemas::{
     dead_letter::{DeadLetter, Stage},
-    event::{Coded, Coding, Document, Outcome, Reading, SourceName, Status, Value, Waveform},
+    event::{Document, Outcome, Reading, SourceName, Status},
     format::{Provider, RawTopic},
     receipt::Position,
     rejection::Reason,
 };
 use sink::{
     batch::{Batch, Fence, Item, Source},
-    copy::RowFault,
-    row::Row,
     trace,
     write::{Session, WriteError},
 };
@@ -18,7 +16,7 @@ use sqlx::Connection as _;
 
 use super::{
     database::Database,
-    sample::{DAY, MAY, SECOND, coding, ended, filed, key, listed, outcome, pressure, quantity, read, reading, topics},
+    sample::{DAY, MAY, ended, filed, key, listed, outcome, pressure, read, reading, topics},
 };
 
 pub(crate) async fn write(database: &Database, items: Vec<Item>) {
@@ -41,41 +39,6 @@ async fn ten_deliveries_are_one_row_and_nine_duplicates() {
     assert_eq!(database.text("SELECT raw_offset::text FROM readings").await, "0");
     assert_eq!(database.text(LEDGER).await, "10=1+0+9");
     assert_eq!(database.count("SELECT count(*) FROM outcomes").await, 1);
-}
-
-#[tokio::test]
-async fn versions_in_any_order_end_in_the_same_row() {
-    let versions = || -> Vec<Reading> {
-        let corrected = Reading {
-            content: [2; 16],
-            value: quantity("6.1"),
-            measured_from: Some(MAY + DAY),
-            status: Status::Amended,
-            ..reading(1, 5)
-        };
-        let newer_by_source =
-            Reading { content: [3; 16], value: quantity("7"), source_version: Some(2), ..reading(1, 2) };
-        let mut better_mapping = Reading { value: quantity("5.5"), ..reading(1, 0) };
-        better_mapping.provenance.mapping_version = 2;
-        vec![reading(1, 0), corrected, newer_by_source, better_mapping, reading(1, 9)]
-    };
-    let state = "SELECT t || concat_ws(' ', content, value_num, source_version, raw_offset, mapping_version, first_offset, \
-        measured_from) FROM (SELECT 'r' t, * FROM readings UNION ALL SELECT 'v', * FROM reading_versions) x ORDER BY 1";
-    let mut ends = Vec::new();
-    for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [3, 1, 4, 0, 2]] {
-        for batch in [1, 2, 5] {
-            let database = Database::make().await;
-            let ordered: Vec<Reading> = order.iter().map(|at| versions()[*at].clone()).collect();
-            for chunk in ordered.chunks(batch) {
-                write(&database, chunk.iter().cloned().map(read).collect()).await;
-            }
-            let end =
-                database.text(state).await + &database.text("SELECT raw_offset::text FROM reading_duplicates").await;
-            ends.push(end);
-        }
-    }
-    assert!(ends.iter().all(|end| *end == ends[0]), "{ends:#?}");
-    assert!(ends[0].starts_with("r03030303"), "the source's own version decides: {}", ends[0]);
 }
 
 #[tokio::test]
@@ -117,102 +80,6 @@ async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
 }
 
 #[tokio::test]
-async fn times_from_year_1_to_9999_and_long_numbers_are_kept() {
-    let database = Database::make().await;
-    let first =
-        Reading { measured_from: Some(-62_135_596_800 * SECOND), value: quantity("-0.000010"), ..reading(1, 0) };
-    let last = Reading {
-        measured_from: Some(253_402_300_799_999_999),
-        value: quantity("123456789012345678901234.5678"),
-        ..reading(2, 1)
-    };
-    let zero = Reading { measured_from: None, value: quantity("0.00"), ..reading(3, 2) };
-    let tens = Reading { value: quantity("100000000"), ..reading(4, 3) };
-    let tiny = Reading { value: quantity("-1.50e-30"), ..reading(5, 4) };
-    let huge = Reading { value: quantity("1.234e30"), ..reading(6, 5) };
-    write(&database, [first, last, zero, tens, tiny, huge].map(read).into()).await;
-    assert_eq!(
-        database.text("SELECT concat_ws(' ', value_num, measured_from) FROM readings ORDER BY reading_id").await,
-        "-0.000010 0001-01-01 00:00:00+00;123456789012345678901234.5678 9999-12-31 23:59:59.999999+00;0.00;\
-         100000000 2024-05-01 00:00:00+00;-0.00000000000000000000000000000150 2024-05-01 00:00:00+00;\
-         1234000000000000000000000000000 2024-05-01 00:00:00+00"
-    );
-    let longest = Reading { value: quantity(&format!("{}e-400", "9".repeat(400))), ..reading(7, 6) };
-    let part = Reading { value: quantity("1e400"), ..reading(8, 7) };
-    write(&database, [longest, part].map(read).into()).await;
-    assert_eq!(database.count("SELECT count(*) FROM readings WHERE value_num > 0.999 AND value_num <= 1e400").await, 5);
-}
-
-#[tokio::test]
-async fn numbers_are_the_ones_that_postgres_reads() {
-    let database = Database::make().await;
-    let mut texts: Vec<String> = ["1e30", "-1.5e-26", "0e-30", "12.34e1", "0.00012e2"].map(str::to_owned).into();
-    for sign in ["", "-"] {
-        for whole in ["0", "1", "12", "1234", "12345", "99999999", "100000000", "12340000", "007"] {
-            for fraction in
-                ["", ".0", ".1", ".01", ".001", ".0001", ".00001", ".1234", ".12345", ".00000000", ".10000000"]
-            {
-                texts.push(format!("{sign}{whole}{fraction}"));
-            }
-        }
-    }
-    let readings = (0..).zip(&texts).map(|(id, text)| Reading { value: quantity(text), ..reading(id, 0) });
-    write(&database, readings.map(read).collect()).await;
-    let differing = "SELECT string_agg(source_value, ' ') FROM readings
-        WHERE value_num::text <> source_value::numeric::text OR scale(value_num) <> scale(source_value::numeric)";
-    assert_eq!(database.text(differing).await, "");
-    assert_eq!(database.count("SELECT count(*) FROM readings").await, i64::try_from(texts.len()).unwrap());
-}
-
-#[tokio::test]
-async fn what_has_no_column_is_kept_as_json() {
-    let database = Database::make().await;
-    let odd = coding("back\\slash, \\u0000 and \"quotes\"");
-    let coded = Value::Coded(Coded { coding: odd.clone(), text: Some("said".to_owned()) });
-    let waveform = Value::Waveform(Waveform {
-        origin: "0".to_owned(),
-        unit: "mV".into(),
-        period_ms: "4".to_owned(),
-        factor: "0.5".to_owned(),
-        dimensions: 1,
-        samples: "1 2 E".to_owned(),
-    });
-    let mut panel = pressure(3, 2);
-    panel.components[1].value = coded.clone();
-    panel.components[1].source_codes = vec![coding("own")];
-    let readings = [
-        Reading { value: coded, source_codes: vec![coding("own")], ..reading(1, 0) },
-        Reading { value: waveform, ..reading(2, 1) },
-        panel,
-    ];
-    write(&database, readings.map(read).into()).await;
-    let kept = "SELECT concat_ws(' ', extra #>> '{coding,code}', extra ->> 'text', extra #>> '{source_codes,0,code}',
-        extra #>> '{waveform,period_ms}', components #>> '{1,x,coding,code}', components #>> '{1,x,source_codes,0,code}')
-        FROM readings ORDER BY reading_id";
-    let odd = odd.code;
-    assert_eq!(database.text(kept).await, format!("{odd} said own;4;{odd} own"));
-    let seen = "SELECT concat_ws(' ', code, value_text) FROM attributed_readings ORDER BY reading_id, component";
-    let display = format!("what {odd} is");
-    assert_eq!(database.text(seen).await, format!("15074-8 {display};15074-8 1 2 E;8480-6;8462-4 {display}"));
-}
-
-#[tokio::test]
-async fn values_that_postgres_cannot_store_are_known_beforehand() {
-    let fault = |reading: Reading| Row::new(reading, &key()).err().map(|(_, fault)| fault);
-    let nul = |text: &str| Some(format!("{text}\0"));
-    assert_eq!(fault(Reading { patient_claim: nul("x"), ..reading(1, 0) }), Some(RowFault::Nul));
-    assert_eq!(fault(Reading { value: quantity("five"), ..reading(1, 0) }), Some(RowFault::Number));
-    assert_eq!(fault(Reading { measured_from: Some(i64::MIN), ..reading(1, 0) }), Some(RowFault::Time));
-    assert_eq!(fault(Reading { imprecise_until: Some(0), ..reading(1, 0) }), Some(RowFault::Time));
-    let odd = Coding { code: "a\0b".into(), ..coding("own") };
-    assert_eq!(fault(Reading { source_codes: vec![odd], ..reading(1, 0) }), Some(RowFault::Nul));
-    let mut panel = pressure(1, 0);
-    panel.components[0].value = quantity("five");
-    assert_eq!(fault(panel), Some(RowFault::Number));
-    assert_eq!(fault(reading(1, 0)), None);
-}
-
-#[tokio::test]
 async fn of_two_writers_only_one_moves_the_offsets() {
     let database = Database::make().await;
     sqlx::query("INSERT INTO sink_offsets VALUES ('readings', 0, 0)").execute(&database.pool).await.unwrap();
@@ -233,7 +100,7 @@ async fn of_two_writers_only_one_moves_the_offsets() {
     assert_eq!(database.count("SELECT next_offset FROM sink_offsets").await, 1);
 }
 
-fn letter(first_item: Option<i32>, item_count: i32) -> DeadLetter {
+pub(crate) fn letter(first_item: Option<i32>, item_count: i32) -> DeadLetter {
     DeadLetter {
         origin_topic: "raw.medisante".to_owned(),
         origin_partition: 0,
@@ -274,10 +141,8 @@ async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
     assert_eq!(database.text("SELECT promised_rejections || '=' || dead_letters FROM ledger").await, "4=4");
 }
 
-#[tokio::test]
-async fn documents_of_a_batch_are_kept_by_their_hash() {
-    let database = Database::make().await;
-    let document = |content: &str| Document {
+pub(crate) fn document(content: &str) -> Document {
+    Document {
         sha256: [content.len() as u8; 32],
         content_type: "application/pdf".to_owned(),
         content: content.as_bytes().to_vec(),
@@ -285,7 +150,12 @@ async fn documents_of_a_batch_are_kept_by_their_hash() {
         source: SourceName::parse("app").unwrap(),
         received_at: MAY,
         key_id: None,
-    };
+    }
+}
+
+#[tokio::test]
+async fn documents_of_a_batch_are_kept_by_their_hash() {
+    let database = Database::make().await;
     let batch = || ["a", "bb", "a"].map(|content| filed(document(content))).into();
     write(&database, batch()).await;
     write(&database, batch()).await;

@@ -1,0 +1,45 @@
+//! What Postgres would refuse in events that are no readings, found beforehand: one bad event must not cost its batch a search.
+
+use schemas::{
+    dead_letter::DeadLetter,
+    event::{Assignment, Document, Outcome},
+};
+
+use crate::copy::{RowFault, is_storable};
+
+pub(crate) fn assignment(event: &Assignment) -> Result<(), RowFault> {
+    let Assignment { device_type, name, serial_number, features, key_id, .. } = event;
+    texts([device_type, name, serial_number, features, key_id].into_iter().flatten())?;
+    times(event.effective_from.into_iter().chain([event.received_at]))?;
+    offset(event.offset)
+}
+
+pub(crate) fn document(event: &Document) -> Result<(), RowFault> {
+    texts([Some(&event.content_type), event.key_id.as_ref()].into_iter().flatten())?;
+    times([event.received_at])
+}
+
+pub(crate) fn outcome(event: &Outcome) -> Result<(), RowFault> {
+    texts(event.unknown.iter().map(|unknown| &unknown.shape))?;
+    times([event.received_at])?;
+    offset(event.offset)
+}
+
+pub(crate) fn letter(letter: &DeadLetter) -> Result<(), RowFault> {
+    let DeadLetter { origin_topic, detail, content_hmac, .. } = letter;
+    texts([Some(origin_topic), Some(detail), content_hmac.as_ref()].into_iter().flatten())?;
+    times([letter.origin_timestamp])
+}
+
+fn texts<'t>(mut texts: impl Iterator<Item = &'t String>) -> Result<(), RowFault> {
+    if texts.any(|text| text.as_bytes().contains(&0)) { Err(RowFault::Nul) } else { Ok(()) }
+}
+
+fn times(times: impl IntoIterator<Item = i64>) -> Result<(), RowFault> {
+    if times.into_iter().all(is_storable) { Ok(()) } else { Err(RowFault::Time) }
+}
+
+/// Offsets are kept as runs, which have a next one.
+const fn offset(offset: i64) -> Result<(), RowFault> {
+    if 0 <= offset && offset < i64::MAX { Ok(()) } else { Err(RowFault::Number) }
+}
