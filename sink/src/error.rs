@@ -101,6 +101,7 @@ pub const CODES: &[(&str, Fault)] = &[
 
 /// Judges a database error: by its SQLSTATE where Postgres gave one.
 #[must_use]
+#[expect(clippy::match_same_arms, reason = "what is judged is named; the last arm is for what sqlx may add")]
 pub fn fault(error: &sqlx::Error) -> Fault {
     match error {
         sqlx::Error::Database(database) => database.code().map_or(Outage, |code| fault_of(&code)),
@@ -123,7 +124,6 @@ pub fn fault(error: &sqlx::Error) -> Fault {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Migrate(_)
         | sqlx::Error::InvalidSavePointStatement => Defect,
-        // The type leaves room for more; what is not known is not waited for without end.
         _ => Defect,
     }
 }

@@ -145,7 +145,7 @@ pub(super) async fn keep_excess(
     for (epoch, partition, offset) in positions {
         match runs.last_mut() {
             Some(((one, other, _), last)) if (*one, *other, *last + 1) == (*epoch, *partition, *offset) => {
-                *last = *offset
+                *last = *offset;
             }
             Some(_) | None => runs.push(((*epoch, *partition, *offset), *offset)),
         }
