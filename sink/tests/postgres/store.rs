@@ -143,7 +143,7 @@ async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
 
 pub(crate) fn document(content: &str) -> Document {
     Document {
-        sha256: [content.len() as u8; 32],
+        sha256: [u8::try_from(content.len()).unwrap(); 32],
         content_type: "application/pdf".to_owned(),
         content: content.as_bytes().to_vec(),
         provider: Provider::HealthKit,

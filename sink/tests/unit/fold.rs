@@ -111,7 +111,7 @@ fn a_source_may_say_so_much_of_a_device_a_day_and_others_are_heard() {
 fn a_hundred_thousand_commands_fold_in_no_time() {
     // Each takes the place of the one before: what was quadratic.
     let commands: Vec<DeviceCommand> =
-        (0..100_000).map(|offset| command(offset, 5, Some((offset % 2) as u8), None)).collect();
+        (0..100_000).map(|offset| command(offset, 5, Some(u8::from(offset % 2 == 0)), None)).collect();
     let begun = std::time::Instant::now();
     assert_eq!(fold(&commands).intervals.len(), 1);
     assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
