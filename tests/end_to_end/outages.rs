@@ -8,7 +8,7 @@ use tests::{create_database, postgres_program};
 
 use crate::{
     payload::glucose,
-    world::{Stage, World},
+    world::{Stage, World, until},
 };
 
 const READINGS: &str = "SELECT count(*) FROM readings";
@@ -91,4 +91,28 @@ async fn stages_end_when_asked_although_kafka_is_away() {
     // Whatever was seen, the other tests need it.
     world.embedded.start_kafka().await.unwrap();
     assert!(late.is_empty(), "still there after 15 s: {late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_wait_for_a_database_that_is_away() {
+    let mut world = World::start().await;
+    world.kill(Stage::Sink);
+    let name = format!("late_{}", uuid::Uuid::new_v4().simple());
+    world.database_url = create_database(world.embedded, &name).await;
+    world.pool = PgPool::connect_lazy(&world.database_url).unwrap();
+    world.embedded.stop_postgres().await;
+
+    world.run(Stage::Sink);
+    let sink = (Stage::Sink, 0);
+    let waits = "Postgres cannot be reached: Connection refused";
+    until("the sink says what it waits for", || async {
+        world.ready(sink).await.is_some_and(|(is_ready, said)| !is_ready && said.contains(waits))
+    })
+    .await;
+    world.embedded.start_postgres().await.unwrap();
+    world.until_ready(sink).await;
+    world.sender.medisante(&glucose(0)).await;
+    world.until_count(READINGS, 1).await;
+    let log = std::fs::read_to_string(world.path("sink.log")).unwrap();
+    assert!(log.contains("the stage waits") && log.contains("the stage works again"), "{log}");
 }
