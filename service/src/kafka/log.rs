@@ -44,17 +44,25 @@ pub fn because(what: &str) -> String {
 pub fn readable(level: Level, said: &str) -> Option<Line> {
     let said = said.strip_prefix("librdkafka: ")?;
     if let Some(error) = said.strip_prefix("Global error: ") {
-        if let Some(cause) = translated(error) {
-            *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), cause));
-        }
+        remember(translated(error));
         // The same that was logged by its facility.
         return Some(Line { level: Level::Debug, text: without_advice(error) });
     }
     let (facility, text) = said.split_once(' ').unwrap_or(("", said));
     let text = text.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(text, |(_, rest)| rest);
+    if text.contains(": verify that security.protocol") {
+        // No error is reported of it: the brokers hang up on a client that does not log in.
+        remember(Some(closes(broker_of(text))));
+    }
     // A connection that ends is no error of ours: the stage says whether it waits for it.
     let level = if facility == "FAIL" { level.max(Level::Warn) } else { level };
     Some(Line { level, text: format!("{facility}: {}", without_advice(text)) })
+}
+
+fn remember(cause: Option<String>) {
+    if let Some(cause) = cause {
+        *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), cause));
+    }
 }
 
 /// Where advice begins, to the end of the line.
@@ -100,8 +108,7 @@ fn is_source_place(word: &str) -> bool {
 fn translated(error: &str) -> Option<String> {
     let (code, rest) = error.split_once(' ')?;
     let (_, happened) = rest.split_once("): ")?;
-    let (named, _) = happened.split_once(": ")?;
-    let broker = named.rsplit("://").next().and_then(|address| address.split('/').next()).unwrap_or(named);
+    let broker = broker_of(happened);
     match code {
         "Resolve" => Some(format!("the host of the broker {broker} is unknown")),
         "Authentication" if happened.contains("mechanism") => {
@@ -117,10 +124,20 @@ fn translated(error: &str) -> Option<String> {
         "BrokerTransportFailure" if happened.contains("Connection refused") => {
             Some(format!("nothing listens at the broker's address {broker}"))
         }
-        "BrokerTransportFailure" if happened.contains("isconnected") || happened.contains("reset by peer") => Some(
-            format!("the broker {broker} closes the connection: it ends, or wants another KAFKA_SECURITY_PROTOCOL"),
-        ),
+        "BrokerTransportFailure" if happened.contains("isconnected") || happened.contains("reset by peer") => {
+            Some(closes(broker))
+        }
         "BrokerTransportFailure" => Some(format!("the broker {broker} does not answer")),
         _ => None,
     }
+}
+
+/// Of `sasl_ssl://host:9092/bootstrap: what happened`.
+fn broker_of(text: &str) -> &str {
+    let named = text.split_once(": ").map_or(text, |(named, _)| named);
+    named.rsplit("://").next().and_then(|address| address.split('/').next()).unwrap_or(named)
+}
+
+fn closes(broker: &str) -> String {
+    format!("the broker {broker} closes the connection: it ends, or wants another KAFKA_SECURITY_PROTOCOL")
 }

@@ -49,7 +49,8 @@ pub(super) async fn ask<T>(
             Err(TopicsError::Kafka(error)) if is_away(&error) => {
                 let client = client.clone();
                 let found = tokio::task::spawn_blocking(move || crate::kafka::diagnose(&client, DIAGNOSIS)).await;
-                return Err(TopicsError::Away { cause: found.ok().flatten(), source: error });
+                let cause = found.ok().flatten().unwrap_or_else(|| error.to_string());
+                return Err(TopicsError::Away { cause });
             }
             answer => return answer,
         }

@@ -81,12 +81,10 @@ pub enum Finding {
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
     /// The cluster does not answer.
-    #[error("the Kafka cluster does not answer{}", .cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    #[error("the Kafka cluster does not answer: {cause}")]
     Away {
-        /// Why, where that is known.
-        cause: Option<String>,
-        /// What the client says.
-        source: KafkaError,
+        /// Why: what the brokers did, or, where they did nothing, what the client says.
+        cause: String,
     },
     /// The cluster refuses the request as a whole.
     #[error("the Kafka cluster refuses the request")]

@@ -131,6 +131,12 @@ fn the_cause_of_an_outage_is_named() {
         assert_eq!(cause().as_deref(), Some(expected));
         assert_eq!(because("Kafka does not answer"), format!("Kafka does not answer: {expected}"));
     }
+    // Of this no error is reported.
+    let hung_up = "librdkafka: FAIL [thrd:127.0.0.1:9/bootstrap]: 127.0.0.1:9/bootstrap: Disconnected: verify that \
+                   security.protocol is correctly configured, broker might require SASL authentication (after 1ms in state UP)";
+    let line = readable(Level::Info, hung_up).unwrap();
+    assert_eq!((line.level, line.text.as_str()), (Level::Info, "FAIL: 127.0.0.1:9/bootstrap: Disconnected"));
+    assert!(cause().unwrap().contains("the broker 127.0.0.1:9 closes the connection"));
     // And so it is with a real client.
     listened::listen();
     telemetry::init_silence();
