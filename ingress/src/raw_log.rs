@@ -17,7 +17,11 @@ use rdkafka::{
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
 };
 use schemas::{format::RawTopic, raw::Headers, topic::Topics};
-use service::{health::StageHealth, kafka::KafkaSettings, recall::Recall};
+use service::{
+    health::StageHealth,
+    kafka::{KafkaSettings, because},
+    recall::Recall,
+};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -228,7 +232,7 @@ impl KafkaLog {
             }
         }
         let Ok(metadata) = producer.client().fetch_metadata(None, PROBE_TIMEOUT) else {
-            return Some("Kafka does not answer".to_owned());
+            return Some(because("Kafka does not answer"));
         };
         for target in RawTopic::ALL.iter().map(|topic| self.target(*topic)) {
             let found = metadata.topics().iter().find(|found| found.name() == target.name);

@@ -8,7 +8,10 @@ use std::{
 
 use rdkafka::{TopicPartitionList, consumer::Consumer};
 use schemas::codec::Fingerprint;
-use service::{backoff::Backoff, kafka::GroupProtocol};
+use service::{
+    backoff::Backoff,
+    kafka::{GroupProtocol, because},
+};
 
 use super::{
     Reader, Setup,
@@ -35,7 +38,7 @@ impl Setup {
                 Ok(protocol) => return protocol,
                 Err(_) if self.shutdown.is_cancelled() => return GroupProtocol::Classic,
                 Err(_) => {
-                    self.health.waiting("Kafka does not answer");
+                    self.health.waiting(&because("Kafka does not answer"));
                     std::thread::sleep(backoff.next_wait());
                 }
             }
@@ -62,7 +65,7 @@ impl Reader {
                     self.desk.probed(PROBE_EVERY);
                 }
                 Answer::Probed(Err(_)) => {
-                    self.watch.kafka_failed("Kafka does not answer".to_owned());
+                    self.watch.kafka_failed(because("Kafka does not answer"));
                     self.desk.probed(Duration::ZERO);
                 }
             }
