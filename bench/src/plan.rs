@@ -21,13 +21,15 @@ pub(crate) enum Name {
     EndToEnd,
     /// A large export through all stages.
     Upload,
+    /// The ingress after a million requests.
+    Soak,
     /// The instructions of the pure normalizer, counted by callgrind. Not measured unless it is named, or builds are compared.
     Instructions,
 }
 
 /// What is measured of one build.
-const OF_ONE_BUILD: [Name; 7] =
-    [Name::Ingress, Name::Pure, Name::Normalizer, Name::Sink, Name::Idle, Name::EndToEnd, Name::Upload];
+const OF_ONE_BUILD: [Name; 8] =
+    [Name::Ingress, Name::Pure, Name::Normalizer, Name::Sink, Name::Idle, Name::EndToEnd, Name::Upload, Name::Soak];
 /// What two builds are compared by.
 const OF_TWO_BUILDS: [Name; 5] = [Name::Ingress, Name::Normalizer, Name::Sink, Name::EndToEnd, Name::Instructions];
 

@@ -8,6 +8,7 @@ mod instructions;
 mod normalizer;
 mod pure;
 mod sink;
+mod soak;
 mod upload;
 
 use std::fs;
@@ -61,6 +62,7 @@ async fn one(name: Name, plan: &Plan, stack: Option<&Stack>) -> Result<Vec<Row>>
         Name::Idle => vec![idle::measure(plan, stack).await?],
         Name::EndToEnd => end_to_end::measure(plan, stack).await?,
         Name::Upload => upload::measure(plan, stack).await?,
+        Name::Soak => vec![soak::measure(plan, stack).await?],
     })
 }
 

@@ -25,6 +25,11 @@ pub(crate) async fn peak<T>(work: impl Future<Output = T>) -> (T, usize) {
     (done, usize::try_from(PEAK.load(Relaxed) - before).unwrap_or_default())
 }
 
+/// How many bytes the process has.
+pub(crate) fn now() -> isize {
+    NOW.load(Relaxed)
+}
+
 /// Nothing else is measured, or made to be measured, as long as the guard lives.
 pub(crate) async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
     TURN.lock().await

@@ -9,3 +9,5 @@ mod bench;
 mod bodies;
 #[cfg(test)]
 mod counting;
+#[cfg(test)]
+mod requests;

@@ -1,0 +1,58 @@
+//! Whether an ingress that nobody scrapes keeps its memory flat, however many requests it has answered.
+
+use std::net::SocketAddr;
+
+use crate::{
+    Result,
+    plan::Plan,
+    stack::{Key, Stack},
+    stats::Spread,
+    table::{Limit, Row},
+    topics::RunTopics,
+    wrk,
+};
+
+/// Until all that is made on first use is there, and the allocator has what it keeps for itself.
+const WARM_UP: u64 = 200_000;
+/// How much more it may have resident afterwards: five bytes a request.
+const GROWTH_MIB_MAX: f64 = 5.0;
+
+/// Measures it.
+pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
+    let key = stack.key()?;
+    let topics = RunTopics::make(&stack.settings, "soak-").await?;
+    let ingress = stack.stage(&["ingress"], &topics.prefix, None, Some(&key)).await?;
+    let (warm_up, requests) = if plan.quick { (20_000, 100_000) } else { (WARM_UP, 1_000_000) };
+    send(plan, ingress.http, &key, warm_up).await?;
+    let before = ingress.process.usage()?;
+    let sent = send(plan, ingress.http, &key, requests).await?;
+    let after = ingress.process.usage()?;
+    ingress.process.stop().await?;
+    topics.delete().await?;
+    Ok(Row {
+        figure: "ingress: memory that requests leave behind".to_owned(),
+        unit: "MiB resident",
+        product: Spread::of([after.rss_mib - before.rss_mib]),
+        limit: Some(Limit::Below(GROWTH_MIB_MAX)),
+        peak_rss_mib: [Some(after.peak_rss_mib), None],
+        gate: "every request is answered 200".to_owned(),
+        note: format!(
+            "{sent} requests by wrk with {} connections, after {warm_up} that do not count, while nobody asks for /metrics: \
+             {:.1} MiB before, {:.1} MiB after.",
+            wrk::CONNECTIONS,
+            before.rss_mib,
+            after.rss_mib
+        ),
+        ..Row::default()
+    })
+}
+
+/// Sends until at least so many are answered 200; how many.
+async fn send(plan: &Plan, http: SocketAddr, key: &Key, least: u64) -> Result<u64> {
+    let (mut sent, mut run) = (0, 0);
+    while sent < least {
+        sent += wrk::send(http, &key.secret, run, plan.load_time()).await?.accepted;
+        run += 1;
+    }
+    Ok(sent)
+}

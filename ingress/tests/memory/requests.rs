@@ -1,0 +1,48 @@
+//! What requests leave behind.
+
+use std::time::Duration;
+
+use service::telemetry;
+
+use crate::{
+    bench::{Bench, Manner},
+    counting::{now, turn},
+};
+
+const PATH: &str = "/health-data/medisante/json";
+/// Before, so that all that is made on first use is there.
+const WARM_UP: usize = 10_000;
+const REQUESTS: usize = 60_000;
+/// Four bytes each. A sample that nobody takes away has sixteen.
+const LEFT_BYTES_MAX: isize = 4 * REQUESTS.cast_signed();
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn send(bench: &Bench, count: usize) {
+    for number in 0..count {
+        let (body, status) = if number % 10 == 0 { ("{", 400) } else { ("{}", 200) };
+        assert_eq!(bench.post(PATH).send(body).await.status, status);
+        if number % 10 == 0 {
+            assert_eq!(bench.bare(PATH).header("x-api-key", &format!("unknown-{number}")).send("{}").await.status, 401);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_leave_nothing_behind_though_nobody_asks_for_the_metrics() {
+    let _turn = turn().await;
+    let metrics = telemetry::init_metrics().unwrap();
+    let _kept_up = telemetry::keep_up(metrics.clone(), Duration::from_millis(20));
+    let bench = Bench::with(Manner::Forgets, |_| {});
+    send(&bench, WARM_UP).await;
+    let before = now();
+    send(&bench, REQUESTS).await;
+    let flat = async {
+        while now() - before > LEFT_BYTES_MAX {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let flat = tokio::time::timeout(PATIENCE, flat).await;
+    assert!(flat.is_ok(), "{} bytes are left of {REQUESTS} requests", now() - before);
+    let counted = format!("device_manager_ingress_requests_total {}", (WARM_UP + REQUESTS) / 10 * 11);
+    assert!(metrics.render().contains(&counted), "the metrics count them: {counted}");
+}
