@@ -118,6 +118,11 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
+    /// Of a request that has none.
+    pub(crate) fn none(parts: &Parts) -> Result<(), Refusal> {
+        if parts.uri.query().is_none_or(str::is_empty) { Ok(()) } else { Err(Refusal::Parameter) }
+    }
+
     pub(crate) fn read(parts: &Parts) -> Result<Self, Refusal> {
         if parts.uri.query().is_none_or(str::is_empty) {
             return Ok(Self::default());
@@ -129,7 +134,8 @@ impl Parameters {
                 "type" => &mut found.sample_type,
                 "unit" => &mut found.unit,
                 "deviceId" => &mut found.device_id,
-                _ => continue,
+                // What is not understood would be left out of what the sender means.
+                _ => return Err(Refusal::Parameter),
             };
             if slot.is_some() {
                 return Err(Refusal::Parameter);

@@ -189,7 +189,8 @@ impl Refusal {
                 "Send the body plain, or with one Content-Encoding out of gzip, deflate and zstd.".to_owned()
             }
             Self::Parameter => {
-                "Give type, unit and deviceId at most once each, with 1 to 256 bytes of UTF-8 and without control characters."
+                "Health data may have type, unit and deviceId, at most once each, with 1 to 256 bytes of UTF-8 and without control \
+                 characters; other parameters are not known."
                     .to_owned()
             }
             Self::TooLarge(limit) => format!(

@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 use super::Id;
 use crate::{
-    admission, body,
+    admission::{self, Parameters},
+    body,
     body::Received,
     exchange::Exchange,
     keep::{self, Kept},
@@ -80,7 +81,8 @@ async fn accept(exchange: &Exchange<'_>, request: Request) -> Result<Json<Id>, R
     let shared = exchange.shared;
     let (parts, body) = request.into_parts();
     let now = OffsetDateTime::now_utc();
-    let credential = admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now);
+    let credential = admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now)
+        .and_then(|credential| Parameters::none(&parts).map(|()| credential));
     let (credential, body) = body::admitted(credential, &parts.headers, body).await?;
     let received = body::read(&parts.headers, body, shared.limits).await?;
     let parsed = device(&received);

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::assign;
 use crate::{
-    admission, body,
+    admission::{self, Parameters},
+    body,
     body::Received,
     exchange::Exchange,
     keep::{self, Kept},
@@ -54,7 +55,8 @@ async fn accept(exchange: &Exchange<'_>, id: &str, request: Request) -> Result<S
     let (parts, body) = request.into_parts();
     let now = OffsetDateTime::now_utc();
     // The `_id` is a one-way name: it does not show the provider, so a key's list of providers cannot be applied.
-    let credential = admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now);
+    let credential = admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now)
+        .and_then(|credential| Parameters::none(&parts).map(|()| credential));
     let (credential, body) = body::admitted(credential, &parts.headers, body).await?;
     let received = body::read(&parts.headers, body, shared.limits).await?;
     let device_key = Uuid::try_parse(id).ok();

@@ -14,7 +14,7 @@ async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt
     let body = "{ \"metadata\" : {\"correlationId\":\"one\"}}\n";
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let answer = bench
-        .post("/health-data/medisante/standard-json?type=t&unit=mg%2FdL&deviceId=d%201&other=x")
+        .post("/health-data/medisante/standard-json?type=t&unit=mg%2FdL&deviceId=d%201")
         .header("content-type", "application/json; charset=utf-8")
         .header("x-correlation-id", "abc-1")
         .header("traceparent", traceparent)
@@ -171,11 +171,22 @@ async fn the_internal_document_type_of_an_export_is_passed_over() {
 async fn parameters_are_bounded_and_single() {
     let bench = Bench::new();
     let long = "x".repeat(257);
-    for query in
-        ["type=a&type=b", "unit=%00", "unit=a%0ab", "deviceId=", &format!("type={long}"), "type=%ff", "deviceId=a%c3"]
-    {
+    for query in [
+        "type=a&type=b",
+        "unit=%00",
+        "unit=a%0ab",
+        "deviceId=",
+        &format!("type={long}"),
+        "type=%ff",
+        "deviceId=a%c3",
+        "types=a",
+        "x",
+    ] {
         let answer = bench.post(&format!("/health-data/healthkit/json?{query}")).send("[]").await;
         assert_eq!(answer.problem(400), "parameter", "{query}");
+    }
+    for command in ["/devices/assign?type=a", "/devices/x/unassign?force=true"] {
+        assert_eq!(bench.post(command).send("").await.problem(400), "parameter", "{command}");
     }
     assert_eq!(bench.kept(), 0);
     // Every text that is UTF-8 and no control character is a name.
