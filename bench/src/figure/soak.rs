@@ -12,8 +12,10 @@ use crate::{
     wrk,
 };
 
-/// Until all that is made on first use is there, and the allocator has what it keeps for itself.
+/// Until all that is made on first use is there, and the allocator has what it keeps for itself: that takes more than one set of
+/// connections.
 const WARM_UP: u64 = 200_000;
+const WARM_UP_RUNS: u32 = 3;
 /// How much more it may have resident afterwards: five bytes a request.
 const GROWTH_MIB_MAX: f64 = 5.0;
 
@@ -23,9 +25,9 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let topics = RunTopics::make(&stack.settings, "soak-").await?;
     let ingress = stack.stage(&["ingress"], &topics.prefix, None, Some(&key)).await?;
     let (warm_up, requests) = if plan.quick { (20_000, 100_000) } else { (WARM_UP, 1_000_000) };
-    send(plan, ingress.http, &key, warm_up).await?;
+    let warm_up = send(plan, ingress.http, &key, (warm_up, WARM_UP_RUNS)).await?;
     let before = ingress.process.usage()?;
-    let sent = send(plan, ingress.http, &key, requests).await?;
+    let sent = send(plan, ingress.http, &key, (requests, 1)).await?;
     let after = ingress.process.usage()?;
     ingress.process.stop().await?;
     topics.delete().await?;
@@ -47,10 +49,10 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     })
 }
 
-/// Sends until at least so many are answered 200; how many.
-async fn send(plan: &Plan, http: SocketAddr, key: &Key, least: u64) -> Result<u64> {
+/// Sends until at least so many are answered 200, in so many runs; how many.
+async fn send(plan: &Plan, http: SocketAddr, key: &Key, (least, runs): (u64, u32)) -> Result<u64> {
     let (mut sent, mut run) = (0, 0);
-    while sent < least {
+    while sent < least || run < runs {
         sent += wrk::send(http, &key.secret, run, plan.load_time()).await?.accepted;
         run += 1;
     }
