@@ -6,7 +6,7 @@ use ingress::{IngressError, PortLimits, serve};
 use service::{health::Health, kafka::KafkaSettings};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -170,6 +170,34 @@ async fn a_rush_of_connections_waits_in_the_system() {
         let connected = tokio::time::timeout(Duration::from_secs(10), TcpStream::connect(address)).await;
         waiting.push(connected.unwrap_or_else(|_| panic!("connection {number} is dropped")).unwrap());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_says_why_kafka_does_not_answer() {
+    service::telemetry::init_logs("info");
+    let bench = Bench::new();
+    service::secret::load_or_make(&bench.directory().join("receipt.key")).unwrap();
+    // Bound and not listened on: nobody else gets it meanwhile.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let broker = silent.local_addr().unwrap();
+    let kafka = (KafkaSettings::new(&broker.to_string()), schemas::topic::Topics::new(""));
+    let (health, shutdown) = (Health::new(), CancellationToken::new());
+    let listener = ingress::listen(&bench.config).unwrap();
+    let run = ingress::run(bench.config.clone(), listener, kafka, health.stage("ingress"), shutdown.clone());
+    let run = tokio::spawn(run);
+    let said = async {
+        loop {
+            let waiting = health.stages().get("ingress").and_then(|stage| stage.waiting.clone()).unwrap_or_default();
+            if waiting.contains(&format!("nothing listens at the broker's address {broker}")) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), said).await.expect("the cause is said");
+    shutdown.cancel();
+    run.await.unwrap().unwrap();
 }
 
 #[tokio::test]
