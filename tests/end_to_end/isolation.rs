@@ -230,7 +230,7 @@ async fn a_hostile_sender_delays_no_other() {
             left.commands,
         )
         .await;
-    world.assert_ledger().await;
+    world.assert_ledger(left.items).await;
     for receipt in left.receipts {
         let (said, is_whole) = world.trace(&receipt);
         assert!(is_whole, "{said}");
@@ -286,7 +286,7 @@ async fn a_reading_does_not_wait_for_a_large_upload() {
     assert!(beside.len() >= 5, "the export was written at once: a larger one is needed");
     let more_max = Duration::from_millis(setting("ISOLATION_MORE_MS", 10_000));
     assert!(median(&beside) <= median(&alone) + more_max);
-    world.assert_ledger().await;
+    world.assert_ledger(records).await;
 }
 
 /// Twenty times from a reading's answer to its row, or as many as are over before there are `bulk_rows` of uploads.

@@ -10,9 +10,9 @@ mod drain;
 mod drift;
 #[cfg(test)]
 mod formats;
+mod frozen;
 #[cfg(test)]
 mod isolation;
-mod frozen;
 #[cfg(test)]
 mod items;
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use service::telemetry;
+use service::{health::Health, management, telemetry};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     bench::{Bench, Manner},
@@ -31,7 +33,10 @@ async fn send(bench: &Bench, count: usize) {
 async fn requests_leave_nothing_behind_though_nobody_asks_for_the_metrics() {
     let _turn = turn().await;
     let metrics = telemetry::init_metrics().unwrap();
-    let _kept_up = telemetry::keep_up(metrics.clone(), Duration::from_millis(20));
+    // The management port looks after the metrics, whether or not anybody asks it for them.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let shutdown = CancellationToken::new();
+    let _served = tokio::spawn(management::serve(listener, Health::new(), metrics.clone(), shutdown.clone()));
     let bench = Bench::with(Manner::Forgets, |_| {});
     send(&bench, WARM_UP).await;
     let before = now();
@@ -45,4 +50,5 @@ async fn requests_leave_nothing_behind_though_nobody_asks_for_the_metrics() {
     assert!(flat.is_ok(), "{} bytes are left of {REQUESTS} requests", now() - before);
     let counted = format!("device_manager_ingress_requests_total {}", (WARM_UP + REQUESTS) / 10 * 11);
     assert!(metrics.render().contains(&counted), "the metrics count them: {counted}");
+    shutdown.cancel();
 }
