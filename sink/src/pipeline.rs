@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     SinkConfig, SinkError,
-    batch::{Batch, Body},
+    batch::{Batch, Body, Place},
     consume,
     decode::Decoder,
     error::{self, Fault, fault},
@@ -109,6 +109,7 @@ enum Try {
     /// Two writers seem to have met.
     Conflict,
     BadRow,
+    PositionsReused(Vec<(Place, i64)>),
     Defect(String),
 }
 
@@ -140,6 +141,10 @@ impl Writer {
                 }
                 Try::Defect(name) => return Err(SinkError::Defect(name)),
                 Try::Wait(reason) => reason,
+                Try::PositionsReused(reused) => {
+                    self.refuse_reused(&mut batch, &reused);
+                    continue;
+                }
                 Try::Conflict if conflicts < CONFLICTS_MAX => {
                     conflicts += 1;
                     "two sinks write the same rows".to_owned()
@@ -208,6 +213,7 @@ fn judge(error: &WriteError) -> Try {
     let error = match error {
         WriteError::Fenced => return Try::Fenced,
         WriteError::Schema(mismatch) => return Try::Wait(mismatch.to_string()),
+        WriteError::PositionsReused(reused) => return Try::PositionsReused(reused.clone()),
         WriteError::Database(error) => error,
     };
     match fault(error) {

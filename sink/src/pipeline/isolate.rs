@@ -1,8 +1,10 @@
 //! Finding the rows of a batch that Postgres refuses, and making dead letters of them.
 
+use std::collections::BTreeSet;
+
 use super::Writer;
 use crate::{
-    batch::{Batch, Body, Item},
+    batch::{Batch, Body, Item, Place},
     error::{Fault, fault, name},
     stage::Staged,
     write::WriteError,
@@ -16,6 +18,25 @@ impl Writer {
             batch.staged = Staged::of(&batch.items);
         }
         found
+    }
+
+    /// Makes dead letters of commands whose positions other commands have. Nothing of them is lost: under a higher epoch the
+    /// normalizer maps them again.
+    pub(super) fn refuse_reused(&self, batch: &mut Batch, reused: &[(Place, i64)]) {
+        tracing::error!(
+            commands = reused.len(),
+            "device commands have the positions of others and are refused: raw.devices was made anew; raise TOPIC_EPOCH of the \
+             ingress and the normalizer and start both again"
+        );
+        let reused: BTreeSet<&(Place, i64)> = reused.iter().collect();
+        for item in &mut batch.items {
+            if reused.contains(&(item.origin.place, item.origin.offset)) {
+                self.refuse(
+                    item,
+                    "another command is known at its position: raw.devices was made anew under the same epoch",
+                );
+            }
+        }
     }
 
     /// Lets Postgres try all readings one by one, in one statement: nearly all bad rows are readings, and there may be thousands.
@@ -60,7 +81,7 @@ impl Writer {
                 self.session = Some(session);
                 return Rehearsal::Good;
             }
-            Err(WriteError::Fenced | WriteError::Schema(_)) => return Rehearsal::Away,
+            Err(WriteError::Fenced | WriteError::Schema(_) | WriteError::PositionsReused(_)) => return Rehearsal::Away,
             Err(WriteError::Database(error)) => error,
         };
         match fault(&error) {

@@ -9,8 +9,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    batch::{Body, Item},
+    batch::{Body, Item, Place},
     fold::{DeviceCommand, Folded, Verdict, bound, fold},
+    write::WriteError,
 };
 
 /// Topic epoch, partition and offset of a command.
@@ -38,10 +39,14 @@ struct Changes<'a> {
     begun: Vec<(Uuid, String, i64, Option<i64>)>,
 }
 
-pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
+pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<(), WriteError> {
     let given = given(items);
     if given.is_empty() {
         return Ok(());
+    }
+    let reused = reused(items, &tables::appended(connection, items).await?);
+    if !reused.is_empty() {
+        return Err(WriteError::PositionsReused(reused));
     }
     let devices: Vec<Uuid> = given.keys().copied().collect();
     // The rows of `devices` are the locks: one sink at a time folds a device.
@@ -58,7 +63,21 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
     for (device, commands) in &given {
         changes.of(*device, commands, stored.remove(device).unwrap_or_default());
     }
-    changes.carry_out(connection, &devices).await
+    Ok(changes.carry_out(connection, &devices).await?)
+}
+
+/// Where the commands stand that have the position of another. A record is appended once: another time means another record.
+fn reused(items: &[Item], known: &BTreeMap<Position, i64>) -> Vec<(Place, i64)> {
+    let mut appended = known.clone();
+    let commands = items.iter().filter_map(|item| match &item.body {
+        Body::Assignment(command) => Some((item.origin, command)),
+        Body::Reading(_) | Body::Document(_) | Body::Outcome(_) | Body::Letter(_) | Body::Refused(_) => None,
+    });
+    let mut is_other = |command: &Assignment| {
+        let position = (command.topic_epoch, command.partition, command.offset);
+        *appended.entry(position).or_insert(command.received_at) != command.received_at
+    };
+    commands.filter(|(_, command)| is_other(command)).map(|(origin, _)| (origin.place, origin.offset)).collect()
 }
 
 /// The commands among the items by device and position; the better mapping of each.

@@ -19,7 +19,7 @@ use schemas::topic::Topics;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction, types::time::OffsetDateTime};
 
 use crate::{
-    batch::{Batch, Fence, Item},
+    batch::{Batch, Fence, Item, Place},
     skips,
     stage::Staged,
 };
@@ -50,6 +50,9 @@ pub enum WriteError {
     /// The tables are not those of this release.
     #[error(transparent)]
     Schema(#[from] Mismatch),
+    /// Other commands are known at the positions of these, which stand there: `raw.devices` was made anew under the same epoch.
+    #[error("{} device commands have the positions of others", .0.len())]
+    PositionsReused(Vec<(Place, i64)>),
     /// Postgres said no; [`crate::error::fault`] judges why.
     #[error("Postgres refused or is away")]
     Database(#[from] sqlx::Error),

@@ -10,6 +10,7 @@ use rdkafka::{
 };
 use schemas::{
     codec::{Event, encode},
+    event::Assignment,
     topic::Topics,
 };
 use service::{
@@ -20,6 +21,7 @@ use service::{
 use sink::{BatchLimits, SinkConfig, skips::Gap};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     database::Database,
@@ -471,5 +473,31 @@ async fn missing_tables_are_said_with_the_way_out() {
     world.until_waiting("--migrate").await;
     sink::migrate(&world.database.pool).await.unwrap();
     world.until(ROWS, 5).await;
+    running.stop().await;
+}
+
+/// `raw.devices` was deleted and made again, and nobody raised the epoch.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_at_the_position_of_another_is_told_and_does_not_vanish() {
+    let world = World::new().await;
+    let running = world.start();
+    let assignments = world.topics.assignments();
+    let first = assignment(0, Some("anna"), MAY);
+    let other = Assignment {
+        device_key: Uuid::from_u128(5),
+        received_at: first.received_at + 1,
+        ..assignment(0, Some("ben"), MAY)
+    };
+    world.event(&assignments, &first).await;
+    world.until("SELECT count(*) FROM device_assignments", 1).await;
+    // The same once more is only a delivery; the other one is another record.
+    world.event(&assignments, &first).await;
+    world.event(&assignments, &other).await;
+    world.until("SELECT count(*) FROM dead_letters WHERE stage = 'sink' AND reason = 'row-refused'", 1).await;
+    assert_eq!(world.database.count("SELECT count(*) FROM dead_letters WHERE detail LIKE '%made anew%'").await, 1);
+    // Under the higher epoch it is taken.
+    world.event(&assignments, &Assignment { topic_epoch: 2, ..other }).await;
+    world.until("SELECT count(*) FROM device_assignments", 2).await;
+    assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 1);
     running.stop().await;
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{Position, Stored, position};
 use crate::{
+    batch::{Body, Item},
     fold::{DeviceCommand, Verdict},
     write::moment,
 };
@@ -69,6 +70,30 @@ pub(super) async fn load(
         all.entry(row.try_get(0)?).or_default().intervals.insert(interval);
     }
     Ok(all)
+}
+
+/// When the records at the commands' positions were appended, as far as they are known.
+pub(super) async fn appended(
+    connection: &mut PgConnection,
+    items: &[Item],
+) -> Result<BTreeMap<Position, i64>, sqlx::Error> {
+    let commands = || {
+        items.iter().filter_map(|item| match &item.body {
+            Body::Assignment(command) => Some(command),
+            Body::Reading(_) | Body::Document(_) | Body::Outcome(_) | Body::Letter(_) | Body::Refused(_) => None,
+        })
+    };
+    let rows = sqlx::query(
+        "SELECT topic_epoch, raw_partition, raw_offset, (extract(epoch FROM received_at) * 1000000)::bigint \
+         FROM device_commands WHERE (topic_epoch, raw_partition, raw_offset) IN \
+             (SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[]))",
+    )
+    .bind(commands().map(|command| command.topic_epoch).collect::<Vec<_>>())
+    .bind(commands().map(|command| command.partition).collect::<Vec<_>>())
+    .bind(commands().map(|command| command.offset).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?), row.try_get(3)?))).collect()
 }
 
 pub(super) async fn put(connection: &mut PgConnection, commands: &[(&Assignment, Verdict)]) -> Result<(), sqlx::Error> {
