@@ -32,6 +32,8 @@ impl Default for BatchLimits {
 pub enum Source {
     /// `readings`.
     Readings,
+    /// `readings.bulk`: readings of large uploads and of replays.
+    ReadingsBulk,
     /// `assignments`.
     Assignments,
     /// `documents`.
@@ -44,17 +46,54 @@ pub enum Source {
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Readings, Self::Assignments, Self::Documents, Self::Outcomes, Self::DeadLetters];
+    pub const ALL: [Self; 6] =
+        [Self::Readings, Self::ReadingsBulk, Self::Assignments, Self::Documents, Self::Outcomes, Self::DeadLetters];
 
     /// The topic's full name.
     #[must_use]
     pub fn topic(self, topics: &Topics) -> String {
         match self {
             Self::Readings => topics.readings(),
+            Self::ReadingsBulk => topics.readings_bulk(),
             Self::Assignments => topics.assignments(),
             Self::Documents => topics.documents(),
             Self::Outcomes => topics.outcomes(),
             Self::DeadLetters => topics.dead_letters(),
+        }
+    }
+}
+
+/// Topics that are read and written apart from the others, by a consumer and a connection of their own: nothing of one lane waits
+/// behind another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// What is to be seen soon.
+    Live,
+    /// What comes in masses.
+    Bulk,
+}
+
+impl Lane {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Live, Self::Bulk];
+
+    /// The topics.
+    #[must_use]
+    pub const fn sources(self) -> &'static [Source] {
+        match self {
+            Self::Live => {
+                &[Source::Readings, Source::Assignments, Source::Documents, Source::Outcomes, Source::DeadLetters]
+            }
+            Self::Bulk => &[Source::ReadingsBulk],
+        }
+    }
+
+    /// The consumer group of the lane, where the sinks' is this one.
+    #[must_use]
+    pub fn group(self, group: &str) -> String {
+        match self {
+            Self::Live => group.to_owned(),
+            Self::Bulk => format!("{group}-bulk"),
         }
     }
 }

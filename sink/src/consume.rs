@@ -23,15 +23,16 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 use schemas::codec::Fingerprint;
-use service::{backoff::Backoff, health::StageHealth, recall::Recall};
+use service::{backoff::Backoff, recall::Recall};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     SinkConfig, SinkError,
-    batch::{Batch, Origin, Place, Source},
+    batch::{Batch, Lane, Origin, Place, Source},
     decode::Decoder,
     pipeline::News,
+    verdict::LaneHealth,
 };
 use desk::Desk;
 use gathered::{Gathered, Handed};
@@ -48,12 +49,13 @@ mod tend;
 mod watch;
 
 pub(crate) struct Setup {
+    pub(crate) lane: Lane,
     pub(crate) config: SinkConfig,
     pub(crate) decoder: Arc<RwLock<Decoder>>,
     pub(crate) batches: mpsc::Sender<Batch>,
     pub(crate) news: Receiver<News>,
     pub(crate) generation: Arc<AtomicU64>,
-    pub(crate) health: StageHealth,
+    pub(crate) health: LaneHealth,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -111,11 +113,12 @@ struct Reader {
 impl Reader {
     fn start(setup: Setup, runtime: Handle) -> Result<Self, SinkError> {
         let protocol = setup.group_protocol();
-        setup.health.detail("group protocol", protocol.as_str());
+        let group = setup.lane.group(&setup.config.group);
+        setup.health.detail(["group-protocol", "bulk-group-protocol"], protocol.as_str());
         let consumer: BaseConsumer<Context> =
-            setup.config.kafka.consumer(&setup.config.group, protocol).create_with_context(Context::new())?;
+            setup.config.kafka.consumer(&group, protocol).create_with_context(Context::new())?;
         let sources: BTreeMap<String, Source> =
-            Source::ALL.into_iter().map(|source| (source.topic(&setup.config.topics), source)).collect();
+            setup.lane.sources().iter().map(|source| (source.topic(&setup.config.topics), *source)).collect();
         consumer.subscribe(&sources.keys().map(String::as_str).collect::<Vec<_>>())?;
         let now = Instant::now();
         Ok(Self {

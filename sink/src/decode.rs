@@ -63,7 +63,7 @@ impl Decoder {
     /// [`Unreadable`]: never a reason for a dead letter, as a later release may read it.
     pub fn item(&self, origin: Origin, value: &[u8], headers: &Headers<'_>) -> Result<Item, Unreadable> {
         let body = match origin.place.0 {
-            Source::Readings => self.reading(origin, self.schemas.decode::<Reading>(value)?),
+            Source::Readings | Source::ReadingsBulk => self.reading(origin, self.schemas.decode::<Reading>(value)?),
             Source::Assignments => Body::Assignment(Box::new(self.schemas.decode::<Assignment>(value)?)),
             Source::Documents => Body::Document(Box::new(self.schemas.decode::<Document>(value)?)),
             Source::Outcomes => Body::Outcome(self.schemas.decode::<Outcome>(value)?),

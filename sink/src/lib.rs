@@ -21,6 +21,7 @@ pub mod row;
 pub mod skips;
 pub mod stage;
 pub mod trace;
+mod verdict;
 pub mod write;
 
 use std::borrow::Cow;

@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     SinkConfig, SinkError,
-    batch::{Batch, Body, Place},
+    batch::{Batch, Body, Lane, Place},
     consume,
     decode::Decoder,
     error::{self, Fault, fault},
+    verdict::LaneHealth,
     write::{Session, WriteError, Written},
 };
 
@@ -57,27 +58,42 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
         topics: config.topics.clone(),
     }));
     PgConnectOptions::from_str(&config.database_url).map_err(SinkError::Address)?;
-    let (batches, inbox) = mpsc::channel(1);
-    let (news, told) = sync_mpsc::channel();
-    let generation = Arc::new(AtomicU64::new(0));
     let producer: FutureProducer = config.kafka.producer().create()?;
     let known = producer.clone();
     let _recalled = Recall::new(&config.kafka).keep(move |recall| {
         recall.look(known.client());
     });
     let stop = shutdown.child_token();
-    let thread = consume::spawn(
-        consume::Setup {
-            config: config.clone(),
-            decoder: decoder.clone(),
-            batches,
-            news: told,
-            generation: generation.clone(),
-            health,
-            shutdown: stop.clone(),
-        },
-        tokio::runtime::Handle::current(),
-    )?;
+    let [live, bulk] = LaneHealth::of(&health);
+    let lane = |lane, health| {
+        let (config, decoder, producer) = (config.clone(), decoder.clone(), producer.clone());
+        run_lane(lane, (config, decoder, producer), health, stop.clone())
+    };
+    let (live, bulk) = tokio::join!(lane(Lane::Live, live), lane(Lane::Bulk, bulk));
+    live.and(bulk)
+}
+
+/// Runs a reader and a writer. Whatever ends one of them stops the whole sink.
+async fn run_lane(
+    lane: Lane,
+    (config, decoder, producer): (SinkConfig, Arc<std::sync::RwLock<Decoder>>, FutureProducer),
+    health: LaneHealth,
+    stop: CancellationToken,
+) -> Result<(), SinkError> {
+    let (batches, inbox) = mpsc::channel(1);
+    let (news, told) = sync_mpsc::channel();
+    let generation = Arc::new(AtomicU64::new(0));
+    let setup = consume::Setup {
+        lane,
+        config: config.clone(),
+        decoder: decoder.clone(),
+        batches,
+        news: told,
+        generation: generation.clone(),
+        health,
+        shutdown: stop.clone(),
+    };
+    let thread = consume::spawn(setup, tokio::runtime::Handle::current()).inspect_err(|_| stop.cancel())?;
     let writer = Writer { config, decoder, producer, news, generation, shutdown: stop.clone(), session: None };
     // On a thread of its own: it mostly waits for Postgres, and its future holds what rustc cannot prove to be `Send`.
     let handle = tokio::runtime::Handle::current();

@@ -88,4 +88,10 @@ impl Handed {
     pub(super) fn busy(&self) -> Duration {
         if self.batches.is_empty() { Duration::ZERO } else { self.since.elapsed() }
     }
+
+    /// As if it had been busy for longer.
+    #[cfg(test)]
+    pub(super) fn age(&mut self, by: Duration) {
+        self.since = self.since.checked_sub(by).unwrap();
+    }
 }

@@ -18,7 +18,7 @@ use super::{
     desk::{Answer, Looked, Placed},
     group::{self, GroupEvent},
 };
-use crate::{batch::Place, pipeline::News};
+use crate::{batch::Place, pipeline::News, verdict::Verdict};
 
 /// How long the first probe of the cluster may take.
 const PROBE_LONGEST: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ impl Setup {
                 Ok(protocol) => return protocol,
                 Err(_) if self.shutdown.is_cancelled() => return GroupProtocol::Classic,
                 Err(_) => {
-                    self.health.waiting(&because("Kafka does not answer"));
+                    self.health.say(Verdict::Waits(because("Kafka does not answer")));
                     std::thread::sleep(backoff.next_wait());
                 }
             }

@@ -1,17 +1,24 @@
 //! Whether the sink works: what is known of both sides and of the group comes to one sentence.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use schemas::topic::Topics;
-use service::{group, health::StageHealth};
+use service::group;
 
 use super::{
     gathered::Handed,
     group::Context,
     owned::{Owned, State},
 };
-use crate::{batch::Place, decode::Unreadable};
+use crate::{
+    batch::{Place, Source},
+    decode::Unreadable,
+    verdict::{LaneHealth, Verdict},
+};
 
 /// How long it may take to begin a partition.
 const PLACE_LONG: Duration = Duration::from_secs(5);
@@ -44,13 +51,22 @@ pub(super) struct Watch {
     kafka: Option<String>,
     /// Since when records wait while none is written.
     lag: Option<Instant>,
+    /// Partitions of each topic that wait for an operator.
+    blocked: BTreeMap<Source, u32>,
     looked: Instant,
 }
 
 impl Watch {
     pub(super) fn new() -> Self {
-        let now = Instant::now();
-        Self { membership: Membership::Outside, placing: None, writer: None, kafka: None, lag: None, looked: now }
+        Self {
+            membership: Membership::Outside,
+            placing: None,
+            writer: None,
+            kafka: None,
+            lag: None,
+            blocked: BTreeMap::new(),
+            looked: Instant::now(),
+        }
     }
 
     pub(super) fn group_gave(&mut self) {
@@ -98,7 +114,7 @@ impl Watch {
         &mut self,
         consumer: &BaseConsumer<Context>,
         (owned, handed): (&Owned, &Handed),
-        (topics, health): (&Topics, &StageHealth),
+        (topics, health): (&Topics, &LaneHealth),
     ) {
         if self.looked.elapsed() < LOOK_EVERY {
             return;
@@ -106,15 +122,26 @@ impl Watch {
         self.looked = Instant::now();
         self.look(group::is_member(consumer.client()), owned);
         let held: Vec<String> = owned.iter().filter_map(|(place, state)| waits_at(topics, place, state)).collect();
-        #[expect(clippy::cast_precision_loss, reason = "no sink has 2^52 partitions")]
-        metrics::gauge!("device_manager_sink_partitions_blocked").set(held.len() as f64);
-        health.detail("partitions", &owned.iter().count().to_string());
-        let all_held = !held.is_empty() && held.len() == owned.iter().count();
-        match self.waits(handed) {
-            Some(reason) => health.waiting(&reason),
-            None if all_held => health.waiting(&format!("all partitions wait: {}", sentence(&held))),
-            None if !held.is_empty() => health.degraded(&sentence(&held)),
-            None => health.ready(),
+        let all = owned.iter().count();
+        health.detail(["partitions", "bulk-partitions"], &all.to_string());
+        health.say(match self.waits(handed) {
+            Some(reason) => Verdict::Waits(reason),
+            None if held.is_empty() => Verdict::Works,
+            None if held.len() == all => Verdict::Held(sentence(&held)),
+            None => Verdict::Degraded(sentence(&held)),
+        });
+        self.count(owned, topics);
+    }
+
+    /// How many partitions of each topic wait for an operator; also none, where there were some.
+    fn count(&mut self, owned: &Owned, topics: &Topics) {
+        self.blocked.values_mut().for_each(|count| *count = 0);
+        for (place, state) in owned.iter() {
+            let count = self.blocked.entry(place.0).or_default();
+            *count += u32::from(waits_at(topics, place, state).is_some());
+        }
+        for (source, count) in &self.blocked {
+            metrics::gauge!("device_manager_sink_partitions_blocked", "topic" => source.topic(topics)).set(*count);
         }
     }
 
@@ -178,5 +205,75 @@ fn sentence(held: &[String]) -> String {
     match held.len() {
         0 | 1 => first.to_owned(),
         count => format!("{first} (and {} more)", count - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Handed, Instant, Membership, Owned, Watch};
+    use crate::batch::{Batch, Source};
+
+    fn ago(seconds: u64) -> Instant {
+        Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap()
+    }
+
+    fn well() -> Watch {
+        Watch { membership: Membership::Given, ..Watch::new() }
+    }
+
+    fn said(watch: &Watch) -> String {
+        watch.waits(&Handed::new()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_well_waits_for_nothing() {
+        assert_eq!(said(&well()), "");
+        assert_eq!(said(&Watch { membership: Membership::Joined(ago(6)), ..well() }), "", "more sinks than partitions");
+        assert_eq!(said(&Watch { placing: Some((ago(2), None)), ..well() }), "");
+        assert_eq!(said(&Watch { lag: Some(ago(2)), ..well() }), "");
+    }
+
+    #[test]
+    fn each_thing_to_wait_for_is_said_within_15_seconds() {
+        assert!(said(&Watch { membership: Membership::Outside, ..well() }).contains("no member"));
+        assert_eq!(said(&Watch { membership: Membership::Joined(ago(1)), ..well() }), "waits for partitions");
+        assert_eq!(said(&Watch { placing: Some((ago(10), None)), ..well() }), "an assignment is pending");
+        assert_eq!(said(&Watch { placing: Some((ago(0), Some("away".to_owned()))), ..well() }), "away");
+        assert_eq!(said(&Watch { lag: Some(ago(10)), ..well() }), "events wait, but no partition gets on");
+        assert_eq!(said(&Watch { kafka: Some("silent".to_owned()), ..well() }), "silent");
+        let mut handed = Handed::new();
+        handed.push(&Batch::new(0, Vec::new(), Vec::new()));
+        assert_eq!(well().waits(&handed), None);
+        handed.age(Duration::from_secs(10));
+        assert!(well().waits(&handed).unwrap_or_default().contains("Postgres has not answered"));
+    }
+
+    #[test]
+    fn events_that_wait_are_a_fault_only_while_none_is_written() {
+        let mut watch = Watch { lag: Some(ago(10)), ..well() };
+        watch.kafka_answers(true);
+        assert_ne!(said(&watch), "", "the first look at them counts");
+        watch.written(false);
+        assert_ne!(said(&watch), "", "an empty batch is no progress");
+        watch.written(true);
+        watch.kafka_answers(true);
+        assert_eq!(said(&watch), "");
+    }
+
+    #[test]
+    fn a_member_that_is_put_out_and_an_assignment_that_pends_are_seen() {
+        let (mut watch, mut owned) = (well(), Owned::default());
+        owned.give((Source::Readings, 0));
+        watch.look(true, &owned);
+        assert!(watch.placing.is_some());
+        owned.place((Source::Readings, 0), Ok(0));
+        watch.look(true, &owned);
+        assert!(watch.placing.is_none());
+        watch.look(false, &owned);
+        assert!(said(&watch).contains("no member"));
+        watch.look(true, &owned);
+        assert_eq!(said(&watch), "waits for partitions");
+        watch.group_gave();
+        assert_eq!(said(&watch), "");
     }
 }

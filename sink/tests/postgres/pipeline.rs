@@ -359,6 +359,32 @@ async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
     running.stop().await;
 }
 
+/// Readings of uploads are written by a connection of their own: what holds them up holds up nothing else, and the other way round.
+#[tokio::test(flavor = "multi_thread")]
+async fn readings_in_bulk_and_the_others_do_not_wait_for_each_other() {
+    let world = World::new().await;
+    let (live, bulk) = (world.topics.readings(), world.topics.readings_bulk());
+    let running = world.start();
+    for (number, topic) in [(1, &live), (2, &bulk)] {
+        world.put_into(topic, 0, Some(&encode(&reading(number, 1)))).await;
+    }
+    world.until(ROWS, 2).await;
+    for (number, (free, held)) in [(&live, &bulk), (&bulk, &live)].into_iter().enumerate() {
+        let mut lock = world.database.pool.begin().await.unwrap();
+        let row = "SELECT next_offset FROM sink_offsets WHERE topic = $1 AND partition = 0 FOR UPDATE";
+        sqlx::query(row).bind(held).execute(&mut *lock).await.unwrap();
+        let id = u128::try_from(number).unwrap() * 2 + 3;
+        world.put_into(held, 0, Some(&encode(&reading(id, 1)))).await;
+        world.put_into(free, 0, Some(&encode(&reading(id + 1, 1)))).await;
+        let rows = i64::try_from(id).unwrap();
+        world.until(ROWS, rows).await;
+        lock.rollback().await.unwrap();
+        world.until(ROWS, rows + 1).await;
+    }
+    world.until_ready().await;
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_without_a_value_is_passed_by() {
     let world = World::new().await;

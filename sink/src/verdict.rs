@@ -1,0 +1,104 @@
+//! How the lanes stand, as one sentence of the stage.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use service::health::StageHealth;
+
+use crate::batch::Lane;
+
+/// How one lane stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It works.
+    Works,
+    /// It works, but some of its partitions wait for an operator.
+    Degraded(String),
+    /// All of its partitions wait for an operator.
+    Held(String),
+    /// It waits.
+    Waits(String),
+}
+
+/// The stage's health, of which each lane says its part.
+#[derive(Clone)]
+pub(crate) struct LaneHealth {
+    health: StageHealth,
+    verdicts: Arc<Mutex<[Verdict; Lane::ALL.len()]>>,
+    lane: Lane,
+}
+
+impl LaneHealth {
+    /// One for each lane; all of them start.
+    pub(crate) fn of(health: &StageHealth) -> [Self; Lane::ALL.len()] {
+        let verdicts = Arc::new(Mutex::new(Lane::ALL.map(|_| Verdict::Waits("starting".to_owned()))));
+        Lane::ALL.map(|lane| Self { health: health.clone(), verdicts: verdicts.clone(), lane })
+    }
+
+    pub(crate) fn say(&self, verdict: Verdict) {
+        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = Lane::ALL.into_iter().position(|lane| lane == self.lane);
+        if let Some(known) = place.and_then(|place| verdicts.get_mut(place)) {
+            *known = verdict;
+        }
+        match joined(&*verdicts) {
+            Verdict::Works => self.health.ready(),
+            Verdict::Degraded(reason) => self.health.degraded(&reason),
+            Verdict::Held(reason) => self.health.waiting(&format!("all partitions wait: {reason}")),
+            Verdict::Waits(reason) => self.health.waiting(&reason),
+        }
+    }
+
+    /// A fact worth showing.
+    pub(crate) fn detail(&self, name: [&'static str; Lane::ALL.len()], value: &str) {
+        let lanes = Lane::ALL.into_iter().zip(name);
+        lanes.filter(|(lane, _)| *lane == self.lane).for_each(|(_, name)| self.health.detail(name, value));
+    }
+}
+
+/// What waits comes first, each reason once. A stage is held only as a whole.
+fn joined(verdicts: &[Verdict]) -> Verdict {
+    let (mut waits, mut held, mut works) = (Vec::new(), Vec::new(), false);
+    for verdict in verdicts {
+        match verdict {
+            Verdict::Works => works = true,
+            Verdict::Degraded(reason) => {
+                works = true;
+                held.push(reason.as_str());
+            }
+            Verdict::Held(reason) => held.push(reason),
+            Verdict::Waits(reason) if !waits.contains(&reason.as_str()) => waits.push(reason),
+            Verdict::Waits(_) => {}
+        }
+    }
+    match (waits.is_empty(), held.is_empty(), works) {
+        (false, ..) => Verdict::Waits(waits.join("; ")),
+        (true, true, _) => Verdict::Works,
+        (true, false, true) => Verdict::Degraded(held.join("; ")),
+        (true, false, false) => Verdict::Held(held.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Verdict, joined};
+
+    #[test]
+    fn a_stage_waits_for_any_lane_and_is_held_only_as_a_whole() {
+        let held = || Verdict::Held("a".to_owned());
+        let degraded = || Verdict::Degraded("a".to_owned());
+        let waits = || Verdict::Waits("b".to_owned());
+        for (lanes, stage) in [
+            ([Verdict::Works, Verdict::Works], Verdict::Works),
+            ([Verdict::Works, held()], degraded()),
+            ([held(), Verdict::Works], degraded()),
+            ([degraded(), Verdict::Works], degraded()),
+            ([degraded(), held()], Verdict::Degraded("a; a".to_owned())),
+            ([held(), held()], Verdict::Held("a; a".to_owned())),
+            ([held(), waits()], waits()),
+            ([waits(), waits()], waits()),
+            ([Verdict::Works, waits()], waits()),
+        ] {
+            assert_eq!(joined(&lanes), stage, "{lanes:?}");
+        }
+    }
+}
