@@ -6,7 +6,6 @@ use std::{
 };
 
 use rdkafka::{
-    Message,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
@@ -14,6 +13,7 @@ use rdkafka::{
 use schemas::event::{Precision, Reading};
 use sink::{MIGRATIONS, SinkError, write::SCHEMA_VERSION};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     database::Database,
@@ -30,10 +30,20 @@ impl World {
 
     /// A trigger that raises this error for each reading that is inserted.
     async fn raise(&self, condition: &str, code: &str) {
+        self.raise_when(condition, code, "CREATE TRIGGER raise BEFORE INSERT ON readings").await;
+    }
+
+    /// One that raises it when the transaction commits.
+    async fn raise_at_commit(&self, condition: &str, code: &str) {
+        let when = "CREATE CONSTRAINT TRIGGER raise AFTER INSERT ON readings DEFERRABLE INITIALLY DEFERRED";
+        self.raise_when(condition, code, when).await;
+    }
+
+    async fn raise_when(&self, condition: &str, code: &str, when: &str) {
         let function = format!(
             "CREATE SEQUENCE IF NOT EXISTS tries; CREATE OR REPLACE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS \
              $$ BEGIN IF {condition} THEN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END IF; RETURN NEW; END $$; \
-             CREATE TRIGGER raise BEFORE INSERT ON readings FOR EACH ROW EXECUTE FUNCTION raise()"
+             {when} FOR EACH ROW EXECUTE FUNCTION raise()"
         );
         self.sql(&function).await;
     }
@@ -48,8 +58,22 @@ impl World {
         }
     }
 
+    /// Waits until so many letters are out.
+    async fn until_letters(&self, wanted: usize) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.letters_on_topic() < wanted {
+            assert!(Instant::now() < deadline, "{} letters", self.letters_on_topic());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// How many messages lie on the topic of dead letters.
     fn letters_on_topic(&self) -> usize {
+        self.letters().len()
+    }
+
+    /// The sizes of the messages on the topic of dead letters.
+    fn letters(&self) -> Vec<usize> {
         let mut client = self.kafka.client();
         let consumer: BaseConsumer =
             client.set("group.id", "count").set("auto.offset.reset", "earliest").create().unwrap();
@@ -61,11 +85,10 @@ impl World {
             list.add_partition_offset(&topic, partition, rdkafka::Offset::Beginning).unwrap();
         }
         consumer.assign(&list).unwrap();
-        let mut found = 0;
+        let mut found = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(10);
-        while found < usize::try_from(end).unwrap() && Instant::now() < deadline {
-            found +=
-                usize::from(consumer.poll(Duration::from_millis(50)).is_some_and(|one| one.unwrap().key().is_some()));
+        while found.len() < usize::try_from(end).unwrap() && Instant::now() < deadline {
+            found.extend(consumer.poll(Duration::from_millis(50)).map(|one| one.unwrap().payload_len()));
         }
         found
     }
@@ -164,7 +187,8 @@ async fn an_answer_that_cannot_be_decoded_ends_the_sink_with_its_name() {
     let world = World::new().await;
     world.readings(0, 1).await;
     world.sql("ALTER TABLE schema_version ALTER version TYPE text").await;
-    let ended = sink::run(world.config(), world.health(), CancellationToken::new()).await;
+    let run = sink::run(world.config(), world.health(), CancellationToken::new());
+    let ended = tokio::time::timeout(Duration::from_secs(30), run).await.expect("it loops");
     assert!(matches!(ended, Err(SinkError::Defect(name)) if name == "column decode"));
 }
 
@@ -195,6 +219,23 @@ async fn a_message_is_not_stepped_over_while_kafka_refuses_its_dead_letter() {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_too_large_goes_without_its_value() {
+    let world = World::new().await;
+    world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
+    world.limit_letters("2000").await;
+    // Nothing that compression makes small.
+    let claim = Some((0..200).map(|_| Uuid::new_v4().to_string()).collect());
+    let large = Reading { value: quantity("13"), patient_claim: claim, ..reading(0, 0) };
+    world.event(&world.topics.readings(), &large).await;
+    world.readings(1, 3).await;
+    let running = world.start();
+    world.until(LETTERS, 1).await;
+    world.until(ROWS, 2).await;
+    assert_eq!(world.letters(), [0]);
+    running.stop().await;
+}
+
 /// Puts readings of one payload that are spoilt.
 async fn refuse(world: &World, items: Range<i32>, spoil: fn(&mut Reading)) {
     let spoilt = items.map(|item| {
@@ -212,13 +253,15 @@ async fn letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
     let world = World::new().await;
     world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
     // Half of them are refused beforehand, half only when Postgres has looked at them.
-    world.raise("NEW.raw_offset < 5", "53100").await;
+    // All is written, and the letters are out, when the commit fails, again and again.
+    world.raise_at_commit("NEW.raw_offset < 5", "53100").await;
     refuse(&world, 0..100, |reading| reading.value = quantity("13")).await;
     refuse(&world, 100..200, |reading| reading.patient_claim = Some("a\0b".to_owned())).await;
     world.readings(0, 5).await;
     let name = &world.database.name;
     let running = world.start_with(1_000);
     world.until_waiting("SQLSTATE 53100").await;
+    world.until_letters(200).await;
     let locks_out = format!(
         "ALTER DATABASE {name} ALLOW_CONNECTIONS false; \
          SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
