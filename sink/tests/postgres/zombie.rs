@@ -82,6 +82,30 @@ async fn a_sink_silent_behind_the_first_lock_is_ended_by_postgres_and_its_batch_
 }
 
 #[tokio::test]
+async fn a_sink_that_reads_no_answer_while_it_holds_a_lock_is_ended_by_postgres() {
+    let database = database().await;
+    let mut frozen = sink::write::connect(&database.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; UPDATE sink_offsets SET next_offset = 1").execute(&mut frozen).await.unwrap();
+    // More than sockets hold, of which nothing is read: Postgres cannot even say that time is up.
+    let mut answer = sqlx::raw_sql("SELECT repeat('x', 100000) FROM generate_series(1, 1000)").fetch(&mut frozen);
+    let step = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(futures_util::Stream::poll_next(answer.as_mut(), context))
+    });
+    assert!(step.await.is_pending());
+    until_state(&database, "active", "repeat").await;
+    let begun = Instant::now();
+    let successor = async {
+        let mut session = Session::open(&database.url).await.unwrap();
+        while session.write(&topics(), &mut batch(0)).await.is_err() {
+            session = Session::open(&database.url).await.unwrap();
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(40), successor).await.is_ok(), "held up for ever");
+    println!("held up for {:?}", begun.elapsed());
+    drop(answer);
+}
+
+#[tokio::test]
 async fn a_connection_of_a_vanished_host_is_given_up_by_postgres() {
     let database = database().await;
     let _session = Session::open(&database.url).await.unwrap();
@@ -117,7 +141,7 @@ async fn a_locked_table_accumulates_no_connections() {
     sqlx::raw_sql("BEGIN; LOCK TABLE readings IN ACCESS EXCLUSIVE MODE").execute(&mut held).await.unwrap();
     world.readings(5, 10).await;
     let connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-        AND application_name = 'device-manager sink'";
+        AND application_name LIKE 'device-manager sink%'";
     // Postgres ends what waits, so that nobody has to leave a connection behind.
     let longest = "SELECT coalesce(max(extract(epoch FROM now() - query_start)), 0)::bigint FROM pg_stat_activity \
         WHERE datname = current_database() AND wait_event_type = 'Lock'";
