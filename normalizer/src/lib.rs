@@ -31,7 +31,7 @@ use schemas::{
 };
 
 pub use line::json_lines;
-pub use pipeline::{BatchLimits, NormalizerConfig, NormalizerError, run};
+pub use pipeline::{BatchLimits, NormalizerConfig, NormalizerError, Skip, SkippedRecord, run};
 
 use observed::{Items, Origin, Refused, refused};
 

@@ -1,10 +1,10 @@
 //! `device-manager normalizer`.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
-use normalizer::{BatchLimits, NormalizerConfig};
-use schemas::{content::ContentKey, topic::Topics};
+use normalizer::{BatchLimits, NormalizerConfig, Skip, SkippedRecord};
+use schemas::{content::ContentKey, format::RawTopic, topic::Topics};
 use service::{kafka::KafkaSettings, secret};
 
 use super::{CommandError, KafkaArgs};
@@ -12,7 +12,8 @@ use crate::boot::{Process, ProcessArgs};
 
 /// Turn raw records into events.
 ///
-/// Run as many of them as the raw topics have partitions; they share the work.
+/// Run as many of them as the raw topics have partitions, and add or stop some at any time; they share the work. Each maps on all
+/// cores.
 #[derive(Args)]
 pub struct NormalizerCommand {
     #[command(flatten)]
@@ -32,6 +33,26 @@ pub struct NormalizerCommand {
     /// UPLOAD_TIMEOUT_SECONDS.
     #[arg(long, env = "UPLOAD_WAIT_SECONDS", default_value_t = 7_200)]
     upload_wait_seconds: u64,
+    /// How many threads map; as many as there are cores when not given.
+    #[arg(long, env = "NORMALIZER_THREADS")]
+    threads: Option<NonZeroUsize>,
+    /// A raw record that is stepped over, as TOPIC:PARTITION:OFFSET, such as raw.healthkit:0:4711; of a large upload its
+    /// manifest, where its receipt points to. It becomes a dead letter with the reason skipped. May be given several times.
+    #[arg(long, value_parser = skipped)]
+    skip: Vec<SkippedRecord>,
+    /// Why these records are stepped over, for the dead letters. Without health data.
+    #[arg(long, requires = "skip", default_value = "")]
+    skip_reason: String,
+}
+
+fn skipped(text: &str) -> Result<SkippedRecord, &'static str> {
+    const FORM: &str = "a raw record is named as TOPIC:PARTITION:OFFSET, without a prefix: raw.healthkit:0:4711";
+    let [topic, partition, offset]: [&str; 3] = text.split(':').collect::<Vec<_>>().try_into().map_err(|_| FORM)?;
+    Ok(SkippedRecord {
+        topic: RawTopic::from_word(topic).ok_or(FORM)?,
+        partition: partition.parse().map_err(|_| FORM)?,
+        offset: offset.parse().map_err(|_| FORM)?,
+    })
 }
 
 /// Runs until SIGTERM.
@@ -45,6 +66,8 @@ pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
         .map_err(|error| CommandError::failed("the receipt key", error))?;
     let config = NormalizerConfig {
         upload_wait: Duration::from_secs(args.upload_wait_seconds),
+        threads: args.threads.unwrap_or_else(cores),
+        skip: Skip { positions: args.skip, reason: args.skip_reason },
         ..config(kafka, args.group, args.topic_epoch, &secret)?
     };
     let (health, shutdown) = (process.health.stage("normalizer"), process.shutdown.clone());
@@ -64,5 +87,10 @@ pub(super) fn config(
     let content_key =
         ContentKey::derive(receipt_secret).map_err(|_| CommandError::usage("the receipt key cannot be used"))?;
     let (batch, upload_wait) = (BatchLimits::default(), UPLOAD_WAIT);
-    Ok(NormalizerConfig { kafka, topics, group, topic_epoch, content_key, batch, upload_wait })
+    let (threads, skip) = (cores(), Skip::default());
+    Ok(NormalizerConfig { kafka, topics, group, topic_epoch, content_key, batch, upload_wait, threads, skip })
+}
+
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }

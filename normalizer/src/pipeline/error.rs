@@ -1,7 +1,10 @@
 //! Why the normalizer ends.
 
-use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use schemas::{catalogue::CatalogueError, codec::SchemaError};
+use service::kafka_error::{Verdict, verdict_on};
+
+use crate::pool::PoolGone;
 
 /// What waiting does not heal, and, inside the stage, what it does.
 #[derive(Debug, thiserror::Error)]
@@ -9,20 +12,20 @@ pub enum NormalizerError {
     /// Kafka refuses or is away.
     #[error("Kafka: {0}")]
     Kafka(#[from] KafkaError),
-    /// The records after the committed position were deleted: going on would lose them without a word.
-    #[error(
-        "raw records after the group's committed position are no longer on the topic: they were deleted or the topic was made \
-         anew; restore them, or reset the group's offsets knowingly"
-    )]
-    RecordsGone,
     /// A compiled-in schema is broken.
     #[error(transparent)]
     Schema(#[from] SchemaError),
     /// The compiled-in catalogue is broken.
     #[error("the metric catalogue is broken")]
     Catalogue(#[source] &'static CatalogueError),
-    /// The mapping's thread ended abnormally.
-    #[error("the mapping ended abnormally")]
+    /// The threads that map cannot be started.
+    #[error("the threads that map cannot be started")]
+    Threads(#[from] std::io::Error),
+    /// The threads that map ended.
+    #[error(transparent)]
+    Mapping(#[from] PoolGone),
+    /// A task ended abnormally.
+    #[error("a task ended abnormally")]
     Task(#[from] tokio::task::JoinError),
     /// The producer went away before it answered.
     #[error("a delivery report was lost")]
@@ -34,49 +37,20 @@ impl NormalizerError {
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Kafka(error) => is_outage(error),
+            Self::Kafka(error) => match verdict_on(error) {
+                Verdict::Retry => true,
+                Verdict::Refuse | Verdict::Fatal => false,
+            },
             Self::NoReport => true,
-            Self::RecordsGone | Self::Schema(_) | Self::Catalogue(_) | Self::Task(_) => false,
+            Self::Schema(_) | Self::Catalogue(_) | Self::Threads(_) | Self::Mapping(_) | Self::Task(_) => false,
         }
     }
 }
 
-fn is_outage(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    error.rdkafka_error_code().is_some_and(|code| {
-        matches!(
-            code,
-            Code::AllBrokersDown
-                | Code::BrokerTransportFailure
-                | Code::BrokerNotAvailable
-                | Code::CoordinatorLoadInProgress
-                | Code::CoordinatorNotAvailable
-                | Code::Fail
-                | Code::KafkaStorageError
-                | Code::LeaderNotAvailable
-                | Code::MessageTimedOut
-                | Code::NetworkException
-                | Code::NotCoordinator
-                | Code::NotEnoughReplicas
-                | Code::NotEnoughReplicasAfterAppend
-                | Code::NotLeaderForPartition
-                | Code::OperationTimedOut
-                | Code::PurgeInflight
-                | Code::PurgeQueue
-                | Code::QueueFull
-                | Code::RequestTimedOut
-                | Code::Resolve
-                // What a broker says whose disk is full.
-                | Code::Unknown
-                | Code::UnknownTopicOrPartition
-                | Code::UnknownTopic
-                | Code::UnknownPartition
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use rdkafka::types::RDKafkaErrorCode;
+
     use super::*;
 
     #[test]

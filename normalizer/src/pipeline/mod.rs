@@ -1,25 +1,38 @@
 //! The loop around the mapping: consume, normalize, produce, commit last.
 //!
-//! A batch of raw records is mapped, its documents are produced and acknowledged, then its readings, commands, dead
-//! letters and outcomes, and only when all are acknowledged is the position committed. Killed in between, the stage maps
-//! the same records again: the ids are the same, so the sink sees duplicates and counts them.
+//! A batch of raw records is mapped by the threads of a [`Pool`], a document is produced and acknowledged before the
+//! reading that cites it, and only when all events of the batch are acknowledged is the position committed. Killed in between,
+//! the stage maps the same records again: the ids are the same, so the sink sees duplicates and counts them.
+//!
+//! Large uploads have a topic, a group and a loop of their own, so that nothing else waits for them.
 
+mod chunks;
 mod consume;
 mod error;
+mod event;
+mod metrics;
 mod produce;
+mod progress;
 mod publish;
 mod upload;
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use schemas::{content::ContentKey, topic::Topics};
-use service::{backoff::Backoff, health::StageHealth, kafka::KafkaSettings};
+use schemas::{content::ContentKey, format::RawTopic, topic::Topics};
+use service::{
+    backoff::Backoff,
+    health::StageHealth,
+    kafka::{KafkaSettings, because},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use error::NormalizerError;
 
-use consume::{Consumed, Raw};
-use produce::Events;
+use crate::{normalize, pool::Pool};
+use consume::{Consumed, Raw, Subscription, is_manifest};
+use event::Mapper;
+use produce::{Events, Window, count};
+use progress::{Progress, Readiness};
 use upload::Open;
 
 /// What the normalizer is told.
@@ -39,9 +52,33 @@ pub struct NormalizerConfig {
     pub batch: BatchLimits,
     /// How long after its last chunk an upload without a manifest is given up.
     pub upload_wait: Duration,
+    /// How many threads map.
+    pub threads: NonZeroUsize,
+    /// What is stepped over.
+    pub skip: Skip,
 }
 
-/// When a batch is full: it is held in memory, with the events that come of it.
+/// The records that an operator steps over, because the normalizer cannot get past them.
+#[derive(Clone, Default)]
+pub struct Skip {
+    /// Where they lie; of a large upload, its manifest.
+    pub positions: Vec<SkippedRecord>,
+    /// Why, in the operator's words, for the dead letters.
+    pub reason: String,
+}
+
+/// A record that is stepped over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SkippedRecord {
+    /// Its raw topic.
+    pub topic: RawTopic,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+}
+
+/// When a batch is full: it is held in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
     /// Records.
@@ -58,6 +95,12 @@ impl Default for BatchLimits {
     }
 }
 
+impl NormalizerConfig {
+    fn uploads_group(&self) -> String {
+        format!("{}-uploads", self.group)
+    }
+}
+
 /// Runs until `shutdown`, or until something happens that waiting does not heal.
 ///
 /// # Errors
@@ -68,86 +111,129 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), NormalizerError> {
     schemas::catalogue::check().map_err(NormalizerError::Catalogue)?;
-    let events = Events::new(&config)?;
-    let Some(mut raw) = connect(&config, &events, &health, &shutdown).await? else { return Ok(()) };
-    health.ready();
-    let mut open = Open::default();
-    while !shutdown.is_cancelled() {
-        let batch = raw.batch(config.batch, !open.is_empty(), &shutdown).await?;
-        if !batch.is_empty() && step(&config, &events, &batch, &health, &shutdown).await? {
-            open.follow(&batch);
-            raw.commit(&batch, &mut open);
+    metrics::describe();
+    health.detail("mapping-threads", &config.threads.to_string());
+    let pool = Pool::start(config.threads, Mapper { config: config.clone(), normalize })?;
+    let (events, readiness) = (Events::new(&config)?, Readiness::new(health));
+    let stage = Stage { config: &config, events: &events, pool: &pool, shutdown: &shutdown };
+    let items = Subscription {
+        topics: &[RawTopic::Medisante, RawTopic::HealthKit, RawTopic::Devices],
+        group: config.group.clone(),
+    };
+    let uploads = Subscription { topics: &[RawTopic::Uploads], group: config.uploads_group() };
+    let whole = tokio::try_join!(
+        stage.work(items, Progress::new("raw", readiness.clone())),
+        stage.work(uploads, Progress::new("uploads", readiness)),
+    );
+    whole.map(|((), ())| ())
+}
+
+/// What both loops share.
+struct Stage<'s> {
+    config: &'s NormalizerConfig,
+    events: &'s Events,
+    pool: &'s Pool<Mapper>,
+    shutdown: &'s CancellationToken,
+}
+
+impl Stage<'_> {
+    /// Consumes, maps, produces and commits, until shutdown.
+    async fn work(&self, subscription: Subscription, progress: Arc<Progress>) -> Result<(), NormalizerError> {
+        let topics = subscription.topics;
+        let Some(mut raw) = self.connect(&subscription, &progress).await? else { return Ok(()) };
+        let watched = progress.watch(raw.consumer(), self.config.topics.clone(), topics);
+        let mut open = Open::default();
+        while !self.shutdown.is_cancelled() {
+            let batch = Arc::new(raw.batch(self.config.batch, !open.is_empty(), self.shutdown).await?);
+            if !batch.is_empty() && raw.beside(self.step(&batch, &progress)).await?? {
+                open.follow(&batch);
+                raw.commit(&batch, &mut open);
+            }
+            let mut window = Window::new(self.events, self.config, &progress);
+            match open.give_up(self.config.upload_wait, &raw, &mut window).await {
+                Ok(true) => raw.commit(&[], &mut open),
+                Ok(false) => {}
+                Err(error) if error.is_outage() => {
+                    tracing::debug!(%error, "an upload that was never closed is given up later");
+                }
+                Err(error) => return Err(error),
+            }
         }
-        if let Err(error) = open.give_up(&config, &raw, &events).await {
+        // It holds the consumer, which must be closed.
+        drop(watched);
+        raw.close().await;
+        Ok(())
+    }
+
+    /// Waits for the broker, publishes the schemas and joins the group. None when asked to stop before that.
+    async fn connect(
+        &self,
+        subscription: &Subscription,
+        progress: &Arc<Progress>,
+    ) -> Result<Option<Raw>, NormalizerError> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.join(subscription, progress).await {
+                Ok(raw) => {
+                    progress.waits(None);
+                    return Ok(Some(raw));
+                }
+                Err(error) if error.is_outage() => {
+                    progress.waits(Some(&because("Kafka does not answer")));
+                    tracing::debug!(%error, "waiting for Kafka");
+                }
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Ok(None),
+                () = tokio::time::sleep(backoff.next_wait()) => {}
+            }
+        }
+    }
+
+    async fn join(&self, subscription: &Subscription, progress: &Arc<Progress>) -> Result<Raw, NormalizerError> {
+        publish::schemas(self.config, self.events).await?;
+        Raw::subscribe(self.config, subscription, Arc::clone(progress)).await
+    }
+
+    /// Maps a batch and produces its events. Whether all are acknowledged: false when asked to stop during an outage; then
+    /// nothing is committed and the next process maps the records again, to the same ids.
+    async fn step(&self, batch: &Arc<Vec<Consumed>>, progress: &Progress) -> Result<bool, NormalizerError> {
+        let mut backoff = Backoff::default();
+        while let Err(error) = self.produce(batch, progress).await {
             if !error.is_outage() {
                 return Err(error);
             }
-            tracing::warn!(%error, "an upload that was never closed is given up later");
-        }
-    }
-    raw.close().await;
-    Ok(())
-}
-
-/// Waits for the broker, publishes the schemas and joins the group. None when asked to stop before that.
-async fn connect(
-    config: &NormalizerConfig,
-    events: &Events,
-    health: &StageHealth,
-    shutdown: &CancellationToken,
-) -> Result<Option<Raw>, NormalizerError> {
-    let mut backoff = Backoff::default();
-    loop {
-        match join(config, events, health).await {
-            Ok(raw) => return Ok(Some(raw)),
-            Err(error) if error.is_outage() => {
-                health.waiting("the Kafka cluster is away");
-                tracing::warn!(%error, "waiting for Kafka");
+            // The same events again, with the same ids: what was acknowledged already becomes a duplicate.
+            progress.waits(Some(&because("Kafka does not acknowledge events")));
+            tracing::debug!(%error, records = batch.len(), "the batch is produced again");
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Ok(false),
+                () = tokio::time::sleep(backoff.next_wait()) => {}
             }
-            Err(error) => return Err(error),
         }
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(None),
-            () = tokio::time::sleep(backoff.next_wait()) => {}
-        }
+        progress.waits(None);
+        Ok(true)
     }
-}
 
-async fn join(config: &NormalizerConfig, events: &Events, health: &StageHealth) -> Result<Raw, NormalizerError> {
-    publish::schemas(config, events).await?;
-    Raw::subscribe(config, health).await
-}
-
-async fn produce(config: &NormalizerConfig, events: &Events, batch: &[Consumed]) -> Result<(), NormalizerError> {
-    events.produce(config, batch).await?;
-    for manifest in batch.iter().filter(|record| upload::is_manifest(record)) {
-        upload::map(config, events, manifest).await?;
-    }
-    Ok(())
-}
-
-/// Maps a batch and produces its events. Whether all are acknowledged: false when asked to stop during an outage; then
-/// nothing is committed and the next process maps the records again, to the same ids.
-async fn step(
-    config: &NormalizerConfig,
-    events: &Events,
-    batch: &[Consumed],
-    health: &StageHealth,
-    shutdown: &CancellationToken,
-) -> Result<bool, NormalizerError> {
-    let mut backoff = Backoff::default();
-    while let Err(error) = produce(config, events, batch).await {
-        if !error.is_outage() {
-            return Err(error);
+    async fn produce(&self, batch: &Arc<Vec<Consumed>>, progress: &Progress) -> Result<(), NormalizerError> {
+        let mut window = Window::new(self.events, self.config, progress);
+        let (mut mapping, mut records) = (self.pool.map(Arc::clone(batch)), batch.iter());
+        let mut outcomes = Vec::with_capacity(batch.len());
+        while let Some(some) = mapping.next().await? {
+            for (mapped, record) in some.into_iter().zip(&mut records) {
+                if let Some(mapped) = mapped {
+                    outcomes.push(window.record(record, mapped).await?);
+                }
+            }
         }
-        // The same events again, with the same ids: what was acknowledged already becomes a duplicate.
-        health.waiting("the Kafka cluster does not acknowledge events");
-        tracing::warn!(%error, records = batch.len(), "the batch is produced again");
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(false),
-            () = tokio::time::sleep(backoff.next_wait()) => {}
+        window.acknowledged().await?;
+        count(outcomes.iter());
+        for manifest in batch.iter().filter(|record| is_manifest(record) && !record.is_handled) {
+            if manifest.topic == RawTopic::Uploads {
+                upload::map(manifest, &mut window).await?;
+            }
         }
+        Ok(())
     }
-    health.ready();
-    Ok(true)
 }

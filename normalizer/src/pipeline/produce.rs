@@ -1,49 +1,47 @@
-//! Events to Kafka: documents first, then everything else, and all acknowledged before this returns.
+//! Events to Kafka: a document before the reading that cites it, and no more in flight than a window holds.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use rdkafka::{
-    Message,
     error::KafkaError,
     message::{Header, OwnedHeaders},
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer},
     types::RDKafkaErrorCode,
 };
-use schemas::{
-    codec::encode,
-    dead_letter::{DeadLetter, Stage},
-    event::{Outcome, Reading, Unknown, Value},
-    raw::{HeaderError, Headers, RawRecord},
-    rejection::Reason,
-    upload::{self, Upload},
-};
+use schemas::{codec::encode, dead_letter::DeadLetter, event::Outcome, format::RawTopic};
 use service::recall::Recall;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{NormalizerConfig, NormalizerError, consume::Consumed};
-use crate::{MAPPING_VERSION, Normalized, Rejection, normalize};
+use super::{
+    NormalizerConfig, NormalizerError,
+    consume::Consumed,
+    event::{Mapped, dead_letter},
+    progress::Progress,
+};
+use crate::Rejection;
 
 const FLUSH: Duration = Duration::from_secs(10);
+/// So many events may be on their way at once.
+const WINDOW_EVENTS: usize = 8_000;
+/// The same, in bytes; a single larger one is alone.
+const WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// What a message has beside its key and value in the producer's queue, about.
+const MESSAGE_BYTES: usize = 512;
 
 /// The producer of all event topics.
 pub(super) struct Events {
     producer: FutureProducer,
+    names: Names,
     _recalled: AbortOnDropHandle<()>,
 }
 
-/// More bytes than this are not put into one message: what the topics take, less room for key and headers.
-const EVENT_BYTES_MAX: usize = 16_777_216 - 65_536;
-
-/// What a record came to, in bytes.
-struct Mapped {
-    /// Key and value of each document.
-    documents: Vec<([u8; 32], Vec<u8>)>,
-    /// Key and value of each reading.
-    readings: Vec<(String, Vec<u8>)>,
-    /// Key and value of each command.
-    commands: Vec<(String, Vec<u8>)>,
-    outcome: Outcome,
-    dead_letters: Vec<DeadLetter>,
+struct Names {
+    readings: String,
+    readings_bulk: String,
+    assignments: String,
+    documents: String,
+    outcomes: String,
+    dead_letters: String,
 }
 
 impl Events {
@@ -53,90 +51,16 @@ impl Events {
         let recalled = Recall::new(&config.kafka).keep(move |recall| {
             recall.look(known.client());
         });
-        Ok(Self { producer, _recalled: recalled })
-    }
-
-    /// Maps the batch, produces its events, and returns when every one is acknowledged.
-    pub(super) async fn produce(&self, config: &NormalizerConfig, batch: &[Consumed]) -> Result<(), NormalizerError> {
-        let mapped: Vec<Mapped> = batch.iter().filter_map(|record| map(config, record)).collect();
-        let mut documents = Vec::new();
-        for (key, value) in mapped.iter().flat_map(|mapped| &mapped.documents) {
-            documents.push(self.send(&config.topics.documents(), key, value, None).await?);
-        }
-        acknowledged(documents).await?;
-        let mut waiting = Vec::with_capacity(mapped.len() * 2);
-        for mapped in &mapped {
-            self.send_events(config, mapped, &mut waiting).await?;
-        }
-        acknowledged(waiting).await?;
-        count(mapped.iter().map(|mapped| &mapped.outcome));
-        Ok(())
-    }
-
-    async fn send_events(
-        &self,
-        config: &NormalizerConfig,
-        mapped: &Mapped,
-        waiting: &mut Vec<DeliveryFuture>,
-    ) -> Result<(), NormalizerError> {
         let topics = &config.topics;
-        let (readings, assignments) = (topics.readings(), topics.assignments());
-        for (key, value) in &mapped.readings {
-            waiting.push(self.send(&readings, key.as_bytes(), value, None).await?);
-        }
-        for (key, value) in &mapped.commands {
-            waiting.push(self.send(&assignments, key.as_bytes(), value, None).await?);
-        }
-        for letter in &mapped.dead_letters {
-            waiting.push(self.send_letter(config, letter).await?);
-        }
-        waiting.push(self.send_outcome(config, &mapped.outcome).await?);
-        Ok(())
-    }
-
-    /// Sends some of a large upload's events, and returns when they are acknowledged.
-    pub(super) async fn produce_part(&self, config: &NormalizerConfig, part: &Part) -> Result<(), NormalizerError> {
-        let readings = config.topics.readings();
-        let mut waiting = Vec::with_capacity(part.readings.len());
-        for (key, value) in &part.readings {
-            waiting.push(self.send(&readings, key.as_bytes(), value, None).await?);
-        }
-        for letter in &part.dead_letters {
-            waiting.push(self.send_letter(config, letter).await?);
-        }
-        acknowledged(waiting).await
-    }
-
-    /// Sends outcomes, and returns when they are acknowledged.
-    pub(super) async fn produce_outcomes(
-        &self,
-        config: &NormalizerConfig,
-        outcomes: &[Outcome],
-    ) -> Result<(), NormalizerError> {
-        let mut waiting = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            waiting.push(self.send_outcome(config, outcome).await?);
-        }
-        acknowledged(waiting).await?;
-        count(outcomes.iter());
-        Ok(())
-    }
-
-    async fn send_letter(
-        &self,
-        config: &NormalizerConfig,
-        letter: &DeadLetter,
-    ) -> Result<DeliveryFuture, NormalizerError> {
-        self.send(&config.topics.dead_letters(), letter.key().as_bytes(), &letter.value, Some(headers(letter))).await
-    }
-
-    async fn send_outcome(
-        &self,
-        config: &NormalizerConfig,
-        outcome: &Outcome,
-    ) -> Result<DeliveryFuture, NormalizerError> {
-        let key = format!("{}:{}", outcome.topic.as_str(), outcome.partition);
-        self.send(&config.topics.outcomes(), key.as_bytes(), &encode(outcome), None).await
+        let names = Names {
+            readings: topics.readings(),
+            readings_bulk: topics.readings_bulk(),
+            assignments: topics.assignments(),
+            documents: topics.documents(),
+            outcomes: topics.outcomes(),
+            dead_letters: topics.dead_letters(),
+        };
+        Ok(Self { producer, names, _recalled: recalled })
     }
 
     /// Puts a message into the producer's queue; waits while the queue is full.
@@ -170,163 +94,114 @@ impl Drop for Events {
     }
 }
 
-pub(super) async fn acknowledged(deliveries: Vec<DeliveryFuture>) -> Result<(), NormalizerError> {
-    for delivery in deliveries {
-        delivery.await.map_err(|_| NormalizerError::NoReport)?.map_err(|(error, _)| error)?;
+/// Events on their way, in the order in which they were sent.
+pub(super) struct Window<'e> {
+    events: &'e Events,
+    config: &'e NormalizerConfig,
+    progress: &'e Progress,
+    on_their_way: VecDeque<(usize, DeliveryFuture)>,
+    bytes: usize,
+}
+
+impl<'e> Window<'e> {
+    pub(super) fn new(events: &'e Events, config: &'e NormalizerConfig, progress: &'e Progress) -> Self {
+        Self { events, config, progress, on_their_way: VecDeque::new(), bytes: 0 }
     }
-    Ok(())
-}
 
-/// Readings of one device stay in their order; one without a device needs none.
-fn key(reading: &Reading) -> String {
-    reading.device.as_ref().map_or(reading.reading_id, |device| device.key).hyphenated().to_string()
-}
-
-/// What a record comes to; none where that hangs on what comes after it: the first chunk of an upload stands for all of it
-/// until its manifest is read.
-fn map(config: &NormalizerConfig, record: &Consumed) -> Option<Mapped> {
-    let part = record.headers.as_ref().ok().and_then(|headers| headers.upload.as_ref()).map(Upload::part);
-    let normalized = match (part, raw(config, record)) {
-        (Some(upload::Part::Chunk { number: 0 } | upload::Part::Manifest { .. }), _) => return None,
-        (Some(upload::Part::Chunk { .. }), _) => Normalized::default(),
-        (None, Ok(raw)) => normalize(&raw),
-        (None, Err(error)) => Normalized {
-            rejections: vec![Rejection {
-                item: None,
-                item_count: 1,
-                reason: Reason::BrokenRecord,
-                detail: error.name,
-                bytes: Vec::new(),
-            }],
-            ..Normalized::default()
-        },
-    };
-    Some(encoded(config, record, normalized))
-}
-
-/// The record as the mapping gets it.
-pub(super) fn raw<'a>(config: &NormalizerConfig, record: &'a Consumed) -> Result<RawRecord<'a>, HeaderError> {
-    let message = &record.message;
-    Ok(RawRecord {
-        topic: record.topic,
-        topic_epoch: config.topic_epoch,
-        partition: message.partition(),
-        offset: message.offset(),
-        received_at: received_at(record),
-        headers: record.headers.clone()?,
-        body: message.payload().unwrap_or_default(),
-    })
-}
-
-/// The broker's append time in microseconds.
-fn received_at(record: &Consumed) -> i64 {
-    record.message.timestamp().to_millis().unwrap_or(0).saturating_mul(1_000)
-}
-
-/// Some events of a large upload.
-#[derive(Default)]
-pub(super) struct Part {
-    /// Key and value of each reading.
-    pub(super) readings: Vec<(String, Vec<u8>)>,
-    pub(super) dead_letters: Vec<DeadLetter>,
-}
-
-/// What a record came to, in numbers and in unknown shapes.
-#[derive(Default)]
-pub(super) struct Counts {
-    pub(super) readings: usize,
-    pub(super) rejections: usize,
-    pub(super) unknown: Vec<Unknown>,
-}
-
-pub(super) fn outcome(config: &NormalizerConfig, record: &Consumed, counts: Counts) -> Outcome {
-    Outcome {
-        topic: record.topic,
-        topic_epoch: i32::from(config.topic_epoch),
-        partition: record.message.partition(),
-        offset: record.message.offset(),
-        items: int(counts.readings + counts.rejections),
-        readings: int(counts.readings),
-        commands: 0,
-        rejections: int(counts.rejections),
-        mapping_version: MAPPING_VERSION,
-        received_at: received_at(record),
-        unknown: counts.unknown,
+    pub(super) fn config(&self) -> &'e NormalizerConfig {
+        self.config
     }
-}
 
-/// A reading's key and value; a refusal where no message can carry it.
-pub(super) fn event(reading: &Reading) -> Result<(String, Vec<u8>), Rejection> {
-    let value = encode(reading);
-    if value.len() > EVENT_BYTES_MAX {
-        return Err(too_large(reading));
-    }
-    Ok((key(reading), value))
-}
-
-fn too_large(reading: &Reading) -> Rejection {
-    Rejection {
-        item: u32::try_from(reading.provenance.item).ok(),
-        item_count: 1,
-        reason: Reason::TooLarge,
-        detail: "the item's event is larger than a message may be; the raw record keeps the item",
-        bytes: Vec::new(),
-    }
-}
-
-/// The events in bytes. What no message can carry is refused, so that it ends as an outcome and not as a stuck stage.
-fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized) -> Mapped {
-    let Normalized { readings: found, commands, documents, mut rejections, unknown } = normalized;
-    let too_large_documents: HashSet<[u8; 32]> =
-        documents.iter().filter(|found| found.content.len() > EVENT_BYTES_MAX).map(|found| found.sha256).collect();
-    let mut readings = Vec::with_capacity(found.len());
-    for reading in found {
-        let cites = matches!(&reading.value, Value::Document(cited) if too_large_documents.contains(&cited.sha256));
-        match if cites { Err(too_large(&reading)) } else { event(&reading) } {
-            Ok(event) => readings.push(event),
-            Err(rejection) => rejections.push(rejection),
+    /// Sends what a record came to. Returns its outcome, which counts once everything is acknowledged.
+    pub(super) async fn record(&mut self, record: &Consumed, mapped: Mapped) -> Result<Outcome, NormalizerError> {
+        let names = &self.events.names;
+        if !mapped.documents.is_empty() {
+            for (key, value) in &mapped.documents {
+                self.send(&names.documents, key, value, None).await?;
+            }
+            self.acknowledged().await?;
         }
+        self.readings(record.topic, &mapped.readings).await?;
+        for (key, value) in &mapped.commands {
+            self.send(&names.assignments, key.as_bytes(), value, None).await?;
+        }
+        self.rejections(record, mapped.rejections).await?;
+        self.outcome(&mapped.outcome).await?;
+        Ok(mapped.outcome)
     }
-    let refused = rejections.iter().map(|rejection| rejection.item_count as usize).sum();
-    let counts = Counts { readings: readings.len(), rejections: refused, unknown };
-    let outcome = Outcome {
-        items: int(readings.len() + commands.len() + refused),
-        commands: int(commands.len()),
-        ..outcome(config, record, counts)
-    };
-    Mapped {
-        documents: documents
-            .iter()
-            .filter(|document| !too_large_documents.contains(&document.sha256))
-            .map(|document| (document.sha256, encode(document)))
-            .collect(),
-        readings,
-        commands: commands
-            .iter()
-            .map(|command| (command.device_key.hyphenated().to_string(), encode(command)))
-            .collect(),
-        outcome,
-        dead_letters: rejections.into_iter().map(|refused| dead_letter(config, record, refused)).collect(),
+
+    /// Sends readings. Those of large uploads have a topic of their own, so that no other waits behind them.
+    pub(super) async fn readings(
+        &mut self,
+        topic: RawTopic,
+        readings: &[(String, Vec<u8>)],
+    ) -> Result<(), NormalizerError> {
+        let names = &self.events.names;
+        let name = if topic == RawTopic::Uploads { &names.readings_bulk } else { &names.readings };
+        for (key, value) in readings {
+            self.send(name, key.as_bytes(), value, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was refused of a record.
+    pub(super) async fn rejections(
+        &mut self,
+        record: &Consumed,
+        rejections: Vec<Rejection>,
+    ) -> Result<(), NormalizerError> {
+        let names = &self.events.names;
+        for rejection in rejections {
+            let letter = dead_letter(self.config, record, rejection);
+            self.send(&names.dead_letters, letter.key().as_bytes(), &letter.value, Some(headers(&letter))).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what became of a record.
+    pub(super) async fn outcome(&mut self, outcome: &Outcome) -> Result<(), NormalizerError> {
+        let key = format!("{}:{}", outcome.topic.as_str(), outcome.partition);
+        self.send(&self.events.names.outcomes, key.as_bytes(), &encode(outcome), None).await
+    }
+
+    async fn send(
+        &mut self,
+        topic: &str,
+        key: &[u8],
+        value: &[u8],
+        headers: Option<OwnedHeaders>,
+    ) -> Result<(), NormalizerError> {
+        let bytes = key.len() + value.len() + MESSAGE_BYTES;
+        while !self.on_their_way.is_empty()
+            && (self.bytes + bytes > WINDOW_BYTES || self.on_their_way.len() >= WINDOW_EVENTS)
+        {
+            self.first_acknowledged().await?;
+        }
+        self.bytes += bytes;
+        self.on_their_way.push_back((bytes, self.events.send(topic, key, value, headers).await?));
+        Ok(())
+    }
+
+    async fn first_acknowledged(&mut self) -> Result<(), NormalizerError> {
+        let Some((bytes, delivery)) = self.on_their_way.pop_front() else { return Ok(()) };
+        self.bytes -= bytes;
+        acknowledged(delivery).await?;
+        self.progress.moved();
+        Ok(())
+    }
+
+    /// Returns when every event is acknowledged.
+    pub(super) async fn acknowledged(&mut self) -> Result<(), NormalizerError> {
+        while !self.on_their_way.is_empty() {
+            self.first_acknowledged().await?;
+        }
+        Ok(())
     }
 }
 
-pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejection: Rejection) -> DeadLetter {
-    let (topic, message) = (record.topic.as_str(), &record.message);
-    DeadLetter {
-        origin_topic: message.topic().to_owned(),
-        origin_partition: message.partition(),
-        origin_offset: message.offset(),
-        origin_timestamp: received_at(record),
-        item: rejection.item.map(|item| i32::try_from(item).unwrap_or(i32::MAX)),
-        item_count: 1,
-        stage: Stage::Normalizer,
-        reason: rejection.reason,
-        detail: rejection.detail.to_owned(),
-        content_hmac: record.headers.as_ref().ok().map(|headers: &Headers| headers.content_hmac.clone()),
-        raw_position: Some(format!("{topic}:{}:{}:{}", config.topic_epoch, message.partition(), message.offset())),
-        // The raw record keeps what is too long for a message.
-        value: if rejection.bytes.len() > EVENT_BYTES_MAX { Vec::new() } else { rejection.bytes },
-    }
+pub(super) async fn acknowledged(delivery: DeliveryFuture) -> Result<(), NormalizerError> {
+    delivery.await.map_err(|_| NormalizerError::NoReport)?.map_err(|(error, _)| error)?;
+    Ok(())
 }
 
 fn headers(letter: &DeadLetter) -> OwnedHeaders {
@@ -336,7 +211,8 @@ fn headers(letter: &DeadLetter) -> OwnedHeaders {
         .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
 }
 
-fn count<'o>(outcomes: impl Iterator<Item = &'o Outcome>) {
+/// Counts what became of records, once it is acknowledged.
+pub(super) fn count<'o>(outcomes: impl Iterator<Item = &'o Outcome>) {
     let mut sums = [0_u64; 5];
     for outcome in outcomes {
         if let Some(provider) = outcome.topic.provider() {
@@ -356,8 +232,4 @@ fn count<'o>(outcomes: impl Iterator<Item = &'o Outcome>) {
     metrics::counter!("device_manager_normalizer_readings_total").increment(readings);
     metrics::counter!("device_manager_normalizer_commands_total").increment(commands);
     metrics::counter!("device_manager_normalizer_rejections_total").increment(rejections);
-}
-
-fn int(count: usize) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
 }

@@ -15,5 +15,8 @@ pub(super) async fn schemas(config: &NormalizerConfig, events: &Events) -> Resul
         let key = own.fingerprint.to_string();
         waiting.push(events.send(&config.topics.schemas(), key.as_bytes(), own.text.as_bytes(), None).await?);
     }
-    acknowledged(waiting).await
+    for delivery in waiting {
+        acknowledged(delivery).await?;
+    }
+    Ok(())
 }

@@ -1,0 +1,152 @@
+//! The chunks of one upload, read again from Kafka as one stream.
+
+use std::{
+    io::{self, BufRead, Read},
+    time::Duration,
+};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    message::{Headers as _, OwnedMessage},
+    types::RDKafkaErrorCode,
+};
+use schemas::{
+    content::ContentHasher,
+    raw::header,
+    upload::{self, Upload},
+};
+use service::{capped::read_buffered, kafka::GroupProtocol};
+use uuid::Uuid;
+
+use super::{
+    NormalizerConfig, NormalizerError,
+    consume::{Consumed, upload_of},
+};
+
+/// How long the next chunk may take to come from Kafka before the upload is begun again.
+const CHUNK_WITHIN: Duration = Duration::from_secs(30);
+
+/// Whether what was read is what the manifest closes.
+pub(super) enum Ending {
+    Whole,
+    Other,
+}
+
+/// The chunks of one upload, as a reader.
+pub(super) struct Chunks {
+    consumer: BaseConsumer,
+    id: Uuid,
+    /// The manifest's offset: behind it there are no chunks.
+    end: i64,
+    expected: upload::Part,
+    hash_expected: String,
+    message: Option<OwnedMessage>,
+    at: usize,
+    number: u32,
+    bytes: u64,
+    hasher: ContentHasher,
+    failed: Option<NormalizerError>,
+}
+
+impl Chunks {
+    pub(super) fn of(config: &NormalizerConfig, manifest: &Consumed) -> Result<Self, NormalizerError> {
+        let (id, expected, first) = match upload_of(manifest).map(|upload| (upload.id(), upload.part())) {
+            Some((id, part @ upload::Part::Manifest { first, .. })) => (id, part, first),
+            Some((id, part @ upload::Part::Chunk { .. })) => (id, part, manifest.message.offset()),
+            None => (Uuid::nil(), upload::Part::Chunk { number: 0 }, manifest.message.offset()),
+        };
+        let mut settings = config.kafka.consumer(&config.uploads_group(), GroupProtocol::Classic);
+        // Partitions are given, not shared out: no group is joined.
+        settings.set("queued.max.messages.kbytes", "1024");
+        let consumer: BaseConsumer = settings.create()?;
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(manifest.message.topic(), manifest.message.partition(), Offset::Offset(first))?;
+        consumer.assign(&from)?;
+        Ok(Self {
+            consumer,
+            id,
+            end: manifest.message.offset(),
+            expected,
+            hash_expected: manifest.headers.as_ref().map(|headers| headers.content_hmac.clone()).unwrap_or_default(),
+            message: None,
+            at: 0,
+            number: 0,
+            bytes: 0,
+            hasher: config.content_key.hasher(),
+            failed: None,
+        })
+    }
+
+    /// Goes on to the next chunk; false behind the last.
+    fn next(&mut self) -> Result<bool, NormalizerError> {
+        if matches!(self.expected, upload::Part::Manifest { chunks, .. } if chunks == self.number) {
+            return Ok(false);
+        }
+        loop {
+            let message = match self.consumer.poll(CHUNK_WITHIN) {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Err(error.into()),
+                None => {
+                    return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut).into());
+                }
+            };
+            if message.offset() >= self.end {
+                return Ok(false);
+            }
+            let header = message.headers().and_then(|headers| headers.iter().find(|one| one.key == header::UPLOAD));
+            let text = header.and_then(|header| header.value).and_then(|value| std::str::from_utf8(value).ok());
+            let is_next = text.and_then(Upload::parse).is_some_and(|upload| {
+                upload.id() == self.id && upload.part() == upload::Part::Chunk { number: self.number }
+            });
+            if is_next {
+                let payload = message.payload().unwrap_or_default();
+                self.bytes += payload.len() as u64;
+                self.hasher.update(payload);
+                self.number += 1;
+                self.message = Some(message.detach());
+                self.at = 0;
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Reads what the mapping left, and compares.
+    pub(super) fn finish(mut self) -> Result<Ending, NormalizerError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        while self.next()? {}
+        let found = self.hasher.finish().to_hex();
+        let is_whole = matches!(self.expected, upload::Part::Manifest { chunks, bytes, .. }
+            if chunks == self.number && bytes == self.bytes && found == self.hash_expected);
+        Ok(if is_whole { Ending::Whole } else { Ending::Other })
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        read_buffered(self, buffer)
+    }
+}
+
+impl BufRead for Chunks {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let length = self.message.as_ref().and_then(Message::payload).map_or(0, <[u8]>::len);
+        if self.at >= length {
+            self.message = None;
+            self.at = 0;
+            if let Err(error) = self.next() {
+                self.failed = Some(error);
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+        }
+        let payload = self.message.as_ref().and_then(Message::payload).unwrap_or_default();
+        Ok(payload.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount;
+    }
+}

@@ -1,0 +1,102 @@
+//! What the group says of who reads what. A partition is taken only after it was asked where to begin, so the callback takes
+//! note and the loop does the rest; what is revoked is given back at once.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use rdkafka::{
+    ClientContext, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
+    error::KafkaResult,
+    types::RDKafkaRespErr,
+};
+use tokio::sync::Notify;
+
+/// A partition by the full name of its topic.
+pub(in crate::pipeline) type Named = (String, i32);
+
+/// The context of a subscription.
+#[derive(Default)]
+pub(in crate::pipeline) struct Group {
+    said: Mutex<Said>,
+    is_news: AtomicBool,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Said {
+    /// The partitions that the group waits for this consumer to take; also none of them must be taken.
+    assigned: Option<Vec<Named>>,
+    revoked: Vec<Named>,
+}
+
+impl ClientContext for Group {}
+
+impl ConsumerContext for Group {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let named = list.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect::<Vec<_>>();
+        let mut said = self.said();
+        if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            said.assigned.get_or_insert_default().extend(named);
+        } else {
+            if let Some(assigned) = &mut said.assigned {
+                assigned.retain(|one| !named.contains(one));
+            }
+            said.revoked.extend(named);
+            if let Err(error) = give_back(consumer, list) {
+                tracing::warn!(%error, "partitions could not be given back");
+            }
+        }
+        self.is_news.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+}
+
+impl Group {
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until there is something new.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What was revoked since it was asked last.
+    pub(super) fn revoked(&self) -> Vec<Named> {
+        // Asked before each record.
+        if !self.is_news.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.said().revoked)
+    }
+
+    /// What waits to be taken.
+    pub(super) fn assigned(&self) -> Option<Vec<Named>> {
+        self.said().assigned.clone()
+    }
+
+    /// Whether something waits to be taken.
+    pub(super) fn is_pending(&self) -> bool {
+        self.said().assigned.is_some()
+    }
+
+    /// Takes what waits, each from the offset in the list: only that tells the group that it is taken.
+    pub(super) fn take<C: Consumer<Self>>(&self, consumer: &C, list: &TopicPartitionList) -> KafkaResult<()> {
+        match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list)?,
+        }
+        self.said().assigned = None;
+        Ok(())
+    }
+}
+
+fn give_back(consumer: &BaseConsumer<Group>, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+    }
+}

@@ -1,0 +1,330 @@
+//! Raw records from Kafka, in batches. The group is heard all the time, also while a batch is mapped or waits to be
+//! acknowledged.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use rdkafka::{
+    Message, TopicPartitionList,
+    consumer::{CommitMode, Consumer, StreamConsumer},
+    error::KafkaError,
+    message::{BorrowedMessage, Headers as _, OwnedMessage},
+};
+use schemas::{
+    format::RawTopic,
+    raw::{HeaderError, Headers},
+    upload::{Part, Upload},
+};
+use service::{backoff::Backoff, recall::Recall};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+pub(super) mod ask;
+pub(super) mod group;
+mod marks;
+mod position;
+mod resume;
+
+use super::{BatchLimits, NormalizerConfig, NormalizerError, progress::Progress};
+use ask::ANSWER_LONGEST;
+use group::Group;
+use marks::Marks;
+use position::Owned;
+
+/// How long an empty topic is waited for while an upload is open.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long a batch may take before the group is heard beside it. A shorter one keeps what librdkafka has fetched meanwhile.
+const BESIDE: Duration = Duration::from_secs(1);
+/// How often what Kafka did not answer is looked at.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How often the copies of the marks are written again: Kafka forgets what was committed a week ago.
+const REMEMBER: Duration = Duration::from_secs(6 * 3_600);
+/// How long Kafka may take to answer once the stage was asked to stop.
+const ANSWER_AT_END: Duration = Duration::from_secs(1);
+
+/// A partition of a raw topic.
+pub(super) type Place = (RawTopic, i32);
+
+/// One record with its headers read.
+pub(super) struct Consumed {
+    pub(super) topic: RawTopic,
+    pub(super) headers: Result<Headers, HeaderError>,
+    pub(super) message: OwnedMessage,
+    /// Whether an earlier process mapped it, so that it is there to be followed only.
+    pub(super) is_handled: bool,
+    /// Which assignment of its partition it came with.
+    pub(super) assignment: u64,
+}
+
+impl Consumed {
+    /// The same record without what it holds.
+    pub(super) fn without_body(&self) -> Self {
+        let message = &self.message;
+        let (topic, partition, offset) = (message.topic().to_owned(), message.partition(), message.offset());
+        Self {
+            headers: self.headers.clone(),
+            message: OwnedMessage::new(None, None, topic, message.timestamp(), partition, offset, None),
+            ..*self
+        }
+    }
+}
+
+/// Which topics are read, by whom.
+pub(super) struct Subscription {
+    pub(super) topics: &'static [RawTopic],
+    pub(super) group: String,
+}
+
+/// A subscription to raw topics.
+pub(super) struct Raw {
+    consumer: Arc<StreamConsumer<Group>>,
+    names: schemas::topic::Topics,
+    epoch: u16,
+    group: String,
+    owned: HashMap<Place, Owned>,
+    assignments: u64,
+    /// What came although all partitions were to be paused.
+    stash: VecDeque<Consumed>,
+    is_paused: bool,
+    /// Whether something went wrong in reading: afterwards it is looked whether the logs are what they were.
+    is_doubtful: bool,
+    backoff: Backoff,
+    retry_at: Instant,
+    marks: Marks,
+    remember_at: Instant,
+    progress: Arc<Progress>,
+    recalled: [AbortOnDropHandle<()>; 2],
+}
+
+impl Raw {
+    pub(super) async fn subscribe(
+        config: &NormalizerConfig,
+        Subscription { topics, group }: &Subscription,
+        progress: Arc<Progress>,
+    ) -> Result<Self, NormalizerError> {
+        let kafka = config.kafka.clone();
+        let protocol = tokio::task::spawn_blocking(move || kafka.group_protocol(ANSWER_LONGEST)).await??;
+        progress.health().detail("group-protocol", protocol.as_str());
+        let settings = config.kafka.consumer(group, protocol);
+        let consumer: StreamConsumer<Group> = settings.create_with_context(Group::default())?;
+        let names: Vec<String> = topics.iter().map(|topic| config.topics.raw(*topic)).collect();
+        consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let consumer = Arc::new(consumer);
+        let marks = Marks::new(&config.kafka, group)?;
+        let (known, known_marks) = (Arc::clone(&consumer), marks.clone());
+        let recalled = [
+            Recall::new(&config.kafka).keep(move |recall| {
+                recall.look(known.client());
+            }),
+            Recall::new(&config.kafka).keep(move |recall| {
+                recall.look(known_marks.client());
+            }),
+        ];
+        Ok(Self {
+            consumer,
+            names: config.topics.clone(),
+            epoch: config.topic_epoch,
+            group: group.clone(),
+            owned: HashMap::new(),
+            assignments: 0,
+            stash: VecDeque::new(),
+            is_paused: false,
+            is_doubtful: false,
+            backoff: Backoff::default(),
+            retry_at: Instant::now(),
+            marks,
+            remember_at: Instant::now() + REMEMBER,
+            progress,
+            recalled,
+        })
+    }
+
+    pub(super) fn consumer(&self) -> Arc<StreamConsumer<Group>> {
+        Arc::clone(&self.consumer)
+    }
+
+    /// As many records as a batch takes; a manifest ends it, because what it closes may be large. Empty when asked to stop, and
+    /// after a while where something else `waits`.
+    pub(super) async fn batch(
+        &mut self,
+        limits: BatchLimits,
+        waits: bool,
+        shutdown: &CancellationToken,
+    ) -> Result<Vec<Consumed>, NormalizerError> {
+        let mut batch = Vec::new();
+        let (idle_at, mut bytes) = (Instant::now() + IDLE, 0);
+        while batch.is_empty() {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(batch),
+                settled = self.settle() => settled?,
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(batch),
+                () = tokio::time::sleep_until(idle_at), if waits => return Ok(batch),
+                () = tokio::time::sleep_until(self.remember_at) => {
+                    self.remember_at = Instant::now() + REMEMBER;
+                    self.remember();
+                }
+                record = self.next() => batch.extend(record?),
+            }
+        }
+        let deadline = Instant::now() + limits.age;
+        bytes += bytes_of(batch.last());
+        while batch.len() < limits.records
+            && bytes < limits.bytes
+            && !batch.last().is_some_and(is_manifest)
+            && !shutdown.is_cancelled()
+        {
+            match timeout_at(deadline, self.next()).await {
+                Ok(record) => {
+                    if let Some(record) = record? {
+                        bytes += bytes_of(Some(&record));
+                        batch.push(record);
+                    }
+                }
+                Err(_elapsed) => break,
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Does work while the group is heard: a member that is silent for minutes is thrown out, and one that does not give its
+    /// partitions back holds up all others. All partitions are paused meanwhile, which bounds what is held in memory.
+    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, NormalizerError> {
+        let mut work = pin!(work);
+        if let Ok(done) = timeout(BESIDE, &mut work).await {
+            return Ok(done);
+        }
+        self.pause(true);
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                heard = self.hear_one() => {
+                    if let Some(record) = heard? {
+                        self.stash.push_back(record);
+                    }
+                }
+            }
+        };
+        self.pause(false);
+        Ok(done)
+    }
+
+    async fn hear_one(&mut self) -> Result<Option<Consumed>, NormalizerError> {
+        self.settle().await?;
+        self.received().await
+    }
+
+    /// The next record; none where something else happened. Nothing is awaited once a record is here: whoever stops waiting
+    /// must not lose one.
+    async fn next(&mut self) -> Result<Option<Consumed>, NormalizerError> {
+        if let Some(record) = self.stash.pop_front() {
+            return Ok(self.is_current(&record).then_some(record));
+        }
+        self.received().await
+    }
+
+    async fn received(&mut self) -> Result<Option<Consumed>, NormalizerError> {
+        let consumer = Arc::clone(&self.consumer);
+        let is_waiting = self.is_doubtful || consumer.context().is_pending();
+        tokio::select! {
+            () = consumer.context().changed() => Ok(None),
+            () = tokio::time::sleep(AGAIN), if is_waiting => Ok(None),
+            received = consumer.recv() => match received {
+                Ok(message) => Ok(self.consumed(&message)),
+                Err(error @ KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
+                Err(error) => {
+                    tracing::debug!(%error, "reading raw records");
+                    self.is_doubtful = true;
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// What a message is to the stage; none where it is nothing: another's by now, or there to be compared only.
+    fn consumed(&mut self, message: &BorrowedMessage<'_>) -> Option<Consumed> {
+        self.hear();
+        let topic = self.names.raw_of(message.topic())?;
+        let (place, offset) = ((topic, message.partition()), message.offset());
+        let owned = self.owned.get_mut(&place).filter(|owned| !owned.is_faulty)?;
+        if owned.behind_anew.is_some_and(|behind| offset >= behind) {
+            return None;
+        }
+        owned.behind_anew = None;
+        owned.next = offset + 1;
+        let Owned { assignment, begin, .. } = *owned;
+        if offset + 1 == begin.handled
+            && begin.appended_ms.is_some_and(|appended_ms| message.timestamp().to_millis() != Some(appended_ms))
+        {
+            self.another(place, begin);
+            return None;
+        }
+        if offset < begin.floor {
+            return None;
+        }
+        if message.payload().is_none() {
+            metrics::counter!("device_manager_normalizer_null_records_total").increment(1);
+        }
+        let headers = message.headers();
+        let pairs = headers.into_iter().flat_map(|headers| headers.iter());
+        let read = Headers::read(topic, pairs.filter_map(|header| header.value.map(|value| (header.key, value))));
+        Some(Consumed {
+            topic,
+            headers: read,
+            message: message.detach(),
+            is_handled: offset < begin.handled,
+            assignment,
+        })
+    }
+
+    fn is_current(&self, record: &Consumed) -> bool {
+        let place = (record.topic, record.message.partition());
+        self.owned.get(&place).is_some_and(|owned| owned.assignment == record.assignment && !owned.is_faulty)
+    }
+
+    /// Leaves the group; what was asked to be committed is committed.
+    pub(super) async fn close(self) {
+        let Self { consumer, marks, recalled, .. } = self;
+        // The last one to hold the consumer leaves the group: it must not be a look that is still going on.
+        for recalled in recalled {
+            recalled.abort();
+            let _aborted = recalled.await;
+        }
+        let closed = tokio::task::spawn_blocking(move || {
+            if consumer.fetch_metadata(None, ANSWER_AT_END).is_err() {
+                // Closing would wait a session's time for a broker that is away. What is not committed is mapped again.
+                return std::mem::forget((consumer, marks));
+            }
+            if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
+                tracing::debug!(%error, "nothing left to commit");
+            }
+            if consumer.context().is_pending()
+                && let Err(error) = consumer.context().take(&*consumer, &TopicPartitionList::new())
+            {
+                tracing::debug!(%error, "what was assigned at the end is not taken");
+            }
+        });
+        if let Err(error) = closed.await {
+            tracing::warn!(%error, "leaving the group");
+        }
+    }
+}
+
+fn bytes_of(record: Option<&Consumed>) -> usize {
+    record.and_then(|record| record.message.payload()).map_or(0, <[u8]>::len)
+}
+
+/// The upload that a record is a part of.
+pub(super) fn upload_of(record: &Consumed) -> Option<&Upload> {
+    record.headers.as_ref().ok()?.upload.as_ref()
+}
+
+/// Whether a record closes an upload.
+pub(super) fn is_manifest(record: &Consumed) -> bool {
+    upload_of(record).is_some_and(|upload| matches!(upload.part(), Part::Manifest { .. }))
+}

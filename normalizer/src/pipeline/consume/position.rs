@@ -1,0 +1,256 @@
+//! Where partitions are begun, and up to where they are committed.
+
+use std::time::Duration;
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{CommitMode, Consumer},
+    error::KafkaError,
+};
+use tokio::time::Instant;
+
+use super::{
+    Consumed, Place, Raw, ask,
+    group::Named,
+    resume::{Begin, Fault, Mark, begin},
+};
+use crate::pipeline::{NormalizerError, upload::Open};
+
+/// A partition that is this consumer's.
+pub(super) struct Owned {
+    /// Which assignment it came with.
+    pub(super) assignment: u64,
+    pub(super) begin: Begin,
+    /// The next record to be read.
+    pub(super) next: i64,
+    pub(super) is_faulty: bool,
+    /// Where the operator said that the topic was made anew: what still comes from behind this offset was fetched before that was
+    /// found.
+    pub(super) behind_anew: Option<i64>,
+    /// Up to where records are handled, and when the last of them was appended.
+    done: Option<(i64, i64)>,
+    /// Up to where it is known which uploads are open.
+    followed: i64,
+    committed: Option<(i64, Mark)>,
+}
+
+impl Owned {
+    fn new(assignment: u64, begin: Begin) -> Self {
+        Self {
+            assignment,
+            begin,
+            next: begin.floor,
+            is_faulty: false,
+            behind_anew: None,
+            done: begin.appended_ms.map(|appended_ms| (begin.handled, appended_ms)),
+            followed: begin.floor,
+            committed: None,
+        }
+    }
+}
+
+impl Raw {
+    /// Takes what the group has assigned, and looks at a log that has not what would be next. Where Kafka does not answer it is
+    /// asked again the next time. May be dropped while it waits.
+    pub(super) async fn settle(&mut self) -> Result<(), NormalizerError> {
+        self.hear();
+        let assigned = self.consumer.context().assigned();
+        self.progress.pending(assigned.is_some());
+        if Instant::now() < self.retry_at || (assigned.is_none() && !self.is_doubtful) {
+            return Ok(());
+        }
+        let done = match assigned {
+            Some(assigned) => self.take(assigned).await,
+            None => self.look_again().await,
+        };
+        match done {
+            Ok(()) => self.backoff.reset(),
+            Err(error) if error.is_outage() => {
+                tracing::debug!(%error, "asking where to begin again");
+                self.retry_at = Instant::now() + self.backoff.next_wait();
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Drops what was revoked.
+    pub(super) fn hear(&mut self) {
+        for (name, partition) in self.consumer.context().revoked() {
+            let Some(topic) = self.names.raw_of(&name) else { continue };
+            self.owned.remove(&(topic, partition));
+            self.progress.lost((topic, partition));
+        }
+    }
+
+    async fn take(&mut self, assigned: Vec<Named>) -> Result<(), NormalizerError> {
+        let (consumer, marks, names) = (self.consumer(), self.marks.clone(), self.names.clone());
+        let positions = move || ask::positions(&consumer, &marks, &names, &assigned);
+        let found = tokio::task::spawn_blocking(positions).await??;
+        let mut list = TopicPartitionList::new();
+        let (mut taken, mut faults) = (Vec::new(), Vec::new());
+        for ((name, partition), known, log) in found {
+            let Some(topic) = self.names.raw_of(&name) else { continue };
+            let place = (topic, partition);
+            let begun = begin(known, log, self.epoch);
+            // One that cannot be begun is taken all the same, for the group, and not read.
+            let begin = begun.unwrap_or(Begin::at(log.end));
+            list.add_partition_offset(&name, partition, Offset::Offset(begin.from))?;
+            taken.push((place, begin));
+            faults.extend(begun.err().map(|fault| (place, fault)));
+        }
+        self.consumer.context().take(&*self.consumer, &list)?;
+        self.progress.pending(false);
+        self.assignments += 1;
+        for (place, begin) in taken {
+            self.owned.insert(place, Owned::new(self.assignments, begin));
+            self.progress.handled(place, begin.handled);
+        }
+        for (place, fault) in faults {
+            self.fault(place, fault);
+        }
+        self.progress.owns(self.owned.len());
+        if self.is_paused {
+            self.pause(true);
+        }
+        Ok(())
+    }
+
+    /// After an error that says nothing of its partition: one may have lost records, or be another log by now. What is as it was is
+    /// read on.
+    async fn look_again(&mut self) -> Result<(), NormalizerError> {
+        let sound = self.owned.iter().filter(|(_, owned)| !owned.is_faulty);
+        let sound = sound.map(|(place, owned)| (*place, (self.names.raw(place.0), place.1), owned.done));
+        let (sound, consumer, marks) = (sound.collect::<Vec<_>>(), self.consumer(), self.marks.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let look = |(place, named, done)| Ok((place, ask::look(&consumer, &marks, &named, done)?));
+            sound.into_iter().map(look).collect::<Result<Vec<_>, KafkaError>>()
+        });
+        let looked = looked.await??;
+        self.is_doubtful = false;
+        for (place, (log, is_same)) in looked {
+            let Some(next) = self.owned.get(&place).map(|owned| owned.next) else { continue };
+            if !is_same || next > log.end {
+                self.fault(place, Fault::Anew { next });
+            } else if next < log.start {
+                self.fault(place, Fault::Gone { next, start: log.start });
+            } else {
+                // librdkafka has stopped to read a partition of which it found no more.
+                self.consumer.seek(&self.names.raw(place.0), place.1, Offset::Offset(next), Duration::ZERO)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The record before the position is another than the one that was mapped.
+    pub(super) fn another(&mut self, place: Place, begin: Begin) {
+        let name = self.names.raw(place.0);
+        if !begin.may_be_anew {
+            return self.fault(place, Fault::Anew { next: begin.handled });
+        }
+        // Without waiting: the answer is the first record.
+        match self.consumer.seek(&name, place.1, Offset::Beginning, Duration::ZERO) {
+            Ok(()) => {
+                tracing::info!(
+                    topic = name,
+                    partition = place.1,
+                    "made anew, as its higher epoch says: from the beginning"
+                );
+                if let Some(owned) = self.owned.get_mut(&place) {
+                    *owned = Owned::new(owned.assignment, Begin::at(0));
+                    owned.behind_anew = Some(begin.handled);
+                    self.progress.handled(place, 0);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a topic that was made anew is not begun before the next rebalance");
+                self.fault(place, Fault::Anew { next: begin.handled });
+            }
+        }
+    }
+
+    /// The partition waits for its operator; all others go on.
+    fn fault(&mut self, place: Place, fault: Fault) {
+        let name = self.names.raw(place.0);
+        if let Some(owned) = self.owned.get_mut(&place) {
+            owned.is_faulty = true;
+        }
+        if let Err(error) = self.consumer.pause(&self.list([place].into_iter())) {
+            tracing::debug!(%error, "a partition that is not read is not paused");
+        }
+        self.progress.fault(place, fault.advice(&name, place.1, &self.group));
+    }
+
+    /// Whether every record of a partition was read that is there.
+    pub(in crate::pipeline) async fn is_at_end(&self, place: Place) -> Result<bool, NormalizerError> {
+        let Some(owned) = self.owned.get(&place) else { return Ok(false) };
+        let (consumer, named) = (self.consumer(), (self.names.raw(place.0), place.1));
+        let log = tokio::task::spawn_blocking(move || ask::log(&consumer, &named)).await??;
+        Ok(owned.next >= log.end)
+    }
+
+    /// Commits behind the records of the batch, in each partition that is still this consumer's: all of them are
+    /// acknowledged. A commit that fails is repaired by the next one; after a crash the records are mapped again, to the same
+    /// ids.
+    pub(in crate::pipeline) fn commit(&mut self, batch: &[Consumed], open: &mut Open) {
+        self.hear();
+        for record in batch {
+            let place = (record.topic, record.message.partition());
+            let behind = record.message.offset() + 1;
+            let Some(owned) = self.owned.get_mut(&place).filter(|owned| owned.assignment == record.assignment) else {
+                continue;
+            };
+            owned.followed = behind;
+            if !record.is_handled {
+                owned.done = Some((behind, record.message.timestamp().to_millis().unwrap_or(0)));
+                self.progress.handled(place, behind);
+            }
+        }
+        open.keep_only(|place| self.owned.contains_key(&place));
+        let mut positions = Vec::new();
+        for (place, owned) in &mut self.owned {
+            let Some((handled, appended_ms)) = owned.done else { continue };
+            let floor = open.earliest(*place).unwrap_or(handled).min(handled).min(owned.followed);
+            let position = (floor, Mark { epoch: self.epoch, handled, appended_ms });
+            if owned.committed.replace(position) != Some(position) {
+                positions.push((*place, floor, position.1));
+            }
+        }
+        if positions.is_empty() {
+            return;
+        }
+        let list = positions.iter().fold(TopicPartitionList::new(), |mut list, ((topic, partition), floor, mark)| {
+            mark.put(&mut list, &self.names.raw(*topic), *partition, *floor);
+            list
+        });
+        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+            tracing::warn!(%error, "positions are not committed");
+        }
+        self.marks.write(&self.names, positions.iter().map(|(place, _, mark)| (*place, *mark)));
+    }
+
+    /// Says again what Kafka forgets after some days.
+    pub(super) fn remember(&self) {
+        let known = self.owned.iter().filter_map(|(place, owned)| Some((*place, owned.committed?.1)));
+        self.marks.write(&self.names, known);
+    }
+
+    /// Pauses all partitions, or resumes all that can be read.
+    pub(super) fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+        let places = self.owned.iter().filter(|(_, owned)| is_paused || !owned.is_faulty).map(|(place, _)| *place);
+        let list = self.list(places);
+        let done = if is_paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        if let Err(error) = done {
+            tracing::debug!(%error, is_paused, "a partition that was lost meanwhile");
+        }
+    }
+
+    fn list(&self, places: impl Iterator<Item = Place>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in places {
+            list.add_partition(&self.names.raw(topic), partition);
+        }
+        list
+    }
+}

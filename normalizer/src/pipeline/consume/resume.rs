@@ -1,0 +1,228 @@
+//! Where a partition is begun, by what the group committed and what its log holds now.
+//!
+//! A commit says more than its offset: up to where records were handled, when the last of them was appended, and in which
+//! incarnation of the topic. So a topic that was made anew is known even when it has grown past the old position, and an open
+//! upload, which holds the offset back, does not cause the finished ones behind it to be mapped again.
+
+use rdkafka::{Offset, TopicPartitionList};
+
+/// What a commit says beside its offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The topic's incarnation.
+    pub(super) epoch: u16,
+    /// What stands before this offset is mapped. The committed offset may lie before it, at the first chunk of an open upload.
+    pub(super) handled: i64,
+    /// When the record before `handled` was appended, milliseconds since the epoch.
+    pub(super) appended_ms: i64,
+}
+
+impl Mark {
+    /// Adds a position and the mark to what is to be committed.
+    pub(super) fn put(&self, list: &mut TopicPartitionList, name: &str, partition: i32, offset: i64) {
+        let mut one = list.add_partition(name, partition);
+        one.set_metadata(self.text());
+        if let Err(error) = one.set_offset(Offset::Offset(offset)) {
+            tracing::warn!(%error, "a position is not committed");
+        }
+    }
+
+    /// The commit's metadata.
+    pub(super) fn text(&self) -> String {
+        let Self { epoch, handled, appended_ms } = self;
+        format!("epoch={epoch};handled={handled};appended={appended_ms}")
+    }
+
+    /// Reads the metadata; none where it is another's, such as that of a tool that sets offsets.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(';');
+        let mut value = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=');
+        Some(Self {
+            epoch: value("epoch")?.parse().ok()?,
+            handled: value("handled")?.parse().ok()?,
+            appended_ms: value("appended")?.parse().ok()?,
+        })
+    }
+}
+
+/// What is known of a partition.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pipeline) enum Known {
+    /// The group is new there.
+    Nothing,
+    /// What the group committed.
+    Committed { offset: i64, mark: Option<Mark> },
+    /// Kafka has forgotten what the group committed; of the copy of the mark, and when the record before its position was
+    /// appended, if there is one.
+    Copy { mark: Mark, found_ms: Option<i64> },
+}
+
+/// The offsets between which the log of a partition lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pipeline) struct Log {
+    pub(super) start: i64,
+    /// Behind the last record.
+    pub(super) end: i64,
+}
+
+/// How a partition is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begin {
+    /// The first record that is fetched.
+    pub(super) from: i64,
+    /// The first record that counts; one before it is there to be looked at alone.
+    pub(super) floor: i64,
+    /// The first record that is mapped. Those before it are followed, for the uploads that are open.
+    pub(super) handled: i64,
+    /// When the record before `handled` was appended, if that can still be seen.
+    pub(super) appended_ms: Option<i64>,
+    /// Whether the operator said, by a higher epoch, that the topic was made anew.
+    pub(super) may_be_anew: bool,
+}
+
+/// Why a partition cannot be begun, or not be gone on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Records were deleted before they were mapped.
+    Gone {
+        /// What would be next.
+        next: i64,
+        /// Where the log begins.
+        start: i64,
+    },
+    /// The log is not the one that was mapped.
+    Anew {
+        /// What would be next.
+        next: i64,
+    },
+}
+
+impl Begin {
+    /// At the beginning of the log.
+    pub(super) const fn at(start: i64) -> Self {
+        Self { from: start, floor: start, handled: start, appended_ms: None, may_be_anew: false }
+    }
+}
+
+/// Decides where a partition is begun. A group that is new there begins at the first record.
+pub(super) fn begin(known: Known, log: Log, epoch: u16) -> Result<Begin, Fault> {
+    let (floor, mark) = match known {
+        Known::Nothing => return Ok(Begin::at(log.start)),
+        Known::Committed { offset, mark } => (offset, mark),
+        Known::Copy { mark, found_ms } => {
+            let is_another = mark.handled > log.end || found_ms.is_some_and(|found_ms| found_ms != mark.appended_ms);
+            // The same log, of which an operator has deleted the offsets, is begun again.
+            let is_right = !is_another || mark.epoch < epoch;
+            return if is_right { Ok(Begin::at(log.start)) } else { Err(Fault::Anew { next: mark.handled }) };
+        }
+    };
+    let handled = mark.map_or(floor, |mark| mark.handled.max(floor));
+    let may_be_anew = mark.is_some_and(|mark| mark.epoch < epoch);
+    let fault = if handled > log.end {
+        Fault::Anew { next: handled }
+    } else if floor < log.start {
+        Fault::Gone { next: floor, start: log.start }
+    } else {
+        let appended_ms = mark.filter(|mark| mark.handled > log.start).map(|mark| mark.appended_ms);
+        let from = if appended_ms.is_some() { floor.min(handled - 1) } else { floor };
+        return Ok(Begin { from, floor, handled, appended_ms, may_be_anew });
+    };
+    if may_be_anew { Ok(Begin::at(log.start)) } else { Err(fault) }
+}
+
+impl Fault {
+    /// What is wrong with a partition, and what the operator can do.
+    pub(super) fn advice(&self, topic: &str, partition: i32, group: &str) -> String {
+        match self {
+            Self::Gone { next, start } => format!(
+                "{topic} partition {partition} begins at offset {start}, but {next} is the next to be mapped: records were deleted \
+                 before they were read; restore them, or stop all normalizers and set the offset of the group {group} to {start} to \
+                 accept the loss; if the topic was made anew, raise TOPIC_EPOCH of the ingress and the normalizer"
+            ),
+            Self::Anew { next } => format!(
+                "{topic} partition {partition} is not the log that was mapped up to offset {next}: the topic was made anew or cut; \
+                 raise TOPIC_EPOCH of the ingress and the normalizer and start both again, or restore the topic"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: Log = Log { start: 10, end: 50 };
+
+    fn committed(offset: i64, epoch: u16, handled: i64) -> Known {
+        Known::Committed { offset, mark: Some(Mark { epoch, handled, appended_ms: 77 }) }
+    }
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let mark = Mark { epoch: 3, handled: 42, appended_ms: 1_753_000_000_123 };
+        assert_eq!(Mark::parse(&mark.text()), Some(mark));
+        for other in ["", "x", "epoch=1", "epoch=1;handled=2;appended=", "handled=2;epoch=1;appended=3"] {
+            assert_eq!(Mark::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_new_group_begins_at_the_first_record() {
+        assert_eq!(begin(Known::Nothing, LOG, 0), Ok(Begin::at(10)));
+    }
+
+    #[test]
+    fn the_record_before_the_position_is_looked_at() {
+        let found = begin(committed(20, 0, 20), LOG, 0).unwrap();
+        assert_eq!((found.from, found.floor, found.handled, found.appended_ms), (19, 20, 20, Some(77)));
+        // At the log's end, too.
+        assert_eq!(begin(committed(50, 0, 50), LOG, 0).unwrap().from, 49);
+        // It is deleted, or nobody wrote down when it was appended.
+        assert_eq!(begin(committed(10, 0, 10), LOG, 0).unwrap().appended_ms, None);
+        let bare = begin(Known::Committed { offset: 20, mark: None }, LOG, 0).unwrap();
+        assert_eq!((bare.from, bare.appended_ms), (20, None));
+    }
+
+    #[test]
+    fn an_open_upload_is_followed_and_what_stands_behind_it_is_not_mapped_again() {
+        let found = begin(committed(20, 0, 30), LOG, 0).unwrap();
+        assert_eq!((found.from, found.floor, found.handled), (20, 20, 30));
+    }
+
+    #[test]
+    fn another_log_is_a_fault_until_the_epoch_is_raised() {
+        for (fault, offset, handled) in [
+            (Fault::Anew { next: 51 }, 51, 51),
+            (Fault::Anew { next: 51 }, 20, 51),
+            (Fault::Gone { next: 9, start: 10 }, 9, 9),
+        ] {
+            assert_eq!(begin(committed(offset, 1, handled), LOG, 1), Err(fault));
+            assert_eq!(begin(committed(offset, 1, handled), LOG, 2), Ok(Begin::at(10)));
+        }
+        assert!(begin(committed(20, 1, 20), LOG, 2).unwrap().may_be_anew);
+        assert!(!begin(committed(20, 2, 20), LOG, 2).unwrap().may_be_anew);
+        // An offset that a tool has set says nothing of the epoch.
+        let bare = Known::Committed { offset: 9, mark: None };
+        assert_eq!(begin(bare, LOG, 2), Err(Fault::Gone { next: 9, start: 10 }));
+    }
+
+    #[test]
+    fn a_topic_that_was_deleted_with_its_offsets_is_known_by_the_copy_of_the_mark() {
+        let copy = |epoch, handled, found_ms| Known::Copy { mark: Mark { epoch, handled, appended_ms: 77 }, found_ms };
+        // The offsets alone were deleted: all is mapped again.
+        assert_eq!(begin(copy(1, 50, Some(77)), LOG, 1), Ok(Begin::at(10)));
+        assert_eq!(begin(copy(1, 5, None), LOG, 1), Ok(Begin::at(10)));
+        for (handled, found_ms) in [(51, None), (50, Some(78))] {
+            assert_eq!(begin(copy(1, handled, found_ms), LOG, 1), Err(Fault::Anew { next: handled }));
+            assert_eq!(begin(copy(1, handled, found_ms), LOG, 2), Ok(Begin::at(10)));
+        }
+    }
+
+    #[test]
+    fn the_advice_names_the_place_and_the_way_out() {
+        let said = Fault::Anew { next: 7 }.advice("raw.devices", 2, "g");
+        assert!(said.contains("raw.devices partition 2") && said.contains("TOPIC_EPOCH"), "{said}");
+        let said = Fault::Gone { next: 7, start: 9 }.advice("raw.devices", 2, "g");
+        assert!(said.contains("begins at offset 9") && said.contains("group g to 9"), "{said}");
+    }
+}

@@ -1,0 +1,335 @@
+//! What a raw record comes to, in bytes: events, refusals and the outcome.
+
+use std::collections::HashSet;
+
+use rdkafka::Message;
+use schemas::{
+    codec::encode,
+    dead_letter::{DeadLetter, Stage},
+    event::{Outcome, Reading, Unknown, Value},
+    format::RawTopic,
+    raw::{HeaderError, Headers, RawRecord},
+    rejection::Reason,
+    upload::{self, Upload},
+};
+
+use super::{NormalizerConfig, Skip, consume::Consumed};
+use crate::{
+    MAPPING_VERSION, Normalized, Rejection,
+    observed::{Refused, refused},
+    pool::Work,
+};
+
+/// More bytes than this are not put into one message: what the topics take, less room for key and headers.
+const EVENT_BYTES_MAX: usize = 16_777_216 - 65_536;
+
+/// The pure mapping: [`crate::normalize`], or what a test has in its place.
+pub(super) type Normalize = fn(&RawRecord<'_>) -> Normalized;
+
+/// What the threads of the pool do to a record.
+pub(super) struct Mapper {
+    pub(super) config: NormalizerConfig,
+    pub(super) normalize: Normalize,
+}
+
+/// What a record came to, in bytes.
+pub(super) struct Mapped {
+    /// Key and value of each document.
+    pub(super) documents: Vec<([u8; 32], Vec<u8>)>,
+    /// Key and value of each reading.
+    pub(super) readings: Vec<(String, Vec<u8>)>,
+    /// Key and value of each command.
+    pub(super) commands: Vec<(String, Vec<u8>)>,
+    pub(super) rejections: Vec<Rejection>,
+    pub(super) outcome: Outcome,
+}
+
+impl Work for Mapper {
+    type Record = Consumed;
+    /// None where a record comes to nothing, or where that hangs on what comes after it: the first chunk of an upload stands for
+    /// all of it until its manifest is read.
+    type Events = Option<Mapped>;
+
+    fn bytes(&self, record: &Consumed) -> usize {
+        record.message.payload().map_or(0, <[u8]>::len)
+    }
+
+    fn map(&self, record: &Consumed) -> Option<Mapped> {
+        let part = upload_part(record);
+        let is_nothing = record.is_handled || record.message.payload().is_none();
+        let normalized = match (part, raw(&self.config, record)) {
+            _ if is_nothing => return None,
+            (Some(upload::Part::Chunk { number: 0 } | upload::Part::Manifest { .. }), _)
+                if record.topic == RawTopic::Uploads =>
+            {
+                return None;
+            }
+            (Some(upload::Part::Chunk { .. }), _) if record.topic == RawTopic::Uploads => Normalized::default(),
+            (Some(_), _) => all_refused(Rejection::whole(refused(
+                Reason::BrokenRecord,
+                "a part of a large upload does not belong on this topic",
+            ))),
+            (None, _) if self.config.skip.is_skipped(record) => all_refused(Rejection::whole(SKIPPED)),
+            (None, Ok(raw)) => (self.normalize)(&raw),
+            (None, Err(error)) => all_refused(Rejection::whole(refused(Reason::BrokenRecord, error.name))),
+        };
+        Some(encoded(&self.config, record, normalized))
+    }
+
+    fn panicked(&self, record: &Consumed) -> Option<Mapped> {
+        told_panic(record);
+        Some(encoded(&self.config, record, all_refused(Rejection::whole(PANICKED))))
+    }
+}
+
+/// The refusal of a payload on which the mapping panicked.
+pub(super) const PANICKED: Refused =
+    refused(Reason::MappingFailed, "the mapping failed on this payload, which is a defect of ours");
+
+/// Says where the record lies; what the panic said is withheld.
+pub(super) fn told_panic(record: &Consumed) {
+    let (topic, message) = (record.topic.as_str(), &record.message);
+    metrics::counter!("device_manager_normalizer_mapping_failures_total").increment(1);
+    tracing::error!(
+        topic,
+        partition = message.partition(),
+        offset = message.offset(),
+        "a payload could not be mapped, which is a defect of ours; it is a dead letter"
+    );
+}
+
+fn all_refused(rejection: Rejection) -> Normalized {
+    Normalized { rejections: vec![rejection], ..Normalized::default() }
+}
+
+fn upload_part(record: &Consumed) -> Option<upload::Part> {
+    record.headers.as_ref().ok().and_then(|headers| headers.upload.as_ref()).map(Upload::part)
+}
+
+impl Skip {
+    /// Whether the operator steps over a record.
+    pub(super) fn is_skipped(&self, record: &Consumed) -> bool {
+        let message = &record.message;
+        self.positions
+            .iter()
+            .any(|one| (one.topic, one.partition, one.offset) == (record.topic, message.partition(), message.offset()))
+    }
+}
+
+/// The refusal of a payload that an operator steps over.
+pub(super) const SKIPPED: Refused = refused(Reason::Skipped, "an operator stepped over the payload");
+
+/// The record as the mapping gets it.
+pub(super) fn raw<'a>(config: &NormalizerConfig, record: &'a Consumed) -> Result<RawRecord<'a>, HeaderError> {
+    let message = &record.message;
+    Ok(RawRecord {
+        topic: record.topic,
+        topic_epoch: config.topic_epoch,
+        partition: message.partition(),
+        offset: message.offset(),
+        received_at: received_at(record),
+        headers: record.headers.clone()?,
+        body: message.payload().unwrap_or_default(),
+    })
+}
+
+/// The broker's append time in microseconds.
+fn received_at(record: &Consumed) -> i64 {
+    record.message.timestamp().to_millis().unwrap_or(0).saturating_mul(1_000)
+}
+
+/// What a record came to, in numbers and in unknown shapes.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) readings: usize,
+    pub(super) rejections: usize,
+    pub(super) unknown: Vec<Unknown>,
+}
+
+pub(super) fn outcome(config: &NormalizerConfig, record: &Consumed, counts: Counts) -> Outcome {
+    Outcome {
+        topic: record.topic,
+        topic_epoch: i32::from(config.topic_epoch),
+        partition: record.message.partition(),
+        offset: record.message.offset(),
+        items: int(counts.readings + counts.rejections),
+        readings: int(counts.readings),
+        commands: 0,
+        rejections: int(counts.rejections),
+        mapping_version: MAPPING_VERSION,
+        received_at: received_at(record),
+        unknown: counts.unknown,
+    }
+}
+
+/// Readings of one device stay in their order; one without a device needs none.
+fn key(reading: &Reading) -> String {
+    reading.device.as_ref().map_or(reading.reading_id, |device| device.key).hyphenated().to_string()
+}
+
+/// A reading's key and value; a refusal where no message can carry it.
+pub(super) fn event(reading: &Reading) -> Result<(String, Vec<u8>), Rejection> {
+    let value = encode(reading);
+    if value.len() > EVENT_BYTES_MAX {
+        return Err(too_large(reading));
+    }
+    Ok((key(reading), value))
+}
+
+fn too_large(reading: &Reading) -> Rejection {
+    Rejection {
+        item: u32::try_from(reading.provenance.item).ok(),
+        item_count: 1,
+        reason: Reason::TooLarge,
+        detail: "the item's event is larger than a message may be; the raw record keeps the item",
+        bytes: Vec::new(),
+    }
+}
+
+/// The events in bytes. What no message can carry is refused, so that it ends as an outcome and not as a stuck stage.
+fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized) -> Mapped {
+    let Normalized { readings: found, commands, documents, mut rejections, unknown } = normalized;
+    let too_large_documents: HashSet<[u8; 32]> =
+        documents.iter().filter(|found| found.content.len() > EVENT_BYTES_MAX).map(|found| found.sha256).collect();
+    let mut readings = Vec::with_capacity(found.len());
+    for reading in found {
+        let cites = matches!(&reading.value, Value::Document(cited) if too_large_documents.contains(&cited.sha256));
+        match if cites { Err(too_large(&reading)) } else { event(&reading) } {
+            Ok(event) => readings.push(event),
+            Err(rejection) => rejection.add_to(&mut rejections),
+        }
+    }
+    let refused = rejections.iter().map(|rejection| rejection.item_count as usize).sum();
+    let counts = Counts { readings: readings.len(), rejections: refused, unknown };
+    let outcome = Outcome {
+        items: int(readings.len() + commands.len() + refused),
+        commands: int(commands.len()),
+        ..outcome(config, record, counts)
+    };
+    Mapped {
+        documents: documents
+            .iter()
+            .filter(|document| !too_large_documents.contains(&document.sha256))
+            .map(|document| (document.sha256, encode(document)))
+            .collect(),
+        readings,
+        commands: commands
+            .iter()
+            .map(|command| (command.device_key.hyphenated().to_string(), encode(command)))
+            .collect(),
+        rejections,
+        outcome,
+    }
+}
+
+pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejection: Rejection) -> DeadLetter {
+    let (topic, message) = (record.topic.as_str(), &record.message);
+    let detail = match (rejection.reason, config.skip.reason.as_str()) {
+        (Reason::Skipped, said) if !said.is_empty() => format!("{}: {said}", rejection.detail),
+        _ => rejection.detail.to_owned(),
+    };
+    DeadLetter {
+        origin_topic: message.topic().to_owned(),
+        origin_partition: message.partition(),
+        origin_offset: message.offset(),
+        origin_timestamp: received_at(record),
+        item: rejection.item.map(|item| i32::try_from(item).unwrap_or(i32::MAX)),
+        item_count: i32::try_from(rejection.item_count).unwrap_or(i32::MAX),
+        stage: Stage::Normalizer,
+        reason: rejection.reason,
+        detail,
+        content_hmac: record.headers.as_ref().ok().map(|headers: &Headers| headers.content_hmac.clone()),
+        raw_position: Some(format!("{topic}:{}:{}:{}", config.topic_epoch, message.partition(), message.offset())),
+        // The raw record keeps what is too long for a message.
+        value: if rejection.bytes.len() > EVENT_BYTES_MAX { Vec::new() } else { rejection.bytes },
+    }
+}
+
+fn int(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+    use rdkafka::{Timestamp, message::OwnedMessage};
+    use schemas::{content::ContentKey, event::SourceName, format::Format, raw::Kind, topic::Topics};
+    use service::kafka::KafkaSettings;
+
+    use super::*;
+    use crate::{BatchLimits, pool::Pool};
+
+    fn config() -> NormalizerConfig {
+        NormalizerConfig {
+            kafka: KafkaSettings::new("nowhere:1"),
+            topics: Topics::new("t."),
+            group: "group".to_owned(),
+            topic_epoch: 3,
+            content_key: ContentKey::derive(&[7; 32]).unwrap(),
+            batch: BatchLimits::default(),
+            upload_wait: Duration::from_secs(1),
+            threads: NonZeroUsize::new(2).unwrap(),
+            skip: Skip::default(),
+        }
+    }
+
+    fn record(offset: i64, body: &str) -> Consumed {
+        let headers = Headers {
+            kind: Kind::Payload(Format::StandardJson),
+            content_type: None,
+            credential: "key".to_owned(),
+            source: SourceName::parse("tests").unwrap(),
+            subject: None,
+            correlation_id: String::new(),
+            traceparent: None,
+            content_hmac: "5a".to_owned(),
+            sample_type: None,
+            unit: None,
+            device_id: None,
+            upload: None,
+            key_id: None,
+        };
+        let (body, name) = (Some(body.as_bytes().to_vec()), "t.raw.healthkit".to_owned());
+        let message = OwnedMessage::new(body, None, name, Timestamp::CreateTime(1_000), 2, offset, None);
+        Consumed { topic: RawTopic::HealthKit, headers: Ok(headers), message, is_handled: false, assignment: 1 }
+    }
+
+    /// The manifest of an export.
+    pub(in super::super) fn upload() -> (NormalizerConfig, Consumed) {
+        let mut manifest = record(7, "");
+        let headers = manifest.headers.as_mut().unwrap();
+        (headers.kind, headers.device_id) = (Kind::Payload(Format::ExportXml), Some("watch".to_owned()));
+        manifest.topic = RawTopic::Uploads;
+        (config(), manifest)
+    }
+
+    /// Every payload that says so makes the mapping panic.
+    fn panicking(record: &RawRecord<'_>) -> Normalized {
+        assert!(!record.body.starts_with(b"panic"), "{}", String::from_utf8_lossy(record.body));
+        crate::normalize(record)
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_mapping_is_a_dead_letter_of_the_whole_payload() {
+        let config = config();
+        let mapper = Mapper { config: config.clone(), normalize: panicking };
+        let pool = Pool::start(config.threads, mapper).unwrap();
+        let good = r#"[{"type":"HeartRate","value":61,"unit":"count/min","startDate":"2026-02-01T07:30:00Z"}]"#;
+        let batch = Arc::new(vec![record(40, good), record(41, "panic canary"), record(42, good)]);
+        let (mut mapping, mut found) = (pool.map(Arc::clone(&batch)), Vec::new());
+        while let Some(some) = mapping.next().await.unwrap() {
+            found.extend(some.into_iter().flatten());
+        }
+        let outcomes: Vec<_> = found
+            .iter()
+            .map(|one| (one.outcome.offset, one.outcome.items, one.outcome.readings, one.outcome.rejections))
+            .collect();
+        assert_eq!(outcomes, [(40, 1, 1, 0), (41, 1, 0, 1), (42, 1, 1, 0)]);
+        let rejection = found.remove(1).rejections.remove(0);
+        let letter = dead_letter(&config, &batch[1], rejection);
+        assert_eq!((letter.reason, letter.item, letter.item_count), (Reason::MappingFailed, None, 1));
+        assert_eq!(letter.raw_position.as_deref(), Some("raw.healthkit:3:2:41"));
+        assert!(!letter.detail.contains("canary") && letter.value.is_empty());
+    }
+}

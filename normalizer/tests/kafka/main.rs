@@ -1,0 +1,18 @@
+//! The loop on a real Kafka, which these tests start themselves.
+
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod outcomes;
+#[cfg(test)]
+mod positions;
+#[cfg(test)]
+mod rebalance;
+#[cfg(test)]
+#[path = "../mapping/record.rs"]
+#[expect(dead_code, reason = "the other test binaries use the rest")]
+mod record;
+#[cfg(test)]
+mod uploads;
+#[cfg(test)]
+mod world;

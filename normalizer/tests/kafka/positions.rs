@@ -1,0 +1,122 @@
+//! Records that are gone, and topics that were made anew.
+
+use rdkafka::{Offset, TopicPartitionList, admin::AdminOptions};
+use schemas::format::RawTopic;
+
+use crate::world::{Running, World};
+
+async fn delete_before(world: &World, topic: RawTopic, partition: i32, offset: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&world.topics.raw(topic), partition, Offset::Offset(offset)).unwrap();
+    world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
+}
+
+/// Maps three records of each of two partitions, and stops.
+async fn mapped(world: &World) {
+    let running = world.start();
+    world.samples(2, 0, 6).await;
+    world.until(&[&running], &world.topics.readings(), 6).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_gone_are_not_passed_over() {
+    let world = World::new(2).await;
+    mapped(&world).await;
+    for number in 6..12 {
+        world.sample(0, number).await;
+    }
+    delete_before(&world, RawTopic::HealthKit, 0, 5).await;
+    let running = world.start();
+    let raw = world.topics.raw(RawTopic::HealthKit);
+    running.until_told(&[&format!("{raw} partition 0 begins at offset 5, but 3 is the next"), "TOPIC_EPOCH"]).await;
+    // The other partition goes on, and the stage with it.
+    world.sample(1, 13).await;
+    world.until(&[&running], &world.topics.readings(), 7).await;
+    assert!(running.state().waiting.is_none(), "{:?}", running.state());
+    running.stop().await;
+    assert!(world.readings().iter().all(|one| one.provenance.partition == 1 || one.provenance.offset < 3));
+}
+
+async fn made_anew(records: u32) {
+    let world = World::new(2).await;
+    mapped(&world).await;
+    world.make_anew(RawTopic::HealthKit, 2).await;
+    for number in 100..100 + records {
+        world.sample(0, number).await;
+    }
+    let running = world.start();
+    told_of_partition_0(&world, &running).await;
+    running.stop().await;
+    assert_eq!(world.count(&world.topics.readings()), 6);
+
+    // The way out that it told.
+    let mut config = world.config();
+    config.topic_epoch = 1;
+    let running = world.start_with(config.clone());
+    world.until(&[&running], &world.topics.readings(), 6 + i64::from(records)).await;
+    running.until("ready and whole", |state| state.waiting.is_none() && state.degraded.is_none()).await;
+    world.sample(1, 99).await;
+    world.until(&[&running], &world.topics.readings(), 7 + i64::from(records)).await;
+    running.stop().await;
+    let offsets = |epoch| {
+        let mut offsets: Vec<_> = world
+            .readings()
+            .iter()
+            .filter(|one| one.provenance.topic_epoch == epoch && one.provenance.partition == 0)
+            .map(|one| one.provenance.offset)
+            .collect();
+        offsets.sort_unstable();
+        offsets
+    };
+    assert_eq!(offsets(0), [0, 1, 2]);
+    assert_eq!(offsets(1), (0..i64::from(records)).collect::<Vec<_>>());
+
+    // And it is no news the next time.
+    let running = world.start_with(config);
+    world.sample(0, 98).await;
+    world.until(&[&running], &world.topics.readings(), 8 + i64::from(records)).await;
+    running.stop().await;
+}
+
+async fn told_of_partition_0(world: &World, running: &Running) {
+    let raw = world.topics.raw(RawTopic::HealthKit);
+    let told = format!("{raw} partition 0 is not the log that was mapped up to offset 3");
+    running.until_told(&[&told, "raise TOPIC_EPOCH"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_anew_is_noticed() {
+    made_anew(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_anew_is_noticed_when_it_has_outgrown_the_old_one() {
+    made_anew(9).await;
+}
+
+/// Deleted while they are waited for.
+async fn made_anew_under_a_running_stage(records: u32) {
+    let world = World::new(1).await;
+    let running = world.start();
+    world.samples(1, 0, 6).await;
+    world.until(&[&running], &world.topics.readings(), 6).await;
+    world.make_anew(RawTopic::HealthKit, 1).await;
+    for number in 100..100 + records {
+        world.sample(0, number).await;
+    }
+    let raw = world.topics.raw(RawTopic::HealthKit);
+    running.until_told(&[&format!("{raw} partition 0 is not the log that was mapped up to offset 6")]).await;
+    running.stop().await;
+    assert_eq!(world.count(&world.topics.readings()), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_made_anew_under_a_running_stage_is_noticed() {
+    made_anew_under_a_running_stage(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_made_anew_under_a_running_stage_is_noticed_when_it_is_as_long_as_the_old_one() {
+    made_anew_under_a_running_stage(6).await;
+}

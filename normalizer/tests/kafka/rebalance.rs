@@ -1,0 +1,56 @@
+//! Members that come and go.
+
+use crate::world::{Running, World};
+
+async fn members_come_and_go(protocol: &str) {
+    const PARTITIONS: i32 = 4;
+    let world = World::new(PARTITIONS).await;
+    let mut config = world.config();
+    config.kafka.properties.insert("group.protocol".to_owned(), protocol.to_owned());
+    let (mut members, mut sent): (Vec<Running>, u32) = (Vec::new(), 0);
+    // One, three, one, and two that take turns.
+    for change in [1, 2, 2, -1, -1, 1, -1, 1, -1] {
+        if change > 0 {
+            for _more in 0..change {
+                members.push(world.start_with(config.clone()));
+            }
+        } else {
+            members.remove(0).stop().await;
+        }
+        // While the group finds its balance, and when it has found it.
+        for _part in 0..2 {
+            world.samples(PARTITIONS, sent, sent + 40).await;
+            sent += 40;
+            until_all(&world, &members, sent).await;
+        }
+    }
+    for member in members {
+        member.until_ready().await;
+        member.stop().await;
+    }
+}
+
+/// A rebalance in the middle of a batch makes the same events again.
+async fn until_all(world: &World, members: &[Running], sent: u32) {
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        loop {
+            let ids: std::collections::HashSet<_> = world.readings().iter().map(|one| one.reading_id).collect();
+            if ids.len() == sent as usize {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    });
+    let states = || members.iter().map(Running::state).collect::<Vec<_>>();
+    assert!(waited.await.is_ok(), "{} readings of {sent}; {:?}", world.readings().len(), states());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_come_and_go_with_the_consumer_protocol() {
+    members_come_and_go("consumer").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_come_and_go_with_the_classic_protocol() {
+    members_come_and_go("classic").await;
+}

@@ -1,0 +1,106 @@
+//! Large uploads: chunks and a manifest, apart from everything else.
+
+use std::time::Duration;
+
+use schemas::{format::RawTopic, rejection::Reason};
+use uuid::Uuid;
+
+use crate::world::{World, export, records};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_becomes_readings_of_its_own_topic() {
+    let world = World::new(2).await;
+    let running = world.start();
+    let content = records(0, 3_000);
+    let manifest = world.upload(1, content.as_bytes(), 10_000).await;
+    // A small one is a single record.
+    let small = records(4_000, 4_002);
+    let small_at = world.put(RawTopic::Uploads, 0, &export(), Some(small.as_bytes())).await;
+    world.until(&[&running], &world.topics.readings_bulk(), 3_002).await;
+    world.until(&[&running], &world.topics.outcomes(), manifest + 1 + small_at + 1).await;
+    running.stop().await;
+    assert_eq!(world.count(&world.topics.readings()), 0);
+    assert_eq!(world.count(&world.topics.dead_letters()), 0);
+    let bulk = world.bulk();
+    let places: std::collections::BTreeSet<(i64, i32)> =
+        bulk.iter().map(|reading| (reading.provenance.offset, reading.provenance.item)).collect();
+    assert!(bulk.iter().all(|reading| reading.raw_topic() == RawTopic::Uploads));
+    assert_eq!(places.len(), 3_002);
+    assert!(places.contains(&(manifest, 2_999)) && places.contains(&(small_at, 1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_that_does_not_match_is_noticed() {
+    let world = World::new(1).await;
+    let running = world.start();
+    let content = records(0, 10);
+    let chunks: Vec<&[u8]> = content.as_bytes().chunks(300).collect();
+    let id = Uuid::from_u128(5);
+    let first = world.chunks(0, id, &chunks).await;
+    // Of as many bytes, but for one letter the same.
+    let manifest = world.manifest((0, first), id, &chunks, content.replacen('H', "J", 1).as_bytes()).await;
+    world.until(&[&running], &world.topics.outcomes(), manifest + 1).await;
+    running.stop().await;
+    let letters = world.letters();
+    let told: Vec<_> = letters.iter().map(|letter| (letter.origin_offset, letter.item, letter.reason)).collect();
+    assert_eq!(told, [(manifest, None, Reason::BrokenRecord)]);
+    let outcomes = world.outcomes();
+    let closing = outcomes.iter().find(|one| one.offset == manifest).unwrap();
+    assert_eq!((closing.items, closing.rejections), (11, 1));
+}
+
+/// The finished ones are mapped once, also when a normalizer starts again in the middle.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_upload_holds_back_no_other_and_ends_as_a_refusal() {
+    let world = World::new(1).await;
+    let running = world.start();
+    let open = world.chunks(0, Uuid::from_u128(8), &[b"<HealthData>", b"<Record"]).await;
+    let content = records(0, 20);
+    world.upload(0, content.as_bytes(), 500).await;
+    world.until(&[&running], &world.topics.readings_bulk(), 20).await;
+    running.stop().await;
+
+    let mut config = world.config();
+    let running = world.start_with(config.clone());
+    let content = records(100, 130);
+    let manifest = world.upload(0, content.as_bytes(), 500).await;
+    // Those of the first are not there again.
+    world.until(&[&running], &world.topics.readings_bulk(), 50).await;
+    world.until(&[&running], &world.topics.outcomes(), manifest).await;
+    running.stop().await;
+    assert_eq!(world.count(&world.topics.dead_letters()), 0);
+
+    config.upload_wait = Duration::from_millis(100);
+    let running = world.start_with(config.clone());
+    world.until(&[&running], &world.topics.outcomes(), manifest + 1).await;
+    running.stop().await;
+    let letters = world.letters();
+    let told: Vec<_> = letters.iter().map(|letter| (letter.origin_offset, letter.reason)).collect();
+    assert_eq!(told, [(open, Reason::UploadIncomplete)]);
+
+    // It is over for good, with nothing behind it.
+    let running = world.start_with(config);
+    world.sample(0, 1).await;
+    world.until(&[&running], &world.topics.readings(), 1).await;
+    running.until_ready().await;
+    running.stop().await;
+    assert_eq!((world.count(&world.topics.readings_bulk()), world.letters().len()), (50, 1));
+}
+
+/// While an upload is mapped, everything else goes on, in each partition.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_does_not_wait_for_an_upload() {
+    let world = World::new(2).await;
+    let content = records(0, 60_000);
+    world.upload(0, content.as_bytes(), 512 * 1024).await;
+    let running = world.start();
+    let bulk = world.topics.readings_bulk();
+    while world.count(&bulk) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.samples(2, 0, 10).await;
+    world.until(&[&running], &world.topics.readings(), 10).await;
+    assert!(world.count(&bulk) < 60_000, "the upload was over before");
+    world.until(&[&running], &bulk, 60_000).await;
+    running.stop().await;
+}

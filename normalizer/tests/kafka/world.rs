@@ -1,0 +1,338 @@
+//! Topics, groups and stages of one test, on the Kafka of all.
+
+use std::{
+    num::NonZeroUsize,
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use normalizer::{BatchLimits, NormalizerConfig, Skip};
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    message::{Header, Headers as _, OwnedHeaders, OwnedMessage},
+    producer::{FutureProducer, FutureRecord},
+};
+use schemas::{
+    codec::{Event, decode},
+    content::ContentKey,
+    dead_letter::DeadLetter,
+    event::{Outcome, Reading},
+    format::{Format, RawTopic},
+    raw::{Headers, Kind},
+    topic::Topics,
+    upload::{Part, Upload},
+};
+use service::{
+    health::{Health, StageState},
+    kafka::{GroupProtocol, KafkaSettings},
+    topics::{self, Size},
+};
+use tests::servers;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::record::headers;
+
+const ANSWER: Duration = Duration::from_secs(20);
+/// Longer than anything takes here, on a busy machine.
+const WITHIN: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(20);
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) struct World {
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) topics: Topics,
+    pub(crate) key: ContentKey,
+    producer: FutureProducer,
+}
+
+pub(crate) struct Running {
+    pub(crate) health: Health,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), normalizer::NormalizerError>>,
+}
+
+impl World {
+    /// Empty topics of so many partitions.
+    pub(crate) async fn new(partitions: i32) -> Self {
+        let embedded = servers(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("normalizer")).await;
+        let kafka = KafkaSettings::new(embedded.kafka_bootstrap().unwrap());
+        // Of no earlier run: groups outlive their topics.
+        let topics = Topics::new(&format!("{}.", Uuid::new_v4().simple()));
+        topics::apply(&kafka.client(), &topics, Size { partitions, replication: 1 }).await.unwrap();
+        let producer = kafka.producer().create().unwrap();
+        Self { kafka, topics, key: ContentKey::derive(&[7; 32]).unwrap(), producer }
+    }
+
+    pub(crate) fn config(&self) -> NormalizerConfig {
+        NormalizerConfig {
+            kafka: self.kafka.clone(),
+            topics: self.topics.clone(),
+            group: self.topics.readings(),
+            topic_epoch: 0,
+            content_key: self.key.clone(),
+            batch: BatchLimits::default(),
+            upload_wait: Duration::from_secs(7_200),
+            threads: NonZeroUsize::new(2).unwrap(),
+            skip: Skip::default(),
+        }
+    }
+
+    pub(crate) fn start(&self) -> Running {
+        self.start_with(self.config())
+    }
+
+    pub(crate) fn start_with(&self, config: NormalizerConfig) -> Running {
+        let (shutdown, health) = (CancellationToken::new(), Health::new());
+        let (stage, stop) = (health.stage("normalizer"), shutdown.clone());
+        Running { health, shutdown, task: tokio::spawn(normalizer::run(config, stage, stop)) }
+    }
+
+    /// Appends a raw record; returns its offset.
+    pub(crate) async fn put(&self, topic: RawTopic, partition: i32, headers: &Headers, body: Option<&[u8]>) -> i64 {
+        let name = self.topics.raw(topic);
+        let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&name).partition(partition);
+        record.payload = body;
+        let pairs = headers
+            .pairs()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }));
+        self.producer.send(record.headers(pairs), ANSWER).await.map_err(|(error, _)| error).unwrap().offset
+    }
+
+    /// Appends a HealthKit sample, which becomes a reading.
+    pub(crate) async fn sample(&self, partition: i32, number: u32) -> i64 {
+        let body = sample(number);
+        self.put(RawTopic::HealthKit, partition, &standard_json(), Some(body.as_bytes())).await
+    }
+
+    pub(crate) async fn samples(&self, partitions: i32, from: u32, to: u32) {
+        for number in from..to {
+            self.sample(i32::try_from(number).unwrap() % partitions, number).await;
+        }
+    }
+
+    /// Appends the chunks of an upload; returns the offset of the first.
+    pub(crate) async fn chunks(&self, partition: i32, id: Uuid, chunks: &[&[u8]]) -> i64 {
+        let mut first = None;
+        for (number, chunk) in (0..).zip(chunks) {
+            let headers = Headers {
+                content_hmac: self.key.hash(chunk).to_hex(),
+                upload: Some(Upload::new(id, Part::Chunk { number })),
+                ..export()
+            };
+            let offset = self.put(RawTopic::Uploads, partition, &headers, Some(chunk)).await;
+            first.get_or_insert(offset);
+        }
+        first.unwrap()
+    }
+
+    /// Appends the manifest of an upload, with the hash of `content`.
+    pub(crate) async fn manifest(
+        &self,
+        (partition, first): (i32, i64),
+        id: Uuid,
+        chunks: &[&[u8]],
+        content: &[u8],
+    ) -> i64 {
+        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let part = Part::Manifest { chunks: u32::try_from(chunks.len()).unwrap(), bytes, first };
+        let headers =
+            Headers { content_hmac: self.key.hash(content).to_hex(), upload: Some(Upload::new(id, part)), ..export() };
+        self.put(RawTopic::Uploads, partition, &headers, Some(&[])).await
+    }
+
+    /// Appends a whole upload; returns the offset of its manifest.
+    pub(crate) async fn upload(&self, partition: i32, content: &[u8], chunk_bytes: usize) -> i64 {
+        let chunks: Vec<&[u8]> = content.chunks(chunk_bytes).collect();
+        let id = Uuid::from_u128(u128::from(COUNT.fetch_add(1, Ordering::SeqCst)) + (1 << 100));
+        let first = self.chunks(partition, id, &chunks).await;
+        self.manifest((partition, first), id, &chunks, content).await
+    }
+
+    fn consumer(&self) -> BaseConsumer {
+        let mut settings = self.kafka.consumer("looks-on", GroupProtocol::Classic);
+        settings.set("enable.partition.eof", "false");
+        settings.create().unwrap()
+    }
+
+    /// How many messages a topic has.
+    pub(crate) fn count(&self, topic: &str) -> i64 {
+        let consumer = self.consumer();
+        self.partitions(&consumer, topic).into_iter().map(|(start, end)| end - start).sum()
+    }
+
+    fn partitions(&self, consumer: &BaseConsumer, topic: &str) -> Vec<(i64, i64)> {
+        let metadata = consumer.fetch_metadata(Some(topic), ANSWER).unwrap();
+        let count = metadata.topics()[0].partitions().len();
+        (0..count).map(|one| watermarks(consumer, topic, i32::try_from(one).unwrap())).collect()
+    }
+
+    /// All messages of a topic.
+    pub(crate) fn all(&self, topic: &str) -> Vec<OwnedMessage> {
+        let consumer = self.consumer();
+        let (mut list, mut left) = (TopicPartitionList::new(), 0);
+        for (partition, (start, end)) in (0..).zip(self.partitions(&consumer, topic)) {
+            list.add_partition_offset(topic, partition, Offset::Offset(start)).unwrap();
+            left += end - start;
+        }
+        consumer.assign(&list).unwrap();
+        let mut found = Vec::new();
+        while left > 0 {
+            if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+                found.push(message.unwrap().detach());
+                left -= 1;
+            }
+        }
+        found
+    }
+
+    fn events<E: Event>(&self, topic: &str) -> Vec<E> {
+        self.all(topic).iter().map(|message| decode(message.payload().unwrap()).unwrap()).collect()
+    }
+
+    pub(crate) fn readings(&self) -> Vec<Reading> {
+        self.events(&self.topics.readings())
+    }
+
+    pub(crate) fn bulk(&self) -> Vec<Reading> {
+        self.events(&self.topics.readings_bulk())
+    }
+
+    pub(crate) fn outcomes(&self) -> Vec<Outcome> {
+        self.events(&self.topics.outcomes())
+    }
+
+    pub(crate) fn letters(&self) -> Vec<DeadLetter> {
+        let read = |message: &OwnedMessage| {
+            let pairs = message.headers().unwrap().iter().filter_map(|header| Some((header.key, header.value?)));
+            DeadLetter::read(pairs, message.payload().unwrap_or_default()).unwrap()
+        };
+        self.all(&self.topics.dead_letters()).iter().map(read).collect()
+    }
+
+    /// Waits until a topic has so many messages; more than that is an error at once.
+    pub(crate) async fn until(&self, running: &[&Running], topic: &str, wanted: i64) {
+        let waited = tokio::time::timeout(WITHIN, async {
+            loop {
+                let is = self.count(topic);
+                assert!(is <= wanted, "{topic} has {is} messages, not {wanted}");
+                if is == wanted {
+                    return;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        });
+        if waited.await.is_err() {
+            let states: Vec<_> = running.iter().map(|running| running.state()).collect();
+            panic!("{topic} has {} messages, not {wanted}; the stages say {states:?}", self.count(topic));
+        }
+    }
+
+    pub(crate) fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.kafka.client().create().unwrap()
+    }
+
+    /// Deletes a raw topic and makes it anew.
+    pub(crate) async fn make_anew(&self, topic: RawTopic, partitions: i32) {
+        let name = self.topics.raw(topic);
+        self.admin().delete_topics(&[&name], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+        let made = tokio::time::timeout(WITHIN, async {
+            loop {
+                let size = Size { partitions, replication: 1 };
+                let done = topics::apply(&self.kafka.client(), &self.topics, size).await;
+                // The old one may still be on its way out.
+                if done.is_ok() && self.count(&name) == 0 {
+                    return;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        });
+        made.await.unwrap();
+    }
+}
+
+/// A topic that was just made may have no leader for a moment.
+fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let deadline = std::time::Instant::now() + ANSWER;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, ANSWER) {
+            Ok(found) => return found,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+impl Running {
+    pub(crate) fn state(&self) -> StageState {
+        self.health.stages()["normalizer"].clone()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Waits until the stage says what the condition wants.
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&StageState) -> bool) {
+        let waited = tokio::time::timeout(WITHIN, async {
+            while !is_so(&self.state()) {
+                tokio::time::sleep(POLL).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "never {what}: {:?}", self.state());
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        self.until("ready", |state| state.waiting.is_none()).await;
+    }
+
+    /// Waits until some of the stage waits for an operator, with these words.
+    pub(crate) async fn until_told(&self, parts: &[&str]) {
+        self.until(&format!("told {parts:?}"), |state| {
+            let said = state.waiting.iter().chain(&state.degraded).cloned().collect::<String>();
+            parts.iter().all(|part| said.contains(part))
+        })
+        .await;
+    }
+}
+
+pub(crate) fn standard_json() -> Headers {
+    headers(Kind::Payload(Format::StandardJson), "kafka")
+}
+
+pub(crate) fn export() -> Headers {
+    Headers { device_id: Some("watch".to_owned()), ..headers(Kind::Payload(Format::ExportXml), "kafka") }
+}
+
+pub(crate) fn sample(number: u32) -> String {
+    format!(
+        r#"[{{"type":"HeartRate","value":{},"unit":"count/min","startDate":"2026-02-01T07:{:02}:{:02}Z","deviceId":"w"}}]"#,
+        60 + number % 40,
+        number / 60 % 60,
+        number % 60
+    )
+}
+
+/// An export of so many records.
+pub(crate) fn records(from: u32, to: u32) -> String {
+    let records = (from..to).map(|number| {
+        format!(
+            r#"<Record type="HKQuantityTypeIdentifierHeartRate" unit="count/min" value="{}" startDate="2026-02-{:02} 07:{:02}:{:02} +0000" endDate="2026-02-{:02} 07:{:02}:{:02} +0000"/>"#,
+            60 + number % 40,
+            1 + number / 3_600 % 27,
+            number / 60 % 60,
+            number % 60,
+            1 + number / 3_600 % 27,
+            number / 60 % 60,
+            number % 60
+        )
+    });
+    format!("<HealthData>{}</HealthData>", records.collect::<String>())
+}
