@@ -12,11 +12,11 @@ use axum::{
 use schemas::{
     format::{Format, Provider},
     raw::Kind,
-    receipt::{Position, ReceiptKey},
+    receipt::Position,
 };
 use time::OffsetDateTime;
 
-use super::Id;
+use super::{Id, receipts::Receipts};
 use crate::{
     admission::{self, Parameters},
     body,
@@ -28,9 +28,6 @@ use crate::{
     upload,
     wellformed::{self, Malformed, Shape},
 };
-
-/// Above this many receipts they are made off the threads that serve other requests.
-const RECEIPTS_INLINE_MAX: usize = 1_000;
 
 /// Accepts a payload of the Medisanté portal; the Content-Type decides the format.
 #[utoipa::path(
@@ -158,7 +155,7 @@ async fn accept(
     let position = keep::keep(shared, &kept).await?;
     let shape = looked.map_err(|why| keep::malformed(shared, &position, why))?;
     shared.meters.accepted(kept.topic).increment(1);
-    Ok(answer(shared, position, head.format.has_item_receipts(provider), shape).await)
+    Ok(answer(shared, position, head.format.has_item_receipts(provider), &shape))
 }
 
 /// An export may be gigabytes: it is kept while it comes.
@@ -192,19 +189,9 @@ fn head(shared: &Shared, provider: Provider, named: Option<&str>, parts: &Parts)
     Ok(Head { credential, format, parameters })
 }
 
-async fn answer(shared: &Shared, position: Position, one_each: bool, shape: Shape) -> Response {
+fn answer(shared: &Shared, position: Position, one_each: bool, shape: &Shape) -> Response {
     match shape.array_items {
-        Some(count) if one_each && count > RECEIPTS_INLINE_MAX => {
-            let key = shared.receipt_key.clone();
-            // The body is kept: if the runtime ends now, the client gets no answer and sends it again.
-            let made = tokio::task::spawn_blocking(move || receipts(&key, position, count)).await;
-            made.map_or_else(|_| Refusal::Unavailable.into_response(), |ids| Json(ids).into_response())
-        }
-        Some(count) if one_each => Json(receipts(&shared.receipt_key, position, count)).into_response(),
+        Some(count) if one_each => Receipts::new(shared.receipt_key.clone(), position, count).into_response(),
         Some(_) | None => Json(Id { id: shared.receipt_key.issue(&position) }).into_response(),
     }
-}
-
-fn receipts(key: &ReceiptKey, position: Position, count: usize) -> Vec<Id> {
-    (0_u32..).take(count).map(|item| Id { id: key.issue(&Position { item, ..position }) }).collect()
 }

@@ -4,6 +4,7 @@ pub(crate) mod assign;
 pub(crate) mod docs;
 pub(crate) mod health_data;
 pub(crate) mod openapi;
+mod receipts;
 pub(crate) mod unassign;
 
 use serde::Serialize;

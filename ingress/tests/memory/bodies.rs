@@ -2,11 +2,16 @@
 
 use std::io::{self, Write};
 
-use axum::body::{Body, Bytes};
+use axum::{
+    body::{Body, Bytes, HttpBody as _},
+    http::Request,
+};
 use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
 };
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
 
 use crate::{
     bench::{Bench, Manner},
@@ -62,4 +67,27 @@ async fn an_upload_takes_no_more_memory_than_it_says() {
     let (answer, bytes) = peak(bench.post(UPLOAD).send(Body::from_stream(futures_util::stream::iter(whole)))).await;
     assert_eq!(answer.status, 200);
     assert!(bytes < UPLOAD_BYTES, "{bytes} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_receipts_of_many_samples_are_made_as_they_are_taken() {
+    let _turn = turn().await;
+    let bench = Bench::with(Manner::Forgets, |_| {});
+    let samples = format!("[{}]", vec!["0"; 100_000].join(","));
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(samples.as_bytes()).unwrap();
+    let request = Request::post("/health-data/healthkit/json").header("x-api-key", &bench.key);
+    let request = request.header("content-encoding", "gzip").body(Body::from(gzip.finish().unwrap())).unwrap();
+    let answered = async {
+        let mut body = bench.app.clone().oneshot(request).await.unwrap().into_body();
+        let (announced, mut taken) = (body.size_hint().exact(), 0);
+        while let Some(frame) = body.frame().await {
+            taken += frame.unwrap().data_ref().map_or(0, Bytes::len) as u64;
+        }
+        (announced, taken)
+    };
+    let ((announced, taken), bytes) = peak(answered).await;
+    assert!(taken > 4_000_000 && announced == Some(taken), "{announced:?} {taken}");
+    // The inflated body, a vector that grew by doubling.
+    assert!(bytes < MIB, "{bytes} bytes for an answer of {taken}");
 }
