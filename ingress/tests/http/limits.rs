@@ -1,9 +1,6 @@
 //! Caps of size and time, and content codings.
 
-use std::{
-    io::Write,
-    time::{Duration, Instant},
-};
+use std::{io::Write, time::Duration};
 
 use axum::body::{Body, Bytes};
 use flate2::{
@@ -152,12 +149,11 @@ async fn a_body_that_breaks_off_is_not_kept() {
 async fn without_an_acknowledgement_the_answer_is_503_within_a_bound() {
     for manner in [Manner::IsUnknown, Manner::IsFull, Manner::Refuses, Manner::GoesAway, Manner::NeverAnswers] {
         let bench = Bench::with(manner, |config| config.produce_timeout = Duration::from_millis(50));
-        let started = Instant::now();
         for body in ["{}", "{"] {
-            let answer = bench.post(PATH).send(body).await;
+            let answer = tokio::time::timeout(Duration::from_secs(10), bench.post(PATH).send(body)).await;
+            let answer = answer.expect("it is answered within the bound");
             assert_eq!(answer.problem(503), "unavailable");
             assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
         }
-        assert!(started.elapsed() <= Duration::from_secs(10));
     }
 }

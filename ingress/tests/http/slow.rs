@@ -30,6 +30,8 @@ enum Slowness {
     HalfBody,
     /// Sends its body byte by byte.
     DrippingBody,
+    /// The same, of a request that is refused by its head.
+    DrippingRefused,
     /// The same, of an upload.
     DrippingUpload,
     /// Keeps its connection after an answer.
@@ -43,12 +45,13 @@ enum Slowness {
 }
 
 impl Slowness {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Silent,
         Self::HalfHeaders,
         Self::DrippingHeaders,
         Self::HalfBody,
         Self::DrippingBody,
+        Self::DrippingRefused,
         Self::DrippingUpload,
         Self::Idle,
         Self::Deaf,
@@ -67,6 +70,7 @@ impl Slowness {
             Self::DrippingHeaders => (whole.trim_end().into(), Some(b"x")),
             Self::HalfBody => ([whole.as_bytes(), b"[1,"].concat(), None),
             Self::DrippingBody => (whole.into(), Some(b" ")),
+            Self::DrippingRefused => (whole.replace("x-api-key", "x-other").into(), Some(b" ")),
             Self::DrippingUpload => (upload.into(), Some(b" ")),
             Self::Idle => ([head(bench, 2).as_bytes(), b"{}"].concat(), None),
             Self::Deaf | Self::Sipping => (many, None),
