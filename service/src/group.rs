@@ -11,7 +11,6 @@ use rdkafka::{
 /// Under both protocols librdkafka keeps the group's generation, or the member's epoch, which is above 0 for members only.
 #[must_use]
 #[expect(unsafe_code, reason = "rdkafka has no safe name for these three functions")]
-#[must_use]
 pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
     // SAFETY: the client is alive while it is borrowed. The metadata is ours to free, and is read before.
     unsafe {
