@@ -35,3 +35,5 @@ mod uploads;
 mod variables;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+mod zombie;

@@ -41,7 +41,7 @@ async fn a_foreign_record_holds_up_its_partition_until_an_operator_skips_it() {
         world.ready(SINK).await.is_some_and(|(is_ready, said)| is_ready && said.contains(&waits))
     })
     .await;
-    let blocked = |count: u32| format!("device_manager_sink_partitions_blocked {count}");
+    let blocked = |count: u32| format!("device_manager_sink_partitions_blocked{{topic=\"{topic}\"}} {count}");
     assert!(world.metrics(SINK).await.lines().any(|line| line == blocked(1)));
 
     // The other partitions go on, and behind the record nothing does.
