@@ -1,9 +1,11 @@
 //! Events into Postgres, each exactly once in its effect.
 //!
 //! `consume` reads the event topics from the offsets that Postgres holds and fills a [`batch`]; `pipeline` writes it in
-//! one transaction ([`mod@write`]) that also moves those offsets, and only from where this sink left them. What a reading's
+//! one transaction ([`mod@write`]) that also moves those offsets, and only from where this sink left them. Both exist once for
+//! each [`batch::Lane`]. What a reading's
 //! versions come to ([`merge`]), what device commands come to ([`fold`]) and how outcomes are kept ([`ranges`]) are pure
-//! functions. [`trace`] answers what became of a payload, [`drift`] what payloads held that is unknown.
+//! functions. [`trace`] answers what became of a payload, [`drift`] what payloads held that is unknown,
+//! and [`skips`] is what an operator may give up.
 
 pub mod batch;
 mod config;
