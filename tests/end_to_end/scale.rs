@@ -104,6 +104,7 @@ async fn members_come_and_go(group_protocol: &'static str) {
     world.assert_ledger(sent).await;
     assert_eq!(world.count(READINGS).await, sent);
     assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(world.count("SELECT count(*) FROM reading_duplicates").await, 0);
 }
 
 /// The next one is there before the one that it replaces goes.
