@@ -32,4 +32,15 @@ async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
     assert!(said.contains("item 1: dead letter of the normalizer: value-invalid"), "{said}");
     assert!(said.contains("item 0: reading"), "{said}");
     assert!(!said.contains("many") && !said.contains("61.4375"), "no health data: {said}");
+
+    // Items side by side with the same fault share a letter, to which the receipt of each leads.
+    let samples = json!([heart_rate("61"), heart_rate("many"), heart_rate("some"), heart_rate("few")]);
+    let answer = world.sender.post("/health-data/healthkit/standard-json", &samples).await;
+    for item in 1..4 {
+        let receipt = answer[item]["_id"].as_str().unwrap().to_owned();
+        until("it has arrived", || async { world.trace(&receipt).1 }).await;
+        let (said, _) = world.trace(&receipt);
+        let line = format!("items 1 to 3, item {item} among them: dead letter of the normalizer: value-invalid");
+        assert!(said.contains(&line), "{said}");
+    }
 }
