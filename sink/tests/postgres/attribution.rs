@@ -168,3 +168,18 @@ async fn a_command_that_changes_nothing_writes_nothing() {
     let kept = database.text(rows).await.split('|').filter(|row| before.contains(*row)).count();
     assert_eq!(kept, 3);
 }
+
+#[tokio::test]
+async fn the_verdict_on_a_command_changes_with_what_comes_after_it() {
+    let database = Database::make().await;
+    let verdicts = "SELECT verdict FROM device_commands ORDER BY raw_offset";
+    write(&database, vec![commanded(assignment(0, Some("anna"), MAY))]).await;
+    assert_eq!(database.text(verdicts).await, "applied");
+    write(&database, vec![commanded(assignment(1, Some("ben"), MAY))]).await;
+    assert_eq!(database.text(verdicts).await, "superseded;applied");
+    // A better mapping reads the second command as one for the same patient.
+    let better = Assignment { mapping_version: 2, ..assignment(1, Some("anna"), MAY) };
+    write(&database, vec![commanded(better)]).await;
+    assert_eq!(database.text(verdicts).await, "applied;unchanged");
+    assert_eq!(database.text("SELECT patient_id FROM device_assignments").await, "anna");
+}
