@@ -31,7 +31,7 @@ use schemas::{
 };
 
 pub use line::json_lines;
-pub use pipeline::{BatchLimits, NormalizerConfig, NormalizerError, Skip, SkippedRecord, run};
+pub use pipeline::{BatchLimits, NormalizerConfig, NormalizerError, Skip, SkippedRecord, group_of, mapped_until, run};
 
 use observed::{Items, Origin, Refused, refused};
 

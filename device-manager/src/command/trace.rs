@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duratio
 
 use ::sink::trace::{self as rows, TracedLetter, TracedOutcome, TracedReading};
 use clap::Args;
+use normalizer::{group_of, mapped_until};
 use rdkafka::{
     TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -167,7 +168,7 @@ fn ask(
 ) -> Result<String, KafkaError> {
     let Position { topic, partition, offset, .. } = position;
     let raw = topics.raw(topic);
-    let consumer: BaseConsumer = settings.client().set("group.id", group).create()?;
+    let consumer: BaseConsumer = settings.client().set("group.id", group_of(group, topic)).create()?;
     let (start, end) = consumer.fetch_watermarks(&raw, partition, ANSWER)?;
     if !(start..end).contains(&offset) {
         return Ok(format!(
@@ -177,8 +178,11 @@ fn ask(
     let mut list = TopicPartitionList::new();
     list.add_partition(&raw, partition);
     let committed = consumer.committed_offsets(list, ANSWER)?;
-    let read = committed.find_partition(&raw, partition).and_then(|found| found.offset().to_raw());
-    let read = read.filter(|offset| *offset >= 0).unwrap_or(start);
+    let read = committed.find_partition(&raw, partition).and_then(|found| {
+        let offset = found.offset().to_raw().filter(|offset| *offset >= 0)?;
+        Some(mapped_until(offset, found.metadata()))
+    });
+    let read = read.unwrap_or(start);
     if read <= offset {
         return Ok(format!(
             "it waits for the normalizer, which has {} records of this partition before it",

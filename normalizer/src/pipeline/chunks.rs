@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::{
     NormalizerConfig, NormalizerError,
     consume::{Consumed, upload_of},
+    group_of,
 };
 
 /// How long the next chunk may take to come from Kafka before the upload is begun again.
@@ -57,7 +58,7 @@ impl Chunks {
             Some((id, part @ upload::Part::Chunk { .. })) => (id, part, manifest.message.offset()),
             None => (Uuid::nil(), upload::Part::Chunk { number: 0 }, manifest.message.offset()),
         };
-        let mut settings = config.kafka.consumer(&config.uploads_group(), GroupProtocol::Classic);
+        let mut settings = config.kafka.consumer(&group_of(&config.group, manifest.topic), GroupProtocol::Classic);
         // Partitions are given, not shared out: no group is joined.
         settings.set("queued.max.messages.kbytes", "1024");
         let consumer: BaseConsumer = settings.create()?;

@@ -95,10 +95,19 @@ impl Default for BatchLimits {
     }
 }
 
-impl NormalizerConfig {
-    fn uploads_group(&self) -> String {
-        format!("{}-uploads", self.group)
+/// The group that maps a raw topic: large uploads have their own.
+#[must_use]
+pub fn group_of(group: &str, topic: RawTopic) -> String {
+    match topic {
+        RawTopic::Medisante | RawTopic::HealthKit | RawTopic::Devices => group.to_owned(),
+        RawTopic::Uploads => format!("{group}-uploads"),
     }
+}
+
+/// Up to where a partition is mapped, by the offset that its group committed and the commit's metadata.
+#[must_use]
+pub fn mapped_until(offset: i64, metadata: &str) -> i64 {
+    consume::Mark::parse(metadata).map_or(offset, |mark| mark.handled.max(offset))
 }
 
 /// Runs until `shutdown`, or until something happens that waiting does not heal.
@@ -118,9 +127,9 @@ pub async fn run(
     let stage = Stage { config: &config, events: &events, pool: &pool, shutdown: &shutdown };
     let items = Subscription {
         topics: &[RawTopic::Medisante, RawTopic::HealthKit, RawTopic::Devices],
-        group: config.group.clone(),
+        group: group_of(&config.group, RawTopic::Medisante),
     };
-    let uploads = Subscription { topics: &[RawTopic::Uploads], group: config.uploads_group() };
+    let uploads = Subscription { topics: &[RawTopic::Uploads], group: group_of(&config.group, RawTopic::Uploads) };
     let whole = tokio::try_join!(
         stage.work(items, Progress::new("raw", readiness.clone())),
         stage.work(uploads, Progress::new("uploads", readiness)),

@@ -78,14 +78,12 @@ pub(super) struct Progress {
     standing: Mutex<Standing>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Standing {
     /// By partition, the first record that is not mapped and acknowledged.
     handled: HashMap<Place, i64>,
     faults: BTreeMap<(&'static str, i32), String>,
     pending_since: Option<Instant>,
-    /// Whether the group has ever said which partitions are this member's.
-    is_assigned: bool,
 }
 
 impl Progress {
@@ -129,7 +127,6 @@ impl Progress {
 
     /// So many partitions are this member's now.
     pub(super) fn owns(&self, count: usize) {
-        self.standing().is_assigned = true;
         self.health().detail(self.name, &format!("{count} partitions"));
     }
 
@@ -169,7 +166,7 @@ impl Progress {
     ) -> AbortOnDropHandle<()> {
         let progress = Arc::clone(self);
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut judge = Judge::new(Instant::now());
+            let mut judge = Judge::default();
             loop {
                 sleep(EVERY).await;
                 let look =
@@ -195,13 +192,14 @@ struct Look {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     pending_since: Option<Instant>,
-    is_assigned: bool,
     is_member: bool,
     owns: usize,
     /// What was acknowledged so far, by this member; where it owns nothing, by the group.
     moved: u64,
     /// Records that wait in partitions that can be read.
     waiting: i64,
+    /// A topic that does not exist.
+    missing: Option<String>,
     /// Where no partition can be read, why.
     fault: Option<String>,
 }
@@ -209,18 +207,14 @@ struct Seen {
 impl Look {
     /// Asks Kafka; blocks.
     fn at(&self, topics: &[RawTopic]) -> Result<Seen, KafkaError> {
-        let (handled, faults, pending_since, is_assigned) = {
-            let standing = self.progress.standing();
-            let Standing { handled, faults, pending_since, is_assigned } = &*standing;
-            (handled.clone(), faults.clone(), *pending_since, *is_assigned)
-        };
+        let Standing { handled, faults, pending_since } = self.progress.standing().clone();
         let mut seen = Seen {
             pending_since,
-            is_assigned,
             is_member: is_member(self.consumer.client()),
             owns: handled.len(),
             moved: self.progress.moved.load(Ordering::Relaxed),
             waiting: 0,
+            missing: None,
             fault: None,
         };
         if handled.is_empty() {
@@ -246,8 +240,12 @@ impl Look {
         for topic in topics {
             let name = self.names.raw(*topic);
             let metadata = self.consumer.fetch_metadata(Some(&name), ANSWER_LONGEST)?;
+            let before = named.len();
             let found = metadata.topics().iter().flat_map(MetadataTopic::partitions);
             named.extend(found.map(|partition| (name.clone(), partition.id())));
+            if named.len() == before {
+                seen.missing = Some(name);
+            }
         }
         if named.is_empty() {
             return Ok(seen);
@@ -262,8 +260,8 @@ impl Look {
 }
 
 /// Remembers from look to look.
+#[derive(Default)]
 struct Judge {
-    started: Instant,
     moved: Option<u64>,
     /// Since when records wait and nothing moves.
     still_since: Option<Instant>,
@@ -272,10 +270,6 @@ struct Judge {
 }
 
 impl Judge {
-    fn new(started: Instant) -> Self {
-        Self { started, moved: None, still_since: None, absent_since: None }
-    }
-
     /// What is wrong, if anything is.
     fn judge(&mut self, now: Instant, seen: &Seen) -> Option<String> {
         let is_still = self.moved.replace(seen.moved) == Some(seen.moved) && seen.waiting > 0;
@@ -288,8 +282,8 @@ impl Judge {
         if self.absent_since.is_some_and(lasts) {
             return Some("the group does not admit this consumer".to_owned());
         }
-        if !seen.is_assigned && lasts(self.started) {
-            return Some("the group has not assigned partitions: do the topics exist?".to_owned());
+        if let Some(name) = &seen.missing {
+            return Some(format!("the topic {name} does not exist: run `device-manager topics apply`"));
         }
         if self.still_since.is_some_and(lasts) {
             return Some(if seen.owns == 0 {
@@ -308,12 +302,12 @@ mod tests {
     use super::*;
 
     const WELL: Seen =
-        Seen { pending_since: None, is_assigned: true, is_member: true, owns: 2, moved: 0, waiting: 0, fault: None };
+        Seen { pending_since: None, is_member: true, owns: 2, moved: 0, waiting: 0, missing: None, fault: None };
 
     /// What is said when this is seen every few seconds, one after the other.
     fn judged(seen: impl Fn(u64, Instant) -> Seen) -> Vec<Option<String>> {
         let start = Instant::now();
-        let mut judge = Judge::new(start);
+        let mut judge = Judge::default();
         let at = |look: u64| start + EVERY * u32::try_from(look).unwrap();
         (0..5).map(|look| judge.judge(at(look), &seen(look, start))).collect()
     }
@@ -329,10 +323,11 @@ mod tests {
         is_waiting_at_last(&judged(|_, _| Seen { waiting: 1, ..WELL }), "no partition gets on");
         is_waiting_at_last(&judged(|_, _| Seen { waiting: 1, owns: 0, ..WELL }), "owns no partition");
         is_waiting_at_last(&judged(|_, start| Seen { pending_since: Some(start), ..WELL }), "could not be begun");
-        is_waiting_at_last(&judged(|_, _| Seen { is_assigned: false, ..WELL }), "has not assigned");
         is_waiting_at_last(&judged(|_, _| Seen { is_member: false, ..WELL }), "does not admit");
         let fault = judged(|_, _| Seen { fault: Some("x".to_owned()), ..WELL });
         assert!(fault.iter().all(|said| said.as_deref() == Some("x")));
+        let missing = judged(|_, _| Seen { missing: Some("raw.devices".to_owned()), ..WELL });
+        assert!(missing.iter().all(|said| said.as_deref().is_some_and(|said| said.contains("topics apply"))));
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod outcomes;
 #[cfg(test)]
 mod positions;
 #[cfg(test)]
+mod readiness;
+#[cfg(test)]
 mod rebalance;
 #[cfg(test)]
 #[path = "../mapping/record.rs"]

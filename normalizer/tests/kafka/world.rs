@@ -3,6 +3,7 @@
 use std::{
     num::NonZeroUsize,
     path::Path,
+    process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -32,24 +33,51 @@ use service::{
     topics::{self, Size},
 };
 use tests::servers;
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::record::headers;
 
+const DIRECTORY: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/normalizer");
 const ANSWER: Duration = Duration::from_secs(20);
 /// Longer than anything takes here, on a busy machine.
 const WITHIN: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
+/// Some share Kafka; one that freezes it has it alone.
+static SHARED: RwLock<()> = RwLock::const_new(());
 
 pub(crate) struct World {
     pub(crate) kafka: KafkaSettings,
     pub(crate) topics: Topics,
     pub(crate) key: ContentKey,
     producer: FutureProducer,
+    _turn: Turn,
+}
+
+enum Turn {
+    Shared { _turn: RwLockReadGuard<'static, ()> },
+    Alone { _turn: RwLockWriteGuard<'static, ()> },
+}
+
+/// A Kafka that stands still until this is dropped.
+pub(crate) struct Frozen(String);
+
+impl Frozen {
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.0]).status().unwrap().success());
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
 }
 
 pub(crate) struct Running {
@@ -61,13 +89,30 @@ pub(crate) struct Running {
 impl World {
     /// Empty topics of so many partitions.
     pub(crate) async fn new(partitions: i32) -> Self {
-        let embedded = servers(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("normalizer")).await;
+        Self::of(partitions, Turn::Shared { _turn: SHARED.read().await }).await
+    }
+
+    /// The same, and no other test runs meanwhile.
+    pub(crate) async fn alone(partitions: i32) -> Self {
+        Self::of(partitions, Turn::Alone { _turn: SHARED.write().await }).await
+    }
+
+    async fn of(partitions: i32, turn: Turn) -> Self {
+        let embedded = servers(Path::new(DIRECTORY)).await;
         let kafka = KafkaSettings::new(embedded.kafka_bootstrap().unwrap());
         // Of no earlier run: groups outlive their topics.
         let topics = Topics::new(&format!("{}.", Uuid::new_v4().simple()));
         topics::apply(&kafka.client(), &topics, Size { partitions, replication: 1 }).await.unwrap();
         let producer = kafka.producer().create().unwrap();
-        Self { kafka, topics, key: ContentKey::derive(&[7; 32]).unwrap(), producer }
+        Self { kafka, topics, key: ContentKey::derive(&[7; 32]).unwrap(), producer, _turn: turn }
+    }
+
+    /// Stops Kafka's process where it is.
+    pub(crate) async fn freeze(&self) -> Frozen {
+        let embedded = servers(Path::new(DIRECTORY)).await;
+        let frozen = Frozen(embedded.kafka_pid().unwrap().to_string());
+        frozen.signal("-STOP");
+        frozen
     }
 
     pub(crate) fn config(&self) -> NormalizerConfig {

@@ -15,6 +15,7 @@ use super::{
     marks::Marks,
     resume::{Known, Log, Mark},
 };
+use crate::mapped_until;
 
 /// How long Kafka may take to answer one question.
 pub(in crate::pipeline) const ANSWER_LONGEST: Duration = Duration::from_secs(4);
@@ -95,8 +96,8 @@ pub(super) fn look(
 pub(in crate::pipeline) fn group_positions(consumer: &Asked, named: &[Named]) -> Result<Vec<(Named, i64)>, KafkaError> {
     let committed = committed(consumer, named)?;
     let found = committed.elements().into_iter().filter_map(|one| {
-        let handled = Mark::parse(one.metadata()).map_or(0, |mark| mark.handled);
-        Some(((one.topic().to_owned(), one.partition()), position(one.offset())?.max(handled)))
+        let handled = mapped_until(position(one.offset())?, one.metadata());
+        Some(((one.topic().to_owned(), one.partition()), handled))
     });
     Ok(found.collect())
 }

@@ -35,6 +35,8 @@ use group::Group;
 use marks::Marks;
 use position::Owned;
 
+pub(super) use resume::Mark;
+
 /// How long an empty topic is waited for while an upload is open.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a batch may take before the group is heard beside it. A shorter one keeps what librdkafka has fetched meanwhile.

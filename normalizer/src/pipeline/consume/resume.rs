@@ -8,11 +8,11 @@ use rdkafka::{Offset, TopicPartitionList};
 
 /// What a commit says beside its offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(in crate::pipeline) struct Mark {
     /// The topic's incarnation.
     pub(super) epoch: u16,
     /// What stands before this offset is mapped. The committed offset may lie before it, at the first chunk of an open upload.
-    pub(super) handled: i64,
+    pub(in crate::pipeline) handled: i64,
     /// When the record before `handled` was appended, milliseconds since the epoch.
     pub(super) appended_ms: i64,
 }
@@ -34,7 +34,7 @@ impl Mark {
     }
 
     /// Reads the metadata; none where it is another's, such as that of a tool that sets offsets.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::pipeline) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(';');
         let mut value = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=');
         Some(Self {
