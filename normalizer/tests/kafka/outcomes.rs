@@ -4,7 +4,7 @@ use normalizer::{Skip, SkippedRecord};
 use schemas::{format::RawTopic, rejection::Reason};
 use uuid::Uuid;
 
-use crate::world::{World, records, standard_json};
+use crate::world::{World, records, standard_json, start};
 
 /// An upload's chunks hold no item: their outcomes say so.
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +34,7 @@ async fn a_skipped_record_and_one_without_a_value_do_not_stop_the_others() {
     let positions = vec![at(RawTopic::HealthKit, skipped), at(RawTopic::Uploads, manifest)];
     let mut config = world.config();
     config.skip = Skip { positions, reason: "an operator's words".to_owned() };
-    let running = world.start_with(config);
+    let running = start(config);
     world.until(&[&running], &world.topics.readings(), 2).await;
     // The records but for the one without a value, the chunks and the manifest.
     world.until(&[&running], &world.topics.outcomes(), 3 + manifest + 1).await;

@@ -3,7 +3,7 @@
 use rdkafka::{Offset, TopicPartitionList, admin::AdminOptions};
 use schemas::format::RawTopic;
 
-use crate::world::{Running, World};
+use crate::world::{Running, World, start};
 
 async fn delete_before(world: &World, topic: RawTopic, partition: i32, offset: i64) {
     let mut list = TopicPartitionList::new();
@@ -53,7 +53,7 @@ async fn made_anew(records: u32) {
     // The way out that it told.
     let mut config = world.config();
     config.topic_epoch = 1;
-    let running = world.start_with(config.clone());
+    let running = start(config.clone());
     world.until(&[&running], &world.topics.readings(), 6 + i64::from(records)).await;
     running.until("ready and whole", |state| state.waiting.is_none() && state.degraded.is_none()).await;
     world.sample(1, 99).await;
@@ -73,7 +73,7 @@ async fn made_anew(records: u32) {
     assert_eq!(offsets(1), (0..i64::from(records)).collect::<Vec<_>>());
 
     // And it is no news the next time.
-    let running = world.start_with(config);
+    let running = start(config);
     world.sample(0, 98).await;
     world.until(&[&running], &world.topics.readings(), 8 + i64::from(records)).await;
     running.stop().await;

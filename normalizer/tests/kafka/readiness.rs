@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::world::World;
+use crate::world::{World, start};
 
 /// What an orchestrator may take for granted.
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
@@ -59,13 +59,13 @@ async fn a_batch_that_takes_long_does_not_cost_the_membership() {
     }
     let content = crate::world::records(0, 400_000);
     world.upload(0, content.as_bytes(), 512 * 1024).await;
-    let (running, bulk) = (world.start_with(config.clone()), world.topics.readings_bulk());
+    let (running, bulk) = (start(config.clone()), world.topics.readings_bulk());
     while world.count(&bulk) == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let since = Instant::now();
     // Another one comes in the middle, and neither stalls nor begins the same upload.
-    let another = world.start_with(config);
+    let another = start(config);
     world.until(&[&running, &another], &bulk, 400_000).await;
     assert!(since.elapsed() > Duration::from_secs(7), "the upload was over in {:?}", since.elapsed());
     running.stop().await;

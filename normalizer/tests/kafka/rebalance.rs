@@ -1,6 +1,6 @@
 //! Members that come and go.
 
-use crate::world::{Running, World};
+use crate::world::{Running, World, start};
 
 async fn members_come_and_go(protocol: &str) {
     const PARTITIONS: i32 = 4;
@@ -12,7 +12,7 @@ async fn members_come_and_go(protocol: &str) {
     for change in [1, 2, 2, -1, -1, 1, -1, 1, -1] {
         if change > 0 {
             for _more in 0..change {
-                members.push(world.start_with(config.clone()));
+                members.push(start(config.clone()));
             }
         } else {
             members.remove(0).stop().await;

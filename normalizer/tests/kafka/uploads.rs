@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemas::{format::RawTopic, rejection::Reason};
 use uuid::Uuid;
 
-use crate::world::{World, export, records};
+use crate::world::{World, export, records, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_becomes_readings_of_its_own_topic() {
@@ -61,7 +61,7 @@ async fn an_open_upload_holds_back_no_other_and_ends_as_a_refusal() {
     running.stop().await;
 
     let mut config = world.config();
-    let running = world.start_with(config.clone());
+    let running = start(config.clone());
     let content = records(100, 130);
     let manifest = world.upload(0, content.as_bytes(), 500).await;
     // Those of the first are not there again.
@@ -71,7 +71,7 @@ async fn an_open_upload_holds_back_no_other_and_ends_as_a_refusal() {
     assert_eq!(world.count(&world.topics.dead_letters()), 0);
 
     config.upload_wait = Duration::from_millis(100);
-    let running = world.start_with(config.clone());
+    let running = start(config.clone());
     world.until(&[&running], &world.topics.outcomes(), manifest + 1).await;
     running.stop().await;
     let letters = world.letters();
@@ -79,7 +79,7 @@ async fn an_open_upload_holds_back_no_other_and_ends_as_a_refusal() {
     assert_eq!(told, [(open, Reason::UploadIncomplete)]);
 
     // It is over for good, with nothing behind it.
-    let running = world.start_with(config);
+    let running = start(config);
     world.sample(0, 1).await;
     world.until(&[&running], &world.topics.readings(), 1).await;
     running.until_ready().await;

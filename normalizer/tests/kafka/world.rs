@@ -130,13 +130,7 @@ impl World {
     }
 
     pub(crate) fn start(&self) -> Running {
-        self.start_with(self.config())
-    }
-
-    pub(crate) fn start_with(&self, config: NormalizerConfig) -> Running {
-        let (shutdown, health) = (CancellationToken::new(), Health::new());
-        let (stage, stop) = (health.stage("normalizer"), shutdown.clone());
-        Running { health, shutdown, task: tokio::spawn(normalizer::run(config, stage, stop)) }
+        start(self.config())
     }
 
     /// Appends a raw record; returns its offset.
@@ -209,20 +203,14 @@ impl World {
     /// How many messages a topic has.
     pub(crate) fn count(&self, topic: &str) -> i64 {
         let consumer = self.consumer();
-        self.partitions(&consumer, topic).into_iter().map(|(start, end)| end - start).sum()
-    }
-
-    fn partitions(&self, consumer: &BaseConsumer, topic: &str) -> Vec<(i64, i64)> {
-        let metadata = consumer.fetch_metadata(Some(topic), ANSWER).unwrap();
-        let count = metadata.topics()[0].partitions().len();
-        (0..count).map(|one| watermarks(consumer, topic, i32::try_from(one).unwrap())).collect()
+        partitions(&consumer, topic).into_iter().map(|(start, end)| end - start).sum()
     }
 
     /// All messages of a topic.
     pub(crate) fn all(&self, topic: &str) -> Vec<OwnedMessage> {
         let consumer = self.consumer();
         let (mut list, mut left) = (TopicPartitionList::new(), 0);
-        for (partition, (start, end)) in (0..).zip(self.partitions(&consumer, topic)) {
+        for (partition, (start, end)) in (0..).zip(partitions(&consumer, topic)) {
             list.add_partition_offset(topic, partition, Offset::Offset(start)).unwrap();
             left += end - start;
         }
@@ -300,6 +288,20 @@ impl World {
         });
         made.await.unwrap();
     }
+}
+
+/// Runs a stage.
+pub(crate) fn start(config: NormalizerConfig) -> Running {
+    let (shutdown, health) = (CancellationToken::new(), Health::new());
+    let (stage, stop) = (health.stage("normalizer"), shutdown.clone());
+    Running { health, shutdown, task: tokio::spawn(normalizer::run(config, stage, stop)) }
+}
+
+/// Between which offsets the logs of a topic lie.
+fn partitions(consumer: &BaseConsumer, topic: &str) -> Vec<(i64, i64)> {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER).unwrap();
+    let count = metadata.topics()[0].partitions().len();
+    (0..count).map(|one| watermarks(consumer, topic, i32::try_from(one).unwrap())).collect()
 }
 
 /// A topic that was just made may have no leader for a moment.
