@@ -67,9 +67,10 @@ impl Group {
     /// What was revoked since it was asked last.
     pub(super) fn revoked(&self) -> Vec<Named> {
         // Asked before each record.
-        if !self.is_news.swap(false, Ordering::Acquire) {
+        if !self.is_news.load(Ordering::Acquire) {
             return Vec::new();
         }
+        self.is_news.store(false, Ordering::Release);
         std::mem::take(&mut self.said().revoked)
     }
 

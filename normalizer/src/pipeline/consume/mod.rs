@@ -232,19 +232,30 @@ impl Raw {
 
     async fn received(&mut self) -> Result<Option<Consumed>, NormalizerError> {
         let consumer = Arc::clone(&self.consumer);
-        let is_waiting = self.is_doubtful || consumer.context().is_pending();
+        if self.is_doubtful || consumer.context().is_pending() {
+            return match timeout(AGAIN, consumer.recv()).await {
+                Ok(received) => self.heard(received),
+                Err(_elapsed) => Ok(None),
+            };
+        }
         tokio::select! {
             () = consumer.context().changed() => Ok(None),
-            () = tokio::time::sleep(AGAIN), if is_waiting => Ok(None),
-            received = consumer.recv() => match received {
-                Ok(message) => Ok(self.consumed(&message)),
-                Err(error @ KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
-                Err(error) => {
-                    tracing::debug!(%error, "reading raw records");
-                    self.is_doubtful = true;
-                    Ok(None)
-                }
-            },
+            received = consumer.recv() => self.heard(received),
+        }
+    }
+
+    fn heard(
+        &mut self,
+        received: Result<BorrowedMessage<'_>, KafkaError>,
+    ) -> Result<Option<Consumed>, NormalizerError> {
+        match received {
+            Ok(message) => Ok(self.consumed(&message)),
+            Err(error @ KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(%error, "reading raw records");
+                self.is_doubtful = true;
+                Ok(None)
+            }
         }
     }
 

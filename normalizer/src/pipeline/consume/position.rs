@@ -203,7 +203,6 @@ impl Raw {
             owned.followed = behind;
             if !record.is_handled {
                 owned.done = Some((behind, record.message.timestamp().to_millis().unwrap_or(0)));
-                self.progress.handled(place, behind);
             }
         }
         open.keep_only(|place| self.owned.contains_key(&place));
@@ -213,6 +212,7 @@ impl Raw {
             let floor = open.earliest(*place).unwrap_or(handled).min(handled).min(owned.followed);
             let position = (floor, Mark { epoch: self.epoch, handled, appended_ms });
             if owned.committed.replace(position) != Some(position) {
+                self.progress.handled(*place, handled);
                 positions.push((*place, floor, position.1));
             }
         }
