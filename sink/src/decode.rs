@@ -4,7 +4,8 @@ use schemas::{
     codec::{Fingerprint, SchemaCache, WriterSchemaError, encode},
     dead_letter::{DeadLetter, DeadLetterError, Stage},
     event::{Assignment, Document, Outcome, Reading},
-    receipt::ReceiptKey,
+    format::RawTopic,
+    receipt::{RawPosition, ReceiptKey},
     rejection::Reason,
     topic::Topics,
 };
@@ -144,10 +145,16 @@ impl Decoder {
 /// The raw position and the item of a reading, so that `trace` finds the letter.
 fn reading_position(reading: &Reading) -> (String, Option<i32>) {
     let from = &reading.provenance;
-    let topic = reading.raw_topic().as_str();
-    (format!("{topic}:{}:{}:{}", from.topic_epoch, from.partition, from.offset), Some(from.item))
+    let position = RawPosition {
+        topic: reading.raw_topic(),
+        topic_epoch: from.topic_epoch,
+        partition: from.partition,
+        offset: from.offset,
+    };
+    (position.to_string(), Some(from.item))
 }
 
 fn command_position(event: &Assignment) -> String {
-    format!("raw.devices:{}:{}:{}", event.topic_epoch, event.partition, event.offset)
+    let Assignment { topic_epoch, partition, offset, .. } = *event;
+    RawPosition { topic: RawTopic::Devices, topic_epoch, partition, offset }.to_string()
 }

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{dead_letter::DeadLetter, format::RawTopic};
+use schemas::{dead_letter::DeadLetter, receipt::RawPosition};
 use sqlx::PgConnection;
 
 use super::moment;
 use crate::batch::{Body, Item, Origin};
 
 /// A letter, the position of the raw record that it is about, where that is known, and where the letter itself lies.
-type Listed<'i> = (&'i DeadLetter, Option<Raw>, Origin);
-
-/// Topic, epoch, partition, offset.
-type Raw = (RawTopic, i32, i32, i64);
+type Listed<'i> = (&'i DeadLetter, Option<RawPosition>, Origin);
 
 pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
     let letters: Vec<Listed<'_>> = listed(items).into_values().collect();
@@ -44,10 +41,10 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
     .bind(texts(|letter| Some(letter.reason.as_str())))
     .bind(texts(|letter| Some(&letter.detail)))
     .bind(texts(|letter| letter.content_hmac.as_deref()))
-    .bind(letters.iter().map(|(_, raw, _)| raw.map(|raw| raw.0.as_str())).collect::<Vec<_>>())
+    .bind(letters.iter().map(|(_, raw, _)| raw.map(|raw| raw.topic.as_str())).collect::<Vec<_>>())
     .bind(ints(|(_, raw, _)| epoch(*raw)))
-    .bind(letters.iter().map(|(_, raw, _)| raw.map(|raw| raw.2)).collect::<Vec<_>>())
-    .bind(letters.iter().map(|(_, raw, _)| raw.map(|raw| raw.3)).collect::<Vec<_>>())
+    .bind(letters.iter().map(|(_, raw, _)| raw.map(|raw| raw.partition)).collect::<Vec<_>>())
+    .bind(letters.iter().map(|(_, raw, _)| raw.map(|raw| raw.offset)).collect::<Vec<_>>())
     .bind(letters.iter().map(|(letter, ..)| moment(letter.origin_timestamp)).collect::<Vec<_>>())
     .bind(ints(|(.., origin)| origin.place.1))
     .bind(letters.iter().map(|(.., origin)| origin.offset).collect::<Vec<_>>())
@@ -64,7 +61,7 @@ fn listed(items: &[Item]) -> BTreeMap<(&str, i32, i32, i64, i32, &str), Listed<'
     });
     letters
         .map(|(letter, origin)| {
-            let raw = letter.raw_position.as_deref().and_then(raw_position);
+            let raw = letter.raw_position.as_deref().and_then(|text| text.parse().ok());
             let (topic, stage) = (letter.origin_topic.as_str(), letter.stage.as_str());
             let item = first_item(letter);
             let key = (topic, epoch(raw), letter.origin_partition, letter.origin_offset, item, stage);
@@ -79,13 +76,6 @@ fn first_item(letter: &DeadLetter) -> i32 {
 }
 
 /// -1 stands for an unknown position.
-fn epoch(raw: Option<Raw>) -> i32 {
-    raw.map_or(-1, |raw| raw.1)
-}
-
-/// `raw.medisante:1:0:42`: topic, epoch, partition, offset.
-fn raw_position(text: &str) -> Option<Raw> {
-    let mut parts = text.split(':');
-    let topic = RawTopic::from_word(parts.next()?)?;
-    Some((topic, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+fn epoch(raw: Option<RawPosition>) -> i32 {
+    raw.map_or(-1, |raw| raw.topic_epoch)
 }
