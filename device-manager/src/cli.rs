@@ -15,7 +15,8 @@ use crate::command::{
 /// A first look: `device-manager up --demo` starts a Kafka and a Postgres of its own, sends some traffic, and shows the
 /// readings that came of it. In production each stage runs as a process of its own: `ingress`, `normalizer`, `sink`.
 ///
-/// Exit codes: 0 done; 1 it failed, or something was refused or differs; 2 the arguments cannot be used.
+/// Exit codes: 0 done; 1 it failed, or something was refused, differs or still waits; 2 the arguments or the environment cannot
+/// be used; 130 a second signal ended it. Why is said on standard error, or in the log of what runs until it is stopped.
 #[derive(Parser)]
 #[command(name = "device-manager", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -44,7 +45,7 @@ enum Command {
 impl Command {
     /// Whether it runs until it is stopped, and says on standard error what it does meanwhile.
     const fn has_log(&self) -> bool {
-        matches!(self, Self::Up(_) | Self::Ingress(_) | Self::Normalizer(_) | Self::Sink(_))
+        matches!(self, Self::Up(_) | Self::Ingress(_) | Self::Normalizer(_) | Self::Sink(sink::SinkCommand::Stage(_)))
     }
 }
 

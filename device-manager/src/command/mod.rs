@@ -91,7 +91,7 @@ pub enum CommandError {
     #[error("{0}")]
     Usage(String),
     /// The work failed: exit code 1. The cause follows as the error's source.
-    #[error("{what} could not be done")]
+    #[error("{what}")]
     Failed {
         /// What was tried.
         what: &'static str,

@@ -130,7 +130,11 @@ async fn migrate(
         let error = match connected {
             Ok(()) => match ::sink::migrate(&pool).await {
                 Ok(()) => break,
-                Err(MigrateError::Execute(error)) if fault(&error) == Fault::Outage => error,
+                Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
+                    if fault(&error) == Fault::Outage =>
+                {
+                    error
+                }
                 Err(error) => return Err(error),
             },
             Err(error) if matches!(fault(&error), Fault::Outage | Fault::Setup) => error,

@@ -14,7 +14,7 @@ use sqlx::PgPool;
 use super::environment::{KEYS, RECEIPT_KEY};
 use crate::{
     boot::Process,
-    command::{CommandError, normalizer as normalizer_command, sink as sink_command},
+    command::{CommandError, asking_postgres, database, normalizer as normalizer_command, sink as sink_command},
 };
 
 /// A few partitions show that nothing depends on there being one.
@@ -46,9 +46,7 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
             );
         }
     }
-    let pool = PgPool::connect(&surroundings.database_url)
-        .await
-        .map_err(|error| CommandError::failed("reaching Postgres", error))?;
+    let pool = PgPool::connect_with(database(&surroundings.database_url)?).await.map_err(asking_postgres)?;
     ::sink::migrate(&pool).await.map_err(|error| CommandError::failed("the migrations", error))?;
     pool.close().await;
 
