@@ -11,6 +11,8 @@ pub(crate) enum Name {
     Ingress,
     /// The pure normalizer on one core.
     Pure,
+    /// The mapping pool alone: two threads against one.
+    Pool,
     /// The normalizer through Kafka against a copier.
     Normalizer,
     /// The sink against plain SQL.
@@ -28,8 +30,17 @@ pub(crate) enum Name {
 }
 
 /// What is measured of one build.
-const OF_ONE_BUILD: [Name; 8] =
-    [Name::Ingress, Name::Pure, Name::Normalizer, Name::Sink, Name::Idle, Name::EndToEnd, Name::Upload, Name::Soak];
+const OF_ONE_BUILD: [Name; 9] = [
+    Name::Ingress,
+    Name::Pure,
+    Name::Pool,
+    Name::Normalizer,
+    Name::Sink,
+    Name::Idle,
+    Name::EndToEnd,
+    Name::Upload,
+    Name::Soak,
+];
 /// What two builds are compared by.
 const OF_TWO_BUILDS: [Name; 5] = [Name::Ingress, Name::Normalizer, Name::Sink, Name::EndToEnd, Name::Instructions];
 

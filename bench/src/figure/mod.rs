@@ -6,6 +6,7 @@ mod idle;
 mod ingress;
 mod instructions;
 mod normalizer;
+mod pool;
 mod pure;
 mod sink;
 mod soak;
@@ -24,7 +25,7 @@ use crate::{
 
 /// Measures what the plan names, writes and prints the table; whether every figure came out and held its limit.
 pub(crate) async fn run(plan: Plan) -> Result<bool> {
-    let needs_stack = plan.names.iter().any(|name| !matches!(name, Name::Pure | Name::Instructions));
+    let needs_stack = plan.names.iter().any(|name| !matches!(name, Name::Pure | Name::Pool | Name::Instructions));
     let stack = if needs_stack { Some(Stack::start(&plan).await?) } else { None };
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for name in &plan.names {
@@ -50,12 +51,13 @@ pub(crate) async fn run(plan: Plan) -> Result<bool> {
 async fn one(name: Name, plan: &Plan, stack: Option<&Stack>) -> Result<Vec<Row>> {
     let stack = match (name, stack) {
         (Name::Pure, _) => return pure::measure(plan).await,
+        (Name::Pool, _) => return Ok(vec![pool::measure(plan).await?]),
         (Name::Instructions, _) => return instructions::measure(plan).await,
         (_, Some(stack)) => stack,
         (_, None) => return Err("needs Kafka and Postgres".into()),
     };
     Ok(match name {
-        Name::Pure | Name::Instructions => Vec::new(),
+        Name::Pure | Name::Pool | Name::Instructions => Vec::new(),
         Name::Ingress => vec![ingress::measure(plan, stack).await?],
         Name::Normalizer => vec![normalizer::measure(plan, stack).await?],
         Name::Sink => vec![sink::measure(plan, stack).await?],
