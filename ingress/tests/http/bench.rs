@@ -44,7 +44,7 @@ pub(crate) enum Manner {
     Forgets,
     /// Keeps all but this one, counted from 0.
     RefusesOne(usize),
-    /// Nothing is known of the topics yet.
+    /// Keeps all, but does not know its topics yet.
     IsUnknown,
     IsFull,
     Refuses,
@@ -81,7 +81,7 @@ impl RawLog for RecordingLog {
         };
         let appended = |offset| Appended { partition: partition.unwrap_or(KEYED_PARTITION), offset };
         match self.manner {
-            Manner::IsFull | Manner::IsUnknown => return Err(AppendError::QueueFull),
+            Manner::IsFull => return Err(AppendError::QueueFull),
             Manner::RefusesOne(number) if number == asked => {
                 let _gone = waiting.send(Err(AppendError::NotAcknowledged(None)));
             }
@@ -93,7 +93,7 @@ impl RawLog for RecordingLog {
             Manner::Forgets => {
                 let _gone = waiting.send(Ok(appended(0)));
             }
-            Manner::Keeps | Manner::RefusesOne(_) => {
+            Manner::Keeps | Manner::IsUnknown | Manner::RefusesOne(_) => {
                 self.records.lock().unwrap().push(Recorded {
                     topic: record.topic,
                     key,

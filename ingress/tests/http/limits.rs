@@ -154,6 +154,7 @@ async fn without_an_acknowledgement_the_answer_is_503_within_a_bound() {
             let answer = answer.expect("it is answered within the bound");
             assert_eq!(answer.problem(503), "unavailable");
             assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
+            assert_eq!(bench.kept(), 0);
         }
     }
 }

@@ -4,8 +4,8 @@ use std::{io::Write as _, time::Duration};
 
 use axum::body::{Body, Bytes};
 use schemas::{
-    format::RawTopic,
-    raw::Headers,
+    format::{Format, RawTopic},
+    raw::{Headers, Kind},
     upload::{CHUNK_BYTES, Part, Upload},
 };
 use tokio::sync::mpsc;
@@ -39,7 +39,8 @@ fn part(headers: &Headers) -> Option<Part> {
 async fn a_large_body_lies_in_chunks_closed_by_a_manifest() {
     let bench = Bench::new();
     let body = export(CHUNK_BYTES * 3 + 1_000);
-    let answer = bench.post(PATH).send(frames(&body)).await;
+    let path = format!("{PATH}?type=t&unit=u&deviceId=d");
+    let answer = bench.post(&path).header("x-correlation-id", "abc-1").send(frames(&body)).await;
     assert_eq!(answer.status, 200);
 
     let records = bench.log.records.lock().unwrap();
@@ -52,6 +53,11 @@ async fn a_large_body_lies_in_chunks_closed_by_a_manifest() {
         assert_eq!((chunk.topic, chunk.key.as_deref()), (RawTopic::Uploads, None));
         assert_eq!(chunk.partition, Some(partition(&body[..CHUNK_BYTES])));
         assert_eq!(chunk.headers.content_hmac, content_hmac(&chunk.body));
+    }
+    for Headers { kind, correlation_id, sample_type, unit, device_id, .. } in records.iter().map(|part| &part.headers) {
+        assert_eq!((*kind, correlation_id.as_str()), (Kind::Payload(Format::ExportXml), "abc-1"));
+        let parameters = (sample_type.as_deref(), unit.as_deref(), device_id.as_deref());
+        assert_eq!(parameters, (Some("t"), Some("u"), Some("d")));
     }
     assert!(manifest.body.is_empty());
     assert_eq!(part(&manifest.headers), Some(Part::Manifest { chunks: 4, bytes: body.len() as u64, first: 40 }));
