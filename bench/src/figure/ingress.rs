@@ -79,17 +79,14 @@ async fn run(plan: &Plan, stack: &Stack, key: &Key, (side, round): (Side, u32)) 
 }
 
 async fn start(stack: &Stack, key: &Key, side: Side, topics: &RunTopics, topic: &str) -> Result<(Process, SocketAddr)> {
-    let (mut process, http) = match stack.build(side) {
-        Some(build) => {
-            let stage = stack.stage_of((build, &["ingress"]), &topics.prefix, None, Some(key)).await?;
-            (stage.process, stage.http)
-        }
-        None => {
-            let http = stack::free_address()?;
-            let bootstrap = stack.settings.bootstrap.as_str();
-            let args = ["baseline-ingress", "--address", &http.to_string(), "--bootstrap", bootstrap, "--topic", topic];
-            (stack.peer(&args)?, http)
-        }
+    let (mut process, http) = if let Some(build) = stack.build(side) {
+        let stage = stack.stage_of((build, &["ingress"]), &topics.prefix, None, Some(key)).await?;
+        (stage.process, stage.http)
+    } else {
+        let http = stack::free_address()?;
+        let bootstrap = stack.settings.bootstrap.as_str();
+        let args = ["baseline-ingress", "--address", &http.to_string(), "--bootstrap", bootstrap, "--topic", topic];
+        (stack.peer(&args)?, http)
     };
     let listens = async || tokio::net::TcpStream::connect(http).await.is_ok();
     process.until("the port is open", Duration::from_secs(10), listens).await?;

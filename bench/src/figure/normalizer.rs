@@ -40,16 +40,13 @@ async fn run(plan: &Plan, stack: &Stack, side: Side, round: u32) -> Result<Measu
     let topics = RunTopics::make(&stack.settings, &prefix).await?;
     let raw = topics.topics.raw(RawTopic::Medisante);
     let count = topics.preload(raw.clone(), raw_records(4, plan.preloaded())?).await?;
-    let (mut process, output) = match stack.build(side) {
-        Some(build) => {
-            let stage = stack.stage_of((build, &["normalizer"]), &prefix, None, Some(&stack.key()?)).await?;
-            (stage.process, topics.topics.outcomes())
-        }
-        None => {
-            let output = topics.topics.readings();
-            let args = ["baseline-copier", "--bootstrap", &stack.settings.bootstrap, "--from", &raw, "--to", &output];
-            (stack.peer(&args)?, output)
-        }
+    let (mut process, output) = if let Some(build) = stack.build(side) {
+        let stage = stack.stage_of((build, &["normalizer"]), &prefix, None, Some(&stack.key()?)).await?;
+        (stage.process, topics.topics.outcomes())
+    } else {
+        let output = topics.topics.readings();
+        let args = ["baseline-copier", "--bootstrap", &stack.settings.bootstrap, "--from", &raw, "--to", &output];
+        (stack.peer(&args)?, output)
     };
     let measured = watch(&mut process, topics.counter(output)?, count).await?;
     process.stop().await?;

@@ -128,7 +128,7 @@ async fn what_an_acceptance_is_worth_is_said_where_the_operator_looks() {
     };
     let said = tokio::time::timeout(PATIENCE, said).await.expect("it is said on /ready");
     assert_eq!(said, "1 copy of each record: the loss of a broker may lose acknowledged records");
-    let lines = edge.logged();
+    let lines = Edge::logged();
     let line = lines.iter().find(|line| line["fields"]["durability"] == *said).expect("it is in the log");
     assert_eq!(line["level"], "WARN");
 }
@@ -157,7 +157,7 @@ async fn a_broker_that_hangs_means_503_in_time_and_readiness_says_so() {
     const TOLD_WITHIN: Duration = Duration::from_secs(15);
     let edge = Edge::start("frozen", |config| config.produce_timeout = Duration::from_secs(2)).await;
     assert_eq!(edge.post(PATH, b"{}").await.unwrap().0, 200);
-    edge.logged();
+    Edge::logged();
     edge.embedded.pause_kafka();
     let frozen = Instant::now();
     let requests = async {
@@ -181,7 +181,7 @@ async fn a_broker_that_hangs_means_503_in_time_and_readiness_says_so() {
     while edge.post(PATH, b"{\"a\":2}").await.unwrap().0 != 200 {}
     assert!(resumed.elapsed() < TOLD_WITHIN, "{:?}", resumed.elapsed());
 
-    let lines: Vec<_> = edge.logged().into_iter().filter(|line| line["fields"]["stage"] == "ingress").collect();
+    let lines: Vec<_> = Edge::logged().into_iter().filter(|line| line["fields"]["stage"] == "ingress").collect();
     let words: Vec<_> = lines.iter().map(|line| (&line["level"], &line["fields"]["message"])).collect();
     assert_eq!(lines.len(), 2, "one line for the outage, one for its end: {lines:?}");
     assert_eq!(words, [(&"WARN".into(), &"the stage waits".into()), (&"INFO".into(), &"the stage works again".into())]);

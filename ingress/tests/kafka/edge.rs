@@ -139,7 +139,7 @@ impl Edge {
     }
 
     /// The lines since the last call.
-    pub(crate) fn logged(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn logged() -> Vec<serde_json::Value> {
         let log = std::mem::take(&mut *LOG.lock().unwrap());
         log.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
