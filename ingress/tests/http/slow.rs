@@ -40,12 +40,14 @@ enum Slowness {
     Deaf,
     /// The same with answers that were made of its own large request.
     DeafToReceipts,
+    /// The same, and says that it has no more to send.
+    DeafAndDone,
     /// Reads byte by byte.
     Sipping,
 }
 
 impl Slowness {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Silent,
         Self::HalfHeaders,
         Self::DrippingHeaders,
@@ -56,6 +58,7 @@ impl Slowness {
         Self::Idle,
         Self::Deaf,
         Self::DeafToReceipts,
+        Self::DeafAndDone,
         Self::Sipping,
     ];
 
@@ -73,7 +76,7 @@ impl Slowness {
             Self::DrippingRefused => (whole.replace("x-api-key", "x-other").into(), Some(b" ")),
             Self::DrippingUpload => (upload.into(), Some(b" ")),
             Self::Idle => ([head(bench, 2).as_bytes(), b"{}"].concat(), None),
-            Self::Deaf | Self::Sipping => (many, None),
+            Self::Deaf | Self::DeafAndDone | Self::Sipping => (many, None),
             Self::DeafToReceipts => {
                 let samples = format!("[{}]", vec!["{}"; 100_000].join(","));
                 let path = head(bench, samples.len()).replace("medisante", "healthkit");
@@ -92,6 +95,9 @@ impl Slowness {
                 tokio::time::sleep(tick).await;
                 sent = to.write_all(byte).await;
             }
+            if matches!(self, Self::DeafAndDone) {
+                let _ended_before = to.shutdown().await;
+            }
             // What could not be sent because the connection was ended needs no further waiting.
             if sent.is_ok() {
                 std::future::pending::<()>().await;
@@ -99,7 +105,7 @@ impl Slowness {
         };
         let read = async {
             match self {
-                Self::Deaf | Self::DeafToReceipts => std::future::pending().await,
+                Self::Deaf | Self::DeafToReceipts | Self::DeafAndDone => std::future::pending().await,
                 Self::Sipping => {
                     while from.read_u8().await.is_ok() {
                         tokio::time::sleep(tick).await;
