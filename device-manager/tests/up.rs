@@ -63,6 +63,12 @@ fn env_has_all_that_commands_need_from_any_folder_and_others_see_nothing() {
     let check = device_manager("topics check");
     assert_ok(&check);
     assert!(String::from_utf8(check.stdout).unwrap().contains("up.raw.medisante: right"));
+    // Commands that know nothing of Kafka are not disturbed either.
+    assert_ok(&device_manager("metrics SpO2"));
+    let sample = r#"[{"value":61,"startDate":"2026-02-01T07:32:00.000+0100"}]"#;
+    let normalize = "normalize --provider healthkit --format standard-json --type HeartRate --unit count/min -";
+    assert_ok(&joined(&env, &format!("echo '{sample}' | '{BINARY}' {normalize}")));
+    assert_ok(&device_manager("skip --topic readings --partition 0 --offset 99 --reason 'of nothing'"));
     let keys = device_manager("keys list");
     assert!(String::from_utf8(keys.stdout).unwrap().contains("development"));
 }

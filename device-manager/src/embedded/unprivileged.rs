@@ -110,3 +110,34 @@ impl User {
             .is_ok_and(|status| status.success())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_closed_but_for_the_way_to_anothers_postgres() {
+        let directory = tempfile::tempdir().unwrap();
+        let (data, kafka, postgres) =
+            (directory.path(), directory.path().join("kafka"), directory.path().join("postgres"));
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        let open = || std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::create_dir(&kafka).unwrap();
+        open();
+        close(data).unwrap();
+        assert_eq!(mode(data), 0o700);
+        // Postgres's data elsewhere, or of the same user.
+        std::fs::create_dir(&postgres).unwrap();
+        open();
+        close(data).unwrap();
+        assert_eq!(mode(data), 0o700);
+        // As earlier releases had it for root.
+        if chown(&postgres, Some(12_345), None).is_err() {
+            eprintln!("skipped: only root can give a directory away");
+            return;
+        }
+        open();
+        close(data).unwrap();
+        assert_eq!((mode(data), mode(&kafka)), (0o711, 0o700), "others pass, and see nothing");
+    }
+}

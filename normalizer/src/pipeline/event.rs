@@ -8,7 +8,9 @@ use schemas::{
     dead_letter::{DeadLetter, Stage},
     event::{Outcome, Reading, Unknown, Value},
     format::RawTopic,
+    limit::EVENT_BYTES_MAX,
     raw::{HeaderError, Headers, RawRecord},
+    receipt::RawPosition,
     rejection::Reason,
     upload::{self, Upload},
 };
@@ -19,9 +21,6 @@ use crate::{
     observed::{Refused, refused},
     pool::Work,
 };
-
-/// More bytes than this are not put into one message: what the topics take, less room for key and headers.
-const EVENT_BYTES_MAX: usize = 16_777_216 - 65_536;
 
 /// The pure mapping: [`crate::normalize`], or what a test has in its place.
 pub(super) type Normalize = fn(&RawRecord<'_>) -> Normalized;
@@ -223,7 +222,13 @@ fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized)
 }
 
 pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejection: Rejection) -> DeadLetter {
-    let (topic, message) = (record.topic.as_str(), &record.message);
+    let message = &record.message;
+    let position = RawPosition {
+        topic: record.topic,
+        topic_epoch: i32::from(config.topic_epoch),
+        partition: message.partition(),
+        offset: message.offset(),
+    };
     let detail = match (rejection.reason, config.skip.reason.as_str()) {
         (Reason::Skipped, said) if !said.is_empty() => format!("{}: {said}", rejection.detail),
         _ => rejection.detail.to_owned(),
@@ -239,7 +244,7 @@ pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejectio
         reason: rejection.reason,
         detail,
         content_hmac: record.headers.as_ref().ok().map(|headers: &Headers| headers.content_hmac.clone()),
-        raw_position: Some(format!("{topic}:{}:{}:{}", config.topic_epoch, message.partition(), message.offset())),
+        raw_position: Some(position.to_string()),
         // The raw record keeps what is too long for a message.
         value: if rejection.bytes.len() > EVENT_BYTES_MAX { Vec::new() } else { rejection.bytes },
     }
