@@ -25,6 +25,8 @@ pub struct StageState {
     pub details: BTreeMap<&'static str, String>,
     /// Since when it waits, is degraded, or neither.
     since: Instant,
+    /// Whether the log says that it waits.
+    wait_is_logged: bool,
 }
 
 const STARTING: &str = "starting";
@@ -64,6 +66,7 @@ impl Health {
             degraded: None,
             details: BTreeMap::new(),
             since: Instant::now(),
+            wait_is_logged: false,
         }))
     }
 }
@@ -110,29 +113,35 @@ impl StageHealth {
             }
             let was_waiting = std::mem::replace(&mut stage.waiting, waiting.map(str::to_owned));
             let was_degraded = std::mem::replace(&mut stage.degraded, degraded.map(str::to_owned));
-            Some((was_waiting, was_degraded, since.elapsed()))
+            let was_logged = stage.wait_is_logged;
+            stage.wait_is_logged = waiting.is_some_and(|reason| was_logged || reason != STARTING);
+            Some((was_waiting.is_some(), was_logged, was_degraded, since.elapsed()))
         });
-        if let Some((was_waiting, was_degraded, lasted)) = before {
-            self.log_waiting(was_waiting.as_deref(), waiting, lasted);
+        if let Some((was_waiting, was_logged, was_degraded, lasted)) = before {
+            match waiting {
+                Some(reason) if !was_logged => self.log_wait(reason),
+                None if was_waiting => self.log_end(was_logged, lasted),
+                Some(_) | None => {}
+            }
             self.log_degraded(was_degraded.as_deref(), degraded, waiting.is_none());
         }
     }
 
-    /// One line when the stage begins to wait, one when it works again. A stage that waits for one thing after the other has
-    /// one outage; its start, which everybody expects, is none.
-    fn log_waiting(&self, was: Option<&str>, is: Option<&str>, lasted: Duration) {
+    /// A stage that waits for one thing after the other has one outage; its start, which everybody expects, is none.
+    fn log_wait(&self, reason: &str) {
+        if reason != STARTING {
+            tracing::warn!(stage = self.name, reason, "the stage waits");
+        }
+    }
+
+    fn log_end(&self, was_logged: bool, lasted: Duration) {
         let stage = self.name;
-        match (was, is) {
-            (None | Some(STARTING), Some(reason)) if reason != STARTING => {
-                tracing::warn!(stage, reason, "the stage waits");
-            }
-            (Some(STARTING), None) => tracing::info!(stage, "the stage works"),
-            (Some(_), None) => {
-                // To a tenth of a second: whoever reads the log needs no more.
-                let waited_s = (lasted.as_secs_f64() * 10.0).round() / 10.0;
-                tracing::info!(stage, waited_s, "the stage works again");
-            }
-            (None | Some(_), _) => {}
+        if was_logged {
+            // To a tenth of a second: whoever reads the log needs no more.
+            let waited_s = (lasted.as_secs_f64() * 10.0).round() / 10.0;
+            tracing::info!(stage, waited_s, "the stage works again");
+        } else {
+            tracing::info!(stage, "the stage works");
         }
     }
 

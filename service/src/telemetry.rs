@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
 
 use crate::kafka::log;
@@ -33,7 +34,13 @@ pub fn init_silence() {
 /// After a subscriber is there: without one, what is logged here would come back.
 fn take_libraries() {
     if ::log::set_logger(&Libraries).is_ok() {
-        ::log::set_max_level(::log::LevelFilter::Info);
+        // Up to here at least: what librdkafka says of its connections is heard, whether or not it is shown.
+        let asked = match LevelFilter::current() {
+            LevelFilter::TRACE => ::log::LevelFilter::Trace,
+            LevelFilter::DEBUG => ::log::LevelFilter::Debug,
+            _ => ::log::LevelFilter::Info,
+        };
+        ::log::set_max_level(asked);
     }
 }
 
@@ -62,7 +69,8 @@ fn say(level: ::log::Level, library: &str, said: &str) {
         ::log::Level::Error => tracing::error!(target: "library", library, "{said}"),
         ::log::Level::Warn => tracing::warn!(target: "library", library, "{said}"),
         ::log::Level::Info => tracing::info!(target: "library", library, "{said}"),
-        ::log::Level::Debug | ::log::Level::Trace => {}
+        ::log::Level::Debug => tracing::debug!(target: "library", library, "{said}"),
+        ::log::Level::Trace => tracing::trace!(target: "library", library, "{said}"),
     }
 }
 

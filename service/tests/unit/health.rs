@@ -28,6 +28,8 @@ fn a_stage_that_cannot_even_start_says_so() {
     let stage = Health::new().stage("sink");
     stage.waiting("Kafka does not answer");
     assert_eq!(lines(), ["WARN the stage waits sink Kafka does not answer"]);
+    stage.waiting("starting");
+    assert_eq!(lines(), [""; 0], "one part after the other starts: it is the same outage");
     stage.degraded("readings 0:7 cannot be read");
     assert_eq!(
         lines(),
