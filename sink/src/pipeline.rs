@@ -64,6 +64,8 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
         recall.look(known.client());
     });
     let stop = shutdown.child_token();
+    // The threads end also when nobody waits for them any more.
+    let _ends = stop.clone().drop_guard();
     let [live, bulk] = LaneHealth::of(&health);
     let lane = |lane, health| {
         let (config, decoder, producer) = (config.clone(), decoder.clone(), producer.clone());

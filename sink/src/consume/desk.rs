@@ -17,16 +17,20 @@ use rdkafka::{
 };
 use schemas::{codec::Fingerprint, topic::Topics};
 use service::recall::Recall;
-use sqlx::{Connection as _, PgConnection, error::DatabaseError};
+use sqlx::{Connection as _, PgConnection};
 use tokio::runtime::{Builder, Handle};
 
 use super::published;
-use crate::{SinkConfig, batch::Place, skips, write::offsets};
+use crate::{
+    SinkConfig,
+    batch::{Place, Source},
+    error::cause,
+    skips,
+    write::offsets,
+};
 
 /// How long each side may take for an answer.
 const ANSWER_LONGEST: Duration = Duration::from_secs(4);
-/// The SQLSTATE of a table that is not there (PostgreSQL documentation, appendix A).
-const UNDEFINED_TABLE: &str = "42P01";
 
 /// What came of a question.
 pub(super) enum Answer {
@@ -171,11 +175,14 @@ impl Shared {
         let pairs: Vec<(Place, i64)> = starts.into_iter().collect();
         let known = offsets_and_skips(self.config.clone(), pairs.clone());
         let (next, skips) = postgres(known)?;
-        let begin = pairs.into_iter().map(|(place, start)| {
-            let log = (start, ends.get(&place).copied().unwrap_or(i64::MAX));
-            (place, begin(topics, place, next.get(&place).copied().unwrap_or(start), log))
-        });
-        Ok(Placed { begin: begin.collect(), skips })
+        let logs: BTreeMap<Place, Log> = pairs
+            .into_iter()
+            .map(|(place, start)| {
+                let end = ends.get(&place).copied().unwrap_or(i64::MAX);
+                (place, Log { start, end, next: next.get(&place).copied().unwrap_or(start) })
+            })
+            .collect();
+        Ok(Placed { begin: begin(topics, &logs), skips })
     }
 
     fn look(&self, blocked: &[(Place, i64, Option<Fingerprint>)]) -> Result<Looked, String> {
@@ -255,28 +262,44 @@ fn postgres<T>(question: impl Future<Output = Result<T, sqlx::Error>>) -> Result
     let asked =
         async { tokio::time::timeout(ANSWER_LONGEST, question).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) };
     let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.map_err(sqlx::Error::Io).and_then(|runtime| runtime.block_on(asked)).map_err(|error| {
-        match error.as_database_error().and_then(DatabaseError::code).as_deref() {
-            Some(UNDEFINED_TABLE) => "the tables are not there: start the sink once with --migrate".to_owned(),
-            Some(_) | None => "Postgres does not say where to go on".to_owned(),
-        }
-    })
+    runtime.map_err(sqlx::Error::Io).and_then(|runtime| runtime.block_on(asked)).map_err(|error| cause(&error))
 }
 
-/// Where a partition is read from; refused when Kafka does not have that record any more, or never had it.
-fn begin(topics: &Topics, place: Place, next: i64, (start, end): (i64, i64)) -> Result<i64, String> {
-    let (topic, partition) = (place.0.topic(topics), place.1);
-    if next < start {
-        return Err(format!(
-            "messages are gone: {topic} partition {partition} begins at {start}, but {next} is the next to be read; restore \
-             the topic, or accept the loss with `device-manager sink accept-gap --topic {topic} --partition {partition}`"
-        ));
-    }
-    if next > end {
-        return Err(format!(
-            "{topic} partition {partition} ends at {end}, but {next} is the next to be read: this is another or an older \
-             Kafka than the one the database was filled from"
-        ));
-    }
-    Ok(next)
+/// What Kafka has of a partition, and what Postgres wants next.
+struct Log {
+    start: i64,
+    end: i64,
+    next: i64,
+}
+
+/// Where partitions are read from; refused when Kafka does not have that record any more, or never had it. In the latter case none of
+/// the topic is read: where one partition was never so long, what the others have is not what was read before either.
+fn begin(topics: &Topics, logs: &BTreeMap<Place, Log>) -> BTreeMap<Place, Result<i64, String>> {
+    let foreign: BTreeMap<Source, String> = logs
+        .iter()
+        .filter(|(_, log)| log.next > log.end)
+        .map(|((source, partition), Log { end, next, .. })| {
+            let topic = source.topic(topics);
+            let why = format!(
+                "{topic} partition {partition} ends at {end}, but {next} is the next to be read: this is another or an older \
+                 Kafka than the one the database was filled from"
+            );
+            (*source, why)
+        })
+        .collect();
+    let begin = |(place, log): (&Place, &Log)| {
+        let (topic, partition) = (place.0.topic(topics), place.1);
+        let Log { start, next, .. } = log;
+        let begin = match foreign.get(&place.0) {
+            Some(why) => Err(why.clone()),
+            None if next < start => Err(format!(
+                "messages are gone: {topic} partition {partition} begins at {start}, but {next} is the next to be read; \
+                 restore the topic, or accept the loss with `device-manager sink accept-gap --topic {topic} \
+                 --partition {partition}`"
+            )),
+            None => Ok(*next),
+        };
+        (*place, begin)
+    };
+    logs.iter().map(begin).collect()
 }
