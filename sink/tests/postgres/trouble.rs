@@ -108,6 +108,24 @@ async fn a_full_disk_is_an_outage_and_no_bad_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_database_is_an_outage_with_a_name() {
+    let world = World::new().await;
+    let running = world.start();
+    world.readings(0, 5).await;
+    world.until(ROWS, 5).await;
+    let name = &world.database.name;
+    let throw_out = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+    let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on; {throw_out}");
+    world.database.administer(&read_only).await;
+    world.readings(5, 10).await;
+    world.until_waiting("read-only").await;
+    world.database.administer(&format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
+    world.until(ROWS, 10).await;
+    assert_eq!(world.letters_on_topic(), 0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_unique_violation_is_tried_again_before_a_row_is_called_bad() {
     let world = World::new().await;
     world.raise("nextval('tries') <= 3", "23505").await;

@@ -56,6 +56,10 @@ async fn a_sink_frozen_in_its_copy_holds_nobody_up_and_is_fenced_when_it_goes_on
         let step = std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context)));
         assert!(step.await.is_pending(), "the write ended before it was seen in its COPY");
     }
+    // It stands in nobody's way, a migration's neither.
+    let locked = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a USING (pid) \
+        WHERE a.datname = current_database() AND a.query LIKE 'COPY stage%' AND c.relnamespace = 'public'::regnamespace";
+    assert_eq!(database.count(locked).await, 0);
     let begun = Instant::now();
     Session::open(&database.url).await.unwrap().write(&topics, &mut batch(0)).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(3), "held up for {:?}", begun.elapsed());
