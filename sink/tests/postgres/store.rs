@@ -121,9 +121,10 @@ pub(crate) fn letter(first_item: Option<i32>, item_count: i32) -> DeadLetter {
 async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
     let database = Database::make().await;
     write(&database, vec![listed(letter(Some(2), 1), 0)]).await;
-    // Again, twice in one batch, beside one about a run of items, and with another count.
-    let again = [(Some(2), 1), (Some(2), 1), (Some(10), 5), (Some(10), 3)];
+    // Again, twice in one batch, beside one about a run of items; then with another count.
+    let again = [(Some(2), 1), (Some(2), 1), (Some(10), 5)];
     write(&database, (1..).zip(again).map(|(at, (item, count))| listed(letter(item, count), at)).collect()).await;
+    write(&database, vec![listed(letter(Some(10), 3), 4)]).await;
     let position = Position { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 5, item: 0 };
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
     let found = trace::letters(&mut connection, &position).await.unwrap();
