@@ -1,4 +1,5 @@
 //! Metrics that nobody asks for. In a process of its own, as it is the process's memory that is looked at.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like the tests themselves")]
 
 use std::time::Duration;
 

@@ -22,7 +22,9 @@ struct Frozen(Vec<u32>);
 
 impl Frozen {
     fn new(processes: Vec<u32>) -> Self {
-        processes.iter().for_each(|pid| signal(*pid, "STOP"));
+        for pid in &processes {
+            signal(*pid, "STOP");
+        }
         Self(processes)
     }
 }

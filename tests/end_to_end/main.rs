@@ -10,6 +10,7 @@ mod drain;
 mod drift;
 #[cfg(test)]
 mod formats;
+#[cfg(test)]
 mod frozen;
 #[cfg(test)]
 mod isolation;
