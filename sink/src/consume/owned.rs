@@ -164,3 +164,75 @@ impl Owned {
         self.partitions.iter_mut().filter_map(fence).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{Owned, Unreadable};
+    use crate::batch::{Fence, Place, Source};
+
+    const ONE: Place = (Source::Readings, 0);
+    const OTHER: Place = (Source::Outcomes, 1);
+
+    /// Both are read: one from 5 on, the other from 7 on.
+    fn reading() -> Owned {
+        let mut owned = Owned::default();
+        for (place, next) in [(ONE, 5), (OTHER, 7)] {
+            owned.give(place);
+            assert!(owned.unplaced().any(|unplaced| unplaced == place) && owned.next(place).is_none());
+            owned.place(place, Ok(next));
+        }
+        assert_eq!(owned.unplaced().count(), 0);
+        owned
+    }
+
+    #[test]
+    fn what_was_read_is_handed_over_once_and_where_nothing_was_the_offset_too() {
+        let mut owned = reading();
+        owned.advance(ONE, 9);
+        let fence = |place, expected, next| Fence { place, expected, next };
+        assert_eq!(owned.hand_over(), [fence(ONE, 5, 9), fence(OTHER, 7, 7)]);
+        assert_eq!(owned.hand_over(), [fence(ONE, 9, 9), fence(OTHER, 7, 7)]);
+        owned.take(OTHER);
+        assert_eq!(owned.hand_over(), [fence(ONE, 9, 9)]);
+    }
+
+    #[test]
+    fn a_blocked_one_begins_anew_only_when_all_before_its_record_is_handed_over() {
+        let mut owned = reading();
+        owned.advance(ONE, 6);
+        owned.block(ONE, 6, Unreadable::Other(String::new()));
+        assert_eq!(owned.next(ONE), None);
+        assert_eq!(owned.blocked().collect::<Vec<_>>(), [(ONE, 6, None)]);
+        owned.release(ONE);
+        assert_eq!(owned.unplaced().count(), 0, "an item of it waits to be handed over");
+        assert!(owned.hand_over().contains(&Fence { place: ONE, expected: 5, next: 6 }));
+        owned.release(ONE);
+        assert_eq!(owned.unplaced().collect::<Vec<_>>(), [ONE]);
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_moves_nothing() {
+        let mut owned = reading();
+        owned.place(ONE, Ok(1));
+        owned.place(OTHER, Err(String::new()));
+        owned.place((Source::Documents, 0), Ok(1));
+        assert_eq!((owned.next(ONE), owned.next(OTHER), owned.iter().count()), (Some(5), Some(7), 2));
+        owned.give(ONE);
+        assert_eq!(owned.next(ONE), Some(5));
+    }
+
+    #[test]
+    fn only_what_is_read_and_not_handed_over_lags() {
+        let mut owned = reading();
+        let ends = |one, other| BTreeMap::from([(ONE, one), (OTHER, other)]);
+        assert!(!owned.lags(&ends(5, 7)) && owned.lags(&ends(6, 7)));
+        owned.block(OTHER, 7, Unreadable::Other(String::new()));
+        assert!(!owned.lags(&ends(5, 9)), "a blocked one waits for an operator");
+        owned.advance(ONE, 6);
+        assert!(owned.lags(&ends(6, 7)), "what is not handed over is not written");
+        owned.hand_over();
+        assert!(!owned.lags(&ends(6, 7)));
+    }
+}
