@@ -38,10 +38,16 @@ async fn records_that_are_gone_are_not_passed_over() {
     assert!(world.readings().iter().all(|one| one.provenance.partition == 1 || one.provenance.offset < 3));
 }
 
-async fn made_anew(records: u32) {
+/// Kafka forgets a group's offsets with the topic; a cluster that is put together from copies may have kept them.
+async fn made_anew(records: u32, are_offsets_kept: bool) {
     let world = World::new(2).await;
     mapped(&world).await;
+    let committed = world.committed(RawTopic::HealthKit, 0).unwrap();
+    assert_eq!(committed.0, 3);
     world.make_anew(RawTopic::HealthKit, 2).await;
+    if are_offsets_kept {
+        world.commit(RawTopic::HealthKit, 0, committed);
+    }
     for number in 100..100 + records {
         world.sample(0, number).await;
     }
@@ -87,12 +93,22 @@ async fn told_of_partition_0(world: &World, running: &Running) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_was_made_anew_is_noticed() {
-    made_anew(2).await;
+    made_anew(2, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_was_made_anew_is_noticed_when_it_has_outgrown_the_old_one() {
-    made_anew(9).await;
+    made_anew(9, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_anew_is_noticed_where_the_offsets_were_kept() {
+    made_anew(2, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_anew_and_has_outgrown_the_old_one_is_noticed_where_the_offsets_were_kept() {
+    made_anew(9, true).await;
 }
 
 /// Deleted while they are waited for.

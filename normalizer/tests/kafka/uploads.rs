@@ -78,6 +78,8 @@ async fn an_open_upload_holds_back_no_other_and_ends_as_a_refusal() {
     let told: Vec<_> = letters.iter().map(|letter| (letter.origin_offset, letter.reason)).collect();
     assert_eq!(told, [(open, Reason::UploadIncomplete)]);
 
+    assert_eq!(world.committed(RawTopic::Uploads, 0).map(|(offset, _)| offset), Some(manifest + 1));
+
     // It is over for good, with nothing behind it.
     let running = start(config);
     world.sample(0, 1).await;

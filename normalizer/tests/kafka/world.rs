@@ -13,7 +13,7 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, CommitMode, Consumer},
     message::{Header, Headers as _, OwnedHeaders, OwnedMessage},
     producer::{FutureProducer, FutureRecord},
 };
@@ -265,6 +265,30 @@ impl World {
             let states: Vec<_> = running.iter().map(|running| running.state()).collect();
             panic!("{topic} has {} messages, not {wanted}; the stages say {states:?}", self.count(topic));
         }
+    }
+
+    /// What the stage's group has committed for a partition: the offset and what is written beside it.
+    pub(crate) fn committed(&self, topic: RawTopic, partition: i32) -> Option<(i64, String)> {
+        let name = self.topics.raw(topic);
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&name, partition);
+        let found = self.of_group(topic).committed_offsets(list, ANSWER).unwrap();
+        let one = found.find_partition(&name, partition)?;
+        Some((one.offset().to_raw().filter(|offset| *offset >= 0)?, one.metadata().to_owned()))
+    }
+
+    /// Commits in the place of the stage's group, which must have no member.
+    pub(crate) fn commit(&self, topic: RawTopic, partition: i32, (offset, metadata): (i64, String)) {
+        let mut list = TopicPartitionList::new();
+        let mut one = list.add_partition(&self.topics.raw(topic), partition);
+        one.set_offset(Offset::Offset(offset)).unwrap();
+        one.set_metadata(metadata);
+        self.of_group(topic).commit(&list, CommitMode::Sync).unwrap();
+    }
+
+    fn of_group(&self, topic: RawTopic) -> BaseConsumer {
+        let group = normalizer::group_of(&self.config().group, topic);
+        self.kafka.consumer(&group, GroupProtocol::Classic).create().unwrap()
     }
 
     pub(crate) fn admin(&self) -> AdminClient<DefaultClientContext> {
