@@ -265,6 +265,7 @@ async fn refuse(world: &World, items: Range<i32>, spoil: fn(&mut Reading)) {
     world.events(&world.topics.readings(), spoilt).await;
 }
 
+/// `SINK_OUTAGE_SECONDS` says how long Postgres lets nobody in: some seconds in CI, ten minutes by hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
     let seconds = std::env::var("SINK_OUTAGE_SECONDS").map_or(15, |seconds| seconds.parse().unwrap());

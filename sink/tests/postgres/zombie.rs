@@ -130,7 +130,7 @@ async fn a_connection_of_a_vanished_host_is_given_up_by_postgres() {
     connection.close().await.unwrap();
 }
 
-/// How long a table stays locked: 90 s by hand.
+/// `SINK_LOCK_SECONDS` says how long a table stays locked: longer than one wait for a lock in CI, 90 s by hand.
 fn locked_for() -> Duration {
     Duration::from_secs(std::env::var("SINK_LOCK_SECONDS").map_or(35, |seconds| seconds.parse().unwrap()))
 }
