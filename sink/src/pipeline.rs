@@ -15,7 +15,12 @@ use rdkafka::{
     producer::{FutureProducer, Producer as _},
 };
 use schemas::codec::SchemaCache;
-use service::{backoff::Backoff, health::StageHealth, recall::Recall};
+use service::{
+    backoff::Backoff,
+    health::StageHealth,
+    kafka_error::{Verdict, verdict_on},
+    recall::Recall,
+};
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -129,6 +134,8 @@ enum Try {
     BadRow,
     PositionsReused(Vec<(Place, i64)>),
     Defect(String),
+    /// The producer has ended.
+    Producer(KafkaError),
 }
 
 impl Writer {
@@ -158,6 +165,7 @@ impl Writer {
                     return Ok(News::Dropped);
                 }
                 Try::Defect(name) => return Err(SinkError::Defect(name)),
+                Try::Producer(error) => return Err(SinkError::Kafka(error)),
                 Try::Wait(reason) => reason,
                 Try::PositionsReused(reused) => {
                     self.refuse_reused(&mut batch, &reused);
@@ -196,7 +204,7 @@ impl Writer {
             }
             Ok(Ok(Err(error))) => {
                 session.close().await;
-                Try::Wait(format!("Kafka does not take dead letters: {error}"))
+                judge_letters(error)
             }
             Ok(Err(error)) => {
                 session.close().await;
@@ -242,6 +250,14 @@ fn judge(error: &WriteError) -> Try {
     }
 }
 
+fn judge_letters(error: KafkaError) -> Try {
+    match verdict_on(&error) {
+        // What the brokers never take goes without its value at the next try.
+        Verdict::Retry | Verdict::Refuse => Try::Wait(format!("Kafka does not take dead letters: {error}")),
+        Verdict::Fatal => Try::Producer(error),
+    }
+}
+
 fn count(batch: &Batch, written: Written) {
     let refused = batch.items.iter().filter(|item| matches!(item.body, Body::Refused(_))).count();
     metrics::counter!("device_manager_sink_messages_total").increment(batch.items.len() as u64);
@@ -249,4 +265,19 @@ fn count(batch: &Batch, written: Written) {
     metrics::counter!("device_manager_sink_readings_known_total")
         .increment(written.readings.saturating_sub(written.inserted));
     metrics::counter!("device_manager_sink_dead_letters_total").increment(refused as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::types::RDKafkaErrorCode as Code;
+
+    use super::*;
+
+    #[test]
+    fn a_producer_that_has_ended_is_not_waited_for() {
+        let judge = |code| judge_letters(KafkaError::MessageProduction(code));
+        assert!(matches!(judge(Code::Fatal), Try::Producer(_)));
+        assert!(matches!(judge(Code::MessageTimedOut), Try::Wait(_)));
+        assert!(matches!(judge(Code::MessageSizeTooLarge), Try::Wait(_)));
+    }
 }
