@@ -93,6 +93,7 @@ pub const CLASSES: &[(&str, Fault)] = &[
 /// Codes that ask for something else than their class.
 pub const CODES: &[(&str, Fault)] = &[
     ("22P02", Setup),    // Invalid text representation: a word that an enum of an older schema lacks.
+    ("22P05", Setup),    // Untranslatable character: the database has another encoding than UTF-8.
     ("23505", Conflict), // Unique violation.
     ("23P01", Conflict), // Exclusion violation.
     ("25006", Outage),   // Read-only transaction: a standby, or a database that is being moved.

@@ -17,6 +17,9 @@ use crate::{
 /// Topic epoch, partition and offset of a command.
 type Position = (i32, i32, i64);
 
+/// Of how many devices all commands are held in memory.
+const DEVICES_AT_ONCE: usize = 256;
+
 /// What stands in the tables of one device.
 #[derive(Default)]
 struct Stored {
@@ -58,12 +61,17 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
         .bind(&devices)
         .execute(&mut *connection)
         .await?;
-    let mut stored = tables::load(connection, &devices).await?;
-    let mut changes = Changes::default();
-    for (device, commands) in &given {
-        changes.of(*device, commands, stored.remove(device).unwrap_or_default());
+    for devices in devices.chunks(DEVICES_AT_ONCE) {
+        let mut stored = tables::load(connection, devices).await?;
+        let mut changes = Changes::default();
+        for device in devices {
+            if let Some(commands) = given.get(device) {
+                changes.of(*device, commands, stored.remove(device).unwrap_or_default());
+            }
+        }
+        changes.carry_out(connection, devices).await?;
     }
-    Ok(changes.carry_out(connection, &devices).await?)
+    Ok(())
 }
 
 /// Where the commands stand that have the position of another. A record is appended once: another time means another record.

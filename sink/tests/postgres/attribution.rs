@@ -183,3 +183,17 @@ async fn the_verdict_on_a_command_changes_with_what_comes_after_it() {
     assert_eq!(database.text(verdicts).await, "applied;unchanged");
     assert_eq!(database.text("SELECT patient_id FROM device_assignments").await, "anna");
 }
+
+#[tokio::test]
+async fn commands_about_many_devices_in_one_batch_are_all_folded() {
+    let database = Database::make().await;
+    let about = |number: i64| {
+        let device = device(&format!("meter-{number}"));
+        let command = assignment(number, Some("anna"), MAY);
+        commanded(Assignment { device_key: device.key, device_id: Some(device.id), ..command })
+    };
+    write(&database, (0..600).map(about).collect()).await;
+    assert_eq!(database.count("SELECT count(*) FROM device_assignments").await, 600);
+    assert_eq!(database.count("SELECT count(*) FROM device_commands WHERE verdict = 'applied'").await, 600);
+    assert_eq!(database.count("SELECT count(*) FROM devices WHERE name = 'Meter'").await, 600);
+}

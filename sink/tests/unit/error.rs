@@ -46,6 +46,7 @@ fn what_an_error_asks_for() {
         ("22003", Fault::BadRow),   // out of range
         ("54000", Fault::BadRow),   // too large for an index
         ("22P02", Fault::Setup),    // a word that an enum lacks
+        ("22P05", Fault::Setup),    // a database that is not UTF-8
         ("42P01", Fault::Setup),    // no such table
         ("28P01", Fault::Setup),    // password
         ("21000", Fault::Defect),   // one statement changes a row twice
