@@ -298,6 +298,15 @@ impl Reader {
         }
     }
 
+    /// Partitions that are added while the others are paused are paused, too.
+    fn pause_added(&self, added: &TopicPartitionList) {
+        if self.paused
+            && let Err(error) = self.consumer.pause(added)
+        {
+            tracing::warn!(%error, "partitions could not be paused");
+        }
+    }
+
     /// Takes partitions out of what librdkafka reads; they stay this sink's.
     fn remove(&mut self, places: &[Place]) {
         let topics = &self.setup.config.topics;

@@ -174,7 +174,8 @@ impl Reader {
                 begins.push((place, begin));
             }
             self.list(add)
-                .and_then(|list| group::add(&self.consumer, &list))
+                .and_then(|list| group::add(&self.consumer, &list).map(|()| list))
+                .map(|list| self.pause_added(&list))
                 .map_err(|error| format!("the partitions could not be taken: {error}"))?;
             for (place, begin) in begins {
                 self.owned.place(place, begin);
