@@ -182,6 +182,13 @@ async fn the_verdict_on_a_command_changes_with_what_comes_after_it() {
     write(&database, vec![commanded(better)]).await;
     assert_eq!(database.text(verdicts).await, "applied;unchanged");
     assert_eq!(database.text("SELECT patient_id FROM device_assignments").await, "anna");
+    // Of two mappings of one command in a batch the better one counts, whichever comes first.
+    let mapped =
+        |mapping_version, patient| commanded(Assignment { mapping_version, ..assignment(2, Some(patient), MAY + DAY) });
+    write(&database, vec![mapped(1, "ben"), mapped(3, "cleo"), mapped(2, "dora")]).await;
+    assert_eq!(database.text("SELECT patient_id FROM device_commands WHERE raw_offset = 2").await, "cleo");
+    write(&database, vec![mapped(2, "dora")]).await;
+    assert_eq!(database.text("SELECT patient_id FROM device_commands WHERE raw_offset = 2").await, "cleo");
 }
 
 #[tokio::test]

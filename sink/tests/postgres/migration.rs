@@ -1,7 +1,10 @@
 //! A database that an earlier release has filled.
 
 use schemas::{format::RawTopic, receipt::Position};
-use sink::{MIGRATIONS, error};
+use sink::{
+    MIGRATIONS, error,
+    write::{Session, WriteError},
+};
 use sqlx::migrate::Migrator;
 
 use super::{
@@ -68,6 +71,14 @@ async fn rows_of_an_earlier_release_get_their_topic_and_lose_their_plain_hash() 
     assert_eq!(database.count("SELECT coding_id FROM codings WHERE code <> 'x'").await, 2);
     let wide = "SELECT count(*) FROM pg_sequences WHERE sequencename LIKE '%_id_seq' AND data_type = 'bigint'::regtype";
     assert_eq!(database.count(wide).await, 2);
+}
+
+#[tokio::test]
+async fn a_sink_that_meets_the_earlier_tables_says_what_to_do() {
+    let database = earlier().await;
+    let Err(WriteError::Database(refused)) = Session::open(&database.url).await else { panic!("it was opened") };
+    assert_eq!(error::fault(&refused), error::Fault::Setup);
+    assert!(error::cause(&refused).contains("--migrate"), "{}", error::cause(&refused));
 }
 
 #[tokio::test]
