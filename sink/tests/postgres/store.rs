@@ -16,7 +16,7 @@ use sqlx::Connection as _;
 
 use super::{
     database::Database,
-    sample::{DAY, MAY, ended, filed, key, listed, outcome, pressure, read, reading, topics},
+    sample::{DAY, MAY, coding, device, ended, filed, key, listed, outcome, pressure, read, reading, topics},
 };
 
 pub(crate) async fn write(database: &Database, items: Vec<Item>) {
@@ -166,4 +166,16 @@ async fn documents_of_a_batch_are_kept_by_their_hash() {
         database.text(kept).await,
         "a application/pdf healthkit app 1 2024-05-01;bb application/pdf healthkit app 2 2024-05-01"
     );
+}
+
+#[tokio::test]
+async fn entries_of_the_dictionary_are_looked_up_before_they_are_given_a_number() {
+    let database = Database::make().await;
+    for offset in 0..5 {
+        // A new session each time, which knows of none.
+        write(&database, vec![read(pressure(1, offset))]).await;
+    }
+    write(&database, vec![read(Reading { code: coding("new"), device: Some(device("new")), ..reading(2, 5) })]).await;
+    assert_eq!(database.text("SELECT coding_id::text FROM codings ORDER BY 1").await, "1;2;3;4");
+    assert_eq!(database.text("SELECT description_id::text FROM device_descriptions ORDER BY 1").await, "1;2");
 }
