@@ -46,29 +46,3 @@ async fn a_member_too_many_is_ready() {
         member.stop().await;
     }
 }
-
-/// A group that hears nothing of a member for so long puts it out.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_takes_long_does_not_cost_the_membership() {
-    let world = World::new(1).await;
-    let mut config = world.config();
-    for (name, value) in
-        [("group.protocol", "classic"), ("session.timeout.ms", "6000"), ("max.poll.interval.ms", "6000")]
-    {
-        config.kafka.properties.insert(name.to_owned(), value.to_owned());
-    }
-    let content = crate::world::records(0, 400_000);
-    world.upload(0, content.as_bytes(), 512 * 1024).await;
-    let (running, bulk) = (start(config.clone()), world.topics.readings_bulk());
-    while world.count(&bulk) == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let since = Instant::now();
-    // Another one comes in the middle, and neither stalls nor begins the same upload.
-    let another = start(config);
-    world.until(&[&running, &another], &bulk, 400_000).await;
-    assert!(since.elapsed() > Duration::from_secs(7), "the upload was over in {:?}", since.elapsed());
-    running.stop().await;
-    another.stop().await;
-    assert_eq!(world.count(&bulk), 400_000);
-}

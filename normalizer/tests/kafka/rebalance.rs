@@ -1,6 +1,10 @@
 //! Members that come and go.
 
-use crate::world::{Running, World, start};
+use std::time::Duration;
+
+use schemas::format::RawTopic;
+
+use crate::world::{Running, World, export, records, start};
 
 async fn members_come_and_go(protocol: &str) {
     const PARTITIONS: i32 = 4;
@@ -32,13 +36,13 @@ async fn members_come_and_go(protocol: &str) {
 
 /// A rebalance in the middle of a batch makes the same events again.
 async fn until_all(world: &World, members: &[Running], sent: u32) {
-    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
             let ids: std::collections::HashSet<_> = world.readings().iter().map(|one| one.reading_id).collect();
             if ids.len() == sent as usize {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
     let states = || members.iter().map(Running::state).collect::<Vec<_>>();
@@ -53,4 +57,29 @@ async fn members_come_and_go_with_the_consumer_protocol() {
 #[tokio::test(flavor = "multi_thread")]
 async fn members_come_and_go_with_the_classic_protocol() {
     members_come_and_go("classic").await;
+}
+
+/// A member in the middle of a large upload gives a partition to one that comes: it does not have to be through.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_group_is_heard_while_a_batch_is_mapped() {
+    const LARGE: u32 = 600_000;
+    let world = World::new(2).await;
+    let content = records(0, LARGE);
+    world.upload(0, content.as_bytes(), 512 * 1024).await;
+    let (first, bulk) = (world.start(), world.topics.readings_bulk());
+    while world.count(&bulk) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let second = world.start();
+    let (before, outcomes) = (world.count(&world.topics.outcomes()), world.topics.outcomes());
+    let small = records(LARGE, LARGE + 2);
+    for partition in [0, 1] {
+        world.put(RawTopic::Uploads, partition, &export(), Some(small.as_bytes())).await;
+    }
+    while world.count(&outcomes) == before {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(world.count(&bulk) < i64::from(LARGE), "the small one waited for the large one");
+    first.stop().await;
+    second.stop().await;
 }

@@ -301,29 +301,34 @@ impl Raw {
     }
 
     /// Leaves the group; what was asked to be committed is committed.
-    pub(super) async fn close(self) {
-        let Self { consumer, marks, recalled, .. } = self;
+    pub(super) async fn close(mut self) {
         // The last one to hold the consumer leaves the group: it must not be a look that is still going on.
-        for recalled in recalled {
+        for recalled in &mut self.recalled {
             recalled.abort();
             let _aborted = recalled.await;
         }
         let closed = tokio::task::spawn_blocking(move || {
-            if consumer.fetch_metadata(None, ANSWER_AT_END).is_err() {
+            if self.consumer.fetch_metadata(None, ANSWER_AT_END).is_err() {
                 // Closing would wait a session's time for a broker that is away. What is not committed is mapped again.
-                return std::mem::forget((consumer, marks));
+                return std::mem::forget(self);
             }
-            if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
+            if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync) {
                 tracing::debug!(%error, "nothing left to commit");
-            }
-            if consumer.context().is_pending()
-                && let Err(error) = consumer.context().take(&*consumer, &TopicPartitionList::new())
-            {
-                tracing::debug!(%error, "what was assigned at the end is not taken");
             }
         });
         if let Err(error) = closed.await {
             tracing::warn!(%error, "leaving the group");
+        }
+    }
+}
+
+impl Drop for Raw {
+    /// librdkafka waits for ever for partitions to be taken that it has assigned, also to close.
+    fn drop(&mut self) {
+        if self.consumer.context().is_pending()
+            && let Err(error) = self.consumer.context().take(&*self.consumer, &TopicPartitionList::new())
+        {
+            tracing::debug!(%error, "what was assigned at the end is not taken");
         }
     }
 }
