@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::world::{World, start};
+use crate::world::World;
 
 /// What an orchestrator may take for granted.
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
