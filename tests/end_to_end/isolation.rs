@@ -191,10 +191,9 @@ async fn a_hostile_sender_delays_no_other() {
         let mut number = 0;
         while begun.elapsed() < lasting {
             let traces = match hostile {
-                Hostile::Nobody => Traces::default(),
                 Hostile::Unstorable if number < 3 => unstorable(&world.sender).await,
                 Hostile::Bombs if number < 20 => bomb(&world.sender).await,
-                Hostile::Unstorable | Hostile::Bombs => Traces::default(),
+                Hostile::Nobody | Hostile::Unstorable | Hostile::Bombs => Traces::default(),
                 Hostile::Commands => commands(&world.sender, number).await,
             };
             number += 1;

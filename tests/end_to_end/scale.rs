@@ -221,7 +221,9 @@ async fn watch(pool: PgPool, topic: String, pulses: Arc<Mutex<Pulses>>) {
                 .fetch_all(&pool)
                 .await
                 .unwrap();
-        rows.into_iter().for_each(|(partition, next)| pulses.lock().unwrap().look(partition, next));
+        for (partition, next) in rows {
+            pulses.lock().unwrap().look(partition, next);
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
