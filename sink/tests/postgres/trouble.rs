@@ -98,12 +98,16 @@ impl World {
 async fn a_full_disk_is_an_outage_and_no_bad_row() {
     let world = World::new().await;
     world.raise("true", "53100").await;
-    let running = world.start();
     world.readings(0, 5).await;
+    refuse(&world, 0..1, |reading| reading.patient_claim = Some("a\0b".to_owned())).await;
+    let running = world.start();
     world.until_waiting("SQLSTATE 53100").await;
+    // What is refused for itself has no letter before all else of its batch is written.
+    assert_eq!(world.letters_on_topic(), 0);
     world.sql("DROP TRIGGER raise ON readings").await;
     world.until(ROWS, 5).await;
-    assert_eq!(world.letters_on_topic(), 0);
+    world.until(LETTERS, 1).await;
+    assert_eq!(world.letters_on_topic(), 1);
     running.stop().await;
 }
 
