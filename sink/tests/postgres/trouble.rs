@@ -219,7 +219,8 @@ async fn a_database_url_that_cannot_be_read_is_said_at_once() {
     let world = World::new().await;
     let mut config = world.config();
     config.database_url = "postgres://user:secret@host:no-port/x".to_owned();
-    let ended = sink::run(config, world.health(), CancellationToken::new()).await;
+    let run = sink::run(config, world.health(), CancellationToken::new());
+    let ended = tokio::time::timeout(Duration::from_secs(30), run).await.expect("it waits");
     let Err(error @ SinkError::Address(_)) = ended else { panic!("it ran") };
     assert!(!format!("{error:?}").contains("secret"));
 }
