@@ -167,12 +167,22 @@ impl Progress {
         let progress = Arc::clone(self);
         AbortOnDropHandle::new(tokio::spawn(async move {
             let mut judge = Judge::default();
+            let mut unanswered = 0;
             loop {
                 sleep(EVERY).await;
+                let asked = Instant::now();
                 let look =
                     Look { progress: Arc::clone(&progress), consumer: Arc::clone(&consumer), names: names.clone() };
                 let seen = match tokio::task::spawn_blocking(move || look.at(topics)).await {
-                    Ok(Ok(seen)) => judge.judge(Instant::now(), &seen),
+                    Ok(Ok(seen)) => {
+                        unanswered = 0;
+                        judge.judge(Instant::now(), &seen)
+                    }
+                    // A single look that fails at once may have met a connection that a broker has just closed.
+                    Ok(Err(_)) if unanswered == 0 && asked.elapsed() < EVERY => {
+                        unanswered += 1;
+                        continue;
+                    }
                     Ok(Err(_)) => Some(because("Kafka does not answer")),
                     Err(_) => Some("the look at Kafka ended abnormally".to_owned()),
                 };

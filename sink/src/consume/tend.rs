@@ -65,7 +65,7 @@ impl Reader {
                     self.desk.probed(PROBE_EVERY);
                 }
                 Answer::Probed(Err(_)) => {
-                    self.watch.kafka_failed(because("Kafka does not answer"));
+                    self.watch.probe_failed(|| because("Kafka does not answer"));
                     self.desk.probed(Duration::ZERO);
                 }
             }

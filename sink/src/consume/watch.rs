@@ -49,6 +49,8 @@ pub(super) struct Watch {
     writer: Option<String>,
     /// What Kafka last said that is no answer.
     kafka: Option<String>,
+    /// How many probes in a row it left unanswered.
+    unanswered: u32,
     /// Since when records wait while none is written.
     lag: Option<Instant>,
     /// Partitions of each topic that wait for an operator.
@@ -63,6 +65,7 @@ impl Watch {
             placing: None,
             writer: None,
             kafka: None,
+            unanswered: 0,
             lag: None,
             blocked: BTreeMap::new(),
             looked: Instant::now(),
@@ -103,9 +106,18 @@ impl Watch {
         self.kafka = Some(reason);
     }
 
+    /// Kafka leaves a probe unanswered. A single one may have met a connection that a broker has just closed.
+    pub(super) fn probe_failed(&mut self, reason: impl FnOnce() -> String) {
+        self.unanswered += 1;
+        if self.unanswered > 1 {
+            self.kafka = Some(reason());
+        }
+    }
+
     /// Kafka answers, and records wait or not.
     pub(super) fn kafka_answers(&mut self, has_lag: bool) {
         self.kafka = None;
+        self.unanswered = 0;
         self.lag = has_lag.then(|| self.lag.unwrap_or_else(Instant::now));
     }
 
@@ -246,6 +258,19 @@ mod tests {
         assert_eq!(well().waits(&handed), None);
         handed.age(Duration::from_secs(10));
         assert!(well().waits(&handed).unwrap_or_default().contains("Postgres has not answered"));
+    }
+
+    #[test]
+    fn one_probe_without_an_answer_is_no_outage() {
+        let mut watch = well();
+        let fails = |watch: &mut Watch| watch.probe_failed(|| "silent".to_owned());
+        fails(&mut watch);
+        assert_eq!(said(&watch), "");
+        watch.kafka_answers(false);
+        fails(&mut watch);
+        assert_eq!(said(&watch), "");
+        fails(&mut watch);
+        assert_eq!(said(&watch), "silent");
     }
 
     #[test]
