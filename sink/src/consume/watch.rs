@@ -201,7 +201,7 @@ fn waits_at(topics: &Topics, (source, partition): Place, state: &State) -> Optio
             let offset = span.next;
             let why = match why {
                 Unreadable::Schema(fingerprint) => format!("its schema {fingerprint} is not published yet"),
-                Unreadable::Other(why) => format!("this release cannot read it: {why}"),
+                Unreadable::Other(why) => why.clone(),
             };
             Some(format!(
                 "{topic} partition {partition} waits at offset {offset}: {why}; publish the schema, upgrade the sink, or give \
