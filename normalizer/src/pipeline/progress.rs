@@ -16,7 +16,10 @@ use rdkafka::{
 };
 use schemas::{format::RawTopic, topic::Topics};
 use service::{group::is_member, health::StageHealth, kafka::because};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::consume::{
@@ -76,6 +79,7 @@ pub(super) struct Progress {
     readiness: Readiness,
     moved: AtomicU64,
     standing: Mutex<Standing>,
+    doubted: Notify,
 }
 
 #[derive(Clone, Default)]
@@ -84,11 +88,15 @@ struct Standing {
     handled: HashMap<Place, i64>,
     faults: BTreeMap<(&'static str, i32), String>,
     pending_since: Option<Instant>,
+    /// Partitions in which records wait: what is next, and since when it is.
+    still: HashMap<Place, (i64, Instant)>,
+    /// Whether a log seems to be another one than it was.
+    is_doubtful: bool,
 }
 
 impl Progress {
     pub(super) fn new(name: &'static str, readiness: Readiness) -> Arc<Self> {
-        Arc::new(Self { name, readiness, moved: AtomicU64::new(0), standing: Mutex::default() })
+        Arc::new(Self { name, readiness, moved: AtomicU64::new(0), standing: Mutex::default(), doubted: Notify::new() })
     }
 
     pub(super) fn health(&self) -> &StageHealth {
@@ -102,6 +110,35 @@ impl Progress {
     /// What the loop waits for; none where it works.
     pub(super) fn waits(&self, reason: Option<&str>) {
         self.readiness.change(self.name, |part| part.work = reason.map(str::to_owned));
+    }
+
+    /// Whether the logs of this member's partitions should be looked at again; asked once for each doubt.
+    pub(super) fn take_doubt(&self) -> bool {
+        std::mem::take(&mut self.standing().is_doubtful)
+    }
+
+    /// A partition's log ends here. One that ends before what is next, or in which records wait and nothing moves, may have been
+    /// made anew, of which no error need tell.
+    fn ends(&self, place: Place, (next, end): (i64, i64), now: Instant) {
+        let mut standing = self.standing();
+        if end == next {
+            standing.still.remove(&place);
+            return;
+        }
+        let (known, since) = *standing.still.entry(place).or_insert((next, now));
+        let is_still = known == next && now.duration_since(since) >= STUCK;
+        if known != next || is_still {
+            standing.still.insert(place, (next, now));
+        }
+        if is_still || end < next {
+            standing.is_doubtful = true;
+            self.doubted.notify_one();
+        }
+    }
+
+    /// Resolves when there is a doubt to be taken.
+    pub(super) async fn doubted(&self) {
+        self.doubted.notified().await;
     }
 
     /// Something was acknowledged.
@@ -134,6 +171,7 @@ impl Progress {
     pub(super) fn lost(&self, place: Place) {
         let mut standing = self.standing();
         standing.handled.remove(&place);
+        standing.still.remove(&place);
         let count = standing.handled.len();
         let was_faulty = standing.faults.remove(&(place.0.as_str(), place.1)).is_some();
         drop(standing);
@@ -217,7 +255,7 @@ struct Seen {
 impl Look {
     /// Asks Kafka; blocks.
     fn at(&self, topics: &[RawTopic]) -> Result<Seen, KafkaError> {
-        let Standing { handled, faults, pending_since } = self.progress.standing().clone();
+        let Standing { handled, faults, pending_since, .. } = self.progress.standing().clone();
         let mut seen = Seen {
             pending_since,
             is_member: is_member(self.consumer.client()),
@@ -236,6 +274,7 @@ impl Look {
             let Some(next) = handled.get(&(topic, partition)) else { continue };
             if !faults.contains_key(&(topic.as_str(), partition)) {
                 seen.waiting += (end - next).max(0);
+                self.progress.ends((topic, partition), (*next, end), Instant::now());
             }
         }
         if faults.len() == handled.len() {
@@ -351,6 +390,23 @@ mod tests {
         ] {
             assert!(seen.iter().all(Option::is_none), "{seen:?}");
         }
+    }
+
+    #[test]
+    fn a_log_that_ends_too_early_or_stands_still_is_looked_at_again() {
+        let health = service::health::Health::new();
+        let progress = Progress::new("raw", Readiness::new(health.stage("normalizer")));
+        let (place, now) = ((RawTopic::Devices, 0), Instant::now());
+        progress.ends(place, (7, 7), now);
+        progress.ends(place, (7, 9), now);
+        assert!(!progress.take_doubt());
+        progress.ends(place, (8, 9), now + STUCK);
+        assert!(!progress.take_doubt(), "it moves");
+        progress.ends(place, (8, 9), now + STUCK * 2);
+        assert!(progress.take_doubt());
+        assert!(!progress.take_doubt());
+        progress.ends(place, (8, 2), now + STUCK * 2);
+        assert!(progress.take_doubt());
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What is asked of the cluster, one question a function.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig,
@@ -15,6 +19,8 @@ use super::TopicsError;
 
 /// How long the cluster may take to answer one client.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a topic that was just made is left alone before it is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How many clients ask.
 const ATTEMPTS: u32 = 3;
 /// How long it is found out why none was answered.
@@ -99,6 +105,18 @@ impl Cluster {
             None | Some(Ok(_)) => Ok(true),
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
             Some(Err((topic, code))) => Err(TopicsError::Refused { topic, code }),
+        }
+    }
+
+    /// The settings of a topic that is there, or will be in a moment.
+    pub(super) async fn topic_soon(&self, name: &str) -> Result<Option<ConfigResource>, TopicsError> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let found = self.topic(name).await?;
+            if found.is_some() || Instant::now() > deadline {
+                return Ok(found);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 

@@ -138,9 +138,11 @@ async fn apply_one(
     let partitions = if spec.single_partition { 1 } else { size.partitions };
     let copies = wish::copies(size.replication, cluster.brokers.len());
     if cluster.create(&spec.name, (partitions, copies), &wish::settings(spec, copies)).await? {
+        // Whoever comes next must find it: brokers learn of it a little later than the one that made it.
+        let _found = cluster.topic_soon(&spec.name).await?;
         return Ok(vec![Finding::Created]);
     }
-    let Some(found) = cluster.topic(&spec.name).await? else {
+    let Some(found) = cluster.topic_soon(&spec.name).await? else {
         return Err(TopicsError::Refused { topic: spec.name.clone(), code: RDKafkaErrorCode::UnknownTopicOrPartition });
     };
     let are = cluster.copies.get(&spec.name).copied().unwrap_or(copies);

@@ -238,8 +238,10 @@ impl Raw {
                 Err(_elapsed) => Ok(None),
             };
         }
+        let progress = Arc::clone(&self.progress);
         tokio::select! {
             () = consumer.context().changed() => Ok(None),
+            () = progress.doubted() => Ok(None),
             received = consumer.recv() => self.heard(received),
         }
     }

@@ -56,6 +56,7 @@ impl Raw {
         self.hear();
         let assigned = self.consumer.context().assigned();
         self.progress.pending(assigned.is_some());
+        self.is_doubtful |= self.progress.take_doubt();
         if Instant::now() < self.retry_at || (assigned.is_none() && !self.is_doubtful) {
             return Ok(());
         }
