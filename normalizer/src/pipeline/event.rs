@@ -15,7 +15,10 @@ use schemas::{
     upload::{self, Upload},
 };
 
-use super::{NormalizerConfig, Skip, consume::Consumed};
+use super::{
+    NormalizerConfig, Skip,
+    consume::{Consumed, upload_of},
+};
 use crate::{
     MAPPING_VERSION, Normalized, Rejection,
     observed::{Refused, refused},
@@ -54,7 +57,7 @@ impl Work for Mapper {
     }
 
     fn map(&self, record: &Consumed) -> Option<Mapped> {
-        let part = upload_part(record);
+        let part = upload_of(record).map(Upload::part);
         let is_nothing = record.is_handled || record.message.payload().is_none();
         let normalized = match (part, raw(&self.config, record)) {
             _ if is_nothing => return None,
@@ -99,10 +102,6 @@ pub(super) fn told_panic(record: &Consumed) {
 
 fn all_refused(rejection: Rejection) -> Normalized {
     Normalized { rejections: vec![rejection], ..Normalized::default() }
-}
-
-fn upload_part(record: &Consumed) -> Option<upload::Part> {
-    record.headers.as_ref().ok().and_then(|headers| headers.upload.as_ref()).map(Upload::part)
 }
 
 impl Skip {

@@ -133,7 +133,8 @@ impl Watch {
         }
         self.looked = Instant::now();
         self.look(group::is_member(consumer.client()), owned);
-        let held: Vec<String> = owned.iter().filter_map(|(place, state)| waits_at(topics, place, state)).collect();
+        let held: Vec<(Source, String)> =
+            owned.iter().filter_map(|(place, state)| Some((place.0, waits_at(topics, place, state)?))).collect();
         let all = owned.iter().count();
         health.detail(["partitions", "bulk-partitions"], &all.to_string());
         health.say(match self.waits(handed) {
@@ -142,15 +143,17 @@ impl Watch {
             None if held.len() == all => Verdict::Held(sentence(&held)),
             None => Verdict::Degraded(sentence(&held)),
         });
-        self.count(owned, topics);
+        self.count(owned, &held, topics);
     }
 
     /// How many partitions of each topic wait for an operator; also none, where there were some.
-    fn count(&mut self, owned: &Owned, topics: &Topics) {
+    fn count(&mut self, owned: &Owned, held: &[(Source, String)], topics: &Topics) {
         self.blocked.values_mut().for_each(|count| *count = 0);
-        for (place, state) in owned.iter() {
-            let count = self.blocked.entry(place.0).or_default();
-            *count += u32::from(waits_at(topics, place, state).is_some());
+        for (place, _) in owned.iter() {
+            self.blocked.entry(place.0).or_default();
+        }
+        for (source, _) in held {
+            *self.blocked.entry(*source).or_default() += 1;
         }
         for (source, count) in &self.blocked {
             metrics::gauge!("device_manager_sink_partitions_blocked", "topic" => source.topic(topics)).set(*count);
@@ -212,8 +215,8 @@ fn waits_at(topics: &Topics, (source, partition): Place, state: &State) -> Optio
 }
 
 /// The first, and how many more.
-fn sentence(held: &[String]) -> String {
-    let first = held.first().map(String::as_str).unwrap_or_default();
+fn sentence(held: &[(Source, String)]) -> String {
+    let first = held.first().map(|(_, why)| why.as_str()).unwrap_or_default();
     match held.len() {
         0 | 1 => first.to_owned(),
         count => format!("{first} (and {} more)", count - 1),

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    batch::{Body, Item, Place},
+    batch::{Body, Item, Origin, Place},
     fold::{DeviceCommand, Folded, Verdict, bound, fold},
     write::WriteError,
 };
@@ -47,7 +47,7 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
     if given.is_empty() {
         return Ok(());
     }
-    let reused = reused(items, &tables::appended(connection, items).await?);
+    let reused = reused(items, tables::appended(connection, items).await?);
     if !reused.is_empty() {
         return Err(WriteError::PositionsReused(reused));
     }
@@ -74,28 +74,27 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
     Ok(())
 }
 
-/// Where the commands stand that have the position of another. A record is appended once: another time means another record.
-fn reused(items: &[Item], known: &BTreeMap<Position, i64>) -> Vec<(Place, i64)> {
-    let mut appended = known.clone();
-    let commands = items.iter().filter_map(|item| match &item.body {
-        Body::Assignment(command) => Some((item.origin, command)),
+/// The commands among the items, and where each stands.
+fn commands(items: &[Item]) -> impl Iterator<Item = (Origin, &Assignment)> {
+    items.iter().filter_map(|item| match &item.body {
+        Body::Assignment(command) => Some((item.origin, command.as_ref())),
         Body::Reading(_) | Body::Document(_) | Body::Outcome(_) | Body::Letter(_) | Body::Refused(_) => None,
-    });
+    })
+}
+
+/// Where the commands stand that have the position of another. A record is appended once: another time means another record.
+fn reused(items: &[Item], mut appended: BTreeMap<Position, i64>) -> Vec<(Place, i64)> {
     let mut is_other = |command: &Assignment| {
         let position = (command.topic_epoch, command.partition, command.offset);
         *appended.entry(position).or_insert(command.received_at) != command.received_at
     };
-    commands.filter(|(_, command)| is_other(command)).map(|(origin, _)| (origin.place, origin.offset)).collect()
+    commands(items).filter(|(_, command)| is_other(command)).map(|(origin, _)| (origin.place, origin.offset)).collect()
 }
 
 /// The commands among the items by device and position; the better mapping of each.
 fn given(items: &[Item]) -> BTreeMap<Uuid, BTreeMap<Position, &Assignment>> {
     let mut given: BTreeMap<Uuid, BTreeMap<Position, &Assignment>> = BTreeMap::new();
-    for item in items {
-        let command = match &item.body {
-            Body::Assignment(command) => command,
-            Body::Reading(_) | Body::Document(_) | Body::Outcome(_) | Body::Letter(_) | Body::Refused(_) => continue,
-        };
+    for (_, command) in commands(items) {
         let position = (command.topic_epoch, command.partition, command.offset);
         let known = given.entry(command.device_key).or_default().entry(position).or_insert(command);
         if known.mapping_version < command.mapping_version {

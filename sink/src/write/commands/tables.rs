@@ -13,9 +13,9 @@ use schemas::{
 use sqlx::{PgConnection, Row as _, postgres::types::PgRange, types::time::OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Position, Stored, position};
+use super::{Position, Stored, commands, position};
 use crate::{
-    batch::{Body, Item},
+    batch::Item,
     fold::{DeviceCommand, Verdict},
     write::moment,
 };
@@ -77,12 +77,7 @@ pub(super) async fn appended(
     connection: &mut PgConnection,
     items: &[Item],
 ) -> Result<BTreeMap<Position, i64>, sqlx::Error> {
-    let commands = || {
-        items.iter().filter_map(|item| match &item.body {
-            Body::Assignment(command) => Some(command),
-            Body::Reading(_) | Body::Document(_) | Body::Outcome(_) | Body::Letter(_) | Body::Refused(_) => None,
-        })
-    };
+    let commands = || commands(items).map(|(_, command)| command);
     let rows = sqlx::query(
         "SELECT topic_epoch, raw_partition, raw_offset, (extract(epoch FROM received_at) * 1000000)::bigint \
          FROM device_commands WHERE (topic_epoch, raw_partition, raw_offset) IN \
