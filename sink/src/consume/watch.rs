@@ -22,6 +22,8 @@ use crate::{
 
 /// How long it may take to begin a partition.
 const PLACE_LONG: Duration = Duration::from_secs(5);
+/// How long a member may be outside its group. After a pause of Kafka the group puts it out, and admits it again at once.
+const OUTSIDE_LONG: Duration = Duration::from_secs(5);
 /// How long Postgres may take for a batch before it is spoken of.
 const WRITE_LONG: Duration = Duration::from_secs(5);
 /// How long records may wait while no partition gets on.
@@ -33,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How this member stands with its group.
 enum Membership {
     /// It has not joined, or was put out.
-    Outside,
+    Outside(Instant),
     /// It has joined and was given nothing yet. Where there are more sinks than partitions, it stays so.
     Joined(Instant),
     /// The group has spoken.
@@ -43,6 +45,9 @@ enum Membership {
 /// What is known.
 pub(super) struct Watch {
     membership: Membership,
+    /// Whether all was well at the last look. What was well stays so through a short trouble, and what waits goes on to wait
+    /// until there is none: else each outage would be told several times while it ends.
+    is_well: bool,
     /// Since when partitions are to be begun, and why they are not.
     placing: Option<(Instant, Option<String>)>,
     /// What the writer waits for.
@@ -61,7 +66,8 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new() -> Self {
         Self {
-            membership: Membership::Outside,
+            membership: Membership::Outside(Instant::now()),
+            is_well: false,
             placing: None,
             writer: None,
             kafka: None,
@@ -137,7 +143,9 @@ impl Watch {
             owned.iter().filter_map(|(place, state)| Some((place.0, waits_at(topics, place, state)?))).collect();
         let all = owned.iter().count();
         health.detail(["partitions", "bulk-partitions"], &all.to_string());
-        health.say(match self.waits(handed) {
+        let waits = self.waits(handed);
+        self.is_well = waits.is_none();
+        health.say(match waits {
             Some(reason) => Verdict::Waits(reason),
             None if held.is_empty() => Verdict::Works,
             None if held.len() == all => Verdict::Held(sentence(&held)),
@@ -162,9 +170,11 @@ impl Watch {
 
     fn look(&mut self, is_member: bool, owned: &Owned) {
         match self.membership {
-            Membership::Outside if is_member => self.membership = Membership::Joined(Instant::now()),
-            Membership::Joined(_) | Membership::Given if !is_member => self.membership = Membership::Outside,
-            Membership::Outside | Membership::Joined(_) | Membership::Given => {}
+            Membership::Outside(_) if is_member => self.membership = Membership::Joined(Instant::now()),
+            Membership::Joined(_) | Membership::Given if !is_member => {
+                self.membership = Membership::Outside(Instant::now());
+            }
+            Membership::Outside(_) | Membership::Joined(_) | Membership::Given => {}
         }
         let places = owned.iter().any(|(_, state)| matches!(state, State::Placing));
         self.placing = places.then(|| self.placing.take().unwrap_or_else(|| (Instant::now(), None)));
@@ -177,17 +187,21 @@ impl Watch {
         if handed.busy() > WRITE_LONG {
             return Some("Postgres has not answered for some seconds".to_owned());
         }
+        let tells = |since: &Instant, long| !self.is_well || since.elapsed() > long;
         match &self.placing {
-            Some((_, Some(reason))) => return Some(reason.clone()),
-            Some((since, None)) if since.elapsed() > PLACE_LONG => return Some("an assignment is pending".to_owned()),
-            Some((_, None)) | None => {}
+            Some((since, reason)) if tells(since, PLACE_LONG) => {
+                return Some(reason.clone().unwrap_or_else(|| "an assignment is pending".to_owned()));
+            }
+            Some(_) | None => {}
         }
-        match self.membership {
-            Membership::Outside => return Some("the sink is no member of its consumer group".to_owned()),
-            Membership::Joined(since) if since.elapsed() < GROUP_LONG => {
+        match &self.membership {
+            Membership::Outside(since) if tells(since, OUTSIDE_LONG) => {
+                return Some("the sink is no member of its consumer group".to_owned());
+            }
+            Membership::Joined(since) if !self.is_well && since.elapsed() < GROUP_LONG => {
                 return Some("waits for partitions".to_owned());
             }
-            Membership::Joined(_) | Membership::Given => {}
+            Membership::Outside(_) | Membership::Joined(_) | Membership::Given => {}
         }
         let lags = self.lag.is_some_and(|since| since.elapsed() > LAG_LONG);
         lags.then(|| "events wait, but no partition gets on".to_owned())
@@ -233,7 +247,7 @@ mod tests {
     }
 
     fn well() -> Watch {
-        Watch { membership: Membership::Given, ..Watch::new() }
+        Watch { membership: Membership::Given, is_well: true, ..Watch::new() }
     }
 
     fn said(watch: &Watch) -> String {
@@ -243,17 +257,16 @@ mod tests {
     #[test]
     fn what_is_well_waits_for_nothing() {
         assert_eq!(said(&well()), "");
-        assert_eq!(said(&Watch { membership: Membership::Joined(ago(6)), ..well() }), "", "more sinks than partitions");
-        assert_eq!(said(&Watch { placing: Some((ago(2), None)), ..well() }), "");
+        let joined = Watch { membership: Membership::Joined(ago(6)), is_well: false, ..well() };
+        assert_eq!(said(&joined), "", "more sinks than partitions");
         assert_eq!(said(&Watch { lag: Some(ago(2)), ..well() }), "");
     }
 
     #[test]
     fn each_thing_to_wait_for_is_said_within_15_seconds() {
-        assert!(said(&Watch { membership: Membership::Outside, ..well() }).contains("no member"));
-        assert_eq!(said(&Watch { membership: Membership::Joined(ago(1)), ..well() }), "waits for partitions");
+        assert!(said(&Watch { membership: Membership::Outside(ago(10)), ..well() }).contains("no member"));
         assert_eq!(said(&Watch { placing: Some((ago(10), None)), ..well() }), "an assignment is pending");
-        assert_eq!(said(&Watch { placing: Some((ago(0), Some("away".to_owned()))), ..well() }), "away");
+        assert_eq!(said(&Watch { placing: Some((ago(10), Some("away".to_owned()))), ..well() }), "away");
         assert_eq!(said(&Watch { lag: Some(ago(10)), ..well() }), "events wait, but no partition gets on");
         assert_eq!(said(&Watch { kafka: Some("silent".to_owned()), ..well() }), "silent");
         let mut handed = Handed::new();
@@ -261,6 +274,20 @@ mod tests {
         assert_eq!(well().waits(&handed), None);
         handed.age(Duration::from_secs(10));
         assert!(well().waits(&handed).unwrap_or_default().contains("Postgres has not answered"));
+    }
+
+    #[test]
+    fn a_short_trouble_begins_no_outage_and_does_not_end_one() {
+        for (reason, trouble) in [
+            ("no member", Watch { membership: Membership::Outside(ago(1)), ..well() }),
+            ("waits for partitions", Watch { membership: Membership::Joined(ago(1)), ..well() }),
+            ("an assignment is pending", Watch { placing: Some((ago(1), None)), ..well() }),
+            ("away", Watch { placing: Some((ago(1), Some("away".to_owned()))), ..well() }),
+        ] {
+            assert_eq!(said(&trouble), "", "{reason}");
+            let waits = said(&Watch { is_well: false, ..trouble });
+            assert!(waits.contains(reason), "{reason}: {waits}");
+        }
     }
 
     #[test]
@@ -297,6 +324,7 @@ mod tests {
         owned.place((Source::Readings, 0), Ok(0));
         watch.look(true, &owned);
         assert!(watch.placing.is_none());
+        watch.is_well = false;
         watch.look(false, &owned);
         assert!(said(&watch).contains("no member"));
         watch.look(true, &owned);
