@@ -1,9 +1,14 @@
 //! Records that are gone, and topics that were made anew.
 
+use std::time::{Duration, Instant};
+
 use rdkafka::{Offset, TopicPartitionList, admin::AdminOptions};
 use schemas::format::RawTopic;
 
 use crate::world::{Running, World, start};
+
+/// A stuck partition is looked at again within 15 s; Kafka has been frozen just before.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
 async fn delete_before(world: &World, topic: RawTopic, partition: i32, offset: i64) {
     let mut list = TopicPartitionList::new();
@@ -135,4 +140,38 @@ async fn a_topic_that_is_made_anew_under_a_running_stage_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_made_anew_under_a_running_stage_is_noticed_when_it_is_as_long_as_the_old_one() {
     made_anew_under_a_running_stage(6).await;
+}
+
+/// Right behind an outage, in which the client may miss that the topic was away: no error tells of it.
+async fn made_anew_after_an_outage(records: u32) {
+    let world = World::alone(1).await;
+    let mut config = world.config();
+    config.kafka.properties.insert("group.protocol".to_owned(), "classic".to_owned());
+    let running = start(config);
+    world.samples(1, 0, 6).await;
+    world.until(&[&running], &world.topics.readings(), 6).await;
+    let frozen = world.freeze().await;
+    running.until("waiting", |state| state.waiting.is_some()).await;
+    drop(frozen);
+    world.make_anew(RawTopic::HealthKit, 1).await;
+    for number in 100..100 + records {
+        world.sample(0, number).await;
+    }
+    let raw = world.topics.raw(RawTopic::HealthKit);
+    let told = format!("{raw} partition 0 is not the log that was mapped up to offset 6");
+    let since = Instant::now();
+    running.until_told(&[&told, "raise TOPIC_EPOCH"]).await;
+    assert!(since.elapsed() < TOLD_WITHIN, "told after {:?}", since.elapsed());
+    running.stop().await;
+    assert_eq!(world.count(&world.topics.readings()), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_made_anew_after_an_outage_is_noticed() {
+    made_anew_after_an_outage(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_made_anew_after_an_outage_is_noticed_when_it_has_outgrown_the_old_one() {
+    made_anew_after_an_outage(9).await;
 }
