@@ -49,6 +49,8 @@ struct Parts {
     seen: Option<String>,
     /// What its operator must do.
     faults: Vec<String>,
+    /// What is seen to be wrong while the rest works.
+    partly: Vec<String>,
 }
 
 impl Readiness {
@@ -62,7 +64,7 @@ impl Readiness {
         let joined = |texts: Vec<&String>| texts.into_iter().map(String::as_str).collect::<Vec<_>>().join("; ");
         let mut waits: Vec<&String> = parts.values().flat_map(|part| part.work.iter().chain(&part.seen)).collect();
         waits.dedup();
-        let faults: Vec<&String> = parts.values().flat_map(|part| &part.faults).collect();
+        let faults: Vec<&String> = parts.values().flat_map(|part| part.faults.iter().chain(&part.partly)).collect();
         if !waits.is_empty() {
             self.health.waiting(&joined(waits));
         } else if !faults.is_empty() {
@@ -88,8 +90,6 @@ struct Standing {
     handled: HashMap<Place, i64>,
     faults: BTreeMap<(&'static str, i32), String>,
     pending_since: Option<Instant>,
-    /// Partitions in which records wait: what is next, and since when it is.
-    still: HashMap<Place, (i64, Instant)>,
     /// Whether a log seems to be another one than it was.
     is_doubtful: bool,
 }
@@ -117,23 +117,10 @@ impl Progress {
         std::mem::take(&mut self.standing().is_doubtful)
     }
 
-    /// A partition's log ends here. One that ends before what is next, or in which records wait and nothing moves, may have been
-    /// made anew, of which no error need tell.
-    fn ends(&self, place: Place, (next, end): (i64, i64), now: Instant) {
-        let mut standing = self.standing();
-        if end == next {
-            standing.still.remove(&place);
-            return;
-        }
-        let (known, since) = *standing.still.entry(place).or_insert((next, now));
-        let is_still = known == next && now.duration_since(since) >= STUCK;
-        if known != next || is_still {
-            standing.still.insert(place, (next, now));
-        }
-        if is_still || end < next {
-            standing.is_doubtful = true;
-            self.doubted.notify_one();
-        }
+    /// The logs should be looked at again.
+    fn doubt(&self) {
+        self.standing().is_doubtful = true;
+        self.doubted.notify_one();
     }
 
     /// Resolves when there is a doubt to be taken.
@@ -171,7 +158,6 @@ impl Progress {
     pub(super) fn lost(&self, place: Place) {
         let mut standing = self.standing();
         standing.handled.remove(&place);
-        standing.still.remove(&place);
         let count = standing.handled.len();
         let was_faulty = standing.faults.remove(&(place.0.as_str(), place.1)).is_some();
         drop(standing);
@@ -211,7 +197,7 @@ impl Progress {
                 let asked = Instant::now();
                 let look =
                     Look { progress: Arc::clone(&progress), consumer: Arc::clone(&consumer), names: names.clone() };
-                let seen = match tokio::task::spawn_blocking(move || look.at(topics)).await {
+                let verdict = match tokio::task::spawn_blocking(move || look.at(topics)).await {
                     Ok(Ok(seen)) => {
                         unanswered = 0;
                         judge.judge(Instant::now(), &seen)
@@ -221,10 +207,16 @@ impl Progress {
                         unanswered += 1;
                         continue;
                     }
-                    Ok(Err(_)) => Some(because("Kafka does not answer")),
-                    Err(_) => Some("the look at Kafka ended abnormally".to_owned()),
+                    Ok(Err(_)) => Verdict::waits(because("Kafka does not answer")),
+                    Err(_) => Verdict::waits("the look at Kafka ended abnormally".to_owned()),
                 };
-                progress.readiness.change(progress.name, |part| part.seen = seen);
+                if verdict.is_doubtful {
+                    progress.doubt();
+                }
+                progress.readiness.change(progress.name, |part| {
+                    part.seen = verdict.waits;
+                    part.partly = verdict.partly;
+                });
             }
         }))
     }
@@ -241,11 +233,13 @@ struct Look {
 struct Seen {
     pending_since: Option<Instant>,
     is_member: bool,
+    /// How many partitions are this member's; those of a topic that does not exist are left out.
     owns: usize,
-    /// What was acknowledged so far, by this member; where it owns nothing, by the group.
+    /// What this member acknowledged so far.
     moved: u64,
-    /// Records that wait in partitions that can be read.
-    waiting: i64,
+    /// What is next in each partition that can be read, and where its log ends; where this member owns nothing, in each of
+    /// the group's.
+    logs: BTreeMap<Named, (i64, i64)>,
     /// A topic that does not exist.
     missing: Option<String>,
     /// Where no partition can be read, why.
@@ -256,85 +250,134 @@ impl Look {
     /// Asks Kafka; blocks.
     fn at(&self, topics: &[RawTopic]) -> Result<Seen, KafkaError> {
         let Standing { handled, faults, pending_since, .. } = self.progress.standing().clone();
-        let mut seen = Seen {
-            pending_since,
-            is_member: is_member(self.consumer.client()),
-            owns: handled.len(),
-            moved: self.progress.moved.load(Ordering::Relaxed),
-            waiting: 0,
-            missing: None,
-            fault: None,
-        };
-        if handled.is_empty() {
-            return self.at_group(topics, seen);
+        let moved = self.progress.moved.load(Ordering::Relaxed);
+        let (there, missing) = self.partitions(topics)?;
+        let named = |(topic, partition): Place| (self.names.raw(topic), partition);
+        let (mut owns, mut nexts) = (0, BTreeMap::new());
+        if handled.is_empty() && !there.is_empty() {
+            // There may be more members than partitions: it is looked whether others map what this one does not own.
+            nexts.extend(there.iter().map(|named| (named.clone(), 0)));
+            nexts.extend(ask::group_positions(&self.consumer, &there)?);
         }
-        let named: Vec<Named> = handled.keys().map(|(topic, partition)| (self.names.raw(*topic), *partition)).collect();
-        for ((name, partition), end) in ask::ends(&self.consumer, &named)? {
-            let Some(topic) = self.names.raw_of(&name) else { continue };
-            let Some(next) = handled.get(&(topic, partition)) else { continue };
-            if !faults.contains_key(&(topic.as_str(), partition)) {
-                seen.waiting += (end - next).max(0);
-                self.progress.ends((topic, partition), (*next, end), Instant::now());
+        for (place, next) in handled.into_iter().filter(|(place, _)| there.contains(&named(*place))) {
+            owns += 1;
+            if !faults.contains_key(&(place.0.as_str(), place.1)) {
+                nexts.insert(named(place), next);
             }
         }
-        if faults.len() == handled.len() {
-            seen.fault = faults.into_values().next();
-        }
-        Ok(seen)
+        let ends = ask::ends(&self.consumer, &nexts.keys().cloned().collect::<Vec<_>>())?;
+        let fault = if nexts.is_empty() { faults.into_values().next() } else { None };
+        let log = |(named, end): (Named, i64)| nexts.remove(&named).map(|next| (named, (next, end)));
+        Ok(Seen {
+            pending_since,
+            is_member: is_member(self.consumer.client()),
+            owns,
+            moved,
+            fault,
+            logs: ends.into_iter().filter_map(log).collect(),
+            missing,
+        })
     }
 
-    /// Whether others map what this member does not own: there may be more members than partitions.
-    fn at_group(&self, topics: &[RawTopic], mut seen: Seen) -> Result<Seen, KafkaError> {
-        let mut named: Vec<Named> = Vec::new();
+    /// The partitions that there are, and a topic that does not exist.
+    fn partitions(&self, topics: &[RawTopic]) -> Result<(Vec<Named>, Option<String>), KafkaError> {
+        let (mut there, mut missing) = (Vec::new(), None);
         for topic in topics {
             let name = self.names.raw(*topic);
             let metadata = self.consumer.fetch_metadata(Some(&name), ANSWER_LONGEST)?;
-            let before = named.len();
+            let before = there.len();
             let found = metadata.topics().iter().flat_map(MetadataTopic::partitions);
-            named.extend(found.map(|partition| (name.clone(), partition.id())));
-            if named.len() == before {
-                seen.missing = Some(name);
+            there.extend(found.map(|partition| (name.clone(), partition.id())));
+            if there.len() == before {
+                missing = Some(name);
             }
         }
-        if named.is_empty() {
-            return Ok(seen);
-        }
-        let positions: HashMap<Named, i64> = ask::group_positions(&self.consumer, &named)?.into_iter().collect();
-        seen.moved = positions.values().map(|next| next.unsigned_abs()).sum();
-        for (named, end) in ask::ends(&self.consumer, &named)? {
-            seen.waiting += (end - positions.get(&named).copied().unwrap_or(0)).max(0);
-        }
-        Ok(seen)
+        Ok((there, missing))
+    }
+}
+
+/// What is said of what was seen.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Verdict {
+    /// Why nothing gets on.
+    waits: Option<String>,
+    /// What is wrong while the rest works.
+    partly: Vec<String>,
+    /// Whether a log may have been made anew, of which no error need tell.
+    is_doubtful: bool,
+}
+
+impl Verdict {
+    fn waits(reason: String) -> Self {
+        Self { waits: Some(reason), ..Self::default() }
     }
 }
 
 /// Remembers from look to look.
 #[derive(Default)]
 struct Judge {
-    moved: Option<u64>,
-    /// Since when records wait and nothing moves.
-    still_since: Option<Instant>,
+    moved: u64,
+    /// When anything moved last.
+    moved_at: Option<Instant>,
+    /// What is next in each partition, and since when records wait there.
+    still: BTreeMap<Named, (i64, Instant)>,
+    /// When partitions that stand still were looked at again: each time what is fetched is dropped.
+    doubted_at: Option<Instant>,
     /// Since when the group does not know this consumer.
     absent_since: Option<Instant>,
 }
 
 impl Judge {
-    /// What is wrong, if anything is.
-    fn judge(&mut self, now: Instant, seen: &Seen) -> Option<String> {
-        let is_still = self.moved.replace(seen.moved) == Some(seen.moved) && seen.waiting > 0;
-        self.still_since = if is_still { self.still_since.or(Some(now)) } else { None };
+    fn judge(&mut self, now: Instant, seen: &Seen) -> Verdict {
+        self.follow(now, seen);
         self.absent_since = if seen.is_member { None } else { self.absent_since.or(Some(now)) };
         let lasts = |since: Instant| now.duration_since(since) >= STUCK;
-        if seen.pending_since.is_some_and(lasts) {
+        let still: Vec<_> = self.still.iter().filter(|(_, (_, since))| lasts(*since)).collect();
+        let mut verdict = Verdict { waits: self.waits(lasts, seen, !still.is_empty()), ..Verdict::default() };
+        if seen.owns > 0 {
+            let is_still = !still.is_empty() && self.doubted_at.is_none_or(lasts);
+            verdict.is_doubtful = is_still || seen.logs.values().any(|(next, end)| end < next);
+            verdict.partly.extend(seen.missing.as_deref().map(not_there));
+            verdict.partly.extend(still.into_iter().map(|((name, partition), (next, _))| {
+                format!("{name} partition {partition} does not get on, though records wait from offset {next}")
+            }));
+            if is_still {
+                self.doubted_at = Some(now);
+            }
+        }
+        verdict
+    }
+
+    /// Takes note of what has moved.
+    fn follow(&mut self, now: Instant, seen: &Seen) {
+        let is_at = |named: &Named, next: i64| self.still.get(named).is_none_or(|(known, _)| *known == next);
+        let is_further = seen.logs.iter().any(|(named, (next, _))| !is_at(named, *next));
+        let has_moved = std::mem::replace(&mut self.moved, seen.moved) != seen.moved;
+        // A batch that takes long keeps all partitions waiting.
+        let is_busy = has_moved && !is_further;
+        if has_moved || is_further {
+            self.moved_at = Some(now);
+        }
+        let since = |named: &Named, next: i64, end: i64| {
+            let known = self.still.get(named).filter(|(known, _)| *known == next && next < end && !is_busy);
+            known.map_or(now, |(_, since)| *since)
+        };
+        self.still =
+            seen.logs.iter().map(|(named, (next, end))| (named.clone(), (*next, since(named, *next, *end)))).collect();
+    }
+
+    /// Why nothing gets on, if nothing does.
+    fn waits(&self, lasts: impl Fn(Instant) -> bool, seen: &Seen, is_any_still: bool) -> Option<String> {
+        if seen.pending_since.is_some_and(&lasts) {
             return Some("partitions were assigned, but could not be begun yet".to_owned());
         }
-        if self.absent_since.is_some_and(lasts) {
+        if self.absent_since.is_some_and(&lasts) {
             return Some("the group does not admit this consumer".to_owned());
         }
-        if let Some(name) = &seen.missing {
-            return Some(format!("the topic {name} does not exist: run `device-manager topics apply`"));
+        if let Some(name) = seen.missing.as_deref().filter(|_| seen.owns == 0) {
+            return Some(not_there(name));
         }
-        if self.still_since.is_some_and(lasts) {
+        if is_any_still && self.moved_at.is_none_or(&lasts) {
             return Some(if seen.owns == 0 {
                 "records wait, this member owns no partition, and nobody else gets on".to_owned()
             } else {
@@ -346,15 +389,27 @@ impl Judge {
     }
 }
 
+fn not_there(name: &str) -> String {
+    format!("the topic {name} does not exist: run `device-manager topics apply`")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WELL: Seen =
-        Seen { pending_since: None, is_member: true, owns: 2, moved: 0, waiting: 0, missing: None, fault: None };
+    fn named(partition: i32) -> Named {
+        ("raw.devices".to_owned(), partition)
+    }
+
+    /// A member that owns partitions, with what is next in each and where its log ends.
+    fn owner(logs: &[(i64, i64)]) -> Seen {
+        let logs: BTreeMap<_, _> = (0..).map(named).zip(logs.iter().copied()).collect();
+        let owns = logs.len();
+        Seen { pending_since: None, is_member: true, owns, moved: 0, logs, missing: None, fault: None }
+    }
 
     /// What is said when this is seen every few seconds, one after the other.
-    fn judged(seen: impl Fn(u64, Instant) -> Seen) -> Vec<Option<String>> {
+    fn judged(seen: impl Fn(u64, Instant) -> Seen) -> Vec<Verdict> {
         let start = Instant::now();
         let mut judge = Judge::default();
         let at = |look: u64| start + EVERY * u32::try_from(look).unwrap();
@@ -362,51 +417,85 @@ mod tests {
     }
 
     /// Seen at the fourth look, 12 s after the first, but not before it lasts.
-    fn is_waiting_at_last(said: &[Option<String>], part: &str) {
-        let at_once = said.iter().take(2).all(Option::is_none);
-        assert!(at_once && said[4].as_deref().is_some_and(|said| said.contains(part)), "{part}: {said:?}");
+    fn is_waiting_at_last(said: &[Verdict], part: &str) {
+        let at_once = said.iter().take(2).all(|said| said.waits.is_none());
+        assert!(at_once && said[4].waits.as_deref().is_some_and(|said| said.contains(part)), "{part}: {said:?}");
     }
 
     #[test]
     fn what_lasts_is_told() {
-        is_waiting_at_last(&judged(|_, _| Seen { waiting: 1, ..WELL }), "no partition gets on");
-        is_waiting_at_last(&judged(|_, _| Seen { waiting: 1, owns: 0, ..WELL }), "owns no partition");
-        is_waiting_at_last(&judged(|_, start| Seen { pending_since: Some(start), ..WELL }), "could not be begun");
-        is_waiting_at_last(&judged(|_, _| Seen { is_member: false, ..WELL }), "does not admit");
-        let fault = judged(|_, _| Seen { fault: Some("x".to_owned()), ..WELL });
-        assert!(fault.iter().all(|said| said.as_deref() == Some("x")));
-        let missing = judged(|_, _| Seen { missing: Some("raw.devices".to_owned()), ..WELL });
-        assert!(missing.iter().all(|said| said.as_deref().is_some_and(|said| said.contains("topics apply"))));
+        is_waiting_at_last(&judged(|_, _| owner(&[(4, 5), (7, 7)])), "no partition gets on");
+        is_waiting_at_last(&judged(|_, _| Seen { owns: 0, ..owner(&[(4, 5)]) }), "owns no partition");
+        is_waiting_at_last(
+            &judged(|_, start| Seen { pending_since: Some(start), ..owner(&[(7, 7)]) }),
+            "could not be begun",
+        );
+        is_waiting_at_last(&judged(|_, _| Seen { is_member: false, ..owner(&[(7, 7)]) }), "does not admit");
+        let fault = judged(|_, _| Seen { fault: Some("x".to_owned()), ..owner(&[]) });
+        assert!(fault.iter().all(|said| said.waits.as_deref() == Some("x")));
     }
 
     #[test]
-    fn what_moves_or_has_nothing_to_do_is_well() {
-        for seen in [
-            judged(|_, _| WELL),
-            judged(|_, _| Seen { owns: 0, ..WELL }),
-            judged(|look, _| Seen { waiting: 7, moved: look, ..WELL }),
-            judged(|look, _| Seen { waiting: 7 * i64::from(look.is_multiple_of(2)), ..WELL }),
-            judged(|look, _| Seen { is_member: look.is_multiple_of(2), ..WELL }),
-        ] {
-            assert!(seen.iter().all(Option::is_none), "{seen:?}");
+    fn a_topic_that_does_not_exist_is_told() {
+        let missing = || Some("raw.devices".to_owned());
+        let told = "the topic raw.devices does not exist: run `device-manager topics apply`";
+        for said in judged(|_, _| Seen { missing: missing(), owns: 0, ..owner(&[(7, 7)]) }) {
+            assert_eq!(said.waits.as_deref(), Some(told));
+        }
+        for said in judged(|_, _| Seen { missing: missing(), ..owner(&[(7, 7)]) }) {
+            assert_eq!((said.waits, said.partly), (None, vec![told.to_owned()]));
         }
     }
 
     #[test]
+    fn what_moves_or_has_nothing_to_do_is_well() {
+        for said in [
+            judged(|_, _| owner(&[(7, 7)])),
+            judged(|_, _| owner(&[])),
+            judged(|look, _| owner(&[(look.cast_signed(), 9)])),
+            judged(|look, _| owner(&[(4, if look.is_multiple_of(2) { 5 } else { 4 })])),
+            judged(|look, _| Seen { is_member: look.is_multiple_of(2), ..owner(&[(7, 7)]) }),
+            // In the middle of a batch that takes long, such as a large upload.
+            judged(|look, _| Seen { moved: look, ..owner(&[(4, 5), (4, 9)]) }),
+            // Others map one, and the one that stands still is theirs to tell.
+            judged(|look, _| Seen { owns: 0, ..owner(&[(look.cast_signed(), 9), (4, 9)]) }),
+        ] {
+            assert!(said.iter().all(|said| *said == Verdict::default()), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_partition_that_stands_still_while_others_move_is_told() {
+        // Busy partition 0, partition 1 with records that are not read, and partition 2 at its end.
+        let said = judged(|look, _| Seen { moved: look, ..owner(&[(look.cast_signed(), 9), (4, 5), (7, 7)]) });
+        assert!(said.iter().all(|said| said.waits.is_none()), "{said:?}");
+        assert!(said.iter().take(2).all(|said| said.partly.is_empty()), "{said:?}");
+        let told = "raw.devices partition 1 does not get on, though records wait from offset 4";
+        assert_eq!(said[4].partly, [told]);
+    }
+
+    #[test]
     fn a_log_that_ends_too_early_or_stands_still_is_looked_at_again() {
+        let start = Instant::now();
+        let mut judge = Judge::default();
+        let mut is_doubtful = |after: Duration, log| judge.judge(start + after, &owner(&[log])).is_doubtful;
+        assert!(!is_doubtful(Duration::ZERO, (7, 7)));
+        assert!(!is_doubtful(Duration::ZERO, (7, 9)));
+        assert!(!is_doubtful(STUCK, (8, 9)), "it moves");
+        assert!(is_doubtful(STUCK * 2, (8, 9)));
+        assert!(!is_doubtful(STUCK * 2 + EVERY, (8, 9)), "it is being looked at");
+        assert!(is_doubtful(STUCK * 3, (8, 9)));
+        assert!(is_doubtful(STUCK * 3, (8, 2)));
+    }
+
+    #[test]
+    fn a_doubt_is_taken_once() {
         let health = service::health::Health::new();
         let progress = Progress::new("raw", Readiness::new(health.stage("normalizer")));
-        let (place, now) = ((RawTopic::Devices, 0), Instant::now());
-        progress.ends(place, (7, 7), now);
-        progress.ends(place, (7, 9), now);
         assert!(!progress.take_doubt());
-        progress.ends(place, (8, 9), now + STUCK);
-        assert!(!progress.take_doubt(), "it moves");
-        progress.ends(place, (8, 9), now + STUCK * 2);
+        progress.doubt();
         assert!(progress.take_doubt());
         assert!(!progress.take_doubt());
-        progress.ends(place, (8, 2), now + STUCK * 2);
-        assert!(progress.take_doubt());
     }
 
     #[test]
@@ -423,10 +512,14 @@ mod tests {
         raw.handled((RawTopic::Devices, 0), 1);
         raw.fault((RawTopic::Devices, 0), "raise it".to_owned());
         assert_eq!(said(), (None, Some("raise it".to_owned())));
+        raw.readiness.change("raw", |part| part.partly = vec!["apply it".to_owned()]);
+        assert_eq!(said(), (None, Some("raise it; apply it".to_owned())));
         uploads.waits(Some("Kafka is away"));
         assert_eq!(said(), (Some("Kafka is away".to_owned()), None));
         uploads.waits(None);
         raw.lost((RawTopic::Devices, 0));
+        assert_eq!(said(), (None, Some("apply it".to_owned())));
+        raw.readiness.change("raw", |part| part.partly.clear());
         assert_eq!(said(), (None, None));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use schemas::format::RawTopic;
+
 use crate::world::World;
 
 /// What an orchestrator may take for granted.
@@ -45,4 +47,28 @@ async fn a_member_too_many_is_ready() {
     for member in members {
         member.stop().await;
     }
+}
+
+/// Of the topics of a stage that has partitions of all, one is deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_deleted_is_told_by_the_member_that_owned_it() {
+    let world = World::new(2).await;
+    let running = world.start();
+    world.samples(2, 0, 4).await;
+    world.until(&[&running], &world.topics.readings(), 4).await;
+    running.until_ready().await;
+    for (topic, is_ready) in [(RawTopic::HealthKit, true), (RawTopic::Uploads, false)] {
+        let name = world.topics.raw(topic);
+        world.delete(topic).await;
+        let since = Instant::now();
+        let told = format!("the topic {name} does not exist: run `device-manager topics apply`");
+        running
+            .until(&format!("told {told}"), |state| {
+                let said = if is_ready { &state.degraded } else { &state.waiting };
+                said.as_deref().is_some_and(|said| said.contains(&told))
+            })
+            .await;
+        assert!(since.elapsed() < TOLD_WITHIN, "{name} is told after {:?}", since.elapsed());
+    }
+    running.stop().await;
 }

@@ -295,10 +295,16 @@ impl World {
         self.kafka.client().create().unwrap()
     }
 
-    /// Deletes a raw topic and makes it anew.
-    pub(crate) async fn make_anew(&self, topic: RawTopic, partitions: i32) {
+    /// Deletes a raw topic.
+    pub(crate) async fn delete(&self, topic: RawTopic) {
         let name = self.topics.raw(topic);
         self.admin().delete_topics(&[&name], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    /// Deletes a raw topic and makes it anew.
+    pub(crate) async fn make_anew(&self, topic: RawTopic, partitions: i32) {
+        self.delete(topic).await;
+        let name = self.topics.raw(topic);
         let made = tokio::time::timeout(WITHIN, async {
             loop {
                 let size = Size { partitions, replication: 1 };
