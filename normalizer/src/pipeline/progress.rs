@@ -86,13 +86,19 @@ pub(super) struct Progress {
 
 #[derive(Clone, Default)]
 struct Standing {
-    /// By partition, the first record that is not mapped and acknowledged.
-    handled: HashMap<Place, i64>,
+    /// By partition, the first record that is not mapped and acknowledged, and when the one before it was appended, if that is
+    /// known: milliseconds since the epoch.
+    handled: HashMap<Place, (i64, Option<i64>)>,
+    /// Of each partition the first of these since the last look, so that a look compares what was handled before it.
+    since_look: Suspects,
     faults: BTreeMap<(&'static str, i32), String>,
     pending_since: Option<Instant>,
-    /// Whether a log seems to be another one than it was.
-    is_doubtful: bool,
+    /// Whether a log seems to be another one than it was, and what would show it.
+    doubt: Option<Suspects>,
 }
+
+/// Records by which it is seen whether a log is still the same: behind which offset the record stands, and when it was appended.
+pub(super) type Suspects = HashMap<Place, (i64, i64)>;
 
 impl Progress {
     pub(super) fn new(name: &'static str, readiness: Readiness) -> Arc<Self> {
@@ -113,13 +119,13 @@ impl Progress {
     }
 
     /// Whether the logs of this member's partitions should be looked at again; asked once for each doubt.
-    pub(super) fn take_doubt(&self) -> bool {
-        std::mem::take(&mut self.standing().is_doubtful)
+    pub(super) fn take_doubt(&self) -> Option<Suspects> {
+        self.standing().doubt.take()
     }
 
     /// The logs should be looked at again.
-    fn doubt(&self) {
-        self.standing().is_doubtful = true;
+    fn doubt(&self, suspects: Suspects) {
+        self.standing().doubt.get_or_insert_default().extend(suspects);
         self.doubted.notify_one();
     }
 
@@ -133,9 +139,15 @@ impl Progress {
         self.moved.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All records of a partition before `next` are handled.
-    pub(super) fn handled(&self, place: Place, next: i64) {
-        self.standing().handled.insert(place, next);
+    /// All records of a partition before `next` are handled; the last of them was appended then.
+    pub(super) fn handled(&self, place: Place, next: i64, appended_ms: Option<i64>) {
+        let mut standing = self.standing();
+        standing.handled.insert(place, (next, appended_ms));
+        match appended_ms {
+            Some(appended_ms) => _ = standing.since_look.entry(place).or_insert((next, appended_ms)),
+            None => _ = standing.since_look.remove(&place),
+        }
+        drop(standing);
         self.moved();
     }
 
@@ -200,7 +212,7 @@ impl Progress {
                 let verdict = match tokio::task::spawn_blocking(move || look.at(topics)).await {
                     Ok(Ok(seen)) => {
                         unanswered = 0;
-                        judge.judge(Instant::now(), &seen)
+                        judge.judge(Instant::now(), seen)
                     }
                     // A single look that fails at once may have met a connection that a broker has just closed.
                     Ok(Err(_)) if unanswered == 0 && asked.elapsed() < EVERY => {
@@ -210,8 +222,8 @@ impl Progress {
                     Ok(Err(_)) => Verdict::waits(because("Kafka does not answer")),
                     Err(_) => Verdict::waits("the look at Kafka ended abnormally".to_owned()),
                 };
-                if verdict.is_doubtful {
-                    progress.doubt();
+                if let Some(suspects) = verdict.doubt {
+                    progress.doubt(suspects);
                 }
                 progress.readiness.change(progress.name, |part| {
                     part.seen = verdict.waits;
@@ -244,12 +256,14 @@ struct Seen {
     missing: Option<String>,
     /// Where no partition can be read, why.
     fault: Option<String>,
+    /// What was handled before the last look and stands elsewhere in its log now, as the times of its records say.
+    suspects: Suspects,
 }
 
 impl Look {
     /// Asks Kafka; blocks.
     fn at(&self, topics: &[RawTopic]) -> Result<Seen, KafkaError> {
-        let Standing { handled, faults, pending_since, .. } = self.progress.standing().clone();
+        let Standing { handled, since_look, faults, pending_since, .. } = self.progress.standing().clone();
         let moved = self.progress.moved.load(Ordering::Relaxed);
         let (there, missing) = self.partitions(topics)?;
         let named = |(topic, partition): Place| (self.names.raw(topic), partition);
@@ -259,13 +273,17 @@ impl Look {
             nexts.extend(there.iter().map(|named| (named.clone(), 0)));
             nexts.extend(ask::group_positions(&self.consumer, &there)?);
         }
-        for (place, next) in handled.into_iter().filter(|(place, _)| there.contains(&named(*place))) {
+        let mut marks = Suspects::new();
+        for (place, (next, appended_ms)) in handled.into_iter().filter(|(place, _)| there.contains(&named(*place))) {
             owns += 1;
             if !faults.contains_key(&(place.0.as_str(), place.1)) {
                 nexts.insert(named(place), next);
+                marks.extend(appended_ms.map(|appended_ms| (place, (next, appended_ms))));
             }
         }
         let ends = ask::ends(&self.consumer, &nexts.keys().cloned().collect::<Vec<_>>())?;
+        let suspects = self.suspects(&there, &since_look)?;
+        self.progress.standing().since_look = marks;
         let fault = if nexts.is_empty() { faults.into_values().next() } else { None };
         let log = |(named, end): (Named, i64)| nexts.remove(&named).map(|next| (named, (next, end)));
         Ok(Seen {
@@ -276,7 +294,26 @@ impl Look {
             fault,
             logs: ends.into_iter().filter_map(log).collect(),
             missing,
+            suspects,
         })
+    }
+
+    /// A log that was made anew under a running client may have outgrown the old one: the client reads on at the same offset
+    /// and tells nothing. What was appended after the last handled record then begins before that record's place.
+    fn suspects(&self, there: &[Named], handled: &Suspects) -> Result<Suspects, KafkaError> {
+        let named = |(topic, partition): Place| (self.names.raw(topic), partition);
+        let asked: BTreeMap<Named, (Place, i64, i64)> = handled
+            .iter()
+            .map(|(place, (handled, appended_ms))| (named(*place), (*place, *handled, *appended_ms)))
+            .filter(|(named, _)| there.contains(named))
+            .collect();
+        let times = asked.iter().map(|(named, (.., appended_ms))| (named.clone(), appended_ms + 1)).collect::<Vec<_>>();
+        let found = ask::appended_from(&self.consumer, &times)?;
+        let earlier = |(named, from): (Named, i64)| {
+            let (place, handled, appended_ms) = asked.get(&named)?;
+            (from < *handled).then_some((*place, (*handled, *appended_ms)))
+        };
+        Ok(found.into_iter().filter_map(earlier).collect())
     }
 
     /// The partitions that there are, and a topic that does not exist.
@@ -303,8 +340,8 @@ struct Verdict {
     waits: Option<String>,
     /// What is wrong while the rest works.
     partly: Vec<String>,
-    /// Whether a log may have been made anew, of which no error need tell.
-    is_doubtful: bool,
+    /// That a log may have been made anew, of which no error need tell, and what would show it.
+    doubt: Option<Suspects>,
 }
 
 impl Verdict {
@@ -325,10 +362,22 @@ struct Judge {
     doubted_at: Option<Instant>,
     /// Since when the group does not know this consumer.
     absent_since: Option<Instant>,
+    /// What was suspected at the look before. Where the clock of a broker was set back, the same is seen again and again.
+    suspected: Suspects,
 }
 
 impl Judge {
-    fn judge(&mut self, now: Instant, seen: &Seen) -> Verdict {
+    fn judge(&mut self, now: Instant, seen: Seen) -> Verdict {
+        let mut verdict = self.judge_progress(now, &seen);
+        let is_news = !seen.suspects.is_empty() && seen.suspects != self.suspected;
+        self.suspected.clone_from(&seen.suspects);
+        if is_news {
+            verdict.doubt.get_or_insert_default().extend(seen.suspects);
+        }
+        verdict
+    }
+
+    fn judge_progress(&mut self, now: Instant, seen: &Seen) -> Verdict {
         self.follow(now, seen);
         self.absent_since = if seen.is_member { None } else { self.absent_since.or(Some(now)) };
         let lasts = |since: Instant| now.duration_since(since) >= STUCK;
@@ -336,7 +385,8 @@ impl Judge {
         let mut verdict = Verdict { waits: self.waits(lasts, seen, !still.is_empty()), ..Verdict::default() };
         if seen.owns > 0 {
             let is_still = !still.is_empty() && self.doubted_at.is_none_or(lasts);
-            verdict.is_doubtful = is_still || seen.logs.values().any(|(next, end)| end < next);
+            let is_doubtful = is_still || seen.logs.values().any(|(next, end)| end < next);
+            verdict.doubt = is_doubtful.then(Suspects::new);
             verdict.partly.extend(seen.missing.as_deref().map(not_there));
             verdict.partly.extend(still.into_iter().map(|((name, partition), (next, _))| {
                 format!("{name} partition {partition} does not get on, though records wait from offset {next}")
@@ -405,7 +455,16 @@ mod tests {
     fn owner(logs: &[(i64, i64)]) -> Seen {
         let logs: BTreeMap<_, _> = (0..).map(named).zip(logs.iter().copied()).collect();
         let owns = logs.len();
-        Seen { pending_since: None, is_member: true, owns, moved: 0, logs, missing: None, fault: None }
+        Seen {
+            pending_since: None,
+            is_member: true,
+            owns,
+            moved: 0,
+            logs,
+            missing: None,
+            fault: None,
+            suspects: Suspects::new(),
+        }
     }
 
     /// What is said when this is seen every few seconds, one after the other.
@@ -413,7 +472,7 @@ mod tests {
         let start = Instant::now();
         let mut judge = Judge::default();
         let at = |look: u64| start + EVERY * u32::try_from(look).unwrap();
-        (0..5).map(|look| judge.judge(at(look), &seen(look, start))).collect()
+        (0..5).map(|look| judge.judge(at(look), seen(look, start))).collect()
     }
 
     /// Seen at the fourth look, 12 s after the first, but not before it lasts.
@@ -478,7 +537,7 @@ mod tests {
     fn a_log_that_ends_too_early_or_stands_still_is_looked_at_again() {
         let start = Instant::now();
         let mut judge = Judge::default();
-        let mut is_doubtful = |after: Duration, log| judge.judge(start + after, &owner(&[log])).is_doubtful;
+        let mut is_doubtful = |after: Duration, log| judge.judge(start + after, owner(&[log])).doubt.is_some();
         assert!(!is_doubtful(Duration::ZERO, (7, 7)));
         assert!(!is_doubtful(Duration::ZERO, (7, 9)));
         assert!(!is_doubtful(STUCK, (8, 9)), "it moves");
@@ -492,10 +551,10 @@ mod tests {
     fn a_doubt_is_taken_once() {
         let health = service::health::Health::new();
         let progress = Progress::new("raw", Readiness::new(health.stage("normalizer")));
-        assert!(!progress.take_doubt());
-        progress.doubt();
-        assert!(progress.take_doubt());
-        assert!(!progress.take_doubt());
+        assert_eq!(progress.take_doubt(), None);
+        progress.doubt(Suspects::new());
+        assert_eq!(progress.take_doubt(), Some(Suspects::new()));
+        assert_eq!(progress.take_doubt(), None);
     }
 
     #[test]
@@ -509,7 +568,7 @@ mod tests {
         };
         raw.waits(None);
         assert_eq!(said(), (None, None));
-        raw.handled((RawTopic::Devices, 0), 1);
+        raw.handled((RawTopic::Devices, 0), 1, None);
         raw.fault((RawTopic::Devices, 0), "raise it".to_owned());
         assert_eq!(said(), (None, Some("raise it".to_owned())));
         raw.readiness.change("raw", |part| part.partly = vec!["apply it".to_owned()]);
@@ -521,5 +580,18 @@ mod tests {
         assert_eq!(said(), (None, Some("apply it".to_owned())));
         raw.readiness.change("raw", |part| part.partly.clear());
         assert_eq!(said(), (None, None));
+    }
+
+    #[test]
+    fn a_record_that_stands_elsewhere_is_told_once() {
+        let (mut judge, now) = (Judge::default(), Instant::now());
+        let suspects = |handled| Suspects::from([((RawTopic::Devices, 0), (handled, 77))]);
+        let mut doubt = |suspects| judge.judge(now, Seen { suspects, ..owner(&[(6, 6)]) }).doubt;
+        assert_eq!(doubt(Suspects::new()), None);
+        assert_eq!(doubt(suspects(6)), Some(suspects(6)));
+        assert_eq!(doubt(suspects(6)), None, "the clock of a broker was set back");
+        assert_eq!(doubt(suspects(7)), Some(suspects(7)));
+        assert_eq!(doubt(Suspects::new()), None);
+        assert_eq!(doubt(suspects(7)), Some(suspects(7)));
     }
 }

@@ -121,13 +121,31 @@ pub(in crate::pipeline) fn ends(consumer: &Asked, named: &[Named]) -> Result<Vec
         consumer.fetch_metadata(None, ANSWER_LONGEST)?;
         return Ok(Vec::new());
     }
+    let ends = named.iter().map(|named| (named.clone(), Offset::End)).collect::<Vec<_>>();
+    offsets(consumer, &ends)
+}
+
+/// The first record of each partition that was appended at a time, milliseconds since the epoch, or later; those without one are
+/// left out.
+pub(in crate::pipeline) fn appended_from(
+    consumer: &Asked,
+    times: &[(Named, i64)],
+) -> Result<Vec<(Named, i64)>, KafkaError> {
+    if times.is_empty() {
+        return Ok(Vec::new());
+    }
+    let times = times.iter().map(|(named, time)| (named.clone(), Offset::Offset(*time))).collect::<Vec<_>>();
+    offsets(consumer, &times)
+}
+
+fn offsets(consumer: &Asked, times: &[(Named, Offset)]) -> Result<Vec<(Named, i64)>, KafkaError> {
     let mut asked = TopicPartitionList::new();
-    for (name, partition) in named {
-        asked.add_partition_offset(name, *partition, Offset::End)?;
+    for ((name, partition), time) in times {
+        asked.add_partition_offset(name, *partition, *time)?;
     }
     let found = consumer.offsets_for_times(asked, ANSWER_LONGEST)?;
-    let ends = found.elements().into_iter();
-    Ok(ends.filter_map(|one| Some(((one.topic().to_owned(), one.partition()), position(one.offset())?))).collect())
+    let found = found.elements().into_iter();
+    Ok(found.filter_map(|one| Some(((one.topic().to_owned(), one.partition()), position(one.offset())?))).collect())
 }
 
 /// A real offset.

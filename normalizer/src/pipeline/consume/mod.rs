@@ -29,7 +29,10 @@ mod marks;
 mod position;
 mod resume;
 
-use super::{BatchLimits, NormalizerConfig, NormalizerError, progress::Progress};
+use super::{
+    BatchLimits, NormalizerConfig, NormalizerError,
+    progress::{Progress, Suspects},
+};
 use ask::ANSWER_LONGEST;
 use group::Group;
 use marks::Marks;
@@ -94,6 +97,8 @@ pub(super) struct Raw {
     is_paused: bool,
     /// Whether something went wrong in reading: afterwards it is looked whether the logs are what they were.
     is_doubtful: bool,
+    /// By which records it is then looked, where they are not the last ones that were handled.
+    suspects: Suspects,
     backoff: Backoff,
     retry_at: Instant,
     marks: Marks,
@@ -136,6 +141,7 @@ impl Raw {
             stash: VecDeque::new(),
             is_paused: false,
             is_doubtful: false,
+            suspects: Suspects::new(),
             backoff: Backoff::default(),
             retry_at: Instant::now(),
             marks,

@@ -56,7 +56,10 @@ impl Raw {
         self.hear();
         let assigned = self.consumer.context().assigned();
         self.progress.pending(assigned.is_some());
-        self.is_doubtful |= self.progress.take_doubt();
+        if let Some(suspects) = self.progress.take_doubt() {
+            self.is_doubtful = true;
+            self.suspects.extend(suspects);
+        }
         if Instant::now() < self.retry_at || (assigned.is_none() && !self.is_doubtful) {
             return Ok(());
         }
@@ -105,7 +108,8 @@ impl Raw {
         self.assignments += 1;
         for (place, begin) in taken {
             self.owned.insert(place, Owned::new(self.assignments, begin));
-            self.progress.handled(place, begin.handled);
+            // What an earlier incarnation of the topic held says nothing of this one.
+            self.progress.handled(place, begin.handled, begin.appended_ms.filter(|_| !begin.may_be_anew));
         }
         for (place, fault) in faults {
             self.fault(place, fault);
@@ -121,7 +125,10 @@ impl Raw {
     /// read on.
     async fn look_again(&mut self) -> Result<(), NormalizerError> {
         let sound = self.owned.iter().filter(|(_, owned)| !owned.is_faulty);
-        let sound = sound.map(|(place, owned)| (*place, (self.names.raw(place.0), place.1), owned.done));
+        let sound = sound.map(|(place, owned)| {
+            let done = self.suspects.get(place).copied().or(owned.done);
+            (*place, (self.names.raw(place.0), place.1), done)
+        });
         let (sound, consumer, marks) = (sound.collect::<Vec<_>>(), self.consumer(), self.marks.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let look = |(place, named, done)| Ok((place, ask::look(&consumer, &marks, &named, done)?));
@@ -132,6 +139,7 @@ impl Raw {
         for (place, (log, is_same)) in looked {
             let Some(next) = self.owned.get(&place).map(|owned| owned.next) else { continue };
             if !is_same || next > log.end {
+                let next = self.suspects.get(&place).map_or(next, |(handled, _)| *handled);
                 self.fault(place, Fault::Anew { next });
             } else if next < log.start {
                 self.fault(place, Fault::Gone { next, start: log.start });
@@ -140,6 +148,7 @@ impl Raw {
                 self.consumer.seek(&self.names.raw(place.0), place.1, Offset::Offset(next), Duration::ZERO)?;
             }
         }
+        self.suspects.clear();
         Ok(())
     }
 
@@ -160,7 +169,7 @@ impl Raw {
                 if let Some(owned) = self.owned.get_mut(&place) {
                     *owned = Owned::new(owned.assignment, Begin::at(0));
                     owned.behind_anew = Some(begin.handled);
-                    self.progress.handled(place, 0);
+                    self.progress.handled(place, 0, None);
                 }
             }
             Err(error) => {
@@ -213,7 +222,7 @@ impl Raw {
             let floor = open.earliest(*place).unwrap_or(handled).min(handled).min(owned.followed);
             let position = (floor, Mark { epoch: self.epoch, handled, appended_ms });
             if owned.committed.replace(position) != Some(position) {
-                self.progress.handled(*place, handled);
+                self.progress.handled(*place, handled, Some(appended_ms));
                 positions.push((*place, floor, position.1));
             }
         }
