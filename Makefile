@@ -10,7 +10,7 @@ CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
 export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test lint fuzz mutants isolation bench compare callgrind generated clean
+.PHONY: help setup build demo run test lint skew fuzz mutants isolation bench compare callgrind generated clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -38,6 +38,9 @@ lint: ## Format check, clippy, docs, dependency rules
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 	cargo deny --locked check bans licenses sources
+
+skew: setup ## Test this release beside a next one, with newer events and tables, that is built of a patched copy
+	tests/skew/run
 
 # What every target asserts stands in fuzz/src/lib.rs.
 SECONDS ?= 20

@@ -27,6 +27,8 @@ mod scale;
 #[cfg(test)]
 mod secrecy;
 #[cfg(test)]
+mod skew;
+#[cfg(test)]
 mod topics;
 #[cfg(test)]
 mod trace;

@@ -35,10 +35,14 @@ pub(crate) fn heart_rate(value: impl Into<Value>) -> Value {
 
 /// A FHIR Observation of a body weight.
 pub(crate) fn weight(id: &str, kilograms: f64) -> Value {
+    weight_of("scale-1", id, "final", kilograms)
+}
+
+pub(crate) fn weight_of(device: &str, id: &str, status: &str, kilograms: f64) -> Value {
     json!({
-        "resourceType": "Observation", "id": id, "status": "final", "effectiveDateTime": text(START),
+        "resourceType": "Observation", "id": id, "status": status, "effectiveDateTime": text(START),
         "code": { "coding": [{ "system": "http://loinc.org", "code": "29463-7" }] },
-        "device": { "identifier": { "value": "scale-1" } },
+        "device": { "identifier": { "value": device } },
         "valueQuantity": { "value": kilograms, "unit": "kg", "system": "http://unitsofmeasure.org", "code": "kg" },
     })
 }

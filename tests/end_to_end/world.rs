@@ -24,7 +24,7 @@ use uuid::Uuid;
 /// Longer than a consumer group takes to give up a killed member.
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 pub(crate) const SERVERS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/end-to-end");
-const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 const POLL: Duration = Duration::from_millis(20);
 const MEDISANTE: &str = "/health-data/medisante/standard-json";
 
@@ -180,24 +180,29 @@ impl World {
 
     /// Starts one of a stage's processes.
     pub(crate) fn run_member(&mut self, member: Member) {
+        self.run_build(member, Path::new(BINARY), &["--migrate"]);
+    }
+
+    /// Starts one of a stage's processes, of another build; a sink with these arguments.
+    pub(crate) fn run_build(&mut self, member: Member, binary: &Path, of_sink: &[&str]) {
         let stage = member.0;
         let receipt_key = self.path("receipt.key");
         let mut command = match stage {
             Stage::Ingress => {
-                let mut command = self.kafka_command("ingress");
+                let mut command = self.kafka_command_of(binary, "ingress");
                 command.args(["--http-port", &self.port.to_string()]);
                 command.arg("--keys-file").arg(self.path("keys.json")).arg("--receipt-key-file").arg(receipt_key);
                 command
             }
             Stage::Normalizer => {
-                let mut command = self.kafka_command("normalizer");
+                let mut command = self.kafka_command_of(binary, "normalizer");
                 command.args(["--group", &format!("{}-normalizer", self.name), "--upload-wait-seconds", "5"]);
                 command.arg("--receipt-key-file").arg(receipt_key);
                 command
             }
             Stage::Sink => {
-                let mut command = self.kafka_command("sink");
-                command.args(["--migrate", "--group", &format!("{}-sink", self.name)]);
+                let mut command = self.kafka_command_of(binary, "sink");
+                command.args(["--group", &format!("{}-sink", self.name)]).args(of_sink);
                 command.arg("--receipt-key-file").arg(receipt_key).env("DATABASE_URL", &self.database_url);
                 command
             }
@@ -303,7 +308,11 @@ impl World {
     }
 
     pub(crate) fn kafka_command(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(BINARY);
+        self.kafka_command_of(Path::new(BINARY), subcommand)
+    }
+
+    fn kafka_command_of(&self, binary: &Path, subcommand: &str) -> Command {
+        let mut command = Command::new(binary);
         command.arg(subcommand);
         command.env("KAFKA_BOOTSTRAP_SERVERS", self.embedded.kafka_bootstrap().unwrap());
         command.env("TOPIC_PREFIX", format!("{}.", self.name));
