@@ -111,7 +111,7 @@ fn translated(error: &str) -> Option<String> {
     let broker = broker_of(happened);
     match code {
         "Resolve" => Some(format!("the host of the broker {broker} is unknown")),
-        "Authentication" if happened.contains("mechanism") => {
+        "Authentication" if happened.contains("mechanism handshake failed") => {
             Some(format!("the broker {broker} does not take this SASL mechanism (KAFKA_SASL_MECHANISM)"))
         }
         "Authentication" => Some(format!(

@@ -72,7 +72,7 @@ const LINES: [(&str, Level, &str); 9] = [
 ];
 
 /// What the client reports, and what an operator reads on `/ready`. One test: what is remembered belongs to the process.
-const CAUSES: [(&str, &str); 8] = [
+const CAUSES: [(&str, &str); 9] = [
     (
         "BrokerTransportFailure (Local: Broker transport failure): 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: \
          Connection refused (after 0ms in state CONNECT)",
@@ -86,6 +86,12 @@ const CAUSES: [(&str, &str); 8] = [
     (
         "Authentication (Local: Authentication failure): sasl_plaintext://k:9092/bootstrap: SASL authentication error: \
          Authentication failed: Invalid username or password (after 300ms in state AUTH_REQ)",
+        "the broker k:9092 refuses the user name or the password (KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD)",
+    ),
+    (
+        "Authentication (Local: Authentication failure): sasl_plaintext://k:9092/bootstrap: SASL authentication error: \
+         Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-256 (after 6ms in \
+         state AUTH_REQ)",
         "the broker k:9092 refuses the user name or the password (KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD)",
     ),
     (
