@@ -3,6 +3,8 @@
 //! Needs Java, Kafka's jars and Postgres, as `make setup` installs them.
 
 #[cfg(test)]
+mod brokers;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod drain;

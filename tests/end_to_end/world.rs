@@ -40,6 +40,11 @@ pub(crate) const STRAY: [(&str, &str); 6] = [
 
 /// One test at a time: some stop Kafka, and two cores are soon busy.
 static TURN: Mutex<()> = Mutex::const_new(());
+pub(crate) type Turn = MutexGuard<'static, ()>;
+
+pub(crate) async fn turn() -> Turn {
+    TURN.lock().await
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -72,12 +77,14 @@ pub(crate) struct World {
     pub(crate) pool: PgPool,
     pub(crate) sender: Sender,
     pub(crate) database_url: String,
+    /// The variables that say how to reach Kafka.
+    kafka: Vec<(String, String)>,
     stages: BTreeMap<Member, Running>,
     name: String,
     setup: Setup,
     port: u16,
     directory: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// A process that does not outlive its test.
@@ -123,7 +130,13 @@ impl World {
     }
 
     pub(crate) async fn start_as(setup: Setup) -> Self {
-        let turn = TURN.lock().await;
+        let turn = turn().await;
+        let bootstrap = servers(Path::new(SERVERS)).await.kafka_bootstrap().unwrap();
+        Self::start_on(turn, setup, vec![("KAFKA_BOOTSTRAP_SERVERS".to_owned(), bootstrap.to_owned())]).await
+    }
+
+    /// On a Kafka that is reached with these variables.
+    pub(crate) async fn start_on(turn: Turn, setup: Setup, kafka: Vec<(String, String)>) -> Self {
         let embedded = servers(Path::new(SERVERS)).await;
         let name = format!("e2e_{}", Uuid::new_v4().simple());
         let database_url = create_database(embedded, &name).await;
@@ -131,6 +144,7 @@ impl World {
         let sender = Sender { client: Client::new(), url: format!("http://127.0.0.1:{port}"), key: String::new() };
         let mut world = Self {
             embedded,
+            kafka,
             pool: PgPool::connect_lazy(&database_url).unwrap(),
             sender,
             database_url,
@@ -314,7 +328,7 @@ impl World {
     fn kafka_command_of(&self, binary: &Path, subcommand: &str) -> Command {
         let mut command = Command::new(binary);
         command.arg(subcommand);
-        command.env("KAFKA_BOOTSTRAP_SERVERS", self.embedded.kafka_bootstrap().unwrap());
+        command.envs(self.kafka.iter().cloned());
         command.env("TOPIC_PREFIX", format!("{}.", self.name));
         command.envs(STRAY);
         command
@@ -385,7 +399,7 @@ impl World {
     }
 
     pub(crate) fn kafka_settings(&self) -> KafkaSettings {
-        KafkaSettings::new(self.embedded.kafka_bootstrap().unwrap())
+        KafkaSettings::from_env(self.kafka.iter().cloned()).unwrap()
     }
 
     fn last_logs(&self) -> String {
@@ -416,7 +430,7 @@ fn log_file((stage, number): Member) -> String {
     if number == 0 { format!("{name}.log") } else { format!("{name}-{number}.log") }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
