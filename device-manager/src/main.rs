@@ -1,9 +1,10 @@
 //! The binary `device-manager`.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, FromArgMatches};
-use device_manager::{boot::chain, cli::Cli};
+use device_manager::{boot::chain, cli::Cli, command::CommandError};
+use tokio::runtime::Runtime;
 
 /// Messages are allocated on one thread and freed on another all day: glibc's allocator took a fifth of the ingress's time, and
 /// kept much more memory than was in use.
@@ -14,18 +15,24 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// library, so that a commit does not rebuild more than this file.
 const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long what was asked of a broker or a database may go on when the work is done. Nobody waits for the answer any more.
+const LEFT_BEHIND: Duration = Duration::from_millis(500);
+
+fn main() -> ExitCode {
     let matches = Cli::command().version(version()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match cli.run().await {
-        Ok(code) => code,
-        Err(error) => {
-            // Nothing can be done when standard error is closed as well.
-            let _closed = writeln!(std::io::stderr(), "device-manager: {}", chain(&error));
-            error.exit_code()
-        }
-    }
+    run(cli).unwrap_or_else(|error| {
+        // Nothing can be done when standard error is closed as well.
+        let _closed = writeln!(std::io::stderr(), "device-manager: {}", chain(&error));
+        error.exit_code()
+    })
+}
+
+fn run(cli: Cli) -> Result<ExitCode, CommandError> {
+    let runtime = Runtime::new().map_err(|error| CommandError::failed("starting threads", error))?;
+    let ended = runtime.block_on(cli.run());
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    ended
 }
 
 /// clap wants a text that lives as long as the program; this one does.

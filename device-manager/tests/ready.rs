@@ -1,4 +1,5 @@
-//! What a stage that reaches nothing says on its management port and in its log. Nothing but the binary is needed.
+//! What a stage that reaches nothing says on its management port and in its log, and that it ends when asked. Nothing but the
+//! binary is needed.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like the tests themselves")]
 
@@ -12,8 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tempfile::TempDir;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 const WITHIN: Duration = Duration::from_secs(60);
+/// How long a stage may take to end. Kubernetes and systemd give it 30 s and more; an operator has less patience.
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 struct Stage(Child);
 
@@ -26,14 +31,7 @@ impl Drop for Stage {
 
 #[test]
 fn a_stage_names_the_cause_of_its_waiting() {
-    let directory = tempfile::tempdir().unwrap();
-    let receipt_key = directory.path().join("receipt.key");
-    fs::write(&receipt_key, "5a".repeat(32)).unwrap();
-    fs::set_permissions(&receipt_key, Permissions::from_mode(0o440)).unwrap();
-    let mut keys = Command::new(BINARY);
-    keys.args(["keys", "create", "--source", "tests", "--scope", "health-data:write", "--file"]);
-    assert!(keys.arg(directory.path().join("keys.json")).output().unwrap().status.success());
-
+    let directory = with_secrets();
     for stage in ["ingress", "sink"] {
         for (servers, cause) in [
             ("127.0.0.1:1", "nothing listens at the broker's address 127.0.0.1:1"),
@@ -41,21 +39,54 @@ fn a_stage_names_the_cause_of_its_waiting() {
         ] {
             let log = directory.path().join(format!("{stage}.log"));
             let (_stage, port) = start(stage, servers, directory.path(), &log);
-            let deadline = Instant::now() + WITHIN;
-            loop {
-                let (status, said) = ready(port).unwrap_or_default();
-                if said.contains(cause) {
-                    assert_eq!(status, "503", "{said}");
-                    break;
-                }
-                assert!(Instant::now() < deadline, "{stage}: {cause} is missing in: {said}");
-                std::thread::sleep(Duration::from_millis(50));
-            }
+            let said = || ready(port).unwrap_or_default();
+            until(|| said().1.contains(cause), || format!("{stage}: {cause} is missing in: {}", said().1));
+            assert_eq!(said().0, "503");
             let log = fs::read_to_string(&log).unwrap();
             assert_eq!(log.matches("the stage waits").count(), 1, "{log}");
             assert!(!log.contains(".cargo") && !log.contains("canary"), "{log}");
         }
     }
+}
+
+#[test]
+fn a_stage_ends_when_asked_although_no_broker_was_ever_reached() {
+    let directory = with_secrets();
+    // It takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    for stage in ["ingress", "normalizer", "sink"] {
+        for servers in ["127.0.0.1:1", "nohost.invalid:9092", &silent] {
+            let log = directory.path().join(format!("{stage}.log"));
+            let (mut process, port) = start(stage, servers, directory.path(), &log);
+            until(|| ready(port).is_some(), || format!("{stage} listens"));
+            let asked = Instant::now();
+            assert!(Command::new("kill").arg(process.0.id().to_string()).status().unwrap().success());
+            let mut status = None;
+            until(
+                || {
+                    status = process.0.try_wait().unwrap();
+                    status.is_some()
+                },
+                || format!("{stage} ends"),
+            );
+            let took = asked.elapsed();
+            assert!(took < END_WITHIN, "{stage} at {servers} took {took:?}");
+            assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", fs::read_to_string(&log).unwrap());
+        }
+    }
+}
+
+/// A directory with a receipt key and an API key.
+fn with_secrets() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let receipt_key = directory.path().join("receipt.key");
+    fs::write(&receipt_key, "5a".repeat(32)).unwrap();
+    fs::set_permissions(&receipt_key, Permissions::from_mode(0o440)).unwrap();
+    let mut keys = Command::new(BINARY);
+    keys.args(["keys", "create", "--source", "tests", "--scope", "health-data:write", "--file"]);
+    assert!(keys.arg(directory.path().join("keys.json")).output().unwrap().status.success());
+    directory
 }
 
 fn start(stage: &str, servers: &str, directory: &Path, log: &Path) -> (Stage, u16) {
@@ -84,4 +115,12 @@ fn ready(port: u16) -> Option<(String, String)> {
     connection.read_to_string(&mut answer).ok()?;
     let status = answer.split(' ').nth(1)?.to_owned();
     Some((status, answer))
+}
+
+fn until(mut condition: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
+    let deadline = Instant::now() + WITHIN;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {WITHIN:?}: {}", otherwise());
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -112,7 +112,7 @@ struct Reader {
 
 impl Reader {
     fn start(setup: Setup, runtime: Handle) -> Result<Self, SinkError> {
-        let protocol = setup.group_protocol();
+        let protocol = setup.group_protocol(&runtime);
         let group = setup.lane.group(&setup.config.group);
         setup.health.detail(["group-protocol", "bulk-group-protocol"], protocol.as_str());
         let consumer: BaseConsumer<Context> =

@@ -181,23 +181,23 @@ impl Stage<'_> {
         progress: &Arc<Progress>,
     ) -> Result<Option<Raw>, NormalizerError> {
         let mut backoff = Backoff::default();
-        loop {
-            match self.join(subscription, progress).await {
-                Ok(raw) => {
-                    progress.waits(None);
-                    return Ok(Some(raw));
+        let connected = self.shutdown.run_until_cancelled(async {
+            loop {
+                match self.join(subscription, progress).await {
+                    Ok(raw) => {
+                        progress.waits(None);
+                        return Ok(raw);
+                    }
+                    Err(error) if error.is_outage() => {
+                        progress.waits(Some(&because("Kafka does not answer")));
+                        tracing::debug!(%error, "waiting for Kafka");
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) if error.is_outage() => {
-                    progress.waits(Some(&because("Kafka does not answer")));
-                    tracing::debug!(%error, "waiting for Kafka");
-                }
-                Err(error) => return Err(error),
+                tokio::time::sleep(backoff.next_wait()).await;
             }
-            tokio::select! {
-                () = self.shutdown.cancelled() => return Ok(None),
-                () = tokio::time::sleep(backoff.next_wait()) => {}
-            }
-        }
+        });
+        connected.await.transpose()
     }
 
     async fn join(&self, subscription: &Subscription, progress: &Arc<Progress>) -> Result<Raw, NormalizerError> {

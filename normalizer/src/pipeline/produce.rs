@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use rdkafka::{
     error::KafkaError,
     message::{Header, OwnedHeaders},
-    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _},
     types::RDKafkaErrorCode,
 };
 use schemas::{codec::encode, dead_letter::DeadLetter, event::Outcome, format::RawTopic};
@@ -20,7 +20,6 @@ use super::{
 };
 use crate::Rejection;
 
-const FLUSH: Duration = Duration::from_secs(10);
 /// So many events may be on their way at once.
 const WINDOW_EVENTS: usize = 8_000;
 /// The same, in bytes; a single larger one is alone.
@@ -28,7 +27,8 @@ const WINDOW_BYTES: usize = 8 * 1024 * 1024;
 /// What a message has beside its key and value in the producer's queue, about.
 const MESSAGE_BYTES: usize = 512;
 
-/// The producer of all event topics.
+/// The producer of all event topics. What it has not delivered when it is dropped is lost, and made again from the raw records:
+/// a position is committed behind acknowledged events only.
 pub(super) struct Events {
     producer: FutureProducer,
     names: Names,
@@ -82,14 +82,6 @@ impl Events {
                 }
                 Err((error, _)) => return Err(error.into()),
             }
-        }
-    }
-}
-
-impl Drop for Events {
-    fn drop(&mut self) {
-        if let Err(error) = self.producer.flush(FLUSH) {
-            tracing::debug!(%error, "events left in the queue are made again from the raw records");
         }
     }
 }

@@ -12,6 +12,7 @@ use service::{
     backoff::Backoff,
     kafka::{GroupProtocol, because},
 };
+use tokio::runtime::Handle;
 
 use super::{
     Reader, Setup,
@@ -30,19 +31,21 @@ const OPERATOR_EVERY: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 impl Setup {
-    /// Which protocol the group speaks. Waits until Kafka says so.
-    pub(super) fn group_protocol(&self) -> GroupProtocol {
+    /// Which protocol the group speaks. Waits until Kafka says so; any will do for a sink that is asked to stop before.
+    pub(super) fn group_protocol(&self, runtime: &Handle) -> GroupProtocol {
         let mut backoff = Backoff::default();
-        loop {
-            match self.config.kafka.group_protocol(PROBE_LONGEST) {
-                Ok(protocol) => return protocol,
-                Err(_) if self.shutdown.is_cancelled() => return GroupProtocol::Classic,
-                Err(_) => {
-                    self.health.say(Verdict::Waits(because("Kafka does not answer")));
-                    std::thread::sleep(backoff.next_wait());
+        let answered = async {
+            loop {
+                let kafka = self.config.kafka.clone();
+                let asked = runtime.spawn_blocking(move || kafka.group_protocol(PROBE_LONGEST));
+                if let Ok(Ok(protocol)) = asked.await {
+                    return protocol;
                 }
+                self.health.say(Verdict::Waits(because("Kafka does not answer")));
+                tokio::time::sleep(backoff.next_wait()).await;
             }
-        }
+        };
+        runtime.block_on(self.shutdown.run_until_cancelled(answered)).unwrap_or(GroupProtocol::Classic)
     }
 }
 
