@@ -1,4 +1,4 @@
-//! Whether a consumer is a member of its group.
+//! A consumer and its group.
 
 use rdkafka::{
     bindings,
@@ -21,5 +21,14 @@ pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
         let generation = bindings::rd_kafka_consumer_group_metadata_generation_id(metadata);
         bindings::rd_kafka_consumer_group_metadata_destroy(metadata);
         generation > 0
+    }
+}
+
+/// Says in the log that the group gave partitions to this consumer, or took some: with a member that joined, left or vanished. A
+/// group also speaks where nothing changes for this consumer; then there is nothing to be said.
+pub fn say_shared(is_given: bool, count: usize) {
+    if count > 0 {
+        let (given, taken) = if is_given { (count, 0) } else { (0, count) };
+        tracing::info!(given, taken, "the group shares its partitions anew");
     }
 }

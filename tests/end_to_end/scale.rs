@@ -40,6 +40,18 @@ async fn a_second_sink_joins(group_protocol: &'static str) {
     world.kill_member((Stage::Sink, 1));
     send(&world, 50).await;
     world.assert_ledger(110).await;
+
+    // What the group did stands in the log: the second sink took some, and they came back.
+    let shared = |member| {
+        let log = world.log(member);
+        let lines = log.lines().filter(|line| line.contains("the group shares its partitions anew"));
+        lines.map(|line| line.contains("\"given\":0")).collect::<Vec<_>>()
+    };
+    let of_first = shared((Stage::Sink, 0));
+    let taken = of_first.iter().position(|is_taken| *is_taken);
+    assert!(taken.is_some_and(|at| at > 0 && of_first[at..].contains(&false)), "{of_first:?}");
+    assert!(of_first.len() < 12, "a line for each rebalance, not for each partition: {of_first:?}");
+    assert!(shared((Stage::Normalizer, 0)).contains(&false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use rdkafka::{
     error::KafkaError,
     types::RDKafkaRespErr,
 };
+use service::group;
 
 /// What the group wants of this member.
 pub(super) enum GroupEvent {
@@ -61,6 +62,7 @@ impl ClientContext for Context {}
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let is_given = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        group::say_shared(is_given, list.count());
         if is_given && let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
             tracing::warn!(%error, "an assignment could not be acknowledged");
         }

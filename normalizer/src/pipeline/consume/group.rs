@@ -12,6 +12,7 @@ use rdkafka::{
     error::KafkaResult,
     types::RDKafkaRespErr,
 };
+use service::group;
 use tokio::sync::Notify;
 
 /// A partition by the full name of its topic.
@@ -37,8 +38,10 @@ impl ClientContext for Group {}
 impl ConsumerContext for Group {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let named = list.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect::<Vec<_>>();
+        let is_given = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        group::say_shared(is_given, list.count());
         let mut said = self.said();
-        if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+        if is_given {
             said.assigned.get_or_insert_default().extend(named);
         } else {
             if let Some(assigned) = &mut said.assigned {
