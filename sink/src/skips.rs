@@ -10,7 +10,21 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::batch::{Body, Item, Place, Source};
 
-/// Wishes that the record be stepped over. False when that was wished before.
+/// What a wish came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requested {
+    /// It stands.
+    Wished,
+    /// It stood before.
+    Before,
+    /// The record is behind the sinks: they read this one next.
+    Passed(i64),
+    /// No sink was ever given this partition.
+    Unknown,
+}
+
+/// Wishes that the record be stepped over. The same may be wished again after it was done: where the sinks are not past the record
+/// then, it is one of a topic that was made anew.
 ///
 /// # Errors
 /// Postgres is away, or is not migrated.
@@ -18,17 +32,28 @@ pub async fn request(
     connection: &mut PgConnection,
     (topic, partition, offset): (&str, i32, i64),
     reason: &str,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
-        "INSERT INTO skips (topic, partition, log_offset, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+) -> Result<Requested, sqlx::Error> {
+    let (next, is_wished): (Option<i64>, bool) = sqlx::query_as(
+        "WITH place AS (SELECT next_offset FROM sink_offsets WHERE topic = $1 AND partition = $2), \
+         wished AS ( \
+             INSERT INTO skips (topic, partition, log_offset, reason) SELECT $1, $2, $3, $4 FROM place WHERE next_offset <= $3 \
+             ON CONFLICT (topic, partition, log_offset) DO UPDATE \
+             SET reason = excluded.reason, requested_at = excluded.requested_at, done_at = NULL \
+             WHERE skips.done_at IS NOT NULL RETURNING 1) \
+         SELECT (SELECT next_offset FROM place), EXISTS (SELECT FROM wished)",
     )
     .bind(topic)
     .bind(partition)
     .bind(offset)
     .bind(reason)
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(match next {
+        None => Requested::Unknown,
+        Some(next) if next > offset => Requested::Passed(next),
+        Some(_) if is_wished => Requested::Wished,
+        Some(_) => Requested::Before,
+    })
 }
 
 /// What is to be stepped over in these partitions, with the reason.

@@ -68,6 +68,13 @@ async fn a_foreign_record_holds_up_its_partition_until_an_operator_skips_it() {
     world.until_count(&letter, 1).await;
     assert_eq!(world.count("SELECT count(*) FROM skips WHERE done_at IS NOT NULL").await, 1);
     until("nothing waits", || async { world.metrics(SINK).await.lines().any(|line| line == blocked(0)) }).await;
+    let again = world.command("skip", &[&arguments[..], &[&offset.to_string()]].concat());
+    assert!(again.1 && again.0.contains("past it"), "{}", again.0);
+    let nowhere = ["--topic", "readings", "--partition", "7"];
+    let refused = world.command("skip", &[&nowhere[..], &["--offset", "0", "--reason", "x"]].concat());
+    assert!(!refused.1 && refused.0.contains(&format!("{topic} has no partition 7")), "{}", refused.0);
+    let refused = world.command("sink", &[&["accept-gap"], &nowhere[..]].concat());
+    assert!(!refused.1 && refused.0.contains(&format!("{topic} has no partition 7")), "{}", refused.0);
     let refused =
         world.command("skip", &["--topic", "raw.medisante", "--partition", "0", "--offset", "0", "--reason", "x"]);
     assert!(!refused.1 && refused.0.contains("normalizer"), "{}", refused.0);

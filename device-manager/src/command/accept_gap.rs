@@ -14,7 +14,10 @@ use rdkafka::{
 use schemas::topic::Topics;
 use service::kafka::KafkaSettings;
 
-use super::{CommandError, KafkaArgs, Output, asking_postgres, connect, skip::event_topic};
+use super::{
+    CommandError, KafkaArgs, Output, asking_postgres, connect,
+    skip::{event_topic, no_partition},
+};
 
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -44,7 +47,7 @@ pub struct AcceptGapCommand {
 /// Runs the command.
 ///
 /// # Errors
-/// The topic is none of events, or Kafka or the database is away.
+/// The topic is none of events, no sink was given the partition, or Kafka or the database is away.
 pub async fn run(args: AcceptGapCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     let (settings, topics) = (args.kafka.settings()?, Topics::new(&args.kafka.topic_prefix));
     let named = |topic: &String| {
@@ -58,6 +61,9 @@ pub async fn run(args: AcceptGapCommand, output: &mut Output) -> Result<ExitCode
             && topic.as_ref().is_none_or(|topic| topic == name)
             && args.partition.is_none_or(|wanted| wanted == *partition)
     });
+    if let (Some(topic), Some(partition), []) = (&topic, args.partition, &next[..]) {
+        return Err(no_partition(topic, partition));
+    }
     let gaps = tokio::task::spawn_blocking(move || gaps(&settings, next))
         .await
         .map_err(|error| CommandError::failed("asking Kafka", error))?

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use ::sink::{batch::Source, skips};
+use ::sink::{
+    batch::Source,
+    skips::{self, Requested},
+};
 use clap::Args;
 use schemas::topic::Topics;
 
@@ -13,7 +16,7 @@ use super::{CommandError, Output, asking_postgres, connect};
 /// A sink waits in front of an event that it cannot read, and /ready names it. Where neither an upgrade nor the publication of its
 /// schema helps, this command writes down that the record is to be stepped over. Only the sink that waits at exactly this record
 /// does so: it leaves a dead letter with the reason `skipped`, which holds the record. For any other record the command has
-/// no effect.
+/// no effect; of a partition that no sink knows it is refused.
 #[derive(Args)]
 #[command(after_help = "Example:
   . .device-manager/env; device-manager skip --topic readings --partition 2 --offset 17 --reason 'a foreign producer'")]
@@ -49,20 +52,28 @@ fn reason(text: &str) -> Result<String, &'static str> {
 /// Runs the command.
 ///
 /// # Errors
-/// The topic is none of events, or the database is away or not migrated.
+/// The topic is none of events, no sink was given the partition, or the database is away or not migrated.
 pub async fn run(args: SkipCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     let topics = Topics::new(&args.topic_prefix);
     let (partition, offset) = (args.partition, args.offset);
     let topic = event_topic(&topics, &args.topic).ok_or_else(|| refusal(&topics, &args))?;
     let mut connection = connect(&args.database_url).await?;
     let record = (topic.as_str(), partition, offset);
-    let is_new = skips::request(&mut connection, record, &args.reason).await.map_err(asking_postgres)?;
-    output.line(&if is_new {
-        format!("{topic} partition {partition} offset {offset}: a sink that waits at this record steps over it")
-    } else {
-        format!("{topic} partition {partition} offset {offset}: was wished before; nothing changed")
-    })?;
+    let became = match skips::request(&mut connection, record, &args.reason).await.map_err(asking_postgres)? {
+        Requested::Wished => "a sink that waits at this record steps over it".to_owned(),
+        Requested::Before => "was wished before; nothing changed".to_owned(),
+        Requested::Passed(next) => format!("the sinks are past it and read {next} next; nothing changed"),
+        Requested::Unknown => return Err(no_partition(&topic, partition)),
+    };
+    output.line(&format!("{topic} partition {partition} offset {offset}: {became}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A sink enters each partition in the database before it reads it.
+pub(super) fn no_partition(topic: &str, partition: i32) -> CommandError {
+    CommandError::usage(format!(
+        "{topic} has no partition {partition}, or no sink of this database has been given it yet"
+    ))
 }
 
 /// The full name of an event topic that is given with or without the prefix.

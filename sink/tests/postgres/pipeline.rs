@@ -18,7 +18,10 @@ use service::{
     kafka::KafkaSettings,
     topics::{self, Size},
 };
-use sink::{BatchLimits, SinkConfig, skips::Gap};
+use sink::{
+    BatchLimits, SinkConfig,
+    skips::{Gap, Requested},
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -167,7 +170,7 @@ impl World {
     }
 
     /// As `device-manager skip` does it.
-    async fn skip(&self, topic: &str, partition: i32, offset: i64) -> bool {
+    async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Requested {
         let mut connection = self.database.pool.acquire().await.unwrap();
         sink::skips::request(&mut connection, (topic, partition, offset), "a test").await.unwrap()
     }
@@ -317,10 +320,13 @@ async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
     let world = World::new().await;
     let (readings, letters) = (world.topics.readings(), world.topics.dead_letters());
     // Neither before nor after it is met is a wish for another record one for this.
-    for offset in [0, 5] {
-        assert!(world.skip(&readings, 0, offset).await);
-    }
+    assert_eq!(world.skip(&readings, 0, 0).await, Requested::Unknown, "no sink was given it yet");
     let running = world.start();
+    world.until_next_offset(&readings, 0, 0).await;
+    for offset in [0, 5] {
+        assert_eq!(world.skip(&readings, 0, offset).await, Requested::Wished);
+    }
+    assert_eq!(world.skip(&readings, 2, 0).await, Requested::Unknown, "there is no such partition");
     let put = async |partition, number: u16| {
         world.put_into(&readings, partition, Some(&encode(&reading(number.into(), number.into())))).await;
     };
@@ -332,13 +338,14 @@ async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
     world.until_degraded(&format!("{readings} partition 0 waits at offset 1: ")).await;
     world.until_next_offset(&readings, 0, 1).await;
     for (partition, offset) in [(0, 2), (1, 1)] {
-        assert!(world.skip(&readings, partition, offset).await);
+        assert_eq!(world.skip(&readings, partition, offset).await, Requested::Wished);
     }
     put(1, 4).await;
     world.until(ROWS, 3).await;
     assert_eq!(world.next_offset(&readings, 0).await, 1);
 
-    assert!(world.skip(&readings, 0, 1).await && !world.skip(&readings, 0, 1).await);
+    assert_eq!(world.skip(&readings, 0, 1).await, Requested::Wished);
+    assert_ne!(world.skip(&readings, 0, 1).await, Requested::Wished);
     world.until(ROWS, 4).await;
     world.until("SELECT count(*) FROM dead_letters", 1).await;
     let told =
@@ -531,4 +538,25 @@ async fn a_command_at_the_position_of_another_is_told_and_does_not_vanish() {
     world.until("SELECT count(*) FROM device_assignments", 2).await;
     assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 1);
     running.stop().await;
+}
+
+/// Where the sinks begin again before a record whose wish was done, it lies in another log.
+#[tokio::test]
+async fn a_wish_that_was_done_can_be_made_again_but_not_behind_the_sinks() {
+    let database = Database::make().await;
+    let mut connection = database.pool.acquire().await.unwrap();
+    let mut wish = async |why| sink::skips::request(&mut connection, ("readings", 0, 1), why).await.unwrap();
+    let change = async |statement| sqlx::raw_sql(statement).execute(&database.pool).await.map(drop).unwrap();
+    change("INSERT INTO sink_offsets VALUES ('readings', 0, 1)").await;
+    assert_eq!(wish("first").await, Requested::Wished);
+    assert_eq!(wish("second").await, Requested::Before);
+    let done = "UPDATE skips SET done_at = now(); UPDATE sink_offsets SET next_offset = 2";
+    change(done).await;
+    assert_eq!(wish("third").await, Requested::Passed(2));
+    let told = "SELECT concat_ws(' ', reason, done_at IS NULL) FROM skips";
+    assert_eq!(database.text(told).await, "first f");
+
+    change("UPDATE sink_offsets SET next_offset = 0").await;
+    assert_eq!(wish("fourth").await, Requested::Wished);
+    assert_eq!(database.text(told).await, "fourth t");
 }
