@@ -12,7 +12,10 @@ use service::{
     topics::{Durability, durability},
 };
 
-use crate::world::{World, until};
+use crate::{
+    payload::glucose,
+    world::{World, until},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setting_that_differs_is_corrected_and_no_other_is_touched() {
@@ -85,7 +88,10 @@ async fn every_setting_that_a_promise_rests_on_is_checked() {
     assert!(world.kafka_command("topics").arg("apply").status().unwrap().success());
     until("check finds all right", || async { check().1 == Some(0) }).await;
     let (said, _) = check();
-    for line in ["protocol consumer: after kill -9 another process takes over within 5 s", "classic: after kill -9"] {
+    for line in [
+        "protocol consumer: after kill -9 another process takes over within 5 s",
+        "protocol classic: after kill -9 another process takes over within 12 s",
+    ] {
         assert!(said.contains(line), "{line} is missing in: {said}");
     }
 
@@ -120,6 +126,40 @@ async fn a_retention_is_lowered_only_when_told_to() {
     assert!(said.contains(&format!("{readings}: retention.ms was -1, is 2592000000 now")), "{said}");
     assert_eq!(code, Some(0));
     until("check finds all right", || async { run(&["check"]).1 == Some(0) }).await;
+}
+
+/// Raw records of any partition come to rows, also of those that are added while all stages run.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_added_when_asked_for_and_never_removed() {
+    let world = World::start().await;
+    world.sender.medisante(&glucose(0)).await;
+    world.until_count("SELECT count(*) FROM readings", 1).await;
+    let run = |arguments: &[&str]| {
+        let output = world.kafka_command("topics").args(arguments).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), output.status.code())
+    };
+    let right = |said: &str| said.lines().filter(|line| line.ends_with(": right")).count();
+    let all = Topics::new("").specs().len();
+    let (said, code) = run(&["apply"]);
+    assert_eq!((right(&said), code), (all, Some(0)), "{said}");
+
+    let raw = world.topic("raw.medisante");
+    let (said, code) = run(&["apply", "--partitions", "2"]);
+    assert!(said.contains(&format!("{raw}: 3 partitions, 2 asked for; Kafka removes none")), "{said}");
+    assert_eq!((right(&said), code), (1, Some(1)), "of the schemas there is one partition: {said}");
+    let (said, code) = run(&["apply", "--partitions", "4"]);
+    assert!(said.contains(&format!("{raw}: the number of partitions was 3, is 4 now")), "{said}");
+    assert_eq!((right(&said), code), (1, Some(0)), "{said}");
+    until("all are there", || async { right(&run(&["apply", "--partitions", "4"]).0) == all }).await;
+
+    let mut sent = 1;
+    while world.log_end(&raw, 3) == 0 {
+        world.sender.medisante(&glucose(sent)).await;
+        sent += 1;
+        assert!(sent < 1_000, "the ingress writes into the new partition");
+    }
+    world.until_count("SELECT count(*) FROM readings", sent).await;
+    world.assert_promises(sent).await;
 }
 
 /// Gives a topic one setting and takes all others.

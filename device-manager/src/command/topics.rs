@@ -4,9 +4,15 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use schemas::topic::Topics;
-use service::topics::{Failover, Finding, Lowering, Size, TopicsError, apply_with, check, failover};
+use service::{
+    kafka::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS},
+    topics::{Existing, Failover, Finding, Lowering, Size, TopicsError, apply_with, check, failover},
+};
 
 use super::{CommandError, KafkaArgs, Output};
+
+/// How many partitions a new topic gets where nobody says.
+const PARTITIONS: i32 = 6;
 
 /// Make the Kafka topics, or see whether they still are what the promises rest on.
 ///
@@ -27,9 +33,11 @@ pub struct TopicsArgs {
 enum Action {
     /// Make missing topics and correct settings. No topic, partition or record is removed, and no other setting is touched.
     Apply {
-        /// Partitions of each new topic; more partitions let more processes share the work. Cannot be lowered later.
-        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=10_000))]
-        partitions: i32,
+        /// Partitions of each topic; more partitions let more processes share the work. A topic that exists gets those that it
+        /// lacks; running processes find them within five minutes. Cannot be lowered later. Without it new topics get 6, and
+        /// existing ones stay as they are.
+        #[arg(long, value_parser = clap::value_parser!(i32).range(1..=10_000))]
+        partitions: Option<i32>,
         /// Copies of each new partition; -1 makes three, or one on each broker where there are fewer. With three or more, a record
         /// is in two of them before it is acknowledged.
         #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
@@ -56,8 +64,8 @@ pub async fn run(args: TopicsArgs, output: &mut Output) -> Result<ExitCode, Comm
     match args.action {
         Action::Apply { partitions, replication, yes } => {
             let lowering = if yes { Lowering::Apply } else { Lowering::Report };
-            let size = Size { partitions, replication };
-            report(apply_with(&client, &topics, size, lowering).await?, output)
+            let size = Size { partitions: partitions.unwrap_or(PARTITIONS), replication };
+            report(apply_with(&client, &topics, size, Existing { lowering, partitions }).await?, output)
         }
         Action::Check { replication } => {
             let code = report(check(&client, &topics, replication).await?, output)?;
@@ -74,9 +82,11 @@ fn report(findings: Vec<(String, Finding)>, output: &mut Output) -> Result<ExitC
     for (topic, finding) in findings {
         match &finding {
             Finding::Right | Finding::Created | Finding::Corrected { .. } => {}
-            Finding::Missing | Finding::Differs { .. } | Finding::Keeps { .. } | Finding::Copies { .. } => {
-                code = ExitCode::from(1);
-            }
+            Finding::Missing
+            | Finding::Differs { .. }
+            | Finding::Keeps { .. }
+            | Finding::Partitions { .. }
+            | Finding::Copies { .. } => code = ExitCode::from(1),
         }
         output.line(&format!("{topic}: {}", text(&finding)))?;
     }
@@ -97,6 +107,9 @@ fn text(finding: &Finding) -> String {
             "{setting} is {is}, must be {must_be}: it keeps records longer than it must; `device-manager topics apply --yes` lowers \
              it, and older records are removed"
         ),
+        Finding::Partitions { are, asked } => {
+            format!("{are} partitions, {asked} asked for; Kafka removes none: ask for {are}, or for more to add some")
+        }
         Finding::Copies { are, must_be } => format!(
             "{are} copies, must be {must_be}; Kafka's `kafka-reassign-partitions.sh` makes more, then `device-manager topics apply` \
              sets min.insync.replicas (or say with --replication that fewer will do)"
@@ -115,10 +128,11 @@ fn sessions(found: Option<Failover>) -> Vec<String> {
         |time| {
             format!(
                 "sessions: group protocol consumer: after kill -9 another process takes over within {} s \
-                 (group.consumer.session.timeout.ms={}, group.consumer.min.session.timeout.ms={} on the brokers; only there can it \
-                 be lowered)",
+                 (group.consumer.session.timeout.ms={} and then a heartbeat, group.consumer.heartbeat.interval.ms={}; \
+                 group.consumer.min.session.timeout.ms={} on the brokers; only there can it be lowered)",
                 time.as_secs_f64().ceil(),
                 shown(found.consumer_session),
+                shown(found.consumer_heartbeat),
                 shown(found.consumer_session_min),
             )
         },
@@ -129,7 +143,8 @@ fn sessions(found: Option<Failover>) -> Vec<String> {
         |time| {
             format!(
                 "sessions: group protocol classic: after kill -9 another process takes over within {} s \
-                 (group.min.session.timeout.ms={min} on the brokers)",
+                 (a session of {SESSION_TIMEOUT_MS} ms and then two heartbeats of {HEARTBEAT_INTERVAL_MS} ms, which are not to be \
+                 set; group.min.session.timeout.ms={min} on the brokers)",
                 time.as_secs_f64().ceil()
             )
         },

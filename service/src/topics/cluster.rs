@@ -8,7 +8,10 @@ use std::{
 
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, AlterConfig, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier,
+        TopicReplication,
+    },
     client::DefaultClientContext,
     error::KafkaError,
     metadata::{MetadataBroker, MetadataTopic},
@@ -31,6 +34,8 @@ pub(super) struct Cluster {
     admin: AdminClient<DefaultClientContext>,
     /// The ids of its brokers.
     pub(super) brokers: Vec<i32>,
+    /// By topic, how many partitions it has.
+    pub(super) partitions: BTreeMap<String, i32>,
     /// By topic, the fewest copies that one of its partitions has.
     pub(super) copies: BTreeMap<String, i32>,
 }
@@ -83,11 +88,13 @@ impl Cluster {
                 .map(|partition| i32::try_from(partition.replicas().len()).unwrap_or(i32::MAX))
                 .min()
         };
+        let count = |topic: &MetadataTopic| i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
+        let partitions = metadata.topics().iter().map(|topic| (topic.name().to_owned(), count(topic))).collect();
         let copies = metadata.topics().iter().filter_map(|topic| Some((topic.name().to_owned(), fewest(topic)?)));
         let (brokers, copies) = (metadata.brokers().iter().map(MetadataBroker::id).collect(), copies.collect());
         // The other holder has ended.
         let admin = Arc::into_inner(admin).ok_or(KafkaError::Canceled)?;
-        Ok(Self { admin, brokers, copies })
+        Ok(Self { admin, brokers, partitions, copies })
     }
 
     /// Makes a topic. Whether it was missing.
@@ -106,6 +113,16 @@ impl Cluster {
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
             Some(Err((topic, code))) => Err(TopicsError::Refused { topic, code }),
         }
+    }
+
+    /// Adds partitions, so that there are so many.
+    pub(super) async fn grow(&self, name: &str, partitions: i32) -> Result<(), TopicsError> {
+        let count = usize::try_from(partitions).unwrap_or_default();
+        let grown = self.admin.create_partitions([&NewPartitions::new(name, count)], &options()).await?;
+        for result in grown {
+            result.map_err(|(topic, code)| TopicsError::Refused { topic, code })?;
+        }
+        Ok(())
     }
 
     /// The settings of a topic that is there, or will be in a moment.

@@ -21,18 +21,19 @@ pub struct Failover {
 }
 
 impl Failover {
-    /// Under the protocol `consumer`.
+    /// Under the protocol `consumer`: when the session has timed out, the others hear of it by their next heartbeat.
     #[must_use]
     pub fn consumer(&self) -> Option<Duration> {
         Some(self.consumer_session? + self.consumer_heartbeat.unwrap_or_default())
     }
 
-    /// Under the protocol `classic`; none when the brokers do not allow a session as short as ours.
+    /// Under the protocol `classic`: when the session has timed out, one rebalance takes the partitions and a second one gives them
+    /// away, and the others hear of each by their next heartbeat. None when the brokers do not allow a session as short as ours.
     #[must_use]
     pub fn classic(&self) -> Option<Duration> {
         let session = Duration::from_millis(SESSION_TIMEOUT_MS);
         let allowed = self.classic_session_min.is_none_or(|min| min <= session);
-        allowed.then(|| session + Duration::from_millis(HEARTBEAT_INTERVAL_MS))
+        allowed.then(|| session + 2 * Duration::from_millis(HEARTBEAT_INTERVAL_MS))
     }
 
     fn of(found: &ConfigResource) -> Self {

@@ -5,6 +5,8 @@ mod durability;
 mod failover;
 mod wish;
 
+use std::cmp::Ordering;
+
 use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaErrorCode};
 use schemas::topic::{TopicSpec, Topics};
 
@@ -14,7 +16,7 @@ pub use failover::{Failover, failover};
 use cluster::Cluster;
 use wish::Difference;
 
-/// How large new topics are made, and how many copies old ones must have.
+/// How large new topics are made, and how many copies existing ones must have.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     /// Partitions of each topic but `schemas`.
@@ -30,6 +32,15 @@ pub enum Lowering {
     Report,
     /// It is lowered: older records are removed.
     Apply,
+}
+
+/// What may become of topics that exist.
+#[derive(Debug, Clone, Copy)]
+pub struct Existing {
+    /// What may happen to their records.
+    pub lowering: Lowering,
+    /// How many partitions each but `schemas` must have; none where that is left alone. Missing ones are added.
+    pub partitions: Option<i32>,
 }
 
 /// What a topic is, compared with what it must be.
@@ -68,6 +79,13 @@ pub enum Finding {
         /// What it must be.
         must_be: String,
     },
+    /// There are more partitions than asked for. Kafka removes none.
+    Partitions {
+        /// How many there are.
+        are: i32,
+        /// How many were asked for.
+        asked: i32,
+    },
     /// There are fewer copies than there must be. No setting changes that.
     Copies {
         /// How many there are of some partition.
@@ -99,16 +117,16 @@ pub enum TopicsError {
     },
 }
 
-/// Makes missing topics and corrects settings of existing ones. Never removes a topic, a partition or a record, and leaves settings
-/// that are the operator's alone.
+/// Makes missing topics and corrects settings of existing ones. Adds no partition, removes no topic, partition or record, and
+/// leaves settings alone that are the operator's.
 ///
 /// # Errors
 /// [`TopicsError`].
 pub async fn apply(client: &ClientConfig, topics: &Topics, size: Size) -> Result<Vec<(String, Finding)>, TopicsError> {
-    apply_with(client, topics, size, Lowering::Report).await
+    apply_with(client, topics, size, Existing { lowering: Lowering::Report, partitions: None }).await
 }
 
-/// The same, for a caller who knows whether a retention may be lowered.
+/// The same, for a caller who knows what may become of existing topics.
 ///
 /// # Errors
 /// [`TopicsError`].
@@ -116,12 +134,12 @@ pub async fn apply_with(
     client: &ClientConfig,
     topics: &Topics,
     size: Size,
-    lowering: Lowering,
+    existing: Existing,
 ) -> Result<Vec<(String, Finding)>, TopicsError> {
     cluster::ask(client, async |cluster| {
         let mut findings = Vec::new();
         for spec in topics.specs() {
-            let found = apply_one(&cluster, &spec, size, lowering).await?;
+            let found = apply_one(&cluster, &spec, size, existing).await?;
             push(&mut findings, &spec.name, found);
         }
         Ok(findings)
@@ -133,7 +151,7 @@ async fn apply_one(
     cluster: &Cluster,
     spec: &TopicSpec,
     size: Size,
-    lowering: Lowering,
+    existing: Existing,
 ) -> Result<Vec<Finding>, TopicsError> {
     let partitions = if spec.single_partition { 1 } else { size.partitions };
     let copies = wish::copies(size.replication, cluster.brokers.len());
@@ -146,7 +164,7 @@ async fn apply_one(
         return Err(TopicsError::Refused { topic: spec.name.clone(), code: RDKafkaErrorCode::UnknownTopicOrPartition });
     };
     let are = cluster.copies.get(&spec.name).copied().unwrap_or(copies);
-    let is_kept = |difference: &Difference| lowering == Lowering::Report && difference.lowers_retention();
+    let is_kept = |difference: &Difference| existing.lowering == Lowering::Report && difference.lowers_retention();
     let (kept, wrong): (Vec<_>, Vec<_>) = wish::differences(&found, spec, are).into_iter().partition(is_kept);
     if !wrong.is_empty() {
         cluster.set(&spec.name, &wish::corrected(&found, &wrong)).await?;
@@ -156,7 +174,27 @@ async fn apply_one(
         was: is,
         is: must_be,
     });
-    Ok(wrong.chain(kept.into_iter().map(Difference::reported)).chain(too_few(are, copies)).collect())
+    let partitions = if spec.single_partition { None } else { grow(cluster, &spec.name, existing.partitions).await? };
+    let kept = kept.into_iter().map(Difference::reported);
+    Ok(wrong.chain(kept).chain(too_few(are, copies)).chain(partitions).collect())
+}
+
+/// Adds partitions where there are fewer than asked for. Nothing depends on a key's partition but how the work is shared: what is
+/// mapped and what is stored come to the same in any order.
+async fn grow(cluster: &Cluster, topic: &str, asked: Option<i32>) -> Result<Option<Finding>, TopicsError> {
+    let (Some(asked), Some(are)) = (asked, cluster.partitions.get(topic).copied()) else { return Ok(None) };
+    match asked.cmp(&are) {
+        Ordering::Equal => Ok(None),
+        Ordering::Less => Ok(Some(Finding::Partitions { are, asked })),
+        Ordering::Greater => {
+            cluster.grow(topic, asked).await?;
+            Ok(Some(Finding::Corrected {
+                setting: "the number of partitions".to_owned(),
+                was: are.to_string(),
+                is: asked.to_string(),
+            }))
+        }
+    }
 }
 
 /// Compares every topic with what it must be.
