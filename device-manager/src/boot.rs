@@ -8,7 +8,7 @@ use service::{health::Health, kafka::KafkaSettings, management, shutdown, teleme
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::command::{CommandError, KafkaArgs};
+use crate::command::CommandError;
 
 type StageResult = (&'static str, Result<(), Box<dyn Error + Send + Sync>>);
 
@@ -35,7 +35,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Boots: after this the management port answers, and signals are heard.
+    /// Boots: after this the management port answers, and signals are heard. Settings are read before, so that a process with
+    /// wrong ones ends without having listened.
     ///
     /// # Errors
     /// A recorder or signal handler is refused, or the management port is taken.
@@ -52,18 +53,6 @@ impl Process {
         let mut process = Self { health: Health::new(), shutdown, management_address, stages: JoinSet::new() };
         process.serve_management(listener, metrics);
         Ok(process)
-    }
-
-    /// The settings of all Kafka clients of this process. The log says which variables are ignored.
-    ///
-    /// # Errors
-    /// No broker is named, or a variable cannot be used.
-    pub fn kafka_settings(&self, args: &KafkaArgs) -> Result<KafkaSettings, CommandError> {
-        let settings = args.settings_unsaid()?;
-        if let Some(line) = settings.ignored_line() {
-            tracing::warn!("{line}");
-        }
-        Ok(settings)
     }
 
     fn serve_management(&mut self, listener: TcpListener, metrics: PrometheusHandle) {
@@ -106,6 +95,13 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.shutdown.cancel();
+    }
+}
+
+/// Says in the log which Kafka variables are ignored.
+pub fn say_ignored(settings: &KafkaSettings) {
+    if let Some(line) = settings.ignored_line() {
+        tracing::warn!("{line}");
     }
 }
 

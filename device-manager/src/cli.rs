@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{
+    CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use service::telemetry;
 
 use crate::command::{
@@ -15,8 +18,9 @@ use crate::command::{
 /// A first look: `device-manager up --demo` starts a Kafka and a Postgres of its own, sends some traffic, and shows the
 /// readings that came of it. In production each stage runs as a process of its own: `ingress`, `normalizer`, `sink`.
 ///
-/// Exit codes: 0 done; 1 it failed, or something was refused, differs or still waits; 2 the arguments or the environment cannot
-/// be used; 130 a second signal ended it. Why is said on standard error, or in the log of what runs until it is stopped.
+/// Exit codes: 0 done; 1 it failed (a port is taken, Kafka or Postgres does not answer), or something was refused, differs or still
+/// waits; 2 the arguments, the environment, or a file that they name, such as RECEIPT_KEY_FILE, cannot be used as they are;
+/// 130 a second signal ended it. Why is said on standard error, or in the log of what runs until it is stopped.
 #[derive(Parser)]
 #[command(name = "device-manager", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -75,4 +79,26 @@ impl Cli {
             Command::Simulate(args) => simulate::run(args, &mut output).await,
         }
     }
+}
+
+/// What clap leaves unsaid of arguments that are missing: the variables that give them, and what they are. One a line.
+#[must_use]
+pub fn variables_of(error: &clap::Error) -> Vec<String> {
+    let (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    else {
+        return Vec::new();
+    };
+    let all = arguments(&Cli::command());
+    let known = missing.iter().filter_map(|shown| {
+        let long = shown.strip_prefix("--")?.split(' ').next();
+        let argument = all.iter().find(|argument| argument.get_long() == long && argument.get_env().is_some())?;
+        let (variable, help) = (argument.get_env()?.to_string_lossy(), argument.get_help()?);
+        Some(format!("{variable} in the environment will do as well. {help}"))
+    });
+    known.collect()
+}
+
+fn arguments(command: &clap::Command) -> Vec<clap::Arg> {
+    command.get_arguments().cloned().chain(command.get_subcommands().flat_map(arguments)).collect()
 }

@@ -3,7 +3,11 @@
 use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, FromArgMatches};
-use device_manager::{boot::chain, cli::Cli, command::CommandError};
+use device_manager::{
+    boot::chain,
+    cli::{Cli, variables_of},
+    command::CommandError,
+};
 use tokio::runtime::Runtime;
 
 /// Messages are allocated on one thread and freed on another all day: glibc's allocator took a fifth of the ingress's time, and
@@ -19,13 +23,23 @@ const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
 const LEFT_BEHIND: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let matches = Cli::command().version(version()).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = Cli::command().version(version()).try_get_matches();
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| refuse(&error));
     run(cli).unwrap_or_else(|error| {
         // Nothing can be done when standard error is closed as well.
         let _closed = writeln!(std::io::stderr(), "device-manager: {}", chain(&error));
         error.exit_code()
     })
+}
+
+/// Says what is wrong with the arguments, or shows the help that was asked for.
+fn refuse(error: &clap::Error) -> ! {
+    // Nothing can be done when standard error is closed.
+    let _closed = error.print();
+    for line in variables_of(error) {
+        let _closed = writeln!(std::io::stderr(), "\n{line}");
+    }
+    std::process::exit(error.exit_code())
 }
 
 fn run(cli: Cli) -> Result<ExitCode, CommandError> {

@@ -28,6 +28,7 @@ pub struct IngressArgs {
     #[arg(long, env = "KEYS_FILE")]
     pub keys_file: PathBuf,
     /// The file with the secret that signs receipts: 64 hexadecimal digits, readable by its owner and its group only.
+    /// `(umask 077; openssl rand -hex 32 > receipt.key)` makes one; all stages of an installation use the same.
     #[arg(long, env = "RECEIPT_KEY_FILE")]
     pub receipt_key_file: PathBuf,
     /// The incarnation of the raw topics. Raise it when they were made anew, so that old receipts name nothing else.

@@ -30,6 +30,6 @@ pub use app::app;
 pub use config::{IngressArgs, IngressConfig};
 pub use endpoint::openapi::openapi_json;
 pub use error::IngressError;
-pub use run::{listen, run};
+pub use run::{check, listen, run};
 pub use serve::{PortLimits, serve};
 pub use state::AppState;

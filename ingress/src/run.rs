@@ -40,6 +40,24 @@ pub fn listen(config: &IngressConfig) -> Result<TcpListener, IngressError> {
     bound().map_err(|source| IngressError::Listen { address: config.address, source })
 }
 
+/// Whether [`run`] can work with these settings: refused before anything listens.
+///
+/// # Errors
+/// [`IngressError`]: what is missing or unsafe.
+pub fn check(config: &IngressConfig) -> Result<(), IngressError> {
+    config.check(config.address)?;
+    secrets(config).map(drop)
+}
+
+/// The keys, of which there is one at least, and the secret that signs receipts.
+fn secrets(config: &IngressConfig) -> Result<(KeyRing, [u8; 32]), IngressError> {
+    let keys = KeyRing::open(&config.keys_file)?;
+    if keys.count() == 0 {
+        return Err(IngressError::NoCredential { path: config.keys_file.clone() });
+    }
+    Ok((keys, secret::load_or_refuse(&config.receipt_key_file)?))
+}
+
 /// Serves clients on `listener` until `shutdown`; everything that was answered 2xx is then on the broker.
 ///
 /// # Errors
@@ -53,11 +71,8 @@ pub async fn run(
 ) -> Result<(), IngressError> {
     let address = listener.local_addr()?;
     config.check(address)?;
-    let keys = Arc::new(KeyRing::open(&config.keys_file)?);
-    if keys.count() == 0 {
-        return Err(IngressError::NoCredential { path: config.keys_file });
-    }
-    let secret = secret::load_or_refuse(&config.receipt_key_file)?;
+    let (keys, secret) = secrets(&config)?;
+    let keys = Arc::new(keys);
     let receipt_key = ReceiptKey::new(&secret).map_err(|_| IngressError::ReceiptKeyForm)?;
     let content_key = ContentKey::derive(&secret).map_err(|_| IngressError::ReceiptKeyForm)?;
     let log = Arc::new(KafkaLog::new(&settings, &topics, config.produce_timeout)?);

@@ -1,6 +1,9 @@
 //! Settings of all Kafka clients in one place.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig,
@@ -12,6 +15,15 @@ pub mod log;
 mod variables;
 
 pub use log::{because, cause};
+
+use crate::recall::Recall;
+
+/// How long a cluster is first asked by [`reach`], then twice as long with each try: one that is slow answers only the longer ones.
+const FIRST_ANSWER: Duration = Duration::from_millis(200);
+/// How long [`reach`] listens between two tries.
+const HEAR: Duration = Duration::from_millis(50);
+/// After how long [`reach`] says that it waits where nobody knows why.
+const SAY_AFTER: Duration = Duration::from_secs(2);
 
 /// Where the cluster is, and what the operator passes on to librdkafka.
 #[derive(Clone, PartialEq, Eq)]
@@ -145,8 +157,8 @@ impl KafkaSettings {
             return Ok(GroupProtocol::Classic);
         };
         probe.subscribe(&[topic.name()])?;
-        let deadline = std::time::Instant::now() + timeout;
-        while std::time::Instant::now() < deadline {
+        let deadline = Instant::now() + timeout;
+        while Instant::now() < deadline {
             if let Some(Err(KafkaError::MessageConsumption(code))) = probe.poll(Duration::from_millis(50))
                 && is_unsupported(code)
             {
@@ -207,19 +219,50 @@ fn is_address(server: &str) -> bool {
     is_host && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
+/// Waits until the cluster answers; for commands, so that they neither hang without a word nor give up a cluster that just starts.
+/// What is waited for is said once, as soon as it is known. Blocks for up to `timeout`.
+///
+/// # Errors
+/// The cluster did not answer in time: why, in words for an operator.
+pub fn reach(settings: &KafkaSettings, timeout: Duration, mut waits: impl FnMut(&str)) -> Result<(), String> {
+    let client: BaseConsumer = settings.client().create().map_err(|error: KafkaError| error.to_string())?;
+    let mut recall = Recall::new(settings);
+    let begun = Instant::now();
+    let (mut patience, mut is_said) = (FIRST_ANSWER, false);
+    let unknown = || "no broker has said anything".to_owned();
+    loop {
+        let left = timeout.saturating_sub(begun.elapsed());
+        if client.fetch_metadata(None, patience.min(left)).is_ok() {
+            return Ok(());
+        }
+        recall.look(client.client());
+        // Only a client that is polled hears why.
+        let _no_message = client.poll(HEAR);
+        let why = cause();
+        if begun.elapsed() >= timeout {
+            return Err(why.unwrap_or_else(unknown));
+        }
+        if !is_said && (why.is_some() || begun.elapsed() > SAY_AFTER) {
+            is_said = true;
+            waits(&why.unwrap_or_else(unknown));
+        }
+        patience = patience.saturating_mul(2);
+    }
+}
+
 /// Asks the cluster until it answers or says why it does not. Blocks for up to `timeout`.
 ///
 /// For the command that failed: a client that is not polled, as one for administration, does not hear why.
 #[must_use]
 pub fn diagnose(config: &ClientConfig, timeout: Duration) -> Option<String> {
     let client: BaseConsumer = config.create().ok()?;
-    let deadline = std::time::Instant::now() + timeout;
+    let deadline = Instant::now() + timeout;
     let mut known = None;
-    while known.is_none() && std::time::Instant::now() < deadline {
+    while known.is_none() && Instant::now() < deadline {
         if client.fetch_metadata(None, Duration::from_millis(200)).is_ok() {
             return None;
         }
-        let _no_message = client.poll(Duration::from_millis(50));
+        let _no_message = client.poll(HEAR);
         known = cause();
     }
     known

@@ -15,7 +15,7 @@ use schemas::topic::Topics;
 use service::kafka::KafkaSettings;
 
 use super::{
-    CommandError, KafkaArgs, Output, asking_postgres, connect,
+    CommandError, KafkaArgs, Output, asking_postgres, connect, reach,
     skip::{event_topic, no_partition},
 };
 
@@ -64,6 +64,7 @@ pub async fn run(args: AcceptGapCommand, output: &mut Output) -> Result<ExitCode
     if let (Some(topic), Some(partition), []) = (&topic, args.partition, &next[..]) {
         return Err(no_partition(topic, partition));
     }
+    reach(&settings).await?;
     let gaps = tokio::task::spawn_blocking(move || gaps(&settings, next))
         .await
         .map_err(|error| CommandError::failed("asking Kafka", error))?

@@ -5,9 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 use ::sink::drift::{self, Drift, SHAPES_MAX};
 use clap::Args;
 use schemas::receipt::ReceiptKey;
-use service::secret;
 
-use super::{CommandError, Output, asking_postgres, connect};
+use super::{CommandError, Output, asking_postgres, connect, receipt_secret};
 
 /// List what payloads held that the mapping does not know: fields, metrics, units and codes.
 ///
@@ -36,8 +35,7 @@ pub struct DriftCommand {
 /// # Errors
 /// The receipt key cannot be read, or the database is away.
 pub async fn run(args: DriftCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
-    let secret = secret::load_or_refuse(&args.receipt_key_file)
-        .map_err(|error| CommandError::failed("the receipt key", error))?;
+    let secret = receipt_secret(&args.receipt_key_file)?;
     let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
     let mut connection = connect(&args.database_url).await?;
     let all = drift::list(&mut connection, &key).await.map_err(asking_postgres)?;

@@ -6,7 +6,7 @@ use clap::Args;
 use schemas::topic::Topics;
 
 use super::{CommandError, KafkaArgs};
-use crate::boot::{Process, ProcessArgs};
+use crate::boot::{Process, ProcessArgs, chain, say_ignored};
 
 /// Take payloads and device commands over HTTP and keep them on Kafka.
 ///
@@ -31,8 +31,10 @@ pub struct IngressCommand {
 /// The configuration is unsafe or incomplete, or a port is taken.
 pub async fn run(args: IngressCommand) -> Result<ExitCode, CommandError> {
     let config = ingress::IngressConfig::from(&args.ingress);
+    let settings = args.kafka.settings_unsaid()?;
+    ingress::check(&config).map_err(|error| CommandError::usage(chain(&error)))?;
     let mut process = Process::boot(&args.process).await?;
-    let settings = process.kafka_settings(&args.kafka)?;
+    say_ignored(&settings);
     let listener = ingress::listen(&config).map_err(|error| CommandError::failed("the ingress", error))?;
     let (health, shutdown) = (process.health.stage("ingress"), process.shutdown.clone());
     let topics = Topics::new(&args.kafka.topic_prefix);

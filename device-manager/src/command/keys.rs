@@ -7,6 +7,7 @@ use ingress::keys::{KeySummary, KeysError, NewKey, Scope, create, list, revoke};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{CommandError, Output};
+use crate::boot::chain;
 
 /// Make, list and revoke the API keys of senders.
 ///
@@ -111,6 +112,9 @@ fn moment(text: &str) -> Result<OffsetDateTime, &'static str> {
 
 impl From<KeysError> for CommandError {
     fn from(error: KeysError) -> Self {
-        Self::failed("the keys file", error)
+        match &error {
+            KeysError::Io { .. } | KeysError::Form { .. } | KeysError::Key { .. } => Self::usage(chain(&error)),
+            KeysError::Unknown { .. } => Self::failed("the keys file", error),
+        }
     }
 }

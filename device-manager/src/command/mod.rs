@@ -1,10 +1,16 @@
 //! The subcommands, one file each.
 
-use std::{fmt::Display, io::Write, process::ExitCode};
+use std::{fmt::Display, io::Write, path::Path, process::ExitCode, time::Duration};
 
 use clap::Args;
-use service::kafka::KafkaSettings;
+use rdkafka::consumer::BaseConsumer;
+use service::{
+    kafka::{self, KafkaSettings},
+    secret,
+};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+
+use crate::boot::chain;
 
 pub mod accept_gap;
 pub mod docs;
@@ -41,8 +47,7 @@ impl KafkaArgs {
     pub fn settings(&self) -> Result<KafkaSettings, CommandError> {
         let settings = self.settings_unsaid()?;
         if let Some(line) = settings.ignored_line() {
-            // Nothing can be done when standard error is closed.
-            let _closed = writeln!(std::io::stderr(), "device-manager: {line}");
+            remark(&line);
         }
         Ok(settings)
     }
@@ -50,8 +55,46 @@ impl KafkaArgs {
     /// The settings, for a caller that says itself what is ignored.
     pub(crate) fn settings_unsaid(&self) -> Result<KafkaSettings, CommandError> {
         let given = self.kafka_bootstrap_servers.clone().map(|servers| ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), servers));
-        KafkaSettings::from_env(variables().chain(given)).map_err(CommandError::usage)
+        let settings = KafkaSettings::from_env(variables().chain(given)).map_err(CommandError::usage)?;
+        // Some values only show with others that they cannot be used, such as the name of a file that is not there.
+        match settings.client().create::<BaseConsumer>() {
+            Ok(_) => Ok(settings),
+            Err(error) => Err(CommandError::usage(format!("the KAFKA_ variables cannot be used: {error}"))),
+        }
     }
+}
+
+/// How long an operator's command waits for Kafka. A cluster that just starts takes some seconds.
+const KAFKA_ANSWERS: Duration = Duration::from_secs(10);
+
+/// Waits until Kafka answers, and says so, for an operator's command.
+///
+/// # Errors
+/// [`CommandError`]: why it does not.
+pub(crate) async fn reach(settings: &KafkaSettings) -> Result<(), CommandError> {
+    let settings = settings.clone();
+    let waits =
+        |why: &str| remark(&format!("Kafka does not answer: {why}; waiting for up to {} s", KAFKA_ANSWERS.as_secs()));
+    let asked = tokio::task::spawn_blocking(move || kafka::reach(&settings, KAFKA_ANSWERS, waits));
+    asked
+        .await
+        .map_err(|error| error.to_string())
+        .flatten()
+        .map_err(|why| CommandError::failed("Kafka does not answer", why))
+}
+
+/// Says on standard error what is no result.
+pub(crate) fn remark(line: &str) {
+    // Nothing can be done when standard error is closed.
+    let _closed = writeln!(std::io::stderr(), "device-manager: {line}");
+}
+
+/// The secret that signs receipts.
+///
+/// # Errors
+/// [`CommandError`]: the file cannot be used.
+pub(crate) fn receipt_secret(file: &Path) -> Result<[u8; 32], CommandError> {
+    secret::load_or_refuse(file).map_err(|error| CommandError::usage(chain(&error)))
 }
 
 /// The environment but for what is no text.
@@ -87,7 +130,7 @@ pub(crate) fn asking_postgres(error: sqlx::Error) -> CommandError {
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The arguments or the environment are not usable as they are: exit code 2.
+    /// The arguments, the environment or a file that they name are not usable as they are: exit code 2.
     #[error("{0}")]
     Usage(String),
     /// The work failed: exit code 1. The cause follows as the error's source.

@@ -5,10 +5,10 @@ use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 use clap::Args;
 use normalizer::{BatchLimits, NormalizerConfig, Skip, SkippedRecord};
 use schemas::{content::ContentKey, format::RawTopic, topic::Topics};
-use service::{kafka::KafkaSettings, secret};
+use service::kafka::KafkaSettings;
 
-use super::{CommandError, KafkaArgs};
-use crate::boot::{Process, ProcessArgs};
+use super::{CommandError, KafkaArgs, receipt_secret};
+use crate::boot::{Process, ProcessArgs, say_ignored};
 
 /// Turn raw records into events.
 ///
@@ -60,16 +60,16 @@ fn skipped(text: &str) -> Result<SkippedRecord, &'static str> {
 /// # Errors
 /// What waiting does not heal.
 pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
-    let mut process = Process::boot(&args.process).await?;
-    let kafka = (process.kafka_settings(&args.kafka)?, Topics::new(&args.kafka.topic_prefix));
-    let secret = secret::load_or_refuse(&args.receipt_key_file)
-        .map_err(|error| CommandError::failed("the receipt key", error))?;
+    let kafka = (args.kafka.settings_unsaid()?, Topics::new(&args.kafka.topic_prefix));
+    let secret = receipt_secret(&args.receipt_key_file)?;
     let config = NormalizerConfig {
         upload_wait: Duration::from_secs(args.upload_wait_seconds),
         threads: args.threads.unwrap_or_else(cores),
         skip: Skip { positions: args.skip, reason: args.skip_reason },
         ..config(kafka, args.group, args.topic_epoch, &secret)?
     };
+    let mut process = Process::boot(&args.process).await?;
+    say_ignored(&config.kafka);
     let (health, shutdown) = (process.health.stage("normalizer"), process.shutdown.clone());
     process.stage("the normalizer", normalizer::run(config, health, shutdown));
     process.wait().await.map(|()| ExitCode::SUCCESS)

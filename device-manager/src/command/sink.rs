@@ -6,7 +6,7 @@ use ::sink::error::{Fault, cause, fault};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use schemas::{receipt::ReceiptKey, topic::Topics};
-use service::{backoff::Backoff, health::StageHealth, kafka::KafkaSettings, secret};
+use service::{backoff::Backoff, health::StageHealth, kafka::KafkaSettings};
 use sink::SinkConfig;
 use sqlx::{
     Connection as _, PgConnection,
@@ -15,8 +15,8 @@ use sqlx::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, KafkaArgs, Output, accept_gap, database};
-use crate::boot::{Process, ProcessArgs};
+use super::{CommandError, KafkaArgs, Output, accept_gap, database, receipt_secret};
+use crate::boot::{Process, ProcessArgs, say_ignored};
 
 /// How long Postgres may take to let the migrations in.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -97,12 +97,12 @@ pub async fn run(args: SinkCommand, output: &mut Output) -> Result<ExitCode, Com
 }
 
 async fn run_stage(args: StageArgs) -> Result<ExitCode, CommandError> {
-    let mut process = Process::boot(&args.process).await?;
-    let kafka = (process.kafka_settings(&args.kafka)?, Topics::new(&args.kafka.topic_prefix));
-    let secret = secret::load_or_refuse(&args.receipt_key_file)
-        .map_err(|error| CommandError::failed("the receipt key", error))?;
+    let kafka = (args.kafka.settings_unsaid()?, Topics::new(&args.kafka.topic_prefix));
+    let secret = receipt_secret(&args.receipt_key_file)?;
     let config = config(kafka, args.database_url.clone(), args.group, &secret)?;
     let database = database(&args.database_url)?;
+    let mut process = Process::boot(&args.process).await?;
+    say_ignored(&config.kafka);
     let (health, shutdown) = (process.health.stage("sink"), process.shutdown.clone());
     process.stage("the sink", async move {
         if args.migrate && !migrate(database, &health, &shutdown).await? {

@@ -9,7 +9,7 @@ use service::{
     topics::{Existing, Failover, Finding, Lowering, Size, TopicsError, apply_with, check, failover},
 };
 
-use super::{CommandError, KafkaArgs, Output};
+use super::{CommandError, KafkaArgs, Output, reach};
 
 /// How many partitions a new topic gets where nobody says.
 const PARTITIONS: i32 = 6;
@@ -17,7 +17,7 @@ const PARTITIONS: i32 = 6;
 /// Make the Kafka topics, or see whether they still are what the promises rest on.
 ///
 /// Exit code 0 when all is right; 1 when a topic is missing, differs, or keeps its records longer than it must, or when Kafka does
-/// not answer.
+/// not answer within 10 s.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   device-manager topics apply --partitions 12
@@ -59,7 +59,9 @@ enum Action {
 /// # Errors
 /// Kafka is not configured, does not answer, or refuses.
 pub async fn run(args: TopicsArgs, output: &mut Output) -> Result<ExitCode, CommandError> {
-    let client = args.kafka.settings()?.client();
+    let settings = args.kafka.settings()?;
+    reach(&settings).await?;
+    let client = settings.client();
     let topics = Topics::new(&args.kafka.topic_prefix);
     match args.action {
         Action::Apply { partitions, replication, yes } => {

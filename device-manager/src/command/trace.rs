@@ -14,13 +14,10 @@ use schemas::{
     receipt::{Position, ReceiptKey},
     topic::Topics,
 };
-use service::{
-    kafka::{KafkaSettings, diagnose},
-    secret,
-};
+use service::kafka::KafkaSettings;
 use sqlx::PgConnection;
 
-use super::{CommandError, KafkaArgs, Output, asking_postgres, connect};
+use super::{CommandError, KafkaArgs, Output, asking_postgres, connect, reach, receipt_secret};
 
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -52,8 +49,7 @@ pub struct TraceCommand {
 /// # Errors
 /// The word is no receipt of this installation, or the database or Kafka is away.
 pub async fn run(args: TraceCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
-    let secret = secret::load_or_refuse(&args.receipt_key_file)
-        .map_err(|error| CommandError::failed("the receipt key", error))?;
+    let secret = receipt_secret(&args.receipt_key_file)?;
     let position = ReceiptKey::new(&secret).and_then(|key| key.read(&args.receipt)).map_err(CommandError::usage)?;
     let Position { topic, partition, offset, item, .. } = position;
     output.line(&format!("raw record: {} partition {partition} offset {offset}, item {item}", topic.as_str()))?;
@@ -148,13 +144,10 @@ async fn waits(
         });
     }
     let (settings, topics) = (args.kafka.settings()?, Topics::new(&args.kafka.topic_prefix));
+    reach(&settings).await?;
     let asked = move || {
-        ask(&settings, &topics, &args.group, (position, next)).map_err(|error| {
-            match diagnose(&settings.client(), ANSWER) {
-                Some(cause) => CommandError::failed("asking Kafka", cause),
-                None => CommandError::failed("asking Kafka", error),
-            }
-        })
+        ask(&settings, &topics, &args.group, (position, next))
+            .map_err(|error| CommandError::failed("asking Kafka", error))
     };
     tokio::task::spawn_blocking(asked).await.map_err(|error| CommandError::failed("asking Kafka", error))?
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, KafkaArgs, Output};
 use crate::{
-    boot::{Process, ProcessArgs},
+    boot::{Process, ProcessArgs, say_ignored},
     embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError},
 };
 use environment::Environment;
@@ -84,12 +84,13 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     };
     let surroundings = Surroundings {
         data_dir: args.data_dir.canonicalize().map_err(io)?,
-        kafka: process.kafka_settings(&kafka)?,
+        kafka: kafka.settings_unsaid()?,
         topic_prefix: kafka.topic_prefix,
         database_url: given_or(&args.database_url, embedded.database_url()),
         api_key: environment::api_key(&args.data_dir)?,
         http_port: args.http_port,
     };
+    say_ignored(&surroundings.kafka);
     process.stage("the embedded Kafka and Postgres", watch(embedded.clone(), stop));
     let shown = show(&mut process, &args, &surroundings, begun, output).await;
     if args.once || shown.is_err() {
