@@ -103,6 +103,19 @@ fn a_missing_argument_is_named_with_its_variable_and_how_to_come_by_it() {
     assert!(said.contains("DATABASE_URL in the environment"), "{said}");
 }
 
+#[test]
+fn a_new_keys_secret_stands_alone_on_the_last_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = create_key(directory.path());
+    let said = String::from_utf8(output.stdout).unwrap();
+    let [id, secret] = said.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert!(id.starts_with("id: key-"), "{said}");
+    let is_of_key = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    assert!(secret.starts_with("dm_") && secret.bytes().all(is_of_key), "no other word on the line");
+    let remark = String::from_utf8(output.stderr).unwrap();
+    assert!(remark.contains("shown this once only") && !remark.contains(secret), "{remark}");
+}
+
 /// A directory with a receipt key and an API key.
 fn with_secrets() -> TempDir {
     let directory = tempfile::tempdir().unwrap();

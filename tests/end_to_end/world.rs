@@ -183,8 +183,7 @@ impl World {
             "devices:write",
         ]);
         let said = self.finish(create.arg("--file").arg(self.path("keys.json")));
-        let secret = said.lines().find_map(|line| line.strip_prefix("secret: ")).unwrap();
-        secret.split(' ').next().unwrap().clone_into(&mut self.sender.key);
+        said.lines().last().unwrap().clone_into(&mut self.sender.key);
     }
 
     /// Starts a stage's first process, again where it ran before.

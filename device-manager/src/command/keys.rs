@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use ingress::keys::{KeySummary, KeysError, NewKey, Scope, create, list, revoke};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{CommandError, Output};
+use super::{CommandError, Output, remark};
 use crate::boot::chain;
 
 /// Make, list and revoke the API keys of senders.
@@ -16,6 +16,7 @@ use crate::boot::chain;
 #[derive(Args)]
 #[command(after_help = "Examples:
   device-manager keys create --source portal --scope health-data:write --provider medisante
+  API_KEY=$(device-manager keys create --source app --scope health-data:write | tail -n 1)
   device-manager keys list
   device-manager keys revoke key-1a2b3c4d")]
 pub struct KeysCommand {
@@ -28,7 +29,7 @@ pub struct KeysCommand {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Make a key and show its secret, once.
+    /// Make a key. Prints its id, then its secret, once, on a line of its own.
     Create(Create),
     /// Show all keys, without secrets.
     List,
@@ -81,7 +82,8 @@ pub fn run(args: KeysCommand, output: &mut Output) -> Result<ExitCode, CommandEr
                 },
             )?;
             output.line(&format!("id: {id}"))?;
-            output.line(&format!("secret: {} (shown this once only)", secret.reveal()))?;
+            remark("the line that follows is the key's secret, which is shown this once only");
+            output.line(secret.reveal())?;
         }
         Action::List => {
             for key in list(&args.file)? {
