@@ -51,7 +51,7 @@ pub enum SettingsError {
 }
 
 /// For how long the group waits for a member that is gone, under the classic protocol. Under the other one the brokers say.
-pub const SESSION_TIMEOUT_MS: u64 = 10_000;
+pub const SESSION_TIMEOUT_MS: u64 = 8_000;
 /// How often a member says that it is there, under the classic protocol. The others hear of its end by their own next word, twice: the
 /// first rebalance takes, the second gives.
 pub const HEARTBEAT_INTERVAL_MS: u64 = 1_000;

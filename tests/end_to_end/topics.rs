@@ -90,7 +90,7 @@ async fn every_setting_that_a_promise_rests_on_is_checked() {
     let (said, _) = check();
     for line in [
         "protocol consumer: after kill -9 another process takes over within 5 s",
-        "protocol classic: after kill -9 another process takes over within 12 s",
+        "protocol classic: after kill -9 another process takes over within 10 s",
     ] {
         assert!(said.contains(line), "{line} is missing in: {said}");
     }

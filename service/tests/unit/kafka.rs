@@ -128,7 +128,7 @@ fn no_consumer_commits_by_itself_or_begins_where_it_likes() {
         let _made: BaseConsumer = config.create().unwrap();
     }
     let classic = settings.consumer("group", GroupProtocol::Classic).create_native_config().unwrap();
-    assert_eq!(classic.get("session.timeout.ms").unwrap(), "10000");
+    assert_eq!(classic.get("session.timeout.ms").unwrap(), "8000");
     assert_eq!(classic.get("heartbeat.interval.ms").unwrap(), "1000");
     assert_eq!(classic.get("partition.assignment.strategy").unwrap(), "cooperative-sticky");
 }
