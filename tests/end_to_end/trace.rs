@@ -10,6 +10,8 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
     let mut world = World::start().await;
+    // It has made the tables by then.
+    world.until_ready((Stage::Sink, 0)).await;
     world.kill(Stage::Normalizer);
     let receipt = world.sender.medisante(&glucose(0)).await;
     let (said, arrived) = world.trace(&receipt);
