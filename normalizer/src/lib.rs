@@ -29,11 +29,12 @@ use schemas::{
     raw::{Kind, RawRecord},
     rejection::Reason,
 };
+use uuid::Uuid;
 
 pub use line::json_lines;
 pub use pipeline::{BatchLimits, NormalizerConfig, NormalizerError, Skip, SkippedRecord, group_of, mapped_until, run};
 
-use observed::{Items, Origin, Refused, refused};
+use observed::{Items, Origin, Refused, RefusedItem, refused};
 
 /// Raised whenever a golden output changes, so that a replay knows which rows are older. A test sees to it.
 pub const MAPPING_VERSION: i32 = 1;
@@ -67,7 +68,7 @@ impl Normalized {
     }
 }
 
-/// A refused payload, a refused item, or several items in a row that were refused for the same reason.
+/// A refused payload, a refused item, or several items in a row of one device that were refused for the same reason.
 pub struct Rejection {
     /// Its place in the payload, of several the first one's; none where the whole payload is refused.
     pub item: Option<u32>,
@@ -77,6 +78,8 @@ pub struct Rejection {
     pub reason: Reason,
     /// What exactly is wrong, in this project's words: never a word of the payload.
     pub detail: &'static str,
+    /// The `_id` of the device that the items name, where the format names one.
+    pub device: Option<Uuid>,
     /// The item's bytes; empty where it is about more than one item, which the raw record keeps.
     pub bytes: Vec<u8>,
 }
@@ -84,29 +87,30 @@ pub struct Rejection {
 impl Rejection {
     /// Of the payload as a whole.
     pub(crate) const fn whole(refused: Refused) -> Self {
-        Self { item: None, item_count: 1, reason: refused.reason, detail: refused.detail, bytes: Vec::new() }
+        let Refused { reason, detail } = refused;
+        Self { item: None, item_count: 1, reason, detail, device: None, bytes: Vec::new() }
     }
 
-    /// Adds a refused item. Items in a row that are refused for the same reason are one rejection, without their bytes: a body of
-    /// a few kilobytes may hold a hundred thousand of them.
-    pub(crate) fn add(rejections: &mut Vec<Self>, item: u32, refused: Refused, bytes: impl FnOnce() -> Vec<u8>) {
-        let Refused { reason, detail } = refused;
+    /// Adds a refused item. Items in a row of one device that are refused for the same reason are one rejection, without their
+    /// bytes: a body of a few kilobytes may hold a hundred thousand of them.
+    pub(crate) fn add(rejections: &mut Vec<Self>, item: u32, refused: RefusedItem, bytes: impl FnOnce() -> Vec<u8>) {
+        let RefusedItem { why: Refused { reason, detail }, device } = refused;
         if let Some(last) = rejections.last_mut()
             && last.item.is_some_and(|first| first.saturating_add(last.item_count) == item)
-            && (last.reason, last.detail) == (reason, detail)
+            && (last.reason, last.detail, last.device) == (reason, detail, device)
         {
             last.item_count += 1;
             last.bytes = Vec::new();
             return;
         }
-        rejections.push(Self { item: Some(item), item_count: 1, reason, detail, bytes: bytes() });
+        rejections.push(Self { item: Some(item), item_count: 1, reason, detail, device, bytes: bytes() });
     }
 
     /// The same for what was refused already.
     pub(crate) fn add_to(self, rejections: &mut Vec<Self>) {
         match self.item {
             Some(item) => {
-                let refused = Refused { reason: self.reason, detail: self.detail };
+                let refused = Refused { reason: self.reason, detail: self.detail }.of(self.device);
                 Self::add(rejections, item, refused, || self.bytes);
             }
             None => rejections.push(self),

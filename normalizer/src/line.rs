@@ -13,8 +13,8 @@ const TIMES: [&str; 6] =
 /// Fields that are bytes.
 const BYTES: [&str; 2] = ["content", "sha256"];
 
-/// One object an item: `{"reading": …}`, `{"command": …}` or `{"rejection": {"item": …, "reason": …, "detail": …}}`. Times
-/// are RFC 3339 in UTC, bytes hexadecimal. A document is no item: the reading that cites it says what it is.
+/// One object an item: `{"reading": …}`, `{"command": …}` or `{"rejection": {"item": …, "reason": …, "detail": …,
+/// "device": …}}`. Times are RFC 3339 in UTC, bytes hexadecimal. A document is no item: the reading that cites it says what it is.
 pub fn json_lines(normalized: &Normalized) -> impl Iterator<Item = Value> {
     let readings = normalized.readings.iter().map(|reading| json!({ "reading": event(reading) }));
     let commands = normalized.commands.iter().map(|command| json!({ "command": event(command) }));
@@ -32,7 +32,9 @@ fn event<E: Event + Serialize>(event: &E) -> Value {
 fn rejections(rejection: &Rejection) -> impl Iterator<Item = Value> {
     (0..rejection.item_count).map(|behind| {
         let item = rejection.item.map(|first| first.saturating_add(behind));
-        json!({ "rejection": { "item": item, "reason": rejection.reason.as_str(), "detail": rejection.detail } })
+        let Rejection { reason, detail, device, .. } = rejection;
+        let device = device.map(|device| device.to_string());
+        json!({ "rejection": { "item": item, "reason": reason.as_str(), "detail": detail, "device": device } })
     })
 }
 

@@ -3,6 +3,8 @@
 //! The value is the item's bytes where one item is bad. It is empty where several items or the whole payload are, because the
 //! raw record keeps them: then the position and the keyed hash lead to it. The key is the origin's position.
 
+use uuid::Uuid;
+
 use crate::{codec::avro_enum, rejection::Reason};
 
 /// Header names of dead letters. All values are UTF-8.
@@ -19,6 +21,9 @@ pub mod header {
     pub const ITEM: &str = "item";
     /// How many items in a row, from 1; absent means 1.
     pub const ITEM_COUNT: &str = "item-count";
+    /// The `_id` of the device that the items name ([`crate::identity::device_key`]); absent where they name none, or where it
+    /// cannot be read.
+    pub const DEVICE: &str = "device";
     /// The stage that refused it.
     pub const STAGE: &str = "stage";
     /// A word of [`super::Reason`].
@@ -59,6 +64,8 @@ pub struct DeadLetter {
     pub item: Option<i32>,
     /// How many items in a row have this fault; 1 where the whole message has.
     pub item_count: i32,
+    /// The `_id` of the device that the items name.
+    pub device: Option<Uuid>,
     /// Who refused.
     pub stage: Stage,
     /// Why.
@@ -100,6 +107,7 @@ impl DeadLetter {
         ];
         pairs.extend(self.item.map(|item| (header::ITEM, item.to_string())));
         pairs.extend((self.item_count != 1).then(|| (header::ITEM_COUNT, self.item_count.to_string())));
+        pairs.extend(self.device.map(|device| (header::DEVICE, device.hyphenated().to_string())));
         pairs.extend(self.content_hmac.clone().map(|hash| (header::CONTENT_HMAC, hash)));
         pairs.extend(self.raw_position.clone().map(|position| (header::RAW_POSITION, position)));
         pairs
@@ -126,6 +134,7 @@ impl DeadLetter {
             origin_timestamp: number(header::ORIGIN_TIMESTAMP, need(header::ORIGIN_TIMESTAMP)?)?,
             item: find(header::ITEM).map(|text| number(header::ITEM, text)).transpose()?,
             item_count: find(header::ITEM_COUNT).map_or(Ok(1), |text| count(header::ITEM_COUNT, text))?,
+            device: find(header::DEVICE).map(|text| number(header::DEVICE, text)).transpose()?,
             stage: Stage::from_word(need(header::STAGE)?).ok_or(DeadLetterError(header::STAGE))?,
             reason: Reason::from_word(need(header::REASON)?).ok_or(DeadLetterError(header::REASON))?,
             detail: find(header::DETAIL).unwrap_or_default().to_owned(),

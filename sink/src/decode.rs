@@ -9,6 +9,7 @@ use schemas::{
     rejection::Reason,
     topic::Topics,
 };
+use uuid::Uuid;
 
 use crate::{
     batch::{Body, Item, Origin, Source},
@@ -88,43 +89,34 @@ impl Decoder {
     /// The dead letter of a message that an operator wants to be stepped over; the message is its value.
     #[must_use]
     pub fn skip(&self, origin: Origin, value: &[u8], why: &str) -> Item {
-        Item { origin, body: self.letter(origin, Reason::Skipped, why, (value.to_vec(), None)) }
+        let about = About { value: value.to_vec(), ..About::default() };
+        Item { origin, body: self.letter(origin, Reason::Skipped, why, about) }
     }
 
     /// The dead letter of an item that Postgres refuses.
     #[must_use]
     pub fn refuse_item(&self, item: &Item, detail: &str) -> Item {
-        let (value, position) = match &item.body {
-            Body::Reading(row) => (encode(&row.reading), Some(reading_position(&row.reading))),
-            Body::Assignment(event) => (encode(event.as_ref()), Some((command_position(event), None))),
-            Body::Document(event) => (encode(event.as_ref()), None),
-            Body::Outcome(event) => (encode(event), None),
-            Body::Letter(_) | Body::Refused(_) => (Vec::new(), None),
+        let about = match &item.body {
+            Body::Reading(row) => About::reading(&row.reading),
+            Body::Assignment(event) => About::command(event),
+            Body::Document(event) => About { value: encode(event.as_ref()), ..About::default() },
+            Body::Outcome(event) => About { value: encode(event), ..About::default() },
+            Body::Letter(_) | Body::Refused(_) => About::default(),
         };
-        Item { origin: item.origin, body: self.letter(item.origin, Reason::RowRefused, detail, (value, position)) }
+        Item { origin: item.origin, body: self.letter(item.origin, Reason::RowRefused, detail, about) }
     }
 
     fn reading(&self, origin: Origin, reading: Reading) -> Body {
-        // The event itself is the dead letter's value.
         match Row::new(reading, &self.key) {
             Ok(row) => Body::Reading(Box::new(row)),
-            Err((reading, fault)) => self.letter(
-                origin,
-                Reason::RowRefused,
-                &fault.to_string(),
-                (encode(reading.as_ref()), Some(reading_position(&reading))),
-            ),
+            Err((reading, fault)) => {
+                self.letter(origin, Reason::RowRefused, &fault.to_string(), About::reading(&reading))
+            }
         }
     }
 
-    fn letter(
-        &self,
-        origin: Origin,
-        reason: Reason,
-        detail: &str,
-        (value, position): (Vec<u8>, Option<(String, Option<i32>)>),
-    ) -> Body {
-        let (raw_position, item) = position.map_or((None, None), |(raw, item)| (Some(raw), item));
+    fn letter(&self, origin: Origin, reason: Reason, detail: &str, about: About) -> Body {
+        let About { raw_position, item, device, value } = about;
         Body::Refused(Box::new(DeadLetter {
             origin_topic: origin.place.0.topic(&self.topics),
             origin_partition: origin.place.1,
@@ -135,6 +127,7 @@ impl Decoder {
             reason,
             detail: detail.to_owned(),
             item_count: 1,
+            device,
             content_hmac: None,
             raw_position,
             value,
@@ -142,19 +135,41 @@ impl Decoder {
     }
 }
 
-/// The raw position and the item of a reading, so that `trace` finds the letter.
-fn reading_position(reading: &Reading) -> (String, Option<i32>) {
-    let from = &reading.provenance;
-    let position = RawPosition {
-        topic: reading.raw_topic(),
-        topic_epoch: from.topic_epoch,
-        partition: from.partition,
-        offset: from.offset,
-    };
-    (position.to_string(), Some(from.item))
+/// What a dead letter is about, so that `trace` finds it.
+#[derive(Default)]
+struct About {
+    raw_position: Option<String>,
+    item: Option<i32>,
+    device: Option<Uuid>,
+    /// The event itself.
+    value: Vec<u8>,
 }
 
-fn command_position(event: &Assignment) -> String {
-    let Assignment { topic_epoch, partition, offset, .. } = *event;
-    RawPosition { topic: RawTopic::Devices, topic_epoch, partition, offset }.to_string()
+impl About {
+    fn reading(reading: &Reading) -> Self {
+        let from = &reading.provenance;
+        let position = RawPosition {
+            topic: reading.raw_topic(),
+            topic_epoch: from.topic_epoch,
+            partition: from.partition,
+            offset: from.offset,
+        };
+        Self {
+            raw_position: Some(position.to_string()),
+            item: Some(from.item),
+            device: reading.device.as_ref().map(|device| device.key),
+            value: encode(reading),
+        }
+    }
+
+    fn command(event: &Assignment) -> Self {
+        let Assignment { topic_epoch, partition, offset, .. } = *event;
+        let position = RawPosition { topic: RawTopic::Devices, topic_epoch, partition, offset };
+        Self {
+            raw_position: Some(position.to_string()),
+            item: None,
+            device: Some(event.device_key),
+            value: encode(event),
+        }
+    }
 }

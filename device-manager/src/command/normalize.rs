@@ -19,8 +19,8 @@ use super::{CommandError, Output};
 
 /// Try the mapping: print what files would become, one JSON object a line.
 ///
-/// A line is {"reading": …} or {"rejection": {"item": …, "reason": …, "detail": …}}. Exit code 0 when nothing was refused, 1
-/// otherwise. Nothing is stored.
+/// A line is {"reading": …} or {"rejection": {"item": …, "reason": …, "detail": …, "device": …}}. Exit code 0 when nothing was
+/// refused, 1 otherwise. Nothing is stored.
 #[derive(Args)]
 #[command(after_help = "Examples:
   device-manager normalize --provider medisante --format fhir-json observation.json

@@ -26,7 +26,21 @@ pub(crate) fn normalize(record: &RawRecord<'_>) -> Normalized {
     };
     match command {
         Ok(command) => Normalized { commands: vec![command], ..Normalized::default() },
-        Err(refused) => Normalized { rejections: vec![Rejection::whole(refused)], ..Normalized::default() },
+        Err(refused) => {
+            let rejection = Rejection { device: refused_device(record), ..Rejection::whole(refused) };
+            Normalized { rejections: vec![rejection], ..Normalized::default() }
+        }
+    }
+}
+
+/// The `_id` of the device that a refused command names.
+fn refused_device(record: &RawRecord<'_>) -> Option<Uuid> {
+    match record.headers.kind {
+        Kind::Unassign => Uuid::try_parse(record.headers.device_id.as_deref()?).ok(),
+        Kind::Assign | Kind::Payload(_) => {
+            let Object::<wire::Assign<'_>>(body) = serde_json::from_slice(record.body).ok()?;
+            Some(device(Provider::parse(&body.device_provider)?, &body.device_id).ok()?.key)
+        }
     }
 }
 

@@ -42,17 +42,19 @@ impl<'r> Export<'r> {
 
     /// What an element comes to; none where it is no item.
     pub(super) fn take(&mut self, item: u32, element: Element<'_>) -> Option<Result<Reading, Rejection>> {
-        let not_a_reading = |detail| (Err(refused(Reason::NotAReading, detail)), Cow::Borrowed(""));
-        let (found, tag) = match element {
+        let not_a_reading = |detail| (Err(refused(Reason::NotAReading, detail)), None, Cow::Borrowed(""));
+        let (found, device, tag) = match element {
             Element::Record(sample, tag) => {
                 let found = self.sample(item, &sample);
                 if found.is_err() {
                     healthkit::refused_type(self.record, &as_sample(&sample), &mut self.unknown);
                 }
-                (found, Cow::Borrowed(tag))
+                (found, sample.device.map(Cow::Borrowed), Cow::Borrowed(tag))
             }
-            Element::Workout(workout, tag) => (self.workout(item, &workout), Cow::Owned(tag)),
-            Element::ActivitySummary(summary, tag) => (self.summary(item, &summary), Cow::Borrowed(tag)),
+            Element::Workout(workout, tag) => {
+                (self.workout(item, &workout), workout.device.map(Cow::Owned), Cow::Owned(tag))
+            }
+            Element::ActivitySummary(summary, tag) => (self.summary(item, &summary), None, Cow::Borrowed(tag)),
             Element::WorkoutRoute => not_a_reading("the route of a workout is a list of places"),
             Element::Me => not_a_reading("birth date, sex, blood type and skin type are characteristics"),
             Element::Document | Element::Other(_) => {
@@ -79,6 +81,7 @@ impl<'r> Export<'r> {
             item_count: 1,
             reason,
             detail,
+            device: self.device(device.as_deref()).ok().flatten().map(|device| device.key),
             bytes: tag.as_bytes().to_vec(),
         }))
     }

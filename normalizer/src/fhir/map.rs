@@ -1,12 +1,13 @@
 //! One Observation becomes one reading, whatever syntax it was written in.
 
 use schemas::{
-    event::{Component, Missing, Reading, Status},
+    event::{Component, Device, Missing, Reading, Status},
     identity::{Content, Identity},
     moment::Moment,
     raw::RawRecord,
     rejection::Reason,
 };
+use uuid::Uuid;
 
 use crate::observed::{Observed, Origin, Refused, Times, device, refused};
 
@@ -25,6 +26,17 @@ pub(super) struct Place<'s, 'a> {
     pub(super) full_url: Option<&'s str>,
     /// The Observation that contains it.
     pub(super) holder: Option<&'s Holder<'s, 'a>>,
+}
+
+impl<'s, 'a> Place<'s, 'a> {
+    /// What the references of the Observation that stands here lead to.
+    fn scope<'o>(&self, observation: &'o Observation<'a>, context: &'o Context<'a>) -> Scope<'o, 'a>
+    where
+        's: 'o,
+    {
+        let holder = self.holder.map_or(observation, |holder| holder.observation);
+        Scope { holder, full_url: self.full_url, context }
+    }
 }
 
 /// An Observation that contains others.
@@ -61,15 +73,12 @@ pub(super) fn reading<'a>(
     observation: &Observation<'a>,
     context: &Context<'a>,
 ) -> Result<Reading, Refused> {
-    let holder = place.holder.map_or(observation, |holder| holder.observation);
-    let scope = Scope { holder, full_url: place.full_url, context };
+    let scope = place.scope(observation, context);
     understood(observation)?;
     let status = status(observation)?;
     let components = components(&observation.components)?;
     let without = without_value(observation, status);
-    let named =
-        observation.device.as_ref().map(|reference| scope.device(origin.provider, reference)).transpose()?.flatten();
-    let device = match (named, &record.headers.device_id) {
+    let device = match (named_device(origin, observation, &scope)?, &record.headers.device_id) {
         (Some(named), _) => Some(named),
         (None, Some(id)) => Some(device(origin.provider, id)?),
         (None, None) => None,
@@ -91,6 +100,30 @@ pub(super) fn reading<'a>(
     };
     let content = content(&observed, observation);
     Ok(named_reading((record, origin), place, observation, subject(observation, &scope), (observed, content)))
+}
+
+fn named_device(
+    origin: Origin,
+    observation: &Observation<'_>,
+    scope: &Scope<'_, '_>,
+) -> Result<Option<Device>, Refused> {
+    let reference = observation.device.as_ref();
+    Ok(reference.map(|reference| scope.device(origin.provider, reference)).transpose()?.flatten())
+}
+
+/// The `_id` of the device that a refused Observation names, else that of the request.
+pub(super) fn refused_device<'a>(
+    origin: Origin,
+    place: &Place<'_, 'a>,
+    observation: &Observation<'a>,
+    context: &Context<'a>,
+    by_request: impl FnOnce() -> Option<Uuid>,
+) -> Option<Uuid> {
+    match named_device(origin, observation, &place.scope(observation, context)) {
+        Ok(Some(device)) => Some(device.key),
+        Ok(None) => by_request(),
+        Err(_) => None,
+    }
 }
 
 /// Gives the reading its name: the source's own identifier, else its id with its server, else its literals.

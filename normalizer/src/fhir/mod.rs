@@ -8,11 +8,14 @@ mod model;
 mod value;
 mod wire;
 
+use std::cell::OnceCell;
+
 use schemas::{limit::ITEMS_MAX, raw::RawRecord, rejection::Reason};
+use uuid::Uuid;
 
 use crate::{
     json,
-    observed::{Items, Origin, Refused, refused},
+    observed::{Items, Origin, Refused, refused, request_device},
     xml,
 };
 
@@ -66,6 +69,8 @@ struct Reader<'r> {
     record: &'r RawRecord<'r>,
     origin: Origin,
     items: Items,
+    /// The device of the request, once it was asked for.
+    device: OnceCell<Option<Uuid>>,
     /// The number of the next contained Observation: behind those of all entries, so that none of these is moved.
     next: u32,
 }
@@ -76,7 +81,7 @@ impl<'r> Reader<'r> {
         origin: Origin,
         payload: impl FnOnce(&mut Self) -> Result<(), Refused>,
     ) -> Items {
-        let mut reader = Self { record, origin, items: Items::default(), next: 1 };
+        let mut reader = Self { record, origin, items: Items::default(), device: OnceCell::new(), next: 1 };
         if let Err(refusal) = payload(&mut reader) {
             reader.items.refuse_all(refusal);
         }
@@ -96,11 +101,11 @@ impl<'r> Reader<'r> {
                 for Item { item, full_url, found, node } in &walk.entries {
                     match found {
                         Ok(()) => self.observation(*item, full_url.as_deref(), *node, &walk.context),
-                        Err(refusal) => self.items.add(*item, Err(*refusal), node.text()),
+                        Err(refusal) => self.refuse(*item, *refusal, node.text()),
                     }
                 }
             }
-            _ => self.items.add(0, Err(NOT_OBSERVED), root.text()),
+            _ => self.refuse(0, NOT_OBSERVED, root.text()),
         }
         Ok(())
     }
@@ -109,7 +114,7 @@ impl<'r> Reader<'r> {
     fn observation<'a, N: Node<'a>>(&mut self, item: u32, full_url: Option<&str>, node: N, context: &Context<'a>) {
         let text = node.text();
         let Ok(observation) = node.observation() else {
-            self.items.add(item, Err(N::MISSHAPEN), text);
+            self.refuse(item, N::MISSHAPEN, text);
             return;
         };
         let place = Place { item, full_url, holder: None };
@@ -138,7 +143,21 @@ impl<'r> Reader<'r> {
         {
             self.items.unknown.code(&code.system, &code.code);
         }
+        let found = found.map_err(|refusal| {
+            let by_request = || self.by_request();
+            refusal.of(map::refused_device(self.origin, place, observation, context, by_request))
+        });
         self.items.add(place.item, found, text);
+    }
+
+    /// Refuses an item that names no device.
+    fn refuse(&mut self, item: u32, refusal: Refused, text: &str) {
+        let refusal = refusal.of(self.by_request());
+        self.items.add(item, Err(refusal), text);
+    }
+
+    fn by_request(&self) -> Option<Uuid> {
+        *self.device.get_or_init(|| request_device(self.record, self.origin))
     }
 }
 

@@ -11,9 +11,11 @@ mod time;
 mod value;
 mod wire;
 
+use std::cell::LazyCell;
+
 use schemas::raw::RawRecord;
 
-use crate::observed::{Items, Origin};
+use crate::observed::{Items, Origin, request_device};
 
 /// Reads an export. An item's number counts the entries of all members in the order of the document.
 pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
@@ -21,9 +23,10 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
     match wire::groups(record.body, &mut items.unknown) {
         Ok(groups) => {
             let entries = groups.iter().flat_map(|group| group.entries.iter().map(move |text| (group, *text)));
+            let device = LazyCell::new(|| request_device(record, origin));
             for (item, (group, text)) in (0_u32..).zip(entries) {
                 let found = map::reading((record, origin), (item, text), group, &mut items.unknown);
-                items.add(item, found, text);
+                items.add(item, found.map_err(|refused| refused.of(*device)), text);
             }
         }
         Err(refusal) => items.refuse_all(refusal),

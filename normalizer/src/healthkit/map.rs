@@ -8,6 +8,7 @@ use schemas::{
     rejection::Reason,
 };
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::{
     apple,
@@ -123,6 +124,18 @@ pub(super) fn device_of(
 ) -> Result<Option<Device>, Refused> {
     let id = sample.device_id.as_ref().map(|id| id.0.as_ref()).or(record.headers.device_id.as_deref());
     id.map(|id| device(origin.provider, id)).transpose()
+}
+
+/// The `_id` of the device that a refused sample names, else that of the request.
+pub(super) fn refused_device(
+    origin: Origin,
+    sample: &Sample<'_>,
+    by_request: impl FnOnce() -> Option<Uuid>,
+) -> Option<Uuid> {
+    match &sample.device_id {
+        Some(id) => device(origin.provider, &id.0).ok().map(|device| device.key),
+        None => by_request(),
+    }
 }
 
 fn span<'s>(sample: &'s Sample<'_>) -> (Option<&'s str>, Option<&'s str>) {

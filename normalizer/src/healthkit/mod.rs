@@ -5,6 +5,8 @@ mod map;
 mod value;
 mod wire;
 
+use std::cell::LazyCell;
+
 use schemas::{
     catalogue::{self, Vocabulary},
     limit::ITEMS_MAX,
@@ -16,31 +18,33 @@ use serde_json::value::RawValue;
 use crate::{
     drift::Shapes,
     json::{self, Elements, Noted},
-    observed::{Items, Origin, Refused, refused},
+    observed::{Items, Origin, Refused, refused, request_device},
 };
 
 pub(crate) use map::reading as sample;
 pub(crate) use wire::Sample;
+
+const SHAPE: Refused = refused(Reason::UnexpectedShape, "the sample is no object, or a field has another type");
 
 /// Reads an array of samples, or a single sample. An item's number is its index.
 pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
     let mut items = Items::default();
     match samples(record.body) {
         Ok(samples) => {
+            let by_request = LazyCell::new(|| request_device(record, origin));
             for (item, text) in (0_u32..).zip(samples) {
-                let found = wire::sample(text)
-                    .ok_or(refused(Reason::UnexpectedShape, "the sample is no object, or a field has another type"))
-                    .and_then(|Noted { known, unknown }| {
+                let found =
+                    wire::sample(text).ok_or_else(|| SHAPE.of(*by_request)).and_then(|Noted { known, unknown }| {
                         items.unknown.members("", &unknown);
                         for part in known.objects.iter().flatten().filter_map(|object| wire::sample(object.get())) {
                             items.unknown.members("objects.", &part.unknown);
                         }
                         let found =
                             map::reading((record, origin), item, &known, || map::device_of(record, origin, &known));
-                        if found.is_err() {
+                        found.map_err(|why| {
                             refused_type(record, &known, &mut items.unknown);
-                        }
-                        found
+                            why.of(map::refused_device(origin, &known, || *by_request))
+                        })
                     });
                 items.add(item, found, text);
             }

@@ -23,7 +23,7 @@ use super::{wire, xml::Groups};
 use crate::{
     drift::Shapes,
     json::{Literal, Members, Noted, Word},
-    observed::{self, Coded, Items, Observed, Origin, Refused, Source, Times, coding, device, refused},
+    observed::{self, Coded, Items, Observed, Origin, Refused, RefusedItem, Source, Times, coding, device, refused},
 };
 
 /// The code system of annotations: Medisanté publishes none.
@@ -118,6 +118,11 @@ impl<'a> Head<'a> {
         })
     }
 
+    /// What an item came to; a refused one is of the message's device.
+    fn own(&self, found: Result<Reading, Refused>) -> Result<Reading, RefusedItem> {
+        found.map_err(|refused| refused.of(self.device.as_ref().map(|device| device.key)))
+    }
+
     fn times(&self) -> Result<Times, Refused> {
         let Some(text) = &self.timestamp else { return Ok(Times::default()) };
         let moment = Moment::rfc3339_or_epoch(text).map_err(|_| {
@@ -202,9 +207,9 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
             items.unknown.member(UnknownKind::Metric, "measurements.", name, raw);
         }
         if found.is_err() && is_pressure(name) {
-            items.add(item, found, &head.sent.measured(&PRESSURES, pressure_text(measurements)));
+            items.add(item, head.own(found), &head.sent.measured(&PRESSURES, pressure_text(measurements)));
         } else {
-            items.add(item, found, &head.sent.measured(&[name], raw.get()));
+            items.add(item, head.own(found), &head.sent.measured(&[name], raw.get()));
         }
         item += 1;
     }
@@ -269,7 +274,7 @@ fn is_unknown(name: &str, found: &Result<Reading, Refused>) -> bool {
 fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items, documents: &mut Vec<Document>) {
     let Some(members) = read::<Option<Members<'_>>>(raw) else {
         let shape = refused(Reason::UnexpectedShape, "measurements.documents is no object of documents");
-        return items.add(first, Err(shape), &head.sent.measured(&["documents"], raw.get()));
+        return items.add(first, head.own(Err(shape)), &head.sent.measured(&["documents"], raw.get()));
     };
     for (item, (name, raw)) in (first..).zip(members.map_or(Vec::new(), |members| members.0)) {
         if metric_by_spelling(Vocabulary::Medisante, &name.0).is_none() {
@@ -279,7 +284,7 @@ fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items, docu
             documents.push(document);
             reading
         });
-        items.add(item, found, &head.sent.document(&name.0, raw.get()));
+        items.add(item, head.own(found), &head.sent.document(&name.0, raw.get()));
     }
 }
 

@@ -14,6 +14,7 @@ use schemas::{
     raw::RawRecord,
     rejection::Reason,
 };
+use uuid::Uuid;
 
 use crate::{Rejection, drift::Shapes};
 
@@ -38,6 +39,22 @@ pub(crate) struct Refused {
 /// Refuses an item.
 pub(crate) const fn refused(reason: Reason, detail: &'static str) -> Refused {
     Refused { reason, detail }
+}
+
+/// Why an item becomes no reading, and whose it is.
+#[derive(Clone, Copy)]
+pub(crate) struct RefusedItem {
+    /// Why.
+    pub(crate) why: Refused,
+    /// The `_id` of the device that it names: a name costs a hash, so that only a refused item is asked for it.
+    pub(crate) device: Option<Uuid>,
+}
+
+impl Refused {
+    /// The refusal of an item of this device.
+    pub(crate) const fn of(self, device: Option<Uuid>) -> RefusedItem {
+        RefusedItem { why: self, device }
+    }
 }
 
 /// A code, what else the source calls it, and what was observed of it.
@@ -175,6 +192,12 @@ pub(crate) fn device(provider: Provider, id: &str) -> Result<Device, Refused> {
     Ok(Device { key: device_key(provider, &id), id, manufacturer: None, model: None, serial: None })
 }
 
+/// The `_id` of the device that the request names for the items that name none.
+pub(crate) fn request_device(record: &RawRecord<'_>, origin: Origin) -> Option<Uuid> {
+    let id = DeviceId::parse(record.headers.device_id.as_deref()?).ok()?;
+    Some(device_key(origin.provider, &id))
+}
+
 /// What became of a payload's items.
 #[derive(Default)]
 pub(crate) struct Items {
@@ -188,7 +211,7 @@ pub(crate) struct Items {
 
 impl Items {
     /// Adds what became of an item.
-    pub(crate) fn add(&mut self, item: u32, found: Result<Reading, Refused>, text: &str) {
+    pub(crate) fn add(&mut self, item: u32, found: Result<Reading, RefusedItem>, text: &str) {
         match found {
             Ok(reading) => {
                 self.unknown.reading(&reading);

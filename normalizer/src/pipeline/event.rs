@@ -180,6 +180,7 @@ fn too_large(reading: &Reading) -> Rejection {
         item_count: 1,
         reason: Reason::TooLarge,
         detail: "the item's event is larger than a message may be; the raw record keeps the item",
+        device: reading.device.as_ref().map(|device| device.key),
         bytes: Vec::new(),
     }
 }
@@ -239,6 +240,7 @@ pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejectio
         origin_timestamp: received_at(record),
         item: rejection.item.map(|item| i32::try_from(item).unwrap_or(i32::MAX)),
         item_count: i32::try_from(rejection.item_count).unwrap_or(i32::MAX),
+        device: rejection.device,
         stage: Stage::Normalizer,
         reason: rejection.reason,
         detail,

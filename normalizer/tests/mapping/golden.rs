@@ -25,7 +25,7 @@ use crate::{
 
 /// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
 /// version stays 1; after it, another hash needs another version.
-const PINNED: (i32, &str) = (1, "112d53cb2eb4883eb5dfb2d63e440efd33379d988587dfda3c425d77a22eb81b");
+const PINNED: (i32, &str) = (1, "f11e1be8993782fdbd87074a6bede8b982507673283ca4f17d6fe031f09f5b54");
 
 /// The parameters of a request; also the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]

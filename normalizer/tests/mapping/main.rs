@@ -19,6 +19,8 @@ mod medisante;
 #[cfg(test)]
 mod record;
 #[cfg(test)]
+mod refused;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod soup;

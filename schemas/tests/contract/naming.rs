@@ -2,12 +2,14 @@
 
 use proptest::prelude::*;
 use schemas::{
+    dead_letter::{DeadLetter, DeadLetterError, Stage, header},
     event::{DeviceId, NameError, PatientId, SourceName, Unknown, UnknownKind},
     format::{Format, Provider, RawTopic},
     hex,
     identity::{Content, Identity, TrustScope, device_key, reading_id},
     limit,
     receipt::{NotARawPosition, Position, RawPosition, ReceiptKey},
+    rejection::Reason,
     topic,
 };
 
@@ -198,4 +200,36 @@ fn hexadecimal_is_two_lower_case_digits_a_byte() {
 #[test]
 fn the_brokers_limit_is_the_one_that_all_others_keep_to() {
     assert_eq!(topic::MESSAGE_BYTES_MAX, limit::MESSAGE_BYTES_MAX.to_string());
+}
+
+#[test]
+fn a_dead_letter_is_read_back_also_one_that_names_no_device() {
+    let named = DeadLetter {
+        origin_topic: "raw.healthkit".to_owned(),
+        origin_partition: 3,
+        origin_offset: 42,
+        origin_timestamp: 1_700_000_000_000_000,
+        item: Some(7),
+        item_count: 2,
+        device: Some(device_key(Provider::HealthKit, &DeviceId::parse("apple-12345").unwrap())),
+        stage: Stage::Normalizer,
+        reason: Reason::UnitMissing,
+        detail: "no unit".to_owned(),
+        content_hmac: Some("5a".to_owned()),
+        raw_position: Some("raw.healthkit:7:3:42".to_owned()),
+        value: Vec::new(),
+    };
+    let read = |pairs: &[(&str, String)]| {
+        DeadLetter::read(pairs.iter().map(|(name, value)| (*name, value.as_bytes())), &[])
+            .map(|letter| letter.headers())
+    };
+    let mut pairs = named.headers();
+    assert_eq!(read(&pairs), Ok(pairs.clone()));
+    let device = pairs.iter().position(|(name, _)| *name == header::DEVICE).unwrap();
+    assert_eq!(pairs[device].1, "19732638-1adc-592d-9f3b-a8be6fe24609", "never the id that the source wrote");
+    let mut broken = pairs.clone();
+    broken[device].1 = "meter".to_owned();
+    assert_eq!(read(&broken), Err(DeadLetterError(header::DEVICE)));
+    pairs.remove(device);
+    assert_eq!(read(&pairs), Ok(DeadLetter { device: None, ..named }.headers()));
 }

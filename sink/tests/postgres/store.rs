@@ -111,6 +111,7 @@ pub(crate) fn letter(first_item: Option<i32>, item_count: i32) -> DeadLetter {
         reason: Reason::UnitInvalid,
         detail: "the unit is unknown".to_owned(),
         item_count,
+        device: None,
         content_hmac: None,
         raw_position: Some("raw.medisante:1:0:5".to_owned()),
         value: vec![],
