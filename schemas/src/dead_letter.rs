@@ -13,7 +13,7 @@ pub mod header {
     pub const ORIGIN_TOPIC: &str = "origin-topic";
     /// Its partition.
     pub const ORIGIN_PARTITION: &str = "origin-partition";
-    /// Its offset.
+    /// Its offset; of several messages with one letter that of the first item.
     pub const ORIGIN_OFFSET: &str = "origin-offset";
     /// Its broker time, microseconds since the epoch.
     pub const ORIGIN_TIMESTAMP: &str = "origin-timestamp";

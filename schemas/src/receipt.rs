@@ -31,7 +31,7 @@ pub struct Position {
 }
 
 /// The place of a whole raw record, as text `raw.medisante:1:0:42`: the topic's word, epoch, partition and offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RawPosition {
     /// The raw topic.
     pub topic: RawTopic,

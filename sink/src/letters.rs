@@ -1,6 +1,10 @@
 //! Producing dead letters: when nothing but the commit of their batch is left to do, and each once over all tries to write it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use rdkafka::{
     error::KafkaError,
@@ -9,6 +13,7 @@ use rdkafka::{
 };
 use schemas::{dead_letter::DeadLetter, topic::Topics};
 use service::kafka_error::{Verdict, verdict_on};
+use uuid::Uuid;
 
 use crate::batch::{Body, Item, Place};
 
@@ -17,15 +22,28 @@ const ANSWER_LONGEST: Duration = Duration::from_secs(5);
 
 /// What became of the dead letters of a batch.
 #[derive(Default)]
-pub struct Letters(BTreeMap<(Place, i64), Delivery>);
+pub struct Letters {
+    produced: Vec<Produced>,
+    /// Messages whose letter the brokers never take with its value: it is to be sent without, for the raw record has the bytes.
+    too_large: BTreeSet<Key>,
+}
+
+/// A refused message's position.
+type Key = (Place, i64);
+
+/// A letter on its way, and the messages that it is about: another try may find more of them, which get another letter.
+struct Produced {
+    about: Vec<Key>,
+    delivery: Delivery,
+}
 
 enum Delivery {
     /// On its way.
     Sent(DeliveryFuture),
     /// The brokers have it.
     Acknowledged,
-    /// The brokers never take its value: to be sent without, for the raw record has the bytes.
-    TooLarge,
+    /// To be sent again.
+    Failed,
 }
 
 impl Letters {
@@ -37,17 +55,19 @@ impl Letters {
         items: &[Item],
     ) -> Result<(), KafkaError> {
         let topic = topics.dead_letters();
-        for item in items {
-            let Body::Refused(letter) = &item.body else { continue };
-            let sent = match self.0.get(&key(item)) {
-                Some(Delivery::Sent(_) | Delivery::Acknowledged) => continue,
-                Some(Delivery::TooLarge) => send(producer, &topic, letter, &[]),
-                None => match send(producer, &topic, letter, &letter.value) {
-                    Err(error) if verdict_on(&error) == Verdict::Refuse => send(producer, &topic, letter, &[]),
+        self.produced.retain(|one| !matches!(one.delivery, Delivery::Failed));
+        let known: HashSet<Key> = self.produced.iter().flat_map(|one| &one.about).copied().collect();
+        let refused = items.iter().filter_map(refused).filter(|(key, _)| !known.contains(key)).collect();
+        for (about, letter) in runs(refused) {
+            let sent = if about.iter().any(|key| self.too_large.contains(key)) {
+                send(producer, &topic, &letter, &[])
+            } else {
+                match send(producer, &topic, &letter, &letter.value) {
+                    Err(error) if verdict_on(&error) == Verdict::Refuse => send(producer, &topic, &letter, &[]),
                     sent => sent,
-                },
+                }
             };
-            self.0.insert(key(item), Delivery::Sent(sent?));
+            self.produced.push(Produced { about, delivery: Delivery::Sent(sent?) });
         }
         let all = self.acknowledged();
         tokio::time::timeout(ANSWER_LONGEST, all).await.unwrap_or(Err(KafkaError::Canceled))
@@ -55,34 +75,64 @@ impl Letters {
 
     async fn acknowledged(&mut self) -> Result<(), KafkaError> {
         let mut first = Ok(());
-        let mut failed = Vec::new();
-        for (key, delivery) in &mut self.0 {
+        for Produced { about, delivery } in &mut self.produced {
             let Delivery::Sent(sent) = delivery else { continue };
-            match sent.await {
-                Ok(Ok(_)) => *delivery = Delivery::Acknowledged,
+            let error = match sent.await {
+                Ok(Ok(_)) => {
+                    *delivery = Delivery::Acknowledged;
+                    continue;
+                }
                 Ok(Err((error, _))) => {
                     if verdict_on(&error) == Verdict::Refuse {
-                        *delivery = Delivery::TooLarge;
-                    } else {
-                        failed.push(*key);
+                        self.too_large.extend(about.iter());
                     }
-                    first = first.and(Err(error));
+                    error
                 }
-                Err(_) => {
-                    failed.push(*key);
-                    first = first.and(Err(KafkaError::Canceled));
-                }
-            }
-        }
-        for key in failed {
-            self.0.remove(&key);
+                Err(_) => KafkaError::Canceled,
+            };
+            *delivery = Delivery::Failed;
+            first = first.and(Err(error));
         }
         first
     }
 }
 
-const fn key(item: &Item) -> (Place, i64) {
-    (item.origin.place, item.origin.offset)
+type Refused<'i> = (Key, &'i DeadLetter);
+
+fn refused(item: &Item) -> Option<Refused<'_>> {
+    match &item.body {
+        Body::Refused(letter) => Some(((item.origin.place, item.origin.offset), letter)),
+        Body::Reading(_) | Body::Assignment(_) | Body::Document(_) | Body::Outcome(_) | Body::Letter(_) => None,
+    }
+}
+
+/// A letter for each run of items, and what it is about.
+fn runs(mut refused: Vec<Refused<'_>>) -> Vec<(Vec<Key>, Cow<'_, DeadLetter>)> {
+    refused.sort_by(|(_, one), (_, other)| (alike(one), one.item).cmp(&(alike(other), other.item)));
+    let runs = refused.chunk_by(|(_, one), (_, next)| is_continued(one, next));
+    runs.filter_map(|run| Some((run.iter().map(|(key, _)| *key).collect(), letter_of(run)?))).collect()
+}
+
+/// What items have in common that are one letter.
+fn alike(letter: &DeadLetter) -> (Option<&str>, &str, &str, Option<Uuid>) {
+    (letter.raw_position.as_deref(), letter.reason.as_str(), &letter.detail, letter.device)
+}
+
+/// Whether the next item is about the same as this one, or comes right behind it: then both are one letter.
+fn is_continued(one: &DeadLetter, next: &DeadLetter) -> bool {
+    let (Some(item), Some(after)) = (one.item, next.item) else { return false };
+    alike(one) == alike(next) && (after == item || item.checked_add(1) == Some(after))
+}
+
+/// The letter of items in a row, at the position of the first. Of several it has no value, which the raw record keeps.
+fn letter_of<'i>(run: &[Refused<'i>]) -> Option<Cow<'i, DeadLetter>> {
+    let ((_, first), (_, last)) = (run.first()?, run.last()?);
+    let item_count = last.item.zip(first.item).map_or(1, |(last, first)| last - first + 1);
+    Some(if item_count == 1 {
+        Cow::Borrowed(*first)
+    } else {
+        Cow::Owned(DeadLetter { item_count, value: Vec::new(), ..(*first).clone() })
+    })
 }
 
 fn send(
@@ -98,4 +148,67 @@ fn send(
     let key = letter.key();
     let record = FutureRecord::to(topic).key(&key).payload(value).headers(headers);
     producer.send_result(record).map_err(|(error, _)| error)
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{dead_letter::Stage, rejection::Reason};
+
+    use super::*;
+    use crate::batch::Source;
+
+    fn letter(item: Option<i32>) -> DeadLetter {
+        DeadLetter {
+            origin_topic: "readings".to_owned(),
+            origin_partition: 0,
+            origin_offset: 7,
+            origin_timestamp: 0,
+            item,
+            item_count: 1,
+            device: None,
+            stage: Stage::Sink,
+            reason: Reason::RowRefused,
+            detail: "a".to_owned(),
+            content_hmac: None,
+            raw_position: Some("raw.healthkit:0:0:1".to_owned()),
+            value: vec![1],
+        }
+    }
+
+    /// First item, how many there are, whether there is a value, and of how many messages; in the order of the first items.
+    fn found(letters: &[DeadLetter]) -> Vec<(Option<i32>, i32, bool, usize)> {
+        let refused = (0..).zip(letters).map(|(offset, letter)| (((Source::Readings, 0), offset), letter)).collect();
+        let runs = runs(refused).into_iter();
+        let mut found: Vec<_> =
+            runs.map(|(about, one)| (one.item, one.item_count, !one.value.is_empty(), about.len())).collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn items_in_a_row_are_one_letter() {
+        let of = |items: &[i32]| items.iter().map(|item| letter(Some(*item))).collect::<Vec<_>>();
+        assert_eq!(found(&of(&[5, 3, 4, 7])), [(Some(3), 3, false, 3), (Some(7), 1, true, 1)]);
+        // The normalizer was killed and produced them again.
+        assert_eq!(found(&of(&[1, 2, 3, 1, 2, 3])), [(Some(1), 3, false, 6)]);
+        assert_eq!(found(&of(&[1, 1])), [(Some(1), 1, true, 2)]);
+        assert_eq!(found(&of(&[i32::MAX, 0])), [(Some(0), 1, true, 1), (Some(i32::MAX), 1, true, 1)]);
+        assert_eq!(found(&[letter(None), letter(None)]), [(None, 1, true, 1), (None, 1, true, 1)]);
+    }
+
+    #[test]
+    fn items_that_differ_are_not() {
+        let raw_position = Some("raw.healthkit:0:0:2".to_owned());
+        for other in [
+            DeadLetter { raw_position, ..letter(None) },
+            DeadLetter { reason: Reason::Skipped, ..letter(None) },
+            DeadLetter { detail: "b".to_owned(), ..letter(None) },
+            DeadLetter { device: Some(Uuid::from_u128(1)), ..letter(None) },
+        ] {
+            let at = |item: i32, one: &DeadLetter| DeadLetter { item: Some(item), ..one.clone() };
+            let alone = [(Some(0), 1, true, 1), (Some(1), 1, true, 1)];
+            assert_eq!(found(&[at(0, &letter(None)), at(1, &other)]), alone);
+            assert_eq!(found(&[at(0, &other), at(1, &letter(None))]), alone);
+        }
+    }
 }

@@ -1,23 +1,41 @@
 //! The list of dead letters.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
-use schemas::{dead_letter::DeadLetter, receipt::RawPosition};
+use schemas::{
+    dead_letter::{DeadLetter, Stage},
+    receipt::RawPosition,
+};
 use sqlx::PgConnection;
 
 use super::moment;
 use crate::batch::{Body, Item, Origin};
 
-/// A letter, the position of the raw record that it is about, where that is known, and where the letter itself lies.
-type Listed<'i> = (&'i DeadLetter, Option<RawPosition>, Origin);
+/// A row of the list.
+#[derive(Clone)]
+struct Listed<'i> {
+    letter: &'i DeadLetter,
+    /// The position of the raw record that it is about, where that is known.
+    raw: Option<RawPosition>,
+    /// Where the letter itself lies.
+    origin: Origin,
+    /// The first item; -1 stands for the whole message.
+    item: i32,
+    item_count: i32,
+}
 
 pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
-    let letters: Vec<Listed<'_>> = listed(items).into_values().collect();
+    let (of_items, others): (Vec<_>, Vec<_>) = items.iter().filter_map(listed).partition(Listed::is_of_items);
+    let unlisted = unlisted(connection, of_items).await?;
+    let letters: Vec<Listed<'_>> = by_key(others.into_iter().chain(unlisted)).into_values().collect();
     if letters.is_empty() {
         return Ok(());
     }
     let texts = |pick: for<'l> fn(&'l DeadLetter) -> Option<&'l str>| -> Vec<Option<&str>> {
-        letters.iter().map(|(letter, ..)| pick(letter)).collect()
+        letters.iter().map(|one| pick(one.letter)).collect()
     };
     let ints = |pick: fn(&Listed<'_>) -> i32| -> Vec<i32> { letters.iter().map(pick).collect() };
     sqlx::query(
@@ -33,49 +51,171 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
          WHERE l.letter_partition = excluded.letter_partition AND l.letter_offset < excluded.letter_offset",
     )
     .bind(texts(|letter| Some(&letter.origin_topic)))
-    .bind(ints(|(letter, ..)| letter.origin_partition))
-    .bind(letters.iter().map(|(letter, ..)| letter.origin_offset).collect::<Vec<_>>())
-    .bind(ints(|(letter, ..)| first_item(letter)))
-    .bind(ints(|(letter, ..)| letter.item_count))
+    .bind(ints(|one| one.letter.origin_partition))
+    .bind(letters.iter().map(|one| one.letter.origin_offset).collect::<Vec<_>>())
+    .bind(ints(|one| one.item))
+    .bind(ints(|one| one.item_count))
     .bind(texts(|letter| Some(letter.stage.as_str())))
     .bind(texts(|letter| Some(letter.reason.as_str())))
     .bind(texts(|letter| Some(&letter.detail)))
     .bind(texts(|letter| letter.content_hmac.as_deref()))
-    .bind(letters.iter().map(|(_, raw, _)| raw.map(|raw| raw.topic.as_str())).collect::<Vec<_>>())
-    .bind(ints(|(_, raw, _)| epoch(*raw)))
-    .bind(letters.iter().map(|(_, raw, _)| raw.map(|raw| raw.partition)).collect::<Vec<_>>())
-    .bind(letters.iter().map(|(_, raw, _)| raw.map(|raw| raw.offset)).collect::<Vec<_>>())
-    .bind(letters.iter().map(|(letter, ..)| moment(letter.origin_timestamp)).collect::<Vec<_>>())
-    .bind(ints(|(.., origin)| origin.place.1))
-    .bind(letters.iter().map(|(.., origin)| origin.offset).collect::<Vec<_>>())
+    .bind(letters.iter().map(|one| one.raw.map(|raw| raw.topic.as_str())).collect::<Vec<_>>())
+    .bind(ints(|one| epoch(one.raw)))
+    .bind(letters.iter().map(|one| one.raw.map(|raw| raw.partition)).collect::<Vec<_>>())
+    .bind(letters.iter().map(|one| one.raw.map(|raw| raw.offset)).collect::<Vec<_>>())
+    .bind(letters.iter().map(|one| moment(one.letter.origin_timestamp)).collect::<Vec<_>>())
+    .bind(ints(|one| one.origin.place.1))
+    .bind(letters.iter().map(|one| one.origin.offset).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// The letters by the key of the list; of two with the same key the later one.
-fn listed(items: &[Item]) -> BTreeMap<(&str, i32, i32, i64, i32, &str), Listed<'_>> {
-    let letters = items.iter().filter_map(|item| match &item.body {
-        Body::Letter(letter) => Some((letter.as_ref(), item.origin)),
-        Body::Reading(_) | Body::Assignment(_) | Body::Document(_) | Body::Outcome(_) | Body::Refused(_) => None,
-    });
-    letters
-        .map(|(letter, origin)| {
-            let raw = letter.raw_position.as_deref().and_then(|text| text.parse().ok());
-            let (topic, stage) = (letter.origin_topic.as_str(), letter.stage.as_str());
-            let item = first_item(letter);
-            let key = (topic, epoch(raw), letter.origin_partition, letter.origin_offset, item, stage);
-            (key, (letter, raw, origin))
-        })
-        .collect()
+fn listed(item: &Item) -> Option<Listed<'_>> {
+    let letter = match &item.body {
+        Body::Letter(letter) => letter.as_ref(),
+        Body::Reading(_) | Body::Assignment(_) | Body::Document(_) | Body::Outcome(_) | Body::Refused(_) => {
+            return None;
+        }
+    };
+    let raw = letter.raw_position.as_deref().and_then(|text| text.parse().ok());
+    let (item_count, origin) = (letter.item_count, item.origin);
+    Some(Listed { letter, raw, origin, item: letter.item.unwrap_or(-1), item_count })
 }
 
-/// -1 stands for the whole message.
-fn first_item(letter: &DeadLetter) -> i32 {
-    letter.item.unwrap_or(-1)
+impl Listed<'_> {
+    /// Whether it is about items that a sink refused. Their letters are cut by the batches of that sink: what was refused in one
+    /// batch may be refused again in two, or in half of one.
+    fn is_of_items(&self) -> bool {
+        self.letter.stage == Stage::Sink && self.raw.is_some() && self.item >= 0
+    }
+
+    fn items(&self) -> Range<i64> {
+        let first = i64::from(self.item);
+        first..first + i64::from(self.item_count)
+    }
+}
+
+/// The letters by the key of the list; of two with the same key the later one.
+fn by_key<'i>(
+    letters: impl Iterator<Item = Listed<'i>>,
+) -> BTreeMap<(&'i str, i32, i32, i64, i32, &'static str), Listed<'i>> {
+    let key = |Listed { letter, raw, item, .. }: &Listed<'i>| {
+        let (topic, stage) = (letter.origin_topic.as_str(), letter.stage.as_str());
+        (topic, epoch(*raw), letter.origin_partition, letter.origin_offset, *item, stage)
+    };
+    letters.map(|one| (key(&one), one)).collect()
+}
+
+/// What these letters say of items that no letter in the list is about: each item is listed once, however often and in whatever
+/// runs it was refused.
+async fn unlisted<'i>(connection: &mut PgConnection, letters: Vec<Listed<'i>>) -> Result<Vec<Listed<'i>>, sqlx::Error> {
+    let mut of_records: BTreeMap<RawPosition, Vec<Listed<'i>>> = BTreeMap::new();
+    for (raw, one) in letters.into_iter().filter_map(|one| Some((one.raw?, one))) {
+        of_records.entry(raw).or_default().push(one);
+    }
+    let mut known = known(connection, &of_records).await?;
+    let mut rows = Vec::new();
+    for (raw, letters) in of_records {
+        let known = known.entry(raw).or_default();
+        for one in letters {
+            rows.extend(known.add(one.items()).into_iter().map(|items| Listed {
+                item: int(items.start),
+                item_count: int(items.end - items.start),
+                ..one.clone()
+            }));
+        }
+    }
+    Ok(rows)
+}
+
+/// The items of these records that are listed, as far as the letters may touch them.
+async fn known(
+    connection: &mut PgConnection,
+    of_records: &BTreeMap<RawPosition, Vec<Listed<'_>>>,
+) -> Result<BTreeMap<RawPosition, Known>, sqlx::Error> {
+    // One sink at a time lists items of a raw partition: another one would not see what this one adds.
+    let partitions: BTreeSet<_> = of_records.keys().map(|raw| (raw.topic, raw.topic_epoch, raw.partition)).collect();
+    for (topic, epoch, partition) in partitions {
+        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('letters ' || $1 || ' ' || $2 || ' ' || $3, 0))")
+            .bind(topic.as_str())
+            .bind(epoch.to_string())
+            .bind(partition.to_string())
+            .execute(&mut *connection)
+            .await?;
+    }
+    if of_records.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let records: Vec<(RawPosition, Range<i64>)> =
+        of_records.iter().map(|(raw, letters)| (*raw, span(letters))).collect();
+    let listed: Vec<(i64, i32, i32)> = sqlx::query_as(
+        "SELECT w.place, l.item, l.item_count \
+         FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[]) \
+             WITH ORDINALITY w(topic, epoch, partition, log_offset, first, behind, place) \
+         JOIN dead_letters l ON l.raw_offset = w.log_offset AND l.raw_partition = w.partition AND l.raw_topic = w.topic \
+             AND l.topic_epoch = w.epoch \
+         WHERE l.stage = $7 AND l.item >= 0 AND l.item < w.behind AND l.item::bigint + l.item_count > w.first",
+    )
+    .bind(records.iter().map(|(raw, _)| raw.topic.as_str()).collect::<Vec<_>>())
+    .bind(records.iter().map(|(raw, _)| raw.topic_epoch).collect::<Vec<_>>())
+    .bind(records.iter().map(|(raw, _)| raw.partition).collect::<Vec<_>>())
+    .bind(records.iter().map(|(raw, _)| raw.offset).collect::<Vec<_>>())
+    .bind(records.iter().map(|(_, items)| items.start).collect::<Vec<_>>())
+    .bind(records.iter().map(|(_, items)| items.end).collect::<Vec<_>>())
+    .bind(Stage::Sink.as_str())
+    .fetch_all(connection)
+    .await?;
+    let mut known: BTreeMap<RawPosition, Known> = BTreeMap::new();
+    for (place, item, item_count) in listed {
+        let record = usize::try_from(place - 1).ok().and_then(|place| records.get(place));
+        if let Some((raw, _)) = record {
+            let first = i64::from(item);
+            known.entry(*raw).or_default().add(first..first + i64::from(item_count));
+        }
+    }
+    Ok(known)
+}
+
+/// From the first item to behind the last one.
+fn span(letters: &[Listed<'_>]) -> Range<i64> {
+    let first = letters.iter().map(|one| one.items().start).min();
+    let behind = letters.iter().map(|one| one.items().end).max();
+    first.unwrap_or_default()..behind.unwrap_or_default()
+}
+
+/// Disjoint runs of items: where one ends, by where it begins.
+#[derive(Default)]
+struct Known(BTreeMap<i64, i64>);
+
+impl Known {
+    /// Adds items. Returns those that were not known.
+    fn add(&mut self, items: Range<i64>) -> Vec<Range<i64>> {
+        let mut from = items.start;
+        let mut new = Vec::new();
+        let begun_before = self.0.range(..from).next_back().map(|(_, end)| *end);
+        from = from.max(begun_before.unwrap_or(from));
+        if from < items.end {
+            for (start, end) in self.0.range(from..items.end) {
+                if from < *start {
+                    new.push(from..*start);
+                }
+                from = *end;
+            }
+        }
+        if from < items.end {
+            new.push(from..items.end);
+        }
+        self.0.extend(new.iter().map(|items| (items.start, items.end)));
+        new
+    }
 }
 
 /// -1 stands for an unknown position.
 fn epoch(raw: Option<RawPosition>) -> i32 {
     raw.map_or(-1, |raw| raw.topic_epoch)
+}
+
+fn int(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -1,5 +1,7 @@
 //! Versions, duplicates, the ledger, fencing, letters and documents in the tables.
 
+use std::{ops::Range, time::Duration};
+
 use schemas::{
     dead_letter::{DeadLetter, Stage},
     event::{Document, Outcome, Reading, SourceName, Status},
@@ -141,6 +143,78 @@ async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
     // The ledger counts items, not letters.
     write(&database, vec![ended(Outcome { items: 4, rejections: 4, ..outcome(5, 0) })]).await;
     assert_eq!(database.text("SELECT promised_rejections || '=' || dead_letters FROM ledger").await, "4=4");
+}
+
+/// A letter of a sink, at the event of its first item.
+fn of_sink(items: &Range<i32>) -> DeadLetter {
+    DeadLetter {
+        origin_topic: "readings".to_owned(),
+        origin_offset: 100 + i64::from(items.start),
+        stage: Stage::Sink,
+        reason: Reason::RowRefused,
+        ..letter(Some(items.start), items.end - items.start)
+    }
+}
+
+/// The runs of items in the list.
+const RUNS: &str = "SELECT coalesce(string_agg(item || '-' || item + item_count, ' ' ORDER BY item, item_count), '') FROM dead_letters";
+
+#[tokio::test]
+async fn items_that_sinks_refused_in_other_runs_are_listed_once() {
+    let database = Database::make().await;
+    let letters = [1..6, 1..4, 4..6, 3..5, 8..9, 0..10, 12..13].map(|items| of_sink(&items));
+    let items = |order: &[usize]| order.iter().map(|at| listed(letters[*at].clone(), 0)).collect::<Vec<_>>();
+    for (order, runs) in [
+        (vec![0, 1, 2], "1-6"),
+        (vec![1, 0], "1-4 4-6"),
+        (vec![2, 0], "1-4 4-6"),
+        (vec![2, 1, 0], "1-4 4-6"),
+        (vec![3, 0, 1, 2], "1-3 3-5 5-6"),
+        (vec![4, 3, 6, 5], "0-3 3-5 5-8 8-9 9-10 12-13"),
+        (vec![5, 4, 3, 6], "0-10 12-13"),
+    ] {
+        for at_once in [true, false] {
+            sqlx::query("TRUNCATE dead_letters").execute(&database.pool).await.unwrap();
+            for part in if at_once { order.chunks(order.len()) } else { order.chunks(1) } {
+                write(&database, items(part)).await;
+            }
+            assert_eq!(database.text(RUNS).await, runs, "{order:?} at once: {at_once}");
+        }
+    }
+    // Another record, another topic's, another incarnation's, and what a normalizer said of the same items.
+    let elsewhere = ["raw.medisante:1:0:6", "raw.healthkit:1:0:5", "raw.medisante:2:0:5", "raw.medisante:1:1:5"];
+    let elsewhere = (0..).zip(elsewhere).map(|(origin_offset, raw)| {
+        listed(DeadLetter { raw_position: Some(raw.to_owned()), origin_offset, ..of_sink(&(0..10)) }, 9)
+    });
+    let others: Vec<Item> = elsewhere.chain([listed(letter(Some(0), 10), 9)]).collect();
+    write(&database, others).await;
+    assert_eq!(database.text(RUNS).await, "0-10 0-10 0-10 0-10 0-10 0-10 12-13");
+}
+
+/// Letters of one raw record may lie in partitions of several sinks.
+#[tokio::test]
+async fn a_sink_that_lists_an_item_waits_for_one_that_lists_it_too() {
+    let database = Database::make().await;
+    let (mut one, mut other) =
+        (Session::open(&database.url).await.unwrap(), Session::open(&database.url).await.unwrap());
+    let batch = |items: Range<i32>| Batch::new(0, vec![listed(of_sink(&items), 0)], Vec::new());
+    let topics = topics();
+    let mut first = batch(1..4);
+    let prepared = one.prepare(&topics, &mut first).await.unwrap();
+    let mut second = batch(2..6);
+    let (written, ()) = tokio::join!(other.write(&topics, &mut second), async {
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
+        let waited = tokio::time::timeout(Duration::from_secs(30), async {
+            while database.count(waits).await == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "it does not wait");
+        prepared.commit().await.unwrap();
+    });
+    written.unwrap();
+    assert_eq!(database.text(RUNS).await, "1-4 4-6");
 }
 
 pub(crate) fn document(content: &str) -> Document {

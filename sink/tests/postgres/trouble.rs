@@ -6,22 +6,31 @@ use std::{
 };
 
 use rdkafka::{
+    Message,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
+    message::Headers,
 };
-use schemas::event::{Precision, Reading};
-use sink::{MIGRATIONS, SinkError, write::SCHEMA_VERSION};
+use schemas::{
+    dead_letter::DeadLetter,
+    event::{Precision, Reading},
+    format::RawTopic,
+    receipt::Position,
+};
+use sink::{MIGRATIONS, SinkError, trace, write::SCHEMA_VERSION};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
     database::Database,
     pipeline::{ROWS, World},
-    sample::{coding, quantity, reading},
+    sample::{coding, device, outcome, quantity, reading},
 };
 
 const LETTERS: &str = "SELECT count(*) FROM dead_letters";
+/// Refused items, however many letters say so.
+const ITEMS: &str = "SELECT coalesce(sum(item_count), 0)::bigint FROM dead_letters";
 
 impl World {
     async fn sql(&self, statement: &str) {
@@ -58,13 +67,37 @@ impl World {
         }
     }
 
-    /// Waits until so many letters are out.
-    async fn until_letters(&self, wanted: usize) {
+    /// Waits until letters about so many items are out.
+    async fn until_items_on_topic(&self, wanted: usize) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        while self.letters_on_topic() < wanted {
-            assert!(Instant::now() < deadline, "{} letters", self.letters_on_topic());
+        while self.items_on_topic().len() < wanted {
+            assert!(Instant::now() < deadline, "{} items", self.items_on_topic().len());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// The items that the letters on the topic are about, in their order.
+    fn items_on_topic(&self) -> Vec<i32> {
+        let letters = self.letters();
+        let mut items: Vec<i32> =
+            letters.iter().flat_map(|one| (0..one.item_count).map(|behind| one.item.unwrap() + behind)).collect();
+        items.sort_unstable();
+        items
+    }
+
+    /// Waits until all letters on the topic are read; until then a table may look right that is not.
+    async fn until_letters_are_read(&self) {
+        let topic = self.topics.dead_letters();
+        let read = format!("SELECT coalesce(sum(next_offset), 0)::bigint FROM sink_offsets WHERE topic = '{topic}'");
+        self.until(&read, i64::try_from(self.letters_on_topic()).unwrap()).await;
+    }
+
+    /// The letters in the table that `trace` finds for each of these items of the raw record that [`refuse`] spoils.
+    async fn letters_of(&self, items: Range<i32>) -> Vec<usize> {
+        let position = Position { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 900, item: 0 };
+        let mut connection = self.database.pool.acquire().await.unwrap();
+        let found = trace::letters(&mut connection, &position).await.unwrap();
+        items.map(|item| found.iter().filter(|letter| letter.covers(item)).count()).collect()
     }
 
     /// How many messages lie on the topic of dead letters.
@@ -72,8 +105,8 @@ impl World {
         self.letters().len()
     }
 
-    /// The sizes of the messages on the topic of dead letters.
-    fn letters(&self) -> Vec<usize> {
+    /// The messages on the topic of dead letters.
+    fn letters(&self) -> Vec<DeadLetter> {
         let mut client = self.kafka.client();
         let consumer: BaseConsumer =
             client.set("group.id", "count").set("auto.offset.reset", "earliest").create().unwrap();
@@ -88,7 +121,10 @@ impl World {
         let mut found = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(10);
         while found.len() < usize::try_from(end).unwrap() && Instant::now() < deadline {
-            found.extend(consumer.poll(Duration::from_millis(50)).map(|one| one.unwrap().payload_len()));
+            let Some(message) = consumer.poll(Duration::from_millis(50)) else { continue };
+            let message = message.unwrap();
+            let headers = message.headers().unwrap().iter().map(|header| (header.key, header.value.unwrap()));
+            found.push(DeadLetter::read(headers, message.payload().unwrap_or_default()).unwrap());
         }
         found
     }
@@ -255,13 +291,13 @@ async fn a_letter_that_is_too_large_goes_without_its_value() {
     let running = world.start();
     world.until(LETTERS, 1).await;
     world.until(ROWS, 2).await;
-    assert_eq!(world.letters(), [0]);
+    assert_eq!(world.letters().iter().map(|letter| letter.value.len()).collect::<Vec<_>>(), [0]);
     running.stop().await;
 }
 
 /// Puts readings of one payload that are spoilt.
-async fn refuse(world: &World, items: Range<i32>, spoil: fn(&mut Reading)) {
-    let spoilt = items.map(|item| {
+async fn refuse(world: &World, items: impl IntoIterator<Item = i32>, spoil: fn(&mut Reading)) {
+    let spoilt = items.into_iter().map(|item| {
         let mut refused = reading(u128::from(item.unsigned_abs()) + 1_000, 900);
         refused.provenance.item = item;
         spoil(&mut refused);
@@ -281,11 +317,18 @@ async fn letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
     world.raise_at_commit("NEW.raw_offset < 5", "53100").await;
     refuse(&world, 0..100, |reading| reading.value = quantity("13")).await;
     refuse(&world, 100..200, |reading| reading.patient_claim = Some("a\0b".to_owned())).await;
+    // No two in a row are of one device.
+    refuse(&world, 200..250, |reading| {
+        reading.value = quantity("13");
+        reading.device = Some(device(&format!("meter-{}", reading.provenance.item % 2)));
+    })
+    .await;
+    let all: Vec<i32> = (0..250).collect();
     world.readings(0, 5).await;
     let name = &world.database.name;
     let running = world.start_with(1_000);
     world.until_waiting("SQLSTATE 53100").await;
-    world.until_letters(200).await;
+    world.until_items_on_topic(all.len()).await;
     let locks_out = format!(
         "ALTER DATABASE {name} ALLOW_CONNECTIONS false; \
          SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
@@ -294,12 +337,72 @@ async fn letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     world.database.administer(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
     world.sql("DROP TRIGGER raise ON readings").await;
-    world.until(LETTERS, 200).await;
+    world.until(ITEMS, i64::try_from(all.len()).unwrap()).await;
     world.until(ROWS, 5).await;
     world.until_ready().await;
-    assert_eq!(world.letters_on_topic(), 200);
-    assert_eq!(world.database.count("SELECT count(DISTINCT item) FROM dead_letters").await, 200);
+    assert_eq!(world.items_on_topic(), all);
+    // The items in a row have one letter for each batch that they came in, the others one each.
+    let (runs, alone): (Vec<_>, Vec<_>) = world.letters().into_iter().partition(|letter| letter.item_count > 1);
+    assert!(runs.len() < 20 && alone.len() < 70, "{} letters of runs, {} others", runs.len(), alone.len());
+    assert!(runs.iter().all(|letter| letter.value.is_empty()) && alone.iter().all(|letter| !letter.value.is_empty()));
+    assert!(runs.iter().all(|letter| letter.device == Some(device("meter-1").key)));
+    let raw = Some("raw.medisante:1:0:900");
+    assert!(runs.iter().chain(&alone).all(|letter| letter.raw_position.as_deref() == raw));
+    assert_eq!(world.letters_of(0..250).await, [1; 250]);
     running.stop().await;
+}
+
+/// The letter about the items before them is out already.
+#[tokio::test(flavor = "multi_thread")]
+async fn items_that_a_later_try_refuses_have_a_letter_of_their_own() {
+    let world = World::new().await;
+    world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
+    world.raise_at_commit("NEW.raw_offset < 5", "53100").await;
+    refuse(&world, 0..10, |reading| reading.value = quantity("13")).await;
+    refuse(&world, 10..20, |reading| reading.value = quantity("14")).await;
+    world.readings(0, 5).await;
+    let running = world.start_with(1_000);
+    world.until_waiting("SQLSTATE 53100").await;
+    world.until_items_on_topic(10).await;
+    world.sql("ALTER TABLE readings ADD CHECK (value_num <> 14)").await;
+    world.sql("DROP TRIGGER raise ON readings").await;
+    world.until(ROWS, 5).await;
+    world.until(ITEMS, 20).await;
+    assert_eq!(world.items_on_topic(), (0..20).collect::<Vec<_>>());
+    assert_eq!(world.letters_of(0..20).await, [1; 20]);
+    running.stop().await;
+}
+
+/// A try whose letters are out is taken back, and the next sink cuts its batches elsewhere; then all is read again into an older
+/// database, together with the letters of both.
+#[tokio::test(flavor = "multi_thread")]
+async fn items_that_are_refused_again_in_other_batches_are_listed_once() {
+    let world = World::new().await;
+    world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
+    let dump = world.database.dump();
+    world.raise_at_commit("NEW.raw_offset < 5", "53100").await;
+    refuse(&world, 0..100, |reading| reading.value = quantity("13")).await;
+    world.event(&world.topics.outcomes(), &outcome(900, 100)).await;
+    world.readings(0, 5).await;
+    let running = world.start_with(1_000);
+    world.until_waiting("SQLSTATE 53100").await;
+    world.until_items_on_topic(100).await;
+    running.stop().await;
+    assert_eq!(world.database.count(ITEMS).await, 0);
+
+    for (messages, at_least) in [(7, 200), (1_000, 300)] {
+        world.database.restore(&dump).await;
+        let running = world.start_with(messages);
+        world.until(ROWS, 5).await;
+        world.until_items_on_topic(at_least).await;
+        world.until_letters_are_read().await;
+        assert_eq!(world.letters_of(0..100).await, [1; 100]);
+        assert_eq!(
+            world.database.text("SELECT promised_readings || '=' || rows || '+' || refused FROM ledger").await,
+            "105=5+100"
+        );
+        running.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -336,7 +439,8 @@ async fn thousands_of_refused_readings_hold_nobody_up_for_long() {
     println!("8,000 refused readings held 5 good ones up for {:?}", begun.elapsed());
     // On a machine that does other things as well.
     assert!(begun.elapsed() < Duration::from_secs(10), "held up for {:?}", begun.elapsed());
-    world.until(LETTERS, 8_000).await;
-    assert_eq!(world.letters_on_topic(), 8_000);
+    world.until(ITEMS, 8_000).await;
+    assert_eq!(world.items_on_topic(), (0..8_000).collect::<Vec<_>>());
+    assert!(world.letters_on_topic() < 100, "{} letters", world.letters_on_topic());
     running.stop().await;
 }
