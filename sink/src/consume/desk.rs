@@ -2,7 +2,7 @@
 //! Postgres says to go on, what is published, whether Kafka answers. Each question is out once at a time, and bounded.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
@@ -201,11 +201,14 @@ impl Shared {
     fn probe(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, KafkaError> {
         // Nobody else takes this client's events.
         while self.client.poll(Duration::ZERO).is_some() {}
-        self.client.fetch_metadata(Some(&self.config.topics.readings()), ANSWER_LONGEST)?;
+        if places.is_empty() {
+            self.client.fetch_metadata(Some(&self.config.topics.readings()), ANSWER_LONGEST)?;
+        }
         self.logs(places, Offset::End)
     }
 
-    /// Where the logs begin or end, in one question to each broker.
+    /// Where the logs begin or end, in one question to each broker. Who leads is asked before: this client subscribes to nothing,
+    /// so librdkafka would go on to ask a broker that is gone.
     fn logs(&self, places: &[Place], which: Offset) -> Result<BTreeMap<Place, i64>, KafkaError> {
         let topics = &self.config.topics;
         let mut list = TopicPartitionList::new();
@@ -214,6 +217,10 @@ impl Shared {
         }
         if places.is_empty() {
             return Ok(BTreeMap::new());
+        }
+        let sources: BTreeSet<Source> = places.iter().map(|(source, _)| *source).collect();
+        for source in sources {
+            self.client.fetch_metadata(Some(&source.topic(topics)), ANSWER_LONGEST)?;
         }
         let list = self.client.offsets_for_times(list, ANSWER_LONGEST)?;
         let mut found = BTreeMap::new();
