@@ -170,6 +170,7 @@ impl Shared {
     fn place(&self, places: &[Place]) -> Result<Placed, String> {
         let topics = &self.config.topics;
         let silent = |_| "Kafka does not say where its logs begin".to_owned();
+        self.find_leaders(places).map_err(silent)?;
         let starts = self.logs(places, Offset::Beginning).map_err(silent)?;
         let ends = self.logs(places, Offset::End).map_err(silent)?;
         let pairs: Vec<(Place, i64)> = starts.into_iter().collect();
@@ -204,11 +205,21 @@ impl Shared {
         if places.is_empty() {
             self.client.fetch_metadata(Some(&self.config.topics.readings()), ANSWER_LONGEST)?;
         }
+        self.find_leaders(places)?;
         self.logs(places, Offset::End)
     }
 
-    /// Where the logs begin or end, in one question to each broker. Who leads is asked before: this client subscribes to nothing,
-    /// so librdkafka would go on to ask a broker that is gone.
+    /// Who leads, to be asked before [`Shared::logs`]: this client subscribes to nothing, so librdkafka would go on to ask a
+    /// broker that is gone.
+    fn find_leaders(&self, places: &[Place]) -> Result<(), KafkaError> {
+        let sources: BTreeSet<Source> = places.iter().map(|(source, _)| *source).collect();
+        for source in sources {
+            self.client.fetch_metadata(Some(&source.topic(&self.config.topics)), ANSWER_LONGEST)?;
+        }
+        Ok(())
+    }
+
+    /// Where the logs begin or end, in one question to each broker.
     fn logs(&self, places: &[Place], which: Offset) -> Result<BTreeMap<Place, i64>, KafkaError> {
         let topics = &self.config.topics;
         let mut list = TopicPartitionList::new();
@@ -217,10 +228,6 @@ impl Shared {
         }
         if places.is_empty() {
             return Ok(BTreeMap::new());
-        }
-        let sources: BTreeSet<Source> = places.iter().map(|(source, _)| *source).collect();
-        for source in sources {
-            self.client.fetch_metadata(Some(&source.topic(topics)), ANSWER_LONGEST)?;
         }
         let list = self.client.offsets_for_times(list, ANSWER_LONGEST)?;
         let mut found = BTreeMap::new();
