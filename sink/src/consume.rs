@@ -298,12 +298,12 @@ impl Reader {
         }
     }
 
-    /// Partitions that are added while the others are paused are paused, too.
-    fn pause_added(&self, added: &TopicPartitionList) {
-        if self.paused
-            && let Err(error) = self.consumer.pause(added)
-        {
-            tracing::warn!(%error, "partitions could not be paused");
+    /// Partitions that are added are paused or read as the others are: librdkafka keeps a pause beyond the assignment in which it
+    /// began.
+    fn pause_as_others(&self, added: &TopicPartitionList) {
+        let done = if self.paused { self.consumer.pause(added) } else { self.consumer.resume(added) };
+        if let Err(error) = done {
+            tracing::warn!(%error, self.paused, "partitions that were added are not paused or read as the others");
         }
     }
 

@@ -42,21 +42,16 @@ async fn a_second_sink_joins(group_protocol: &'static str) {
     world.assert_ledger(110).await;
 
     // What the group did stands in the log: the second sink took some, and they came back.
-    let shared = |member| {
-        let log = world.log(member);
-        let lines = log.lines().filter(|line| line.contains("the group shares its partitions anew"));
-        lines.map(|line| line.contains("\"given\":0")).collect::<Vec<_>>()
-    };
     // None of the readings need lie in those that came back.
     until("the first sink takes back what the second one had", || async {
-        let of_first = shared((Stage::Sink, 0));
+        let of_first = shares(&world, (Stage::Sink, 0));
         let taken = of_first.iter().position(|is_taken| *is_taken);
         taken.is_some_and(|at| at > 0 && of_first[at..].contains(&false))
     })
     .await;
-    let of_first = shared((Stage::Sink, 0));
+    let of_first = shares(&world, (Stage::Sink, 0));
     assert!(of_first.len() < 12, "a line for each rebalance, not for each partition: {of_first:?}");
-    assert!(shared((Stage::Normalizer, 0)).contains(&false));
+    assert!(shares(&world, (Stage::Normalizer, 0)).contains(&false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,6 +62,48 @@ async fn a_second_sink_joins_by_the_consumer_protocol() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_sink_joins_by_the_classic_protocol() {
     a_second_sink_joins("classic").await;
+}
+
+/// While a sink waits for a table it reads nothing; what it gave away meanwhile it reads again when that comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_went_while_a_table_was_locked_are_read_when_they_come_back() {
+    let (mut world, first) = (World::start().await, (Stage::Sink, 0));
+    world.until_ready(first).await;
+    let mut held = world.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+    let (sent, stop) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+    let sending = tokio::spawn(send_on(world.sender.clone(), sent.clone(), stop.clone()));
+    until("the first sink waits for the table", || async {
+        world.ready(first).await.is_some_and(|(is_ready, _)| !is_ready)
+    })
+    .await;
+    world.run_member((Stage::Sink, 1));
+    // Of both of its groups.
+    until("the second sink has its part", || async {
+        shares(&world, first).into_iter().filter(|is_taken| *is_taken).count() >= 2
+    })
+    .await;
+    stop.store(true, Relaxed);
+    sending.await.unwrap();
+    held.rollback().await.unwrap();
+    let mut sent = sent.load(Relaxed);
+    world.until_count(READINGS, sent).await;
+    world.until_ready((Stage::Sink, 1)).await;
+
+    world.kill_member((Stage::Sink, 1));
+    for number in sent..sent + 50 {
+        send(&world.sender, number).await;
+    }
+    sent += 50;
+    world.until_count(READINGS, sent).await;
+    world.assert_ledger(sent).await;
+}
+
+/// What a member's log says of each rebalance: whether partitions were taken from it, or given to it.
+fn shares(world: &World, member: Member) -> Vec<bool> {
+    let log = world.log(member);
+    let lines = log.lines().filter(|line| line.contains("the group shares its partitions anew"));
+    lines.map(|line| line.contains("\"given\":0")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

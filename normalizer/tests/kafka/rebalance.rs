@@ -83,3 +83,47 @@ async fn the_group_is_heard_while_a_batch_is_mapped() {
     first.stop().await;
     second.stop().await;
 }
+
+/// While a batch is mapped nothing is read; what went to another member meanwhile is read when it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_went_while_a_batch_was_mapped_are_read_when_they_come_back() {
+    const LARGE: u32 = 600_000;
+    const UPLOADS: RawTopic = RawTopic::Uploads;
+    let world = World::new(4).await;
+    let (large, small) = (records(0, LARGE), records(LARGE, LARGE + 2));
+    let manifest = world.upload(0, large.as_bytes(), 512 * 1024).await;
+    let (first, bulk) = (world.start(), world.topics.readings_bulk());
+    while world.count(&bulk) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let second = world.start();
+    let put_to_all = async || {
+        let mut ends = Vec::new();
+        for partition in 0..4 {
+            ends.push(1 + world.put(UPLOADS, partition, &export(), Some(small.as_bytes())).await);
+        }
+        ends
+    };
+    let until_mapped = async |ends: &[i64]| {
+        let is_mapped = || {
+            (0..)
+                .zip(ends)
+                .all(|(partition, end)| world.committed(UPLOADS, partition).is_some_and(|(at, _)| at == *end))
+        };
+        let mapped = tokio::time::timeout(Duration::from_secs(90), async {
+            while !is_mapped() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(mapped.await.is_ok(), "not all is mapped: {:?}", first.state());
+    };
+    let ends = put_to_all().await;
+    assert!(
+        ends[0] > manifest && world.count(&bulk) < i64::from(LARGE),
+        "the second came in the middle of the large one"
+    );
+    until_mapped(&ends).await;
+    second.stop().await;
+    until_mapped(&put_to_all().await).await;
+    first.stop().await;
+}

@@ -178,7 +178,7 @@ impl Reader {
             }
             self.list(add)
                 .and_then(|list| group::add(&self.consumer, &list).map(|()| list))
-                .map(|list| self.pause_added(&list))
+                .map(|list| self.pause_as_others(&list))
                 .map_err(|error| format!("the partitions could not be taken: {error}"))?;
             for (place, begin) in begins {
                 self.owned.place(place, begin);

@@ -115,9 +115,8 @@ impl Raw {
             self.fault(place, fault);
         }
         self.progress.owns(self.owned.len());
-        if self.is_paused {
-            self.pause(true);
-        }
+        // librdkafka keeps a pause beyond the assignment in which it began.
+        self.pause(self.is_paused);
         Ok(())
     }
 
