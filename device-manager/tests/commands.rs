@@ -65,6 +65,8 @@ fn a_file_or_a_setting_that_cannot_be_used_is_code_2_and_nobody_listens_before()
         ("drift", "RECEIPT_KEY_FILE", "none", "No such file"),
         ("topics check", "KAFKA_BOOTSTRAP_SERVERS", "http://u:canary@kafka", "KAFKA_BOOTSTRAP_SERVERS is malformed"),
         ("keys list", "KEYS_FILE", "none", "No such file"),
+        ("up", "DATABASE_URL", "mysql://u:canary@127.0.0.1/x", "DATABASE_URL is malformed"),
+        ("up", "KAFKA_BOOTSTRAP_SERVERS", "http://u:canary@kafka", "KAFKA_BOOTSTRAP_SERVERS is malformed"),
     ] {
         let arguments: Vec<&str> = stage.split(' ').collect();
         let mut command = device_manager(&arguments, directory.path());

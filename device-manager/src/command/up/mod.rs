@@ -9,7 +9,7 @@ use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, KafkaArgs, Output};
+use super::{CommandError, KafkaArgs, Output, database};
 use crate::{
     boot::{Process, ProcessArgs, say_ignored},
     embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError},
@@ -64,6 +64,7 @@ pub struct UpCommand {
 /// Something is not installed, a port is taken, or a stage or child ended.
 pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     let begun = Instant::now();
+    check(&args)?;
     let mut process = Process::boot(&args.process).await?;
     let io = |error: io::Error| CommandError::failed("the data directory", error);
     let stop = process.shutdown.clone();
@@ -101,6 +102,15 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     Environment::remove(&args.data_dir).map_err(io)?;
     embedded.stop().await;
     shown.and(ended).map(|()| ExitCode::SUCCESS)
+}
+
+/// Whether what is used instead of our own can be used, before anything is started.
+fn check(args: &UpCommand) -> Result<(), CommandError> {
+    if let Some(servers) = args.kafka_bootstrap_servers.clone() {
+        let topic_prefix = args.topic_prefix.clone();
+        KafkaArgs { kafka_bootstrap_servers: Some(servers), topic_prefix }.settings_unsaid()?;
+    }
+    args.database_url.as_deref().map_or(Ok(()), |url| database(url).map(|_options| ()))
 }
 
 /// Starts the stages, says how to reach them, and shows what was asked for.
