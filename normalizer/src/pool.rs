@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 use crate::withheld::withheld;
 
 /// So many small records are handed to a thread at once: a hand-over costs as much as a record.
-const JOB_RECORDS: usize = 32;
+const JOB_RECORDS: usize = 256;
 /// The same, in bytes.
-const JOB_BYTES: usize = 64 * 1024;
+const JOB_BYTES: usize = 256 * 1024;
 /// Bodies of so many bytes may be in work, or mapped and not taken yet; a single larger one is alone. What comes of a body may
 /// have forty times its bytes.
 const AHEAD_BYTES: usize = 1024 * 1024;

@@ -20,7 +20,7 @@ use schemas::{
     upload::{Part, Upload},
 };
 use service::{backoff::Backoff, recall::Recall};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub(super) mod ask;
@@ -172,29 +172,31 @@ impl Raw {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(batch),
-                () = tokio::time::sleep_until(idle_at), if waits => return Ok(batch),
-                () = tokio::time::sleep_until(self.remember_at) => {
+                () = sleep_until(idle_at), if waits => return Ok(batch),
+                () = sleep_until(self.remember_at) => {
                     self.remember_at = Instant::now() + REMEMBER;
                     self.remember();
                 }
                 record = self.next() => batch.extend(record?),
             }
         }
-        let deadline = Instant::now() + limits.age;
+        // One timer for all records.
+        let mut is_old = pin!(sleep_until(Instant::now() + limits.age));
         bytes += bytes_of(batch.last());
         while batch.len() < limits.records
             && bytes < limits.bytes
             && !batch.last().is_some_and(is_manifest)
             && !shutdown.is_cancelled()
         {
-            match timeout_at(deadline, self.next()).await {
-                Ok(record) => {
+            tokio::select! {
+                biased;
+                record = self.next() => {
                     if let Some(record) = record? {
                         bytes += bytes_of(Some(&record));
                         batch.push(record);
                     }
                 }
-                Err(_elapsed) => break,
+                () = &mut is_old => break,
             }
         }
         Ok(batch)
@@ -246,9 +248,11 @@ impl Raw {
         }
         let progress = Arc::clone(&self.progress);
         tokio::select! {
+            // To wait for news costs more than to take a record that is there; that of the group is asked for with each record.
+            biased;
+            received = consumer.recv() => self.heard(received),
             () = consumer.context().changed() => Ok(None),
             () = progress.doubted() => Ok(None),
-            received = consumer.recv() => self.heard(received),
         }
     }
 
