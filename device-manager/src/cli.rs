@@ -92,7 +92,10 @@ pub fn variables_of(error: &clap::Error) -> Vec<String> {
     let all = arguments(&Cli::command());
     let known = missing.iter().filter_map(|shown| {
         let long = shown.strip_prefix("--")?.split(' ').next();
-        let argument = all.iter().find(|argument| argument.get_long() == long && argument.get_env().is_some())?;
+        let argument = all.iter().find(|argument| {
+            // Where it may be missing, its help says something else.
+            argument.is_required_set() && argument.get_long() == long && argument.get_env().is_some()
+        })?;
         let (variable, help) = (argument.get_env()?.to_string_lossy(), argument.get_help()?);
         Some(format!("{variable} in the environment will do as well. {help}"))
     });

@@ -113,6 +113,7 @@ struct Reader {
 impl Reader {
     fn start(setup: Setup, runtime: Handle) -> Result<Self, SinkError> {
         let protocol = setup.group_protocol(&runtime);
+        setup.wait_for_postgres(&runtime)?;
         let group = setup.lane.group(&setup.config.group);
         setup.health.detail(["group-protocol", "bulk-group-protocol"], protocol.as_str());
         let consumer: BaseConsumer<Context> =
@@ -123,7 +124,7 @@ impl Reader {
         let now = Instant::now();
         Ok(Self {
             recall: Recall::new(&setup.config.kafka),
-            desk: Desk::new(&setup.config, runtime.clone())?,
+            desk: Desk::new(&setup.config, setup.lane, runtime.clone())?,
             watch: Watch::new(),
             setup,
             runtime,

@@ -34,7 +34,8 @@ pub struct KafkaArgs {
     /// KAFKA_SASL_PASSWORD.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
     pub kafka_bootstrap_servers: Option<String>,
-    /// What stands in front of every topic name, where several installations share a cluster.
+    /// What stands in front of every topic name, where several installations share a cluster. Each of them needs consumer groups
+    /// of its own, too: NORMALIZER_GROUP, SINK_GROUP.
     #[arg(long, env = "TOPIC_PREFIX", default_value = "")]
     pub topic_prefix: String,
 }

@@ -60,7 +60,7 @@ pub async fn run(args: SkipCommand, output: &mut Output) -> Result<ExitCode, Com
     let mut connection = connect(&args.database_url).await?;
     let record = (topic.as_str(), partition, offset);
     let became = match skips::request(&mut connection, record, &args.reason).await.map_err(asking_postgres)? {
-        Requested::Wished => "a sink that waits at this record steps over it".to_owned(),
+        Requested::Wished => "the sink that comes to it, and cannot read it, steps over it".to_owned(),
         Requested::Before => "was wished before; nothing changed".to_owned(),
         Requested::Passed(next) => format!("the sinks are past it and read {next} next; nothing changed"),
         Requested::Unknown => return Err(no_partition(&topic, partition)),

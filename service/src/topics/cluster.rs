@@ -115,14 +115,16 @@ impl Cluster {
         }
     }
 
-    /// Adds partitions, so that there are so many.
-    pub(super) async fn grow(&self, name: &str, partitions: i32) -> Result<(), TopicsError> {
+    /// Adds partitions, so that there are so many, where a broker has said that there are fewer. Whether it was so: brokers hear of
+    /// added ones one after the other, and the one that adds them knows.
+    pub(super) async fn grow(&self, name: &str, partitions: i32) -> Result<bool, TopicsError> {
         let count = usize::try_from(partitions).unwrap_or_default();
         let grown = self.admin.create_partitions([&NewPartitions::new(name, count)], &options()).await?;
-        for result in grown {
-            result.map_err(|(topic, code)| TopicsError::Refused { topic, code })?;
+        match grown.into_iter().next() {
+            None | Some(Ok(_)) => Ok(true),
+            Some(Err((_, RDKafkaErrorCode::InvalidPartitions))) => Ok(false),
+            Some(Err((topic, code))) => Err(TopicsError::Refused { topic, code }),
         }
-        Ok(())
     }
 
     /// The settings of a topic that is there, or will be in a moment.

@@ -187,8 +187,8 @@ async fn grow(cluster: &Cluster, topic: &str, asked: Option<i32>) -> Result<Opti
         Ordering::Equal => Ok(None),
         Ordering::Less => Ok(Some(Finding::Partitions { are, asked })),
         Ordering::Greater => {
-            cluster.grow(topic, asked).await?;
-            Ok(Some(Finding::Corrected {
+            let is_grown = cluster.grow(topic, asked).await?;
+            Ok(is_grown.then(|| Finding::Corrected {
                 setting: "the number of partitions".to_owned(),
                 was: are.to_string(),
                 is: asked.to_string(),

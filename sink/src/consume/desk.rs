@@ -23,7 +23,7 @@ use tokio::runtime::{Builder, Handle};
 use super::published;
 use crate::{
     SinkConfig,
-    batch::{Place, Source},
+    batch::{Lane, Place, Source},
     error::cause,
     skips,
     write::offsets,
@@ -37,8 +37,15 @@ pub(super) enum Answer {
     Placed(Result<Placed, String>),
     /// Blocked partitions that may be tried again, and schemas that are new.
     Looked(Result<Looked, String>),
+    Probed(Result<Probe, KafkaError>),
+}
+
+/// What Kafka has.
+pub(super) struct Probe {
     /// Where the logs end.
-    Probed(Result<BTreeMap<Place, i64>, KafkaError>),
+    pub(super) ends: BTreeMap<Place, i64>,
+    /// Of a sink that owns no partition, a topic that does not exist.
+    pub(super) missing: Option<String>,
 }
 
 /// Where partitions begin.
@@ -86,16 +93,17 @@ pub(super) struct Desk {
 #[derive(Clone)]
 struct Shared {
     config: Arc<SinkConfig>,
+    lane: Lane,
     client: Arc<BaseConsumer>,
 }
 
 impl Desk {
-    pub(super) fn new(config: &SinkConfig, runtime: Handle) -> Result<Self, KafkaError> {
+    pub(super) fn new(config: &SinkConfig, lane: Lane, runtime: Handle) -> Result<Self, KafkaError> {
         let client = Arc::new(config.kafka.client().create()?);
         let (tell, told) = channel();
         let now = Instant::now();
         Ok(Self {
-            shared: Shared { config: Arc::new(config.clone()), client },
+            shared: Shared { config: Arc::new(config.clone()), lane, client },
             runtime,
             recall: Recall::new(&config.kafka),
             tell,
@@ -199,14 +207,26 @@ impl Shared {
         Ok(Looked { skips, schemas })
     }
 
-    fn probe(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, KafkaError> {
+    fn probe(&self, places: &[Place]) -> Result<Probe, KafkaError> {
         // Nobody else takes this client's events.
         while self.client.poll(Duration::ZERO).is_some() {}
         if places.is_empty() {
-            self.client.fetch_metadata(Some(&self.config.topics.readings()), ANSWER_LONGEST)?;
+            return Ok(Probe { ends: BTreeMap::new(), missing: self.missing()? });
         }
         self.find_leaders(places)?;
-        self.logs(places, Offset::End)
+        Ok(Probe { ends: self.logs(places, Offset::End)?, missing: None })
+    }
+
+    /// A topic of the lane that is not there.
+    fn missing(&self) -> Result<Option<String>, KafkaError> {
+        for source in self.lane.sources() {
+            let name = source.topic(&self.config.topics);
+            let metadata = self.client.fetch_metadata(Some(&name), ANSWER_LONGEST)?;
+            if metadata.topics().iter().all(|topic| topic.partitions().is_empty()) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// Who leads, to be asked before [`Shared::logs`]: this client subscribes to nothing, so librdkafka would go on to ask a

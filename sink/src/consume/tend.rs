@@ -16,10 +16,17 @@ use tokio::runtime::Handle;
 
 use super::{
     Reader, Setup,
-    desk::{Answer, Looked, Placed},
+    desk::{Answer, Looked, Placed, Probe},
     group::{self, GroupEvent},
 };
-use crate::{batch::Place, pipeline::News, verdict::Verdict};
+use crate::{
+    SinkError,
+    batch::Place,
+    error::{Fault, cause, fault, name},
+    pipeline::News,
+    verdict::Verdict,
+    write::{Session, WriteError},
+};
 
 /// How long the first probe of the cluster may take.
 const PROBE_LONGEST: Duration = Duration::from_secs(5);
@@ -31,6 +38,36 @@ const OPERATOR_EVERY: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 impl Setup {
+    /// Waits until Postgres takes what this sink would write: one that cannot write holds partitions that others could write.
+    ///
+    /// # Errors
+    /// This sink does not understand what Postgres answers.
+    pub(super) fn wait_for_postgres(&self, runtime: &Handle) -> Result<(), SinkError> {
+        let mut backoff = Backoff::default();
+        let answered = async {
+            loop {
+                let opened = tokio::time::timeout(PROBE_LONGEST, Session::open(&self.config.database_url)).await;
+                let reason = match opened {
+                    Ok(Ok(session)) => {
+                        session.close().await;
+                        return Ok(());
+                    }
+                    Ok(Err(WriteError::Database(error))) if fault(&error) == Fault::Defect => {
+                        return Err(SinkError::Defect(name(&error)));
+                    }
+                    Ok(Err(WriteError::Database(error))) => cause(&error),
+                    Ok(Err(error @ (WriteError::Schema(_) | WriteError::Fenced | WriteError::PositionsReused(_)))) => {
+                        error.to_string()
+                    }
+                    Err(_elapsed) => "Postgres has not answered for some seconds".to_owned(),
+                };
+                self.health.say(Verdict::Waits(reason));
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
+        };
+        runtime.block_on(self.shutdown.run_until_cancelled(answered)).unwrap_or(Ok(()))
+    }
+
     /// Which protocol the group speaks. Waits until Kafka says so; any will do for a sink that is asked to stop before.
     pub(super) fn group_protocol(&self, runtime: &Handle) -> GroupProtocol {
         let mut backoff = Backoff::default();
@@ -63,7 +100,12 @@ impl Reader {
             match answer {
                 Answer::Placed(placed) => self.begin(placed),
                 Answer::Looked(looked) => self.release(looked),
-                Answer::Probed(Ok(ends)) => {
+                Answer::Probed(Ok(Probe { missing: Some(topic), .. })) => {
+                    let reason = format!("the topic {topic} does not exist: run `device-manager topics apply`");
+                    self.watch.kafka_failed(reason);
+                    self.desk.probed(PROBE_EVERY);
+                }
+                Answer::Probed(Ok(Probe { ends, missing: None })) => {
                     self.watch.kafka_answers(self.owned.lags(&ends));
                     self.desk.probed(PROBE_EVERY);
                 }

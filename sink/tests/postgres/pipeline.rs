@@ -76,10 +76,7 @@ impl World {
     /// With batches of this many messages.
     pub(crate) fn start_with(&self, messages: usize) -> Running {
         let batch = BatchLimits { messages, ..BatchLimits::default() };
-        let config = SinkConfig { batch, ..self.config() };
-        let (shutdown, health) = (CancellationToken::new(), self.health());
-        let stop = shutdown.clone();
-        Running { shutdown, task: tokio::spawn(async move { sink::run(config, health, stop).await.unwrap() }) }
+        start(SinkConfig { batch, ..self.config() }, self.health())
     }
 
     pub(crate) async fn put(&self, topic: &str, device: &str, value: &[u8]) {
@@ -189,6 +186,13 @@ impl World {
         });
         assert!(waited.await.is_ok(), "{topic}:{partition} is not at {wanted}: {:?}", self.health.stages());
     }
+}
+
+/// Runs a sink.
+fn start(config: SinkConfig, health: StageHealth) -> Running {
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    Running { shutdown, task: tokio::spawn(async move { sink::run(config, health, stop).await.unwrap() }) }
 }
 
 impl Running {
@@ -370,6 +374,41 @@ async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
 }
 
 /// Readings of uploads are written by a connection of their own: what holds them up holds up nothing else, and the other way round.
+/// One that cannot write leaves the partitions to those that can, and one whose topics are not there says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_cannot_write_takes_no_partition() {
+    let (world, other) = (World::new().await, Health::new());
+    let running = world.start();
+    world.readings(0, 1).await;
+    world.until(ROWS, 1).await;
+    let said = async |part: &str| {
+        let waited = tokio::time::timeout(Duration::from_secs(30), async {
+            while !other.stages()["sink"].waiting.as_ref().is_some_and(|reason| reason.contains(part)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "never said {part}: {:?}", other.stages());
+    };
+    let (_, address) = world.database.url.rsplit_once('@').unwrap();
+    let database_url = format!("postgres://nobody:canary@{address}");
+    let refused = start(SinkConfig { database_url, ..world.config() }, other.stage("sink"));
+    said("refuses the user or the password").await;
+    for number in 1..60_u8 {
+        let event = encode(&reading(number.into(), 1));
+        world.put_into(&world.topics.readings(), i32::from(number % 2), Some(&event)).await;
+    }
+    world.until(ROWS, 60).await;
+    assert!(!other.stages()["sink"].details.contains_key("partitions"), "{:?}", other.stages());
+    refused.stop().await;
+
+    let topics = Topics::new(&format!("{}nowhere.", Uuid::new_v4()));
+    let group = "sink-nowhere".to_owned();
+    let nowhere = start(SinkConfig { topics, group, ..world.config() }, other.stage("sink"));
+    said("does not exist: run `device-manager topics apply`").await;
+    nowhere.stop().await;
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn readings_in_bulk_and_the_others_do_not_wait_for_each_other() {
     let world = World::new().await;

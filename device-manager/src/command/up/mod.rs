@@ -72,6 +72,14 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
         DataDir::take(&args.data_dir).map_err(|error| CommandError::failed("taking the data directory", error))?;
     // First of all: whoever waits for the file must not be served that of an earlier run.
     Environment::remove(data_dir.path()).map_err(io)?;
+    for (given, variable, server) in [
+        (&args.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS", "Kafka"),
+        (&args.database_url, "DATABASE_URL", "Postgres"),
+    ] {
+        if given.is_some() {
+            tracing::info!("uses the {server} of {variable}; without that variable it starts one of its own");
+        }
+    }
     let embedded = tokio::select! {
         embedded = start(data_dir, &args) => Arc::new(embedded?),
         // Dropping what has been started ends it.
