@@ -25,7 +25,7 @@ use crate::{
     error::{Fault, cause, fault, name},
     pipeline::News,
     verdict::Verdict,
-    write::{Session, WriteError},
+    write::{self, WriteError},
 };
 
 /// How long the first probe of the cluster may take.
@@ -46,12 +46,9 @@ impl Setup {
         let mut backoff = Backoff::default();
         let answered = async {
             loop {
-                let opened = tokio::time::timeout(PROBE_LONGEST, Session::open(&self.config.database_url)).await;
-                let reason = match opened {
-                    Ok(Ok(session)) => {
-                        session.close().await;
-                        return Ok(());
-                    }
+                let asked = tokio::time::timeout(PROBE_LONGEST, write::takes(&self.config.database_url)).await;
+                let reason = match asked {
+                    Ok(Ok(())) => return Ok(()),
                     Ok(Err(WriteError::Database(error))) if fault(&error) == Fault::Defect => {
                         return Err(SinkError::Defect(name(&error)));
                     }
