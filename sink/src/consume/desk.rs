@@ -41,11 +41,11 @@ pub(super) enum Answer {
 }
 
 /// What Kafka has.
-pub(super) struct Probe {
+pub(super) enum Probe {
     /// Where the logs end.
-    pub(super) ends: BTreeMap<Place, i64>,
+    Ends(BTreeMap<Place, i64>),
     /// Of a sink that owns no partition, a topic that does not exist.
-    pub(super) missing: Option<String>,
+    Missing(String),
 }
 
 /// Where partitions begin.
@@ -211,10 +211,10 @@ impl Shared {
         // Nobody else takes this client's events.
         while self.client.poll(Duration::ZERO).is_some() {}
         if places.is_empty() {
-            return Ok(Probe { ends: BTreeMap::new(), missing: self.missing()? });
+            return Ok(self.missing()?.map_or_else(|| Probe::Ends(BTreeMap::new()), Probe::Missing));
         }
         self.find_leaders(places)?;
-        Ok(Probe { ends: self.logs(places, Offset::End)?, missing: None })
+        self.logs(places, Offset::End).map(Probe::Ends)
     }
 
     /// A topic of the lane that is not there.

@@ -25,7 +25,7 @@ use crate::{
     error::{Fault, cause, fault, name},
     pipeline::News,
     verdict::Verdict,
-    write::{self, WriteError},
+    write,
 };
 
 /// How long the first probe of the cluster may take.
@@ -48,14 +48,10 @@ impl Setup {
             loop {
                 let asked = tokio::time::timeout(PROBE_LONGEST, write::takes(&self.config.database_url)).await;
                 let reason = match asked {
-                    Ok(Ok(())) => return Ok(()),
-                    Ok(Err(WriteError::Database(error))) if fault(&error) == Fault::Defect => {
-                        return Err(SinkError::Defect(name(&error)));
-                    }
-                    Ok(Err(WriteError::Database(error))) => cause(&error),
-                    Ok(Err(error @ (WriteError::Schema(_) | WriteError::Fenced | WriteError::PositionsReused(_)))) => {
-                        error.to_string()
-                    }
+                    Ok(Ok(Ok(()))) => return Ok(()),
+                    Ok(Ok(Err(mismatch))) => mismatch.to_string(),
+                    Ok(Err(error)) if fault(&error) == Fault::Defect => return Err(SinkError::Defect(name(&error))),
+                    Ok(Err(error)) => cause(&error),
                     Err(_elapsed) => "Postgres has not answered for some seconds".to_owned(),
                 };
                 self.health.say(Verdict::Waits(reason));
@@ -97,12 +93,12 @@ impl Reader {
             match answer {
                 Answer::Placed(placed) => self.begin(placed),
                 Answer::Looked(looked) => self.release(looked),
-                Answer::Probed(Ok(Probe { missing: Some(topic), .. })) => {
+                Answer::Probed(Ok(Probe::Missing(topic))) => {
                     let reason = format!("the topic {topic} does not exist: run `device-manager topics apply`");
                     self.watch.kafka_failed(reason);
                     self.desk.probed(PROBE_EVERY);
                 }
-                Answer::Probed(Ok(Probe { ends, missing: None })) => {
+                Answer::Probed(Ok(Probe::Ends(ends))) => {
                     self.watch.kafka_answers(self.owned.lags(&ends));
                     self.desk.probed(PROBE_EVERY);
                 }

@@ -58,15 +58,15 @@ pub enum WriteError {
     Database(#[from] sqlx::Error),
 }
 
-/// Whether Postgres admits this sink and has the tables of its release. A table that is locked is not waited for.
+/// Whether Postgres has the tables of this release. A table that is locked is not waited for.
 ///
 /// # Errors
-/// [`WriteError`]: why not.
-pub(crate) async fn takes(url: &str) -> Result<(), WriteError> {
+/// Postgres is away, or does not admit this sink.
+pub(crate) async fn takes(url: &str) -> Result<Result<(), Mismatch>, sqlx::Error> {
     let mut connection = connect::connect(url).await?;
     let checked = schema::check(&mut connection).await;
     connect::close(connection).await;
-    Ok(checked??)
+    checked
 }
 
 /// A connection and what is known to be stored behind it. Dropped as a whole after any error but a refused row.

@@ -150,20 +150,11 @@ impl World {
     }
 
     pub(crate) async fn until_waiting(&self, part: &str) {
-        self.until_said(part, |sink| sink.waiting).await;
+        until_said(&self.health, part, |sink| sink.waiting).await;
     }
 
     async fn until_degraded(&self, part: &str) {
-        self.until_said(part, |sink| sink.degraded).await;
-    }
-
-    async fn until_said(&self, part: &str, what: fn(StageState) -> Option<String>) {
-        let waited = tokio::time::timeout(Duration::from_secs(30), async {
-            while !what(self.health.stages()["sink"].clone()).is_some_and(|reason| reason.contains(part)) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        assert!(waited.await.is_ok(), "never said {part}: {:?}", self.health.stages());
+        until_said(&self.health, part, |sink| sink.degraded).await;
     }
 
     /// As `device-manager skip` does it.
@@ -186,6 +177,16 @@ impl World {
         });
         assert!(waited.await.is_ok(), "{topic}:{partition} is not at {wanted}: {:?}", self.health.stages());
     }
+}
+
+/// Waits until a sink says this.
+async fn until_said(health: &Health, part: &str, what: fn(StageState) -> Option<String>) {
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        while !what(health.stages()["sink"].clone()).is_some_and(|reason| reason.contains(part)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never said {part}: {:?}", health.stages());
 }
 
 /// Runs a sink.
@@ -373,7 +374,6 @@ async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
     running.stop().await;
 }
 
-/// Readings of uploads are written by a connection of their own: what holds them up holds up nothing else, and the other way round.
 /// One that cannot write leaves the partitions to those that can, and one whose topics are not there says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_that_cannot_write_takes_no_partition() {
@@ -381,18 +381,10 @@ async fn a_sink_that_cannot_write_takes_no_partition() {
     let running = world.start();
     world.readings(0, 1).await;
     world.until(ROWS, 1).await;
-    let said = async |part: &str| {
-        let waited = tokio::time::timeout(Duration::from_secs(30), async {
-            while !other.stages()["sink"].waiting.as_ref().is_some_and(|reason| reason.contains(part)) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        assert!(waited.await.is_ok(), "never said {part}: {:?}", other.stages());
-    };
     let (_, address) = world.database.url.rsplit_once('@').unwrap();
     let database_url = format!("postgres://nobody:canary@{address}");
     let refused = start(SinkConfig { database_url, ..world.config() }, other.stage("sink"));
-    said("refuses the user or the password").await;
+    until_said(&other, "refuses the user or the password", |sink| sink.waiting).await;
     for number in 1..60_u8 {
         let event = encode(&reading(number.into(), 1));
         world.put_into(&world.topics.readings(), i32::from(number % 2), Some(&event)).await;
@@ -404,11 +396,12 @@ async fn a_sink_that_cannot_write_takes_no_partition() {
     let topics = Topics::new(&format!("{}nowhere.", Uuid::new_v4()));
     let group = "sink-nowhere".to_owned();
     let nowhere = start(SinkConfig { topics, group, ..world.config() }, other.stage("sink"));
-    said("does not exist: run `device-manager topics apply`").await;
+    until_said(&other, "does not exist: run `device-manager topics apply`", |sink| sink.waiting).await;
     nowhere.stop().await;
     running.stop().await;
 }
 
+/// Readings of uploads are written by a connection of their own: what holds them up holds up nothing else, and the other way round.
 #[tokio::test(flavor = "multi_thread")]
 async fn readings_in_bulk_and_the_others_do_not_wait_for_each_other() {
     let world = World::new().await;

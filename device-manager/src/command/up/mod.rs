@@ -77,7 +77,9 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
         (&args.database_url, "DATABASE_URL", "Postgres"),
     ] {
         if given.is_some() {
-            tracing::info!("uses the {server} of {variable}; without that variable it starts one of its own");
+            tracing::info!(
+                "uses the {server} that {variable} or its flag names; without both it starts one of its own"
+            );
         }
     }
     let embedded = tokio::select! {
