@@ -21,6 +21,7 @@ use service::{
     health::StageHealth,
     kafka::{KafkaSettings, because},
     recall::Recall,
+    topics::not_there,
 };
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -238,8 +239,7 @@ impl KafkaLog {
             let found = metadata.topics().iter().find(|found| found.name() == target.name);
             let count = found.map_or(0, |found| u16::try_from(found.partitions().len()).unwrap_or(u16::MAX));
             if count == 0 {
-                let name = &target.name;
-                return Some(format!("the topic {name} does not exist: run `device-manager topics apply`"));
+                return Some(not_there(&target.name));
             }
             target.partitions.store(count, Ordering::Relaxed);
         }

@@ -15,7 +15,7 @@ use rdkafka::{
     metadata::MetadataTopic,
 };
 use schemas::{format::RawTopic, topic::Topics};
-use service::{group::is_member, health::StageHealth, kafka::because};
+use service::{group::is_member, health::StageHealth, kafka::because, topics::not_there};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep},
@@ -437,10 +437,6 @@ impl Judge {
         // As long as there are others, a partition that cannot be read is a matter of degree.
         seen.fault.clone()
     }
-}
-
-fn not_there(name: &str) -> String {
-    format!("the topic {name} does not exist: run `device-manager topics apply`")
 }
 
 #[cfg(test)]

@@ -16,6 +16,12 @@ pub use failover::{Failover, failover};
 use cluster::Cluster;
 use wish::Difference;
 
+/// What a stage says of a topic that does not exist.
+#[must_use]
+pub fn not_there(name: &str) -> String {
+    format!("the topic {name} does not exist: run `device-manager topics apply`")
+}
+
 /// How large new topics are made, and how many copies existing ones must have.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {

@@ -11,6 +11,7 @@ use schemas::codec::Fingerprint;
 use service::{
     backoff::Backoff,
     kafka::{GroupProtocol, because},
+    topics::not_there,
 };
 use tokio::runtime::Handle;
 
@@ -94,8 +95,7 @@ impl Reader {
                 Answer::Placed(placed) => self.begin(placed),
                 Answer::Looked(looked) => self.release(looked),
                 Answer::Probed(Ok(Probe::Missing(topic))) => {
-                    let reason = format!("the topic {topic} does not exist: run `device-manager topics apply`");
-                    self.watch.kafka_failed(reason);
+                    self.watch.kafka_failed(not_there(&topic));
                     self.desk.probed(PROBE_EVERY);
                 }
                 Answer::Probed(Ok(Probe::Ends(ends))) => {
