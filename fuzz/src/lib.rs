@@ -91,6 +91,8 @@ fn normalized(provider: Provider, format: Format, body: &[u8]) -> Normalized {
         sample_type: None,
         unit: None,
         device_id: None,
+        defaults: None,
+        providers: Vec::new(),
         upload: None,
         key_id: None,
     };

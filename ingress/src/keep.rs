@@ -52,6 +52,8 @@ pub(crate) fn headers(
         sample_type: None,
         unit: None,
         device_id: None,
+        defaults: None,
+        providers: Vec::new(),
         upload: None,
         key_id: None,
     }

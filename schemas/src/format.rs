@@ -1,6 +1,6 @@
 //! Providers, formats and raw topics: the words that appear in paths, headers, events and tables.
 
-use crate::codec::avro_enum;
+use crate::codec::{Element, avro_enum};
 
 avro_enum! {
     /// Who sends readings.
@@ -11,6 +11,8 @@ avro_enum! {
         HealthKit = "healthkit",
     }
 }
+
+impl Element for Provider {}
 
 impl Provider {
     /// Reads a provider's name as it stands in paths and in device commands.
@@ -87,6 +89,33 @@ impl Format {
     #[must_use]
     pub fn has_item_receipts(self, provider: Provider) -> bool {
         provider == Provider::HealthKit && self == Self::StandardJson
+    }
+}
+
+/// Whose documented defaults hold for what a payload leaves out. Declared by the sender for a request, or by the operator for a key:
+/// nothing is guessed from the payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defaults {
+    /// The units in which the library react-native-health returns values.
+    ReactNativeHealth,
+}
+
+impl Defaults {
+    /// All there are.
+    pub const ALL: [Self; 1] = [Self::ReactNativeHealth];
+
+    /// The word in requests, in the keys file and in raw records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReactNativeHealth => "react-native-health",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|defaults| defaults.as_str() == word)
     }
 }
 

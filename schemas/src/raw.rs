@@ -2,7 +2,7 @@
 
 use crate::{
     event::{PatientId, SourceName},
-    format::{Format, RawTopic},
+    format::{Defaults, Format, Provider, RawTopic},
     upload::Upload,
 };
 
@@ -30,6 +30,11 @@ pub mod header {
     pub const UNIT: &str = "unit";
     /// The request's `deviceId` parameter; on `raw.devices` the `_id` in the path of an unassign.
     pub const DEVICE_ID: &str = "deviceId";
+    /// Whose documented defaults hold where the payload leaves something out ([`crate::format::Defaults`]): by the request's
+    /// `defaults` parameter, else by the key.
+    pub const DEFAULTS: &str = "defaults";
+    /// A provider that the credential is bound to, one header for each; absent where it is bound to none.
+    pub const PROVIDER: &str = "provider";
     /// Which part of which large upload the record is ([`crate::upload`]); absent where the record is a whole body.
     pub const UPLOAD: &str = "upload";
     /// The key the value is encrypted with; absent while values are kept in clear (ADR on erasure).
@@ -97,6 +102,10 @@ pub struct Headers {
     pub unit: Option<String>,
     /// The device of all samples that name none, and of all of an export.xml; on `raw.devices` the `_id` in the path.
     pub device_id: Option<String>,
+    /// Whose documented defaults hold where the payload leaves something out.
+    pub defaults: Option<Defaults>,
+    /// The providers that the credential is bound to; empty where it is bound to none.
+    pub providers: Vec<Provider>,
     /// Which part of which large upload.
     pub upload: Option<Upload>,
     /// The key the value is encrypted with.
@@ -126,11 +135,13 @@ impl Headers {
             (header::TYPE, self.sample_type.as_deref()),
             (header::UNIT, self.unit.as_deref()),
             (header::DEVICE_ID, self.device_id.as_deref()),
+            (header::DEFAULTS, self.defaults.map(Defaults::as_str)),
             (header::UPLOAD, self.upload.as_ref().map(Upload::as_str)),
             (header::KEY_ID, self.key_id.as_deref()),
         ]
         .into_iter()
         .filter_map(|(name, value)| value.map(|value| (name, value)))
+        .chain(self.providers.iter().map(|provider| (header::PROVIDER, provider.as_str())))
     }
 
     /// Reads the headers of a record on `topic`; unknown headers are passed over.
@@ -142,11 +153,18 @@ impl Headers {
         pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<Self, HeaderError> {
         let mut found = Found::default();
+        let mut providers = Vec::new();
         for (name, value) in pairs {
-            found.take(name, value)?;
+            if name == header::PROVIDER {
+                let word = std::str::from_utf8(value).ok().and_then(Provider::from_word);
+                providers.push(word.ok_or(HeaderError { name: header::PROVIDER })?);
+            } else {
+                found.take(name, value)?;
+            }
         }
         let word = found.format.ok_or(HeaderError { name: header::FORMAT })?;
         let upload = found.upload.map(|text| Upload::parse(&text).ok_or(HeaderError { name: header::UPLOAD }));
+        let defaults = found.defaults.map(|word| Defaults::parse(&word).ok_or(HeaderError { name: header::DEFAULTS }));
         let subject = found.subject.map(|text| PatientId::parse(&text)).transpose();
         Ok(Self {
             kind: Kind::parse(topic, &word).ok_or(HeaderError { name: header::FORMAT })?,
@@ -163,6 +181,8 @@ impl Headers {
             sample_type: found.sample_type,
             unit: found.unit,
             device_id: found.device_id,
+            defaults: defaults.transpose()?,
+            providers,
             upload: upload.transpose()?,
             key_id: found.key_id,
         })
@@ -182,6 +202,7 @@ struct Found {
     sample_type: Option<String>,
     unit: Option<String>,
     device_id: Option<String>,
+    defaults: Option<String>,
     upload: Option<String>,
     key_id: Option<String>,
 }
@@ -200,6 +221,7 @@ impl Found {
             header::TYPE => (header::TYPE, &mut self.sample_type),
             header::UNIT => (header::UNIT, &mut self.unit),
             header::DEVICE_ID => (header::DEVICE_ID, &mut self.device_id),
+            header::DEFAULTS => (header::DEFAULTS, &mut self.defaults),
             header::UPLOAD => (header::UPLOAD, &mut self.upload),
             header::KEY_ID => (header::KEY_ID, &mut self.key_id),
             _ => return Ok(()),

@@ -289,6 +289,8 @@ pub(crate) fn headers(format: Format) -> Result<Headers> {
         sample_type: None,
         unit: None,
         device_id: None,
+        defaults: None,
+        providers: Vec::new(),
         upload: None,
         key_id: None,
     })

@@ -102,6 +102,8 @@ fn record<'a>(args: &NormalizeCommand, body: &'a [u8], offset: i64) -> Result<Ra
             sample_type: args.sample_type.clone(),
             unit: args.unit.clone(),
             device_id: args.device_id.clone(),
+            defaults: None,
+            providers: Vec::new(),
             upload: None,
             key_id: None,
         },

@@ -111,6 +111,7 @@ fn event(
         effective_from,
         source: record.headers.source.clone(),
         subject: record.headers.subject.clone(),
+        bound_to: record.headers.providers.clone(),
         received_at: record.received_at,
         topic_epoch: i32::from(record.topic_epoch),
         partition: record.partition,

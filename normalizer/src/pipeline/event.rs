@@ -293,6 +293,8 @@ pub(super) mod tests {
             sample_type: None,
             unit: None,
             device_id: None,
+            defaults: None,
+            providers: Vec::new(),
             upload: None,
             key_id: None,
         };

@@ -25,6 +25,8 @@ pub(crate) fn headers(kind: Kind, source: &str) -> Headers {
         sample_type: None,
         unit: None,
         device_id: None,
+        defaults: None,
+        providers: Vec::new(),
         upload: None,
         key_id: None,
     }

@@ -37,6 +37,8 @@ avro_record! {
         pub source: SourceName,
         /// The patient that the request authenticated, when a patient commands for themself.
         pub subject: Option<PatientId>,
+        /// The providers whose devices the credential may command; empty where it may command those of any.
+        pub bound_to: Vec<Provider>,
         /// When the broker appended the raw record, microseconds since the epoch.
         pub received_at: i64,
         /// The incarnation of the raw topic.
@@ -55,7 +57,7 @@ avro_record! {
 impl Event for Assignment {
     const NAME: &'static str = "devicemanager.Assignment";
     const SCHEMA: &'static str = include_str!("../../avro/assignment.avsc");
-    const FINGERPRINT: Fingerprint = Fingerprint([0xd6, 0x0d, 0x4d, 0x6f, 0xa5, 0x03, 0xe3, 0xdb]);
+    const FINGERPRINT: Fingerprint = Fingerprint([0x63, 0x97, 0xe4, 0xb4, 0xe3, 0x97, 0xf9, 0x97]);
 }
 
 avro_enum! {

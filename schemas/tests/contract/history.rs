@@ -17,6 +17,9 @@ use super::sample::Dice;
 /// The outcome before it told of what is unknown.
 const FIRST_OUTCOME: &str = "outcome-e61e0a0a93dfb02c";
 
+/// The commands before they told what their credential is bound to.
+const FIRST_ASSIGNMENTS: [&str; 2] = ["assignment-04881075b1623ced", "assignment-d60d4d6fa503e3db"];
+
 pub(crate) fn assignment() -> Assignment {
     Assignment {
         device_key: Uuid::from_u128(17),
@@ -31,6 +34,7 @@ pub(crate) fn assignment() -> Assignment {
         effective_from: Some(-1),
         source: SourceName::parse("operator").ok().unwrap(),
         subject: None,
+        bound_to: vec![Provider::HealthKit],
         received_at: 1_700_000_000_000_000,
         topic_epoch: 1,
         partition: 3,
@@ -115,8 +119,12 @@ fn every_version_that_was_ever_written_is_still_read() {
         cache.add(fingerprint, &schema).unwrap();
         let readable = match record {
             "reading" => cache.decode::<Reading>(&message).is_ok(),
-            // Each command had a time of its own before.
-            "assignment" => cache.decode::<Assignment>(&message).is_ok_and(|read| read == assignment()),
+            // Each command had a time of its own before, and did not say what its credential is bound to.
+            "assignment" => cache.decode::<Assignment>(&message).is_ok_and(|read| {
+                let is_first = FIRST_ASSIGNMENTS.contains(&stem.as_str());
+                let bound_to = if is_first { Vec::new() } else { assignment().bound_to };
+                read == Assignment { bound_to, ..assignment() }
+            }),
             "document" => cache.decode::<Document>(&message).is_ok(),
             // What the first version lacks is empty; the rest is the same.
             "outcome" => cache.decode::<Outcome>(&message).is_ok_and(|read| {

@@ -129,6 +129,7 @@ pub(crate) fn assignment(offset: i64, patient: Option<&str>, effective_from: i64
         effective_from: Some(effective_from),
         source: SourceName::parse("operator").unwrap(),
         subject: None,
+        bound_to: Vec::new(),
         received_at: MAY + 100 * DAY + offset * SECOND,
         topic_epoch: 1,
         partition: 0,
