@@ -21,18 +21,16 @@ until sql -c 'SELECT 1' >/dev/null 2>&1; do kill -0 $server; sleep 0.1; done
 
 for layout in $layouts; do
     sql -c "CREATE DATABASE $layout"
-    case $layout in
-    single) cat "$here/sink/migrations/0001_tables.sql" ;;
-    hash16) sed '/^CREATE TABLE readings (/,/^);/s/^);/) PARTITION BY HASH (reading_id);/' "$here/sink/migrations/0001_tables.sql"
+    narrow=$here/store/migrations/0005_contract.sql
+    { cat "$here"/store/migrations/000[1-4]*.sql; case $layout in
+    single) cat "$narrow" ;;
+    hash16) sed '/^CREATE TABLE readings_narrow (/,/^);/s/^);/) PARTITION BY HASH (reading_id);/' "$narrow"
         for part in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
             echo "CREATE TABLE readings_$part PARTITION OF readings FOR VALUES WITH (MODULUS 16, REMAINDER $part);"
         done ;;
     # Rows keyed by device and time, a narrow table beside them keeps ids unique.
-    ids) sed '/^CREATE TABLE readings (/,/^);/s/PRIMARY KEY (reading_id)/placeholder integer/' "$here/sink/migrations/0001_tables.sql" \
-            | sed 's/^    placeholder integer/    CHECK (reading_id IS NOT NULL)/'
-        echo "CREATE TABLE reading_ids (reading_id uuid PRIMARY KEY);" ;;
-    esac | sql -d "$layout"
-    sql -d "$layout" -f "$here/sink/migrations/0002_view.sql"
+    ids) sed 's/^ALTER TABLE readings ADD PRIMARY KEY (reading_id);/CREATE TABLE reading_ids (reading_id uuid PRIMARY KEY);/' "$narrow" ;;
+    esac; } | sql -1 -d "$layout"
     sql -d "$layout" <<'SQL'
 SET client_min_messages = warning;
 INSERT INTO codings (hash, system, code, display) VALUES (md5('c')::uuid, 'http://loinc.org', '15074-8', 'Glucose [Moles/volume] in Blood');
@@ -43,19 +41,19 @@ INSERT INTO device_assignments SELECT md5('d' || d)::uuid, 'patient-' || d, tstz
 CREATE UNLOGGED TABLE stage (LIKE readings);
 CREATE PROCEDURE fill_stage(a bigint, b bigint) LANGUAGE sql AS $f$
     TRUNCATE stage;
-    INSERT INTO stage (reading_id, content, device_key, measured_from, received_at, raw_offset, receipt_mac, source_updated_at,
-        topic_epoch, raw_partition, item, mapping_version, coding_id, description_id, offset_minutes, provider, format,
-        status, time_precision, source, value_num, unit, source_value, source_unit, measured_text)
-    SELECT md5('r' || i)::uuid, md5('x' || i)::uuid, md5('d' || i % 10000)::uuid, t, t + interval '3 s', i, hashint8extended(i, 1), t,
-        1, 0, 0, 1, 1, 1 + i % 10000, 120, 'medisante', 'standard-json', 'final', 'microsecond', 'portal',
-        (40 + i % 80)::numeric / 10, 'mmol/L', ((40 + i % 80)::numeric / 10)::text, 'mmol/L', to_char(t, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    -- As the sink writes them: a unit, a number and a time text that are what the columns say are not stored.
+    INSERT INTO stage (reading_id, content, measured_from, received_at, raw_offset, receipt_mac, source_updated_at, topic_code,
+        topic_epoch, raw_partition, item, mapping_version, coding_id, description_id, offset_minutes, format, status, time_precision,
+        source, value_num, unit)
+    SELECT md5('r' || i)::uuid, md5('x' || i)::uuid, t, t + interval '3 s', i, hashint8extended(i, 1), t, 0,
+        1, 0, 0, 1, 1, 1 + i % 10000, 120, 'standard-json', 'final', 'microsecond', 'portal', (40 + i % 80)::numeric / 10, 'mmol/L'
     FROM (SELECT i, timestamptz '2024-01-01' + i * interval '3.15 s' AS t FROM generate_series(a, b - 1) i) s
     ORDER BY md5('r' || i)::uuid;
 $f$;
 SQL
     if [ "$layout" = ids ]; then
         insert="WITH new AS (INSERT INTO reading_ids SELECT reading_id FROM stage ON CONFLICT DO NOTHING RETURNING reading_id)
-                INSERT INTO readings SELECT s.* FROM stage s JOIN new USING (reading_id) ORDER BY s.device_key, s.measured_from"
+                INSERT INTO readings SELECT s.* FROM stage s JOIN new USING (reading_id) ORDER BY s.description_id, s.measured_from"
     else
         insert="INSERT INTO readings SELECT * FROM stage ON CONFLICT (reading_id) DO NOTHING"
     fi

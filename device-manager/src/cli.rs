@@ -9,8 +9,8 @@ use clap::{
 use service::telemetry;
 
 use crate::command::{
-    CommandError, Output, docs, drift, ingress, keys, metrics, normalize, normalizer, simulate, sink, skip, topics,
-    trace, up,
+    CommandError, Output, docs, drift, ingress, keys, metrics, normalize, normalizer, roles, simulate, sink, skip,
+    topics, trace, up,
 };
 
 /// Receives readings of health devices, keeps them on Kafka, and writes clinical events to Postgres.
@@ -40,6 +40,7 @@ enum Command {
     Drift(drift::DriftCommand),
     Skip(skip::SkipCommand),
     Topics(topics::TopicsArgs),
+    Roles(roles::RolesCommand),
     Keys(keys::KeysCommand),
     Simulate(simulate::SimulateArgs),
     #[command(hide = true)]
@@ -75,6 +76,7 @@ impl Cli {
             Command::Skip(args) => skip::run(args, &mut output).await,
             Command::Docs(args) => docs::run(&args),
             Command::Keys(args) => keys::run(args, &mut output),
+            Command::Roles(args) => roles::run(args, &mut output).await,
             Command::Topics(args) => topics::run(args, &mut output).await,
             Command::Simulate(args) => simulate::run(args, &mut output).await,
         }

@@ -8,7 +8,9 @@ use schemas::{
     topic::Topics,
 };
 
-use crate::{letters::Letters, row::Row, stage::Staged};
+use store::reading::Row;
+
+use crate::{letters::Letters, stage::Staged};
 
 /// When a batch is full.
 #[derive(Debug, Clone, Copy)]

@@ -9,12 +9,10 @@ use schemas::{
     rejection::Reason,
     topic::Topics,
 };
+use store::{reading::Row, storable};
 use uuid::Uuid;
 
-use crate::{
-    batch::{Body, Item, Origin, Source},
-    row::{Row, storable},
-};
+use crate::batch::{Body, Item, Origin, Source};
 
 /// A message's headers.
 pub type Headers<'a> = Vec<(&'a str, &'a [u8])>;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use schemas::{
     event::{Command, PatientId, SourceName},
+    format::Provider,
     version::Appended,
 };
+use store::Verdict;
 
 /// How many commands about one device a source may have appended on one day (UTC). The first ones count.
 pub const COMMANDS_PER_DAY_MAX: usize = 1_000;
@@ -27,6 +29,16 @@ pub struct DeviceCommand {
     pub patient: Option<PatientId>,
     /// The patient who commands for themself; none for an operator.
     pub subject: Option<PatientId>,
+    /// The device's provider; none for an unassign, which names the device by its key alone.
+    pub provider: Option<Provider>,
+    /// The providers whose devices the credential may command; empty where it may command those of any.
+    pub bound_to: Vec<Provider>,
+}
+
+impl DeviceCommand {
+    fn may_command(&self, provider: Provider) -> bool {
+        self.bound_to.is_empty() || self.bound_to.contains(&provider)
+    }
 }
 
 /// A time during which a patient holds the device.
@@ -38,35 +50,6 @@ pub struct Interval {
     pub from: i64,
     /// Until when, exclusive; none while it goes on.
     pub until: Option<i64>,
-}
-
-/// What became of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It holds.
-    Applied,
-    /// A later command with the same effective time took its place.
-    Superseded,
-    /// It changes nothing: the patient already holds the device, nobody holds it, or it only enrols the device.
-    Unchanged,
-    /// A patient commanded over a device that someone else holds.
-    Lost,
-    /// Its source had said too much about the device on that day: it was not looked at.
-    TooManyCommands,
-}
-
-impl Verdict {
-    /// The word in the table.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Superseded => "superseded",
-            Self::Unchanged => "unchanged",
-            Self::Lost => "lost",
-            Self::TooManyCommands => "too-many-commands",
-        }
-    }
 }
 
 /// What all commands of one device come to.
@@ -98,12 +81,18 @@ pub fn bound(mut commands: Vec<DeviceCommand>) -> (Vec<DeviceCommand>, Vec<Appen
     (commands, excess)
 }
 
-/// Folds all commands of one device, given in any order, each position once.
+/// Folds all commands of one device, given in any order, each position once. Only a command that assigns the device makes it known, and
+/// says what its provider is.
 #[must_use]
 pub fn fold(commands: &[DeviceCommand]) -> Folded {
+    let provider = commands.iter().find_map(|command| command.provider);
     let mut state = State::default();
     for (from, command) in ordered(commands) {
-        let verdict = state.take(from, command);
+        let verdict = match provider {
+            None => Verdict::UnknownDevice,
+            Some(provider) if !command.may_command(provider) => Verdict::Forbidden,
+            Some(_) => state.take(from, command),
+        };
         state.folded.verdicts.push((command.appended, verdict));
     }
     state.folded.intervals.extend(state.open.map(|open| open.interval));
@@ -151,7 +140,7 @@ impl State {
                 let for_another = command.subject.as_ref().is_some_and(|subject| subject != patient);
                 let held_by_another = holder.is_some_and(|holder| holder != patient);
                 if for_another || (command.subject.is_some() && held_by_another) {
-                    return Verdict::Lost;
+                    return Verdict::HeldByAnother;
                 }
                 if holder == Some(patient) {
                     return Verdict::Unchanged;
@@ -164,7 +153,7 @@ impl State {
             }
             (Command::Unassign, _) => match (holder, &command.subject) {
                 (None, _) => Verdict::Unchanged,
-                (Some(holder), Some(subject)) if holder != subject => Verdict::Lost,
+                (Some(holder), Some(subject)) if holder != subject => Verdict::HeldByAnother,
                 (Some(_), _) => {
                     self.end(from);
                     Verdict::Applied

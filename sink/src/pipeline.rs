@@ -30,10 +30,10 @@ use crate::{
     batch::{Batch, Body, Lane, Place},
     consume,
     decode::Decoder,
-    error::{self, Fault, fault},
     verdict::LaneHealth,
     write::{Session, WriteError, Written},
 };
+use store::fault::{self, Fault, fault};
 
 mod isolate;
 
@@ -245,8 +245,8 @@ fn judge(error: &WriteError) -> Try {
     match fault(error) {
         Fault::BadRow => Try::BadRow,
         Fault::Conflict => Try::Conflict,
-        Fault::Outage | Fault::Setup => Try::Wait(error::cause(error)),
-        Fault::Defect => Try::Defect(error::name(error)),
+        Fault::Outage | Fault::Setup => Try::Wait(fault::cause(error)),
+        Fault::Defect => Try::Defect(fault::name(error)),
     }
 }
 
@@ -265,6 +265,9 @@ fn count(batch: &Batch, written: Written) {
     metrics::counter!("device_manager_sink_readings_known_total")
         .increment(written.readings.saturating_sub(written.inserted));
     metrics::counter!("device_manager_sink_dead_letters_total").increment(refused as u64);
+    for (verdict, count) in written.verdicts.counts() {
+        metrics::counter!("device_manager_sink_commands_total", "verdict" => verdict.as_str()).increment(count);
+    }
 }
 
 #[cfg(test)]

@@ -9,13 +9,13 @@ use schemas::{
     event::{Coding, Device},
     version::{Appended, Version},
 };
+use store::{
+    copy::{HEADER, TRAILER},
+    reading::{Encoded, Row, padded},
+};
 use uuid::Uuid;
 
-use crate::{
-    batch::{Body, Item},
-    copy::{HEADER, TRAILER},
-    row::{Row, padded},
-};
+use crate::batch::{Body, Item};
 
 /// The rows of a batch before they have the numbers of their dictionary entries.
 pub struct Staged {
@@ -155,22 +155,23 @@ impl<'a> Stage<'a> {
         let start = self.bytes.len();
         let joined;
         let encoded = if version == row.version {
-            &row.encoded
+            row.encoded()
         } else {
             joined = row.encoded_as(version);
             &joined
         };
-        self.bytes.extend_from_slice(&encoded.bytes);
+        let Encoded { bytes, places } = encoded;
+        self.bytes.extend_from_slice(bytes);
         self.rows += 1;
         let reading = &row.reading;
         let entry = self.codings.number(&reading.code);
-        self.blanks.push(Blank::Coding { at: start + encoded.code, entry });
-        for (blank, device) in [(encoded.device, &reading.device), (encoded.gateway, &reading.gateway)] {
+        self.blanks.push(Blank::Coding { at: start + places.code, entry });
+        for (blank, device) in [(places.device, &reading.device), (places.gateway, &reading.gateway)] {
             if let (Some(blank), Some(device)) = (blank, device) {
                 self.blanks.push(Blank::Device { at: start + blank, entry: self.devices.number(device) });
             }
         }
-        for (blank, part) in encoded.parts.iter().zip(&reading.components) {
+        for (blank, part) in places.parts.iter().zip(&reading.components) {
             self.blanks.push(Blank::Part { at: start + blank, entry: self.codings.number(&part.code) });
         }
     }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod postgres {
     mod attribution;
+    mod contract;
     mod database;
     mod drift;
     mod migration;

@@ -32,6 +32,6 @@ pub async fn connect(url: &str) -> Result<PgConnection, sqlx::Error> {
 }
 
 /// Says goodbye, so that the backend ends now and not when it next looks.
-pub(crate) async fn close(connection: PgConnection) {
+pub async fn close(connection: PgConnection) {
     let _ = tokio::time::timeout(CLOSE_LONGEST, connection.close()).await;
 }

@@ -17,6 +17,9 @@ pub enum RowFault {
     /// A text of more than 64 MiB.
     #[error("a text is too long to store")]
     TooLong,
+    /// The raw topic is not one of the provider's.
+    #[error("the raw topic is not one of the provider's")]
+    Provider,
 }
 
 /// Microseconds from 1970 to Postgres's epoch, 2000-01-01.
@@ -29,9 +32,9 @@ const TEXT_BYTES_MAX: usize = 64 << 20;
 const EXPONENT_MAX: usize = 1_000;
 
 /// The start of the stream.
-pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Its end.
-pub(crate) const TRAILER: [u8; 2] = [0xff, 0xff];
+pub const TRAILER: [u8; 2] = [0xff, 0xff];
 
 /// A row being written; remembers the first fault, so that the columns can be written in one go.
 pub(crate) struct Tuple<'a> {
@@ -40,8 +43,9 @@ pub(crate) struct Tuple<'a> {
 }
 
 impl<'a> Tuple<'a> {
-    pub(crate) fn begin(out: &'a mut Vec<u8>, columns: i16) -> Self {
-        out.extend_from_slice(&columns.to_be_bytes());
+    pub(crate) fn begin(out: &'a mut Vec<u8>, columns: usize) -> Self {
+        // A table has 1,600 columns at most.
+        out.extend_from_slice(&i16::try_from(columns).unwrap_or(i16::MAX).to_be_bytes());
         Self { out, fault: None }
     }
 
@@ -91,6 +95,14 @@ impl<'a> Tuple<'a> {
 
     pub(crate) fn short(&mut self, value: i16) {
         self.bytes(&value.to_be_bytes());
+    }
+
+    /// A smallint; a number that does not fit is refused.
+    pub(crate) fn small_int(&mut self, value: i32) {
+        match i16::try_from(value) {
+            Ok(small) => self.short(small),
+            Err(_) => self.refuse(RowFault::Number),
+        }
     }
 
     pub(crate) fn long(&mut self, value: i64) {

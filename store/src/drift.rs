@@ -3,7 +3,7 @@
 use schemas::receipt::{Position, ReceiptKey};
 use sqlx::{PgConnection, Row as _};
 
-use crate::row::topic_of;
+use crate::topic_of;
 
 /// Shapes beyond this many are not kept: what senders make up must not fill the database.
 pub const SHAPES_MAX: i64 = 10_000;

@@ -1,11 +1,37 @@
-//! Whether this sink may write into these tables.
+//! The tables and views of this release, and whether a sink may write into those that it meets.
 
-use sqlx::PgConnection;
+use std::borrow::Cow;
+
+use sqlx::{
+    PgConnection, PgPool,
+    migrate::{MigrateError, Migrator},
+};
+
+use crate::comment;
+
+/// The tables and views; guarded by a lock in Postgres, so several processes may start at once.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The version of the tables that this release writes: the number of its last migration.
-pub const SCHEMA_VERSION: i32 = 4;
+pub const SCHEMA_VERSION: i32 = 5;
 
-/// Why it may not.
+/// Applies the migrations that are missing, and says in the database what its columns mean.
+///
+/// # Errors
+/// Postgres is away, the user may not create tables, or an applied migration was changed.
+pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
+    // Later ones are none of this release's business: `SCHEMA_VERSION` says whether it may write nevertheless.
+    let known =
+        Migrator { migrations: Cow::Borrowed(&MIGRATIONS.migrations), ignore_missing: true, ..Migrator::DEFAULT };
+    known.run(pool).await?;
+    let mut connection = pool.acquire().await?;
+    if version(&mut connection).await?.0 == SCHEMA_VERSION {
+        comment::apply(&mut connection).await?;
+    }
+    Ok(())
+}
+
+/// Why a sink may not write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// Migrations are missing.
@@ -23,10 +49,11 @@ pub enum Mismatch {
 }
 
 /// Looks, and holds off migrations until the transaction ends: they begin by locking the table out.
-pub(super) async fn check(connection: &mut PgConnection) -> Result<Result<(), Mismatch>, sqlx::Error> {
-    let found: Option<(i32, i32)> =
-        sqlx::query_as("SELECT version, compatible_from FROM schema_version").fetch_optional(connection).await?;
-    let (version, compatible_from) = found.unwrap_or_default();
+///
+/// # Errors
+/// Postgres is away, or has no tables.
+pub async fn check(connection: &mut PgConnection) -> Result<Result<(), Mismatch>, sqlx::Error> {
+    let (version, compatible_from) = version(connection).await?;
     Ok(if version < SCHEMA_VERSION {
         Err(Mismatch::TooOld(version))
     } else if compatible_from > SCHEMA_VERSION {
@@ -34,4 +61,11 @@ pub(super) async fn check(connection: &mut PgConnection) -> Result<Result<(), Mi
     } else {
         Ok(())
     })
+}
+
+/// The version of the tables, and the least version that a sink must know to write into them.
+async fn version(connection: &mut PgConnection) -> Result<(i32, i32), sqlx::Error> {
+    let found =
+        sqlx::query_as("SELECT version, compatible_from FROM schema_version").fetch_optional(connection).await?;
+    Ok(found.unwrap_or_default())
 }

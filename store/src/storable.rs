@@ -7,25 +7,41 @@ use schemas::{
 
 use crate::copy::{RowFault, is_storable};
 
-pub(crate) fn assignment(event: &Assignment) -> Result<(), RowFault> {
+/// Checks the event.
+///
+/// # Errors
+/// [`RowFault`]: what cannot be stored.
+pub fn assignment(event: &Assignment) -> Result<(), RowFault> {
     let Assignment { device_type, name, serial_number, features, key_id, .. } = event;
     texts([device_type, name, serial_number, features, key_id].into_iter().flatten())?;
     times(event.effective_from.into_iter().chain([event.received_at]))?;
     offset(event.offset)
 }
 
-pub(crate) fn document(event: &Document) -> Result<(), RowFault> {
+/// Checks the event.
+///
+/// # Errors
+/// [`RowFault`]: what cannot be stored.
+pub fn document(event: &Document) -> Result<(), RowFault> {
     texts([Some(&event.content_type), event.key_id.as_ref()].into_iter().flatten())?;
     times([event.received_at])
 }
 
-pub(crate) fn outcome(event: &Outcome) -> Result<(), RowFault> {
+/// Checks the event.
+///
+/// # Errors
+/// [`RowFault`]: what cannot be stored.
+pub fn outcome(event: &Outcome) -> Result<(), RowFault> {
     texts(event.unknown.iter().map(|unknown| &unknown.shape))?;
     times([event.received_at])?;
     offset(event.offset)
 }
 
-pub(crate) fn letter(letter: &DeadLetter) -> Result<(), RowFault> {
+/// Checks the event.
+///
+/// # Errors
+/// [`RowFault`]: what cannot be stored.
+pub fn letter(letter: &DeadLetter) -> Result<(), RowFault> {
     let DeadLetter { origin_topic, detail, content_hmac, .. } = letter;
     texts([Some(origin_topic), Some(detail), content_hmac.as_ref()].into_iter().flatten())?;
     times([letter.origin_timestamp])

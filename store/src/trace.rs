@@ -4,7 +4,7 @@ use schemas::{format::RawTopic, receipt::Position};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::{fold::Verdict, row::code};
+use crate::{topic_code, verdict::Verdict};
 
 /// A row of the view, without its value.
 #[derive(Clone)]
@@ -91,7 +91,7 @@ pub async fn readings(connection: &mut PgConnection, position: &Position) -> Res
     .bind(epoch)
     .bind(partition)
     .bind(offset)
-    .bind(code(position.topic))
+    .bind(topic_code(position.topic))
     .fetch_all(connection)
     .await?;
     rows.iter()

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sink::write::SCHEMA_VERSION;
+use store::migrate::SCHEMA_VERSION;
 
 use crate::{
     payload::weight_of,

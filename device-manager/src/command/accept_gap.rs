@@ -2,10 +2,6 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use ::sink::{
-    skips::{self, Gap},
-    trace,
-};
 use clap::Args;
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},
@@ -13,6 +9,10 @@ use rdkafka::{
 };
 use schemas::topic::Topics;
 use service::kafka::KafkaSettings;
+use store::{
+    skip::{self, Gap},
+    trace,
+};
 
 use super::{
     CommandError, KafkaArgs, Output, asking_postgres, connect, reach,
@@ -74,7 +74,7 @@ pub async fn run(args: AcceptGapCommand, output: &mut Output) -> Result<ExitCode
     }
     for gap in gaps {
         let Gap { topic, partition, from, to } = &gap;
-        let accepted = skips::accept(&mut connection, &gap).await.map_err(asking_postgres)?;
+        let accepted = skip::accept(&mut connection, &gap).await.map_err(asking_postgres)?;
         output.line(&if accepted {
             format!(
                 "{topic} partition {partition}: goes on at {to}, the {} events from {from} on are given up",

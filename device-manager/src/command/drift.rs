@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use ::sink::drift::{self, Drift, SHAPES_MAX};
 use clap::Args;
 use schemas::receipt::ReceiptKey;
+use store::drift::{self, Drift, SHAPES_MAX};
 
 use super::{CommandError, Output, asking_postgres, connect, receipt_secret};
 

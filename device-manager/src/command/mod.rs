@@ -20,6 +20,7 @@ pub mod keys;
 pub mod metrics;
 pub mod normalize;
 pub mod normalizer;
+pub mod roles;
 pub mod simulate;
 pub mod sink;
 pub mod skip;
@@ -125,7 +126,7 @@ pub(crate) fn database(url: &str) -> Result<PgConnectOptions, CommandError> {
 /// What Postgres refuses, or why it is away. By value, as `map_err` hands it over.
 #[expect(clippy::needless_pass_by_value, reason = "stands in map_err")]
 pub(crate) fn asking_postgres(error: sqlx::Error) -> CommandError {
-    CommandError::failed("asking Postgres", ::sink::error::cause(&error))
+    CommandError::failed("asking Postgres", store::fault::cause(&error))
 }
 
 /// Why a command could not do its work.

@@ -2,8 +2,6 @@
 
 use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
-use ::sink::error::{Fault, cause, fault};
-
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use schemas::{receipt::ReceiptKey, topic::Topics};
 use service::{backoff::Backoff, health::StageHealth, kafka::KafkaSettings};
@@ -13,6 +11,7 @@ use sqlx::{
     migrate::MigrateError,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use store::fault::{Fault, cause, fault};
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, KafkaArgs, Output, accept_gap, database, receipt_secret};
@@ -128,7 +127,7 @@ async fn migrate(
             Err(error) => Err(error),
         };
         let error = match connected {
-            Ok(()) => match ::sink::migrate(&pool).await {
+            Ok(()) => match store::migrate::migrate(&pool).await {
                 Ok(()) => break,
                 Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
                     if fault(&error) == Fault::Outage =>

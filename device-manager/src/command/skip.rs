@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use ::sink::{
-    batch::Source,
-    skips::{self, Requested},
-};
+use ::sink::batch::Source;
 use clap::Args;
 use schemas::topic::Topics;
+use store::skip::{self, Requested};
 
 use super::{CommandError, Output, asking_postgres, connect};
 
@@ -59,7 +57,7 @@ pub async fn run(args: SkipCommand, output: &mut Output) -> Result<ExitCode, Com
     let topic = event_topic(&topics, &args.topic).ok_or_else(|| refusal(&topics, &args))?;
     let mut connection = connect(&args.database_url).await?;
     let record = (topic.as_str(), partition, offset);
-    let became = match skips::request(&mut connection, record, &args.reason).await.map_err(asking_postgres)? {
+    let became = match skip::request(&mut connection, record, &args.reason).await.map_err(asking_postgres)? {
         Requested::Wished => "the sink that comes to it, and cannot read it, steps over it".to_owned(),
         Requested::Before => "was wished before; nothing changed".to_owned(),
         Requested::Passed(next) => format!("the sinks are past it and read {next} next; nothing changed"),

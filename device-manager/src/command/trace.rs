@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duration};
 
-use ::sink::trace::{self as rows, TracedLetter, TracedOutcome, TracedReading};
 use clap::Args;
 use normalizer::{group_of, mapped_until};
 use rdkafka::{
@@ -16,6 +15,7 @@ use schemas::{
 };
 use service::kafka::KafkaSettings;
 use sqlx::PgConnection;
+use store::trace::{self as rows, TracedLetter, TracedOutcome, TracedReading};
 
 use super::{CommandError, KafkaArgs, Output, asking_postgres, connect, reach, receipt_secret};
 

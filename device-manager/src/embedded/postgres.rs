@@ -197,6 +197,8 @@ impl Postgres {
             let create = format!("CREATE ROLE {APPLICATION} LOGIN CREATEDB PASSWORD '{password}'");
             connection.execute(create.as_str()).await?;
         }
+        // For `device-manager roles apply`.
+        connection.execute(format!("ALTER ROLE {APPLICATION} CREATEROLE").as_str()).await?;
         if !database {
             let create = format!("CREATE DATABASE {APPLICATION} OWNER {APPLICATION}");
             connection.execute(create.as_str()).await?;

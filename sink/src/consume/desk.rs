@@ -24,10 +24,10 @@ use super::published;
 use crate::{
     SinkConfig,
     batch::{Lane, Place, Source},
-    error::cause,
     skips,
     write::offsets,
 };
+use store::fault::cause;
 
 /// How long each side may take for an answer.
 const ANSWER_LONGEST: Duration = Duration::from_secs(4);

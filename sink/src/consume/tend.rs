@@ -20,14 +20,8 @@ use super::{
     desk::{Answer, Looked, Placed, Probe},
     group::{self, GroupEvent},
 };
-use crate::{
-    SinkError,
-    batch::Place,
-    error::{Fault, cause, fault, name},
-    pipeline::News,
-    verdict::Verdict,
-    write,
-};
+use crate::{SinkError, batch::Place, pipeline::News, verdict::Verdict, write};
+use store::fault::{Fault, cause, fault, name};
 
 /// How long the first probe of the cluster may take.
 const PROBE_LONGEST: Duration = Duration::from_secs(5);

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::Writer;
 use crate::{
     batch::{Batch, Body, Item, Place},
-    error::{Fault, fault, name},
     stage::Staged,
     write::WriteError,
 };
+use store::fault::{Fault, fault, name};
 
 impl Writer {
     /// Makes dead letters of the items that Postgres refuses. False when none was found.

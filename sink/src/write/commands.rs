@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{event::Assignment, format::RawTopic, version::Appended};
 use sqlx::PgConnection;
+use store::Verdict;
 use uuid::Uuid;
 
 use crate::{
     batch::{Body, Item, Origin, Place},
-    fold::{DeviceCommand, Folded, Verdict, bound, fold},
-    write::WriteError,
+    fold::{DeviceCommand, Folded, bound, fold},
+    write::{Verdicts, WriteError},
 };
 
 /// Topic epoch, partition and offset of a command.
@@ -42,10 +43,12 @@ struct Changes<'a> {
     begun: Vec<(Uuid, String, i64, Option<i64>)>,
 }
 
-pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<(), WriteError> {
+/// Writes the commands among the items. Returns the verdicts that were given or changed.
+pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<Verdicts, WriteError> {
     let given = given(items);
+    let mut verdicts = Verdicts::default();
     if given.is_empty() {
-        return Ok(());
+        return Ok(verdicts);
     }
     let reused = reused(items, tables::appended(connection, items).await?);
     if !reused.is_empty() {
@@ -69,9 +72,11 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
                 changes.of(*device, commands, stored.remove(device).unwrap_or_default());
             }
         }
+        changes.count(&mut verdicts);
         changes.carry_out(connection, devices).await?;
     }
-    Ok(())
+    tables::forget_unknown(connection, &devices).await?;
+    Ok(verdicts)
 }
 
 /// The commands among the items, and where each stands.
@@ -123,6 +128,8 @@ fn command(event: &Assignment) -> DeviceCommand {
         command: event.command,
         patient: event.patient.clone(),
         subject: event.subject.clone(),
+        provider: event.provider,
+        bound_to: event.bound_to.clone(),
     }
 }
 
@@ -154,6 +161,13 @@ impl<'a> Changes<'a> {
         let of_device = |(patient, from, until): &(String, i64, Option<i64>)| (device, patient.clone(), *from, *until);
         self.ended.extend(intervals.difference(&folded).map(of_device));
         self.begun.extend(folded.difference(&intervals).map(of_device));
+    }
+
+    fn count(&self, verdicts: &mut Verdicts) {
+        let given =
+            self.put.iter().map(|(_, verdict)| *verdict).chain(self.verdicts.iter().map(|(_, verdict)| *verdict));
+        given.for_each(|verdict| verdicts.add(verdict, 1));
+        verdicts.add(Verdict::TooManyCommands, self.excess.len() as u64);
     }
 
     async fn carry_out(self, connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {

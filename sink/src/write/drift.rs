@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use schemas::event::{Outcome, Unknown};
 use sqlx::{PgConnection, types::time::OffsetDateTime};
+use store::{drift::SHAPES_MAX, topic_code};
 
 use super::moment;
-use crate::{drift::SHAPES_MAX, row::code};
 
 /// A shape in some outcomes.
 struct Met<'o> {
@@ -67,7 +67,7 @@ fn met<'o>(fresh: &[&'o Outcome]) -> BTreeMap<String, Met<'o>> {
     for outcome in fresh {
         let Some(provider) = outcome.topic.provider() else { continue };
         let seen = moment(outcome.received_at);
-        let first = (seen, code(outcome.topic), outcome.topic_epoch, outcome.partition, outcome.offset);
+        let first = (seen, topic_code(outcome.topic), outcome.topic_epoch, outcome.partition, outcome.offset);
         for unknown in &outcome.unknown {
             let provider_name = provider.as_str();
             let met = all.entry(unknown.fingerprint(provider)).or_insert(Met {

@@ -5,31 +5,48 @@
 //! silent. A batch that is outdated by then is fenced off.
 
 mod commands;
-mod connect;
-mod dictionary;
 mod drift;
 mod letters;
 pub(crate) mod offsets;
 mod readings;
 mod rest;
-pub(crate) mod schema;
 mod trial;
 
 use schemas::topic::Topics;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction, types::time::OffsetDateTime};
+use store::{
+    Verdict,
+    connect::{close, connect},
+    migrate::{self, Mismatch},
+    reading::Dictionary,
+};
 
 use crate::{
     batch::{Batch, Fence, Item, Place},
     skips,
     stage::Staged,
 };
-pub use connect::connect;
-use dictionary::Dictionary;
-pub use schema::{Mismatch, SCHEMA_VERSION};
 
 /// A time as sqlx binds it; rows are checked to lie within what both sides can hold.
 fn moment(micros: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// How often each verdict on a device command was given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verdicts([u64; Verdict::ALL.len()]);
+
+impl Verdicts {
+    fn add(&mut self, verdict: Verdict, count: u64) {
+        for (known, counted) in Verdict::ALL.into_iter().zip(&mut self.0) {
+            *counted += if known == verdict { count } else { 0 };
+        }
+    }
+
+    /// Each verdict with how often it was given.
+    pub fn counts(&self) -> impl Iterator<Item = (Verdict, u64)> {
+        Verdict::ALL.into_iter().zip(self.0)
+    }
 }
 
 /// What a transaction did.
@@ -39,6 +56,8 @@ pub struct Written {
     pub inserted: u64,
     /// Reading events in the batch.
     pub readings: u64,
+    /// Verdicts on device commands, also those that changed.
+    pub verdicts: Verdicts,
 }
 
 /// Why a transaction did not commit.
@@ -53,7 +72,7 @@ pub enum WriteError {
     /// Other commands are known at the positions of these, which stand there: `raw.devices` was made anew under the same epoch.
     #[error("{} device commands have the positions of others", .0.len())]
     PositionsReused(Vec<(Place, i64)>),
-    /// Postgres said no; [`crate::error::fault`] judges why.
+    /// Postgres said no; [`store::fault`] judges why.
     #[error("Postgres refused or is away")]
     Database(#[from] sqlx::Error),
 }
@@ -63,9 +82,9 @@ pub enum WriteError {
 /// # Errors
 /// Postgres is away, or does not admit this sink.
 pub(crate) async fn takes(url: &str) -> Result<Result<(), Mismatch>, sqlx::Error> {
-    let mut connection = connect::connect(url).await?;
-    let checked = schema::check(&mut connection).await;
-    connect::close(connection).await;
+    let mut connection = connect(url).await?;
+    let checked = migrate::check(&mut connection).await;
+    close(connection).await;
     checked
 }
 
@@ -90,15 +109,15 @@ impl Session {
     /// # Errors
     /// The database is away, or its tables are not those of this release.
     pub async fn open(url: &str) -> Result<Self, WriteError> {
-        let mut connection = connect::connect(url).await?;
-        schema::check(&mut connection).await??;
+        let mut connection = connect(url).await?;
+        migrate::check(&mut connection).await??;
         sqlx::raw_sql("CREATE TEMP TABLE stage (LIKE readings) ON COMMIT DELETE ROWS").execute(&mut connection).await?;
         Ok(Self { connection, dictionary: Dictionary::default() })
     }
 
     /// Ends the connection.
     pub async fn close(self) {
-        connect::close(self.connection).await;
+        close(self.connection).await;
     }
 
     /// Writes the items and moves the offsets, or does nothing.
@@ -136,13 +155,13 @@ impl Session {
         let numbers = self.numbers(staged).await?;
         let mut transaction = self.connection.begin().await?;
         readings::stage(&mut transaction, staged, &numbers).await?;
-        schema::check(&mut transaction).await??;
+        migrate::check(&mut transaction).await??;
         // From here on others may wait for this transaction.
         if !offsets::advance(&mut transaction, topics, fence).await? {
             return Err(WriteError::Fenced);
         }
-        let written = readings::write(&mut transaction, items, staged).await?;
-        commands::write(&mut transaction, items).await?;
+        let mut written = readings::write(&mut transaction, items, staged).await?;
+        written.verdicts = commands::write(&mut transaction, items).await?;
         rest::documents(&mut transaction, items).await?;
         rest::outcomes(&mut transaction, items).await?;
         letters::write(&mut transaction, items).await?;

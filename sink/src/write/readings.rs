@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::version::{Appended, SourceVersion, Version};
 use sqlx::{PgConnection, Row as _};
+use store::{reading::column_names, topic_code, topic_of};
 use uuid::Uuid;
 
 use super::{Numbers, Written, moment};
 use crate::{
     batch::Item,
     merge::{Place, Plan, Stored, plan},
-    row::{COLUMNS, code, topic_of},
     stage::{Group, Staged},
 };
 
@@ -23,7 +23,8 @@ pub(super) async fn stage(
     if staged.rows() == 0 {
         return Ok(());
     }
-    let mut copy = connection.copy_in_raw(&format!("COPY stage ({COLUMNS}) FROM STDIN (FORMAT binary)")).await?;
+    let columns = column_names();
+    let mut copy = connection.copy_in_raw(&format!("COPY stage ({columns}) FROM STDIN (FORMAT binary)")).await?;
     copy.send(staged.filled(&numbers.codings, &numbers.devices)).await?;
     copy.finish().await?;
     Ok(())
@@ -38,8 +39,9 @@ pub(super) async fn write(
     if staged.rows() == 0 {
         return Ok(Written::default());
     }
+    let columns = column_names();
     let inserted = sqlx::query(&format!(
-        "INSERT INTO readings ({COLUMNS}) SELECT {COLUMNS} FROM stage ON CONFLICT (reading_id) DO NOTHING"
+        "INSERT INTO readings ({columns}) SELECT {columns} FROM stage ON CONFLICT (reading_id) DO NOTHING"
     ))
     .execute(&mut *connection)
     .await?
@@ -52,7 +54,7 @@ pub(super) async fn write(
         let groups = known.into_iter().map(|id| (id, staged.group(items, id))).collect();
         merge(connection, &groups).await?;
     }
-    Ok(Written { inserted, readings: staged.delivered() })
+    Ok(Written { inserted, readings: staged.delivered(), ..Written::default() })
 }
 
 /// Readings that stand there with other contents or from other items than were staged.
@@ -136,8 +138,9 @@ async fn carry_out(connection: &mut PgConnection, plans: &[(Uuid, Plan)]) -> Res
     let keys = |of: fn(&Plan) -> Vec<Uuid>| -> (Vec<Uuid>, Vec<Uuid>) {
         plans.iter().flat_map(|(id, plan)| of(plan).into_iter().map(|content| (*id, content))).unzip()
     };
+    let columns = column_names();
     let archive =
-        format!("INSERT INTO reading_versions ({COLUMNS}) SELECT {COLUMNS} FROM readings WHERE reading_id = ANY($1)");
+        format!("INSERT INTO reading_versions ({columns}) SELECT {columns} FROM readings WHERE reading_id = ANY($1)");
     by_ids(connection, &archive, &ids(|plan| plan.archive)).await?;
     by_ids(connection, "DELETE FROM readings WHERE reading_id = ANY($1)", &ids(|plan| plan.clear)).await?;
     let of_keys = "(reading_id, content) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))";
@@ -145,14 +148,14 @@ async fn carry_out(connection: &mut PgConnection, plans: &[(Uuid, Plan)]) -> Res
     by_keys(connection, &drop, &keys(|plan| plan.drop_archived.clone())).await?;
     let restore = format!(
         "WITH moved AS (DELETE FROM reading_versions WHERE {of_keys} RETURNING *) \
-         INSERT INTO readings ({COLUMNS}) SELECT {COLUMNS} FROM moved"
+         INSERT INTO readings ({columns}) SELECT {columns} FROM moved"
     );
     by_keys(connection, &restore, &keys(|plan| plan.restore.into_iter().collect())).await?;
     for (table, staged) in [
         ("readings", keys(|plan| plan.put_current.into_iter().collect())),
         ("reading_versions", keys(|plan| plan.put_archived.clone())),
     ] {
-        let put = format!("INSERT INTO {table} ({COLUMNS}) SELECT {COLUMNS} FROM stage WHERE {of_keys}");
+        let put = format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM stage WHERE {of_keys}");
         by_keys(connection, &put, &staged).await?;
     }
     touch(connection, plans).await
@@ -205,7 +208,7 @@ async fn touch(connection: &mut PgConnection, plans: &[(Uuid, Plan)]) -> Result<
             .bind(touched.iter().map(|(_, _, version)| version.source.updated_at.map(moment)).collect::<Vec<_>>())
             .bind(first(|first| first.at).into_iter().map(|at| at.map(moment)).collect::<Vec<_>>())
             .bind(first(|first| first.offset))
-            .bind(first(|first| code(first.topic).into()))
+            .bind(first(|first| topic_code(first.topic).into()))
             .bind(first(|first| first.topic_epoch.into()))
             .bind(first(|first| first.partition.into()))
             .bind(first(|first| first.item.into()))
@@ -236,7 +239,7 @@ async fn record_duplicates(connection: &mut PgConnection, plans: &[(Uuid, Plan)]
         }
         sqlx::query(&statement)
             .bind(all.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, one)| code(one.topic)).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, one)| topic_code(one.topic)).collect::<Vec<_>>())
             .bind(all.iter().map(|(_, one)| one.topic_epoch).collect::<Vec<_>>())
             .bind(all.iter().map(|(_, one)| one.partition).collect::<Vec<_>>())
             .bind(all.iter().map(|(_, one)| one.offset).collect::<Vec<_>>())

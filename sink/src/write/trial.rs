@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use sqlx::Connection as _;
+use store::reading::column_names;
 use uuid::Uuid;
 
 use super::{Session, readings};
-use crate::{row::COLUMNS, stage::Staged};
+use crate::stage::Staged;
 
 /// A reading and its content, which name a row of a batch.
 pub(crate) type RowKey = (Uuid, Uuid);
@@ -17,7 +18,8 @@ impl Session {
         let numbers = self.numbers(staged).await?;
         let mut transaction = self.connection.begin().await?;
         readings::stage(&mut transaction, staged, &numbers).await?;
-        // The conditions are the classes that `crate::error` calls a bad row.
+        // The conditions are the classes that `store::fault` calls a bad row.
+        let columns = column_names();
         let attempts = format!(
             "CREATE FUNCTION pg_temp.refused() RETURNS TABLE (id uuid, hash uuid, code text) LANGUAGE plpgsql AS $$
              DECLARE
@@ -25,7 +27,7 @@ impl Session {
              BEGIN
                  FOR place, id, hash IN SELECT s.ctid, s.reading_id, s.content FROM stage s LOOP
                      BEGIN
-                         INSERT INTO readings ({COLUMNS}) SELECT {COLUMNS} FROM stage s WHERE s.ctid = place
+                         INSERT INTO readings ({columns}) SELECT {columns} FROM stage s WHERE s.ctid = place
                          ON CONFLICT (reading_id) DO NOTHING;
                      EXCEPTION
                          WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use schemas::{
     event::{Assignment, PatientId, Reading, SourceName},
-    format::RawTopic,
+    format::{Provider, RawTopic},
     receipt::Position,
 };
 use sink::{
     batch::{Batch, Item},
     fold::COMMANDS_PER_DAY_MAX,
-    trace,
     write::Session,
 };
 use sqlx::Connection as _;
+use store::{Verdict, trace};
 
 use super::{
     database::Database,
@@ -79,7 +79,47 @@ async fn a_patient_who_takes_what_another_holds_sees_the_verdict() {
     write(&database, vec![commanded(taken), commanded(assignment(0, Some("anna"), MAY - DAY)), read(reading(1, 0))])
         .await;
     assert_eq!(database.text(SEEN).await, "assignment anna");
-    assert_eq!(database.text("SELECT verdict FROM device_commands ORDER BY raw_offset").await, "applied;lost");
+    assert_eq!(
+        database.text("SELECT verdict FROM device_commands ORDER BY raw_offset").await,
+        "applied;held-by-another"
+    );
+}
+
+#[tokio::test]
+async fn an_unassign_of_an_unknown_device_waits_for_the_device() {
+    let database = Database::make().await;
+    let unassign = || vec![commanded(assignment(1, None, MAY + DAY))];
+    let mut session = Session::open(&database.url).await.unwrap();
+    let written = session.write(&topics(), &mut Batch::new(0, unassign(), Vec::new())).await.unwrap();
+    assert!(written.verdicts.counts().all(|(verdict, count)| count == u64::from(verdict == Verdict::UnknownDevice)));
+    assert_eq!(database.count("SELECT count(*) FROM devices").await, 0);
+    assert_eq!(verdict(&database, 1).await.as_deref(), Some("unknown-device"));
+    // The same delivered again gives no verdict.
+    let again = session.write(&topics(), &mut Batch::new(0, unassign(), Vec::new())).await.unwrap();
+    assert!(again.verdicts.counts().all(|(_, count)| count == 0));
+    write(&database, vec![commanded(assignment(0, Some("anna"), MAY - DAY)), read(reading(1, 0))]).await;
+    assert_eq!(verdict(&database, 1).await.as_deref(), Some("applied"));
+    assert_eq!(database.count("SELECT count(*) FROM devices WHERE name = 'Meter'").await, 1);
+    assert_eq!(database.text(SEEN).await, "assignment anna");
+    assert_eq!(database.count("SELECT count(*) FROM device_assignments WHERE NOT upper_inf(during)").await, 1);
+}
+
+#[tokio::test]
+async fn a_key_of_another_provider_cannot_take_a_device_away() {
+    let database = Database::make().await;
+    let unassign = |offset, bound_to: &[Provider]| {
+        commanded(Assignment { bound_to: bound_to.to_vec(), ..assignment(offset, None, MAY + DAY * offset) })
+    };
+    // It is judged again when the device appears, whose provider nobody knew before.
+    write(&database, vec![unassign(1, &[Provider::HealthKit])]).await;
+    assert_eq!(verdict(&database, 1).await.as_deref(), Some("unknown-device"));
+    write(&database, vec![commanded(assignment(0, Some("anna"), MAY - DAY))]).await;
+    assert_eq!(verdict(&database, 1).await.as_deref(), Some("forbidden"));
+    assert_eq!(database.count("SELECT count(*) FROM device_assignments WHERE upper_inf(during)").await, 1);
+    // What the credential is bound to is stored: a later command does not change the verdict.
+    write(&database, vec![unassign(2, &[Provider::HealthKit, Provider::Medisante])]).await;
+    assert_eq!(verdict(&database, 1).await.as_deref(), Some("forbidden"));
+    assert_eq!(verdict(&database, 2).await.as_deref(), Some("applied"));
 }
 
 #[tokio::test]

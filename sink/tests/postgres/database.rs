@@ -8,6 +8,7 @@ use std::{
 
 use device_manager::embedded::Embedded;
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
+use store::migrate::migrate;
 use tests::{create_database, drop_database, postgres_program, servers};
 
 pub(crate) struct Database {
@@ -23,7 +24,7 @@ impl Database {
     /// With all tables.
     pub(crate) async fn make() -> Self {
         let database = Self::empty().await;
-        sink::migrate(&database.pool).await.unwrap();
+        migrate(&database.pool).await.unwrap();
         database
     }
 

@@ -5,11 +5,9 @@ use schemas::{
     format::{Format, Provider, RawTopic},
     receipt::Position,
 };
-use sink::{
-    batch::Item,
-    drift::{self, Drift, SHAPES_MAX},
-};
+use sink::batch::Item;
 use sqlx::{Connection as _, PgConnection};
+use store::drift::{self, Drift, SHAPES_MAX};
 
 use super::{
     database::Database,

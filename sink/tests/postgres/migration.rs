@@ -1,11 +1,13 @@
 //! A database that an earlier release has filled.
 
 use schemas::{format::RawTopic, receipt::Position};
-use sink::{
-    MIGRATIONS, error,
-    write::{Session, WriteError},
+use sink::write::{Session, WriteError};
+use sqlx::{Connection as _, PgConnection, migrate::Migrator};
+use store::{
+    fault::{self, Fault},
+    migrate::{MIGRATIONS, migrate},
+    reading::load,
 };
-use sqlx::migrate::Migrator;
 
 use super::{
     database::Database,
@@ -49,7 +51,7 @@ async fn earlier() -> Database {
 #[tokio::test]
 async fn rows_of_an_earlier_release_get_their_topic_and_lose_their_plain_hash() {
     let database = earlier().await;
-    sink::migrate(&database.pool).await.unwrap();
+    migrate(&database.pool).await.unwrap();
     let codes = "SELECT concat_ws(' ', topic_code, first_topic_code) FROM readings ORDER BY reading_id";
     assert_eq!(database.text(codes).await, "0;1 1");
     assert_eq!(database.text(&codes.replace("readings", "reading_versions")).await, "1 1");
@@ -73,12 +75,91 @@ async fn rows_of_an_earlier_release_get_their_topic_and_lose_their_plain_hash() 
     assert_eq!(database.count(wide).await, 2);
 }
 
+/// The tables of the release before what follows from other columns was left out.
+async fn wider() -> Database {
+    let database = Database::empty().await;
+    let first: Vec<_> = MIGRATIONS.iter().filter(|migration| migration.version <= 4).cloned().collect();
+    Migrator { migrations: first.into(), ..Migrator::DEFAULT }.run(&database.pool).await.unwrap();
+    let reading = |id: i32, columns: &str, values: &str| {
+        format!(
+            "INSERT INTO readings (reading_id, content, received_at, raw_offset, receipt_mac, topic_epoch, raw_partition, \
+                 item, mapping_version, coding_id, provider, format, status, time_precision, source, topic_code, {columns}) \
+             VALUES (lpad('{id}', 32, '0')::uuid, gen_random_uuid(), now(), 7, 5, 1, 0, 0, 1, 1, 'medisante', 'standard-json', 'final', \
+                 'second', 's', 0, {values})"
+        )
+    };
+    let waveform = "{\"waveform\": {\"origin\": \"0\", \"period_ms\": \"4\", \"factor\": \"1\", \"dimensions\": 1}}";
+    let coded = "{\"coding\": {\"system\": \"s\", \"code\": \"c\", \"display\": \"shown\"}, \"text\": \"said\"}";
+    let document = "{\"document\": {\"content_type\": \"t\", \"bytes\": 1, \"title\": null}}";
+    let part = |cells: &str| format!("{{\"c\": 1, {cells}}}");
+    let parts = [
+        part("\"n\": \"5\", \"u\": \"kg\", \"s\": \"5\", \"su\": \"kg\""),
+        part("\"n\": \"5\", \"u\": \"kg\", \"s\": \"5.0\""),
+        part(&format!("\"t\": \"shown\", \"s\": \"c\", \"x\": {coded}")),
+        part(&format!("\"t\": \"1 2\", \"u\": \"mV\", \"x\": {waveform}")),
+    ];
+    let quantity = "value_num, unit, source_value, source_unit, measured_from, measured_text, offset_minutes";
+    let timed = "'2024-05-01T00:00:00Z'";
+    for statement in [
+        "INSERT INTO codings (hash, system, code) VALUES (gen_random_uuid(), 'loinc', 'x')".to_owned(),
+        reading(1, quantity, &format!("5.5, 'kg', '5.5', 'kg', {timed}, {timed}, 60")),
+        reading(2, quantity, &format!("5.5, 'kg', '5.50', 'g', {timed}, NULL, NULL")),
+        reading(3, quantity, "5.5, 'kg', '5.5', NULL, NULL, NULL, NULL"),
+        reading(4, "value_text, source_value, extra", &format!("'shown', 'c', '{coded}'")),
+        reading(5, "value_text, unit, extra", &format!("'1 2', 'mV', '{waveform}'")),
+        reading(6, "value_text, extra", &format!("repeat('ab', 32), '{document}'")),
+        reading(7, "absent, components", &format!("'panel', '[{}]'", parts.join(","))),
+        "INSERT INTO reading_versions SELECT * FROM readings".to_owned(),
+        "INSERT INTO devices (device_key) VALUES (lpad('1', 32, '0')::uuid), (lpad('2', 32, '0')::uuid)".to_owned(),
+        "INSERT INTO device_commands (topic_epoch, raw_partition, raw_offset, device_key, command, received_at, source, \
+             mapping_version, verdict) VALUES (1, 0, 0, lpad('1', 32, '0')::uuid, 'assign', now(), 's', 1, 'applied'), \
+             (1, 0, 1, lpad('1', 32, '0')::uuid, 'unassign', now(), 's', 1, 'lost'), \
+             (1, 0, 2, lpad('2', 32, '0')::uuid, 'unassign', now(), 's', 1, 'unchanged')"
+            .to_owned(),
+    ] {
+        sqlx::query(&statement).execute(&database.pool).await.unwrap();
+    }
+    database
+}
+
+#[tokio::test]
+async fn what_follows_from_other_columns_is_left_out_and_seen_as_before() {
+    let database = wider().await;
+    let old = "concat_ws(' ', component, value_num, value_text, unit, source_value, source_unit, measured_from)";
+    let seen =
+        |expression: &str| format!("SELECT {expression} FROM attributed_readings ORDER BY reading_id, component");
+    let before = database.text(&seen(old)).await;
+    migrate(&database.pool).await.unwrap();
+    // Samples and hashes have columns of their own now.
+    let new = old.replace("value_text", "coalesce(value_text, samples, document_sha256)");
+    assert_eq!(database.text(&seen(&new)).await, before);
+    let stored = "concat_ws(' ', source_value, source_unit || '.', value_text, measured_text || '.')";
+    assert_eq!(
+        database.text(&format!("SELECT {stored} FROM readings ORDER BY reading_id")).await,
+        "2024-05-01T00:00:00Z.;5.50 g. .;.;;;;"
+    );
+    let parts = "SELECT concat_ws(' ', p ->> 's', p ->> 'su' || '.', p ->> 't') FROM readings, jsonb_array_elements(components) p";
+    assert_eq!(database.text(parts).await, ";5.0 .;;");
+    assert_eq!(database.count("SELECT count(*) FROM reading_versions").await, 7);
+    assert_eq!(
+        database.text("SELECT verdict FROM device_commands ORDER BY raw_offset").await,
+        "applied;held-by-another;unknown-device"
+    );
+    assert_eq!(database.count("SELECT count(*) FROM devices").await, 1);
+    // What was left out reads back as it was written.
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let id = |number: u128| uuid::Uuid::from_u128(number);
+    let stored = load(&mut connection, &[1, 2, 3, 4, 5, 6, 7].map(id)).await.unwrap();
+    let texts: Vec<_> = stored.iter().map(|one| one.reading.measured_text.as_deref().unwrap_or("-")).collect();
+    assert_eq!(texts, ["2024-05-01T00:00:00Z", "-", "-", "-", "-", "-", "-"]);
+}
+
 #[tokio::test]
 async fn a_sink_that_meets_the_earlier_tables_says_what_to_do() {
     let database = earlier().await;
     let Err(WriteError::Database(refused)) = Session::open(&database.url).await else { panic!("it was opened") };
-    assert_eq!(error::fault(&refused), error::Fault::Setup);
-    assert!(error::cause(&refused).contains("--migrate"), "{}", error::cause(&refused));
+    assert_eq!(fault::fault(&refused), Fault::Setup);
+    assert!(fault::cause(&refused).contains("--migrate"), "{}", fault::cause(&refused));
 }
 
 #[tokio::test]
@@ -87,18 +168,18 @@ async fn migrations_of_a_later_release_are_left_alone() {
     let later =
         "INSERT INTO _sqlx_migrations SELECT 99, 'later', now(), true, checksum, 0 FROM _sqlx_migrations LIMIT 1";
     sqlx::query(later).execute(&database.pool).await.unwrap();
-    sink::migrate(&database.pool).await.unwrap();
+    migrate(&database.pool).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_sink_of_the_earlier_release_waits_and_refuses_no_row() {
     let database = earlier().await;
-    sink::migrate(&database.pool).await.unwrap();
+    migrate(&database.pool).await.unwrap();
     // What such a sink says of the next reading: the columns that it knows.
     let columns = "reading_id, content, device_key, measured_from, measured_until, imprecise_until, received_at, \
         raw_offset, receipt_mac, source_version, source_updated_at, first_received_at, first_offset, first_epoch, \
         first_partition, first_item, topic_epoch, raw_partition, item, mapping_version, coding_id";
     let statement = format!("INSERT INTO readings ({columns}) SELECT {columns} FROM readings ON CONFLICT DO NOTHING");
     let refused = sqlx::query(&statement).execute(&database.pool).await.unwrap_err();
-    assert_eq!(error::fault(&refused), error::Fault::Setup);
+    assert_eq!(fault::fault(&refused), Fault::Setup);
 }

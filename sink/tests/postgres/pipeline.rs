@@ -18,9 +18,10 @@ use service::{
     kafka::KafkaSettings,
     topics::{self, Size},
 };
-use sink::{
-    BatchLimits, SinkConfig,
-    skips::{Gap, Requested},
+use sink::{BatchLimits, SinkConfig};
+use store::{
+    migrate::migrate,
+    skip::{self, Gap, Requested},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -160,7 +161,7 @@ impl World {
     /// As `device-manager skip` does it.
     async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Requested {
         let mut connection = self.database.pool.acquire().await.unwrap();
-        sink::skips::request(&mut connection, (topic, partition, offset), "a test").await.unwrap()
+        skip::request(&mut connection, (topic, partition, offset), "a test").await.unwrap()
     }
 
     async fn next_offset(&self, topic: &str, partition: i32) -> i64 {
@@ -499,8 +500,8 @@ async fn messages_that_are_gone_are_said_and_not_skipped_before_that_is_accepted
 
     let mut connection = world.database.pool.acquire().await.unwrap();
     let gap = |from| Gap { topic: readings.clone(), partition: 0, from, to: 3 };
-    assert!(!sink::skips::accept(&mut connection, &gap(0)).await.unwrap());
-    assert!(sink::skips::accept(&mut connection, &gap(1)).await.unwrap());
+    assert!(!skip::accept(&mut connection, &gap(0)).await.unwrap());
+    assert!(skip::accept(&mut connection, &gap(1)).await.unwrap());
     world.until(ROWS, 5).await;
     let told = "SELECT concat_ws(' ', topic, partition, from_offset, to_offset) FROM accepted_gaps";
     assert_eq!(world.database.text(told).await, format!("{readings} 0 1 3"));
@@ -541,7 +542,7 @@ async fn missing_tables_are_said_with_the_way_out() {
     }
     let running = world.start();
     world.until_waiting("--migrate").await;
-    sink::migrate(&world.database.pool).await.unwrap();
+    migrate(&world.database.pool).await.unwrap();
     world.until(ROWS, 5).await;
     running.stop().await;
 }
@@ -577,7 +578,7 @@ async fn a_command_at_the_position_of_another_is_told_and_does_not_vanish() {
 async fn a_wish_that_was_done_can_be_made_again_but_not_behind_the_sinks() {
     let database = Database::make().await;
     let mut connection = database.pool.acquire().await.unwrap();
-    let mut wish = async |why| sink::skips::request(&mut connection, ("readings", 0, 1), why).await.unwrap();
+    let mut wish = async |why| skip::request(&mut connection, ("readings", 0, 1), why).await.unwrap();
     let change = async |statement| sqlx::raw_sql(statement).execute(&database.pool).await.map(drop).unwrap();
     change("INSERT INTO sink_offsets VALUES ('readings', 0, 1)").await;
     assert_eq!(wish("first").await, Requested::Wished);

@@ -11,10 +11,8 @@ use schemas::{
     receipt::ReceiptKey,
     topic::Topics,
 };
-use sink::{
-    batch::{Body, Item, Origin, Source},
-    row::Row,
-};
+use sink::batch::{Body, Item, Origin, Source};
+use store::reading::Row;
 use uuid::Uuid;
 
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -119,10 +117,10 @@ pub(crate) fn assignment(offset: i64, patient: Option<&str>, effective_from: i64
     Assignment {
         device_key: device.key,
         command: if patient.is_some() { Command::Assign } else { Command::Unassign },
-        provider: Some(Provider::Medisante),
-        device_id: Some(device.id),
+        provider: patient.map(|_| Provider::Medisante),
+        device_id: patient.map(|_| device.id),
         device_type: None,
-        name: Some("Meter".to_owned()),
+        name: patient.map(|_| "Meter".to_owned()),
         serial_number: None,
         features: None,
         patient: patient.map(|patient| PatientId::parse(patient).unwrap()),

@@ -11,10 +11,10 @@ use schemas::{
 };
 use sink::{
     batch::{Batch, Fence, Item, Source},
-    trace,
     write::{Session, WriteError},
 };
 use sqlx::Connection as _;
+use store::trace;
 
 use super::{
     database::Database,
@@ -49,7 +49,7 @@ async fn a_corrected_time_moves_the_row_and_entered_in_error_marks_it() {
     write(&database, vec![read(reading(1, 0))]).await;
     let corrected = Reading { content: [2; 16], measured_from: Some(MAY + DAY), ..reading(1, 1) };
     write(&database, vec![read(corrected)]).await;
-    let seen = "SELECT measured_from::date || status FROM attributed_readings";
+    let seen = "SELECT measured_from::date || status FROM all_readings";
     assert_eq!(database.text(seen).await, "2024-05-02final");
     let withdrawn = Reading { content: [3; 16], status: Status::EnteredInError, ..reading(1, 2) };
     write(&database, vec![read(withdrawn)]).await;

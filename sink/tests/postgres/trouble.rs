@@ -18,7 +18,11 @@ use schemas::{
     format::RawTopic,
     receipt::Position,
 };
-use sink::{MIGRATIONS, SinkError, trace, write::SCHEMA_VERSION};
+use sink::SinkError;
+use store::{
+    migrate::{MIGRATIONS, SCHEMA_VERSION},
+    trace,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

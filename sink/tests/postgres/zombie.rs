@@ -91,7 +91,7 @@ async fn a_sink_silent_behind_the_first_lock_is_ended_by_postgres_and_its_batch_
 #[tokio::test]
 async fn a_sink_that_reads_no_answer_while_it_holds_a_lock_is_ended_by_postgres() {
     let database = database().await;
-    let mut frozen = sink::write::connect(&database.url).await.unwrap();
+    let mut frozen = store::connect::connect(&database.url).await.unwrap();
     sqlx::raw_sql("BEGIN; UPDATE sink_offsets SET next_offset = 1").execute(&mut frozen).await.unwrap();
     // More than sockets hold, of which nothing is read: Postgres cannot even say that time is up.
     let mut answer = sqlx::raw_sql("SELECT repeat('x', 100000) FROM generate_series(1, 1000)").fetch(&mut frozen);
@@ -116,7 +116,7 @@ async fn a_connection_of_a_vanished_host_is_given_up_by_postgres() {
     let database = database().await;
     let _session = Session::open(&database.url).await.unwrap();
     // What Postgres would show of another session's settings, it shows to none: the same statements, then a look.
-    let mut connection = sink::write::connect(&database.url).await.unwrap();
+    let mut connection = store::connect::connect(&database.url).await.unwrap();
     for (setting, wanted) in [
         ("idle_in_transaction_session_timeout", "10s"),
         ("lock_timeout", "12s"),

@@ -1,7 +1,7 @@
 use std::fs;
 
-use sink::error::{CLASSES, CODES, Fault, fault, fault_of, name};
 use sqlx::Error;
+use store::fault::{CLASSES, CODES, Fault, fault, fault_of, name};
 
 /// The list that PostgreSQL's documentation is made of, where the server is installed.
 fn documented() -> Vec<String> {

@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 use schemas::{
     event::{Command, PatientId, SourceName},
-    format::RawTopic,
+    format::{Provider, RawTopic},
     version::Appended,
 };
-use sink::fold::{COMMANDS_PER_DAY_MAX, DeviceCommand, Verdict, bound, fold};
+use sink::fold::{COMMANDS_PER_DAY_MAX, DeviceCommand, bound, fold};
+use store::Verdict;
 
 fn patient(number: u8) -> PatientId {
     PatientId::parse(&format!("patient-{number}")).unwrap()
@@ -18,6 +19,8 @@ fn command(offset: i64, effective_from: i64, assign: Option<u8>, subject: Option
         command: if assign.is_some() { Command::Assign } else { Command::Unassign },
         patient: assign.map(patient),
         subject: subject.map(patient),
+        provider: assign.map(|_| Provider::Medisante),
+        bound_to: Vec::new(),
     }
 }
 
@@ -40,8 +43,8 @@ fn an_operators_assignment_ends_the_previous_one_at_its_start() {
 fn a_patient_may_not_take_or_end_what_someone_else_holds() {
     let commands = [command(0, 10, Some(1), None), command(1, 20, Some(2), Some(2)), command(2, 25, None, Some(2))];
     assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, None)]);
-    assert_eq!(verdict_of(&commands, 1), Verdict::Lost);
-    assert_eq!(verdict_of(&commands, 2), Verdict::Lost);
+    assert_eq!(verdict_of(&commands, 1), Verdict::HeldByAnother);
+    assert_eq!(verdict_of(&commands, 2), Verdict::HeldByAnother);
 }
 
 #[test]

@@ -7,23 +7,33 @@ use schemas::event::{Coding, Device};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::row::{coding_hash, device_hash};
+use super::{coding_hash, device_hash};
 
 /// The numbers of dictionary entries.
 #[derive(Default)]
-pub(super) struct Dictionary {
+pub struct Dictionary {
     codings: HashMap<Coding, i64>,
     devices: HashMap<Device, i64>,
 }
 
 impl Dictionary {
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many are known.
-    pub(super) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.codings.len() + self.devices.len()
     }
 
     /// The numbers of all these codings, which are given one where they have none.
-    pub(super) async fn codings(
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn codings(
         &mut self,
         connection: &mut PgConnection,
         entries: &[Coding],
@@ -38,7 +48,10 @@ impl Dictionary {
     }
 
     /// The numbers of all these devices, which are given one where they have none.
-    pub(super) async fn devices(
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn devices(
         &mut self,
         connection: &mut PgConnection,
         entries: &[Device],

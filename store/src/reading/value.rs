@@ -1,138 +1,282 @@
 //! A value spread over the columns, and the JSON of what has no column.
+//!
+//! What can be derived is not stored: the source's number where it reads like the canonical one, its unit where it is the canonical
+//! one, the code of a coded value as a source value.
 
 use std::borrow::Cow;
 
 use schemas::{
-    event::{Coding, Component, Flag, Missing, Value},
+    decimal::Decimal,
+    event::{Coded, Coding, Component, DocumentReference, Flag, Missing, Quantity, Value, Waveform},
     hex,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// The cells of one value.
+use super::draft::unknown_word;
+
+/// The columns of a value that is written.
 #[derive(Default)]
 pub(super) struct Cells<'a> {
     pub(super) number: Option<&'a str>,
-    pub(super) text: Option<Cow<'a, str>>,
+    pub(super) text: Option<&'a str>,
     pub(super) unit: Option<&'a str>,
+    /// Only where it does not read like the number.
     pub(super) source_value: Option<&'a str>,
+    /// Only where it is not the unit; empty where the source wrote none.
     pub(super) source_unit: Option<&'a str>,
     pub(super) comparator: Option<&'a str>,
     pub(super) absent: Option<Missing>,
-    rest: Option<Rest<'a>>,
+    value: Option<&'a Value>,
 }
 
-/// What a value has beside its cells.
-enum Rest<'a> {
-    Coded { coding: &'a Coding, text: Option<&'a str> },
-    Waveform(WaveformRest<'a>),
-    Document(DocumentRest<'a>),
+/// The same, read back.
+#[derive(Default)]
+pub(super) struct StoredCells {
+    pub(super) number: Option<String>,
+    pub(super) text: Option<String>,
+    pub(super) unit: Option<String>,
+    pub(super) source_value: Option<String>,
+    pub(super) source_unit: Option<String>,
+    pub(super) comparator: Option<String>,
+    pub(super) absent: Option<Missing>,
 }
 
 /// The columns `extra` and, in a component, `x`.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Extra<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    coding: Option<&'a Coding>,
+    coding: Option<StoredCoding<'a>>,
+    /// The source's text beside the code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
+    text: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    waveform: Option<WaveformRest<'a>>,
+    boolean: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    document: Option<DocumentRest<'a>>,
-    #[serde(skip_serializing_if = "<[Coding]>::is_empty")]
-    source_codes: &'a [Coding],
+    waveform: Option<StoredWaveform<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<StoredDocument<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    source_codes: Vec<StoredCoding<'a>>,
 }
 
-#[derive(Serialize)]
-struct WaveformRest<'a> {
-    origin: &'a str,
-    period_ms: &'a str,
-    factor: &'a str,
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredCoding<'a> {
+    system: Cow<'a, str>,
+    code: Cow<'a, str>,
+    display: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredWaveform<'a> {
+    origin: Cow<'a, str>,
+    period_ms: Cow<'a, str>,
+    factor: Cow<'a, str>,
     dimensions: i32,
+    samples: Cow<'a, str>,
 }
 
-#[derive(Serialize)]
-struct DocumentRest<'a> {
-    content_type: &'a str,
+#[derive(Serialize, Deserialize)]
+struct StoredDocument<'a> {
+    /// Lower-case hexadecimal.
+    sha256: Cow<'a, str>,
+    content_type: Cow<'a, str>,
     bytes: i64,
-    title: Option<&'a str>,
+    title: Option<Cow<'a, str>>,
 }
 
-/// A component in the column `components`. The number is text: JSON's own would pass through a float on the way.
-#[derive(Serialize)]
-struct Part<'a> {
-    c: i64,
+/// A component in the column `components`: the number of its code, and its cells. A number is text: JSON's own would pass through a
+/// float on the way.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Part<'a> {
+    pub(super) c: i64,
+    /// The number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    n: Option<&'a str>,
+    n: Option<Cow<'a, str>>,
+    /// The text.
     #[serde(skip_serializing_if = "Option::is_none")]
-    t: Option<&'a str>,
+    t: Option<Cow<'a, str>>,
+    /// The unit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    u: Option<&'a str>,
+    u: Option<Cow<'a, str>>,
+    /// The source's value.
     #[serde(skip_serializing_if = "Option::is_none")]
-    s: Option<&'a str>,
+    s: Option<Cow<'a, str>>,
+    /// The source's unit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    su: Option<&'a str>,
+    su: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cmp: Option<&'a str>,
+    cmp: Option<Cow<'a, str>>,
+    /// Why there is no value.
     #[serde(skip_serializing_if = "Option::is_none")]
-    a: Option<Missing>,
-    #[serde(skip_serializing_if = "<[Flag]>::is_empty")]
-    f: &'a [Flag],
+    a: Option<Cow<'a, str>>,
+    /// Flags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    f: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     x: Option<Extra<'a>>,
 }
 
 impl<'a> Cells<'a> {
     pub(super) fn of(value: &'a Value) -> Self {
-        let mut cells = Self::default();
+        let cells = Self { value: Some(value), ..Self::default() };
         match value {
             Value::Quantity(quantity) => {
-                cells.number = Some(&quantity.value);
-                cells.unit = Some(&quantity.unit);
-                cells.source_value = Some(&quantity.source_value);
-                cells.source_unit = quantity.source_unit.as_deref();
-                cells.comparator = quantity.comparator.as_deref();
+                let source_unit = quantity.source_unit.as_deref().unwrap_or_default();
+                Self {
+                    number: Some(&quantity.value),
+                    unit: Some(&quantity.unit),
+                    source_value: (!reads_like(&quantity.source_value, &quantity.value))
+                        .then_some(&quantity.source_value),
+                    source_unit: (source_unit != quantity.unit).then_some(source_unit),
+                    comparator: quantity.comparator.as_deref(),
+                    ..cells
+                }
             }
-            Value::Coded(coded) => {
-                let text = coded.coding.display.as_deref().or(coded.text.as_deref()).unwrap_or(&coded.coding.code);
-                cells.text = Some(text.into());
-                cells.source_value = Some(&coded.coding.code);
-                cells.rest = Some(Rest::Coded { coding: &coded.coding, text: coded.text.as_deref() });
-            }
-            Value::Text(text) => cells.text = Some(text.into()),
-            Value::Boolean(truth) => cells.text = Some(if *truth { "true" } else { "false" }.into()),
-            Value::Waveform(wave) => {
-                cells.text = Some((&wave.samples).into());
-                cells.unit = Some(&wave.unit);
-                cells.rest = Some(Rest::Waveform(WaveformRest {
-                    origin: &wave.origin,
-                    period_ms: &wave.period_ms,
-                    factor: &wave.factor,
-                    dimensions: wave.dimensions,
-                }));
-            }
-            Value::Document(document) => {
-                cells.text = Some(hex::encode(&document.sha256).into());
-                cells.rest = Some(Rest::Document(DocumentRest {
-                    content_type: &document.content_type,
-                    bytes: document.bytes,
-                    title: document.title.as_deref(),
-                }));
-            }
-            Value::Absent(missing) => cells.absent = Some(*missing),
+            Value::Text(text) => Self { text: Some(text), ..cells },
+            Value::Waveform(wave) => Self { unit: Some(&wave.unit), ..cells },
+            Value::Absent(missing) => Self { absent: Some(*missing), ..cells },
+            Value::Coded(_) | Value::Boolean(_) | Value::Document(_) => cells,
         }
-        cells
     }
 
     /// What else is to be kept of the value and its codes; none when that is nothing.
-    pub(super) fn extra(&mut self, source_codes: &'a [Coding]) -> Option<Extra<'a>> {
+    pub(super) fn extra(&self, source_codes: &'a [Coding]) -> Option<Extra<'a>> {
+        let source_codes: Vec<_> = source_codes.iter().map(StoredCoding::of).collect();
+        let has_codes = !source_codes.is_empty();
         let extra = Extra { source_codes, ..Extra::default() };
-        match self.rest.take() {
-            None => (!source_codes.is_empty()).then_some(extra),
-            Some(Rest::Coded { coding, text }) => Some(Extra { coding: Some(coding), text, ..extra }),
-            Some(Rest::Waveform(waveform)) => Some(Extra { waveform: Some(waveform), ..extra }),
-            Some(Rest::Document(document)) => Some(Extra { document: Some(document), ..extra }),
+        match self.value {
+            Some(Value::Coded(coded)) => Some(Extra {
+                coding: Some(StoredCoding::of(&coded.coding)),
+                text: coded.text.as_deref().map(Cow::Borrowed),
+                ..extra
+            }),
+            Some(Value::Boolean(truth)) => Some(Extra { boolean: Some(*truth), ..extra }),
+            Some(Value::Waveform(wave)) => Some(Extra { waveform: Some(StoredWaveform::of(wave)), ..extra }),
+            Some(Value::Document(document)) => Some(Extra { document: Some(StoredDocument::of(document)), ..extra }),
+            Some(Value::Quantity(_) | Value::Text(_) | Value::Absent(_)) | None => has_codes.then_some(extra),
         }
+    }
+}
+
+/// Whether Postgres prints the canonical number as the source wrote its own.
+fn reads_like(source: &str, canonical: &str) -> bool {
+    let digits = canonical.strip_prefix('-').unwrap_or(canonical);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let has_lead = whole.len() > 1 && whole.starts_with('0');
+    let is_minus_zero = canonical.starts_with('-') && digits.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    source == canonical && is_number(whole) && is_number(fraction) && !has_lead && !is_minus_zero
+}
+
+impl<'a> StoredCoding<'a> {
+    fn of(coding: &'a Coding) -> Self {
+        Self {
+            system: coding.system.as_ref().into(),
+            code: coding.code.as_ref().into(),
+            display: coding.display.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl From<StoredCoding<'static>> for Coding {
+    fn from(stored: StoredCoding<'static>) -> Self {
+        Self { system: stored.system, code: stored.code, display: stored.display }
+    }
+}
+
+impl<'a> StoredWaveform<'a> {
+    fn of(wave: &'a Waveform) -> Self {
+        Self {
+            origin: (&wave.origin).into(),
+            period_ms: (&wave.period_ms).into(),
+            factor: (&wave.factor).into(),
+            dimensions: wave.dimensions,
+            samples: (&wave.samples).into(),
+        }
+    }
+}
+
+impl<'a> StoredDocument<'a> {
+    fn of(document: &'a DocumentReference) -> Self {
+        Self {
+            sha256: hex::encode(&document.sha256).into(),
+            content_type: (&document.content_type).into(),
+            bytes: document.bytes,
+            title: document.title.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl StoredCells {
+    /// The value that the cells and the rest come to.
+    pub(super) fn value(self, extra: &mut Extra<'static>) -> Result<Value, sqlx::Error> {
+        if let Some(number) = self.number {
+            let unit = self.unit.ok_or_else(unknown_word)?;
+            let source_unit = self.source_unit.unwrap_or_else(|| unit.clone());
+            return Ok(Value::Quantity(Quantity {
+                // Postgres writes no exponents.
+                value: Decimal::parse(&number).map_err(|_| unknown_word())?.canonical(),
+                source_value: self.source_value.unwrap_or(number),
+                source_unit: (!source_unit.is_empty()).then_some(source_unit),
+                unit: unit.into(),
+                comparator: self.comparator,
+            }));
+        }
+        if let Some(coding) = extra.coding.take() {
+            let text = extra.text.take().map(Cow::into_owned);
+            return Ok(Value::Coded(Coded { coding: coding.into(), text }));
+        }
+        if let Some(wave) = extra.waveform.take() {
+            return Ok(Value::Waveform(Waveform {
+                origin: wave.origin.into_owned(),
+                unit: self.unit.ok_or_else(unknown_word)?.into(),
+                period_ms: wave.period_ms.into_owned(),
+                factor: wave.factor.into_owned(),
+                dimensions: wave.dimensions,
+                samples: wave.samples.into_owned(),
+            }));
+        }
+        if let Some(document) = extra.document.take() {
+            return Ok(Value::Document(DocumentReference {
+                sha256: hex::decode(&document.sha256).ok_or_else(unknown_word)?,
+                content_type: document.content_type.into_owned(),
+                bytes: document.bytes,
+                title: document.title.map(Cow::into_owned),
+            }));
+        }
+        let other = self.text.map(Value::Text).or_else(|| extra.boolean.map(Value::Boolean));
+        other.or_else(|| self.absent.map(Value::Absent)).ok_or_else(unknown_word)
+    }
+}
+
+impl Extra<'static> {
+    /// The codes as the source wrote them.
+    pub(super) fn source_codes(self) -> Vec<Coding> {
+        self.source_codes.into_iter().map(Coding::from).collect()
+    }
+}
+
+impl Part<'static> {
+    /// The component, whose code the dictionary has under the number.
+    pub(super) fn component(self, code: Coding) -> Result<Component, sqlx::Error> {
+        let owned = |text: Option<Cow<'static, str>>| text.map(Cow::into_owned);
+        let mut extra = self.x.unwrap_or_default();
+        let cells = StoredCells {
+            number: owned(self.n),
+            text: owned(self.t),
+            unit: owned(self.u),
+            source_value: owned(self.s),
+            source_unit: owned(self.su),
+            comparator: owned(self.cmp),
+            absent: self.a.map(|word| Missing::from_word(&word).ok_or_else(unknown_word)).transpose()?,
+        };
+        let flags = self.f.iter().map(|word| Flag::from_word(word).ok_or_else(unknown_word));
+        Ok(Component {
+            code,
+            value: cells.value(&mut extra)?,
+            flags: flags.collect::<Result<_, _>>()?,
+            source_codes: extra.source_codes(),
+        })
     }
 }
 
@@ -147,19 +291,18 @@ pub(super) fn components(parts: &[Component], blanks: &mut Vec<usize>, out: &mut
             out.push(b',');
         }
         blanks.push(out.len() + b"{\"c\":".len());
-        let mut cells = Cells::of(&part.value);
-        let x = cells.extra(&part.source_codes);
+        let cells = Cells::of(&part.value);
         let part = Part {
             c: BLANK,
-            n: cells.number,
-            t: cells.text.as_deref(),
-            u: cells.unit,
-            s: cells.source_value,
-            su: cells.source_unit,
-            cmp: cells.comparator,
-            a: cells.absent,
-            f: &part.flags,
-            x,
+            n: cells.number.map(Cow::Borrowed),
+            t: cells.text.map(Cow::Borrowed),
+            u: cells.unit.map(Cow::Borrowed),
+            s: cells.source_value.map(Cow::Borrowed),
+            su: cells.source_unit.map(Cow::Borrowed),
+            cmp: cells.comparator.map(Cow::Borrowed),
+            a: cells.absent.map(|absent| absent.as_str().into()),
+            f: part.flags.iter().map(|flag| flag.as_str().into()).collect(),
+            x: cells.extra(&part.source_codes),
         };
         write(&part, out);
     }
@@ -167,7 +310,8 @@ pub(super) fn components(parts: &[Component], blanks: &mut Vec<usize>, out: &mut
 }
 
 /// A number as JSON in as many bytes as the blank has.
-pub(crate) fn padded(number: i64) -> String {
+#[must_use]
+pub fn padded(number: i64) -> String {
     format!("{number:>19}")
 }
 

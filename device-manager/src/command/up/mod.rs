@@ -98,6 +98,7 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
         kafka: kafka.settings_unsaid()?,
         topic_prefix: kafka.topic_prefix,
         database_url: given_or(&args.database_url, embedded.database_url()),
+        has_own_database: embedded.database_url().is_some(),
         api_key: environment::api_key(&args.data_dir)?,
         http_port: args.http_port,
     };

@@ -10,6 +10,7 @@ use service::{
     topics::{Finding, Size, apply},
 };
 use sqlx::PgPool;
+use store::role;
 
 use super::environment::{KEYS, RECEIPT_KEY};
 use crate::{
@@ -27,6 +28,8 @@ pub(super) struct Surroundings {
     pub(super) kafka: KafkaSettings,
     pub(super) topic_prefix: String,
     pub(super) database_url: String,
+    /// Whether the database is ours, so that its user may make roles.
+    pub(super) has_own_database: bool,
     pub(super) api_key: String,
     pub(super) http_port: u16,
 }
@@ -47,7 +50,11 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
         }
     }
     let pool = PgPool::connect_with(database(&surroundings.database_url)?).await.map_err(asking_postgres)?;
-    ::sink::migrate(&pool).await.map_err(|error| CommandError::failed("the migrations", error))?;
+    store::migrate::migrate(&pool).await.map_err(|error| CommandError::failed("the migrations", error))?;
+    if surroundings.has_own_database {
+        let mut connection = pool.acquire().await.map_err(asking_postgres)?;
+        role::apply(&mut connection).await.map_err(|error| CommandError::failed("the role for analysts", error))?;
+    }
     pool.close().await;
 
     let receipt_key_file = surroundings.data_dir.join(RECEIPT_KEY);

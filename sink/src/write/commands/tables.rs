@@ -11,14 +11,11 @@ use schemas::{
     version::Appended,
 };
 use sqlx::{PgConnection, Row as _, postgres::types::PgRange, types::time::OffsetDateTime};
+use store::Verdict;
 use uuid::Uuid;
 
 use super::{Position, Stored, commands, position};
-use crate::{
-    batch::Item,
-    fold::{DeviceCommand, Verdict},
-    write::moment,
-};
+use crate::{batch::Item, fold::DeviceCommand, write::moment};
 
 /// What stands in the tables of some devices.
 pub(super) async fn load(
@@ -29,7 +26,7 @@ pub(super) async fn load(
     let rows = sqlx::query(
         "SELECT device_key, topic_epoch, raw_partition, raw_offset, command, patient_id, subject, source, \
              (extract(epoch FROM effective_from) * 1000000)::bigint, (extract(epoch FROM received_at) * 1000000)::bigint, \
-             mapping_version, verdict \
+             mapping_version, verdict, provider::text, bound_to::text[] \
          FROM device_commands WHERE device_key = ANY($1)",
     )
     .bind(devices)
@@ -38,6 +35,8 @@ pub(super) async fn load(
     let patient = |text: Option<String>| text.and_then(|text| PatientId::parse(&text).ok());
     for row in rows {
         let (word, source): (String, String) = (row.try_get(4)?, row.try_get(7)?);
+        let provider: Option<String> = row.try_get(12)?;
+        let bound_to: Option<Vec<String>> = row.try_get(13)?;
         let appended = Appended {
             at: row.try_get(9)?,
             topic: RawTopic::Devices,
@@ -53,6 +52,8 @@ pub(super) async fn load(
             command: Command::from_word(&word).unwrap_or(Command::Unassign),
             patient: patient(row.try_get(5)?),
             subject: patient(row.try_get(6)?),
+            provider: provider.as_deref().and_then(Provider::from_word),
+            bound_to: bound_to.iter().flatten().filter_map(|word| Provider::from_word(word)).collect(),
         };
         let device = all.entry(row.try_get(0)?).or_default();
         device.commands.insert(position(&appended), (command, row.try_get(10)?, row.try_get(11)?));
@@ -101,14 +102,15 @@ pub(super) async fn put(connection: &mut PgConnection, commands: &[(&Assignment,
     sqlx::query(
         "INSERT INTO device_commands AS c (topic_epoch, raw_partition, raw_offset, device_key, command, provider, \
              device_id, device_type, name, serial_number, features, patient_id, effective_from, received_at, source, \
-             subject, mapping_version, key_id, verdict) \
+             subject, mapping_version, key_id, verdict, bound_to) \
          SELECT epoch, part, place, device, command, provider::provider, device_id, device_type, name, serial_number, \
-             features, patient_id, effective_from, received_at, source, subject, mapping_version, key_id, verdict \
+             features, patient_id, effective_from, received_at, source, subject, mapping_version, key_id, verdict, \
+             string_to_array(bound_to, ',')::provider[] \
          FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], \
              $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], \
-             $15::text[], $16::text[], $17::integer[], $18::text[], $19::text[]) \
+             $15::text[], $16::text[], $17::integer[], $18::text[], $19::text[], $20::text[]) \
              n(epoch, part, place, device, command, provider, device_id, device_type, name, serial_number, features, \
-               patient_id, effective_from, received_at, source, subject, mapping_version, key_id, verdict) \
+               patient_id, effective_from, received_at, source, subject, mapping_version, key_id, verdict, bound_to) \
          ON CONFLICT (topic_epoch, raw_partition, raw_offset) DO UPDATE SET device_key = excluded.device_key, \
              command = excluded.command, provider = excluded.provider, device_id = excluded.device_id, \
              device_type = excluded.device_type, name = excluded.name, serial_number = excluded.serial_number, \
@@ -135,6 +137,25 @@ pub(super) async fn put(connection: &mut PgConnection, commands: &[(&Assignment,
     .bind(commands.iter().map(|(event, _)| event.mapping_version).collect::<Vec<_>>())
     .bind(texts(|event| event.key_id.as_deref()))
     .bind(commands.iter().map(|(_, verdict)| verdict.as_str()).collect::<Vec<_>>())
+    .bind(commands.iter().map(|(event, _)| bound_to(event)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The providers in one text, because Postgres knows no arrays of arrays of different lengths.
+fn bound_to(event: &Assignment) -> Option<String> {
+    let words: Vec<&str> = event.bound_to.iter().map(|provider| provider.as_str()).collect();
+    (!words.is_empty()).then(|| words.join(","))
+}
+
+/// Takes back the rows that were made as locks for devices that no command assigns.
+pub(super) async fn forget_unknown(connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM devices d WHERE device_key = ANY($1) AND NOT EXISTS \
+             (SELECT FROM device_commands c WHERE c.device_key = d.device_key AND c.command = 'assign')",
+    )
+    .bind(devices)
     .execute(connection)
     .await?;
     Ok(())

@@ -1,0 +1,60 @@
+//! `device-manager roles apply`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use store::role::{self, RoleError};
+
+use super::{CommandError, Output, asking_postgres, connect};
+
+/// Make the role for analysts and BI tools.
+///
+/// It is named after the database, `<database>_reader`, because roles belong to all databases of a server. It reads the views
+/// attributed_readings, all_readings and document_contents, and no table. It cannot log in: give it to a user that can.
+#[derive(Args)]
+#[command(after_help = "Example, for a database named devices:
+  device-manager roles apply
+  psql \"$DATABASE_URL\" -c \"CREATE ROLE bi LOGIN PASSWORD 'choose-one' IN ROLE devices_reader\"")]
+pub struct RolesCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make the role where it is missing, and give it what this release's views are. Can be repeated; do so after an upgrade.
+    Apply {
+        /// The database. Its user must own the views and may create roles (CREATEROLE).
+        #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+        database_url: String,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The database is away, is not migrated, or its user may not create roles.
+pub async fn run(args: RolesCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    let Action::Apply { database_url } = args.action;
+    let mut connection = connect(&database_url).await?;
+    let applied = role::apply(&mut connection).await.map_err(not_applied)?;
+    let what = if applied.is_new { "made" } else { "is there" };
+    output.line(&format!("the role {} {what} and reads the contract views", applied.role))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn not_applied(error: RoleError) -> CommandError {
+    match error {
+        RoleError::Database(error) if is_denied(&error) => CommandError::failed(
+            "making the role",
+            "the user of DATABASE_URL must own the views and have the right CREATEROLE",
+        ),
+        RoleError::Database(error) => asking_postgres(error),
+        RoleError::NameTooLong(_) | RoleError::NotMigrated(_) => CommandError::failed("making the role", error),
+    }
+}
+
+/// Insufficient privilege (PostgreSQL documentation, appendix A).
+fn is_denied(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "42501")
+}
