@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use device_manager::embedded::{DataDir, Embedded, EmbeddedConfig};
+use embedded::{DataDir, Embedded, EmbeddedConfig};
 use ingress::keys::{NewKey, Scope};
 use service::kafka::KafkaSettings;
 

@@ -3,5 +3,4 @@
 pub mod boot;
 pub mod cli;
 pub mod command;
-pub mod embedded;
 pub mod simulate;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use device_manager::embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError};
+use embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};

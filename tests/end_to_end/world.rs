@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use device_manager::embedded::Embedded;
+use embedded::Embedded;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;

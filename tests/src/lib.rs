@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use device_manager::embedded::{DataDir, Embedded, EmbeddedConfig};
+use embedded::{DataDir, Embedded, EmbeddedConfig};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions},

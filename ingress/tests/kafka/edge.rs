@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, num::NonZeroU16, path::Path, time::Duration};
 
-use device_manager::embedded::Embedded;
+use embedded::Embedded;
 use ingress::{
     IngressConfig, IngressError,
     keys::{self, NewKey, Scope},

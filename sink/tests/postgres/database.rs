@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use device_manager::embedded::Embedded;
+use embedded::Embedded;
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
 use store::migrate::migrate;
 use tests::{create_database, drop_database, postgres_program, servers};

@@ -7,13 +7,11 @@ mod stages;
 use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
 use clap::Args;
+use embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError};
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, KafkaArgs, Output, database};
-use crate::{
-    boot::{Process, ProcessArgs, say_ignored},
-    embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError},
-};
+use crate::boot::{Process, ProcessArgs, say_ignored};
 use environment::Environment;
 use stages::Surroundings;
 

@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 
-use super::error::{EmbeddedError, io};
-use super::port;
+use crate::error::{EmbeddedError, io};
+use crate::port;
 
 /// What must outlive a restart so that clients find everything where it was. Holds secrets: no `Debug`.
 #[derive(Serialize, Deserialize)]

@@ -8,10 +8,10 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rustix::process::Signal;
 
-use super::child::{Program, Slot};
-use super::error::{EmbeddedError, io};
-use super::port;
-use super::state::State;
+use crate::child::{Program, Slot};
+use crate::error::{EmbeddedError, io};
+use crate::port;
+use crate::state::State;
 
 const FORMAT_WITHIN: Duration = Duration::from_secs(60);
 const READY_WITHIN: Duration = Duration::from_secs(60);

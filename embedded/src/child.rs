@@ -17,9 +17,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
-use super::error::EmbeddedError;
-use super::error::io as io_error;
-use super::unprivileged::User;
+use crate::error::EmbeddedError;
+use crate::error::io as io_error;
+use crate::unprivileged::User;
 
 /// `$1` is the signal for an orderly end; the rest is the program. What does not end by it within 10 s is killed.
 const SCRIPT: &str = r#"

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::error::{EmbeddedError, io};
+use crate::error::{EmbeddedError, io};
 
 /// Postgres's data of runs by root, whose data directory no other user can enter.
 const REACHABLE: &str = "/var/lib/device-manager";

@@ -10,10 +10,10 @@ use rustix::process::Signal;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
-use super::child::{Program, Slot};
-use super::error::{EmbeddedError, io};
-use super::state::State;
-use super::{port, unprivileged};
+use crate::child::{Program, Slot};
+use crate::error::{EmbeddedError, io};
+use crate::state::State;
+use crate::{port, unprivileged};
 
 const SUPERUSER: &str = "postgres";
 /// Both the role and the database of the application.
