@@ -18,7 +18,7 @@ use std::{
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult},
     message::{Headers as _, OwnedMessage},
     types::RDKafkaErrorCode,
 };
@@ -29,10 +29,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     SinkConfig, SinkError,
-    batch::{Batch, Lane, Origin, Place, Source},
+    batch::Batch,
     decode::Decoder,
-    pipeline::News,
+    item::{EventTopic, Lane, Origin, Partition},
     verdict::LaneHealth,
+    writer::WriterEvent,
 };
 use desk::Desk;
 use gathered::{Gathered, Handed};
@@ -53,7 +54,7 @@ pub(crate) struct Setup {
     pub(crate) config: SinkConfig,
     pub(crate) decoder: Arc<RwLock<Decoder>>,
     pub(crate) batches: mpsc::Sender<Batch>,
-    pub(crate) news: Receiver<News>,
+    pub(crate) events: Receiver<WriterEvent>,
     pub(crate) generation: Arc<AtomicU64>,
     pub(crate) health: LaneHealth,
     pub(crate) shutdown: CancellationToken,
@@ -85,17 +86,26 @@ pub(crate) fn spawn(setup: Setup, runtime: Handle) -> Result<JoinHandle<Result<(
     Ok(std::thread::Builder::new().name("sink-consumer".to_owned()).spawn(work)?)
 }
 
+/// What the reader does between two looks at the group and the writer.
+enum State {
+    /// It takes messages into the batch.
+    Filling,
+    /// The batch is due, and the writer has been busy with others since then.
+    Offering { since: Instant },
+    /// The writer has been busy for long: the partitions are paused, and the consumer is polled for its group only.
+    Paused,
+}
+
 struct Reader {
+    state: State,
     setup: Setup,
     runtime: Handle,
     consumer: BaseConsumer<Context>,
     recall: Recall,
-    sources: BTreeMap<String, Source>,
+    sources: BTreeMap<String, EventTopic>,
     desk: Desk,
     watch: Watch,
     owned: Owned,
-    /// Places that the desk is asking for.
-    asked: Vec<Place>,
     place_backoff: Backoff,
     /// Published schemas that were complained of.
     unusable: HashSet<Fingerprint>,
@@ -103,9 +113,8 @@ struct Reader {
     handed: Handed,
     generation: u64,
     /// Messages that came although all partitions were paused.
-    stash: VecDeque<OwnedMessage>,
-    paused: bool,
-    to_commit: BTreeMap<Place, i64>,
+    early: VecDeque<OwnedMessage>,
+    to_commit: BTreeMap<Partition, i64>,
     committed_at: Instant,
     sent_at: Instant,
 }
@@ -118,11 +127,12 @@ impl Reader {
         setup.health.detail(["group-protocol", "bulk-group-protocol"], protocol.as_str());
         let consumer: BaseConsumer<Context> =
             setup.config.kafka.consumer(&group, protocol).create_with_context(Context::new())?;
-        let sources: BTreeMap<String, Source> =
+        let sources: BTreeMap<String, EventTopic> =
             setup.lane.sources().iter().map(|source| (source.topic(&setup.config.topics), *source)).collect();
         consumer.subscribe(&sources.keys().map(String::as_str).collect::<Vec<_>>())?;
         let now = Instant::now();
         Ok(Self {
+            state: State::Filling,
             recall: Recall::new(&setup.config.kafka),
             desk: Desk::new(&setup.config, setup.lane, runtime.clone())?,
             watch: Watch::new(),
@@ -131,14 +141,12 @@ impl Reader {
             consumer,
             sources,
             owned: Owned::default(),
-            asked: Vec::new(),
             place_backoff: Backoff::default(),
             unusable: HashSet::new(),
             gathered: Gathered::default(),
             handed: Handed::new(),
             generation: 0,
-            stash: VecDeque::new(),
-            paused: false,
+            early: VecDeque::new(),
             to_commit: BTreeMap::new(),
             committed_at: now,
             sent_at: now,
@@ -148,8 +156,11 @@ impl Reader {
     fn work(mut self) -> Result<(), SinkError> {
         while !self.setup.shutdown.is_cancelled() {
             self.tend();
-            self.fill()?;
-            self.send_when_due()?;
+            self.state = match self.state {
+                State::Filling => self.fill()?,
+                State::Offering { since } => self.offer(since)?,
+                State::Paused => self.offer_paused()?,
+            };
             self.commit(IDLE_CHECK, CommitMode::Async);
         }
         self.end()
@@ -157,7 +168,7 @@ impl Reader {
 
     /// Hands over what was read, waits for the writer, and leaves the group.
     fn end(mut self) -> Result<(), SinkError> {
-        self.send()?;
+        self.send();
         let deadline = Instant::now() + WRITE_AT_END;
         while !self.handed.is_empty() && Instant::now() < deadline && self.hear_for_a_moment() {}
         self.answer_group();
@@ -173,10 +184,10 @@ impl Reader {
     }
 
     /// Reads messages until the batch is due or the topics are empty for a moment.
-    fn fill(&mut self) -> Result<(), SinkError> {
+    fn fill(&mut self) -> Result<State, SinkError> {
         loop {
             let limits = self.setup.config.batch;
-            let message = match self.stash.pop_front() {
+            let message = match self.early.pop_front() {
                 Some(message) => Some(message),
                 // What is there is taken without a look at the clock.
                 None => match self.poll(Duration::ZERO)? {
@@ -184,13 +195,49 @@ impl Reader {
                     None => self.poll(self.gathered.time_left(&limits).unwrap_or(IDLE_POLL))?,
                 },
             };
-            let Some(message) = message else { return Ok(()) };
+            let Some(message) = message else { break };
             self.take(&message);
             let looks = self.gathered.len().is_multiple_of(LOOK_EVERY);
             if self.gathered.is_full(&limits) || (looks && (self.gathered.is_due(&limits) || self.is_disturbed())) {
-                return Ok(());
+                break;
             }
         }
+        Ok(if self.is_due() { State::Offering { since: Instant::now() } } else { State::Filling })
+    }
+
+    /// Whether the writer is to get a batch: also an empty one now and then, which compares the offsets.
+    fn is_due(&self) -> bool {
+        let is_idle = self.gathered.len() == 0 && self.handed.is_empty();
+        self.gathered.is_due(&self.setup.config.batch) || (is_idle && self.sent_at.elapsed() >= IDLE_CHECK)
+    }
+
+    /// Hands the batch to the writer once it takes it. A writer that is busy is the back-pressure.
+    fn offer(&mut self, since: Instant) -> Result<State, SinkError> {
+        if self.send() {
+            return Ok(State::Filling);
+        }
+        if since.elapsed() <= BUSY_LONG {
+            return Ok(State::Offering { since });
+        }
+        let is_paused = self.turn(Consumer::pause);
+        self.poll_early()?;
+        Ok(if is_paused { State::Paused } else { State::Offering { since } })
+    }
+
+    /// The same while the partitions are paused.
+    fn offer_paused(&mut self) -> Result<State, SinkError> {
+        if self.send() && self.turn(Consumer::resume) {
+            return Ok(State::Filling);
+        }
+        self.poll_early()?;
+        Ok(State::Paused)
+    }
+
+    /// Answers the group while nothing is to be read; what comes nevertheless is kept for later.
+    fn poll_early(&mut self) -> Result<(), SinkError> {
+        let message = self.poll(Duration::ZERO)?;
+        self.early.extend(message);
+        Ok(())
     }
 
     /// Whether something else than reading is to be done.
@@ -252,31 +299,13 @@ impl Reader {
         }
     }
 
-    fn send_when_due(&mut self) -> Result<(), SinkError> {
-        let check = self.sent_at.elapsed() >= IDLE_CHECK && self.gathered.len() == 0 && self.handed.is_empty();
-        if check || self.gathered.is_due(&self.setup.config.batch) { self.send() } else { Ok(()) }
-    }
-
-    /// Hands the batch to the writer. A writer that is busy is the back-pressure.
-    fn send(&mut self) -> Result<(), SinkError> {
-        let waiting_since = Instant::now();
+    /// Hands the batch to the writer if it takes it within a moment. Whether it did, or has ended.
+    fn send(&mut self) -> bool {
         let batches = self.setup.batches.clone();
-        let permit = loop {
-            let reserve = tokio::time::timeout(IDLE_POLL, batches.reserve());
-            match self.runtime.block_on(reserve) {
-                Ok(Ok(permit)) => break permit,
-                Ok(Err(_)) => return Ok(()),
-                Err(_) => {}
-            }
-            if self.is_disturbed() {
-                return Ok(());
-            }
-            if waiting_since.elapsed() > BUSY_LONG {
-                self.pause(true);
-                let message = self.poll(Duration::ZERO)?;
-                self.stash.extend(message);
-            }
-            self.tend();
+        let permit = match self.runtime.block_on(tokio::time::timeout(IDLE_POLL, batches.reserve())) {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_ended)) => return true,
+            Err(_busy) => return false,
         };
         let items = self.gathered.take();
         let fence = self.owned.hand_over();
@@ -286,30 +315,28 @@ impl Reader {
             self.handed.push(&batch);
             permit.send(batch);
         }
-        self.pause(false);
-        Ok(())
+        true
     }
 
-    fn pause(&mut self, pause: bool) {
-        if self.paused != pause
-            && let Ok(assignment) = self.consumer.assignment()
-        {
-            let done = if pause { self.consumer.pause(&assignment) } else { self.consumer.resume(&assignment) };
-            self.paused = pause == done.is_ok();
-        }
+    /// Pauses or resumes all partitions. Whether that was done.
+    fn turn(&self, how: fn(&BaseConsumer<Context>, &TopicPartitionList) -> KafkaResult<()>) -> bool {
+        self.consumer.assignment().and_then(|all| how(&self.consumer, &all)).is_ok()
     }
 
     /// Partitions that are added are paused or read as the others are: librdkafka keeps a pause beyond the assignment in which it
     /// began.
     fn pause_as_others(&self, added: &TopicPartitionList) {
-        let done = if self.paused { self.consumer.pause(added) } else { self.consumer.resume(added) };
+        let done = match self.state {
+            State::Paused => self.consumer.pause(added),
+            State::Filling | State::Offering { .. } => self.consumer.resume(added),
+        };
         if let Err(error) = done {
-            tracing::warn!(%error, self.paused, "partitions that were added are not paused or read as the others");
+            tracing::warn!(%error, "partitions that were added are not paused or read as the others");
         }
     }
 
     /// Takes partitions out of what librdkafka reads; they stay this sink's.
-    fn remove(&mut self, places: &[Place]) {
+    fn remove(&mut self, places: &[Partition]) {
         let topics = &self.setup.config.topics;
         let mut list = TopicPartitionList::new();
         for (source, partition) in places {
@@ -317,7 +344,7 @@ impl Reader {
         }
         group::give_back(&self.consumer, &list);
         let is_removed = |message: &OwnedMessage| list.find_partition(message.topic(), message.partition()).is_some();
-        self.stash.retain(|message| !is_removed(message));
+        self.early.retain(|message| !is_removed(message));
     }
 
     fn commit(&mut self, pause: Duration, mode: CommitMode) {
@@ -332,7 +359,7 @@ impl Reader {
         }
     }
 
-    fn list(&self, places: impl IntoIterator<Item = (Place, i64)>) -> Result<TopicPartitionList, KafkaError> {
+    fn list(&self, places: impl IntoIterator<Item = (Partition, i64)>) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::new();
         for ((source, partition), next) in places {
             list.add_partition_offset(&source.topic(&self.setup.config.topics), partition, Offset::Offset(next))?;

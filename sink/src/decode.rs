@@ -12,7 +12,7 @@ use schemas::{
 use store::{reading::Row, storable};
 use uuid::Uuid;
 
-use crate::batch::{Body, Item, Origin, Source};
+use crate::item::{Body, EventTopic, Item, Origin};
 
 /// A message's headers.
 pub type Headers<'a> = Vec<(&'a str, &'a [u8])>;
@@ -63,11 +63,13 @@ impl Decoder {
     /// [`Unreadable`]: never a reason for a dead letter, as a later release may read it.
     pub fn item(&self, origin: Origin, value: &[u8], headers: &Headers<'_>) -> Result<Item, Unreadable> {
         let body = match origin.place.0 {
-            Source::Readings | Source::ReadingsBulk => self.reading(origin, self.schemas.decode::<Reading>(value)?),
-            Source::Assignments => Body::Assignment(Box::new(self.schemas.decode::<Assignment>(value)?)),
-            Source::Documents => Body::Document(Box::new(self.schemas.decode::<Document>(value)?)),
-            Source::Outcomes => Body::Outcome(self.schemas.decode::<Outcome>(value)?),
-            Source::DeadLetters => Body::Letter(Box::new(DeadLetter::read(headers.iter().copied(), &[])?)),
+            EventTopic::Readings | EventTopic::ReadingsBulk => {
+                self.reading(origin, self.schemas.decode::<Reading>(value)?)
+            }
+            EventTopic::Assignments => Body::Assignment(Box::new(self.schemas.decode::<Assignment>(value)?)),
+            EventTopic::Documents => Body::Document(Box::new(self.schemas.decode::<Document>(value)?)),
+            EventTopic::Outcomes => Body::Outcome(self.schemas.decode::<Outcome>(value)?),
+            EventTopic::DeadLetters => Body::Letter(Box::new(DeadLetter::read(headers.iter().copied(), &[])?)),
         };
         let item = Item { origin, body };
         let checked = match &item.body {

@@ -15,7 +15,7 @@ use schemas::{dead_letter::DeadLetter, topic::Topics};
 use service::kafka_error::{Verdict, verdict_on};
 use uuid::Uuid;
 
-use crate::batch::{Body, Item, Place};
+use crate::item::{Body, Item, Partition};
 
 /// How long Kafka may take while a transaction is held open for it. What is not acknowledged by then is asked for at the next try.
 const ANSWER_LONGEST: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ pub struct Letters {
 }
 
 /// A refused message's position.
-type Key = (Place, i64);
+type Key = (Partition, i64);
 
 /// A letter on its way, and the messages that it is about: another try may find more of them, which get another letter.
 struct Produced {
@@ -155,7 +155,7 @@ mod tests {
     use schemas::{dead_letter::Stage, rejection::Reason};
 
     use super::*;
-    use crate::batch::Source;
+    use crate::item::EventTopic;
 
     fn letter(item: Option<i32>) -> DeadLetter {
         DeadLetter {
@@ -177,7 +177,8 @@ mod tests {
 
     /// First item, how many there are, whether there is a value, and of how many messages; in the order of the first items.
     fn found(letters: &[DeadLetter]) -> Vec<(Option<i32>, i32, bool, usize)> {
-        let refused = (0..).zip(letters).map(|(offset, letter)| (((Source::Readings, 0), offset), letter)).collect();
+        let refused =
+            (0..).zip(letters).map(|(offset, letter)| (((EventTopic::Readings, 0), offset), letter)).collect();
         let runs = runs(refused).into_iter();
         let mut found: Vec<_> =
             runs.map(|(about, one)| (one.item, one.item_count, !one.value.is_empty(), about.len())).collect();

@@ -1,8 +1,8 @@
 //! Events into Postgres, each exactly once in its effect.
 //!
-//! `consume` reads the event topics from the offsets that Postgres holds and fills a [`batch`]; `pipeline` writes it in
+//! `consume` reads the event topics from the offsets that Postgres holds and fills a [`batch`]; `writer` writes it in
 //! one transaction ([`mod@write`]) that also moves those offsets, and only from where this sink left them. Both exist once for
-//! each [`batch::Lane`]. What a reading's
+//! each [`item::Lane`]. What a reading's
 //! versions come to ([`merge`]), what device commands come to ([`fold`]) and how outcomes are kept ([`ranges`]) are pure
 //! functions. The tables, and the conversion of a reading into its row, are those of the crate `store`.
 
@@ -12,6 +12,7 @@ mod consume;
 pub mod decode;
 pub mod error;
 pub mod fold;
+pub mod item;
 pub mod letters;
 pub mod merge;
 mod pipeline;
@@ -20,6 +21,7 @@ mod skips;
 pub mod stage;
 mod verdict;
 pub mod write;
+mod writer;
 
 pub use batch::BatchLimits;
 pub use config::SinkConfig;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Where a content is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// The row in `readings`.
     Current,
     /// A row in `reading_versions`.
@@ -22,7 +22,7 @@ pub struct Stored {
     /// What is known of it.
     pub version: Version,
     /// Where its row is.
-    pub place: Place,
+    pub location: Location,
 }
 
 /// The steps for one reading, to be done in the order of the fields.
@@ -65,20 +65,20 @@ pub fn plan(stored: &[Stored], staged: &BTreeMap<Uuid, Version>, delivered: &BTr
     let mut plan = Plan::default();
     for (content, (known, version, from_stage)) in &contents {
         let is_current = Some(*content) == current;
-        match (known.map(|known| known.place), from_stage, is_current) {
-            (Some(Place::Current), false, true) | (Some(Place::Archived), false, false) => {}
-            (Some(Place::Current), false, false) => (plan.archive, plan.clear) = (true, true),
-            (Some(Place::Current), true, true) => (plan.clear, plan.put_current) = (true, Some(*content)),
-            (Some(Place::Current), true, false) => {
+        match (known.map(|known| known.location), from_stage, is_current) {
+            (Some(Location::Current), false, true) | (Some(Location::Archived), false, false) => {}
+            (Some(Location::Current), false, false) => (plan.archive, plan.clear) = (true, true),
+            (Some(Location::Current), true, true) => (plan.clear, plan.put_current) = (true, Some(*content)),
+            (Some(Location::Current), true, false) => {
                 plan.clear = true;
                 plan.put_archived.push(*content);
             }
-            (Some(Place::Archived), false, true) => plan.restore = Some(*content),
-            (Some(Place::Archived), true, true) => {
+            (Some(Location::Archived), false, true) => plan.restore = Some(*content),
+            (Some(Location::Archived), true, true) => {
                 plan.drop_archived.push(*content);
                 plan.put_current = Some(*content);
             }
-            (Some(Place::Archived), true, false) => {
+            (Some(Location::Archived), true, false) => {
                 plan.drop_archived.push(*content);
                 plan.put_archived.push(*content);
             }

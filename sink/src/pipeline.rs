@@ -1,63 +1,25 @@
-//! The writing half: take a batch, write it until it is written or stale, tell the consumer.
+//! The sink as a whole: a reader and a writer for each lane.
 
 use std::{
     str::FromStr as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc as sync_mpsc,
-    },
-    time::Duration,
+    sync::{Arc, RwLock, atomic::AtomicU64, mpsc as sync_mpsc},
 };
 
-use rdkafka::{
-    error::KafkaError,
-    producer::{FutureProducer, Producer as _},
-};
+use rdkafka::producer::{FutureProducer, Producer as _};
 use schemas::codec::SchemaCache;
-use service::{
-    backoff::Backoff,
-    health::StageHealth,
-    kafka_error::{Verdict, verdict_on},
-    recall::Recall,
-};
+use service::{health::StageHealth, recall::Recall};
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    SinkConfig, SinkError,
-    batch::{Batch, Body, Lane, Place},
-    consume,
-    decode::Decoder,
-    verdict::LaneHealth,
-    write::{Session, WriteError, Written},
-};
-use store::fault::{self, Fault, fault};
-
-mod isolate;
-
-/// From the writer to the reader: for each batch one `Written` or `Dropped`, in the order in which they were handed over.
-pub(crate) enum News {
-    /// The batch and its fence's offsets stand in Postgres. It comes back so that the writer need not wait for its end.
-    Written(Box<Batch>),
-    /// The batch was given up: its generation is over (after a fence the writer begins the next one), or the sink stops.
-    Dropped,
-    /// The writer waits for something.
-    Waiting(String),
-}
-
-/// A transaction that takes longer counts as an outage. Postgres ends its statements before (`write::connect`).
-const WRITE_LONGEST: Duration = Duration::from_mins(1);
-/// How often a batch is tried again because two writers seem to have met, before one of its rows is called bad.
-const CONFLICTS_MAX: u32 = 5;
+use crate::{SinkConfig, SinkError, consume, decode::Decoder, item::Lane, verdict::LaneHealth, writer::Writer};
 
 /// Runs the sink until it is asked to stop. Outages are waited out.
 ///
 /// # Errors
 /// [`SinkError`]: a setting that can never work, or a thread that ended.
 pub async fn run(config: SinkConfig, health: StageHealth, shutdown: CancellationToken) -> Result<(), SinkError> {
-    let decoder = Arc::new(std::sync::RwLock::new(Decoder {
+    let decoder = Arc::new(RwLock::new(Decoder {
         schemas: SchemaCache::new()?,
         key: config.receipt_key.clone(),
         topics: config.topics.clone(),
@@ -83,25 +45,25 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
 /// Runs a reader and a writer. Whatever ends one of them stops the whole sink.
 async fn run_lane(
     lane: Lane,
-    (config, decoder, producer): (SinkConfig, Arc<std::sync::RwLock<Decoder>>, FutureProducer),
+    (config, decoder, producer): (SinkConfig, Arc<RwLock<Decoder>>, FutureProducer),
     health: LaneHealth,
     stop: CancellationToken,
 ) -> Result<(), SinkError> {
     let (batches, inbox) = mpsc::channel(1);
-    let (news, told) = sync_mpsc::channel();
+    let (events, heard) = sync_mpsc::channel();
     let generation = Arc::new(AtomicU64::new(0));
     let setup = consume::Setup {
         lane,
         config: config.clone(),
         decoder: decoder.clone(),
         batches,
-        news: told,
+        events: heard,
         generation: generation.clone(),
         health,
         shutdown: stop.clone(),
     };
     let thread = consume::spawn(setup, tokio::runtime::Handle::current()).inspect_err(|_| stop.cancel())?;
-    let writer = Writer { config, decoder, producer, news, generation, shutdown: stop.clone(), session: None };
+    let writer = Writer { config, decoder, producer, events, generation, shutdown: stop.clone(), session: None };
     // On a thread of its own: it mostly waits for Postgres, and its future holds what rustc cannot prove to be `Send`.
     let handle = tokio::runtime::Handle::current();
     let written = tokio::task::spawn_blocking(move || handle.block_on(writer.work(inbox))).await;
@@ -112,175 +74,5 @@ async fn run_lane(
         (Ok(Ok(())), Ok(Ok(ended))) => ended,
         (Ok(Err(failed)), _) => Err(failed),
         (Err(_), _) | (_, Ok(Err(_)) | Err(_)) => Err(SinkError::ThreadEnded),
-    }
-}
-
-struct Writer {
-    config: SinkConfig,
-    decoder: Arc<std::sync::RwLock<Decoder>>,
-    producer: FutureProducer,
-    news: sync_mpsc::Sender<News>,
-    generation: Arc<AtomicU64>,
-    shutdown: CancellationToken,
-    session: Option<Session>,
-}
-
-enum Try {
-    Done(Written),
-    Fenced,
-    Wait(String),
-    /// Two writers seem to have met.
-    Conflict,
-    BadRow,
-    PositionsReused(Vec<(Place, i64)>),
-    Defect(String),
-    /// The producer has ended.
-    Producer(KafkaError),
-}
-
-impl Writer {
-    async fn work(mut self, mut inbox: mpsc::Receiver<Batch>) -> Result<(), SinkError> {
-        while let Some(batch) = inbox.recv().await {
-            let news = self.write(batch).await?;
-            let _ = self.news.send(news);
-        }
-        if let Some(session) = self.session {
-            session.close().await;
-        }
-        Ok(())
-    }
-
-    async fn write(&mut self, mut batch: Batch) -> Result<News, SinkError> {
-        let mut backoff = Backoff::default();
-        let mut conflicts = 0;
-        while batch.generation == self.generation.load(Ordering::SeqCst) {
-            let waits = match self.attempt(&mut batch).await {
-                Try::Done(written) => {
-                    count(&batch, written);
-                    return Ok(News::Written(Box::new(batch)));
-                }
-                Try::Fenced => {
-                    tracing::warn!("the next offsets in Postgres were moved by another sink or restored: seeking anew");
-                    self.generation.fetch_add(1, Ordering::SeqCst);
-                    return Ok(News::Dropped);
-                }
-                Try::Defect(name) => return Err(SinkError::Defect(name)),
-                Try::Producer(error) => return Err(SinkError::Kafka(error)),
-                Try::Wait(reason) => reason,
-                Try::PositionsReused(reused) => {
-                    self.refuse_reused(&mut batch, &reused);
-                    continue;
-                }
-                Try::Conflict if conflicts < CONFLICTS_MAX => {
-                    conflicts += 1;
-                    "two sinks write the same rows".to_owned()
-                }
-                Try::Conflict | Try::BadRow => {
-                    if self.isolate(&mut batch).await {
-                        continue;
-                    }
-                    "Postgres refuses a batch, but none of its rows alone".to_owned()
-                }
-            };
-            let _ = self.news.send(News::Waiting(waits));
-            tokio::select! {
-                () = self.shutdown.cancelled() => return Ok(News::Dropped),
-                () = tokio::time::sleep(backoff.next_wait()) => {}
-            }
-        }
-        Ok(News::Dropped)
-    }
-
-    async fn attempt(&mut self, batch: &mut Batch) -> Try {
-        let mut session = match self.session().await {
-            Ok(session) => session,
-            Err(error) => return judge(&error),
-        };
-        // A write that is given up is dropped with its connection; the backend has ended its statement by then.
-        match tokio::time::timeout(WRITE_LONGEST, self.carry_out(&mut session, batch)).await {
-            Ok(Ok(Ok(written))) => {
-                self.session = Some(session);
-                Try::Done(written)
-            }
-            Ok(Ok(Err(error))) => {
-                session.close().await;
-                judge_letters(error)
-            }
-            Ok(Err(error)) => {
-                session.close().await;
-                judge(&error)
-            }
-            Err(_) => Try::Wait("Postgres does not answer".to_owned()),
-        }
-    }
-
-    /// Writes the batch; its dead letters are produced when nothing but the commit can fail any more.
-    async fn carry_out(
-        &self,
-        session: &mut Session,
-        batch: &mut Batch,
-    ) -> Result<Result<Written, KafkaError>, WriteError> {
-        let prepared = session.prepare(&self.config.topics, batch).await?;
-        if let Err(error) = batch.letters.produce(&self.producer, &self.config.topics, &batch.items).await {
-            return Ok(Err(error));
-        }
-        prepared.commit().await.map(Ok)
-    }
-
-    async fn session(&mut self) -> Result<Session, WriteError> {
-        match self.session.take() {
-            Some(session) => Ok(session),
-            None => Session::open(&self.config.database_url).await,
-        }
-    }
-}
-
-fn judge(error: &WriteError) -> Try {
-    let error = match error {
-        WriteError::Fenced => return Try::Fenced,
-        WriteError::Schema(mismatch) => return Try::Wait(mismatch.to_string()),
-        WriteError::PositionsReused(reused) => return Try::PositionsReused(reused.clone()),
-        WriteError::Database(error) => error,
-    };
-    match fault(error) {
-        Fault::BadRow => Try::BadRow,
-        Fault::Conflict => Try::Conflict,
-        Fault::Outage | Fault::Setup => Try::Wait(fault::cause(error)),
-        Fault::Defect => Try::Defect(fault::name(error)),
-    }
-}
-
-fn judge_letters(error: KafkaError) -> Try {
-    match verdict_on(&error) {
-        // What the brokers never take goes without its value at the next try.
-        Verdict::Retry | Verdict::Refuse => Try::Wait(format!("Kafka does not take dead letters: {error}")),
-        Verdict::Fatal => Try::Producer(error),
-    }
-}
-
-fn count(batch: &Batch, written: Written) {
-    let refused = batch.items.iter().filter(|item| matches!(item.body, Body::Refused(_))).count();
-    metrics::counter!("device_manager_sink_messages_total").increment(batch.items.len() as u64);
-    metrics::counter!("device_manager_sink_readings_inserted_total").increment(written.inserted);
-    metrics::counter!("device_manager_sink_readings_known_total")
-        .increment(written.readings.saturating_sub(written.inserted));
-    metrics::counter!("device_manager_sink_dead_letters_total").increment(refused as u64);
-    for (verdict, count) in written.verdicts.counts() {
-        metrics::counter!("device_manager_sink_commands_total", "verdict" => verdict.as_str()).increment(count);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rdkafka::types::RDKafkaErrorCode as Code;
-
-    use super::*;
-
-    #[test]
-    fn a_producer_that_has_ended_is_not_waited_for() {
-        let judge = |code| judge_letters(KafkaError::MessageProduction(code));
-        assert!(matches!(judge(Code::Fatal), Try::Producer(_)));
-        assert!(matches!(judge(Code::MessageTimedOut), Try::Wait(_)));
-        assert!(matches!(judge(Code::MessageSizeTooLarge), Try::Wait(_)));
     }
 }

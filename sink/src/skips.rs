@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use schemas::{rejection::Reason, topic::Topics};
 use sqlx::PgConnection;
 
-use crate::batch::{Body, Item, Place, Source};
+use crate::item::{Body, EventTopic, Item, Partition};
 
 /// What is to be stepped over in these partitions, with the reason.
 pub(crate) async fn pending(
     connection: &mut PgConnection,
     topics: &Topics,
-    places: &[Place],
-) -> Result<BTreeMap<(Place, i64), String>, sqlx::Error> {
+    places: &[Partition],
+) -> Result<BTreeMap<(Partition, i64), String>, sqlx::Error> {
     let rows: Vec<(String, i32, i64, String)> = sqlx::query_as(
         "SELECT topic, partition, log_offset, reason FROM skips \
          JOIN unnest($1::text[], $2::integer[]) n(topic, partition) USING (topic, partition) WHERE done_at IS NULL",
@@ -22,7 +22,7 @@ pub(crate) async fn pending(
     .fetch_all(connection)
     .await?;
     let place = |topic: &str, partition| {
-        let source = Source::ALL.into_iter().find(|source| source.topic(topics) == topic)?;
+        let source = EventTopic::ALL.into_iter().find(|source| source.topic(topics) == topic)?;
         Some((source, partition))
     };
     Ok(rows

@@ -15,7 +15,7 @@ use store::{
 };
 use uuid::Uuid;
 
-use crate::batch::{Body, Item};
+use crate::item::{Body, Item};
 
 /// The rows of a batch before they have the numbers of their dictionary entries.
 pub struct Staged {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use service::health::StageHealth;
 
-use crate::batch::Lane;
+use crate::item::Lane;
 
 /// How one lane stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

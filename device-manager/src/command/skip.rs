@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ::sink::batch::Source;
+use ::sink::item::EventTopic;
 use clap::Args;
 use schemas::topic::Topics;
 use store::skip::{self, Requested};
@@ -77,7 +77,7 @@ pub(super) fn no_partition(topic: &str, partition: i32) -> CommandError {
 /// The full name of an event topic that is given with or without the prefix.
 pub(super) fn event_topic(topics: &Topics, given: &str) -> Option<String> {
     let bare = Topics::new("");
-    Source::ALL
+    EventTopic::ALL
         .into_iter()
         .find(|source| source.topic(topics) == given || source.topic(&bare) == given)
         .map(|source| source.topic(topics))

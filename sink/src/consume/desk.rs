@@ -23,7 +23,7 @@ use tokio::runtime::{Builder, Handle};
 use super::published;
 use crate::{
     SinkConfig,
-    batch::{Lane, Place, Source},
+    item::{EventTopic, Lane, Partition},
     skips,
     write::offsets,
 };
@@ -43,20 +43,20 @@ pub(super) enum Answer {
 /// What Kafka has.
 pub(super) enum Probe {
     /// Where the logs end.
-    Ends(BTreeMap<Place, i64>),
+    Ends(BTreeMap<Partition, i64>),
     /// Of a sink that owns no partition, a topic that does not exist.
     Missing(String),
 }
 
 /// Where partitions begin.
 pub(super) struct Placed {
-    pub(super) begin: BTreeMap<Place, Result<i64, String>>,
-    pub(super) skips: BTreeMap<(Place, i64), String>,
+    pub(super) begin: BTreeMap<Partition, Result<i64, String>>,
+    pub(super) skips: BTreeMap<(Partition, i64), String>,
 }
 
 /// What blocked partitions wait for.
 pub(super) struct Looked {
-    pub(super) skips: BTreeMap<(Place, i64), String>,
+    pub(super) skips: BTreeMap<(Partition, i64), String>,
     pub(super) schemas: Vec<(Fingerprint, String)>,
 }
 
@@ -121,7 +121,7 @@ impl Desk {
     }
 
     /// Where to begin. Whether it is being asked now.
-    pub(super) fn ask_places(&mut self, places: &[Place]) -> bool {
+    pub(super) fn ask_places(&mut self, places: &[Partition]) -> bool {
         let asks = !places.is_empty() && self.placing.ask();
         if asks {
             let places = places.to_vec();
@@ -143,7 +143,7 @@ impl Desk {
     }
 
     /// Whether blocked partitions may go on.
-    pub(super) fn ask_blocked(&mut self, blocked: Vec<(Place, i64, Option<Fingerprint>)>) {
+    pub(super) fn ask_blocked(&mut self, blocked: Vec<(Partition, i64, Option<Fingerprint>)>) {
         if !blocked.is_empty() && self.looking.ask() {
             self.errand(move |shared| Answer::Looked(shared.look(&blocked)));
         }
@@ -154,7 +154,7 @@ impl Desk {
     }
 
     /// Whether Kafka answers, and where these logs end.
-    pub(super) fn ask_kafka(&mut self, places: impl FnOnce() -> Vec<Place>) {
+    pub(super) fn ask_kafka(&mut self, places: impl FnOnce() -> Vec<Partition>) {
         if self.probing.ask() {
             let places = places();
             self.errand(move |shared| Answer::Probed(shared.probe(&places)));
@@ -175,16 +175,16 @@ impl Desk {
 }
 
 impl Shared {
-    fn place(&self, places: &[Place]) -> Result<Placed, String> {
+    fn place(&self, places: &[Partition]) -> Result<Placed, String> {
         let topics = &self.config.topics;
         let silent = |_| "Kafka does not say where its logs begin".to_owned();
         self.find_leaders(places).map_err(silent)?;
         let starts = self.logs(places, Offset::Beginning).map_err(silent)?;
         let ends = self.logs(places, Offset::End).map_err(silent)?;
-        let pairs: Vec<(Place, i64)> = starts.into_iter().collect();
+        let pairs: Vec<(Partition, i64)> = starts.into_iter().collect();
         let known = offsets_and_skips(self.config.clone(), pairs.clone());
         let (next, skips) = postgres(known)?;
-        let logs: BTreeMap<Place, Log> = pairs
+        let logs: BTreeMap<Partition, Log> = pairs
             .into_iter()
             .map(|(place, start)| {
                 let end = ends.get(&place).copied().unwrap_or(i64::MAX);
@@ -194,8 +194,8 @@ impl Shared {
         Ok(Placed { begin: begin(topics, &logs), skips })
     }
 
-    fn look(&self, blocked: &[(Place, i64, Option<Fingerprint>)]) -> Result<Looked, String> {
-        let places: Vec<Place> = blocked.iter().map(|(place, ..)| *place).collect();
+    fn look(&self, blocked: &[(Partition, i64, Option<Fingerprint>)]) -> Result<Looked, String> {
+        let places: Vec<Partition> = blocked.iter().map(|(place, ..)| *place).collect();
         let skips = postgres(skips_of(self.config.clone(), places))?;
         let wants_schema = blocked.iter().any(|(_, _, fingerprint)| fingerprint.is_some());
         let schemas = if wants_schema {
@@ -207,7 +207,7 @@ impl Shared {
         Ok(Looked { skips, schemas })
     }
 
-    fn probe(&self, places: &[Place]) -> Result<Probe, KafkaError> {
+    fn probe(&self, places: &[Partition]) -> Result<Probe, KafkaError> {
         // Nobody else takes this client's events.
         while self.client.poll(Duration::ZERO).is_some() {}
         if places.is_empty() {
@@ -231,8 +231,8 @@ impl Shared {
 
     /// Who leads, to be asked before [`Shared::logs`]: this client subscribes to nothing, so librdkafka would go on to ask a
     /// broker that is gone.
-    fn find_leaders(&self, places: &[Place]) -> Result<(), KafkaError> {
-        let sources: BTreeSet<Source> = places.iter().map(|(source, _)| *source).collect();
+    fn find_leaders(&self, places: &[Partition]) -> Result<(), KafkaError> {
+        let sources: BTreeSet<EventTopic> = places.iter().map(|(source, _)| *source).collect();
         for source in sources {
             self.client.fetch_metadata(Some(&source.topic(&self.config.topics)), ANSWER_LONGEST)?;
         }
@@ -240,7 +240,7 @@ impl Shared {
     }
 
     /// Where the logs begin or end, in one question to each broker.
-    fn logs(&self, places: &[Place], which: Offset) -> Result<BTreeMap<Place, i64>, KafkaError> {
+    fn logs(&self, places: &[Partition], which: Offset) -> Result<BTreeMap<Partition, i64>, KafkaError> {
         let topics = &self.config.topics;
         let mut list = TopicPartitionList::new();
         for (source, partition) in places {
@@ -265,17 +265,20 @@ impl Shared {
 
 async fn offsets_and_skips(
     config: Arc<SinkConfig>,
-    starts: Vec<(Place, i64)>,
-) -> Result<(HashMap<Place, i64>, BTreeMap<(Place, i64), String>), sqlx::Error> {
+    starts: Vec<(Partition, i64)>,
+) -> Result<(HashMap<Partition, i64>, BTreeMap<(Partition, i64), String>), sqlx::Error> {
     let mut connection = connect(&config).await?;
-    let places: Vec<Place> = starts.iter().map(|(place, _)| *place).collect();
+    let places: Vec<Partition> = starts.iter().map(|(place, _)| *place).collect();
     let next = offsets::load(&mut connection, &config.topics, &starts).await?;
     let skips = skips::pending(&mut connection, &config.topics, &places).await?;
     connection.close().await?;
     Ok((next, skips))
 }
 
-async fn skips_of(config: Arc<SinkConfig>, places: Vec<Place>) -> Result<BTreeMap<(Place, i64), String>, sqlx::Error> {
+async fn skips_of(
+    config: Arc<SinkConfig>,
+    places: Vec<Partition>,
+) -> Result<BTreeMap<(Partition, i64), String>, sqlx::Error> {
     let mut connection = connect(&config).await?;
     let skips = skips::pending(&mut connection, &config.topics, &places).await?;
     connection.close().await?;
@@ -308,8 +311,8 @@ struct Log {
 
 /// Where partitions are read from; refused when Kafka does not have that record any more, or never had it. In the latter case none of
 /// the topic is read: where one partition was never so long, what the others have is not what was read before either.
-fn begin(topics: &Topics, logs: &BTreeMap<Place, Log>) -> BTreeMap<Place, Result<i64, String>> {
-    let foreign: BTreeMap<Source, String> = logs
+fn begin(topics: &Topics, logs: &BTreeMap<Partition, Log>) -> BTreeMap<Partition, Result<i64, String>> {
+    let foreign: BTreeMap<EventTopic, String> = logs
         .iter()
         .filter(|(_, log)| log.next > log.end)
         .map(|((source, partition), Log { end, next, .. })| {
@@ -321,7 +324,7 @@ fn begin(topics: &Topics, logs: &BTreeMap<Place, Log>) -> BTreeMap<Place, Result
             (*source, why)
         })
         .collect();
-    let begin = |(place, log): (&Place, &Log)| {
+    let begin = |(place, log): (&Partition, &Log)| {
         let (topic, partition) = (place.0.topic(topics), place.1);
         let Log { start, next, .. } = log;
         let begin = match foreign.get(&place.0) {

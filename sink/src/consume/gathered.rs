@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::batch::{Batch, BatchLimits, Item, Place};
+use crate::{
+    batch::{Batch, BatchLimits},
+    item::{Item, Partition},
+};
 
 /// Items of the next batch.
 #[derive(Default)]
@@ -30,7 +33,7 @@ impl Gathered {
         std::mem::take(self).items
     }
 
-    pub(super) fn drop_of(&mut self, place: Place) {
+    pub(super) fn drop_of(&mut self, place: Partition) {
         self.items.retain(|item| item.origin.place != place);
         if self.items.is_empty() {
             *self = Self::default();
@@ -53,7 +56,7 @@ impl Gathered {
 
 /// Batches that the writer was given and has not answered for, the oldest first.
 pub(super) struct Handed {
-    batches: VecDeque<Vec<Place>>,
+    batches: VecDeque<Vec<Partition>>,
     /// Since when the oldest is the oldest.
     since: Instant,
 }
@@ -80,7 +83,7 @@ impl Handed {
         self.batches.is_empty()
     }
 
-    pub(super) fn holds(&self, place: Place) -> bool {
+    pub(super) fn holds(&self, place: Partition) -> bool {
         self.batches.iter().any(|places| places.contains(&place))
     }
 

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use schemas::codec::Fingerprint;
 
-use crate::{
-    batch::{Fence, Place},
-    decode::Unreadable,
-};
+use crate::{batch::Fence, decode::Unreadable, item::Partition};
 
 /// Where a partition stands.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum State {
+    /// Where to begin is to be asked.
+    Unplaced,
     /// Where to begin is being asked.
-    Placing,
+    Asked,
     /// It is read.
     Reading(Span),
     /// The record at the span's end cannot be read: the partition is not read on before that changes.
@@ -33,42 +33,61 @@ pub(super) struct Span {
 /// All partitions of this sink.
 #[derive(Default)]
 pub(super) struct Owned {
-    partitions: BTreeMap<Place, State>,
+    partitions: BTreeMap<Partition, State>,
     /// Records that an operator wants to be stepped over, with his reason.
-    skips: BTreeMap<(Place, i64), String>,
+    skips: BTreeMap<(Partition, i64), String>,
 }
 
 impl Owned {
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, &State)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Partition, &State)> {
         self.partitions.iter().map(|(place, state)| (*place, state))
     }
 
-    pub(super) fn holds(&self, place: Place) -> bool {
+    pub(super) fn holds(&self, place: Partition) -> bool {
         self.partitions.contains_key(&place)
     }
 
     /// The group gave it.
-    pub(super) fn give(&mut self, place: Place) {
-        self.partitions.entry(place).or_insert(State::Placing);
+    pub(super) fn give(&mut self, place: Partition) {
+        self.partitions.entry(place).or_insert(State::Unplaced);
     }
 
     /// The group took it.
-    pub(super) fn take(&mut self, place: Place) {
+    pub(super) fn take(&mut self, place: Partition) {
         self.partitions.remove(&place);
     }
 
     /// All are to begin anew.
     pub(super) fn restart(&mut self) {
-        self.partitions.values_mut().for_each(|state| *state = State::Placing);
+        self.partitions.values_mut().for_each(|state| *state = State::Unplaced);
         self.skips.clear();
     }
 
-    /// Those whose beginning is not known.
-    pub(super) fn unplaced(&self) -> impl Iterator<Item = Place> {
+    /// Those whose beginning is to be asked.
+    pub(super) fn unplaced(&self) -> impl Iterator<Item = Partition> {
         self.iter().filter_map(|(place, state)| match state {
-            State::Placing | State::Adrift(_) => Some(place),
-            State::Reading(_) | State::Blocked(..) => None,
+            State::Unplaced | State::Adrift(_) => Some(place),
+            State::Asked | State::Reading(_) | State::Blocked(..) => None,
         })
+    }
+
+    /// All that are to be asked are being asked.
+    pub(super) fn ask(&mut self) {
+        self.turn(&State::Unplaced, &State::Asked);
+    }
+
+    /// The question came to nothing: they are to be asked again.
+    pub(super) fn ask_again(&mut self) {
+        self.turn(&State::Asked, &State::Unplaced);
+    }
+
+    fn turn(&mut self, from: &State, to: &State) {
+        self.partitions.values_mut().filter(|state| **state == *from).for_each(|state| *state = to.clone());
+    }
+
+    /// Whether an answer about the beginning is for this one: one that was given back and given anew is asked anew.
+    pub(super) fn is_asked(&self, place: Partition) -> bool {
+        matches!(self.partitions.get(&place), Some(State::Asked | State::Adrift(_)))
     }
 
     /// Whether one waits because Kafka and Postgres do not agree about it.
@@ -77,43 +96,43 @@ impl Owned {
     }
 
     /// Where an unplaced one begins, or why it cannot.
-    pub(super) fn place(&mut self, place: Place, begin: Result<i64, String>) {
+    pub(super) fn place(&mut self, place: Partition, begin: Result<i64, String>) {
         match self.partitions.get_mut(&place) {
-            Some(state @ (State::Placing | State::Adrift(_))) => {
+            Some(state @ (State::Asked | State::Adrift(_))) => {
                 *state = match begin {
                     Ok(next) => State::Reading(Span { sent: next, next }),
                     Err(why) => State::Adrift(why),
                 };
             }
-            Some(State::Reading(_) | State::Blocked(..)) | None => {}
+            Some(State::Unplaced | State::Reading(_) | State::Blocked(..)) | None => {}
         }
     }
 
     /// Whether records of one that is read are not handed over yet, where the logs end here.
-    pub(super) fn lags(&self, ends: &BTreeMap<Place, i64>) -> bool {
+    pub(super) fn lags(&self, ends: &BTreeMap<Partition, i64>) -> bool {
         self.iter().any(|(place, state)| match state {
             State::Reading(span) => ends.get(&place).is_some_and(|end| *end > span.sent),
-            State::Placing | State::Blocked(..) | State::Adrift(_) => false,
+            State::Unplaced | State::Asked | State::Blocked(..) | State::Adrift(_) => false,
         })
     }
 
     /// The next record of one that is read.
-    pub(super) fn next(&self, place: Place) -> Option<i64> {
+    pub(super) fn next(&self, place: Partition) -> Option<i64> {
         match self.partitions.get(&place)? {
             State::Reading(span) => Some(span.next),
-            State::Placing | State::Blocked(..) | State::Adrift(_) => None,
+            State::Unplaced | State::Asked | State::Blocked(..) | State::Adrift(_) => None,
         }
     }
 
     /// A record of it was read.
-    pub(super) fn advance(&mut self, place: Place, next: i64) {
+    pub(super) fn advance(&mut self, place: Partition, next: i64) {
         if let Some(State::Reading(span)) = self.partitions.get_mut(&place) {
             span.next = next;
         }
     }
 
     /// Its record at `offset` cannot be read.
-    pub(super) fn block(&mut self, place: Place, offset: i64, why: Unreadable) {
+    pub(super) fn block(&mut self, place: Partition, offset: i64, why: Unreadable) {
         if let Some(state) = self.partitions.get_mut(&place)
             && let State::Reading(span) = *state
         {
@@ -122,44 +141,44 @@ impl Owned {
     }
 
     /// What is waited for at a record: the record, and the schema where that is what is missing.
-    pub(super) fn blocked(&self) -> impl Iterator<Item = (Place, i64, Option<Fingerprint>)> {
+    pub(super) fn blocked(&self) -> impl Iterator<Item = (Partition, i64, Option<Fingerprint>)> {
         self.iter().filter_map(|(place, state)| match state {
             State::Blocked(span, Unreadable::Schema(fingerprint)) => Some((place, span.next, Some(*fingerprint))),
             State::Blocked(span, Unreadable::Other(_)) => Some((place, span.next, None)),
-            State::Placing | State::Reading(_) | State::Adrift(_) => None,
+            State::Unplaced | State::Asked | State::Reading(_) | State::Adrift(_) => None,
         })
     }
 
     /// Tries a blocked one again, once all that was read before is handed over.
-    pub(super) fn release(&mut self, place: Place) {
+    pub(super) fn release(&mut self, place: Partition) {
         if let Some(state) = self.partitions.get_mut(&place)
             && let State::Blocked(span, _) = state
             && span.sent == span.next
         {
-            *state = State::Placing;
+            *state = State::Unplaced;
         }
     }
 
     /// An operator's reason to step over the record.
-    pub(super) fn skip(&self, place: Place, offset: i64) -> Option<&str> {
+    pub(super) fn skip(&self, place: Partition, offset: i64) -> Option<&str> {
         self.skips.get(&(place, offset)).map(String::as_str)
     }
 
     /// What operators want to be stepped over.
-    pub(super) fn know_skips(&mut self, skips: BTreeMap<(Place, i64), String>) {
+    pub(super) fn know_skips(&mut self, skips: BTreeMap<(Partition, i64), String>) {
         self.skips.extend(skips);
     }
 
     /// What all that was read moves; from now on it counts as handed over. Also where nothing moves, so that a restored
     /// database is noticed.
     pub(super) fn hand_over(&mut self) -> Vec<Fence> {
-        let fence = |(place, state): (&Place, &mut State)| match state {
+        let fence = |(place, state): (&Partition, &mut State)| match state {
             State::Reading(span) | State::Blocked(span, _) => {
                 let fence = Fence { place: *place, expected: span.sent, next: span.next };
                 span.sent = span.next;
                 Some(fence)
             }
-            State::Placing | State::Adrift(_) => None,
+            State::Unplaced | State::Asked | State::Adrift(_) => None,
         };
         self.partitions.iter_mut().filter_map(fence).collect()
     }
@@ -170,10 +189,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{Owned, Unreadable};
-    use crate::batch::{Fence, Place, Source};
+    use crate::{
+        batch::Fence,
+        item::{EventTopic, Partition},
+    };
 
-    const ONE: Place = (Source::Readings, 0);
-    const OTHER: Place = (Source::Outcomes, 1);
+    const ONE: Partition = (EventTopic::Readings, 0);
+    const OTHER: Partition = (EventTopic::Outcomes, 1);
 
     /// Both are read: one from 5 on, the other from 7 on.
     fn reading() -> Owned {
@@ -181,6 +203,8 @@ mod tests {
         for (place, next) in [(ONE, 5), (OTHER, 7)] {
             owned.give(place);
             assert!(owned.unplaced().any(|unplaced| unplaced == place) && owned.next(place).is_none());
+            owned.ask();
+            assert_eq!(owned.unplaced().count(), 0, "one question at a time");
             owned.place(place, Ok(next));
         }
         assert_eq!(owned.unplaced().count(), 0);
@@ -217,10 +241,30 @@ mod tests {
         let mut owned = reading();
         owned.place(ONE, Ok(1));
         owned.place(OTHER, Err(String::new()));
-        owned.place((Source::Documents, 0), Ok(1));
+        owned.place((EventTopic::Documents, 0), Ok(1));
         assert_eq!((owned.next(ONE), owned.next(OTHER), owned.iter().count()), (Some(5), Some(7), 2));
         owned.give(ONE);
         assert_eq!(owned.next(ONE), Some(5));
+    }
+
+    #[test]
+    fn an_answer_is_for_those_that_were_asked() {
+        let mut owned = Owned::default();
+        owned.give(ONE);
+        owned.ask();
+        // It went and came back meanwhile; another one is new.
+        owned.take(ONE);
+        owned.give(ONE);
+        owned.give(OTHER);
+        assert!(!owned.is_asked(ONE) && !owned.is_asked(OTHER));
+        owned.place(ONE, Ok(1));
+        assert_eq!((owned.next(ONE), owned.unplaced().count()), (None, 2));
+        owned.ask();
+        owned.ask_again();
+        assert_eq!(owned.unplaced().count(), 2);
+        owned.ask();
+        owned.place(ONE, Err(String::new()));
+        assert!(owned.is_adrift() && owned.is_asked(ONE), "an operator may mend it");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
     desk::{Answer, Looked, Placed, Probe},
     group::{self, GroupEvent},
 };
-use crate::{SinkError, batch::Place, pipeline::News, verdict::Verdict, write};
+use crate::{SinkError, item::Partition, verdict::Verdict, write, writer::WriterEvent};
 use store::fault::{Fault, cause, fault, name};
 
 /// How long the first probe of the cluster may take.
@@ -78,8 +78,8 @@ impl Reader {
     pub(super) fn tend(&mut self) {
         self.recall.look(self.consumer.client());
         self.answer_group();
-        while let Ok(news) = self.setup.news.try_recv() {
-            self.hear(news);
+        while let Ok(event) = self.setup.events.try_recv() {
+            self.hear(event);
         }
         if self.setup.generation.load(Ordering::SeqCst) != self.generation {
             self.begin_anew();
@@ -109,9 +109,9 @@ impl Reader {
 
     /// Asks the desk for what is not known. A place whose batch the writer has waits for that: Postgres would say too little.
     fn ask(&mut self) {
-        let places: Vec<Place> = self.owned.unplaced().filter(|place| !self.handed.holds(*place)).collect();
+        let places: Vec<Partition> = self.owned.unplaced().filter(|place| !self.handed.holds(*place)).collect();
         if self.desk.ask_places(&places) {
-            self.asked = places;
+            self.owned.ask();
         }
         self.desk.ask_blocked(self.owned.blocked().collect());
         let owned = &self.owned;
@@ -139,7 +139,7 @@ impl Reader {
     /// move under it, and so would this sink with the partitions that it keeps.
     fn give_back(&mut self, list: &TopicPartitionList) {
         let place = |(topic, partition): (&str, i32)| self.sources.get(topic).map(|source| (*source, partition));
-        let places: Vec<Place> =
+        let places: Vec<Partition> =
             list.elements().iter().filter_map(|one| place((one.topic(), one.partition()))).collect();
         for place in &places {
             self.gathered.drop_of(*place);
@@ -155,30 +155,29 @@ impl Reader {
             self.owned.take(*place);
             self.to_commit.remove(place);
         }
-        self.asked.retain(|place| !places.contains(place));
         self.remove(&places);
     }
 
     /// False when the writer has ended.
     pub(super) fn hear_for_a_moment(&mut self) -> bool {
-        match self.setup.news.recv_timeout(HEAR_FOR) {
-            Ok(news) => self.hear(news),
+        match self.setup.events.recv_timeout(HEAR_FOR) {
+            Ok(event) => self.hear(event),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
         }
         true
     }
 
-    fn hear(&mut self, news: News) {
-        match news {
-            News::Written(batch) => {
+    fn hear(&mut self, event: WriterEvent) {
+        match event {
+            WriterEvent::Written(batch) => {
                 self.handed.pop();
                 self.watch.written(batch.fence.iter().any(|one| one.next != one.expected));
                 let kept = batch.fence.iter().filter(|one| self.owned.holds(one.place));
                 self.to_commit.extend(kept.map(|one| (one.place, one.next)));
             }
-            News::Dropped => self.handed.pop(),
-            News::Waiting(reason) => self.watch.writer_waits(reason),
+            WriterEvent::Dropped => self.handed.pop(),
+            WriterEvent::Waiting(reason) => self.watch.writer_waits(reason),
         }
     }
 
@@ -187,24 +186,18 @@ impl Reader {
         self.generation = self.setup.generation.load(Ordering::SeqCst);
         self.gathered.take();
         self.to_commit.clear();
-        self.asked.clear();
         self.owned.restart();
-        let all: Vec<Place> = self.owned.iter().map(|(place, _)| place).collect();
+        let all: Vec<Partition> = self.owned.iter().map(|(place, _)| place).collect();
         self.remove(&all);
         self.desk.hurry();
     }
 
     /// Begins the partitions that were asked for and are still this sink's.
     fn begin(&mut self, placed: Result<Placed, String>) {
-        let asked = std::mem::take(&mut self.asked);
         let begun = placed.and_then(|placed| {
             self.owned.know_skips(placed.skips);
-            let known = asked.iter().filter_map(|place| Some((*place, placed.begin.get(place)?.clone())));
-            let (mut add, mut begins) = (Vec::new(), Vec::new());
-            for (place, begin) in known {
-                add.extend(begin.as_ref().ok().map(|next| (place, *next)));
-                begins.push((place, begin));
-            }
+            let begins: Vec<_> = placed.begin.into_iter().filter(|(place, _)| self.owned.is_asked(*place)).collect();
+            let add = begins.iter().filter_map(|(place, begin)| Some((*place, *begin.as_ref().ok()?)));
             self.list(add)
                 .and_then(|list| group::add(&self.consumer, &list).map(|()| list))
                 .map(|list| self.pause_as_others(&list))
@@ -214,6 +207,8 @@ impl Reader {
             }
             Ok(())
         });
+        // Of which nothing was said.
+        self.owned.ask_again();
         match begun {
             Ok(()) => {
                 self.place_backoff.reset();

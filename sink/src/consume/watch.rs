@@ -15,8 +15,8 @@ use super::{
     owned::{Owned, State},
 };
 use crate::{
-    batch::{Place, Source},
     decode::Unreadable,
+    item::{EventTopic, Partition},
     verdict::{LaneHealth, Verdict},
 };
 
@@ -59,7 +59,7 @@ pub(super) struct Watch {
     /// Since when records wait while none is written.
     lag: Option<Instant>,
     /// Partitions of each topic that wait for an operator.
-    blocked: BTreeMap<Source, u32>,
+    blocked: BTreeMap<EventTopic, u32>,
     looked: Instant,
 }
 
@@ -139,7 +139,7 @@ impl Watch {
         }
         self.looked = Instant::now();
         self.look(group::is_member(consumer.client()), owned);
-        let held: Vec<(Source, String)> =
+        let held: Vec<(EventTopic, String)> =
             owned.iter().filter_map(|(place, state)| Some((place.0, waits_at(topics, place, state)?))).collect();
         let all = owned.iter().count();
         health.detail(["partitions", "bulk-partitions"], &all.to_string());
@@ -155,7 +155,7 @@ impl Watch {
     }
 
     /// How many partitions of each topic wait for an operator; also none, where there were some.
-    fn count(&mut self, owned: &Owned, held: &[(Source, String)], topics: &Topics) {
+    fn count(&mut self, owned: &Owned, held: &[(EventTopic, String)], topics: &Topics) {
         self.blocked.values_mut().for_each(|count| *count = 0);
         for (place, _) in owned.iter() {
             self.blocked.entry(place.0).or_default();
@@ -176,7 +176,7 @@ impl Watch {
             }
             Membership::Outside(_) | Membership::Joined(_) | Membership::Given => {}
         }
-        let places = owned.iter().any(|(_, state)| matches!(state, State::Placing));
+        let places = owned.iter().any(|(_, state)| matches!(state, State::Unplaced | State::Asked));
         self.placing = places.then(|| self.placing.take().unwrap_or_else(|| (Instant::now(), None)));
     }
 
@@ -209,10 +209,10 @@ impl Watch {
 }
 
 /// What a partition waits for, and what to do.
-fn waits_at(topics: &Topics, (source, partition): Place, state: &State) -> Option<String> {
+fn waits_at(topics: &Topics, (source, partition): Partition, state: &State) -> Option<String> {
     let topic = source.topic(topics);
     match state {
-        State::Placing | State::Reading(_) => None,
+        State::Unplaced | State::Asked | State::Reading(_) => None,
         State::Adrift(why) => Some(why.clone()),
         State::Blocked(span, why) => {
             let offset = span.next;
@@ -229,7 +229,7 @@ fn waits_at(topics: &Topics, (source, partition): Place, state: &State) -> Optio
 }
 
 /// The first, and how many more.
-fn sentence(held: &[(Source, String)]) -> String {
+fn sentence(held: &[(EventTopic, String)]) -> String {
     let first = held.first().map(|(_, why)| why.as_str()).unwrap_or_default();
     match held.len() {
         0 | 1 => first.to_owned(),
@@ -240,7 +240,7 @@ fn sentence(held: &[(Source, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Duration, Handed, Instant, Membership, Owned, Watch};
-    use crate::batch::{Batch, Source};
+    use crate::{batch::Batch, item::EventTopic};
 
     fn ago(seconds: u64) -> Instant {
         Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap()
@@ -318,10 +318,11 @@ mod tests {
     #[test]
     fn a_member_that_is_put_out_and_an_assignment_that_pends_are_seen() {
         let (mut watch, mut owned) = (well(), Owned::default());
-        owned.give((Source::Readings, 0));
+        owned.give((EventTopic::Readings, 0));
         watch.look(true, &owned);
         assert!(watch.placing.is_some());
-        owned.place((Source::Readings, 0), Ok(0));
+        owned.ask();
+        owned.place((EventTopic::Readings, 0), Ok(0));
         watch.look(true, &owned);
         assert!(watch.placing.is_none());
         watch.is_well = false;

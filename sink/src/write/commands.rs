@@ -10,8 +10,8 @@ use store::Verdict;
 use uuid::Uuid;
 
 use crate::{
-    batch::{Body, Item, Origin, Place},
     fold::{DeviceCommand, Folded, bound, fold},
+    item::{Body, Item, Origin, Partition},
     write::{Verdicts, WriteError},
 };
 
@@ -88,7 +88,7 @@ fn commands(items: &[Item]) -> impl Iterator<Item = (Origin, &Assignment)> {
 }
 
 /// Where the commands stand that have the position of another. A record is appended once: another time means another record.
-fn reused(items: &[Item], mut appended: BTreeMap<Position, i64>) -> Vec<(Place, i64)> {
+fn reused(items: &[Item], mut appended: BTreeMap<Position, i64>) -> Vec<(Partition, i64)> {
     let mut is_other = |command: &Assignment| {
         let position = (command.topic_epoch, command.partition, command.offset);
         *appended.entry(position).or_insert(command.received_at) != command.received_at

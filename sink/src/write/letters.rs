@@ -12,7 +12,7 @@ use schemas::{
 use sqlx::PgConnection;
 
 use super::moment;
-use crate::batch::{Body, Item, Origin};
+use crate::item::{Body, Item, Origin};
 
 /// A row of the list.
 #[derive(Clone)]

@@ -22,7 +22,8 @@ use store::{
 };
 
 use crate::{
-    batch::{Batch, Fence, Item, Place},
+    batch::{Batch, Fence},
+    item::{Item, Partition},
     skips,
     stage::Staged,
 };
@@ -71,7 +72,7 @@ pub enum WriteError {
     Schema(#[from] Mismatch),
     /// Other commands are known at the positions of these, which stand there: `raw.devices` was made anew under the same epoch.
     #[error("{} device commands have the positions of others", .0.len())]
-    PositionsReused(Vec<(Place, i64)>),
+    PositionsReused(Vec<(Partition, i64)>),
     /// Postgres said no; [`store::fault`] judges why.
     #[error("Postgres refused or is away")]
     Database(#[from] sqlx::Error),

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use schemas::topic::Topics;
 use sqlx::{PgConnection, Row as _};
 
-use crate::batch::{Fence, Place, Source};
+use crate::{
+    batch::Fence,
+    item::{EventTopic, Partition},
+};
 
 /// Moves the offsets; false when one of them is not what this sink left there.
 pub(crate) async fn advance(
@@ -51,8 +54,8 @@ pub(crate) async fn advance(
 pub(crate) async fn load(
     connection: &mut PgConnection,
     topics: &Topics,
-    starts: &[(Place, i64)],
-) -> Result<HashMap<Place, i64>, sqlx::Error> {
+    starts: &[(Partition, i64)],
+) -> Result<HashMap<Partition, i64>, sqlx::Error> {
     let names: Vec<String> = starts.iter().map(|((source, _), _)| source.topic(topics)).collect();
     let partitions: Vec<i32> = starts.iter().map(|((_, partition), _)| *partition).collect();
     let begin: Vec<i64> = starts.iter().map(|(_, start)| *start).collect();
@@ -75,7 +78,7 @@ pub(crate) async fn load(
     let mut next = HashMap::new();
     for row in rows {
         let topic: String = row.try_get(0)?;
-        if let Some(source) = Source::ALL.into_iter().find(|source| source.topic(topics) == topic) {
+        if let Some(source) = EventTopic::ALL.into_iter().find(|source| source.topic(topics) == topic) {
             next.insert((source, row.try_get(1)?), row.try_get(2)?);
         }
     }

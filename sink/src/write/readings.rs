@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::{Numbers, Written, moment};
 use crate::{
-    batch::Item,
-    merge::{Place, Plan, Stored, plan},
+    item::Item,
+    merge::{Location, Plan, Stored, plan},
     stage::{Group, Staged},
 };
 
@@ -73,8 +73,8 @@ async fn differing(connection: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Err
 async fn merge(connection: &mut PgConnection, groups: &BTreeMap<Uuid, Group<'_>>) -> Result<(), sqlx::Error> {
     let ids: Vec<Uuid> = groups.keys().copied().collect();
     let mut stored: BTreeMap<Uuid, Vec<Stored>> = BTreeMap::new();
-    load(connection, "readings", Place::Current, &ids, &mut stored).await?;
-    load(connection, "reading_versions", Place::Archived, &ids, &mut stored).await?;
+    load(connection, "readings", Location::Current, &ids, &mut stored).await?;
+    load(connection, "reading_versions", Location::Archived, &ids, &mut stored).await?;
     let mut plans: Vec<(Uuid, Plan)> = Vec::with_capacity(ids.len());
     for (id, group) in groups {
         let staged = group.contents.iter().map(|(content, (version, _))| (*content, *version)).collect();
@@ -90,7 +90,7 @@ const MICROS: &str = "(extract(epoch FROM $) * 1000000)::bigint";
 async fn load(
     connection: &mut PgConnection,
     table: &str,
-    place: Place,
+    location: Location,
     ids: &[Uuid],
     stored: &mut BTreeMap<Uuid, Vec<Stored>>,
 ) -> Result<(), sqlx::Error> {
@@ -125,7 +125,7 @@ async fn load(
         };
         let source = SourceVersion { number: row.try_get(2)?, updated_at: row.try_get(3)? };
         let version = Version { source, first, mapping_version: row.try_get(4)?, row: own };
-        stored.entry(row.try_get(0)?).or_default().push(Stored { content: row.try_get(1)?, version, place });
+        stored.entry(row.try_get(0)?).or_default().push(Stored { content: row.try_get(1)?, version, location });
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::{drift, moment};
 use crate::{
-    batch::{Body, Item},
+    item::{Body, Item},
     ranges::{Ending, Run, merge},
 };
 

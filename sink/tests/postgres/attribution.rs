@@ -7,11 +7,7 @@ use schemas::{
     format::{Provider, RawTopic},
     receipt::Position,
 };
-use sink::{
-    batch::{Batch, Item},
-    fold::COMMANDS_PER_DAY_MAX,
-    write::Session,
-};
+use sink::{batch::Batch, fold::COMMANDS_PER_DAY_MAX, item::Item, write::Session};
 use sqlx::Connection as _;
 use store::{Verdict, trace};
 

@@ -5,7 +5,7 @@ use schemas::{
     format::{Format, Provider, RawTopic},
     receipt::Position,
 };
-use sink::batch::Item;
+use sink::item::Item;
 use sqlx::{Connection as _, PgConnection};
 use store::drift::{self, Drift, SHAPES_MAX};
 

@@ -511,7 +511,7 @@ async fn messages_that_are_gone_are_said_and_not_skipped_before_that_is_accepted
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_none_of_whose_partitions_goes_on_is_not_ready() {
     let world = World::new().await;
-    for source in sink::batch::Source::ALL {
+    for source in sink::item::EventTopic::ALL {
         for partition in 0..2 {
             let row = "INSERT INTO sink_offsets VALUES ($1, $2, 7)";
             let topic = source.topic(&world.topics);

@@ -11,7 +11,7 @@ use schemas::{
     receipt::ReceiptKey,
     topic::Topics,
 };
-use sink::batch::{Body, Item, Origin, Source};
+use sink::item::{Body, EventTopic, Item, Origin};
 use store::reading::Row;
 use uuid::Uuid;
 
@@ -153,27 +153,27 @@ pub(crate) fn outcome(offset: i64, readings: i32) -> Outcome {
     }
 }
 
-fn item(source: Source, offset: i64, body: Body) -> Item {
+fn item(source: EventTopic, offset: i64, body: Body) -> Item {
     Item { origin: Origin { place: (source, 0), offset, timestamp: MAY }, body }
 }
 
 pub(crate) fn read(reading: Reading) -> Item {
     let row = Row::new(reading, &key()).map_err(|(_, fault)| fault).unwrap();
-    item(Source::Readings, row.reading.provenance.offset, Body::Reading(Box::new(row)))
+    item(EventTopic::Readings, row.reading.provenance.offset, Body::Reading(Box::new(row)))
 }
 
 pub(crate) fn commanded(assignment: Assignment) -> Item {
-    item(Source::Assignments, assignment.offset, Body::Assignment(Box::new(assignment)))
+    item(EventTopic::Assignments, assignment.offset, Body::Assignment(Box::new(assignment)))
 }
 
 pub(crate) fn filed(document: Document) -> Item {
-    item(Source::Documents, 0, Body::Document(Box::new(document)))
+    item(EventTopic::Documents, 0, Body::Document(Box::new(document)))
 }
 
 pub(crate) fn ended(outcome: Outcome) -> Item {
-    item(Source::Outcomes, outcome.offset, Body::Outcome(outcome))
+    item(EventTopic::Outcomes, outcome.offset, Body::Outcome(outcome))
 }
 
 pub(crate) fn listed(letter: DeadLetter, offset: i64) -> Item {
-    item(Source::DeadLetters, offset, Body::Letter(Box::new(letter)))
+    item(EventTopic::DeadLetters, offset, Body::Letter(Box::new(letter)))
 }

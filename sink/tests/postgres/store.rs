@@ -10,7 +10,8 @@ use schemas::{
     rejection::Reason,
 };
 use sink::{
-    batch::{Batch, Fence, Item, Source},
+    batch::{Batch, Fence},
+    item::{EventTopic, Item},
     write::{Session, WriteError},
 };
 use sqlx::Connection as _;
@@ -85,7 +86,7 @@ async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
 async fn of_two_writers_only_one_moves_the_offsets() {
     let database = Database::make().await;
     sqlx::query("INSERT INTO sink_offsets VALUES ('readings', 0, 0)").execute(&database.pool).await.unwrap();
-    let fence = [Fence { place: (Source::Readings, 0), expected: 0, next: 1 }];
+    let fence = [Fence { place: (EventTopic::Readings, 0), expected: 0, next: 1 }];
     let mut one = Session::open(&database.url).await.unwrap();
     let mut two = Session::open(&database.url).await.unwrap();
     let topics = topics();
@@ -95,7 +96,7 @@ async fn of_two_writers_only_one_moves_the_offsets() {
     assert_eq!([&first, &second].iter().filter(|done| done.is_ok()).count(), 1);
     assert!([first, second].iter().any(|done| matches!(done, Err(WriteError::Fenced))));
     // An idle partition that was moved back is noticed as well.
-    let idle = [Fence { place: (Source::Readings, 0), expected: 7, next: 7 }];
+    let idle = [Fence { place: (EventTopic::Readings, 0), expected: 7, next: 7 }];
     let mut three = Session::open(&database.url).await.unwrap();
     let mut batch = Batch::new(0, Vec::new(), idle.to_vec());
     assert!(matches!(three.write(&topics, &mut batch).await, Err(WriteError::Fenced)));

@@ -11,8 +11,8 @@ use schemas::{
     rejection::Reason,
 };
 use sink::{
-    batch::{Body, Origin, Source},
     decode::Decoder,
+    item::{Body, EventTopic, Origin},
 };
 use store::{copy::RowFault, reading::Row};
 
@@ -208,7 +208,7 @@ fn so_are_those_of_events_that_are_no_readings() {
         (Assignment { offset: i64::MAX, ..command.clone() }, Some(no_number)),
         (Assignment { effective_from: None, ..command }, None),
     ] {
-        assert_eq!(refused(Source::Assignments, &encode(&event), &[]), fault.map(|fault| fault.to_string()));
+        assert_eq!(refused(EventTopic::Assignments, &encode(&event), &[]), fault.map(|fault| fault.to_string()));
     }
     let unknown = Unknown { format: Format::FhirJson, kind: UnknownKind::Field, shape: "a\0b".to_owned() };
     for (event, fault) in [
@@ -217,14 +217,14 @@ fn so_are_those_of_events_that_are_no_readings() {
         (Outcome { offset: -1, ..outcome(0, 1) }, Some(no_number)),
         (outcome(0, 1), None),
     ] {
-        assert_eq!(refused(Source::Outcomes, &encode(&event), &[]), fault.map(|fault| fault.to_string()));
+        assert_eq!(refused(EventTopic::Outcomes, &encode(&event), &[]), fault.map(|fault| fault.to_string()));
     }
     for (event, fault) in [
         (Document { content_type: "a\0".to_owned(), ..document("a") }, Some(no_nul)),
         (Document { received_at: i64::MAX, ..document("a") }, Some(no_time)),
         (document("a\0b"), None),
     ] {
-        assert_eq!(refused(Source::Documents, &encode(&event), &[]), fault.map(|fault| fault.to_string()));
+        assert_eq!(refused(EventTopic::Documents, &encode(&event), &[]), fault.map(|fault| fault.to_string()));
     }
     for (letter, fault) in [
         (DeadLetter { detail: "a\0b".to_owned(), ..letter(None, 1) }, Some(no_nul)),
@@ -235,6 +235,6 @@ fn so_are_those_of_events_that_are_no_readings() {
     ] {
         let headers = letter.headers();
         let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-        assert_eq!(refused(Source::DeadLetters, &[], &headers), fault.map(|fault| fault.to_string()));
+        assert_eq!(refused(EventTopic::DeadLetters, &[], &headers), fault.map(|fault| fault.to_string()));
     }
 }

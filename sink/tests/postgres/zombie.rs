@@ -6,7 +6,8 @@ use std::{
 };
 
 use sink::{
-    batch::{Batch, Fence, Source},
+    batch::{Batch, Fence},
+    item::EventTopic,
     write::{Session, WriteError},
 };
 use sqlx::{Connection as _, PgConnection};
@@ -19,7 +20,7 @@ use super::{
 
 /// What a sink that reads partition 0 of the readings says of reading `number`, which is the next one.
 fn batch(number: i64) -> Batch {
-    let fence = Fence { place: (Source::Readings, 0), expected: number, next: number + 1 };
+    let fence = Fence { place: (EventTopic::Readings, 0), expected: number, next: number + 1 };
     Batch::new(0, vec![read(reading(number.try_into().unwrap(), number))], vec![fence])
 }
 

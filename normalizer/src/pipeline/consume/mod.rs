@@ -321,8 +321,13 @@ impl Raw {
         }
         let closed = tokio::task::spawn_blocking(move || {
             if self.consumer.fetch_metadata(None, ANSWER_AT_END).is_err() {
-                // Closing would wait a session's time for a broker that is away. What is not committed is mapped again.
-                return std::mem::forget(self);
+                // Leaving waits a session's time for a broker that is away; the process does not wait for that. What is not
+                // committed is mapped again.
+                let leaves = std::thread::Builder::new().name("normalizer-leaves".to_owned()).spawn(move || drop(self));
+                if let Err(error) = leaves {
+                    tracing::warn!(%error, "leaving the group");
+                }
+                return;
             }
             if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync) {
                 tracing::debug!(%error, "nothing left to commit");

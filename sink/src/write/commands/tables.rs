@@ -15,7 +15,7 @@ use store::Verdict;
 use uuid::Uuid;
 
 use super::{Position, Stored, commands, position};
-use crate::{batch::Item, fold::DeviceCommand, write::moment};
+use crate::{fold::DeviceCommand, item::Item, write::moment};
 
 /// What stands in the tables of some devices.
 pub(super) async fn load(

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Writer;
 use crate::{
-    batch::{Batch, Body, Item, Place},
+    batch::Batch,
+    item::{Body, Item, Partition},
     stage::Staged,
     write::WriteError,
 };
@@ -22,13 +23,13 @@ impl Writer {
 
     /// Makes dead letters of commands whose positions other commands have. Nothing of them is lost: under a higher epoch the
     /// normalizer maps them again.
-    pub(super) fn refuse_reused(&self, batch: &mut Batch, reused: &[(Place, i64)]) {
+    pub(super) fn refuse_reused(&self, batch: &mut Batch, reused: &[(Partition, i64)]) {
         tracing::error!(
             commands = reused.len(),
             "device commands have the positions of others and are refused: raw.devices was made anew; raise TOPIC_EPOCH of the \
              ingress and the normalizer and start both again"
         );
-        let reused: BTreeSet<&(Place, i64)> = reused.iter().collect();
+        let reused: BTreeSet<&(Partition, i64)> = reused.iter().collect();
         for item in &mut batch.items {
             if reused.contains(&(item.origin.place, item.origin.offset)) {
                 self.refuse(
