@@ -1,13 +1,14 @@
 //! The contract between the stages of Device Manager.
 //!
 //! Everything that crosses a boundary is named here and nowhere else: the Avro events and their bytes ([`event`],
-//! [`codec`]), the Kafka topics and header names ([`topic`], [`raw`], [`dead_letter`]), keyed hashes of payloads ([`content`]), receipts
-//! ([`receipt`]),
+//! [`codec`]), the bodies of device commands ([`command`]), the Kafka topics and header names ([`topic`], [`raw`],
+//! [`dead_letter`]), keyed hashes of payloads ([`content`]), receipts ([`receipt`]),
 //! deterministic identity and version order ([`identity`], [`version`]), the closed list of reasons
 //! ([`rejection`]) and the metric catalogue ([`catalogue`]). The crate does no I/O.
 
 pub mod catalogue;
 pub mod codec;
+pub mod command;
 pub mod content;
 pub mod dead_letter;
 pub mod decimal;
@@ -20,6 +21,7 @@ pub mod moment;
 pub mod raw;
 pub mod receipt;
 pub mod rejection;
+pub mod spelling;
 pub mod topic;
 pub mod upload;
 pub mod version;

@@ -1,13 +1,15 @@
-//! Numbers, times and the catalogue: exact, refused where they are wrong, and the data of the catalogue sound.
+//! Numbers, times, device commands and the catalogue: exact, refused where they are wrong, and the data of the catalogue sound.
 
 #[cfg(test)]
 mod unit {
     mod catalogue;
+    mod command;
     mod completeness;
     mod decimal;
     mod facts;
     mod moment;
     mod mutation;
     mod samples;
+    mod spelling;
     mod standards;
 }
