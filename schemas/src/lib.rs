@@ -13,6 +13,7 @@ pub mod content;
 pub mod dead_letter;
 pub mod decimal;
 pub mod event;
+pub mod example;
 pub mod format;
 pub mod hex;
 pub mod identity;

@@ -5,6 +5,8 @@ mod app;
 #[cfg(test)]
 mod drift;
 #[cfg(test)]
+mod example;
+#[cfg(test)]
 mod export;
 #[cfg(test)]
 mod fhir;
