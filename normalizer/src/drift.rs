@@ -9,6 +9,7 @@ use schemas::{
     catalogue::{HEALTHKIT, MEDISANTE, metric_by_code, ucum_of},
     event::{Coded, Coding, Flag, Reading, Unknown, UnknownKind, Value},
     format::Format,
+    spelling::{has_few_digits, is_name, is_plain},
 };
 use serde_json::value::RawValue;
 
@@ -16,10 +17,6 @@ use crate::json::Word;
 
 /// More shapes than this are not told of one payload.
 const SHAPES_MAX: usize = 32;
-/// A longer name is not told.
-const NAME_BYTES_MAX: usize = 64;
-/// A name with more digits may be a value, a date or an id.
-const DIGITS_MAX: usize = 3;
 /// Members beyond the shape's so many are `...`.
 const MEMBERS_MAX: usize = 8;
 /// An object larger than this is not looked into.
@@ -145,19 +142,17 @@ fn is_own(code: &str) -> bool {
 
 /// The name of a field or of a metric, or how long it is.
 pub(crate) fn named(name: &str) -> Cow<'_, str> {
-    if name.starts_with(|first: char| first.is_ascii_alphabetic()) { wordy(name) } else { length_of(name) }
+    if is_name(name) { Cow::Borrowed(name) } else { length_of(name) }
 }
 
-/// A unit or a name, or how long it is.
+/// A unit, or how long it is.
 fn wordy(text: &str) -> Cow<'_, str> {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    if digits <= DIGITS_MAX { spelled(text) } else { length_of(text) }
+    if has_few_digits(text) { spelled(text) } else { length_of(text) }
 }
 
 /// A code, which may have digits, or how long it is.
 fn spelled(text: &str) -> Cow<'_, str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/%{}[]()^*-".contains(&byte);
-    if text.len() <= NAME_BYTES_MAX && text.bytes().all(is_plain) { Cow::Borrowed(text) } else { length_of(text) }
+    if is_plain(text) { Cow::Borrowed(text) } else { length_of(text) }
 }
 
 fn length_of(text: &str) -> Cow<'static, str> {
