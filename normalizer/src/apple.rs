@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemas::{
     catalogue::{self, HEALTHKIT, Metric},
-    event::{self, Coding, Component, Flag, Missing, Value},
+    event::{self, Coding, Component, Missing, Value},
     rejection::Reason,
 };
 
@@ -64,7 +64,7 @@ pub(crate) struct Electrocardiogram<'a> {
     pub(crate) voltages: Vec<Cow<'a, str>>,
     /// The unit of all voltages.
     pub(crate) unit: Option<Cow<'a, str>>,
-    /// How many voltages there are in a second.
+    /// How many voltages there are in a second: Apple records the frequency in hertz (HKElectrocardiogram.samplingFrequency).
     pub(crate) hertz: Option<Cow<'a, str>>,
     /// Apple's word for the rhythm.
     pub(crate) classification: Option<Cow<'a, str>>,
@@ -87,7 +87,14 @@ impl Electrocardiogram<'_> {
         }
         if let (Some((number, unit)), Some(metric)) = (&self.average_heart_rate, catalogue::metric_by_key("heart_rate"))
         {
-            components.push(measured(metric, number, unit.as_deref(), code("HKElectrocardiogram.AverageHeartRate"))?);
+            let source = code("HKElectrocardiogram.AverageHeartRate");
+            let measure = Source { number, units: [unit.as_deref(), None], comparator: None }.measure(Some(metric))?;
+            components.push(Component {
+                code: coding(measure.code.unwrap_or_else(|| metric.code())),
+                source_codes: vec![source],
+                value: Value::Quantity(measure.quantity),
+                flags: measure.flags,
+            });
         }
         let (value, flags) = match (&self.hertz, &self.unit) {
             (Some(hertz), Some(unit)) if !self.voltages.is_empty() => {
@@ -103,21 +110,4 @@ impl Electrocardiogram<'_> {
         };
         Ok((Coded { code: coding(metric.code()), source_codes: vec![source], value, flags }, components))
     }
-}
-
-/// Beats in a minute as a component.
-fn measured(metric: &'static Metric, number: &str, unit: Option<&str>, source: Coding) -> Result<Component, Refused> {
-    let mut measure =
-        Source { number, units: [unit.or(Some("/min")), None], comparator: None }.measure(Some(metric))?;
-    let mut quantity = measure.quantity;
-    if unit.is_none() {
-        quantity.source_unit = None;
-        measure.flags.push(Flag::DefaultUnit);
-    }
-    Ok(Component {
-        code: coding(measure.code.unwrap_or_else(|| metric.code())),
-        source_codes: vec![source],
-        value: Value::Quantity(quantity),
-        flags: measure.flags,
-    })
 }

@@ -26,7 +26,7 @@ avro_enum! {
         ValueMissing = "value-missing",
         /// The value is not what its type must have (not a number, an unknown word).
         ValueInvalid = "value-invalid",
-        /// The unit is missing and the format has no documented default.
+        /// The unit is missing, the metric allows several, and no documented default holds.
         UnitMissing = "unit-missing",
         /// The unit is unknown or measures something else than the metric.
         UnitInvalid = "unit-invalid",
@@ -71,7 +71,10 @@ impl Reason {
             Self::NotAReading => "Send only measurements; keep characteristics in the patient's record.",
             Self::ValueMissing => "Send a value, or say with dataAbsentReason why there is none.",
             Self::ValueInvalid => "Send the value as the type's documentation says.",
-            Self::UnitMissing => "Name the unit on each sample, or once for all as the query parameter unit.",
+            Self::UnitMissing => {
+                "Name the unit on each sample, or once for all as the query parameter unit; or declare with the query parameter \
+                 defaults, or on the key, whose documented units hold."
+            }
             Self::UnitInvalid => "Use one of the metric's units listed in the catalogue.",
             Self::TimeInvalid => "Send times as RFC 3339 with an offset.",
             Self::Incomplete => "Send the resource's required elements.",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, Command, CommandFactory};
-use schemas::{catalogue::metrics, rejection::Reason};
+use schemas::{catalogue::metrics, format::Defaults, rejection::Reason};
 
 use super::CommandError;
 use crate::cli::Cli;
@@ -117,8 +117,19 @@ fn rejections() -> String {
 fn catalogue() -> String {
     let mut page = format!("# Metrics\n\n{GENERATED}");
     page.push_str("One row a code. A value is stored in the unit of the code that its own unit selects; no code is turned into another.\n\n");
-    page.push_str("| metric | system | code | display | unit | possible |\n|---|---|---|---|---|---|\n");
+    page.push_str("The last column says what happens to a value without a unit: it is in the unit that stands there, if the metric allows one unit\n");
+    page.push_str(
+        "only or the request or the key declares the defaults named there. Else it is refused as `unit-missing`.\n\n",
+    );
+    page.push_str(
+        "| metric | system | code | display | unit | possible | without a unit |\n|---|---|---|---|---|---|---|\n",
+    );
     for metric in metrics() {
+        let mut unnamed: Vec<String> = metric.only_unit().map(|unit| format!("`{unit}`")).into_iter().collect();
+        unnamed.extend(Defaults::ALL.into_iter().filter_map(|defaults| {
+            metric.default_unit(defaults).map(|unit| format!("`{unit}` with `{}`", defaults.as_str()))
+        }));
+        let unnamed = unnamed.join(", ");
         for code in metric.codes() {
             let unit = code.unit().map(|unit| format!("`{unit}`")).unwrap_or_default();
             let range = code
@@ -126,7 +137,8 @@ fn catalogue() -> String {
                 .map(|range| format!("{} to {}", range.min().as_str(), range.max().as_str()))
                 .unwrap_or_default();
             let (key, system, word, display) = (metric.key(), code.system(), code.code(), code.display());
-            let _infallible = writeln!(page, "| `{key}` | {system} | {word} | {display} | {unit} | {range} |");
+            let _infallible =
+                writeln!(page, "| `{key}` | {system} | {word} | {display} | {unit} | {range} | {unnamed} |");
         }
     }
     page

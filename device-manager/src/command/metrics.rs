@@ -6,6 +6,7 @@ use clap::Args;
 use schemas::catalogue::{
     self, Accepted, CodeUnit, CodedValue, Metric, SYSTEMS, Vocabulary, metric_by_code, metric_by_spelling, metrics,
 };
+use schemas::format::Defaults;
 use serde_json::{Map, Value, json};
 
 use super::{CommandError, Output};
@@ -114,12 +115,10 @@ fn system_name(uri: &str) -> &str {
 fn object(metric: &Metric) -> Value {
     let words: Map<String, Value> = Vocabulary::ALL
         .into_iter()
-        .map(|vocabulary| {
-            let words =
-                json!({"spellings": metric.spellings(vocabulary), "default_unit": metric.default_unit(vocabulary)});
-            (vocabulary.as_str().to_owned(), words)
-        })
+        .map(|vocabulary| (vocabulary.as_str().to_owned(), json!({"spellings": metric.spellings(vocabulary)})))
         .collect();
+    let defaults: Map<String, Value> =
+        Defaults::ALL.into_iter().map(|of| (of.as_str().to_owned(), json!(metric.default_unit(of)))).collect();
     json!({
         "key": metric.key(),
         "display": metric.display(),
@@ -127,6 +126,8 @@ fn object(metric: &Metric) -> Value {
         "codes": metric.codes().map(code).collect::<Vec<_>>(),
         "alternate_codes": metric.alternate_codes().map(|(system, code)| json!({"system": system, "code": code})).collect::<Vec<_>>(),
         "sources": words,
+        "only_unit": metric.only_unit(),
+        "default_units": defaults,
         "components": metric.components().map(Metric::key).collect::<Vec<_>>(),
         "values": metric.coded_values().iter().map(coded_value).collect::<Vec<_>>(),
     })
@@ -218,14 +219,15 @@ mod tests {
 
     #[test]
     fn an_object_has_everything_of_its_metric() {
-        let [weight, stand] = [keys(&["body_weight"]), keys(&["apple_stand_hour"])]
+        let [weight, stand, rate] = [keys(&["body_weight"]), keys(&["apple_stand_hour"]), keys(&["heart_rate"])]
             .map(|keys| object(metrics().iter().find(|metric| metric.key() == keys[0]).unwrap()));
         let code = &weight["codes"][0];
         assert_eq!((&code["code"], &code["range"]["max"]), (&json!("29463-7"), &json!("700")));
         let pound = code["accepted"].as_array().unwrap().iter().find(|unit| unit["unit"] == "[lb_av]").unwrap();
         assert_eq!((&pound["factor"], &pound["divisor"]), (&json!("45359237"), &json!("100000000")));
         assert!(pound["spellings"].as_array().unwrap().contains(&json!("lbs")));
-        assert_eq!(weight["sources"]["healthkit"]["default_unit"], "[lb_av]");
+        assert_eq!(weight["default_units"]["react-native-health"], "[lb_av]");
+        assert_eq!((&weight["only_unit"], &rate["only_unit"]), (&Value::Null, &json!("/min")));
         assert!(weight["alternate_codes"].as_array().unwrap().iter().any(|code| code["code"] == "27113001"));
         assert_eq!((&stand["kind"], &stand["values"][1]["spellings"][1]), (&json!("coded"), &json!("Idle")));
         let panel = object(select(&names(&["blood_pressure"])).unwrap()[0]);

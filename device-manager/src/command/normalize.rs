@@ -10,7 +10,7 @@ use clap::Args;
 use normalizer::{json_lines, normalize};
 use schemas::{
     event::SourceName,
-    format::{Format, Provider},
+    format::{Defaults, Format, Provider},
     raw::{Headers, Kind, RawRecord},
 };
 use time::OffsetDateTime;
@@ -41,6 +41,9 @@ pub struct NormalizeCommand {
     /// The device of all samples that name none, and of all of an export.xml.
     #[arg(long)]
     device_id: Option<String>,
+    /// Whose documented defaults hold where the payload leaves something out: react-native-health.
+    #[arg(long, value_name = "DEFAULTS", value_parser = defaults)]
+    defaults: Option<Defaults>,
     /// The payloads; `-` reads standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -102,7 +105,7 @@ fn record<'a>(args: &NormalizeCommand, body: &'a [u8], offset: i64) -> Result<Ra
             sample_type: args.sample_type.clone(),
             unit: args.unit.clone(),
             device_id: args.device_id.clone(),
-            defaults: None,
+            defaults: args.defaults,
             providers: Vec::new(),
             upload: None,
             key_id: None,
@@ -113,6 +116,11 @@ fn record<'a>(args: &NormalizeCommand, body: &'a [u8], offset: i64) -> Result<Ra
 
 fn provider(text: &str) -> Result<Provider, &'static str> {
     Provider::parse(text).ok_or("medisante or healthkit")
+}
+
+fn defaults(text: &str) -> Result<Defaults, String> {
+    let known: Vec<&str> = Defaults::ALL.iter().map(|defaults| defaults.as_str()).collect();
+    Defaults::parse(text).ok_or_else(|| known.join(", "))
 }
 
 fn format(text: &str) -> Result<Format, String> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemas::{
     catalogue::{self, Metric, Vocabulary},
-    event::{Component, Device, Missing, Reading, Value},
+    event::{Component, Device, Flag, Missing, Reading, Value},
     identity::{Content, Identity},
     moment::Moment,
     raw::RawRecord,
@@ -87,11 +87,6 @@ impl<'r> Export<'r> {
     }
 
     fn sample(&mut self, item: u32, sample: &Record<'_>) -> Result<Reading, Refused> {
-        // What HealthKit's own JSON leaves out by documented default, an export always writes.
-        let is_quantity = sample.kind.as_deref().is_some_and(|kind| kind.starts_with("HKQuantityTypeIdentifier"));
-        if is_quantity && filled(sample.unit.as_deref()).is_none() {
-            return Err(refused(Reason::UnitMissing, "the record has no unit"));
-        }
         let device = self.device(sample.device)?;
         let mut reading = healthkit::sample((self.record, self.origin), item, &as_sample(sample), || Ok(device))?;
         if let (Value::Quantity(quantity), Some(PERCENT)) = (&mut reading.value, sample.unit.as_deref()) {
@@ -153,14 +148,10 @@ impl<'r> Export<'r> {
     fn summary(&mut self, item: u32, summary: &ActivitySummary<'_>) -> Result<Reading, Refused> {
         let date =
             filled(summary.date.as_deref()).ok_or(refused(Reason::TimeInvalid, "the activity summary says no day"))?;
-        // Stand hours are the hours of the day in which the owner stood, a count and no duration.
+        // The DTD has an attribute for the unit of the energy alone: Apple's rings count the minutes of moving and of exercise, and
+        // the hours of the day in which the owner stood, a count and no duration.
         let parts = [
-            (
-                "activeEnergyBurned",
-                "HKQuantityTypeIdentifierActiveEnergyBurned",
-                &summary.energy,
-                filled(summary.energy_unit.as_deref()),
-            ),
+            ("activeEnergyBurned", "HKQuantityTypeIdentifierActiveEnergyBurned", &summary.energy, None),
             ("appleMoveTime", "HKQuantityTypeIdentifierAppleMoveTime", &summary.move_time, Some("min")),
             ("appleExerciseTime", "HKQuantityTypeIdentifierAppleExerciseTime", &summary.exercise_time, Some("min")),
             ("appleStandHours", "HKActivitySummary.appleStandHours", &summary.stand_hours, Some("count")),
@@ -168,10 +159,16 @@ impl<'r> Export<'r> {
         let mut components = Vec::new();
         let mut content = Content::default();
         content.literal(date);
-        for (name, like, number, unit) in parts {
+        for (name, like, number, documented) in parts {
             content.optional(number.as_deref());
             if let Some(number) = filled(number.as_deref()) {
-                components.push(part(&format!("HKActivitySummary.{name}"), like, number, unit)?);
+                let unit = documented.or(filled(summary.energy_unit.as_deref()));
+                let mut component = part(&format!("HKActivitySummary.{name}"), like, number, unit)?;
+                if let (Value::Quantity(quantity), Some(_)) = (&mut component.value, documented) {
+                    quantity.source_unit = None;
+                    component.flags.push(Flag::DefaultUnit);
+                }
+                components.push(component);
             }
         }
         content.optional(summary.energy_unit.as_deref());

@@ -128,7 +128,7 @@ fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Val
             }
             Ok((value, part))
         }
-        Value::Integer(text) => number(Source { number: text.trim(), units: [None, None], comparator: None }, metric),
+        Value::Integer(text) => integer(text.trim(), metric),
         Value::Concept(concept) => concept_value(concept).and_then(plain),
         Value::Text(text) => match filled(Some(text)) {
             Some(_) => plain(event::Value::Text(text.clone().into_owned())),
@@ -189,6 +189,16 @@ fn simple(quantity: &Quantity<'_>) -> Result<(), Refused> {
 fn number(source: Source<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
     let measure = source.measure(metric)?;
     Ok((event::Value::Quantity(measure.quantity), Part { code: measure.code, flags: measure.flags }))
+}
+
+/// A valueInteger is a plain number by its type (FHIR R4, datatypes.html#integer): where no metric says more, its unit is `1`.
+fn integer(text: &str, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
+    let unit = if metric.is_none() { Some("1") } else { None };
+    let (mut value, part) = number(Source { number: text, units: [unit, None], comparator: None }, metric)?;
+    if let event::Value::Quantity(quantity) = &mut value {
+        quantity.source_unit = None;
+    }
+    Ok((value, part))
 }
 
 fn concept_value(concept: &Concept<'_>) -> Result<event::Value, Refused> {
@@ -257,19 +267,21 @@ fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
         }
         samples.push_str(sample);
     }
+    let dimensions = dimensions
+        .parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or(refused(Reason::ValueInvalid, "the dimensions are no positive integer"))?;
     Ok(event::Value::Waveform(Waveform {
         origin: decimal(origin.number)?.canonical(),
         unit: match ucum_code(&sampled.origin) {
             Some(code) => code.to_owned().into(),
+            // No metric says what is measured: a series without a unit is the plain numbers of the device.
             None => origin.units.into_iter().flatten().next().map_or("1".into(), ucum),
         },
         period_ms: decimal(filled(sampled.period.as_ref()).ok_or(LACKS)?)?.canonical(),
         factor: decimal(filled(sampled.factor.as_ref()).unwrap_or("1"))?.canonical(),
-        dimensions: dimensions
-            .parse()
-            .ok()
-            .filter(|count| *count > 0)
-            .ok_or(refused(Reason::ValueInvalid, "the dimensions are no positive integer"))?,
+        dimensions,
         samples,
     }))
 }

@@ -9,15 +9,13 @@ use serde_json::value::RawValue;
 
 use crate::{
     json::Word,
-    observed::{PARTS_MAX, Refused, Source, TOO_MANY_PARTS, refused},
+    observed::{NO_UNIT, PARTS_MAX, Refused, Source, TOO_MANY_PARTS, refused},
 };
 
 use super::wire::{Entry, NAME_BYTES_MAX};
 
 /// A list of more texts than this is not taken apart.
 const TEXTS_MAX: usize = 100;
-/// A number whose unit the format always writes has none.
-pub(super) const NO_UNIT: Refused = refused(Reason::UnitMissing, "a number needs a unit and none is given");
 
 /// What is left of an entry: texts, truths, amounts with their unit, and bare numbers as they stand. Series and routes are
 /// not read: they stay in the raw record, and an absent component says that they are there.

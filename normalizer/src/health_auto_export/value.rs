@@ -18,7 +18,7 @@ use crate::{
 
 use super::{
     map::Subject,
-    rest::{NO_UNIT, amount, parts},
+    rest::{amount, parts},
     wire::{Entry, Kind, Number, Voltage},
 };
 
@@ -169,7 +169,8 @@ fn category(subject: &Subject<'_>, entry: &Entry<'_>, metric: &'static Metric) -
 fn workout(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> {
     let (mut components, mut taken) = (Vec::new(), Vec::new());
     for (name, apple, key) in TOTALS {
-        // A list under the same name is a series, and a number without a unit is read only where one is documented.
+        // A list under the same name is a series, and a number without a unit is read only where one is documented: the duration
+        // is in seconds (help.healthyapps.dev, "Workouts - JSON Export Format").
         if entry.get(name).is_none_or(|value| value.get().starts_with('[')) {
             continue;
         }
@@ -278,18 +279,15 @@ fn absent(subject: &Subject<'_>, metric: Option<&'static Metric>) -> Coded {
     }
 }
 
-/// A number in the unit of the entry. The app writes the unit of every number, so that none has a default.
+/// A number in the unit of the entry.
 fn measured(
     subject: &Subject<'_>,
     metric: Option<&'static Metric>,
     number: &str,
     source: Coding,
 ) -> Result<Coded, Refused> {
-    let unit = subject.units.as_deref();
-    if metric.is_none() && unit.is_none() {
-        return Err(NO_UNIT);
-    }
-    let measure = Source { number, units: [unit, None], comparator: None }.measure(metric)?;
+    let units = [subject.units.as_deref(), None];
+    let measure = Source { number, units, comparator: None }.measure(metric)?;
     let code = measure.code.or_else(|| metric.map(Metric::code)).map_or_else(|| subject.coding(), coding);
     Ok(Coded { code, source_codes: vec![source], value: Value::Quantity(measure.quantity), flags: measure.flags })
 }

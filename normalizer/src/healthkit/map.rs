@@ -3,6 +3,7 @@
 use schemas::{
     catalogue::{self, Kind, Metric, Vocabulary},
     event::{Coding, Device, DeviceId, Reading},
+    format::{Defaults, Format},
     identity::{Content, Identity},
     raw::RawRecord,
     rejection::Reason,
@@ -32,6 +33,8 @@ pub(super) struct Named<'s> {
     pub(super) metric: Option<&'static Metric>,
     /// The unit as it is written.
     pub(super) unit: Option<&'s str>,
+    /// Whose documented defaults hold where no unit is written.
+    pub(super) defaults: Option<Defaults>,
 }
 
 impl Named<'_> {
@@ -48,7 +51,7 @@ pub(crate) fn reading(
     sample: &Sample<'_>,
     device: impl FnOnce() -> Result<Option<Device>, Refused>,
 ) -> Result<Reading, Refused> {
-    let named = named(record, sample)?;
+    let named = named((record, origin), sample)?;
     let device = device()?;
     let (start, end) = span(sample);
     let end_of_span = end.filter(|end| Some(*end) != start);
@@ -109,11 +112,13 @@ pub(super) fn kind<'s>(record: &'s RawRecord<'_>, sample: &'s Sample<'_>) -> Res
     Ok(kind)
 }
 
-fn named<'s>(record: &'s RawRecord<'_>, sample: &'s Sample<'_>) -> Result<Named<'s>, Refused> {
+fn named<'s>((record, origin): (&'s RawRecord<'_>, Origin), sample: &'s Sample<'_>) -> Result<Named<'s>, Refused> {
     let kind = kind(record, sample)?;
     let unit = word(sample.unit.as_ref())
         .or_else(|| record.headers.unit.as_deref().map(str::trim).filter(|unit| !unit.is_empty()));
-    Ok(Named { kind, metric: catalogue::metric_by_spelling(Vocabulary::HealthKit, kind), unit })
+    // The defaults document the library's JSON; an export.xml, whose records are mapped here too, has units of its own.
+    let defaults = record.headers.defaults.filter(|_| origin.format == Format::StandardJson);
+    Ok(Named { kind, metric: catalogue::metric_by_spelling(Vocabulary::HealthKit, kind), unit, defaults })
 }
 
 /// The device that the sample or the request names.

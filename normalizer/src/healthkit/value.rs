@@ -6,13 +6,14 @@ use schemas::{
     catalogue::{self, Kind, Metric, Vocabulary},
     decimal::Decimal,
     event::{Coding, Component, Flag, Missing, Value, Waveform},
+    format::Defaults,
     rejection::Reason,
 };
 
 use crate::{
     apple::{self, Electrocardiogram},
-    json::{Elements, Literal, Members, Object, Word},
-    observed::{Coded, PARTS_MAX, Refused, Series, Source, TOO_MANY_PARTS, coding, refused},
+    json::{Elements, Members, Object, Word},
+    observed::{Coded, NO_UNIT, PARTS_MAX, Refused, Series, Source, TOO_MANY_PARTS, coding, refused},
 };
 
 use super::{
@@ -40,7 +41,7 @@ pub(super) fn single(named: &Named<'_>, sample: &Sample<'_>) -> Result<Coded, Re
 }
 
 fn quantity(named: &Named<'_>, metric: &'static Metric, number: &str, source: Coding) -> Result<Coded, Refused> {
-    let default = metric.default_unit(Vocabulary::HealthKit).filter(|_| named.unit.is_none());
+    let default = named.defaults.filter(|_| named.unit.is_none()).and_then(|defaults| metric.default_unit(defaults));
     let is_share = metric.codes().any(|code| code.unit() == Some("%"));
     let part = named.unit.filter(|unit| is_share && is_part_of_one(unit, number));
     let unit = if part.is_some() { Some("1") } else { named.unit.or(default) };
@@ -105,9 +106,6 @@ fn unknown(named: &Named<'_>, value: &str) -> Result<Coded, Refused> {
     let (value, flags) = if named.kind.starts_with("HKCategoryTypeIdentifier") {
         (apple::coded(value), vec![Flag::UnknownMetric])
     } else if Decimal::parse(value).is_ok() {
-        if named.unit.is_none() {
-            return Err(refused(Reason::UnitMissing, "the type is unknown, so no default unit is known either"));
-        }
         let measure = Source { number: value, units: [named.unit, None], comparator: None }.measure(None)?;
         (Value::Quantity(measure.quantity), measure.flags)
     } else {
@@ -137,7 +135,7 @@ pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Ve
         return Err(TOO_MANY_PARTS);
     }
     for object in objects {
-        components.push(part(object.get())?.into());
+        components.push(part(object.get(), named.defaults)?.into());
     }
     if components.is_empty() {
         return Err(refused(Reason::ValueMissing, "the panel has none of its numbers"));
@@ -147,8 +145,8 @@ pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Ve
     Ok((panel, components))
 }
 
-/// A sample inside a correlation. The request's parameters are those of the correlation.
-fn part(text: &str) -> Result<Coded, Refused> {
+/// A sample inside a correlation. The request's type and unit are those of the correlation.
+fn part(text: &str, defaults: Option<Defaults>) -> Result<Coded, Refused> {
     let part = wire::sample(text).map(|noted| noted.known).ok_or(refused(
         Reason::UnexpectedShape,
         "a part of the correlation is no object, or a field has another type",
@@ -156,7 +154,7 @@ fn part(text: &str) -> Result<Coded, Refused> {
     let kind = word(part.kind.as_ref())
         .ok_or(refused(Reason::TypeMissing, "a part of the correlation does not name its type"))?;
     let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, kind);
-    single(&Named { kind, metric, unit: word(part.unit.as_ref()) }, &part)
+    single(&Named { kind, metric, unit: word(part.unit.as_ref()), defaults }, &part)
 }
 
 /// What was eaten (HKMetadataKeyFoodType).
@@ -166,7 +164,8 @@ fn food_type(sample: &Sample<'_>) -> Option<String> {
     Some(name.0.into_owned()).filter(|name| !name.trim().is_empty())
 }
 
-/// A workout: what it was, and its totals. The library documents their units and never writes them.
+/// A workout: what it was, and its totals. The library documents their units and never writes them, so that totals are read only
+/// where its defaults are declared.
 pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
     let metric = named.metric.ok_or(NO_VALUE)?;
     let totals = [
@@ -176,7 +175,10 @@ pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, 
     ];
     let mut components = Vec::with_capacity(totals.len());
     for (name, number, like, unit) in totals {
-        components.extend(total(name, number.as_ref(), like, unit)?);
+        if let Some(number) = literal(number.as_ref()) {
+            documented(named)?;
+            components.push(total(name, number, like, unit)?);
+        }
     }
     let activity = literal(sample.activity_name.as_ref())
         .or_else(|| literal(sample.value.as_ref()))
@@ -192,7 +194,16 @@ pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, 
     Ok((coded, components))
 }
 
-/// A waveform: an ECG, or a series of heartbeats.
+/// Whether the units hold that react-native-health documents and never writes, here of an ECG, of heartbeats and of the totals of
+/// a workout.
+fn documented(named: &Named<'_>) -> Result<(), Refused> {
+    match named.defaults {
+        Some(Defaults::ReactNativeHealth) => Ok(()),
+        None => Err(NO_UNIT),
+    }
+}
+
+/// A waveform: an ECG, or a series of heartbeats. The library's unit of a voltage is the volt, that of a beat's time the second.
 pub(super) fn waveform(
     named: &Named<'_>,
     metric: &'static Metric,
@@ -202,6 +213,7 @@ pub(super) fn waveform(
         refused(Reason::UnexpectedShape, "voltages are no pairs of time and volt, or beats no objects with a time");
     if let Some(raw) = sample.heartbeat_series {
         let beats: Vec<Object<Beat<'_>>> = serde_json::from_str(raw.get()).map_err(|_| SHAPE)?;
+        documented(named)?;
         return Ok((heartbeats(named, metric, &beats)?, Vec::new()));
     }
     let voltages: Vec<Voltage<'_>> =
@@ -214,7 +226,12 @@ pub(super) fn waveform(
         classification: borrowed(sample.classification.as_ref()),
         average_heart_rate: borrowed(sample.average_heart_rate.as_ref()).map(|number| (number, None)),
     };
-    written.read(metric, named.coding())
+    let (mut coded, components) = written.read(metric, named.coding())?;
+    if matches!(coded.value, Value::Waveform(_)) {
+        documented(named)?;
+        coded.flags.push(Flag::DefaultUnit);
+    }
+    Ok((coded, components))
 }
 
 /// Beats have no even distance, so that the period is zero and each says its own time: of the two dimensions the first is
@@ -234,12 +251,12 @@ fn heartbeats(named: &Named<'_>, metric: &'static Metric, beats: &[Object<Beat<'
         dimensions: 2,
         samples: Series::of(numbers)?.into_text(),
     });
-    Ok(Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() })
+    let flags = vec![Flag::DefaultUnit];
+    Ok(Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags })
 }
 
 /// A total of a workout, under Apple's name of the property: measured like a metric of the same dimension.
-fn total(name: &str, number: Option<&Literal<'_>>, like: &str, unit: &str) -> Result<Option<Component>, Refused> {
-    let Some(number) = literal(number) else { return Ok(None) };
+fn total(name: &str, number: &str, like: &str, unit: &str) -> Result<Component, Refused> {
     let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
     let measure = Source { number, units: [Some(unit), None], comparator: None }.total(metric)?;
     let code = apple::code(&format!("HKWorkout.{name}"));
@@ -247,5 +264,5 @@ fn total(name: &str, number: Option<&Literal<'_>>, like: &str, unit: &str) -> Re
     quantity.source_unit = None;
     let mut flags = measure.flags;
     flags.push(Flag::DefaultUnit);
-    Ok(Some(Component { code: code.clone(), source_codes: vec![code], value: Value::Quantity(quantity), flags }))
+    Ok(Component { code: code.clone(), source_codes: vec![code], value: Value::Quantity(quantity), flags })
 }

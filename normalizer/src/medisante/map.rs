@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use schemas::{
     catalogue::{MEDISANTE, Metric, Vocabulary, metric_by_key, metric_by_spelling},
-    decimal::Decimal,
     event::{
-        Coding, Component, Device, Document, DocumentReference, Flag, Missing, Precision, Quantity, Reading, Status,
-        UnknownKind, Value,
+        Coding, Component, Device, Document, DocumentReference, Flag, Missing, Precision, Reading, Status, UnknownKind,
+        Value,
     },
     format::Provider,
     identity::{Content, Identity},
@@ -23,7 +22,9 @@ use super::{wire, xml::Groups};
 use crate::{
     drift::Shapes,
     json::{Literal, Members, Noted, Word},
-    observed::{self, Coded, Items, Observed, Origin, Refused, RefusedItem, Source, Times, coding, device, refused},
+    observed::{
+        self, Coded, Items, NO_UNIT, Observed, Origin, Refused, RefusedItem, Source, Times, coding, device, refused,
+    },
 };
 
 /// The code system of annotations: Medisanté publishes none.
@@ -248,9 +249,9 @@ fn annotate(readings: &mut [Reading], measurement_type: Option<&str>, raw: &RawV
             content.literal(&code.code);
             content.optional(match value {
                 Value::Text(text) => Some(text),
-                Value::Quantity(quantity) => Some(&quantity.source_value),
                 Value::Boolean(true) => Some("true"),
                 Value::Boolean(false)
+                | Value::Quantity(_)
                 | Value::Coded(_)
                 | Value::Waveform(_)
                 | Value::Document(_)
@@ -376,18 +377,11 @@ fn quantity(
     }
     let number = measurement.value.as_ref().ok_or(NO_VALUE)?;
     let given = text(measurement.unit.as_ref());
-    let default = metric.and_then(|metric| metric.default_unit(Vocabulary::Medisante));
-    let source = Source { number: number.0.trim(), units: [given.or(default), None], comparator: None };
+    let source = Source { number: number.0.trim(), units: [given, None], comparator: None };
     let mut measure = source.measure(metric)?;
     if measure.flags.contains(&Flag::UnknownUnit) {
         shapes.unit(given.unwrap_or_default());
         return Err(refused(Reason::UnitInvalid, "the catalogue does not know the unit for this measurement"));
-    }
-    if given.is_none() {
-        measure.quantity.source_unit = None;
-        if default.is_some() {
-            measure.flags.push(Flag::DefaultUnit);
-        }
     }
     if measurement.is_in_range.is_some_and(|word| word.get().trim_matches('"').eq_ignore_ascii_case("false")) {
         measure.flags.push(Flag::SenderOutOfRange);
@@ -416,17 +410,8 @@ fn annotation(name: &str, raw: &RawValue) -> Option<Component> {
         "null" => return None,
         "true" | "\"true\"" => Value::Boolean(true),
         "false" | "\"false\"" => Value::Boolean(false),
-        _ => match (read::<Word<'_>>(raw), Decimal::parse(raw_text)) {
-            (Some(word), _) => Value::Text(word.0.into_owned()),
-            (None, Ok(number)) => Value::Quantity(Quantity {
-                value: number.canonical(),
-                unit: "1".into(),
-                source_value: raw_text.to_owned(),
-                source_unit: None,
-                comparator: None,
-            }),
-            (None, Err(_)) => Value::Text(raw_text.to_owned()),
-        },
+        // A number too: nobody says its unit.
+        _ => Value::Text(read::<Word<'_>>(raw).map_or_else(|| raw_text.to_owned(), |word| word.0.into_owned())),
     };
     let code = Coding { system: ANNOTATION.into(), code: name.to_owned().into(), display: None };
     Some(Component { code, source_codes: Vec::new(), value, flags: Vec::new() })
@@ -442,7 +427,7 @@ fn waveform(
     let Noted::<'_, wire::Waveform<'_>> { known: wave, unknown } = read(raw).ok_or(shape)?;
     shapes.members("measurements.ecgSamples.", &unknown);
     let number = refused(Reason::ValueInvalid, "a sample of ecgSamples or its frequency is no number");
-    let unit = text(wave.unit.as_ref()).unwrap_or("1");
+    let unit = text(wave.unit.as_ref()).ok_or(NO_UNIT)?;
     let waveform = wave.samples.0.and_then(|samples| observed::waveform(samples, wave.frequency.0.trim(), unit));
     let (found, flags) = waveform.map_err(|_| number)?;
     if found.samples.is_empty() {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{Rejection, drift::Shapes};
 
-pub(crate) use quantity::{Source, coding, ucum};
+pub(crate) use quantity::{NO_UNIT, Source, coding, ucum};
 pub(crate) use time::Times;
 pub(crate) use waveform::{Series, waveform};
 

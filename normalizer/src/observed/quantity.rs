@@ -9,6 +9,9 @@ use schemas::{
 
 use super::{Refused, refused};
 
+/// The refusal of a number whose unit nobody has said.
+pub(crate) const NO_UNIT: Refused = refused(Reason::UnitMissing, "the value needs a unit and none is given");
+
 /// A number as a source gives it.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
@@ -31,7 +34,8 @@ pub(crate) struct Measure {
 }
 
 impl<'a> Source<'a> {
-    /// Brings the number into the metric's unit. What the catalogue does not know keeps its own unit.
+    /// Brings the number into the metric's unit. What the catalogue does not know keeps its own unit. A missing unit is inferred
+    /// if the metric allows one unit only ([`Metric::only_unit`]), and never otherwise.
     pub(crate) fn measure(self, metric: Option<&'static Metric>) -> Result<Measure, Refused> {
         let number = Decimal::parse(self.number)
             .map_err(|_| refused(Reason::ValueInvalid, "the value is not a decimal number of up to 400 digits"))?;
@@ -40,8 +44,8 @@ impl<'a> Source<'a> {
         }
         match metric {
             Some(metric) if metric.kind() == Kind::Quantity => self.known(metric, &number),
-            Some(_) => Ok(self.unknown(&number, Flag::UnknownUnit)),
-            None => Ok(self.unknown(&number, Flag::UnknownMetric)),
+            Some(_) => self.unknown(&number, Flag::UnknownUnit),
+            None => self.unknown(&number, Flag::UnknownMetric),
         }
     }
 
@@ -53,19 +57,7 @@ impl<'a> Source<'a> {
     }
 
     fn known(self, metric: &'static Metric, number: &Decimal) -> Result<Measure, Refused> {
-        let mut given = self.units.into_iter().flatten().peekable();
-        if given.peek().is_none() {
-            // A number without a unit is a plain number. Only a metric that is one itself takes it; per cent does not, as
-            // nobody knows whether 0.5 is then a half or five thousandths.
-            let plain = |code: &CodeUnit| {
-                code.accepted().iter().any(|unit| unit.ucum() == "1" && unit.conversion().is_identity())
-            };
-            let measured = metric.codes().any(plain).then(|| metric.measure(number, "1").ok()).flatten();
-            return measured
-                .map(|measured| self.measured(measured))
-                .ok_or(refused(Reason::UnitMissing, "the metric needs a unit and none is given"));
-        }
-        for unit in given {
+        for unit in self.units.into_iter().flatten() {
             match metric.measure(number, unit) {
                 Ok(measured) => return Ok(self.measured(measured)),
                 Err(UnitError::Inconvertible) => {
@@ -74,7 +66,11 @@ impl<'a> Source<'a> {
                 Err(UnitError::Unknown) => {}
             }
         }
-        Ok(self.unknown(number, Flag::UnknownUnit))
+        if self.unit().is_some() {
+            return self.unknown(number, Flag::UnknownUnit);
+        }
+        let inferred = metric.only_unit().and_then(|unit| metric.measure(number, unit).ok());
+        inferred.map(|measured| self.measured(measured)).ok_or(NO_UNIT)
     }
 
     fn measured(self, measured: schemas::catalogue::Measured) -> Measure {
@@ -86,9 +82,9 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn unknown(self, number: &Decimal, flag: Flag) -> Measure {
-        let unit = self.unit().map_or(Text::Borrowed("1"), ucum);
-        Measure { quantity: self.quantity(number.canonical(), unit), code: None, flags: vec![flag] }
+    fn unknown(self, number: &Decimal, flag: Flag) -> Result<Measure, Refused> {
+        let unit = ucum(self.unit().ok_or(NO_UNIT)?);
+        Ok(Measure { quantity: self.quantity(number.canonical(), unit), code: None, flags: vec![flag] })
     }
 
     fn quantity(self, value: String, unit: Text) -> Quantity {

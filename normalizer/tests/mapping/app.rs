@@ -147,7 +147,7 @@ fn the_heart_rate_of_an_electrocardiogram_has_the_unit_that_is_written() {
         let Value::Quantity(quantity) = &part.value else { return None };
         Some((quantity.value.clone(), quantity.source_unit.clone(), part.flags.clone()))
     };
-    assert_eq!(rate("70"), Some(("70".to_owned(), None, vec![Flag::DefaultUnit])));
+    assert_eq!(rate("70"), Some(("70".to_owned(), None, Vec::new())));
     assert_eq!(rate(r#"{"qty":70,"units":"bpm"}"#), Some(("70".to_owned(), Some("bpm".to_owned()), Vec::new())));
     assert_eq!(rate(r#"{"qty":70,"units":"Hz"}"#), None);
 }

@@ -3,15 +3,17 @@
 use normalizer::Normalized;
 use schemas::{
     event::{Component, Flag, Missing, Value},
-    format::{Format, RawTopic},
-    raw::Kind,
+    format::{Defaults, Format, RawTopic},
+    raw::{Headers, Kind},
     rejection::Reason,
 };
 
 use crate::record::{self, headers};
 
 fn normalized(format: Format, body: &str) -> Normalized {
-    record::normalized(RawTopic::HealthKit, headers(Kind::Payload(format), "app"), body.as_bytes(), 0)
+    let defaults = Some(Defaults::ReactNativeHealth);
+    let headers = Headers { defaults, ..headers(Kind::Payload(format), "app") };
+    record::normalized(RawTopic::HealthKit, headers, body.as_bytes(), 0)
 }
 
 fn workout(fields: &str) -> Normalized {

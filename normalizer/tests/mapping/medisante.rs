@@ -30,8 +30,8 @@ fn a_text_of_4096_bytes_is_a_value_and_a_longer_one_is_not() {
     for more in ["n", "nn"] {
         assert!(outcome(&[&long, more].concat()) == (None, Some(Reason::ValueInvalid)));
     }
-    // A number is one also between quotes.
-    assert!(matches!(outcome(" 12 "), (Some(Value::Quantity(quantity)), None) if quantity.value == "12"));
+    // A number is one also between quotes, and then needs a unit.
+    assert!(outcome(" 12 ") == (None, Some(Reason::UnitMissing)));
 }
 
 /// The codes of the readings that have an annotation, and how many were refused.
@@ -61,7 +61,8 @@ fn annotations_stand_in_one_reading_whatever_the_order() {
         assert_eq!(annotated("Other", &measurements), one("60832-3", 0));
         assert_eq!(annotated("", &measurements), one("60832-3", 0));
     }
-    let (samples, pulse) = (r#""ecgSamples":{"samples":[1],"frequency":250}"#, r#""pulse":{"value":60,"unit":"bpm"}"#);
+    let (samples, pulse) =
+        (r#""ecgSamples":{"samples":[1],"frequency":250,"unit":"mV"}"#, r#""pulse":{"value":60,"unit":"bpm"}"#);
     let (weight, impedance) =
         (r#""bodyWeight":{"value":80,"unit":"kg"}"#, r#""bodyComposition":{"value":500,"unit":"Ohm"}"#);
     for [first, second, third, fourth] in [[samples, pulse, weight, impedance], [pulse, samples, impedance, weight]] {
@@ -97,7 +98,7 @@ fn a_corrected_annotation_is_another_content_of_the_same_reading() {
 fn a_model_of_digits_is_read_and_an_electrocardiogram_without_samples_is_not() {
     let headers = headers(Kind::Payload(Format::StandardJson), "portal");
     let body = r#"{"device":{"id":1,"model":1200,"manufacturer":7},"measurements":{"timestamp":"2026-03-01T08:00:00Z",
-        "pulse":{"value":60,"unit":"bpm"},"ecgSamples":{"samples":[],"frequency":250}}}"#;
+        "pulse":{"value":60,"unit":"bpm"},"ecgSamples":{"samples":[],"frequency":250,"unit":"mV"}}}"#;
     let found = record::normalized(RawTopic::Medisante, headers, body.as_bytes(), 0);
     let device = found.readings[0].device.as_ref().unwrap();
     assert_eq!((device.model.as_deref(), device.manufacturer.as_deref()), (Some("1200"), Some("7")));

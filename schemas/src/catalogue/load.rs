@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::decimal::{Conversion, Decimal};
 
-use super::metric::{Accepted, CodeUnit, CodedValue, Kind, Metric, Range, Words};
+use super::metric::{Accepted, CodeUnit, CodedValue, Kind, Metric, Range};
 use super::unit::{Unit, Units};
 use super::{Catalogue, Index, SYSTEMS};
 
@@ -95,7 +95,7 @@ struct MetricEntry {
     #[serde(default)]
     spellings: ByVocabulary<Vec<String>>,
     #[serde(default)]
-    default_unit: ByVocabulary<Option<String>>,
+    default_unit: ByDefaults,
     pair: Vec<PairEntry>,
     /// The name of the list of its values.
     values: Option<String>,
@@ -107,6 +107,13 @@ struct ByVocabulary<T: Default> {
     medisante: T,
     healthkit: T,
     health_auto_export: T,
+}
+
+/// By whose documentation ([`crate::format::Defaults`]).
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ByDefaults {
+    react_native_health: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +128,9 @@ struct PairEntry {
     /// The value is a share of a whole: a plain number counts as such, `0.98` as 98 %.
     #[serde(default)]
     share: bool,
+    /// Nobody writes the metric in another unit, though other units convert into this one.
+    #[serde(default)]
+    only_unit: bool,
     /// Units of another property whose numbers are taken as they are, such as Apple's `count` for a BMI.
     #[serde(default)]
     same: Vec<String>,
@@ -166,6 +176,7 @@ fn load_metric(
 ) -> Result<Metric, CatalogueError> {
     let kind = entry.kind.unwrap_or(Kind::Quantity);
     let mut pairs = Vec::with_capacity(entry.pair.len());
+    let says_only_unit = entry.pair.iter().any(|pair| pair.only_unit);
     for pair in entry.pair {
         pairs.push(load_pair(pair, kind, units).map_err(|fault| unsound(&entry.key, fault))?);
     }
@@ -190,16 +201,17 @@ fn load_metric(
         let system = system(&name).ok_or_else(|| unsound(&entry.key, "unknown code system"))?;
         values.push(CodedValue { system, code, display, spellings });
     }
-    let words = |spellings, unit: Option<String>| match unit {
-        Some(unit) if !units.all.iter().any(|known| known.ucum == unit) => {
-            Err(unsound(&entry.key, "the default unit is not in UCUM"))
-        }
-        default_unit => Ok(Words { spellings, default_unit }),
-    };
+    let has_one_unit = has_one_unit(&first, pairs.len(), says_only_unit).map_err(|fault| unsound(&entry.key, fault))?;
+    let default_unit = entry.default_unit.react_native_health;
+    if let Some(unit) = &default_unit {
+        default_fits(unit, has_one_unit, units).map_err(|fault| unsound(&entry.key, fault))?;
+    }
     Ok(Metric {
-        medisante: words(entry.spellings.medisante, entry.default_unit.medisante)?,
-        healthkit: words(entry.spellings.healthkit, entry.default_unit.healthkit)?,
-        health_auto_export: words(entry.spellings.health_auto_export, entry.default_unit.health_auto_export)?,
+        medisante: entry.spellings.medisante,
+        healthkit: entry.spellings.healthkit,
+        health_auto_export: entry.spellings.health_auto_export,
+        react_native_health: default_unit,
+        has_one_unit,
         key: entry.key,
         display: entry.display,
         kind,
@@ -209,6 +221,27 @@ fn load_metric(
         components,
         values,
     })
+}
+
+/// What [`Metric::only_unit`] means.
+fn has_one_unit(first: &CodeUnit, other_pairs: usize, says_so: bool) -> Result<bool, &'static str> {
+    let is_single = first.unit.is_some() && other_pairs == 0;
+    // A number without the sign of the per cent may be a part of one.
+    let is_evident = is_single
+        && first.unit.as_deref() != Some("%")
+        && first.accepted.iter().all(|unit| unit.conversion.is_identity());
+    match (says_so, is_single, is_evident) {
+        (true, false, _) => Err("only_unit needs exactly one pair with a unit"),
+        (true, true, true) => Err("only_unit says what the accepted units say already"),
+        (says_so, _, is_evident) => Ok(says_so || is_evident),
+    }
+}
+
+fn default_fits(unit: &str, has_one_unit: bool, units: &Units) -> Result<(), &'static str> {
+    if has_one_unit {
+        return Err("a metric with one unit needs no default unit");
+    }
+    if units.all.iter().any(|known| known.ucum == unit) { Ok(()) } else { Err("the default unit is not in UCUM") }
 }
 
 fn load_pair(entry: PairEntry, kind: Kind, units: &Units) -> Result<CodeUnit, &'static str> {
@@ -266,12 +299,12 @@ fn accepted(canonical: &Unit, share: bool, same: &[String], units: &Units) -> Re
 
 fn index(catalogue: &mut Catalogue, metric: &Metric) -> Result<(), CatalogueError> {
     let position = catalogue.metrics.len();
-    for (index, words) in [
+    for (index, spellings) in [
         (&mut catalogue.medisante, &metric.medisante),
         (&mut catalogue.healthkit, &metric.healthkit),
         (&mut catalogue.health_auto_export, &metric.health_auto_export),
     ] {
-        for spelling in &words.spellings {
+        for spelling in spellings {
             if index.insert(spelling.to_ascii_lowercase(), position).is_some() {
                 return Err(unsound(spelling, "two metrics are spelled like this"));
             }

@@ -2,7 +2,10 @@
 
 use std::cmp::Ordering;
 
-use crate::decimal::{Conversion, Decimal};
+use crate::{
+    decimal::{Conversion, Decimal},
+    format::Defaults,
+};
 
 use super::{Catalogue, Vocabulary, catalogue};
 
@@ -45,19 +48,15 @@ pub struct Metric {
     pub(crate) first: CodeUnit,
     pub(crate) others: Vec<CodeUnit>,
     pub(crate) also: Vec<(&'static str, String)>,
-    pub(crate) medisante: Words,
-    pub(crate) healthkit: Words,
-    pub(crate) health_auto_export: Words,
+    pub(crate) medisante: Vec<String>,
+    pub(crate) healthkit: Vec<String>,
+    pub(crate) health_auto_export: Vec<String>,
+    /// UCUM: the unit in which react-native-health returns the value.
+    pub(crate) react_native_health: Option<String>,
+    /// Whether the unit of the first pair is the only one: see [`Metric::only_unit`].
+    pub(crate) has_one_unit: bool,
     pub(crate) components: Vec<usize>,
     pub(crate) values: Vec<CodedValue>,
-}
-
-/// What one vocabulary calls a metric, and the unit that it leaves out.
-#[derive(Default)]
-pub(crate) struct Words {
-    pub(crate) spellings: Vec<String>,
-    /// UCUM.
-    pub(crate) default_unit: Option<String>,
 }
 
 /// A code with the one unit in which its values are stored.
@@ -155,13 +154,30 @@ impl Metric {
     /// How a vocabulary spells this metric.
     #[must_use]
     pub fn spellings(&self, vocabulary: Vocabulary) -> &[String] {
-        &self.words(vocabulary).spellings
+        match vocabulary {
+            Vocabulary::Medisante => &self.medisante,
+            Vocabulary::HealthKit => &self.healthkit,
+            Vocabulary::HealthAutoExport => &self.health_auto_export,
+        }
     }
 
-    /// The unit, in UCUM, that this vocabulary documents for a value without one.
+    /// The unit, in UCUM, of a value without one, if the metric allows one unit only.
+    ///
+    /// It does if it has one code/unit pair, and either every unit that the pair accepts means the same number (factor 1, shift
+    /// 0), such as `1` and `{steps}`, or the pair says `only_unit`: nobody writes the metric in another unit, though a
+    /// conversion exists. Heart rates are in beats per minute, also where `Hz` would be accepted if it were named. A percentage
+    /// never does, as a number without a unit may be a part of one.
     #[must_use]
-    pub fn default_unit(&self, vocabulary: Vocabulary) -> Option<&str> {
-        self.words(vocabulary).default_unit.as_deref()
+    pub fn only_unit(&self) -> Option<&str> {
+        self.first.unit().filter(|_| self.has_one_unit)
+    }
+
+    /// The unit, in UCUM, that these defaults document for a value without one. None where the metric allows one unit only.
+    #[must_use]
+    pub fn default_unit(&self, defaults: Defaults) -> Option<&str> {
+        match defaults {
+            Defaults::ReactNativeHealth => self.react_native_health.as_deref(),
+        }
     }
 
     /// The components of a panel, in order.
@@ -198,14 +214,6 @@ impl Metric {
             }
         }
         Err(UnitError::Inconvertible)
-    }
-
-    fn words(&self, vocabulary: Vocabulary) -> &Words {
-        match vocabulary {
-            Vocabulary::Medisante => &self.medisante,
-            Vocabulary::HealthKit => &self.healthkit,
-            Vocabulary::HealthAutoExport => &self.health_auto_export,
-        }
     }
 }
 

@@ -292,7 +292,7 @@ avro_enum! {
         OutOfRange = "out-of-range",
         /// The sender itself marked the value as out of its range.
         SenderOutOfRange = "sender-out-of-range",
-        /// The payload had no unit; the format's documented default was taken.
+        /// The payload had no unit; a documented one was taken: of the format, or of the defaults that the request or the key declares.
         DefaultUnit = "default-unit",
         /// The catalogue does not know the metric: value and unit are the source's.
         UnknownMetric = "unknown-metric",

@@ -7,6 +7,7 @@ use schemas::catalogue::{
     UCUM, UnitError, Vocabulary,
 };
 use schemas::decimal::{Conversion, Decimal};
+use schemas::format::Defaults;
 
 use super::facts::{METRICS, UNITS};
 
@@ -127,9 +128,46 @@ fn a_file_that_contradicts_itself_is_refused() {
     assert_eq!(fault(&["unit = \"kg\"\n", range].concat(), range).as_deref(), no_quantity);
     assert_eq!(fault(&[range, why].concat(), range).as_deref(), Some("body_weight: a range needs its reason"));
     assert_eq!(
-        fault("default_unit.healthkit = \"[lb_av]\"", "default_unit.healthkit = \"lb\"").as_deref(),
+        fault("react_native_health = \"[lb_av]\"", "react_native_health = \"lb\"").as_deref(),
         Some("body_weight: the default unit is not in UCUM")
     );
+    let heart_rate = "\nunit = \"/min\"\nonly_unit = true";
+    assert_eq!(
+        fault(
+            "[[metric.pair]]\nsystem = \"loinc\"\ncode = \"8867-4\"",
+            "default_unit.react_native_health = \"/min\"\n[[metric.pair]]\nsystem = \"loinc\"\ncode = \"8867-4\""
+        )
+        .as_deref(),
+        Some("heart_rate: a metric with one unit needs no default unit")
+    );
+    assert_eq!(fault(heart_rate, "\nunit = \"/min\"\nonly_unit = false"), None);
+    assert_eq!(
+        fault("unit = \"{steps}\"\n", "unit = \"{steps}\"\nonly_unit = true\n").as_deref(),
+        Some("step_count: only_unit says what the accepted units say already")
+    );
+    assert_eq!(
+        fault("unit = \"mmol/L\"\n", "unit = \"mmol/L\"\nonly_unit = true\n").as_deref(),
+        Some("blood_glucose: only_unit needs exactly one pair with a unit")
+    );
+}
+
+/// Heart rates say so; of the others all accepted units mean the same number.
+#[test]
+fn metrics_with_one_unit() {
+    let only = |key: &str| catalogue::metric_by_key(key).unwrap().only_unit();
+    for (key, unit) in
+        [("heart_rate", "/min"), ("respiratory_rate", "/min"), ("step_count", "{steps}"), ("body_mass_index", "kg/m2")]
+    {
+        assert_eq!(only(key), Some(unit), "{key}");
+    }
+    for key in ["body_weight", "body_temperature", "blood_glucose", "systolic_blood_pressure", "oxygen_saturation"] {
+        assert_eq!(only(key), None, "{key}");
+    }
+    for metric in catalogue::metrics().iter().filter(|metric| metric.only_unit().is_some()) {
+        assert_eq!(metric.codes().count(), 1, "{}", metric.key());
+        let is_same = metric.code().accepted().iter().all(|unit| unit.conversion().is_identity());
+        assert!(is_same || metric.only_unit() == Some("/min"), "{}", metric.key());
+    }
 }
 
 #[test]
@@ -190,9 +228,10 @@ fn every_metric_is_found_by_each_of_its_words_and_codes() {
                     assert_eq!(found, Some(metric.key()), "{spelling}");
                 }
             }
-            if let Some(unit) = metric.default_unit(vocabulary) {
-                assert!(metric.measure(&Decimal::parse("1").ok().unwrap(), unit).is_ok(), "{}", metric.key());
-            }
+        }
+        let unnamed = Defaults::ALL.into_iter().filter_map(|defaults| metric.default_unit(defaults));
+        for unit in unnamed.chain(metric.only_unit()) {
+            assert!(metric.measure(&Decimal::parse("1").ok().unwrap(), unit).is_ok(), "{}", metric.key());
         }
         let own = metric.codes().map(|code| (code.system(), code.code()));
         for (system, code) in own.chain(metric.alternate_codes()) {

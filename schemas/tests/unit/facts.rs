@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use num_bigint::BigInt;
 use schemas::catalogue::{Catalogue, CodeUnit, Metric, SYSTEMS, Unit, Vocabulary};
 use schemas::decimal::{Conversion, Decimal};
+use schemas::format::Defaults;
 
 pub(super) const METRICS: &str = include_str!("../../src/catalogue/metrics.toml");
 pub(super) const UNITS: &str = include_str!("../../src/catalogue/units.toml");
@@ -50,7 +51,11 @@ pub(super) fn of_metric(metric: &Metric) -> Vec<String> {
         if !spellings.is_empty() {
             facts.push(format!("{key} in {source}: {}", spellings.join(" | ")));
         }
-        facts.extend(metric.default_unit(vocabulary).map(|unit| format!("{key} in {source} without a unit: {unit}")));
+    }
+    facts.extend(metric.only_unit().map(|unit| format!("{key} without a unit: {unit}")));
+    for defaults in Defaults::ALL {
+        let of = defaults.as_str();
+        facts.extend(metric.default_unit(defaults).map(|unit| format!("{key} of {of} without a unit: {unit}")));
     }
     facts.extend(metric.components().zip(1..).map(|(part, number)| format!("{key} part {number}: {}", part.key())));
     for value in metric.coded_values() {

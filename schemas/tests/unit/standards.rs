@@ -7,8 +7,9 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::ToPrimitive;
 use octofhir_ucum::{convert, is_comparable, validate};
-use schemas::catalogue::{self, Accepted, CodeUnit, MDC, Unit, Vocabulary};
+use schemas::catalogue::{self, Accepted, CodeUnit, MDC, Unit};
 use schemas::decimal::Conversion;
+use schemas::format::Defaults;
 
 #[test]
 fn every_unit_is_ucum() {
@@ -22,7 +23,7 @@ fn every_unit_is_ucum() {
     let known: BTreeSet<_> = catalogue::units().iter().map(Unit::ucum).collect();
     for metric in catalogue::metrics() {
         let own = metric.codes().filter_map(CodeUnit::unit);
-        for unit in own.chain(Vocabulary::ALL.into_iter().filter_map(|vocabulary| metric.default_unit(vocabulary))) {
+        for unit in own.chain(Defaults::ALL.into_iter().filter_map(|defaults| metric.default_unit(defaults))) {
             assert!(known.contains(unit), "{}: {unit}", metric.key());
         }
     }

@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 
 use normalizer::Normalized;
 use schemas::{
-    format::{Format, RawTopic},
+    format::{Defaults, Format, RawTopic},
     raw::Kind,
 };
 
 use super::folder::folder;
 use crate::record::{self, headers};
 
-/// What comes of a body that a sender without any parameters sends, but for the type.
+/// What comes of a body that a sender without any parameters sends, but for the type, and for the defaults of the library that
+/// wrote all samples of HealthKit's own JSON.
 pub(super) fn normalized(topic: RawTopic, format: Format, body: &[u8], sample_type: Option<&str>) -> Normalized {
     let mut headers = headers(Kind::Payload(format), "samples");
     headers.sample_type = sample_type.map(str::to_owned);
+    headers.defaults = (topic == RawTopic::HealthKit).then_some(Defaults::ReactNativeHealth);
     record::normalized(topic, headers, body, 7)
 }
 
