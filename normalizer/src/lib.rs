@@ -20,8 +20,11 @@ mod medisante;
 mod observed;
 mod pipeline;
 pub mod pool;
+mod shape;
 mod withheld;
 mod xml;
+
+use std::borrow::Cow;
 
 use schemas::{
     event::{Assignment, Document, Reading, Unknown},
@@ -76,8 +79,8 @@ pub struct Rejection {
     pub item_count: u32,
     /// Why.
     pub reason: Reason,
-    /// What exactly is wrong, in this project's words: never a word of the payload.
-    pub detail: &'static str,
+    /// What exactly is wrong, in this project's words: never a value of the payload, nor a name that the sender invented.
+    pub detail: Cow<'static, str>,
     /// The `_id` of the device that the items name, where the format names one.
     pub device: Option<Uuid>,
     /// The item's bytes; empty where it is about more than one item, which the raw record keeps.
@@ -86,7 +89,7 @@ pub struct Rejection {
 
 impl Rejection {
     /// Of the payload as a whole.
-    pub(crate) const fn whole(refused: Refused) -> Self {
+    pub(crate) fn whole(refused: Refused) -> Self {
         let Refused { reason, detail } = refused;
         Self { item: None, item_count: 1, reason, detail, device: None, bytes: Vec::new() }
     }
@@ -97,7 +100,7 @@ impl Rejection {
         let RefusedItem { why: Refused { reason, detail }, device } = refused;
         if let Some(last) = rejections.last_mut()
             && last.item.is_some_and(|first| first.saturating_add(last.item_count) == item)
-            && (last.reason, last.detail, last.device) == (reason, detail, device)
+            && (last.reason, &last.detail, last.device) == (reason, &detail, device)
         {
             last.item_count += 1;
             last.bytes = Vec::new();

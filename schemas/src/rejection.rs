@@ -7,7 +7,7 @@ avro_enum! {
     pub enum Reason {
         /// The body is not well-formed JSON or XML.
         Malformed = "malformed",
-        /// The body is well-formed, but not of the shape of its format.
+        /// The body is well-formed, but not of the shape of its format; the detail names the field and what it must be.
         UnexpectedShape = "unexpected-shape",
         /// The raw record's headers are missing or broken: it was not put there by the ingress.
         BrokenRecord = "broken-record",
@@ -40,7 +40,7 @@ avro_enum! {
         DocumentInvalid = "document-invalid",
         /// A large upload was never closed: its sender, or the ingress, went away in the middle.
         UploadIncomplete = "upload-incomplete",
-        /// A device command names no known provider, or its body lacks a required field.
+        /// The body of a device command is not as documented, or its path has no `_id`; the detail lists all faults.
         CommandInvalid = "command-invalid",
         /// The database refuses the row (a character it cannot store, a number it cannot hold).
         RowRefused = "row-refused",
@@ -58,8 +58,8 @@ impl Reason {
         match self {
             Self::Malformed => "Send well-formed JSON or XML in UTF-8.",
             Self::UnexpectedShape => {
-                "Compare the payload with the format named in the path, or where none is, with the one that the API gives to the \
-                 Content-Type; send it under its own format."
+                "Correct the field that the detail names, or send the payload under its own format: without a format in the path, \
+                 the Content-Type decides."
             }
             Self::BrokenRecord => "Write to the raw topics only through the ingress.",
             Self::FormatNotRead => {
@@ -81,7 +81,7 @@ impl Reason {
             Self::IdentifierInvalid => "Use identifiers of 1 to 256 bytes without control characters.",
             Self::DocumentInvalid => "Send the document as standard base64.",
             Self::UploadIncomplete => "Send the upload again; what was not answered 200 was not taken.",
-            Self::CommandInvalid => "Send the device command as the API documents it.",
+            Self::CommandInvalid => "Correct the members that the detail names; the API documents the command.",
             Self::RowRefused => "Correct the value at the sender; the payload is kept and can be replayed.",
             Self::MappingFailed => {
                 "Report it with the receipt. Nothing is lost: the payload is kept and can be replayed once the mapping is mended."

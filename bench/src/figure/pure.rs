@@ -262,7 +262,7 @@ fn gate(case: &Case, headers: &Headers, payloads: &[Payload]) -> Result<()> {
         }
         let normalized = normalizer::normalize(&record(case.provider, headers, payload));
         if normalized.readings.len() as u64 != payload.readings || !normalized.rejections.is_empty() {
-            let why: Vec<_> = normalized.rejections.iter().map(|refused| (refused.reason, refused.detail)).collect();
+            let why: Vec<_> = normalized.rejections.iter().map(|refused| (refused.reason, &refused.detail)).collect();
             return Err(format!("gate of {}: {} readings, {why:?}", case.figure, normalized.readings.len()).into());
         }
         ids.extend(normalized.readings.iter().map(|reading| reading.reading_id));

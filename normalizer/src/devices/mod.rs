@@ -1,21 +1,20 @@
-//! Device commands: who gets a device, and who gives it back. `wire` is the documented body, here it becomes an event.
+//! Device commands: who gets a device, and who gives it back. [`schemas::command`] reads the documented body, here it becomes an
+//! event.
 
-mod wire;
+use std::borrow::Cow;
 
 use schemas::{
-    event::{Assignment, Command, PatientId},
-    format::Provider,
+    command,
+    event::{Assignment, Command},
     identity::device_key,
-    moment::Moment,
     raw::{Kind, RawRecord},
     rejection::Reason,
 };
 use uuid::Uuid;
 
 use crate::{
-    MAPPING_VERSION, Normalized, Rejection,
-    json::{self, Object},
-    observed::{Refused, device, refused},
+    MAPPING_VERSION, Normalized, Rejection, json,
+    observed::{Refused, RefusedItem, refused},
 };
 
 /// Reads a record of `raw.devices`.
@@ -26,79 +25,52 @@ pub(crate) fn normalize(record: &RawRecord<'_>) -> Normalized {
     };
     match command {
         Ok(command) => Normalized { commands: vec![command], ..Normalized::default() },
-        Err(refused) => {
-            let rejection = Rejection { device: refused_device(record), ..Rejection::whole(refused) };
+        Err(RefusedItem { why, device }) => {
+            let rejection = Rejection { device, ..Rejection::whole(why) };
             Normalized { rejections: vec![rejection], ..Normalized::default() }
         }
     }
 }
 
-/// The `_id` of the device that a refused command names.
-fn refused_device(record: &RawRecord<'_>) -> Option<Uuid> {
-    match record.headers.kind {
-        Kind::Unassign => Uuid::try_parse(record.headers.device_id.as_deref()?).ok(),
-        Kind::Assign | Kind::Payload(_) => {
-            let Object::<wire::Assign<'_>>(body) = serde_json::from_slice(record.body).ok()?;
-            Some(device(Provider::parse(&body.device_provider)?, &body.device_id).ok()?.key)
-        }
-    }
-}
-
-fn assign(record: &RawRecord<'_>) -> Result<Assignment, Refused> {
-    let text = json::text(record.body)?;
-    let Object::<wire::Assign<'_>>(body) = serde_json::from_str(text).map_err(|_| broken(text))?;
-    let provider = Provider::parse(&body.device_provider)
-        .ok_or(refused(Reason::CommandInvalid, "deviceProvider is neither medisante nor healthkit"))?;
-    let device = device(provider, &body.device_id)?;
-    let patient = PatientId::parse(&body.assigned_patient_id).map_err(|_| {
-        refused(Reason::IdentifierInvalid, "assignedPatientId is empty, too long or has a control character")
+fn assign(record: &RawRecord<'_>) -> Result<Assignment, RefusedItem> {
+    let text = json::text(record.body).map_err(|refused| refused.of(None))?;
+    let body = command::assign(text).map_err(|faulty| {
+        let device = faulty.device.as_ref().map(|(provider, id)| device_key(*provider, id));
+        broken(text, &faulty).of(device)
     })?;
     Ok(Assignment {
-        device_type: body.device_type.map(std::borrow::Cow::into_owned),
-        name: body.name.map(std::borrow::Cow::into_owned),
-        serial_number: body.serial_number.map(std::borrow::Cow::into_owned),
-        features: body.features.map(|features| features.get().to_owned()),
-        provider: Some(provider),
-        device_id: Some(device.id.clone()),
-        patient: Some(patient),
-        ..event(record, Command::Assign, device_key(provider, &device.id), body.effective_from.as_deref())?
+        device_type: Some(body.device_type),
+        name: Some(body.name),
+        serial_number: body.serial_number,
+        features: body.features,
+        provider: Some(body.provider),
+        device_id: Some(body.device_id.clone()),
+        patient: Some(body.patient),
+        ..event(record, Command::Assign, device_key(body.provider, &body.device_id), body.effective_from)
     })
 }
 
-fn unassign(record: &RawRecord<'_>) -> Result<Assignment, Refused> {
+fn unassign(record: &RawRecord<'_>) -> Result<Assignment, RefusedItem> {
     let id = record.headers.device_id.as_deref().unwrap_or_default();
-    let key = Uuid::try_parse(id).map_err(|_| refused(Reason::CommandInvalid, "the device's _id is no UUID"))?;
-    let text = json::text(record.body)?;
-    let body = if text.trim().is_empty() {
-        wire::Unassign { effective_from: None }
-    } else {
-        serde_json::from_str::<Object<_>>(text).map_err(|_| broken(text))?.0
-    };
-    event(record, Command::Unassign, key, body.effective_from.as_deref())
+    let key =
+        Uuid::try_parse(id).map_err(|_| refused(Reason::CommandInvalid, "the device's _id must be a UUID").of(None))?;
+    let text = json::text(record.body).map_err(|refused| refused.of(Some(key)))?;
+    let body = command::unassign(text).map_err(|faulty| broken(text, &faulty).of(Some(key)))?;
+    Ok(event(record, Command::Unassign, key, body.effective_from))
 }
 
-/// JSON that is no command is told from what is no JSON.
-fn broken(text: &str) -> Refused {
-    match json::broken(text) {
-        Refused { reason: Reason::UnexpectedShape, .. } => {
-            refused(Reason::CommandInvalid, "the command lacks a required field, or one has not its documented type")
-        }
-        malformed => malformed,
+/// All faults of a command. JSON that is no command is told from what is no JSON.
+fn broken(text: &str, faulty: &command::Refused) -> Refused {
+    if !json::is_json(text) {
+        return json::MALFORMED;
     }
+    let faults: Vec<String> = faulty.faults.iter().map(ToString::to_string).collect();
+    Refused { detail: Cow::Owned(faults.join("; ")), ..refused(Reason::CommandInvalid, "") }
 }
 
 /// What both commands share.
-fn event(
-    record: &RawRecord<'_>,
-    command: Command,
-    device_key: Uuid,
-    effective_from: Option<&str>,
-) -> Result<Assignment, Refused> {
-    let effective_from = effective_from
-        .map(|text| Moment::rfc3339(text).map(|moment| moment.from_us()))
-        .transpose()
-        .map_err(|_| refused(Reason::TimeInvalid, "effectiveFrom is not RFC 3339"))?;
-    Ok(Assignment {
+fn event(record: &RawRecord<'_>, command: Command, device_key: Uuid, effective_from: Option<i64>) -> Assignment {
+    Assignment {
         device_key,
         command,
         provider: None,
@@ -118,5 +90,5 @@ fn event(
         offset: record.offset,
         mapping_version: MAPPING_VERSION,
         key_id: record.headers.key_id.clone(),
-    })
+    }
 }

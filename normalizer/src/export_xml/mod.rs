@@ -78,7 +78,7 @@ pub(crate) fn stream(
 fn refusal(broken: Broken) -> Refused {
     match broken {
         Broken::Syntax => refused(Reason::Malformed, "the export is not well-formed XML; what stands before is read"),
-        Broken::Root => refused(Reason::UnexpectedShape, "the XML is no HealthData"),
+        Broken::Root => refused(Reason::UnexpectedShape, "the root element must be HealthData"),
         Broken::Encoding => refused(Reason::Malformed, "the export is in another encoding than UTF-8"),
         Broken::TooLarge => refused(Reason::TooLarge, "a tag, a text or the DTD is longer than 1 MiB"),
         Broken::TooDeep => refused(Reason::TooLarge, "the export is nested deeper than 64 levels"),

@@ -22,7 +22,7 @@ use crate::{
 use context::Context;
 use map::{Holder, Place};
 use model::{Contained, Observation, Text};
-use wire::{Misshapen, Node};
+use wire::Node;
 
 /// A batch's response holds Bundles; deeper than that none is read.
 const BUNDLES_MAX: usize = 4;
@@ -48,7 +48,9 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
     Reader::read(record, origin, |reader| {
         let text = json::text(record.body)?;
         let root = wire::json::Node(text);
-        let kind = root.resource_type().map_err(|Misshapen| json::broken(text))?;
+        let kind = root
+            .resource_type()
+            .map_err(|fault| if json::is_json(text) { fault.refused(PAYLOAD) } else { json::MALFORMED })?;
         reader.payload(root, &kind.ok_or(NO_TYPE)?)
     })
 }
@@ -57,12 +59,17 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
 pub(crate) fn xml(record: &RawRecord<'_>, origin: Origin) -> Items {
     Reader::read(record, origin, |reader| {
         let tree = xml::read(record.body, Some(wire::xml::NAMESPACE))?;
-        let root = tree.root().ok_or(refused(Reason::UnexpectedShape, "the root is not of FHIR's namespace"))?;
+        let root = tree
+            .root()
+            .ok_or(refused(Reason::UnexpectedShape, "the root element must be of the namespace http://hl7.org/fhir"))?;
         reader.payload(root, root.name())
     })
 }
 
-const NO_TYPE: Refused = refused(Reason::UnexpectedShape, "there is no resourceType");
+/// What a fault is of where it has no path.
+const PAYLOAD: &str = "the payload";
+const RESOURCE: &str = "the resource";
+const NO_TYPE: Refused = refused(Reason::UnexpectedShape, "resourceType is missing");
 const NOT_OBSERVED: Refused = refused(Reason::NotAReading, "the resource is no Observation");
 
 struct Reader<'r> {
@@ -98,10 +105,10 @@ impl<'r> Reader<'r> {
                     return Err(refused(Reason::Empty, "the Bundle holds no Observation"));
                 }
                 self.next = walk.count;
-                for Item { item, full_url, found, node } in &walk.entries {
+                for Item { item, full_url, found, node } in walk.entries {
                     match found {
-                        Ok(()) => self.observation(*item, full_url.as_deref(), *node, &walk.context),
-                        Err(refusal) => self.refuse(*item, *refusal, node.text()),
+                        Ok(()) => self.observation(item, full_url.as_deref(), node, &walk.context),
+                        Err(refusal) => self.refuse(item, refusal, node.text()),
                     }
                 }
             }
@@ -113,9 +120,9 @@ impl<'r> Reader<'r> {
     /// Reads an Observation and the ones inside it.
     fn observation<'a, N: Node<'a>>(&mut self, item: u32, full_url: Option<&str>, node: N, context: &Context<'a>) {
         let text = node.text();
-        let Ok(observation) = node.observation() else {
-            self.refuse(item, N::MISSHAPEN, text);
-            return;
+        let observation = match node.observation() {
+            Ok(observation) => observation,
+            Err(fault) => return self.refuse(item, fault.refused(RESOURCE), text),
         };
         let place = Place { item, full_url, holder: None };
         self.add(&place, &observation, context, text);
@@ -180,7 +187,7 @@ struct Walk<'a, N> {
 
 impl<'a, N: Node<'a>> Walk<'a, N> {
     fn bundle(&mut self, bundle: N, depth: usize) -> Result<(), Refused> {
-        let entries = bundle.entries().map_err(|Misshapen| N::MISSHAPEN)?;
+        let entries = bundle.entries().map_err(|fault| fault.refused(RESOURCE))?;
         if self.entries.len() + entries.len() > ITEMS_MAX {
             return Err(refused(Reason::TooLarge, "the Bundle has more than 100,000 entries"));
         }
@@ -193,9 +200,12 @@ impl<'a, N: Node<'a>> Walk<'a, N> {
     fn entry(&mut self, node: N, depth: usize) {
         let item = self.count;
         self.count += 1;
-        let Ok(entry) = node.entry() else {
-            self.entries.push(Item { item, full_url: None, found: Err(N::MISSHAPEN), node });
-            return;
+        let entry = match node.entry() {
+            Ok(entry) => entry,
+            Err(fault) => {
+                self.entries.push(Item { item, full_url: None, found: Err(fault.refused("the entry")), node });
+                return;
+            }
         };
         let Some(resource) = entry.resource else {
             if let Some(refusal) = entry.lack {
@@ -211,20 +221,20 @@ impl<'a, N: Node<'a>> Walk<'a, N> {
             },
             Ok("Device") => match resource.device() {
                 Ok(device) => return self.context.add(entry.full_url.as_deref(), Contained::Device(device)),
-                Err(Misshapen) => Err(N::MISSHAPEN),
+                Err(fault) => Err(fault.refused(RESOURCE)),
             },
             Ok("DeviceMetric") => match resource.device_metric() {
                 Ok(metric) => return self.context.add(entry.full_url.as_deref(), Contained::Metric(metric)),
-                Err(Misshapen) => Err(N::MISSHAPEN),
+                Err(fault) => Err(fault.refused(RESOURCE)),
             },
             Ok("Patient") => match resource.patient() {
                 Ok(patient) => return self.context.add(entry.full_url.as_deref(), Contained::Patient(patient)),
-                Err(Misshapen) => Err(N::MISSHAPEN),
+                Err(fault) => Err(fault.refused(RESOURCE)),
             },
             Ok(kind) if ABOUT.contains(&kind) => return,
             Ok("") => Err(NO_TYPE),
             Ok(_) => Err(NOT_OBSERVED),
-            Err(Misshapen) => Err(N::MISSHAPEN),
+            Err(fault) => Err(fault.clone().refused(RESOURCE)),
         };
         self.entries.push(Item { item, full_url: entry.full_url, found, node: resource });
     }

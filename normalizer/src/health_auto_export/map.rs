@@ -58,7 +58,7 @@ pub(super) fn reading(
     group: &Group<'_>,
     shapes: &mut Shapes,
 ) -> Result<Reading, Refused> {
-    let kind = group.kind?;
+    let kind = group.kind.clone()?;
     let entry = Entry::read(text)?;
     for (name, value) in entry.0.iter().filter(|(name, _)| !is_known(&name.0)) {
         shapes.member(UnknownKind::Field, kind.path(), &name.0, value);

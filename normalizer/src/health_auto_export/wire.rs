@@ -11,13 +11,12 @@ use crate::{
     drift::Shapes,
     json::{self, Elements, Literal, Members, Noted, Object, Wire, Word},
     observed::{Refused, refused},
+    shape::{Misshapen, misshapen},
 };
 
 /// A metric's name and unit stand in each of its readings, and a field's name in its component: longer ones would let a
 /// small body make large events.
 pub(super) const NAME_BYTES_MAX: usize = 128;
-
-const FIELD: Refused = refused(Reason::UnexpectedShape, "a field of the entry has another type");
 
 /// What the entries of a member are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,14 +109,14 @@ impl Wire for Metric<'_> {
 /// All entries of an export, in the order of the document.
 pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Group<'a>>, Refused> {
     let text = json::text(body)?;
-    let root: Members<'_> = serde_json::from_str(text).map_err(|_| json::broken(text))?;
+    let root: Members<'_> = serde_json::from_str(text).map_err(|_| json::broken::<Members<'_>>(text))?;
     let mut groups = Vec::new();
     let mut known = false;
     for (name, value) in root.0 {
         if name.0 == "data" {
             known = true;
-            let shape = refused(Reason::UnexpectedShape, "data is no object, or two of its members have one name");
-            let data: Option<Members<'_>> = serde_json::from_str(value.get()).map_err(|_| shape)?;
+            let data: Option<Members<'_>> = serde_json::from_str(value.get())
+                .map_err(|_| misshapen::<Option<Members<'_>>>(value.get()).within("data").refused("the payload"))?;
             for (name, value) in data.map_or(Vec::new(), |data| data.0) {
                 member(&name.0, value, &mut groups, shapes);
             }
@@ -129,7 +128,7 @@ pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Grou
         }
     }
     if !known {
-        return Err(refused(Reason::UnexpectedShape, "the body has no data"));
+        return Err(refused(Reason::UnexpectedShape, "data is missing"));
     }
     match groups.iter().map(|group| group.entries.len()).sum::<usize>() {
         0 => Err(refused(Reason::Empty, "the export has no entry")),
@@ -140,7 +139,7 @@ pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Grou
 
 fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>, shapes: &mut Shapes) {
     const UNKNOWN: Refused = refused(Reason::FormatNotRead, "this release does not know the member of the export");
-    const NO_LIST: Refused = refused(Reason::UnexpectedShape, "a member of the export is no list");
+    const NO_LIST: Misshapen = Misshapen::whole("must be an array");
     if Kind::named(name).is_none() {
         shapes.member(UnknownKind::Field, "data.", name, value);
     }
@@ -150,7 +149,10 @@ fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>, shap
         }
         (Some(kind), Some(entries)) => groups.push(group(Ok(kind), entries)),
         (None, Some(entries)) => groups.push(group(Err(UNKNOWN), entries)),
-        (Some(_), None) if value.get() != "null" => groups.push(group(Err(NO_LIST), vec![value.get()])),
+        (Some(kind), None) if value.get() != "null" => {
+            let refusal = NO_LIST.within(kind.name()).refused("the payload");
+            groups.push(group(Err(refusal), vec![value.get()]));
+        }
         (None, None) if value.get().starts_with('{') => groups.push(group(Err(UNKNOWN), vec![value.get()])),
         // Null stands for an empty list, and a scalar beside the lists says something of the export.
         (_, None) => {}
@@ -159,23 +161,22 @@ fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>, shap
 
 /// A metric without entries is none; one that cannot be read is a single item.
 fn metric<'a>(text: &'a str, shapes: &mut Shapes) -> Option<Group<'a>> {
-    let shape = refused(
-        Reason::UnexpectedShape,
-        "the metric is no object, its data is no list, or a field has another type or stands twice",
-    );
+    let misshapen_metric = |fault: Misshapen| fault.within("metrics[]").refused("the payload");
     let Ok(Noted::<'_, Metric<'_>> { known: Metric { name, units, data }, unknown }) = serde_json::from_str(text)
     else {
-        return Some(group(Err(shape), vec![text]));
+        let refusal = misshapen_metric(misshapen::<Noted<'_, Metric<'_>>>(text));
+        return Some(group(Err(refusal), vec![text]));
     };
     shapes.members("metrics.", &unknown);
     if [&name, &units].into_iter().flatten().any(|word| word.0.len() > NAME_BYTES_MAX) {
         let long = refused(Reason::IdentifierInvalid, "the metric's name or unit is longer than 128 bytes");
         return Some(group(Err(long), vec![text]));
     }
-    match elements(data?) {
-        Some(entries) => Some(Group { kind: Ok(Kind::Metrics), name, units, entries }),
-        None => Some(group(Err(shape), vec![text])),
-    }
+    let Some(entries) = elements(data?) else {
+        let refusal = misshapen_metric(Misshapen::whole("must be an array").within("data"));
+        return Some(group(Err(refusal), vec![text]));
+    };
+    Some(Group { kind: Ok(Kind::Metrics), name, units, entries })
 }
 
 fn group(kind: Result<Kind, Refused>, entries: Vec<&str>) -> Group<'_> {
@@ -214,8 +215,8 @@ pub(super) struct Voltage<'a> {
 impl<'a> Entry<'a> {
     /// Reads an entry.
     pub(super) fn read(text: &'a str) -> Result<Self, Refused> {
-        let shape = refused(Reason::UnexpectedShape, "the entry is no object, or two of its fields have one name");
-        let Members(mut members) = serde_json::from_str(text).map_err(|_| shape)?;
+        let Members(mut members) =
+            serde_json::from_str(text).map_err(|_| misshapen::<Members<'_>>(text).refused("the entry"))?;
         if members.iter().any(|(name, _)| name.0.len() > NAME_BYTES_MAX) {
             return Err(refused(Reason::IdentifierInvalid, "the name of a field is longer than 128 bytes"));
         }
@@ -232,7 +233,7 @@ impl<'a> Entry<'a> {
     /// A field that is a number or a text, unless it is blank.
     pub(super) fn literal(&self, name: &str) -> Result<Option<Cow<'a, str>>, Refused> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let literal: Literal<'a> = serde_json::from_str(value.get()).map_err(|_| FIELD)?;
+        let literal: Literal<'a> = field(name, value)?;
         Ok(Some(literal.0).filter(|text| !text.trim().is_empty()))
     }
 
@@ -240,7 +241,7 @@ impl<'a> Entry<'a> {
     pub(super) fn number(&self, name: &str) -> Result<Option<Number<'a>>, Refused> {
         match self.get(name) {
             Some(value) if value.get().starts_with('{') => {
-                let Object::<Amount<'a>>(amount) = serde_json::from_str(value.get()).map_err(|_| FIELD)?;
+                let Object::<Amount<'a>>(amount) = field(name, value)?;
                 Ok(amount.qty.map(|number| (number.0, amount.units.map(|units| units.0))))
             }
             _ => Ok(self.literal(name)?.map(|number| (number, None))),
@@ -250,7 +251,11 @@ impl<'a> Entry<'a> {
     /// A field that is a list.
     pub(super) fn list<T: Deserialize<'a>>(&self, name: &str) -> Result<Vec<T>, Refused> {
         let Some(value) = self.get(name) else { return Ok(Vec::new()) };
-        let elements: Vec<Object<T>> = serde_json::from_str(value.get()).map_err(|_| FIELD)?;
+        let elements: Vec<Object<T>> = field(name, value)?;
         Ok(elements.into_iter().map(|element| element.0).collect())
     }
+}
+
+fn field<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, Refused> {
+    serde_json::from_str(value.get()).map_err(|_| misshapen::<T>(value.get()).within(name).refused("the entry"))
 }

@@ -24,8 +24,6 @@ use crate::{
 pub(crate) use map::reading as sample;
 pub(crate) use wire::Sample;
 
-const SHAPE: Refused = refused(Reason::UnexpectedShape, "the sample is no object, or a field has another type");
-
 /// Reads an array of samples, or a single sample. An item's number is its index.
 pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
     let mut items = Items::default();
@@ -33,10 +31,11 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
         Ok(samples) => {
             let by_request = LazyCell::new(|| request_device(record, origin));
             for (item, text) in (0_u32..).zip(samples) {
-                let found =
-                    wire::sample(text).ok_or_else(|| SHAPE.of(*by_request)).and_then(|Noted { known, unknown }| {
+                let found = wire::sample(text).map_err(|fault| fault.refused("the sample").of(*by_request)).and_then(
+                    |Noted { known, unknown }| {
                         items.unknown.members("", &unknown);
-                        for part in known.objects.iter().flatten().filter_map(|object| wire::sample(object.get())) {
+                        for part in known.objects.iter().flatten().filter_map(|object| wire::sample(object.get()).ok())
+                        {
                             items.unknown.members("objects.", &part.unknown);
                         }
                         let found =
@@ -45,7 +44,8 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
                             refused_type(record, &known, &mut items.unknown);
                             why.of(map::refused_device(origin, &known, || *by_request))
                         })
-                    });
+                    },
+                );
                 items.add(item, found, text);
             }
         }
@@ -69,10 +69,10 @@ fn samples(body: &[u8]) -> Result<Vec<&str>, Refused> {
         // Read as a whole, so that a body that is no JSON is not taken for a sample of another shape.
         return match serde_json::from_str::<&RawValue>(text) {
             Ok(sample) => Ok(vec![sample.get()]),
-            Err(_) => Err(json::broken(text)),
+            Err(_) => Err(json::broken::<&RawValue>(text)),
         };
     }
-    let Elements(samples) = serde_json::from_str(text).map_err(|_| json::broken(text))?;
+    let Elements(samples) = serde_json::from_str(text).map_err(|_| json::broken::<Elements<'_>>(text))?;
     if samples.is_empty() {
         return Err(refused(Reason::Empty, "the array has no sample"));
     }

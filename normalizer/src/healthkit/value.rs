@@ -14,7 +14,11 @@ use crate::{
     apple::{self, Electrocardiogram},
     json::{Elements, Members, Object, Word},
     observed::{Coded, NO_UNIT, PARTS_MAX, Refused, Series, Source, TOO_MANY_PARTS, coding, refused},
+    shape::misshapen,
 };
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{
     map::{Named, literal, word},
@@ -33,7 +37,7 @@ pub(super) fn single(named: &Named<'_>, sample: &Sample<'_>) -> Result<Coded, Re
             Kind::Quantity => quantity(named, metric, value.ok_or(NO_VALUE)?, named.coding()),
             Kind::Coded => apple::category(metric, value, named.coding()),
             Kind::Panel | Kind::Waveform | Kind::Document => {
-                Err(refused(Reason::UnexpectedShape, "the type is not one with a single value"))
+                Err(refused(Reason::UnexpectedShape, "objects[].type must be a type with a single value"))
             }
         },
         None => unknown(named, value.ok_or(NO_VALUE)?),
@@ -147,10 +151,7 @@ pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Ve
 
 /// A sample inside a correlation. The request's type and unit are those of the correlation.
 fn part(text: &str, defaults: Option<Defaults>) -> Result<Coded, Refused> {
-    let part = wire::sample(text).map(|noted| noted.known).ok_or(refused(
-        Reason::UnexpectedShape,
-        "a part of the correlation is no object, or a field has another type",
-    ))?;
+    let part = wire::sample(text).map_err(|fault| fault.within("objects[]").refused("the sample"))?.known;
     let kind = word(part.kind.as_ref())
         .ok_or(refused(Reason::TypeMissing, "a part of the correlation does not name its type"))?;
     let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, kind);
@@ -209,15 +210,13 @@ pub(super) fn waveform(
     metric: &'static Metric,
     sample: &Sample<'_>,
 ) -> Result<(Coded, Vec<Component>), Refused> {
-    const SHAPE: Refused =
-        refused(Reason::UnexpectedShape, "voltages are no pairs of time and volt, or beats no objects with a time");
     if let Some(raw) = sample.heartbeat_series {
-        let beats: Vec<Object<Beat<'_>>> = serde_json::from_str(raw.get()).map_err(|_| SHAPE)?;
+        let beats: Vec<Object<Beat<'_>>> = series("heartbeatSeries", raw)?;
         documented(named)?;
         return Ok((heartbeats(named, metric, &beats)?, Vec::new()));
     }
     let voltages: Vec<Voltage<'_>> =
-        sample.voltage_measurements.map_or(Ok(Vec::new()), |raw| serde_json::from_str(raw.get())).map_err(|_| SHAPE)?;
+        sample.voltage_measurements.map_or(Ok(Vec::new()), |raw| series("voltageMeasurements", raw))?;
     let borrowed = |field| literal(field).map(Cow::Borrowed);
     let written = Electrocardiogram {
         voltages: voltages.into_iter().map(|(_, volts)| volts.0).collect(),
@@ -232,6 +231,10 @@ pub(super) fn waveform(
         coded.flags.push(Flag::DefaultUnit);
     }
     Ok((coded, components))
+}
+
+fn series<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Refused> {
+    serde_json::from_str(raw.get()).map_err(|_| misshapen::<T>(raw.get()).within(name).refused("the sample"))
 }
 
 /// Beats have no even distance, so that the period is zero and each says its own time: of the two dimensions the first is

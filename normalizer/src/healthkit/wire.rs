@@ -3,7 +3,10 @@
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::json::{Literal, Noted, Wire, Word};
+use crate::{
+    json::{Literal, Noted, Wire, Word},
+    shape::{Misshapen, misshapen},
+};
 
 /// One element of the array.
 #[derive(Default, Deserialize)]
@@ -79,9 +82,9 @@ pub(super) struct Beat<'a> {
     pub(super) preceded_by_gap: bool,
 }
 
-/// Reads one element; none where it is no object or a field has another type.
-pub(super) fn sample(text: &str) -> Option<Noted<'_, Sample<'_>>> {
-    serde_json::from_str(text).ok()
+/// Reads one element.
+pub(super) fn sample(text: &str) -> Result<Noted<'_, Sample<'_>>, Misshapen> {
+    serde_json::from_str(text).map_err(|_| misshapen::<Noted<'_, Sample<'_>>>(text))
 }
 
 impl Wire for Sample<'_> {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::value::RawValue;
 
@@ -42,9 +42,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Literal<'a> {
         match raw.as_bytes() {
             [b'"', ..] => serde_json::from_str::<Word<'de>>(raw)
                 .map(|word| Self(word.0))
-                .map_err(|_| D::Error::custom("a string")),
+                .map_err(|_| D::Error::invalid_type(Unexpected::Other("something else"), &"a number or a text")),
             [b'-' | b'0'..=b'9', ..] => Ok(Self(Cow::Borrowed(raw))),
-            _ => Err(D::Error::custom("neither a number nor a string")),
+            _ => Err(D::Error::invalid_type(Unexpected::Other("something else"), &"a number or a text")),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor},
+    de::{Error, MapAccess, Unexpected, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -38,10 +38,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                 let mut members: Vec<(Word<'de>, &'de RawValue)> = Vec::with_capacity(8);
                 while let Some((name, value)) = map.next_entry::<Word<'de>, &'de RawValue>()? {
                     if members.len() >= MEMBERS_MAX {
-                        return Err(A::Error::custom("too many members"));
+                        return Err(A::Error::invalid_length(members.len(), &"an object of at most 1,000 members"));
                     }
                     if members.iter().any(|(found, _)| found.0.eq_ignore_ascii_case(&name.0)) {
-                        return Err(A::Error::custom("two members of one name"));
+                        return Err(A::Error::invalid_value(Unexpected::Map, &"an object whose names differ"));
                     }
                     members.push((name, value));
                 }

@@ -6,9 +6,12 @@ mod members;
 mod noted;
 
 use schemas::{limit::DEPTH_MAX, rejection::Reason};
-use serde::de::IgnoredAny;
+use serde::{Deserialize, de::IgnoredAny};
 
-use crate::observed::{Refused, refused};
+use crate::{
+    observed::{Refused, refused},
+    shape::misshapen,
+};
 
 pub(crate) use elements::Elements;
 pub(crate) use literal::{Literal, Object, Word};
@@ -26,13 +29,21 @@ pub(crate) fn text(body: &[u8]) -> Result<&str, Refused> {
     Ok(text.trim_matches([' ', '\t', '\n', '\r']))
 }
 
-/// Tells a body that is no JSON from one that is JSON of another shape. A typed reader stops at the first surprise, so
-/// that it has not seen what follows.
-pub(crate) fn broken(text: &str) -> Refused {
-    match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(IgnoredAny) => refused(Reason::UnexpectedShape, "the body is JSON, but not of the shape of its format"),
-        Err(_) => refused(Reason::Malformed, "the body is not well-formed JSON"),
+/// The refusal of a body that is no JSON.
+pub(crate) const MALFORMED: Refused = refused(Reason::Malformed, "the body is not well-formed JSON");
+
+/// Tells a body that is no JSON from one that is JSON and no `T`. A typed reader stops at the first surprise, so that it has not
+/// seen what follows.
+pub(crate) fn broken<'a, T: Deserialize<'a>>(text: &'a str) -> Refused {
+    if is_json(text) {
+        return misshapen::<T>(text).refused("the payload");
     }
+    MALFORMED
+}
+
+/// Whether a text is JSON.
+pub(crate) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 fn is_too_deep(body: &[u8]) -> bool {

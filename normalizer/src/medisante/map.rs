@@ -20,11 +20,12 @@ use sha2::{Digest, Sha256};
 
 use super::{wire, xml::Groups};
 use crate::{
-    drift::Shapes,
+    drift::{Shapes, named},
     json::{Literal, Members, Noted, Word},
     observed::{
         self, Coded, Items, NO_UNIT, Observed, Origin, Refused, RefusedItem, Source, Times, coding, device, refused,
     },
+    shape::{Misshapen, misshapen},
 };
 
 /// The code system of annotations: Medisanté publishes none.
@@ -84,8 +85,7 @@ impl<'a> Head<'a> {
         shapes.members("", unknown);
         let outer = message.device.as_ref().map(|device| described("device.", device, shapes)).transpose()?.flatten();
         let inner = match message.measurements.get("device") {
-            Some(raw) => read::<Option<Noted<'_, wire::Device<'_>>>>(raw)
-                .ok_or(refused(Reason::UnexpectedShape, "measurements.device is no device"))?
+            Some(raw) => shaped::<Option<Noted<'_, wire::Device<'_>>>>("device", raw)?
                 .map(|device| described("measurements.device.", &device, shapes))
                 .transpose()?
                 .flatten(),
@@ -273,9 +273,11 @@ fn is_unknown(name: &str, found: &Result<Reading, Refused>) -> bool {
 
 /// The documents of a message; `first` is the item that the first of them is.
 fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items, documents: &mut Vec<Document>) {
-    let Some(members) = read::<Option<Members<'_>>>(raw) else {
-        let shape = refused(Reason::UnexpectedShape, "measurements.documents is no object of documents");
-        return items.add(first, head.own(Err(shape)), &head.sent.measured(&["documents"], raw.get()));
+    let members = match shaped::<Option<Members<'_>>>("documents", raw) {
+        Ok(members) => members,
+        Err(refusal) => {
+            return items.add(first, head.own(Err(refusal)), &head.sent.measured(&["documents"], raw.get()));
+        }
     };
     for (item, (name, raw)) in (first..).zip(members.map_or(Vec::new(), |members| members.0)) {
         if metric_by_spelling(Vocabulary::Medisante, &name.0).is_none() {
@@ -302,7 +304,7 @@ fn pressure(head: &Head<'_>, item: u32, message: &wire::Message<'_>, shapes: &mu
     for name in PRESSURES {
         // Some models have no mean and say so with null.
         let Some(raw) = message.measurements.get(name).filter(|raw| raw.get() != "null") else { continue };
-        let measurement = wire_measurement(raw)?;
+        let measurement = wire_measurement(name, raw)?;
         if measurement.known.value.is_some() {
             measured.push((name, measurement));
         }
@@ -342,7 +344,7 @@ fn measurement(
         let coded = Coded { code: code.clone(), source_codes: vec![code], value, flags: vec![Flag::UnknownMetric] };
         return head.reading(item, name, coded.into(), &[Some(raw.get())]);
     }
-    let measurement = wire_measurement(raw)?;
+    let measurement = wire_measurement(name, raw)?;
     let coded = quantity((name, metric), &measurement, shapes)?;
     let Noted { known, .. } = &measurement;
     let literals = [
@@ -354,17 +356,19 @@ fn measurement(
 }
 
 /// `{value, unit, isInRange}`, or a bare value.
-fn wire_measurement(raw: &RawValue) -> Result<Noted<'_, wire::Measurement<'_>>, Refused> {
+fn wire_measurement<'a>(name: &str, raw: &'a RawValue) -> Result<Noted<'a, wire::Measurement<'a>>, Refused> {
     if raw.get() == "null" {
         return Err(NO_VALUE);
     }
     if raw.get().starts_with('{') {
-        return read(raw).ok_or(refused(Reason::UnexpectedShape, "a measurement's value is neither number nor text"));
+        return shaped(name, raw);
     }
     let bare = |value| wire::Measurement { value: Some(value), unit: None, is_in_range: None };
-    read::<Literal<'_>>(raw)
-        .map(|value| Noted { known: bare(value), unknown: Vec::new() })
-        .ok_or(refused(Reason::UnexpectedShape, "a measurement is neither an object nor a value"))
+    let value = read::<Literal<'_>>(raw).ok_or_else(|| {
+        let fault = Misshapen::whole("must be an object of value and unit, a number or a text");
+        fault.within(&format!("measurements.{}", named(name))).refused("the payload")
+    })?;
+    Ok(Noted { known: bare(value), unknown: Vec::new() })
 }
 
 fn quantity(
@@ -423,8 +427,7 @@ fn waveform(
     (name, raw): (&str, &RawValue),
     shapes: &mut Shapes,
 ) -> Result<Reading, Refused> {
-    let shape = refused(Reason::UnexpectedShape, "ecgSamples is not an object of samples and frequency");
-    let Noted::<'_, wire::Waveform<'_>> { known: wave, unknown } = read(raw).ok_or(shape)?;
+    let Noted::<'_, wire::Waveform<'_>> { known: wave, unknown } = shaped("ecgSamples", raw)?;
     shapes.members("measurements.ecgSamples.", &unknown);
     let number = refused(Reason::ValueInvalid, "a sample of ecgSamples or its frequency is no number");
     let unit = text(wave.unit.as_ref()).ok_or(NO_UNIT)?;
@@ -443,9 +446,9 @@ fn waveform(
 }
 
 fn document(head: &Head<'_>, item: u32, (name, raw): (&str, &RawValue)) -> Result<(Reading, Document), Refused> {
-    let invalid = refused(Reason::DocumentInvalid, "a document is not standard base64");
-    let word = read::<Word<'_>>(raw).ok_or(invalid)?;
-    let content = STANDARD.decode(word.0.trim()).map_err(|_| invalid)?;
+    const INVALID: Refused = refused(Reason::DocumentInvalid, "a document is not standard base64");
+    let word = read::<Word<'_>>(raw).ok_or(INVALID)?;
+    let content = STANDARD.decode(word.0.trim()).map_err(|_| INVALID)?;
     if content.is_empty() {
         return Err(refused(Reason::DocumentInvalid, "a document is empty"));
     }
@@ -502,6 +505,14 @@ fn said<'a>(literal: Option<&'a Literal<'_>>) -> Option<&'a str> {
 /// A text that says something.
 fn text<'a>(word: Option<&'a Word<'_>>) -> Option<&'a str> {
     word.map(|word| word.0.trim()).filter(|text| !text.is_empty())
+}
+
+/// Reads a member of `measurements`.
+fn shaped<'a, T: serde::Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Refused> {
+    read(raw).ok_or_else(|| {
+        let fault = misshapen::<T>(raw.get());
+        fault.within(&format!("measurements.{}", named(name))).refused("the payload")
+    })
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {

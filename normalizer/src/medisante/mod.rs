@@ -10,6 +10,7 @@ use schemas::{event::Document, raw::RawRecord, rejection::Reason};
 use crate::{
     json::{self, Noted},
     observed::{Items, Origin, Refused, refused},
+    shape::{Misshapen, misshapen},
 };
 use map::{Head, Sent};
 
@@ -17,7 +18,7 @@ use map::{Head, Sent};
 pub(crate) fn standard_json(record: &RawRecord<'_>, origin: Origin, documents: &mut Vec<Document>) -> Items {
     read(|items| {
         let text = json::text(record.body)?;
-        let message = message(text).ok_or_else(|| json::broken(text))?;
+        let message = message(text).map_err(|_| json::broken::<Noted<'_, wire::Message<'_>>>(text))?;
         map::items(
             &Head::of((record, origin), Sent::Json, &message, &mut items.unknown)?,
             &message.known,
@@ -30,12 +31,11 @@ pub(crate) fn standard_json(record: &RawRecord<'_>, origin: Origin, documents: &
 
 /// Reads a `standard-xml` payload: the same message with elements for the members.
 pub(crate) fn standard_xml(record: &RawRecord<'_>, origin: Origin, documents: &mut Vec<Document>) -> Items {
-    const SHAPE: Refused = refused(Reason::UnexpectedShape, "the body is XML, but not of the shape of its format");
     read(|items| {
         let tree = crate::xml::read(record.body, None)?;
-        let root = tree.root().ok_or(SHAPE)?;
+        let root = tree.root().ok_or(refused(Reason::UnexpectedShape, "the body has no element"))?;
         let text = xml::json(root)?;
-        let message = message(&text).ok_or(SHAPE)?;
+        let message = message(&text).map_err(|fault| fault.refused("the root element"))?;
         let measurements = xml::Groups::at(root, &["measurements"])?;
         let sent = Sent::Xml { documents: xml::Groups::at(root, &["measurements", "documents"])?, measurements };
         map::items(&Head::of((record, origin), sent, &message, &mut items.unknown)?, &message.known, items, documents);
@@ -43,8 +43,8 @@ pub(crate) fn standard_xml(record: &RawRecord<'_>, origin: Origin, documents: &m
     })
 }
 
-fn message(text: &str) -> Option<Noted<'_, wire::Message<'_>>> {
-    serde_json::from_str(text).ok()
+fn message(text: &str) -> Result<Noted<'_, wire::Message<'_>>, Misshapen> {
+    serde_json::from_str(text).map_err(|_| misshapen::<Noted<'_, wire::Message<'_>>>(text))
 }
 
 fn read(payload: impl FnOnce(&mut Items) -> Result<(), Refused>) -> Items {

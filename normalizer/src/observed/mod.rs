@@ -7,6 +7,8 @@ mod quantity;
 mod time;
 mod waveform;
 
+use std::borrow::Cow;
+
 use schemas::{
     event::{Coding, Component, Device, DeviceId, Flag, Provenance, Reading, Status, Value},
     format::{Format, Provider},
@@ -28,21 +30,20 @@ pub(crate) const PARTS_MAX: usize = 1_000;
 pub(crate) const TOO_MANY_PARTS: Refused = refused(Reason::TooLarge, "the item has more than 1,000 parts");
 
 /// Why an item becomes no reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct Refused {
     /// The reason of the closed list.
     pub(crate) reason: Reason,
-    /// What exactly is wrong; never a word of the payload.
-    pub(crate) detail: &'static str,
+    /// What exactly is wrong; never a value of the payload, nor a name that the sender invented.
+    pub(crate) detail: Cow<'static, str>,
 }
 
 /// Refuses an item.
 pub(crate) const fn refused(reason: Reason, detail: &'static str) -> Refused {
-    Refused { reason, detail }
+    Refused { reason, detail: Cow::Borrowed(detail) }
 }
 
 /// Why an item becomes no reading, and whose it is.
-#[derive(Clone, Copy)]
 pub(crate) struct RefusedItem {
     /// Why.
     pub(crate) why: Refused,
@@ -52,7 +53,7 @@ pub(crate) struct RefusedItem {
 
 impl Refused {
     /// The refusal of an item of this device.
-    pub(crate) const fn of(self, device: Option<Uuid>) -> RefusedItem {
+    pub(crate) fn of(self, device: Option<Uuid>) -> RefusedItem {
         RefusedItem { why: self, device }
     }
 }

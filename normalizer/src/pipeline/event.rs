@@ -1,6 +1,6 @@
 //! What a raw record comes to, in bytes: events, refusals and the outcome.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use rdkafka::Message;
 use schemas::{
@@ -179,7 +179,7 @@ fn too_large(reading: &Reading) -> Rejection {
         item: u32::try_from(reading.provenance.item).ok(),
         item_count: 1,
         reason: Reason::TooLarge,
-        detail: "the item's event is larger than a message may be; the raw record keeps the item",
+        detail: Cow::Borrowed("the item's event is larger than a message may be; the raw record keeps the item"),
         device: reading.device.as_ref().map(|device| device.key),
         bytes: Vec::new(),
     }
@@ -231,7 +231,7 @@ pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejectio
     };
     let detail = match (rejection.reason, config.skip.reason.as_str()) {
         (Reason::Skipped, said) if !said.is_empty() => format!("{}: {said}", rejection.detail),
-        _ => rejection.detail.to_owned(),
+        _ => rejection.detail.into_owned(),
     };
     DeadLetter {
         origin_topic: message.topic().to_owned(),

@@ -7,7 +7,10 @@ use schemas::{
     rejection::Reason,
 };
 
-use crate::record::{self, headers};
+use crate::{
+    record::{self, headers},
+    shape::detail,
+};
 
 const RECORD: &str = r#"<Record type="HKQuantityTypeIdentifierHeartRate" unit="count/min" value="61" startDate="2026-03-01 08:00:00 +0100"/>"#;
 
@@ -19,7 +22,7 @@ fn normalized(body: &str) -> Normalized {
 fn outcome(body: &str) -> (usize, Option<(Reason, &'static str)>) {
     let found = normalized(body);
     let whole = found.rejections.iter().find(|rejection| rejection.item.is_none());
-    (found.readings.len(), whole.map(|rejection| (rejection.reason, rejection.detail)))
+    (found.readings.len(), whole.map(|rejection| (rejection.reason, detail(rejection))))
 }
 
 /// What is refused after its one record was read.
@@ -70,7 +73,7 @@ fn what_is_not_well_formed_is_read_as_far_as_it_is() {
     none(&format!("<![CDATA[text]]><HealthData>{RECORD}</HealthData>"), Reason::Malformed, syntax);
     none("", Reason::Malformed, syntax);
     none(" <!-- nothing --> ", Reason::Malformed, syntax);
-    none(&format!("<Other>{RECORD}</Other>"), Reason::UnexpectedShape, "the XML is no HealthData");
+    none(&format!("<Other>{RECORD}</Other>"), Reason::UnexpectedShape, "the root element must be HealthData");
     none(
         &format!("<?xml version=\"1.0\" encoding=\"latin1\"?><HealthData>{RECORD}</HealthData>"),
         Reason::Malformed,

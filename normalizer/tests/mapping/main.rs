@@ -25,6 +25,8 @@ mod refused;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
+mod shape;
+#[cfg(test)]
 mod soup;
 #[cfg(test)]
 mod xml;

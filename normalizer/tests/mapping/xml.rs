@@ -9,7 +9,10 @@ use schemas::{
 };
 use serde_json::Value;
 
-use crate::record::{self, headers};
+use crate::{
+    record::{self, headers},
+    shape::detail,
+};
 
 /// The same readings but for the format in their provenance, and the same refusals but for the words on the syntax.
 pub(crate) fn assert_same(case: &str, json: &Normalized, xml: &Normalized) {
@@ -44,7 +47,7 @@ fn refusal(body: &[u8]) -> (Reason, &'static str) {
         let found = normalized(format, body);
         assert_eq!((found.readings.len(), found.rejections.len()), (0, 1));
         assert!(found.rejections[0].item.is_none());
-        (found.rejections[0].reason, found.rejections[0].detail)
+        (found.rejections[0].reason, detail(&found.rejections[0]))
     });
     assert_eq!(one, other);
     one

@@ -275,7 +275,7 @@ fn short_samples() {
     let message = |samples: &str| {
         format!(
             "{{\"device\":{{\"id\":\"x\"}},\"measurements\":{{\"timestamp\":\"2026-03-01T08:00:00Z\",\
-             \"ecgSamples\":{{\"frequency\":250,\"samples\":[{samples}]}}}}}}"
+             \"ecgSamples\":{{\"frequency\":250,\"unit\":\"mV\",\"samples\":[{samples}]}}}}}}"
         )
     };
     for number in ["1", "1e5", "1e9", "1e399", "1e0000000000000000057", "-0"] {

@@ -8,21 +8,18 @@ pub(super) mod xml;
 use schemas::{moment::Moment, rejection::Reason};
 
 use super::model::{Contained, Device, DeviceMetric, Effective, Observation, Patient, Text, Value};
-use crate::observed::{Refused, refused};
+use crate::{
+    observed::{Refused, refused},
+    shape::Misshapen,
+};
 
 /// The extension that names a hub (Personal Health Device implementation guide).
 const GATEWAY: &str = "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice";
 /// The extension that says why a value is missing.
 const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
-/// A text has not the shape of the resource that it says it is.
-pub(super) struct Misshapen;
-
 /// A resource or an entry of a Bundle in one of the syntaxes, not yet read.
 pub(super) trait Node<'a>: Copy {
-    /// Why a [`Misshapen`] one is refused.
-    const MISSHAPEN: Refused;
-
     /// As it stands in the payload.
     fn text(self) -> &'a str;
 
@@ -81,15 +78,20 @@ impl<'a> Inside<'a> {
     fn read<N: Node<'a>>(resources: impl IntoIterator<Item = N>) -> Result<Self, Misshapen> {
         let mut found = Self::default();
         for resource in resources {
-            match resource.resource_type()?.as_deref() {
-                Some("Device") => found.contained.push(Contained::Device(resource.device()?)),
-                Some("DeviceMetric") => found.contained.push(Contained::Metric(resource.device_metric()?)),
-                Some("Patient") => found.contained.push(Contained::Patient(resource.patient()?)),
-                Some("Observation") => found.observations.push(resource.observation()?),
-                _ => {}
-            }
+            found.add(resource).map_err(|fault| fault.within("contained[]"))?;
         }
         Ok(found)
+    }
+
+    fn add<N: Node<'a>>(&mut self, resource: N) -> Result<(), Misshapen> {
+        match resource.resource_type()?.as_deref() {
+            Some("Device") => self.contained.push(Contained::Device(resource.device()?)),
+            Some("DeviceMetric") => self.contained.push(Contained::Metric(resource.device_metric()?)),
+            Some("Patient") => self.contained.push(Contained::Patient(resource.patient()?)),
+            Some("Observation") => self.observations.push(resource.observation()?),
+            _ => {}
+        }
+        Ok(())
     }
 }
 

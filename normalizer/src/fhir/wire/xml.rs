@@ -3,16 +3,11 @@
 
 use std::borrow::Cow;
 
-use schemas::rejection::Reason;
-
 use super::{
     super::model::{self, Text},
-    DATA_ABSENT, Entry, GATEWAY, Inside, Misshapen, Node, Period, effective, lack, only, timing,
+    DATA_ABSENT, Entry, GATEWAY, Inside, Node, Period, effective, lack, only, timing,
 };
-use crate::{
-    observed::{Refused, refused},
-    xml::Element,
-};
+use crate::{shape::Misshapen, xml::Element};
 
 /// The namespace of all elements but the narrative's.
 pub(in crate::fhir) const NAMESPACE: &str = "http://hl7.org/fhir";
@@ -25,8 +20,6 @@ const UNKNOWN_MAX: usize = 32;
 const ELEMENTS_MAX: u32 = 4_000;
 
 impl<'a> Node<'a> for Element<'_, 'a> {
-    const MISSHAPEN: Refused = refused(Reason::UnexpectedShape, "an element has not the shape that FHIR XML gives it");
-
     fn text(self) -> &'a str {
         self.outer()
     }
@@ -108,13 +101,16 @@ impl<'a> Node<'a> for Element<'_, 'a> {
 
 /// Refuses more elements than a resource has: some take many times the memory of their text.
 fn small(resource: Element<'_, '_>) -> Result<(), Misshapen> {
-    if resource.elements() > ELEMENTS_MAX { Err(Misshapen) } else { Ok(()) }
+    if resource.elements() > ELEMENTS_MAX {
+        return Err(Misshapen::whole("holds more than 4,000 elements"));
+    }
+    Ok(())
 }
 
 /// The resource in `resource`: one, and of FHIR's namespace.
 fn wrapped<'t, 'a>(wrapper: Element<'t, 'a>) -> Result<Element<'t, 'a>, Misshapen> {
     let mut resources = wrapper.children();
-    resources.next().filter(|_| resources.next().is_none()).ok_or(Misshapen)
+    resources.next().filter(|_| resources.next().is_none()).ok_or(Misshapen::whole("must hold one resource"))
 }
 
 /// The elements of a name.
@@ -126,7 +122,10 @@ fn named<'t, 'a>(of: Element<'t, 'a>, name: &str) -> impl Iterator<Item = Elemen
 fn one<'t, 'a>(of: Element<'t, 'a>, name: &str) -> Result<Option<Element<'t, 'a>>, Misshapen> {
     let mut found = named(of, name);
     let first = found.next();
-    if found.next().is_some() { Err(Misshapen) } else { Ok(first) }
+    if found.next().is_some() {
+        return Err(Misshapen::whole("must stand only once").within(name));
+    }
+    Ok(first)
 }
 
 /// The literal of a primitive; none where it has only extensions.
@@ -137,11 +136,11 @@ fn word<'a>(of: Element<'_, 'a>, name: &str) -> Result<Option<Text<'a>>, Misshap
 type Read<'t, 'a, T> = fn(Element<'t, 'a>) -> Result<T, Misshapen>;
 
 fn part<'t, 'a, T>(of: Element<'t, 'a>, name: &str, read: Read<'t, 'a, T>) -> Result<Option<T>, Misshapen> {
-    one(of, name)?.map(read).transpose()
+    one(of, name)?.map(|found| read(found).map_err(|fault| fault.within(name))).transpose()
 }
 
 fn all<'t, 'a, T>(of: Element<'t, 'a>, name: &str, read: Read<'t, 'a, T>) -> Result<Vec<T>, Misshapen> {
-    named(of, name).map(read).collect()
+    named(of, name).map(|found| read(found).map_err(|fault| fault.within(name))).collect()
 }
 
 fn extension<'t, 'a>(of: Element<'t, 'a>, url: &str) -> Option<Element<'t, 'a>> {
@@ -289,7 +288,7 @@ fn boolean(word: &str) -> Result<model::Value<'static>, Misshapen> {
     match word {
         "true" => Ok(model::Value::Boolean(true)),
         "false" => Ok(model::Value::Boolean(false)),
-        _ => Err(Misshapen),
+        _ => Err(Misshapen::whole("must be true or false").within("valueBoolean")),
     }
 }
 

@@ -3,17 +3,16 @@
 mod choice;
 mod datatype;
 
-use schemas::rejection::Reason;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
     super::model::{self, Text},
-    Entry, GATEWAY, Inside, Misshapen, effective, lack,
+    Entry, GATEWAY, Inside, effective, lack,
 };
 use crate::{
     json::{Elements, Literal, Noted, Object, Wire, Word, brackets},
-    observed::{Refused, refused},
+    shape::{Misshapen, misshapen},
 };
 use choice::Choice;
 use datatype::{
@@ -29,8 +28,6 @@ const OBJECTS_MAX: usize = 1_000;
 pub(in crate::fhir) struct Node<'a>(pub(in crate::fhir) &'a str);
 
 impl<'a> super::Node<'a> for Node<'a> {
-    const MISSHAPEN: Refused = refused(Reason::UnexpectedShape, "an element has not the shape that FHIR JSON gives it");
-
     fn text(self) -> &'a str {
         self.0
     }
@@ -40,7 +37,9 @@ impl<'a> super::Node<'a> for Node<'a> {
     }
 
     fn observation(self) -> Result<model::Observation<'a>, Misshapen> {
-        let Noted { known, unknown } = serde_json::from_str(self.small()?.0).map_err(|_| Misshapen)?;
+        let text = self.small()?.0;
+        let Noted { known, unknown } =
+            serde_json::from_str(text).map_err(|_| misshapen::<Noted<'_, Observation<'_>>>(text))?;
         Observation::model(known, self.0, names(unknown))
     }
 
@@ -82,11 +81,11 @@ impl<'a> Node<'a> {
         let objects = |bytes: &mut dyn Iterator<Item = u8>| bytes.filter(|byte| *byte == b'{').count() > OBJECTS_MAX;
         // Most have few braces, also with those of their texts.
         let too_many = objects(&mut self.0.bytes()) && objects(&mut brackets(self.0.as_bytes()));
-        if too_many { Err(Misshapen) } else { Ok(self) }
+        if too_many { Err(Misshapen::whole("holds more than 1,000 objects")) } else { Ok(self) }
     }
 
     fn read<T: Deserialize<'a>>(self) -> Result<T, Misshapen> {
-        serde_json::from_str::<Object<T>>(self.0).map(|object| object.0).map_err(|_| Misshapen)
+        serde_json::from_str::<Object<T>>(self.0).map(|object| object.0).map_err(|_| misshapen::<Object<T>>(self.0))
     }
 }
 

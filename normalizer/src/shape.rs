@@ -1,0 +1,94 @@
+//! What is wrong with the shape of a payload that is well-formed: which field, and what it must be. Never what it is, and never a
+//! name that the sender invented ([`named`]).
+
+use std::borrow::Cow;
+
+use schemas::rejection::Reason;
+use serde::Deserialize;
+use serde_path_to_error::Segment;
+
+use crate::{
+    drift::named,
+    observed::{Refused, refused},
+};
+
+/// A field that has not the shape of its format.
+#[derive(Clone)]
+pub(crate) struct Misshapen {
+    /// Where it stands; empty where it is the whole that was read.
+    path: String,
+    /// Such as `must be an object`.
+    fault: Cow<'static, str>,
+}
+
+impl Misshapen {
+    /// The fault of the whole that is read.
+    pub(crate) const fn whole(fault: &'static str) -> Self {
+        Self { path: String::new(), fault: Cow::Borrowed(fault) }
+    }
+
+    /// The same, seen from what holds it under a name.
+    #[must_use]
+    pub(crate) fn within(self, name: &str) -> Self {
+        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        Self { path: format!("{name}{dot}{}", self.path), ..self }
+    }
+
+    /// The refusal. `whole` is what was read as a whole, such as `the payload`.
+    pub(crate) fn refused(self, whole: &str) -> Refused {
+        let path = if self.path.is_empty() { whole } else { &self.path };
+        Refused { detail: Cow::Owned(format!("{path} {}", self.fault)), ..UNSPECIFIC }
+    }
+}
+
+const UNSPECIFIC: Refused = refused(Reason::UnexpectedShape, "");
+
+/// Why a text that is JSON is no `T`. The text is read once more: only what is refused pays for its explanation.
+pub(crate) fn misshapen<'a, T: Deserialize<'a>>(text: &'a str) -> Misshapen {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut json) else {
+        return Misshapen::whole("must be a single value");
+    };
+    let mut path = String::new();
+    for segment in error.path() {
+        match segment {
+            Segment::Seq { index } => path = format!("{path}[{index}]"),
+            Segment::Map { key } => push(&mut path, &named(key)),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    let message = error.inner().to_string();
+    for (of_member, fault) in [("missing field `", "is missing"), ("duplicate field `", "is given more than once")] {
+        if let Some((member, _)) = message.strip_prefix(of_member).and_then(|rest| rest.split_once('`')) {
+            push(&mut path, member);
+            return Misshapen { path, fault: Cow::Borrowed(fault) };
+        }
+    }
+    let fault = if message.starts_with("trailing characters") { "has too many elements" } else { expected(&message) };
+    Misshapen { path, fault: Cow::Borrowed(fault) }
+}
+
+fn push(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(name);
+}
+
+/// What a message of serde says was expected. What it says was found is left out: that may be a value. It stands in front, so that
+/// the last comma is the one; and only known words are passed on.
+fn expected(message: &str) -> &'static str {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    match message.rsplit_once(", expected ").map(|(_, expected)| expected) {
+        Some("a string") => "must be a text",
+        Some("a number or a text") => "must be a number or a text",
+        Some("a boolean") => "must be true or false",
+        Some("an object") => "must be an object",
+        Some("an object whose names differ") => "must be an object without two members of one name",
+        Some("an object of at most 1,000 members") => "must be an object of at most 1,000 members",
+        Some("an array" | "a sequence") => "must be an array",
+        Some("an array of numbers") => "must be an array of numbers",
+        Some("a tuple of size 2") => "must be an array of two elements",
+        Some(_) | None => "has not the shape of the format",
+    }
+}
