@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, Command, CommandFactory};
-use schemas::{catalogue::metrics, format::Defaults, rejection::Reason};
+use schemas::{catalogue::metrics, event::Flag, format::Defaults, rejection::Reason};
 
 use super::CommandError;
 use crate::cli::Cli;
@@ -32,10 +32,11 @@ pub fn run(args: &DocsCommand) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn pages() -> [(&'static str, String); 4] {
+fn pages() -> [(&'static str, String); 5] {
     [
         ("configuration.md", configuration()),
         ("rejections.md", rejections()),
+        ("flags.md", flags()),
         ("metrics.md", catalogue()),
         ("openapi.json", format!("{}\n", ingress::openapi_json())),
     ]
@@ -110,6 +111,16 @@ fn rejections() -> String {
     );
     for reason in Reason::ALL {
         let _infallible = writeln!(page, "| `{}` | {} |", reason.as_str(), reason.advice());
+    }
+    page
+}
+
+fn flags() -> String {
+    let mut page = format!("# Flags of a value\n\n{GENERATED}");
+    page.push_str("A flag stands on a reading or on one of its components. A value with a flag is stored; nothing is dropped for one.\n\n");
+    page.push_str("| flag | what sets it | what a reader should do |\n|---|---|---|\n");
+    for flag in Flag::ALL {
+        let _infallible = writeln!(page, "| `{}` | {} | {} |", flag.as_str(), flag.cause(), flag.advice());
     }
     page
 }

@@ -5,6 +5,7 @@
 
 mod assignment;
 mod document;
+mod flag;
 mod names;
 mod outcome;
 mod reading;
@@ -12,10 +13,11 @@ mod unknown;
 
 pub use assignment::{Assignment, Command};
 pub use document::Document;
+pub use flag::Flag;
 pub use names::{DeviceId, NameError, PatientId, SourceName};
 pub use outcome::Outcome;
 pub use reading::{
-    Coded, Coding, Component, Device, DocumentReference, Flag, Missing, Precision, Provenance, Quantity, Reading,
-    Status, Text, Value, Waveform,
+    Coded, Coding, Component, Device, DocumentReference, Missing, Precision, Provenance, Quantity, Reading, Status,
+    Text, Value, Waveform,
 };
 pub use unknown::{Unknown, UnknownKind};

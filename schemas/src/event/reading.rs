@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{DeviceId, PatientId, SourceName};
+use super::{DeviceId, Flag, PatientId, SourceName};
 use crate::{
     codec::{Element, Event, Fingerprint, avro_enum, avro_record, avro_union},
     format::{Format, Provider, RawTopic},
@@ -280,32 +280,6 @@ avro_enum! {
         Nanosecond = "nanosecond",
     }
 }
-
-avro_enum! {
-    /// What a reader should know about how a value was derived.
-    pub enum Flag {
-        /// Set by a release that knows more flags than this one.
-        Unknown = "unknown",
-        /// The canonical value does not terminate and was rounded half-even to 15 significant digits.
-        Rounded = "rounded",
-        /// The value lies outside what is physically possible.
-        OutOfRange = "out-of-range",
-        /// The sender itself marked the value as out of its range.
-        SenderOutOfRange = "sender-out-of-range",
-        /// The payload had no unit; a documented one was taken: of the format, or of the defaults that the request or the key declares.
-        DefaultUnit = "default-unit",
-        /// The catalogue does not know the metric: value and unit are the source's.
-        UnknownMetric = "unknown-metric",
-        /// The catalogue knows the metric, but the unit is not one that it can convert; value and unit are the source's.
-        UnknownUnit = "unknown-unit",
-        /// The time had no offset and was read as UTC, or with that of the other end of its span.
-        LocalTime = "local-time",
-        /// The measurement time lies more than a day after the broker received it.
-        MeasuredInFuture = "measured-in-future",
-    }
-}
-
-impl Element for Flag {}
 
 avro_enum! {
     /// Why a value is absent (FHIR R4 DataAbsentReason, and `panel`).
