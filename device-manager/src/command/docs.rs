@@ -157,6 +157,8 @@ fn catalogue() -> String {
 
 #[cfg(test)]
 mod tests {
+    use schemas::example::{ASSIGN, PAYLOADS, UNASSIGN};
+
     use super::*;
 
     #[test]
@@ -167,6 +169,41 @@ mod tests {
                 fs::read_to_string(folder.join(name)).unwrap() == text,
                 "docs/{name} is stale: run `make generated`"
             );
+        }
+    }
+
+    /// The page on the format of an example.
+    fn page_of(file: &str) -> &str {
+        let (stem, _) = file.split_once('.').unwrap();
+        match stem.split_once('-').unwrap() {
+            (_, "fhir-json") => "fhir-json",
+            (_, "fhir-xml") => "fhir-xml",
+            ("devices", _) => "device-commands",
+            _ => stem,
+        }
+    }
+
+    #[test]
+    fn each_example_stands_on_the_page_of_its_format() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats");
+        let payloads = PAYLOADS.iter().map(|example| (example.file, example.text));
+        for (file, text) in payloads.chain([("devices-assign.json", ASSIGN), ("devices-unassign.json", UNASSIGN)]) {
+            let page = fs::read_to_string(folder.join(page_of(file)).with_extension("md")).unwrap();
+            let (_, language) = file.split_once('.').unwrap();
+            assert!(page.contains(&format!("\n```{language}\n{text}```\n")), "{file} is not on its page");
+        }
+    }
+
+    #[test]
+    fn the_pages_name_reasons_that_there_are() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats");
+        for page in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let text = fs::read_to_string(&page).unwrap();
+            let Some((_, refusals)) = text.split_once("\n## Refusals\n") else { continue };
+            let reasons: Vec<&str> =
+                refusals.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+            assert!(!reasons.is_empty(), "{}", page.display());
+            assert!(reasons.iter().all(|reason| Reason::from_word(reason).is_some()), "{}", page.display());
         }
     }
 }
