@@ -80,6 +80,7 @@ impl Stack {
             source: "bench".to_owned(),
             scopes: vec![Scope::HealthDataWrite, Scope::DevicesWrite],
             providers: None,
+            defaults: None,
             not_before: None,
             expires_at: None,
         };

@@ -118,6 +118,26 @@ fn a_new_keys_secret_stands_alone_on_the_last_line() {
     assert!(remark.contains("shown this once only") && !remark.contains(secret), "{remark}");
 }
 
+#[test]
+fn a_key_may_declare_defaults_and_an_argument_that_breaks_a_rule_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let create = |arguments: &[&str]| {
+        let arguments = [&["keys", "create", "--source", "app", "--scope", "health-data:write"], arguments].concat();
+        device_manager(&arguments, directory.path()).output().unwrap()
+    };
+    assert!(create(&["--id", "app-1", "--defaults", "react-native-health"]).status.success());
+    let listed = device_manager(&["keys", "list"], directory.path()).output().unwrap();
+    assert!(String::from_utf8(listed.stdout).unwrap().contains("\tdefaults react-native-health\t"));
+    for (arguments, said) in [
+        (["--defaults", "fitbit"], "--defaults must be react-native-health"),
+        (["--provider", "fitbit"], "--provider must be medisante or healthkit"),
+        (["--id", "app-1"], "--id is the id of a key that exists already"),
+    ] {
+        let refused = assert_failed(create(&arguments), 2, said);
+        assert!(!refused.contains("file"), "{refused}");
+    }
+}
+
 /// A directory with a receipt key and an API key.
 fn with_secrets() -> TempDir {
     let directory = tempfile::tempdir().unwrap();

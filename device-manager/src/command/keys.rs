@@ -17,6 +17,7 @@ use crate::boot::chain;
 #[command(after_help = "Examples:
   device-manager keys create --source portal --scope health-data:write --provider medisante
   API_KEY=$(device-manager keys create --source app --scope health-data:write | tail -n 1)
+  device-manager keys create --source rn-app --scope health-data:write --defaults react-native-health
   device-manager keys list
   device-manager keys revoke key-1a2b3c4d")]
 pub struct KeysCommand {
@@ -51,6 +52,10 @@ struct Create {
     /// The providers it may send for: medisante, healthkit. Without it, all.
     #[arg(long = "provider")]
     providers: Vec<String>,
+    /// Whose documented defaults hold for the HealthKit samples that leave out their unit: react-native-health. The query
+    /// parameter `defaults` of a request takes precedence. Without both, such a sample is refused where its type has several units.
+    #[arg(long)]
+    defaults: Option<String>,
     /// The key's id; a random one without it.
     #[arg(long)]
     id: Option<String>,
@@ -77,6 +82,7 @@ pub fn run(args: KeysCommand, output: &mut Output) -> Result<ExitCode, CommandEr
                     source: new.source,
                     scopes: new.scopes,
                     providers,
+                    defaults: new.defaults,
                     not_before: new.not_before,
                     expires_at: new.expires_at,
                 },
@@ -101,7 +107,9 @@ fn line(key: &KeySummary) -> String {
     let time =
         |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or("-".to_owned());
     let (from, until) = (time(key.not_before), time(key.expires_at));
-    format!("{}\t{}\t{}\tproviders {providers}\tfrom {from}\tuntil {until}", key.id, key.source, scopes.join(","))
+    let defaults = key.defaults.as_deref().unwrap_or("-");
+    let (id, source, scopes) = (&key.id, &key.source, scopes.join(","));
+    format!("{id}\t{source}\t{scopes}\tproviders {providers}\tdefaults {defaults}\tfrom {from}\tuntil {until}")
 }
 
 fn scope(text: &str) -> Result<Scope, &'static str> {
@@ -115,7 +123,9 @@ fn moment(text: &str) -> Result<OffsetDateTime, &'static str> {
 impl From<KeysError> for CommandError {
     fn from(error: KeysError) -> Self {
         match &error {
-            KeysError::Io { .. } | KeysError::Form { .. } | KeysError::Key { .. } => Self::usage(chain(&error)),
+            KeysError::Io { .. } | KeysError::Form { .. } | KeysError::Key { .. } | KeysError::Argument { .. } => {
+                Self::usage(chain(&error))
+            }
             KeysError::Unknown { .. } => Self::failed("the keys file", error),
         }
     }

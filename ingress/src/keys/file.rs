@@ -6,7 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use schemas::{event::SourceName, format::Provider, hex};
+use schemas::{
+    event::SourceName,
+    format::{Defaults, Provider},
+    hex,
+};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -57,6 +61,9 @@ pub struct KeyEntry {
     /// The providers it may send for; all where this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub providers: Option<Vec<String>>,
+    /// Whose documented defaults hold for its HealthKit payloads where the request names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<String>,
     /// From when it is valid.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub not_before: Option<OffsetDateTime>,
@@ -96,6 +103,14 @@ pub enum KeysError {
         /// The key.
         id: String,
         /// The rule.
+        rule: String,
+    },
+    /// A new key breaks a rule.
+    #[error("{argument} {rule}")]
+    Argument {
+        /// The argument of `device-manager keys create`.
+        argument: &'static str,
+        /// The rule.
         rule: &'static str,
     },
     /// No such key.
@@ -112,7 +127,7 @@ impl KeysError {
         move |source| Self::Io { path, source }
     }
 
-    fn key(entry: &KeyEntry, rule: &'static str) -> Self {
+    fn key(entry: &KeyEntry, rule: String) -> Self {
         Self::Key { id: entry.id.chars().take(64).filter(|char| !char.is_control()).collect(), rule }
     }
 }
@@ -146,31 +161,39 @@ pub(super) fn write(path: &Path, file: &KeysFile) -> Result<(), KeysError> {
 fn check(file: &KeysFile) -> Result<(), KeysError> {
     let (mut ids, mut hashes) = (HashSet::new(), HashSet::new());
     for entry in &file.keys {
-        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        let rule = if entry.id.is_empty() || entry.id.len() > 64 || !entry.id.bytes().all(is_word) {
-            Some("id must be 1 to 64 letters, digits, '-', '_' or '.'")
-        } else if SourceName::parse(&entry.source).is_err() {
-            Some("source must be 1 to 256 bytes without control characters")
-        } else if hash(&entry.sha256).is_none() {
-            Some("sha256 must be 64 hexadecimal digits")
-        } else if entry.scopes.is_empty() {
-            Some("scopes must name health-data:write or devices:write")
-        } else if entry.providers.iter().flatten().any(|name| Provider::parse(name).is_none()) {
-            Some("providers may be medisante and healthkit")
-        } else if entry.not_before.zip(entry.expires_at).is_some_and(|(from, until)| until <= from) {
-            Some("expires_at must be after not_before")
-        } else if !ids.insert(entry.id.as_str()) {
-            Some("its id is there twice")
-        } else if !hashes.insert(entry.sha256.to_ascii_lowercase()) {
-            Some("its sha256 is there twice")
-        } else {
-            None
-        };
-        if let Some(rule) = rule {
-            return Err(KeysError::key(entry, rule));
+        if let Err((name, rule)) = check_entry(entry) {
+            return Err(KeysError::key(entry, format!("{name} {rule}")));
+        }
+        if !ids.insert(entry.id.as_str()) {
+            return Err(KeysError::key(entry, "another key has the same id".to_owned()));
+        }
+        if !hashes.insert(entry.sha256.to_ascii_lowercase()) {
+            return Err(KeysError::key(entry, "another key has the same sha256".to_owned()));
         }
     }
     Ok(())
+}
+
+/// Checks one key by itself. The error is the member's name and the rule that it breaks.
+pub(super) fn check_entry(entry: &KeyEntry) -> Result<(), (&'static str, &'static str)> {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if entry.id.is_empty() || entry.id.len() > 64 || !entry.id.bytes().all(is_word) {
+        Err(("id", "must be 1 to 64 letters, digits, '-', '_' or '.'"))
+    } else if SourceName::parse(&entry.source).is_err() {
+        Err(("source", "must be 1 to 256 bytes without control characters"))
+    } else if hash(&entry.sha256).is_none() {
+        Err(("sha256", "must be 64 hexadecimal digits"))
+    } else if entry.scopes.is_empty() {
+        Err(("scopes", "must name health-data:write or devices:write"))
+    } else if entry.providers.iter().flatten().any(|name| Provider::parse(name).is_none()) {
+        Err(("providers", "must be medisante or healthkit"))
+    } else if entry.defaults.as_deref().is_some_and(|word| Defaults::parse(word).is_none()) {
+        Err(("defaults", "must be react-native-health"))
+    } else if entry.not_before.zip(entry.expires_at).is_some_and(|(from, until)| until <= from) {
+        Err(("expires_at", "must be after not_before"))
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn hash(text: &str) -> Option<[u8; 32]> {

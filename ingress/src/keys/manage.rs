@@ -22,6 +22,8 @@ pub struct NewKey {
     pub scopes: Vec<Scope>,
     /// The providers it may send for; none means all.
     pub providers: Option<Vec<String>>,
+    /// Whose documented defaults hold for its HealthKit payloads.
+    pub defaults: Option<String>,
     /// From when it is valid.
     pub not_before: Option<OffsetDateTime>,
     /// From when it is no longer valid.
@@ -50,6 +52,8 @@ pub struct KeySummary {
     pub scopes: Vec<Scope>,
     /// The providers it may send for; none means all.
     pub providers: Option<Vec<String>>,
+    /// Whose documented defaults hold for its HealthKit payloads.
+    pub defaults: Option<String>,
     /// From when it is valid.
     pub not_before: Option<OffsetDateTime>,
     /// From when it is no longer valid.
@@ -59,22 +63,41 @@ pub struct KeySummary {
 /// Adds a key to the file, which is made if there is none, and returns the key's id and its secret.
 ///
 /// # Errors
-/// [`KeysError`].
+/// [`KeysError::Argument`] when the new key breaks a rule, else as [`list`].
 pub fn create(path: &Path, new: NewKey) -> Result<(String, Secret), KeysError> {
     let mut file = if path.exists() { file::read(path)? } else { KeysFile::default() };
     let secret = Secret(format!("dm_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())));
     let id = new.id.unwrap_or_else(|| format!("key-{}", hex::encode(&rand::random::<[u8; 4]>())));
-    file.keys.push(KeyEntry {
+    let entry = KeyEntry {
         id: id.clone(),
         source: new.source,
         sha256: hex::encode(&fingerprint(secret.0.as_bytes())),
         scopes: new.scopes,
         providers: new.providers,
+        defaults: new.defaults,
         not_before: new.not_before,
         expires_at: new.expires_at,
-    });
+    };
+    file::check_entry(&entry).map_err(|(member, rule)| KeysError::Argument { argument: argument(member), rule })?;
+    if file.keys.iter().any(|known| known.id == id) {
+        return Err(KeysError::Argument { argument: argument("id"), rule: "is the id of a key that exists already" });
+    }
+    file.keys.push(entry);
     file::write(path, &file)?;
     Ok((id, secret))
+}
+
+/// The argument of `keys create` that fills a member of the file.
+fn argument(member: &'static str) -> &'static str {
+    match member {
+        "id" => "--id",
+        "source" => "--source",
+        "scopes" => "--scope",
+        "providers" => "--provider",
+        "defaults" => "--defaults",
+        "expires_at" => "--expires-at",
+        other => other,
+    }
 }
 
 /// The keys in the file, in its order.
@@ -87,6 +110,7 @@ pub fn list(path: &Path) -> Result<Vec<KeySummary>, KeysError> {
         source: entry.source,
         scopes: entry.scopes,
         providers: entry.providers,
+        defaults: entry.defaults,
         not_before: entry.not_before,
         expires_at: entry.expires_at,
     };

@@ -8,7 +8,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use schemas::{event::SourceName, format::Provider};
+use schemas::{
+    event::SourceName,
+    format::{Defaults, Provider},
+};
 use service::health::StageHealth;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use time::OffsetDateTime;
@@ -27,6 +30,8 @@ pub struct Credential {
     pub id: String,
     /// The sender's stable name.
     pub source: SourceName,
+    /// Whose documented defaults hold for its HealthKit payloads where the request names none.
+    pub defaults: Option<Defaults>,
     sha256: [u8; 32],
     scopes: Vec<Scope>,
     providers: Option<Vec<Provider>>,
@@ -50,10 +55,18 @@ impl Credential {
     #[must_use]
     pub fn may(&self, scope: Scope, provider: Option<Provider>) -> bool {
         let for_provider = match (&self.providers, provider) {
-            (None, _) | (Some(_), None) => true,
+            (None, _) => true,
+            // A list without a provider allows none. It must not pass for no list, which allows all.
+            (Some(allowed), None) => !allowed.is_empty(),
             (Some(allowed), Some(provider)) => allowed.contains(&provider),
         };
         self.scopes.contains(&scope) && for_provider
+    }
+
+    /// The providers that the key is bound to; empty where it is bound to none.
+    #[must_use]
+    pub fn providers(&self) -> &[Provider] {
+        self.providers.as_deref().unwrap_or_default()
     }
 
     fn from_entry(entry: KeyEntry) -> Option<Self> {
@@ -61,6 +74,7 @@ impl Credential {
             source: SourceName::parse(&entry.source).ok()?,
             sha256: file::hash(&entry.sha256)?,
             providers: entry.providers.map(|names| names.iter().filter_map(|name| Provider::parse(name)).collect()),
+            defaults: entry.defaults.as_deref().and_then(Defaults::parse),
             id: entry.id,
             scopes: entry.scopes,
             not_before: entry.not_before,

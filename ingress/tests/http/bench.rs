@@ -31,6 +31,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tower::ServiceExt;
 
+/// The least message of Medisanté that is accepted.
+pub(crate) const MESSAGE: &str = "{\"measurements\":{}}";
 /// How many partitions each topic of the double has; more than there are bodies in a test.
 const PARTITIONS: u16 = 1_000;
 /// Where the double puts what has a key.
@@ -142,6 +144,7 @@ pub(crate) fn new_key(source: &str) -> NewKey {
         source: source.to_owned(),
         scopes: vec![Scope::HealthDataWrite, Scope::DevicesWrite],
         providers: None,
+        defaults: None,
         not_before: None,
         expires_at: None,
     }
@@ -251,6 +254,21 @@ impl Answer {
 
     pub(crate) fn position(&self) -> Position {
         receipt_key().read(self.json()["_id"].as_str().unwrap()).unwrap()
+    }
+
+    /// The names of the faults that the problem lists, each with its place: `body name`.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let text = |fault: &Value, member: &str| fault[member].as_str().unwrap_or("-").to_owned();
+        let problem = self.json();
+        let detail = text(&problem, "detail");
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        assert!(errors.iter().all(|fault| detail.contains(&text(fault, "detail"))), "{problem}");
+        errors.iter().map(|fault| format!("{} {}", text(fault, "in"), text(fault, "name"))).collect()
+    }
+
+    /// The command's receipt in the header.
+    pub(crate) fn command_receipt(&self) -> Position {
+        receipt_key().read(self.headers["receipt"].to_str().unwrap()).unwrap()
     }
 
     pub(crate) fn receipt(&self) -> Position {

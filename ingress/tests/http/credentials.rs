@@ -2,32 +2,32 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use ingress::keys::{self, KeyRing, KeysError, Refused, Scope};
+use ingress::keys::{self, KeyRing, KeysError, NewKey, Refused, Scope};
 use service::health::Health;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::{Bench, new_key};
+use crate::bench::{Bench, MESSAGE, new_key};
 
 const PATH: &str = "/health-data/medisante/json";
 
 #[tokio::test]
 async fn without_a_valid_key_nothing_is_read_or_kept() {
     let bench = Bench::new();
-    let missing = bench.bare(PATH).send("{}").await;
+    let missing = bench.bare(PATH).send(MESSAGE).await;
     assert_eq!(missing.problem(401), "key-missing");
     assert!(missing.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
     for (header, value) in [("x-api-key", "dm_wrong"), ("authorization", "Bearer dm_wrong")] {
-        let answer = bench.bare(PATH).header(header, value).send("{}").await;
+        let answer = bench.bare(PATH).header(header, value).send(MESSAGE).await;
         assert_eq!(answer.problem(401), "key-invalid");
         assert!(answer.headers.contains_key("www-authenticate"));
     }
     for (header, value) in [("authorization", "Basic dm_x"), ("x-api-key", ""), ("authorization", "Bearer ")] {
-        assert_eq!(bench.bare(PATH).header(header, value).send("{}").await.problem(401), "key-missing");
+        assert_eq!(bench.bare(PATH).header(header, value).send(MESSAGE).await.problem(401), "key-missing");
     }
-    let twice = bench.post(PATH).header("authorization", "Bearer dm_x").send("{}").await;
+    let twice = bench.post(PATH).header("authorization", "Bearer dm_x").send(MESSAGE).await;
     assert_eq!(twice.problem(401), "key-missing");
-    assert_eq!(bench.bare("/health-data/medisante/csv").send("{}").await.problem(401), "key-missing");
+    assert_eq!(bench.bare("/health-data/medisante/csv").send(MESSAGE).await.problem(401), "key-missing");
     assert_eq!(bench.kept(), 0);
 }
 
@@ -36,7 +36,7 @@ async fn a_bearer_token_is_as_good_as_the_header() {
     let bench = Bench::new();
     for scheme in ["Bearer", "bearer"] {
         let value = format!("{scheme} {}", bench.key);
-        assert_eq!(bench.bare(PATH).header("authorization", &value).send("{}").await.status, 200);
+        assert_eq!(bench.bare(PATH).header("authorization", &value).send(MESSAGE).await.status, 200);
     }
 }
 
@@ -52,7 +52,7 @@ async fn a_key_is_valid_only_within_its_time() {
     (current.not_before, current.expires_at) = (Some(now - Duration::hours(1)), Some(now + Duration::hours(1)));
     for (new, status) in [(early, 401), (late, 401), (current, 200)] {
         let key = bench.key(new);
-        assert_eq!(bench.bare(PATH).header("x-api-key", &key).send("{}").await.status, status);
+        assert_eq!(bench.bare(PATH).header("x-api-key", &key).send(MESSAGE).await.status, status);
     }
     let mut expiring = new_key("expiring");
     expiring.expires_at = Some(now);
@@ -69,18 +69,18 @@ async fn a_key_is_good_for_its_scopes_and_providers_only() {
     let mut healthkit = new_key("app");
     healthkit.providers = Some(vec!["apple-healthkit".to_owned()]);
     let (devices, healthkit) = (bench.key(devices), bench.key(healthkit));
-    assert_eq!(bench.bare(PATH).header("x-api-key", &devices).send("{}").await.problem(403), "forbidden");
-    assert_eq!(bench.bare(PATH).header("x-api-key", &healthkit).send("{}").await.problem(403), "forbidden");
+    assert_eq!(bench.bare(PATH).header("x-api-key", &devices).send(MESSAGE).await.problem(403), "forbidden");
+    assert_eq!(bench.bare(PATH).header("x-api-key", &healthkit).send(MESSAGE).await.problem(403), "forbidden");
     let own = bench.bare("/health-data/healthkit/json").header("x-api-key", &healthkit).send("[]").await;
     assert_eq!(own.status, 200);
-    assert_eq!(bench.post(PATH).send("{}").await.status, 200, "the first key holds beside the new ones");
+    assert_eq!(bench.post(PATH).send(MESSAGE).await.status, 200, "the first key holds beside the new ones");
 }
 
 #[tokio::test]
 async fn a_patient_named_in_a_header_is_refused() {
     let bench = Bench::new();
     for header in ["subject", "X-Subject", "x-patient-id", "x-on-behalf-of"] {
-        assert_eq!(bench.post(PATH).header(header, "patient-1").send("{}").await.problem(400), "subject-header");
+        assert_eq!(bench.post(PATH).header(header, "patient-1").send(MESSAGE).await.problem(400), "subject-header");
     }
     assert_eq!(bench.kept(), 0);
 }
@@ -94,22 +94,22 @@ async fn a_changed_file_holds_and_a_broken_one_changes_nothing() {
 
     keys::revoke(&bench.keys_file, &ids[0].0).unwrap();
     bench.keys.refresh().unwrap();
-    assert_eq!(bench.post(PATH).send("{}").await.problem(401), "key-invalid");
+    assert_eq!(bench.post(PATH).send(MESSAGE).await.problem(401), "key-invalid");
     assert!(matches!(keys::revoke(&bench.keys_file, &ids[0].0), Err(KeysError::Unknown { .. })));
 
     for broken in ["{", "{\"keys\":[{}]}", "{\"keys\":[],\"kyes\":[]}"] {
         fs::write(&bench.keys_file, broken).unwrap();
         assert!(matches!(bench.keys.refresh(), Err(KeysError::Form { .. })));
-        assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send("{}").await.status, 200);
+        assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.status, 200);
     }
     fs::remove_file(&bench.keys_file).unwrap();
     assert!(matches!(bench.keys.refresh(), Err(KeysError::Io { .. })));
-    assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send("{}").await.status, 200);
+    assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.status, 200);
 
     // The last key taken out is a decision, not a fault.
     fs::write(&bench.keys_file, "{\"keys\":[]}").unwrap();
     bench.keys.refresh().unwrap();
-    assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send("{}").await.problem(401), "key-invalid");
+    assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.problem(401), "key-invalid");
 }
 
 #[tokio::test]
@@ -128,10 +128,10 @@ async fn a_changed_file_is_seen_without_a_restart_and_a_broken_one_is_shown() {
     shows("1 ").await;
     let (_, secret) = keys::create(&bench.keys_file, new_key("second")).unwrap();
     shows("2 ").await;
-    assert_eq!(bench.bare(PATH).header("x-api-key", secret.reveal()).send("{}").await.status, 200);
+    assert_eq!(bench.bare(PATH).header("x-api-key", secret.reveal()).send(MESSAGE).await.status, 200);
     fs::write(&bench.keys_file, "{").unwrap();
     shows("cannot be used").await;
-    assert_eq!(bench.bare(PATH).header("x-api-key", secret.reveal()).send("{}").await.status, 200);
+    assert_eq!(bench.bare(PATH).header("x-api-key", secret.reveal()).send(MESSAGE).await.status, 200);
     shutdown.cancel();
     watch.await.unwrap();
 }
@@ -163,6 +163,7 @@ fn a_file_that_breaks_a_rule_is_refused_with_the_rule() {
         (key("").replace("\"s\"", "\" \""), "source"),
         (key("").replace("\"a\"", "\"a b\""), "id must"),
         (key(",\"providers\":[\"fitbit\"]"), "providers"),
+        (key(",\"defaults\":\"fitbit\""), "defaults must be react-native-health"),
         (key(",\"not_before\":\"2025-01-01T00:00:00Z\",\"expires_at\":\"2024-01-01T00:00:00Z\""), "after"),
         (
             key("")
@@ -176,4 +177,28 @@ fn a_file_that_breaks_a_rule_is_refused_with_the_rule() {
     }
     fs::write(&path, key("")).unwrap();
     assert_eq!(KeyRing::open(&path).unwrap().count(), 1);
+}
+
+#[test]
+fn a_new_key_that_breaks_a_rule_is_refused_with_its_argument() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.json");
+    let (id, _) = keys::create(&path, new_key("portal")).unwrap();
+    let before = fs::read_to_string(&path).unwrap();
+    let late = Some(OffsetDateTime::UNIX_EPOCH);
+    for (new, argument) in [
+        (NewKey { id: Some("a b".to_owned()), ..new_key("s") }, "--id must"),
+        (NewKey { id: Some(id), ..new_key("s") }, "--id is"),
+        (new_key(" "), "--source must"),
+        (NewKey { scopes: Vec::new(), ..new_key("s") }, "--scope must"),
+        (NewKey { providers: Some(vec!["fitbit".to_owned()]), ..new_key("s") }, "--provider must"),
+        (NewKey { defaults: Some("fitbit".to_owned()), ..new_key("s") }, "--defaults must"),
+        (NewKey { not_before: late, expires_at: late, ..new_key("s") }, "--expires-at must"),
+    ] {
+        let error = keys::create(&path, new).err().unwrap();
+        assert!(matches!(error, KeysError::Argument { .. }));
+        assert!(error.to_string().starts_with(argument), "{argument}: {error}");
+        assert!(!error.to_string().contains("file"), "{error}");
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
 }

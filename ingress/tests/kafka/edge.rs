@@ -88,6 +88,7 @@ impl Edge {
             source: "portal".to_owned(),
             scopes: vec![Scope::HealthDataWrite, Scope::DevicesWrite],
             providers: None,
+            defaults: None,
             not_before: None,
             expires_at: None,
         };

@@ -87,6 +87,7 @@ pub(super) fn api_key(data_dir: &Path) -> Result<String, CommandError> {
         source: "development".to_owned(),
         scopes: vec![Scope::HealthDataWrite, Scope::DevicesWrite],
         providers: None,
+        defaults: None,
         not_before: None,
         expires_at: None,
     };
