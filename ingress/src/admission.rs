@@ -2,18 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::Query,
-    http::{
-        HeaderMap, HeaderValue,
-        header::{AUTHORIZATION, CONTENT_TYPE, HeaderName},
-        request::Parts,
-    },
+use axum::http::{
+    HeaderMap, HeaderValue,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName},
 };
-use schemas::{
-    event::SourceName,
-    format::{Format, Provider},
-};
+use schemas::format::{Format, Provider};
 use time::OffsetDateTime;
 
 use crate::{
@@ -107,48 +100,4 @@ pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
         && has_id(parent)
         && is_hex(flags, 2);
     valid.then_some(text)
-}
-
-/// The query parameters that hold for all samples of a payload.
-#[derive(Default)]
-pub(crate) struct Parameters {
-    pub(crate) sample_type: Option<String>,
-    pub(crate) unit: Option<String>,
-    pub(crate) device_id: Option<String>,
-}
-
-impl Parameters {
-    /// Of a request that has none.
-    pub(crate) fn none(parts: &Parts) -> Result<(), Refusal> {
-        if parts.uri.query().is_none_or(str::is_empty) { Ok(()) } else { Err(Refusal::Parameter) }
-    }
-
-    pub(crate) fn read(parts: &Parts) -> Result<Self, Refusal> {
-        if parts.uri.query().is_none_or(str::is_empty) {
-            return Ok(Self::default());
-        }
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| Refusal::Parameter)?;
-        let mut found = Self::default();
-        for (name, value) in pairs {
-            let slot = match name.as_str() {
-                "type" => &mut found.sample_type,
-                "unit" => &mut found.unit,
-                "deviceId" => &mut found.device_id,
-                // What is not understood would be left out of what the sender means.
-                _ => return Err(Refusal::Parameter),
-            };
-            if slot.is_some() {
-                return Err(Refusal::Parameter);
-            }
-            *slot = Some(checked(&value)?);
-        }
-        Ok(found)
-    }
-}
-
-/// The rules of all names hold for the parameters too. Bytes that are no UTF-8 have been replaced by now: two devices whose names
-/// differ in such bytes would be one.
-fn checked(value: &str) -> Result<String, Refusal> {
-    let name = SourceName::parse(value).map_err(|_| Refusal::Parameter)?;
-    if value.contains(char::REPLACEMENT_CHARACTER) { Err(Refusal::Parameter) } else { Ok(name.as_str().to_owned()) }
 }

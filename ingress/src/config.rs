@@ -11,6 +11,8 @@ use schemas::limit;
 
 use crate::error::IngressError;
 
+pub(crate) const BODY_BYTES_MAX_DEFAULT: usize = 1024 * 1024;
+
 /// Where clients are served, who they are, and how much of what they send is taken.
 #[derive(Debug, Clone, Args)]
 pub struct IngressArgs {
@@ -35,7 +37,7 @@ pub struct IngressArgs {
     #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
     pub topic_epoch: u16,
     /// The largest body in bytes, also after its content coding is undone.
-    #[arg(long, env = "BODY_BYTES_MAX", default_value_t = 1024 * 1024)]
+    #[arg(long, env = "BODY_BYTES_MAX", default_value_t = BODY_BYTES_MAX_DEFAULT)]
     pub body_bytes_max: usize,
     /// How long a client may take to send a request's headers, and how long an idle connection is kept.
     #[arg(long, env = "HEADER_TIMEOUT_SECONDS", default_value_t = 30)]
@@ -116,7 +118,7 @@ impl IngressConfig {
             keys_file,
             receipt_key_file,
             topic_epoch: 0,
-            body_bytes_max: 1024 * 1024,
+            body_bytes_max: BODY_BYTES_MAX_DEFAULT,
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),

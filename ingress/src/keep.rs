@@ -85,7 +85,7 @@ pub(crate) async fn acknowledged(shared: &Shared, acknowledgement: Acknowledgeme
     }
 }
 
-/// The refusal of a body that is kept but of which nothing can be made.
+/// The refusal of a payload that is kept but of which nothing can be made.
 pub(crate) fn malformed(shared: &Shared, position: &Position, why: Malformed) -> Refusal {
     Refusal::Malformed(why, shared.receipt_key.issue(position))
 }

@@ -17,6 +17,8 @@ pub mod error;
 mod exchange;
 mod keep;
 pub mod keys;
+mod parameters;
+mod problem;
 pub mod raw_log;
 mod refusal;
 mod run;

@@ -1,5 +1,4 @@
-//! Why a request is refused, and the problem document (RFC 9457) that says so. Nothing of the request's content and
-//! nothing of this process is in it.
+//! Why a request is refused, and the words, the status and the headers that say so.
 
 use axum::{
     http::{
@@ -9,13 +8,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use schemas::format::Provider;
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use crate::{keys::Scope, wellformed::Malformed};
+use crate::{
+    keys::Scope,
+    problem::{self, Fault, Problem},
+    wellformed::Malformed,
+};
 
 /// Seconds after which a client may try again when Kafka is away.
 const RETRY_AFTER_SECONDS: u16 = 2;
+const KEPT: &str = "It is kept under the receipt, and `device-manager trace` shows what became of it.";
 
 /// Each decision against a request. A new one does not compile until its status and its words are decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,42 +40,20 @@ pub(crate) enum Refusal {
     ContentType(Provider),
     /// The content coding is not understood, or several are stacked.
     ContentCoding,
-    /// A query parameter cannot be used.
-    Parameter,
+    /// Query parameters are unknown or cannot be used.
+    Parameters(Vec<Fault>),
     /// The body is larger than the limit in bytes.
     TooLarge(usize),
     /// The body did not arrive in time.
     BodyTimeout,
     /// The body broke off, or its framing is broken.
     BodyBrokenOff,
-    /// The body is kept, but nothing can be made of it.
+    /// The payload is kept under this receipt, but it cannot be used as a whole.
     Malformed(Malformed, String),
+    /// The device command is kept under this receipt, but it cannot be used.
+    Command(Vec<Fault>, String),
     /// The body was not acknowledged by Kafka in time.
     Unavailable,
-}
-
-/// The body of every answer that is not 2xx.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Problem {
-    /// Names the kind of problem; compare this, not the texts.
-    #[serde(rename = "type")]
-    kind: String,
-    /// The kind of problem in words.
-    title: &'static str,
-    /// The status code.
-    status: u16,
-    /// What is wrong with this request, and the way out.
-    detail: String,
-    /// The status code as a string, for existing clients.
-    #[serde(rename = "statusCode")]
-    status_code: String,
-    /// The status in words, for existing clients.
-    error: &'static str,
-    /// The same as `detail`, for existing clients.
-    message: String,
-    /// Where the body was kept although it was refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipt: Option<String>,
 }
 
 impl Refusal {
@@ -90,11 +70,11 @@ impl Refusal {
             Self::Method => "method-not-allowed",
             Self::ContentType(_) => "content-type",
             Self::ContentCoding => "content-coding",
-            Self::Parameter => "parameter",
+            Self::Parameters(_) => "parameter",
             Self::TooLarge(_) => "too-large",
             Self::BodyTimeout => "body-timeout",
             Self::BodyBrokenOff => "body-broken-off",
-            Self::Malformed(..) => "malformed",
+            Self::Malformed(..) | Self::Command(..) => "malformed",
             Self::Unavailable => "unavailable",
         }
     }
@@ -102,9 +82,11 @@ impl Refusal {
     const fn status(&self) -> StatusCode {
         match self {
             Self::KeyMissing | Self::KeyInvalid => StatusCode::UNAUTHORIZED,
-            Self::SubjectHeader | Self::Parameter | Self::BodyBrokenOff | Self::Malformed(..) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::SubjectHeader
+            | Self::Parameters(_)
+            | Self::BodyBrokenOff
+            | Self::Malformed(..)
+            | Self::Command(..) => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::UnknownPath | Self::UnknownFormat(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -126,11 +108,12 @@ impl Refusal {
             Self::Method => "Method not allowed",
             Self::ContentType(_) => "Format not decided",
             Self::ContentCoding => "Content coding not supported",
-            Self::Parameter => "Query parameter not usable",
+            Self::Parameters(_) => "Query parameter not usable",
             Self::TooLarge(_) => "Body too large",
             Self::BodyTimeout => "Body too slow",
             Self::BodyBrokenOff => "Body broken off",
             Self::Malformed(..) => "Body malformed",
+            Self::Command(..) => "Command not usable",
             Self::Unavailable => "Not accepted for now",
         }
     }
@@ -139,7 +122,11 @@ impl Refusal {
     const fn error(&self) -> &'static str {
         match self {
             Self::KeyMissing | Self::KeyInvalid => "Unauthorized",
-            Self::SubjectHeader | Self::Parameter | Self::BodyBrokenOff | Self::Malformed(..) => "Bad request",
+            Self::SubjectHeader
+            | Self::Parameters(_)
+            | Self::BodyBrokenOff
+            | Self::Malformed(..)
+            | Self::Command(..) => "Bad request",
             Self::Forbidden(_) => "Forbidden",
             Self::UnknownPath | Self::UnknownFormat(_) => "Not found",
             Self::Method => "Method not allowed",
@@ -188,33 +175,58 @@ impl Refusal {
             Self::ContentCoding => {
                 "Send the body plain, or with one Content-Encoding out of gzip, deflate and zstd.".to_owned()
             }
-            Self::Parameter => {
-                "Health data may have type, unit and deviceId, at most once each, with 1 to 256 bytes of UTF-8 and without control \
-                 characters; other parameters are not known."
-                    .to_owned()
-            }
+            Self::Parameters(faults) => format!("The query cannot be used: {}.", problem::sentence(faults)),
             Self::TooLarge(limit) => format!(
                 "The body may have {limit} bytes, also after its content coding is undone. Split the payload."
             ),
             Self::BodyTimeout => "The body did not arrive in time. Send it again.".to_owned(),
             Self::BodyBrokenOff => "The body broke off or its framing is broken. Send it again.".to_owned(),
-            Self::Malformed(malformed, _) => {
-                // Of an export what stands before the fault becomes readings, of every other body nothing.
-                format!(
-                    "{}. The body is kept under the receipt, and device-manager trace says what became of it.",
-                    capital(&malformed.to_string())
-                )
-            }
+            // Of an export what stands before the fault becomes readings, of every other body nothing.
+            Self::Malformed(malformed, _) => format!("The body cannot be used: {malformed}. {KEPT}"),
+            Self::Command(faults, _) => format!("The command cannot be used: {}. {KEPT}", problem::sentence(faults)),
             Self::Unavailable => {
                 "The body could not be kept in time. Send it again: what is kept twice is counted once.".to_owned()
             }
         }
     }
 
-    fn receipt(self) -> Option<String> {
+    /// The faults, and where the body was kept.
+    fn into_parts(self) -> (Vec<Fault>, Option<String>) {
         match self {
-            Self::Malformed(_, receipt) => Some(receipt),
-            _ => None,
+            Self::Parameters(faults) => (faults, None),
+            Self::Malformed(malformed, receipt) => (Fault::of_payload(&malformed).into_iter().collect(), Some(receipt)),
+            Self::Command(faults, receipt) => (faults, Some(receipt)),
+            Self::KeyMissing
+            | Self::KeyInvalid
+            | Self::SubjectHeader
+            | Self::Forbidden(_)
+            | Self::UnknownPath
+            | Self::UnknownFormat(_)
+            | Self::Method
+            | Self::ContentType(_)
+            | Self::ContentCoding
+            | Self::TooLarge(_)
+            | Self::BodyTimeout
+            | Self::BodyBrokenOff
+            | Self::Unavailable => (Vec::new(), None),
+        }
+    }
+
+    /// The problem document.
+    pub(crate) fn problem(self) -> Problem {
+        let status = self.status().as_u16();
+        let (word, title, error, detail) = (self.word(), self.title(), self.error(), self.detail());
+        let (errors, receipt) = self.into_parts();
+        Problem {
+            kind: format!("urn:device-manager:problem:{word}"),
+            title,
+            status,
+            status_code: status.to_string(),
+            error,
+            message: detail.clone(),
+            detail,
+            errors,
+            receipt,
         }
     }
 }
@@ -223,18 +235,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         metrics::counter!("device_manager_ingress_rejected_total", "reason" => self.word()).increment(1);
         let status = self.status();
-        let detail = self.detail();
-        let problem = Problem {
-            kind: format!("urn:device-manager:problem:{}", self.word()),
-            title: self.title(),
-            status: status.as_u16(),
-            status_code: status.as_u16().to_string(),
-            error: self.error(),
-            message: detail.clone(),
-            detail,
-            receipt: self.clone().receipt(),
-        };
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -251,9 +252,4 @@ impl IntoResponse for Refusal {
 fn formats(provider: Provider) -> String {
     let names: Vec<_> = provider.formats().iter().map(|format| format.as_str()).collect();
     names.join(", ")
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

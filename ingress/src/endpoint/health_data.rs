@@ -18,12 +18,12 @@ use time::OffsetDateTime;
 
 use super::{Id, receipts::Receipts};
 use crate::{
-    admission::{self, Parameters},
-    body,
+    admission, body,
     exchange::Exchange,
     keep::{self, Kept},
     keys::{Credential, Scope},
-    refusal::{Problem, Refusal},
+    parameters::Parameters,
+    refusal::Refusal,
     state::{AppState, Shared},
     upload,
     wellformed::{self, Malformed, Shape},
@@ -32,11 +32,10 @@ use crate::{
 /// Accepts a payload of the Medisanté portal; the Content-Type decides the format.
 #[utoipa::path(
     post, path = "/health-data/medisante", tag = "Health data",
+    params(("deviceId" = Option<String>, Query, description = "The device of each FHIR Observation that names none. standard-json and standard-xml name the device themselves")),
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "standard-json by application/json, fhir-json by application/fhir+json, fhir-xml by application/fhir+xml, standard-xml by application/xml or text/xml"),
     responses(
         (status = 200, description = "Kept: Kafka acknowledged the body. `_id` is its receipt.", body = Id),
-        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
@@ -49,12 +48,13 @@ pub(crate) async fn medisante(State(state): State<AppState>, request: Request) -
 /// Accepts a payload of the Medisanté portal in the format that the path names.
 #[utoipa::path(
     post, path = "/health-data/medisante/{format}", tag = "Health data",
-    params(("format" = String, Path, description = "standard-json (or json), standard-xml (or xml), fhir-json or fhir-xml")),
+    params(
+        ("format" = String, Path, description = "standard-json (or json), standard-xml (or xml), fhir-json or fhir-xml"),
+        ("deviceId" = Option<String>, Query, description = "The device of each FHIR Observation that names none. standard-json and standard-xml name the device themselves"),
+    ),
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "The payload, in the format of the path"),
     responses(
         (status = 200, description = "Kept: Kafka acknowledged the body. `_id` is its receipt.", body = Id),
-        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
@@ -72,15 +72,14 @@ pub(crate) async fn medisante_format(
 #[utoipa::path(
     post, path = "/health-data/healthkit", tag = "Health data",
     params(
-        ("type" = Option<String>, Query, description = "The type of all samples that name none"),
-        ("unit" = Option<String>, Query, description = "The unit of all samples that name none"),
-        ("deviceId" = Option<String>, Query, description = "The device of all samples that name none, and of all of an export.xml, which describes devices by their model: name one a person"),
+        ("type" = Option<String>, Query, description = "The type of each standard-json sample that names none"),
+        ("unit" = Option<String>, Query, description = "The unit of each standard-json sample that names none"),
+        ("deviceId" = Option<String>, Query, description = "The device of each sample that names none, and of all samples of an export-xml. An export names devices by their model only, so use one deviceId for each person"),
+        ("defaults" = Option<String>, Query, description = "`react-native-health`: the documented default units of this library hold for each standard-json sample without a unit. Takes precedence over the default of the API key. Without both, a sample without a unit is refused if its type has several units"),
     ),
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "standard-json by application/json, fhir-json by application/fhir+json, fhir-xml by application/fhir+xml, export-xml by application/xml or text/xml"),
     responses(
         (status = 200, description = "Kept: Kafka acknowledged the body. One entry for each sample of an array; one object for any other body.", body = Vec<Id>),
-        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt; of an export.xml what stands before the fault is read.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
@@ -95,15 +94,14 @@ pub(crate) async fn healthkit(State(state): State<AppState>, request: Request) -
     post, path = "/health-data/healthkit/{format}", tag = "Health data",
     params(
         ("format" = String, Path, description = "standard-json (or json), fhir-json, fhir-xml, health-auto-export or export-xml"),
-        ("type" = Option<String>, Query, description = "The type of all samples that name none"),
-        ("unit" = Option<String>, Query, description = "The unit of all samples that name none"),
-        ("deviceId" = Option<String>, Query, description = "The device of all samples that name none, and of all of an export.xml, which describes devices by their model: name one a person"),
+        ("type" = Option<String>, Query, description = "The type of each standard-json sample that names none"),
+        ("unit" = Option<String>, Query, description = "The unit of each standard-json sample that names none"),
+        ("deviceId" = Option<String>, Query, description = "The device of each sample that names none, and of all samples of an export-xml. An export names devices by their model only, so use one deviceId for each person"),
+        ("defaults" = Option<String>, Query, description = "`react-native-health`: the documented default units of this library hold for each standard-json sample without a unit. Takes precedence over the default of the API key. Without both, a sample without a unit is refused if its type has several units"),
     ),
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "The payload, in the format of the path"),
     responses(
         (status = 200, description = "Kept: Kafka acknowledged the body. One entry for each sample of a standard-json array; one object for any other body.", body = Vec<Id>),
-        (status = "4XX", description = "Refused. A malformed body is kept all the same, and answered 400 with its receipt; of an export.xml what stands before the fault is read.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
@@ -146,9 +144,7 @@ async fn accept(
     let kind = Kind::Payload(head.format);
     let hash = shared.content_key.hash(&received.bytes);
     let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, &hash);
-    headers.sample_type = head.parameters.sample_type;
-    headers.unit = head.parameters.unit;
-    headers.device_id = head.parameters.device_id;
+    head.parameters.add_to(&mut headers);
     let topic = provider.raw_topic(head.format);
     let place = keep::partition(shared, topic, &hash)?;
     let kept = Kept { topic, place, headers, body: &received.bytes };
@@ -171,9 +167,7 @@ async fn export(
     // The parts of the upload get their own.
     let hash = shared.content_key.hash(&[]);
     let mut headers = keep::headers(kind, &parts.headers, &head.credential, &exchange.correlation_id, &hash);
-    headers.sample_type = head.parameters.sample_type;
-    headers.unit = head.parameters.unit;
-    headers.device_id = head.parameters.device_id;
+    head.parameters.add_to(&mut headers);
     let topic = provider.raw_topic(head.format);
     let (position, looked) = upload::receive(shared, &parts.headers, topic, headers, body).await?;
     looked.map_err(|why| keep::malformed(shared, &position, why))?;
@@ -185,7 +179,10 @@ fn head(shared: &Shared, provider: Provider, named: Option<&str>, parts: &Parts)
     let now = OffsetDateTime::now_utc();
     let credential = admission::admit(&shared.keys, &parts.headers, Scope::HealthDataWrite, Some(provider), now)?;
     let format = admission::format(provider, named, &parts.headers)?;
-    let parameters = Parameters::read(parts)?;
+    let mut parameters = Parameters::of_payload(provider, &parts.uri)?;
+    if provider == Provider::HealthKit {
+        parameters.defaults = parameters.defaults.or(credential.defaults);
+    }
     Ok(Head { credential, format, parameters })
 }
 

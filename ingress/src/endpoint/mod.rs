@@ -1,7 +1,9 @@
 //! One endpoint, one file: its request, its handler, its documentation.
 
 pub(crate) mod assign;
+mod command;
 pub(crate) mod docs;
+mod documented;
 pub(crate) mod health_data;
 pub(crate) mod openapi;
 mod receipts;

@@ -3,19 +3,25 @@
 use std::sync::LazyLock;
 
 use axum::{
+    extract::{Request, State},
     http::header::CONTENT_TYPE,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{assign, health_data, unassign};
+use super::{assign, documented::Documented, health_data, unassign};
+use crate::{exchange::Exchange, parameters::Parameters, problem::Problem, state::AppState};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Device Manager", description = "Accepts readings of health devices, and says who holds which device."),
+    info(
+        title = "Device Manager API",
+        description = "Accepts readings of health devices, and commands that say who holds which device.",
+        license(name = "Apache-2.0"),
+    ),
     paths(
         health_data::medisante,
         health_data::medisante_format,
@@ -24,7 +30,8 @@ use super::{assign, health_data, unassign};
         assign::assign,
         unassign::unassign,
     ),
-    modifiers(&Security)
+    components(schemas(Problem)),
+    modifiers(&Security, &Documented)
 )]
 struct Api;
 
@@ -46,6 +53,9 @@ pub fn openapi_json() -> &'static str {
     &DOCUMENT
 }
 
-pub(crate) async fn openapi() -> Response {
-    ([(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
+pub(crate) async fn openapi(State(state): State<AppState>, request: Request) -> Response {
+    let exchange = Exchange::begin(&state, request.headers());
+    let (parts, _) = request.into_parts();
+    let answer = Parameters::none(&parts.uri).map(|()| ([(CONTENT_TYPE, "application/json")], openapi_json()));
+    exchange.answer(answer)
 }

@@ -3,29 +3,28 @@
 use axum::{
     extract::{Path, Request, State},
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Response},
 };
-use schemas::{event::DeviceId, format::RawTopic, raw::Kind};
+use schemas::{event::DeviceId, raw::Kind};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::assign;
+use super::command::{self, Command, RECEIPT, Unusable};
 use crate::{
-    admission::{self, Parameters},
-    body,
-    body::Received,
+    admission,
+    body::{self, Received},
     exchange::Exchange,
-    keep::{self, Kept},
     keys::Scope,
-    refusal::{Problem, Refusal},
+    parameters::Parameters,
+    problem::{Fault, Location},
+    refusal::Refusal,
     state::AppState,
-    wellformed::Malformed,
 };
 
-/// The body, which may be empty.
+/// When a device is taken back. The body may also be empty.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "documents the body; parsing goes field by field")]
+#[expect(dead_code, reason = "documents the body, which schemas::command reads")]
 pub(crate) struct UnassignBody {
     /// From when this holds, RFC 3339; now where it is absent.
     #[schema(rename = "effectiveFrom")]
@@ -38,9 +37,7 @@ pub(crate) struct UnassignBody {
     params(("id" = Uuid, Path, description = "The `_id` that the assign command was answered with")),
     request_body(content = Option<UnassignBody>),
     responses(
-        (status = 204, description = "Recorded."),
-        (status = "4XX", description = "Refused. A command that cannot be used is kept all the same, and answered 400 with its receipt.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Kafka did not acknowledge in time. Try again after Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 204, description = "Recorded. Whether the command took effect is a verdict that the receipt resolves to.", headers(("Receipt" = String, description = "The receipt of the command. `device-manager trace` resolves it to the verdict"))),
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
@@ -50,35 +47,43 @@ pub(crate) async fn unassign(State(state): State<AppState>, Path(id): Path<Strin
     exchange.answer(accepted)
 }
 
-async fn accept(exchange: &Exchange<'_>, id: &str, request: Request) -> Result<StatusCode, Refusal> {
+async fn accept(exchange: &Exchange<'_>, id: &str, request: Request) -> Result<impl IntoResponse + use<>, Refusal> {
     let shared = exchange.shared;
     let (parts, body) = request.into_parts();
     let now = OffsetDateTime::now_utc();
-    // The `_id` is a one-way name: it does not show the provider, so a key's list of providers cannot be applied.
+    // The `_id` is a one-way name and does not show the provider: the sink, which knows the device, applies the key's list of
+    // providers.
     let credential = admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now)
-        .and_then(|credential| Parameters::none(&parts).map(|()| credential));
+        .and_then(|credential| Parameters::none(&parts.uri).map(|()| credential));
     let (credential, body) = body::admitted(credential, &parts.headers, body).await?;
     let received = body::read(&parts.headers, body, shared.limits).await?;
-    let device_key = Uuid::try_parse(id).ok();
-    let checked = match device_key {
-        Some(_) => check(&received),
-        None => Err(Malformed::Command("the id in the path must be the _id that the assign command was answered with")),
-    };
-    let hash = shared.content_key.hash(&received.bytes);
-    let mut headers = keep::headers(Kind::Unassign, &parts.headers, &credential, &exchange.correlation_id, &hash);
-    let key = device_key.map(|key| key.to_string());
-    headers.device_id = key.clone().or_else(|| DeviceId::parse(id).ok().map(|id| id.as_str().to_owned()));
-    let place = assign::command_place(shared, key.as_deref(), &hash)?;
-    let kept = Kept { topic: RawTopic::Devices, place, headers, body: &received.bytes };
-    let position = keep::keep(shared, &kept).await?;
-    checked.map_err(|why| keep::malformed(shared, &position, why))?;
-    shared.meters.accepted(RawTopic::Devices).increment(1);
-    Ok(StatusCode::NO_CONTENT)
+    let device = Uuid::try_parse(id).ok();
+    let in_path = device
+        .map_or_else(|| DeviceId::parse(id).ok().map(|id| id.as_str().to_owned()), |device| Some(device.to_string()));
+    let checked = check(device, &received);
+    let command = Command { kind: Kind::Unassign, device, in_path, checked };
+    let receipt = command::keep(exchange, (&parts, &credential), &received, command).await?;
+    Ok((StatusCode::NO_CONTENT, [(RECEIPT, receipt)]))
 }
 
-fn check(received: &Received) -> Result<(), Malformed> {
-    if received.bytes.trim_ascii().is_empty() {
-        return Ok(());
+fn check(device: Option<Uuid>, received: &Received) -> Result<(), Unusable> {
+    let body = check_body(received);
+    if device.is_some() {
+        return body;
     }
-    assign::effective_from(&assign::object(received)?)
+    let id = "id in the path must be the _id that the assign command was answered with".to_owned();
+    let mut faults = vec![Fault::new(Some("id"), Location::Path, id)];
+    match body {
+        Ok(()) => {}
+        Err(Unusable::Malformed(why)) => faults.push(Fault::new(None, Location::Body, why.to_string())),
+        Err(Unusable::Faults(more)) => faults.extend(more),
+    }
+    Err(Unusable::Faults(faults))
+}
+
+fn check_body(received: &Received) -> Result<(), Unusable> {
+    if !received.bytes.trim_ascii().is_empty() {
+        schemas::command::unassign(command::json(received)?)?;
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, Read};
 use axum::body::Bytes;
 use schemas::{
     content::{ContentHash, ContentHasher, ContentKey},
+    format::Format,
     limit::TOKEN_BYTES_MAX,
     upload::CHUNK_BYTES,
 };
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     body::{self, Coding},
-    wellformed::{Malformed, xml},
+    wellformed::{Malformed, shape, xml},
 };
 
 /// Bytes in a row, with their keyed hash.
@@ -83,7 +84,7 @@ fn look_through(
         broken: None,
         undecodable: false,
     };
-    let looked = xml::check(&mut chunker, true, TOKEN_BYTES_MAX);
+    let looked = xml::check(&mut chunker, true, TOKEN_BYTES_MAX).and_then(|root| shape::xml(Format::ExportXml, root));
     // What is not well-formed is kept all the same: the rest is read for its bytes alone.
     loop {
         let length = match chunker.fill_buf() {

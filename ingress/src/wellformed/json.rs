@@ -3,6 +3,8 @@
 //! Escapes that name half of a surrogate pair are refused here, because no text can hold them: the normalizer could not
 //! read the body.
 
+use std::borrow::Cow;
+
 use super::{DEPTH_MAX, Malformed};
 
 /// Which bracket is open at each depth: a set bit is an object.
@@ -39,11 +41,22 @@ struct Scanner<'a> {
     at: usize,
 }
 
-/// Checks the text and counts the elements of a top-level array.
-pub(crate) fn check(text: &str, items_max: usize) -> Result<Option<usize>, Malformed> {
+/// What is seen at the top level.
+pub(crate) struct Top {
+    /// The byte that the body begins with, after white space.
+    pub(crate) first: u8,
+    /// How many elements the array has; none where there is no array.
+    pub(crate) array_items: Option<usize>,
+}
+
+/// Checks the text and counts the elements of a top-level array. Hands over each member of a top-level object: its name, and the
+/// first byte of its value.
+pub(crate) fn check(text: &str, items_max: usize, member: &mut dyn FnMut(&str, u8)) -> Result<Top, Malformed> {
     let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
     let mut nesting = Nesting::default();
     let mut items = None;
+    scanner.skip_space();
+    let first = scanner.peek().unwrap_or_default();
     loop {
         // Here a value must begin; `opened` says that a bracket was opened that may be closed at once.
         let opened = scanner.value(&mut nesting)?;
@@ -51,15 +64,15 @@ pub(crate) fn check(text: &str, items_max: usize) -> Result<Option<usize>, Malfo
             items = Some(0);
         }
         if opened && !scanner.closes(&mut nesting) {
-            scanner.key(&nesting)?;
+            scanner.key(&nesting, member)?;
             items = counted(items, &nesting, items_max)?;
             continue;
         }
         // Here a value has ended.
         if !scanner.next_member(&mut nesting)? {
-            return Ok(items);
+            return Ok(Top { first, array_items: items });
         }
-        scanner.key(&nesting)?;
+        scanner.key(&nesting, member)?;
         items = counted(items, &nesting, items_max)?;
     }
 }
@@ -144,15 +157,25 @@ impl Scanner<'_> {
         }
     }
 
-    /// In an object, passes over a member's name and colon.
-    fn key(&mut self, nesting: &Nesting) -> Result<(), Malformed> {
+    /// In an object, passes over a member's name and colon. One at the top level is handed over.
+    fn key(&mut self, nesting: &Nesting, member: &mut dyn FnMut(&str, u8)) -> Result<(), Malformed> {
         if !nesting.in_object() {
             return Ok(());
         }
         self.skip_space();
+        let start = self.at;
         self.string()?;
+        let end = self.at;
         self.skip_space();
-        self.expect(b':')
+        self.expect(b':')?;
+        if nesting.depth == 1 {
+            self.skip_space();
+            let quoted = self.bytes.get(start..end).unwrap_or_default();
+            // A name may be written with escapes.
+            let name: Cow<'_, str> = serde_json::from_slice(quoted).unwrap_or_default();
+            member(&name, self.peek().unwrap_or_default());
+        }
+        Ok(())
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), Malformed> {
@@ -248,8 +271,12 @@ impl Scanner<'_> {
 mod tests {
     use super::*;
 
+    fn items(text: &str, items_max: usize) -> Result<Option<usize>, Malformed> {
+        check(text, items_max, &mut |_, _| {}).map(|top| top.array_items)
+    }
+
     fn well(text: &str) -> bool {
-        check(text, usize::MAX).is_ok()
+        items(text, usize::MAX).is_ok()
     }
 
     #[test]
@@ -328,20 +355,30 @@ mod tests {
 
     #[test]
     fn counts_only_the_elements_at_the_top() {
-        assert_eq!(check("[]", 9), Ok(Some(0)));
-        assert_eq!(check("[1]", 9), Ok(Some(1)));
-        assert_eq!(check("[[1,2],{\"a\":[3]},4]", 9), Ok(Some(3)));
-        assert_eq!(check("{\"a\":[1,2]}", 9), Ok(None));
-        assert_eq!(check("[1,2,3]", 3), Ok(Some(3)));
-        assert_eq!(check("[1,2,3,4]", 3), Err(Malformed::TooManyItems));
+        assert_eq!(items("[]", 9), Ok(Some(0)));
+        assert_eq!(items("[1]", 9), Ok(Some(1)));
+        assert_eq!(items("[[1,2],{\"a\":[3]},4]", 9), Ok(Some(3)));
+        assert_eq!(items("{\"a\":[1,2]}", 9), Ok(None));
+        assert_eq!(items("[1,2,3]", 3), Ok(Some(3)));
+        assert_eq!(items("[1,2,3,4]", 3), Err(Malformed::TooManyItems));
+    }
+
+    #[test]
+    fn hands_over_the_members_at_the_top_and_no_others() {
+        let mut found = Vec::new();
+        let text = " { \"a\" : {\"b\":1} , \"\\u0063\":[{\"d\":2}],\"e\": null}";
+        let top = check(text, 9, &mut |name, value| found.push((name.to_owned(), value))).ok().unwrap();
+        assert_eq!((top.first, top.array_items), (b'{', None));
+        assert_eq!(found, [("a".to_owned(), b'{'), ("c".to_owned(), b'['), ("e".to_owned(), b'n')]);
+        check("[{\"a\":1}]", 9, &mut |name, _| panic!("{name} is no member of the top level")).ok().unwrap();
     }
 
     #[test]
     fn depth_is_bounded_and_never_recursed() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(well(&nested(DEPTH_MAX)));
-        assert_eq!(check(&nested(DEPTH_MAX + 1), 9), Err(Malformed::TooDeep));
-        assert_eq!(check(&nested(100_000), 9), Err(Malformed::TooDeep));
+        assert_eq!(items(&nested(DEPTH_MAX + 1), 9), Err(Malformed::TooDeep));
+        assert_eq!(items(&nested(100_000), 9), Err(Malformed::TooDeep));
         let objects = format!("{}1{}", "{\"a\":".repeat(DEPTH_MAX), "}".repeat(DEPTH_MAX));
         assert!(well(&objects));
     }

@@ -1,6 +1,7 @@
 //! Whether a body is well-formed, in one pass and without a tree. What it means is the normalizer's matter.
 
 mod json;
+pub(crate) mod shape;
 pub(crate) mod xml;
 
 use schemas::{
@@ -15,7 +16,7 @@ pub struct Shape {
     pub array_items: Option<usize>,
 }
 
-/// Why a body is not well-formed. Says where, never what stands there.
+/// Why a body is not well-formed, or not of the shape of its format. Says where, never what stands there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// Nothing was sent.
@@ -60,9 +61,22 @@ pub enum Malformed {
     /// Too many attributes on one XML element.
     #[error("an XML element has more than {ATTRIBUTES_MAX} attributes")]
     TooManyAttributes,
-    /// A device command lacks a field or has one that cannot be used.
-    #[error("{0}")]
-    Command(&'static str),
+    /// Something at the top level is well-formed, but of another type than the format gives to it.
+    #[error("{} must be {expected}", member.unwrap_or("the top level of the body"))]
+    WrongType {
+        /// The member's name; none for the top level itself.
+        member: Option<&'static str>,
+        /// What the format has there.
+        expected: &'static str,
+    },
+    /// The body lacks something without which its format cannot be read.
+    #[error("{member} is missing and must be {expected}")]
+    Missing {
+        /// Its name.
+        member: &'static str,
+        /// What the format has there.
+        expected: &'static str,
+    },
 }
 
 /// Looks through a payload once.
@@ -72,11 +86,15 @@ pub enum Malformed {
 pub fn payload(provider: Provider, format: Format, body: &[u8]) -> Result<Shape, Malformed> {
     let text = text(body)?;
     if format.is_xml() {
-        xml::check(text.as_bytes(), format == Format::ExportXml, usize::MAX)?;
+        let root = xml::check(text.as_bytes(), format == Format::ExportXml, usize::MAX)?;
+        shape::xml(format, root)?;
         return Ok(Shape { array_items: None });
     }
     let items_max = if format.has_item_receipts(provider) { ITEMS_MAX } else { usize::MAX };
-    json::check(text, items_max).map(|array_items| Shape { array_items })
+    let mut shape = shape::JsonShape::new(provider, format);
+    let top = json::check(text, items_max, &mut |name, value| shape.member(name, value))?;
+    shape.check(&top)?;
+    Ok(Shape { array_items: top.array_items })
 }
 
 /// The body as text.
@@ -90,4 +108,10 @@ pub fn text(body: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(body).map_err(|error| Malformed::NotUtf8 { at: error.valid_up_to() })
 }
 
-pub(crate) use json::check as json;
+/// Checks that a body is JSON of any shape.
+///
+/// # Errors
+/// [`Malformed`].
+pub(crate) fn any_json(text: &str) -> Result<(), Malformed> {
+    json::check(text, usize::MAX, &mut |_, _| {}).map(drop)
+}

@@ -12,12 +12,31 @@ use service::capped::Capped;
 
 use super::{ATTRIBUTES_MAX, DEPTH_MAX, Malformed};
 
+/// FHIR's namespace.
+const FHIR: &str = "http://hl7.org/fhir";
+
+/// What is seen of the root.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Root {
+    /// Whether it is of FHIR's namespace.
+    pub(crate) is_fhir: bool,
+    /// Whether it is Apple's `HealthData`.
+    pub(crate) is_health_data: bool,
+    /// Whether it holds an element `measurements`.
+    pub(crate) has_measurements: bool,
+}
+
 /// Reads to the end. A token longer than `token_bytes_max` is refused before it is collected.
-pub(crate) fn check(input: impl BufRead, document_type_allowed: bool, token_bytes_max: usize) -> Result<(), Malformed> {
+pub(crate) fn check(
+    input: impl BufRead,
+    document_type_allowed: bool,
+    token_bytes_max: usize,
+) -> Result<Root, Malformed> {
     let mut reader = Reader::from_reader(Capped::new(input, token_bytes_max));
     reader.config_mut().enable_all_checks(true);
     let mut token = Vec::new();
     let (mut depth, mut roots) = (0_usize, 0_u32);
+    let mut root = Root::default();
     loop {
         let at = reader.buffer_position();
         let fault = Malformed::Xml { at };
@@ -31,6 +50,7 @@ pub(crate) fn check(input: impl BufRead, document_type_allowed: bool, token_byte
         match event {
             Event::Start(element) => {
                 attributes(&element, fault)?;
+                root.look(&element, depth);
                 roots += u32::from(depth == 0);
                 depth += 1;
                 if depth > DEPTH_MAX {
@@ -39,6 +59,7 @@ pub(crate) fn check(input: impl BufRead, document_type_allowed: bool, token_byte
             }
             Event::Empty(element) => {
                 attributes(&element, fault)?;
+                root.look(&element, depth);
                 roots += u32::from(depth == 0);
             }
             Event::End(_) => depth = depth.checked_sub(1).ok_or(fault)?,
@@ -62,11 +83,28 @@ pub(crate) fn check(input: impl BufRead, document_type_allowed: bool, token_byte
             },
             Event::DocType(_) if !document_type_allowed || roots > 0 => return Err(Malformed::DocumentType),
             Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::PI(_) | Event::DocType(_) => {}
-            Event::Eof => return if depth == 0 && roots == 1 { Ok(()) } else { Err(fault) },
+            Event::Eof => return if depth == 0 && roots == 1 { Ok(root) } else { Err(fault) },
         }
         if roots > 1 {
             return Err(fault);
         }
+    }
+}
+
+impl Root {
+    /// Looks at an element that begins at this depth.
+    fn look(&mut self, element: &BytesStart<'_>, depth: usize) {
+        let (name, prefix) = (element.local_name(), element.name().prefix());
+        let name: &str = name.as_ref();
+        if depth == 0 {
+            self.is_health_data = name == "HealthData";
+            let declaration = prefix.map_or("xmlns".to_owned(), |prefix| format!("xmlns:{}", prefix.as_ref()));
+            self.is_fhir = element.attributes().flatten().any(|attribute| {
+                attribute.key.as_ref() == declaration
+                    && attribute.normalized_value(XmlVersion::Implicit1_0).is_ok_and(|value| value == FHIR)
+            });
+        }
+        self.has_measurements |= depth == 1 && name == "measurements";
     }
 }
 
@@ -98,7 +136,7 @@ mod tests {
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- c --><a b='1' c=\"&lt;\">t&amp;&#233;<![CDATA[<]]></a>\n",
             "\u{feff}<a xmlns=\"urn:x\"><x:b xmlns:x='urn:y'/></a>",
         ] {
-            assert_eq!(check(text.as_bytes(), false, usize::MAX), Ok(()), "{text}");
+            assert_eq!(check(text.as_bytes(), false, usize::MAX), Ok(Root::default()), "{text}");
         }
     }
 
@@ -131,7 +169,7 @@ mod tests {
     fn never_reads_a_document_type() {
         let text = "<!DOCTYPE a [<!ENTITY x \"y\">]><a/>";
         assert_eq!(check(text.as_bytes(), false, usize::MAX), Err(Malformed::DocumentType));
-        assert_eq!(check(text.as_bytes(), true, usize::MAX), Ok(()));
+        assert_eq!(check(text.as_bytes(), true, usize::MAX), Ok(Root::default()));
         assert!(
             check("<!DOCTYPE a [<!ENTITY x \"y\">]><a>&x;</a>".as_bytes(), true, usize::MAX).is_err(),
             "nothing is expanded"
@@ -142,7 +180,7 @@ mod tests {
     #[test]
     fn bounds_depth_attributes_and_encoding() {
         let deep = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
-        assert_eq!(check(deep(DEPTH_MAX).as_bytes(), false, usize::MAX), Ok(()));
+        assert_eq!(check(deep(DEPTH_MAX).as_bytes(), false, usize::MAX), Ok(Root::default()));
         assert_eq!(check(deep(100_000).as_bytes(), false, usize::MAX), Err(Malformed::TooDeep));
         let wide = (0..=ATTRIBUTES_MAX).map(|n| format!(" a{n}=''")).collect::<Vec<_>>().concat();
         assert_eq!(check(format!("<a{wide}/>").as_bytes(), false, usize::MAX), Err(Malformed::TooManyAttributes));
@@ -155,7 +193,7 @@ mod tests {
     #[test]
     fn collects_no_token_beyond_its_limit() {
         let text = format!("<a>{}</a>", "x".repeat(100));
-        assert_eq!(check(text.as_bytes(), false, 101), Ok(()));
+        assert_eq!(check(text.as_bytes(), false, 101), Ok(Root::default()));
         assert_eq!(check(text.as_bytes(), false, 50), Err(Malformed::TokenTooLong));
     }
 }

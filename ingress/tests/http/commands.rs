@@ -8,7 +8,7 @@ use schemas::{
 };
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, content_hmac, new_key, partition};
+use crate::bench::{Bench, KEYED_PARTITION, content_hmac, new_key, partition};
 
 fn command() -> Value {
     json!({ "deviceId": "apple-77", "deviceType": "Wearable", "name": "Watch", "deviceProvider": "apple-healthkit",
@@ -25,6 +25,9 @@ async fn an_assign_is_answered_with_the_device_and_keyed_by_it() {
         let text = body.to_string();
         let answer = bench.post("/devices/assign").json().send(text.clone()).await;
         assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({ "_id": expected })));
+        let receipt = answer.command_receipt();
+        assert_eq!((receipt.topic, receipt.partition), (RawTopic::Devices, KEYED_PARTITION));
+        assert_eq!(receipt.offset, 39 + i64::try_from(bench.kept()).unwrap());
         bench.last(|record| {
             assert_eq!((record.topic, record.headers.kind), (RawTopic::Devices, Kind::Assign));
             assert_eq!((record.key.as_ref(), record.body.as_slice()), (Some(&expected), text.as_bytes()));
@@ -59,7 +62,9 @@ async fn an_unusable_assign_is_kept_and_names_the_field() {
         let text = body.to_string();
         let answer = bench.post("/devices/assign").send(text.clone()).await;
         assert_eq!(answer.problem(400), "malformed");
-        assert!(answer.json()["detail"].as_str().unwrap().to_lowercase().contains(&field.to_lowercase()), "{field}");
+        assert_eq!(answer.faults(), [format!("body {field}")]);
+        assert!(answer.json()["message"].as_str().unwrap().contains(&format!(" {field} ")), "{field}");
+        assert!(!answer.headers.contains_key("receipt"), "a refusal has its receipt in the body");
         assert_eq!(answer.receipt().topic, RawTopic::Devices);
         bench.last(|record| {
             // Nobody knows whose command it is.
@@ -67,7 +72,11 @@ async fn an_unusable_assign_is_kept_and_names_the_field() {
             assert_eq!(record.headers.content_hmac, content_hmac(text.as_bytes()));
         });
     }
-    for body in ["", "[]", "{", "null"] {
+    for body in ["[]", "null", "\"deviceId\""] {
+        let answer = bench.post("/devices/assign").send(body).await;
+        assert_eq!((answer.problem(400), answer.faults()), ("malformed".to_owned(), vec!["body -".to_owned()]));
+    }
+    for body in ["", "{"] {
         assert_eq!(bench.post("/devices/assign").send(body).await.problem(400), "malformed");
     }
 }
@@ -80,6 +89,7 @@ async fn an_unassign_is_answered_without_a_body() {
     for body in ["", "{}", " ", "{\"effectiveFrom\":\"2024-01-02T03:04:05Z\"}"] {
         let answer = bench.post(&path).send(body).await;
         assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
+        assert_eq!(answer.command_receipt().offset, 39 + i64::try_from(bench.kept()).unwrap());
         bench.last(|record| {
             assert_eq!((record.topic, record.headers.kind), (RawTopic::Devices, Kind::Unassign));
             assert_eq!((record.key.as_ref(), record.headers.device_id.as_ref()), (Some(&id), Some(&id)));
@@ -94,7 +104,7 @@ async fn an_unassign_is_answered_without_a_body() {
         bench.last(|record| assert_eq!(record.key.as_ref(), Some(&id)));
     }
     let answer = bench.post("/devices/not-an-id/unassign").send("").await;
-    assert_eq!(answer.problem(400), "malformed");
+    assert_eq!((answer.problem(400), answer.faults()), ("malformed".to_owned(), vec!["path id".to_owned()]));
     bench.last(|record| {
         assert_eq!((record.key.as_deref(), record.partition), (None, Some(partition(b""))));
         assert_eq!(record.headers.device_id.as_deref(), Some("not-an-id"));
@@ -110,4 +120,56 @@ async fn a_key_for_one_provider_assigns_no_device_of_another() {
     let answer = bench.bare("/devices/assign").header("x-api-key", &key).send(command().to_string()).await;
     assert_eq!(answer.problem(403), "forbidden");
     assert_eq!(bench.kept(), 0);
+}
+
+#[tokio::test]
+async fn all_faults_of_a_command_are_reported_at_once_and_by_their_exact_names() {
+    let bench = Bench::new();
+    let body = json!({ "deviceId": "CANARY", "deviceTypo": "CANARY", "name": 5, "effectiveTo": "CANARY" });
+    let answer = bench.post("/devices/assign").send(body.to_string()).await;
+    assert_eq!(answer.problem(400), "malformed");
+    let expected = ["name", "deviceType", "deviceProvider", "assignedPatientId", "deviceTypo", "effectiveTo"];
+    let mut faults = answer.faults();
+    let mut expected: Vec<String> = expected.iter().map(|name| format!("body {name}")).collect();
+    faults.sort();
+    expected.sort();
+    assert_eq!(faults, expected);
+    let problem = answer.json();
+    let text = problem["message"].as_str().unwrap();
+    for part in
+        ["deviceType is missing", "assignedPatientId is missing", "name must be", "nearest known member is deviceType"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.contains("effectiveTo is unknown, the nearest known member is effectiveFrom"), "{text}");
+    assert!(!text.contains("CANARY"));
+    assert_eq!(answer.receipt().topic, RawTopic::Devices);
+    bench.last(|record| assert_eq!(record.body, body.to_string().as_bytes()));
+
+    let answer = bench.post("/devices/not-an-id/unassign").send("{\"effectiveForm\":\"2024-01-02T03:04:05Z\"}").await;
+    assert_eq!(answer.problem(400), "malformed");
+    assert_eq!(answer.faults(), ["path id", "body effectiveForm"]);
+}
+
+#[tokio::test]
+async fn a_command_carries_the_providers_that_its_key_is_bound_to() {
+    let bench = Bench::new();
+    let id = device_key(Provider::Medisante, &DeviceId::parse("m").unwrap());
+    let unassign = format!("/devices/{id}/unassign");
+    let mut bound = new_key("medisante only");
+    bound.providers = Some(vec!["medisante".to_owned()]);
+    let bound = bench.key(bound);
+    let mut cuff = command();
+    cuff["deviceProvider"] = json!("medisante");
+    for (path, body, status) in [("/devices/assign", cuff.to_string(), 200), (&unassign, String::new(), 204)] {
+        assert_eq!(bench.bare(path).header("x-api-key", &bound).send(body.clone()).await.status, status);
+        bench.last(|record| assert_eq!(record.headers.providers, [Provider::Medisante]));
+        assert_eq!(bench.post(path).send(body).await.status, status);
+        bench.last(|record| assert!(record.headers.providers.is_empty(), "the key is bound to none"));
+    }
+    // A list without a provider allows none: it must not look like no list.
+    let mut none = new_key("none");
+    none.providers = Some(Vec::new());
+    let none = bench.key(none);
+    assert_eq!(bench.bare(&unassign).header("x-api-key", &none).send("").await.problem(403), "forbidden");
 }

@@ -10,12 +10,12 @@ use flate2::{
 
 use crate::bench::{Bench, Manner, partition};
 
-const PATH: &str = "/health-data/medisante/json";
+const PATH: &str = "/health-data/healthkit/json";
 const LIMIT: usize = 1024 * 1024;
 
 /// A JSON text of exactly this length.
 fn text(length: usize) -> String {
-    format!("\"{}\"", "x".repeat(length - 2))
+    format!("[\"{}\"]", "x".repeat(length - 4))
 }
 
 /// A body whose length is not told before.

@@ -10,13 +10,19 @@ mod contract;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod parameters;
 #[cfg(test)]
 mod payloads;
 #[cfg(test)]
 mod port;
 #[cfg(test)]
 mod secrecy;
+#[cfg(test)]
+mod shape;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]

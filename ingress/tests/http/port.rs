@@ -31,7 +31,7 @@ pub(crate) async fn port(bench: &Bench, change: impl FnOnce(&mut PortLimits)) ->
 
 pub(crate) fn head(bench: &Bench, length: usize) -> String {
     format!(
-        "POST /health-data/medisante/json HTTP/1.1\r\nhost: x\r\nx-api-key: {}\r\ncontent-length: {length}\r\n\r\n",
+        "POST /health-data/healthkit/json HTTP/1.1\r\nhost: x\r\nx-api-key: {}\r\ncontent-length: {length}\r\n\r\n",
         bench.key
     )
 }
@@ -57,7 +57,7 @@ async fn a_client_that_never_ends_its_headers_is_cut_off() {
     let bench = Bench::new();
     let port = port(&bench, |limits| limits.header_timeout = Duration::from_millis(100)).await;
     let mut stream = TcpStream::connect(port.address).await.unwrap();
-    stream.write_all(b"POST /health-data/medisante/json HTTP/1.1\r\nhost: x\r\nx-slow: ").await.unwrap();
+    stream.write_all(b"POST /health-data/healthkit/json HTTP/1.1\r\nhost: x\r\nx-slow: ").await.unwrap();
     let _answer = rest(&mut stream).await;
 }
 
@@ -150,7 +150,7 @@ async fn no_more_connections_than_allowed_are_served() {
     let request = |body: &str| format!("{}{body}", head(&bench, body.len()));
     first.write_all(request("{}").as_bytes()).await.unwrap();
     receipt(&mut first).await;
-    second.write_all(request("[]").as_bytes()).await.unwrap();
+    second.write_all(request("{\"a\":2}").as_bytes()).await.unwrap();
     // Far more than a second connection would need: its request lies there all the while.
     for _ in 0..200 {
         first.write_all(request("{}").as_bytes()).await.unwrap();
@@ -160,7 +160,7 @@ async fn no_more_connections_than_allowed_are_served() {
     assert!(all_of_the_first && bench.kept() == 201, "the second waits");
     drop(first);
     assert!(receipt(&mut second).await.starts_with("HTTP/1.1 200"));
-    bench.last(|record| assert_eq!(record.body, b"[]"));
+    bench.last(|record| assert_eq!(record.body, b"{\"a\":2}"));
 }
 
 #[tokio::test]

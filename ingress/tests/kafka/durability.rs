@@ -20,6 +20,9 @@ use tokio::sync::watch;
 
 use crate::edge::{Edge, PARTITIONS, PATIENCE, post};
 
+/// The least message that is accepted.
+const SMALL: &[u8] = b"{\"measurements\":{}}";
+
 /// What lies at each position of a topic: the key, the contract's headers, the body.
 type Kept = HashMap<(i32, i64), (Option<Vec<u8>>, Headers, Vec<u8>)>;
 
@@ -61,9 +64,10 @@ fn read(mut client: ClientConfig, topic: RawTopic, name: &str) -> Kept {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_accepted_lies_at_its_receipt() {
     let edge = Edge::start("accepted", |_| {}).await;
-    let limit = format!("\"{}\"", "x".repeat(1024 * 1024 - 2)).into_bytes();
+    let limit = format!("{{\"measurements\":{{}},\"a\":\"{}\"}}", "x".repeat(1024 * 1024 - 26)).into_bytes();
+    assert_eq!(limit.len(), 1024 * 1024);
     let mut positions = Vec::new();
-    for body in [b"{\"a\":1}".to_vec(), limit, b"{\"a\":1}".to_vec()] {
+    for body in [SMALL.to_vec(), limit, SMALL.to_vec()] {
         let (status, answer) = edge.post("/health-data/medisante/json", &body).await.unwrap();
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
         positions.push((edge.position(&answer), body));
@@ -139,7 +143,7 @@ async fn partitions_that_are_added_are_used_without_a_restart() {
     edge.admin_adds_partitions(RawTopic::Medisante, 12).await;
     let used = async {
         for number in 0.. {
-            let body = format!("{{\"number\":{number}}}");
+            let body = format!("{{\"measurements\":{{}},\"number\":{number}}}");
             let (status, answer) = edge.post("/health-data/medisante/json", body.as_bytes()).await.unwrap();
             assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
             if edge.position(&answer).partition >= 3 {
@@ -156,14 +160,14 @@ async fn a_broker_that_hangs_means_503_in_time_and_readiness_says_so() {
     const FROZEN: Duration = Duration::from_secs(30);
     const TOLD_WITHIN: Duration = Duration::from_secs(15);
     let edge = Edge::start("frozen", |config| config.produce_timeout = Duration::from_secs(2)).await;
-    assert_eq!(edge.post(PATH, b"{}").await.unwrap().0, 200);
+    assert_eq!(edge.post(PATH, SMALL).await.unwrap().0, 200);
     Edge::logged();
     edge.embedded.pause_kafka();
     let frozen = Instant::now();
     let requests = async {
         while frozen.elapsed() < FROZEN {
             let started = Instant::now();
-            let (status, answer) = edge.post(PATH, b"{\"a\":2}").await.unwrap();
+            let (status, answer) = edge.post(PATH, SMALL).await.unwrap();
             assert_eq!(status, 503, "{}", String::from_utf8_lossy(&answer));
             assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
         }
@@ -178,7 +182,7 @@ async fn a_broker_that_hangs_means_503_in_time_and_readiness_says_so() {
     edge.embedded.resume_kafka();
     let resumed = Instant::now();
     edge.until_ready(true).await;
-    while edge.post(PATH, b"{\"a\":2}").await.unwrap().0 != 200 {}
+    while edge.post(PATH, SMALL).await.unwrap().0 != 200 {}
     assert!(resumed.elapsed() < TOLD_WITHIN, "{:?}", resumed.elapsed());
 
     let lines: Vec<_> = Edge::logged().into_iter().filter(|line| line["fields"]["stage"] == "ingress").collect();
@@ -199,7 +203,7 @@ async fn stopping_under_load_keeps_what_was_answered() {
         senders.push(tokio::spawn(async move {
             let mut accepted = Vec::new();
             for number in 0.. {
-                let body = format!("{{\"sender\":{sender},\"number\":{number}}}");
+                let body = format!("{{\"measurements\":{{}},\"sender\":{sender},\"number\":{number}}}");
                 match post(address, &key, "/health-data/medisante/json", body.as_bytes()).await {
                     Some((200, answer)) => {
                         accepted.push((answer, body));

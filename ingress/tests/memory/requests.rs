@@ -11,7 +11,7 @@ use crate::{
     counting::{now, turn},
 };
 
-const PATH: &str = "/health-data/medisante/json";
+const PATH: &str = "/health-data/healthkit/json";
 /// Before, so that all that is made on first use is there.
 const WARM_UP: usize = 10_000;
 const REQUESTS: usize = 60_000;

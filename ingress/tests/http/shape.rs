@@ -1,0 +1,94 @@
+//! What is well-formed but not of the shape of its format: the answer names the place and the type, and nothing is refused that
+//! the normalizer reads.
+
+use std::{fs, path::Path};
+
+use ingress::wellformed::{self, Malformed};
+use schemas::format::{Format, Provider};
+
+use crate::bench::Bench;
+
+#[tokio::test]
+async fn a_payload_of_another_shape_is_kept_and_the_answer_names_the_field_and_the_type() {
+    let bench = Bench::new();
+    for (path, body, fault, said) in [
+        ("medisante/json", "[\"CANARY\"]", "body -", "the top level of the body must be a JSON object"),
+        (
+            "medisante/json",
+            "{\"measurements\":[\"CANARY\"]}",
+            "body measurements",
+            "measurements must be a JSON object",
+        ),
+        ("medisante/json", "{\"CANARY\":{}}", "body measurements", "measurements is missing and must be a JSON object"),
+        ("medisante/json", "{\"measurements\":null}", "body measurements", "measurements must be a JSON object"),
+        (
+            "medisante/json",
+            "{\"device\":\"CANARY\",\"measurements\":{}}",
+            "body device",
+            "device must be a JSON object",
+        ),
+        ("medisante/xml", "<CANARY>CANARY</CANARY>", "body measurements", "measurements is missing"),
+        ("healthkit/json", " \"CANARY\"", "body -", "must be a JSON array or a JSON object"),
+        ("healthkit/health-auto-export", "{\"data\":[]}", "body data", "data must be a JSON object"),
+        (
+            "healthkit/fhir-json",
+            "{\"CANARY\":1}",
+            "body resourceType",
+            "resourceType is missing and must be a JSON string",
+        ),
+        ("medisante/fhir-json", "{\"resourceType\":{}}", "body resourceType", "resourceType must be a JSON string"),
+        ("medisante/fhir-xml", "<CANARY/>", "body -", "must be an element of the namespace http://hl7.org/fhir"),
+        ("healthkit/export-xml", "<CANARY/>", "body -", "must be the element HealthData"),
+    ] {
+        let answer = bench.post(&format!("/health-data/{path}")).send(body).await;
+        assert_eq!((answer.problem(400).as_str(), answer.faults()), ("malformed", vec![fault.to_owned()]), "{body}");
+        let text = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(text.contains(said) && !text.contains("CANARY"), "{body}: {text}");
+        answer.receipt();
+        bench.last(|record| assert_eq!(record.body, body.as_bytes()));
+    }
+    // The items' own shapes are the normalizer's matter: it refuses one and stores its neighbours.
+    for (path, body) in [
+        ("healthkit/json", "[1,{}]"),
+        ("healthkit/health-auto-export", "{\"data\":{\"metrics\":5}}"),
+        ("healthkit/health-auto-export", "{\"data\":null}"),
+        ("medisante/json", "{\"metadata\":null,\"\\u006deasurements\":{\"a\":[]}}"),
+        ("medisante/fhir-json", "{\"resourceType\":\"Patient\"}"),
+        ("medisante/xml", "<x:a xmlns:x='urn:x'><x:measurements/></x:a>"),
+        ("medisante/fhir-xml", "<f:Observation xmlns:f='http://hl7.org/fhir'/>"),
+    ] {
+        assert_eq!(bench.post(&format!("/health-data/{path}")).send(body).await.status, 200, "{body}");
+    }
+}
+
+/// The golden pairs of the normalizer: each body, and the events that are made of it.
+#[test]
+fn no_payload_is_refused_that_the_normalizer_makes_something_of() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../normalizer/tests/golden");
+    let (mut bodies, mut refused) = (0, 0);
+    for entry in fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some((case, extension)) = name.split_once(".input.") else { continue };
+        let format = match (case.split('-').next().unwrap(), extension) {
+            ("medisante", "json") => (Provider::Medisante, Format::StandardJson),
+            ("medisante", _) => (Provider::Medisante, Format::StandardXml),
+            ("healthkit", _) => (Provider::HealthKit, Format::StandardJson),
+            ("health", _) => (Provider::HealthKit, Format::HealthAutoExport),
+            ("export", _) => (Provider::HealthKit, Format::ExportXml),
+            ("fhir", "json") => (Provider::Medisante, Format::FhirJson),
+            ("fhir", _) => (Provider::Medisante, Format::FhirXml),
+            ("assign" | "unassign", _) => continue,
+            (other, _) => panic!("no format is known for {other}"),
+        };
+        bodies += 1;
+        let body = fs::read(folder.join(&name)).unwrap();
+        let looked = wellformed::payload(format.0, format.1, &body);
+        if matches!(looked, Err(Malformed::WrongType { .. } | Malformed::Missing { .. })) {
+            refused += 1;
+            let events = fs::read_to_string(folder.join(format!("{case}.events.json"))).unwrap();
+            let is_whole = events.lines().count() == 1 && events.contains("\"item\":null");
+            assert!(is_whole && events.contains("\"reason\":\"unexpected-shape\""), "{case}: {looked:?} {events}");
+        }
+    }
+    assert!(bodies > 150 && refused > 5, "{bodies} bodies, {refused} refused");
+}
