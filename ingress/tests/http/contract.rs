@@ -54,6 +54,13 @@ async fn the_api_describes_itself() {
 }
 
 #[tokio::test]
+async fn the_description_has_no_parameters_either() {
+    let bench = Bench::new();
+    let answer = ask(&bench, Method::GET, "/openapi.json?version=1").await;
+    assert_eq!((answer.problem(400), answer.faults()), ("parameter".to_owned(), vec!["query version".to_owned()]));
+}
+
+#[tokio::test]
 async fn the_page_needs_nothing_from_elsewhere() {
     let bench = Bench::new();
     assert_eq!(ask(&bench, Method::GET, "/docs").await.headers["location"], "/docs/");
@@ -63,6 +70,15 @@ async fn the_page_needs_nothing_from_elsewhere() {
     assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("\"//"));
     let references: Vec<_> = html.split(['"', '\'']).filter(|part| part.starts_with("./")).collect();
     assert!(references.len() >= 3);
+    assert!(html.contains("<title>Device Manager API</title>"));
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("http"), "{policy}");
+    for other in ["index.css", "swagger-ui-standalone-preset.js", "swagger-initializer.js", "favicon-32x32.png"] {
+        assert_eq!(ask(&bench, Method::GET, &format!("/docs/{other}")).await.status, 404, "{other}");
+    }
+    let document = ask(&bench, Method::GET, "/openapi.json").await.json();
+    assert_eq!(document["info"]["title"], "Device Manager API");
+    assert!(document["info"]["license"]["url"].is_null() && document["info"]["license"]["identifier"].is_null());
     for reference in references {
         let asset = ask(&bench, Method::GET, &format!("/docs/{}", &reference[2..])).await;
         assert_eq!(asset.status, 200, "{reference}");
