@@ -11,12 +11,8 @@ use std::collections::HashSet;
 
 use counting::{bound, peak};
 use normalizer::{Normalized, json_lines, normalize};
-use schemas::{
-    catalogue::metric_by_key,
-    event::SourceName,
-    format::{Format, Provider},
-    raw::{Headers, Kind, RawRecord},
-};
+use catalogue::metric_by_key;
+use schemas::{event::SourceName, format::{Format, Provider}, raw::{Headers, Kind, RawRecord}};
 use serde::de::IgnoredAny;
 use wellformed::Malformed;
 

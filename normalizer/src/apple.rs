@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use catalogue::{self, HEALTHKIT, Metric};
 use schemas::{
-    catalogue::{self, HEALTHKIT, Metric},
     event::{self, Coding, Component, Missing, Value},
     rejection::Reason,
 };

@@ -5,8 +5,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use catalogue::{HEALTHKIT, MEDISANTE, metric_by_code, ucum_of};
 use schemas::{
-    catalogue::{HEALTHKIT, MEDISANTE, metric_by_code, ucum_of},
     event::{Coded, Coding, Flag, Reading, Unknown, UnknownKind, Value},
     format::Format,
     spelling::{has_few_digits, is_name, is_plain},

@@ -4,14 +4,12 @@
 //! [`codec`]), the bodies of device commands ([`command`]), the Kafka topics and header names ([`topic`], [`raw`],
 //! [`dead_letter`]), keyed hashes of payloads ([`content`]), receipts ([`receipt`]),
 //! deterministic identity and version order ([`identity`], [`version`]), the closed list of reasons
-//! ([`rejection`]) and the metric catalogue ([`catalogue`]). The crate does no I/O.
+//! ([`rejection`]). The crate does no I/O.
 
-pub mod catalogue;
 pub mod codec;
 pub mod command;
 pub mod content;
 pub mod dead_letter;
-pub mod decimal;
 pub mod event;
 pub mod example;
 pub mod format;

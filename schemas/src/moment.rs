@@ -1,15 +1,10 @@
 //! Times as senders write them: RFC 3339 and its relatives, FHIR's partial dates, seconds since 1970.
 
-use crate::decimal::Decimal;
-
 const US_PER_SECOND: i64 = 1_000_000;
 const US_PER_MINUTE: i64 = 60 * US_PER_SECOND;
 const US_PER_DAY: i64 = 86_400 * US_PER_SECOND;
 /// 14:00, the widest offset that FHIR R4 (`dateTime`) and XML Schema part 2, section 3.2.7.3, know.
 const OFFSET_MINUTES_MAX: i16 = 14 * 60;
-/// From here on a number counts milliseconds: in seconds it would be the year 5138, in milliseconds it is March 1973.
-const MILLISECONDS_FROM: i128 = 100_000_000_000;
-
 /// 0001-01-01T00:00:00Z in microseconds since 1970-01-01T00:00:00Z: the first instant that is accepted.
 pub const FIRST_US: i64 = -62_135_596_800_000_000;
 /// 9999-12-31T23:59:59.999999Z in microseconds since 1970-01-01T00:00:00Z: the last instant that is accepted.
@@ -93,37 +88,20 @@ impl Moment {
         }
     }
 
-    /// Reads the time since 1970-01-01T00:00:00Z as a decimal number: seconds, or milliseconds where the magnitude is
-    /// 100,000,000,000 or more, which in seconds would lie behind the year 5138. Microseconds and nanoseconds are refused as
-    /// out of range. Such a number says nothing of the sender's offset.
+    /// A point in time that the sender wrote in another notation, such as a number of seconds. `fraction_digits` says how many digits
+    /// the text has behind the second.
     ///
     /// # Errors
-    /// [`MomentError::Malformed`] where the text is no number, [`MomentError::OutOfRange`] outside the years 1 to 9999.
-    pub fn epoch(text: &str) -> Result<Self, MomentError> {
-        let number = Decimal::parse(text).map_err(|_| MomentError::Malformed)?;
-        let (mantissa, exponent) = number.small_parts().ok_or(MomentError::OutOfRange)?;
-        let whole = floor_scaled(mantissa, exponent).ok_or(MomentError::OutOfRange)?;
-        let milliseconds = whole >= MILLISECONDS_FROM || whole <= -MILLISECONDS_FROM;
-        let fraction = exponent.min(0).unsigned_abs();
-        let (to_us, digits) = if milliseconds { (3, 3 + fraction) } else { (6, fraction) };
-        let us = floor_scaled(mantissa, exponent + to_us).ok_or(MomentError::OutOfRange)?;
-        let from_us = in_range(i64::try_from(us).map_err(|_| MomentError::OutOfRange)?)?;
-        let precision = precision_of_digits(digits);
-        let text = number.as_str().into();
-        Ok(Self { from_us, until_us: None, precision, offset_minutes: None, zone_assumed: false, text })
-    }
-
-    /// Reads what Medisanté documents for `measurements.timestamp`: RFC 3339 or a number since 1970. A text of digits only
-    /// is always such a number, never a year.
-    ///
-    /// # Errors
-    /// [`MomentError`], as of [`Moment::rfc3339`] and [`Moment::epoch`].
-    pub fn rfc3339_or_epoch(text: &str) -> Result<Self, MomentError> {
-        let text = text.trim_ascii();
-        match text.as_bytes() {
-            [_, _, _, _, b'-', ..] => date_time(text, 0),
-            _ => Self::epoch(text),
-        }
+    /// [`MomentError::OutOfRange`] outside the years 1 to 9999.
+    pub fn instant(from_us: i64, fraction_digits: u32, text: &str) -> Result<Self, MomentError> {
+        Ok(Self {
+            from_us: in_range(from_us)?,
+            until_us: None,
+            precision: precision_of_digits(fraction_digits),
+            offset_minutes: None,
+            zone_assumed: false,
+            text: text.into(),
+        })
     }
 
     /// The earliest instant that the text may mean, in microseconds since 1970-01-01T00:00:00Z. Digits behind the
@@ -356,19 +334,6 @@ fn civil_days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let day_of_year = (153 * month + 2) / 5 + day - 1;
     year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
-}
-
-/// The greatest integer not above `mantissa × 10^exponent`.
-fn floor_scaled(mantissa: i128, exponent: i32) -> Option<i128> {
-    if mantissa == 0 {
-        return Some(0);
-    }
-    match 10_i128.checked_pow(exponent.unsigned_abs()) {
-        Some(power) if exponent < 0 => Some(mantissa.div_euclid(power)),
-        Some(power) => mantissa.checked_mul(power),
-        None if exponent < 0 => Some(if mantissa < 0 { -1 } else { 0 }),
-        None => None,
-    }
 }
 
 fn pair(tens: u8, ones: u8) -> Option<i64> {

@@ -193,7 +193,7 @@ fn escapes_nul(json: &[u8]) -> bool {
 }
 
 /// Appends Postgres's numeric: groups of four decimal digits around the point, with the scale as written. Reads what
-/// `schemas::decimal` writes: plain decimal text, beyond 25 places with an exponent. None where it is something else.
+/// `catalogue::decimal` writes: plain decimal text, beyond 25 places with an exponent. None where it is something else.
 pub(crate) fn numeric(text: &str, out: &mut Vec<u8>) -> Option<()> {
     let (negative, number) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let plain = match number.split_once('e') {
@@ -245,7 +245,7 @@ pub(crate) fn numeric(text: &str, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// `1.5` and 3 are `1500`, `1.5` and -3 are `0.0015`. None where the exponent is beyond any number that `schemas::decimal` reads.
+/// `1.5` and 3 are `1500`, `1.5` and -3 are `0.0015`. None where the exponent is beyond any number that `catalogue::decimal` reads.
 fn without_exponent(mantissa: &str, exponent: i16) -> Option<String> {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let shift = usize::from(exponent.unsigned_abs());

@@ -7,8 +7,9 @@ use std::{
     process::ExitCode,
 };
 
+use catalogue::metrics;
 use clap::{Args, Command, CommandFactory};
-use schemas::{catalogue::metrics, event::Flag, format::Defaults, rejection::Reason};
+use schemas::{event::Flag, format::Defaults, rejection::Reason};
 
 use super::CommandError;
 use crate::cli::Cli;

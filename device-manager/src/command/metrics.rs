@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
-use schemas::catalogue::{
+use catalogue::{
     self, Accepted, CodeUnit, CodedValue, Metric, SYSTEMS, Vocabulary, metric_by_code, metric_by_spelling, metrics,
 };
+use clap::Args;
 use schemas::format::Defaults;
 use serde_json::{Map, Value, json};
 

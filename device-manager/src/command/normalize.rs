@@ -59,7 +59,7 @@ pub fn run(args: &NormalizeCommand, output: &mut Output) -> Result<ExitCode, Com
         let (provider, known) = (args.provider.as_str(), known.join(", "));
         return Err(CommandError::usage(format!("{provider} does not send this format, but: {known}")));
     }
-    schemas::catalogue::check().map_err(|error| CommandError::failed("the catalogue", error.to_string()))?;
+    catalogue::check().map_err(|error| CommandError::failed("the catalogue", error.to_string()))?;
     let mut refused = false;
     for (file, offset) in args.files.iter().zip(0..) {
         let body = read(file)?;

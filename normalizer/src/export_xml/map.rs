@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use catalogue::{self, Metric, Vocabulary};
 use schemas::{
-    catalogue::{self, Metric, Vocabulary},
     event::{Component, Device, Flag, Missing, Reading, Value},
     identity::{Content, Identity},
     moment::Moment,

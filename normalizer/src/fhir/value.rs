@@ -1,8 +1,7 @@
 //! `code` and `value[x]` of an Observation or of one of its components.
 
+use catalogue::{self, CodeUnit, LOINC, MDC, Metric, UCUM, decimal::Decimal};
 use schemas::{
-    catalogue::{self, CodeUnit, LOINC, MDC, Metric, UCUM},
-    decimal::Decimal,
     event::{self, Coding, Flag, Missing, Waveform},
     rejection::Reason,
 };

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use catalogue::{self, Metric, Vocabulary};
 use schemas::{
-    catalogue::{self, Metric, Vocabulary},
     event::{Coding, Missing, Reading, UnknownKind, Value},
     identity::{Content, Identity},
     raw::RawRecord,

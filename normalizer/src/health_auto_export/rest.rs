@@ -1,7 +1,6 @@
 //! What is left of an entry, as components.
 
 use schemas::{
-    catalogue,
     event::{Coding, Component, Flag, Missing, Value},
     rejection::Reason,
 };

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
+use catalogue::{self, Kind as Shape, Metric};
 use schemas::{
-    catalogue::{self, Kind as Shape, Metric},
     event::{self, Coding, Component, Flag, Missing, Value},
     rejection::Reason,
 };

@@ -1,7 +1,7 @@
 //! One sample becomes one reading.
 
+use catalogue::{self, Kind, Metric, Vocabulary};
 use schemas::{
-    catalogue::{self, Kind, Metric, Vocabulary},
     event::{Coding, Device, DeviceId, Reading},
     format::{Defaults, Format},
     identity::{Content, Identity},

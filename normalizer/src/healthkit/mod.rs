@@ -7,12 +7,8 @@ mod wire;
 
 use std::cell::LazyCell;
 
-use schemas::{
-    catalogue::{self, Vocabulary},
-    limit::ITEMS_MAX,
-    raw::RawRecord,
-    rejection::Reason,
-};
+use catalogue::{self, Vocabulary};
+use schemas::{limit::ITEMS_MAX, raw::RawRecord, rejection::Reason};
 use serde_json::value::RawValue;
 
 use crate::{

@@ -2,9 +2,8 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
+use catalogue::{self, Kind, Metric, Vocabulary, decimal::Decimal};
 use schemas::{
-    catalogue::{self, Kind, Metric, Vocabulary},
-    decimal::Decimal,
     event::{Coding, Component, Flag, Missing, Value, Waveform},
     format::Defaults,
     rejection::Reason,

@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use catalogue::{MEDISANTE, Metric, Vocabulary, metric_by_key, metric_by_spelling};
 use schemas::{
-    catalogue::{MEDISANTE, Metric, Vocabulary, metric_by_key, metric_by_spelling},
     event::{
         Coding, Component, Device, Document, DocumentReference, Flag, Missing, Precision, Reading, Status, UnknownKind,
         Value,
     },
     format::Provider,
     identity::{Content, Identity},
-    moment::Moment,
     raw::RawRecord,
     rejection::Reason,
 };
@@ -114,7 +113,7 @@ impl<'a> Head<'a> {
             timestamp,
             updated_at: metadata
                 .and_then(|metadata| metadata.received_time.as_ref())
-                .and_then(|literal| Moment::rfc3339_or_epoch(&literal.0).ok())
+                .and_then(|literal| super::timestamp::read(&literal.0).ok())
                 .map(|moment| moment.from_us()),
         })
     }
@@ -126,7 +125,7 @@ impl<'a> Head<'a> {
 
     fn times(&self) -> Result<Times, Refused> {
         let Some(text) = &self.timestamp else { return Ok(Times::default()) };
-        let moment = Moment::rfc3339_or_epoch(text).map_err(|_| {
+        let moment = super::timestamp::read(text).map_err(|_| {
             refused(Reason::TimeInvalid, "measurements.timestamp is neither RFC 3339 nor seconds since 1970")
         })?;
         Ok(Times {

@@ -2,6 +2,7 @@
 //! arrives as XML, `map` turns its measurements into readings.
 
 mod map;
+mod timestamp;
 mod wire;
 mod xml;
 

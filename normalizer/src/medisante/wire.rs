@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use schemas::{decimal::Decimal, event::Value};
+use catalogue::decimal::Decimal;
+use schemas::event::Value;
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},

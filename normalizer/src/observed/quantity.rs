@@ -1,8 +1,7 @@
 //! A number and its unit, brought into the unit of its metric.
 
+use catalogue::{CodeUnit, Kind, Metric, UnitError, decimal::Decimal, ucum_of};
 use schemas::{
-    catalogue::{CodeUnit, Kind, Metric, UnitError, ucum_of},
-    decimal::Decimal,
     event::{Coding, Flag, Quantity, Text},
     rejection::Reason,
 };
@@ -73,7 +72,7 @@ impl<'a> Source<'a> {
         inferred.map(|measured| self.measured(measured)).ok_or(NO_UNIT)
     }
 
-    fn measured(self, measured: schemas::catalogue::Measured) -> Measure {
+    fn measured(self, measured: catalogue::Measured) -> Measure {
         let flags = [(measured.rounded, Flag::Rounded), (measured.out_of_range, Flag::OutOfRange)];
         Measure {
             quantity: self.quantity(measured.value, measured.code.unit().unwrap_or("1").into()),

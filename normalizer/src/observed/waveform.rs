@@ -1,7 +1,7 @@
 //! Samples at even distance.
 
+use catalogue::decimal::{Conversion, Decimal};
 use schemas::{
-    decimal::{Conversion, Decimal},
     event::{Flag, Waveform},
     rejection::Reason,
 };

@@ -1,7 +1,8 @@
 //! Why the normalizer ends.
 
+use catalogue::CatalogueError;
 use rdkafka::error::KafkaError;
-use schemas::{catalogue::CatalogueError, codec::SchemaError};
+use schemas::codec::SchemaError;
 use service::kafka_error::{Verdict, verdict_on};
 
 use crate::pool::PoolGone;

@@ -119,7 +119,7 @@ pub async fn run(
     health: StageHealth,
     shutdown: CancellationToken,
 ) -> Result<(), NormalizerError> {
-    schemas::catalogue::check().map_err(NormalizerError::Catalogue)?;
+    catalogue::check().map_err(NormalizerError::Catalogue)?;
     metrics::describe();
     health.detail("mapping-threads", &config.threads.to_string());
     let pool = Pool::start(config.threads, Mapper { config: config.clone(), normalize })?;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use catalogue::metric_by_key;
 use schemas::{
-    catalogue::metric_by_key,
     format::{Format, Provider},
     raw::Kind,
     rejection::Reason,

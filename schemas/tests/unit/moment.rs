@@ -6,7 +6,6 @@ fn read(text: &str) -> Moment {
 }
 
 const SECOND_US: i64 = 1_000_000;
-const DAY_US: i64 = 86_400 * SECOND_US;
 
 #[test]
 fn times_in_every_accepted_notation() {
@@ -132,45 +131,11 @@ fn what_is_no_time_is_refused() {
     assert_eq!(Moment::fhir("2024-01-01", 841).err(), Some(NoSuchTime));
 }
 
-#[test]
-fn numbers_count_from_1970() {
-    for (text, from_us, precision) in [
-        ("0", 0, Precision::Second),
-        ("1700000000", 1_700_000_000 * SECOND_US, Precision::Second),
-        ("1.7e9", 1_700_000_000 * SECOND_US, Precision::Second),
-        ("1700000000.25", 1_700_000_000_250_000, Precision::Millisecond),
-        ("1700000000.123456789", 1_700_000_000_123_456, Precision::Nanosecond),
-        ("-0.0000001", -1, Precision::Nanosecond),
-        ("1e-50", 0, Precision::Nanosecond),
-        ("-1e-50", -1, Precision::Nanosecond),
-        ("1700000000123", 1_700_000_000_123_000, Precision::Millisecond),
-        ("1700000000123.5", 1_700_000_000_123_500, Precision::Microsecond),
-        ("99999999999", 99_999_999_999 * SECOND_US, Precision::Second),
-        ("100000000000", 100_000_000 * SECOND_US, Precision::Millisecond),
-        ("253402300799999", LAST_US - 999, Precision::Millisecond),
-    ] {
-        let moment = Moment::epoch(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        assert_eq!(moment.from_us(), from_us, "{text}");
-        assert_eq!(moment.precision(), precision, "{text}");
-        assert_eq!((moment.offset_minutes(), moment.until_us(), moment.zone_assumed()), (None, None, false));
-    }
-    for text in ["253402300800000", "1700000000000000", "1e400", "-1e300", &"9".repeat(60)] {
-        assert_eq!(Moment::epoch(text).err(), Some(MomentError::OutOfRange), "{text}");
-    }
-    for text in ["", "NaN", "2024-01-01T00:00:00Z", "17e"] {
-        assert_eq!(Moment::epoch(text).err(), Some(MomentError::Malformed), "{text}");
-    }
-    assert_eq!(Moment::rfc3339_or_epoch("1700000000").map(|moment| moment.from_us()), Ok(1_700_000_000 * SECOND_US));
-    assert_eq!(Moment::rfc3339_or_epoch("1970-01-02T00:00:00Z").map(|moment| moment.from_us()), Ok(DAY_US));
-    assert_eq!(Moment::rfc3339_or_epoch("2024").map(|moment| moment.from_us()), Ok(2024 * SECOND_US));
-}
-
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in ".{0,40}") {
         let _ = Moment::rfc3339(&text);
         let _ = Moment::fhir(&text, 0);
-        let _ = Moment::epoch(&text);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
+use catalogue::decimal::Decimal;
 use schemas::{
-    decimal::Decimal,
     event::{Coded, Coding, Component, DocumentReference, Flag, Missing, Quantity, Value, Waveform},
     hex,
 };

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
+use catalogue::{Vocabulary, metric_by_spelling};
 use schemas::{
-    catalogue::{Vocabulary, metric_by_spelling},
     event::{Flag, Reading, Value},
     format::{Format, RawTopic},
     rejection::Reason,

@@ -3,7 +3,7 @@
 
 mod fhir;
 mod files;
-#[path = "../../../../schemas/tests/unit/samples.rs"]
+#[path = "../../../../catalogue/tests/unit/samples.rs"]
 mod folder;
 mod health_auto_export;
 mod healthkit;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schemas::catalogue::{self, HEALTHKIT, Kind, LOINC, MDC, Metric, Vocabulary, metric_by_code, metric_by_spelling};
+use catalogue::{self, HEALTHKIT, Kind, LOINC, MDC, Metric, Vocabulary, metric_by_code, metric_by_spelling};
 use serde_json::Value;
 
 use super::samples::folder;

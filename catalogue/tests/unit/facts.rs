@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use catalogue::decimal::{Conversion, Decimal};
+use catalogue::{Catalogue, CodeUnit, Metric, SYSTEMS, Unit, Vocabulary};
 use num_bigint::BigInt;
-use schemas::catalogue::{Catalogue, CodeUnit, Metric, SYSTEMS, Unit, Vocabulary};
-use schemas::decimal::{Conversion, Decimal};
 use schemas::format::Defaults;
 
-pub(super) const METRICS: &str = include_str!("../../src/catalogue/metrics.toml");
-pub(super) const UNITS: &str = include_str!("../../src/catalogue/units.toml");
+pub(super) const METRICS: &str = include_str!("../../src/metrics.toml");
+pub(super) const UNITS: &str = include_str!("../../src/units.toml");
 const FACTS: &str = include_str!("../catalogue.facts");
 
 #[test]

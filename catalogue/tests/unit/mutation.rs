@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, num::NonZero, ops::Range, thread};
 
-use schemas::catalogue::{self, Catalogue};
+use catalogue::{self, Catalogue};
 
 use super::facts::{METRICS, UNITS, of_metric, of_unit, written};
 

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use catalogue::decimal::Conversion;
+use catalogue::{self, Accepted, CodeUnit, MDC, Unit};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::ToPrimitive;
 use octofhir_ucum::{convert, is_comparable, validate};
-use schemas::catalogue::{self, Accepted, CodeUnit, MDC, Unit};
-use schemas::decimal::Conversion;
 use schemas::format::Defaults;
 
 #[test]

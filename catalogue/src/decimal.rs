@@ -136,7 +136,8 @@ impl Decimal {
     }
 
     /// Mantissa and power of ten where the mantissa fits; the number is one times ten to the other.
-    pub(crate) fn small_parts(&self) -> Option<(i128, i32)> {
+    #[must_use]
+    pub fn small_parts(&self) -> Option<(i128, i32)> {
         match self.mantissa {
             Mantissa::Small(small) => Some((small, self.exponent)),
             Mantissa::Big(_) => None,

@@ -2,7 +2,7 @@
 
 use crate::decimal::Conversion;
 
-use super::{Index, folded};
+use crate::{Index, folded};
 
 /// One UCUM unit.
 pub struct Unit {

@@ -2,12 +2,11 @@
 
 use std::cmp::Ordering;
 
-use crate::{
-    decimal::{Conversion, Decimal},
-    format::Defaults,
-};
+use schemas::format::Defaults;
 
-use super::{Catalogue, Vocabulary, catalogue};
+use crate::decimal::{Conversion, Decimal};
+
+use crate::{Catalogue, Vocabulary, catalogue};
 
 /// What a metric's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -44,7 +43,7 @@ pub struct Metric {
     pub(crate) key: String,
     pub(crate) display: String,
     pub(crate) kind: Kind,
-    /// At least one; [`load`](super::load) sees to it.
+    /// At least one; [`load`](crate::load) sees to it.
     pub(crate) first: CodeUnit,
     pub(crate) others: Vec<CodeUnit>,
     pub(crate) also: Vec<(&'static str, String)>,
@@ -200,7 +199,7 @@ impl Metric {
     }
 
     /// Brings a value into the unit of the code that its unit selects. `unit` may be spelled in any way that
-    /// [`ucum_of`](super::ucum_of) knows.
+    /// [`ucum_of`](crate::ucum_of) knows.
     ///
     /// # Errors
     /// [`UnitError::Unknown`] where the unit is not in the catalogue, [`UnitError::Inconvertible`] where it measures

@@ -3,6 +3,7 @@
 //! `metrics.toml` and `units.toml` are compiled in and read once. A test proves that they are sound; a program asks
 //! [`check`] at its start. Spellings are matched without regard to ASCII case.
 
+pub mod decimal;
 mod load;
 mod metric;
 mod unit;

@@ -6,9 +6,9 @@ use serde::Deserialize;
 
 use crate::decimal::{Conversion, Decimal};
 
-use super::metric::{Accepted, CodeUnit, CodedValue, Kind, Metric, Range};
-use super::unit::{Unit, Units};
-use super::{Catalogue, Index, SYSTEMS};
+use crate::metric::{Accepted, CodeUnit, CodedValue, Kind, Metric, Range};
+use crate::unit::{Unit, Units};
+use crate::{Catalogue, Index, SYSTEMS};
 
 /// What is wrong in the compiled-in catalogue. It names the place; the catalogue holds no health data.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +109,7 @@ struct ByVocabulary<T: Default> {
     health_auto_export: T,
 }
 
-/// By whose documentation ([`crate::format::Defaults`]).
+/// By whose documentation ([`schemas::format::Defaults`]).
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct ByDefaults {

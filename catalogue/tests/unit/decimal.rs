@@ -1,9 +1,9 @@
+use catalogue::decimal::{Conversion, Decimal, DecimalError};
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 use proptest::prelude::*;
-use schemas::decimal::{Conversion, Decimal, DecimalError};
 
 fn decimal(text: &str) -> Decimal {
     Decimal::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))

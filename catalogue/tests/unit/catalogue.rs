@@ -1,12 +1,12 @@
 use std::collections::HashSet;
 
-use num_bigint::BigInt;
-use proptest::prelude::*;
-use schemas::catalogue::{
+use catalogue::decimal::{Conversion, Decimal};
+use catalogue::{
     self, Accepted, Catalogue, CodeUnit, CodedValue, HEALTHKIT, Kind, LOINC, MDC, MEDISANTE, Measured, Metric, SNOMED,
     UCUM, UnitError, Vocabulary,
 };
-use schemas::decimal::{Conversion, Decimal};
+use num_bigint::BigInt;
+use proptest::prelude::*;
 use schemas::format::Defaults;
 
 use super::facts::{METRICS, UNITS};
