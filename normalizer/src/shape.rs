@@ -92,3 +92,18 @@ fn expected(message: &str) -> &'static str {
         Some(_) | None => "has not the shape of the format",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn a_name_of_the_sender_stands_in_no_path() {
+        type Names = HashMap<String, Vec<bool>>;
+        let detail = |json: &str| misshapen::<Names>(json).refused("the payload").detail.into_owned();
+        assert_eq!(detail(r#"{"Anna 1985":[true,"Anna"]}"#), "<up to 16 bytes>[1] must be true or false");
+        assert_eq!(detail(r#"{"mealTag":7}"#), "mealTag must be an array");
+    }
+}
