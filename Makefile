@@ -10,7 +10,7 @@ CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
 export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test lint skew fuzz mutants isolation bench compare callgrind generated clean
+.PHONY: help setup build demo run test lint skew fuzz mutants isolation bench compare callgrind generated prepared clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -76,6 +76,9 @@ callgrind: ## Count the instructions of the pure mapping, beside those of OLD=BI
 
 generated: build ## Rewrite the files that are generated from the code; a test wants no difference
 	@$(CARGO_RUN) docs docs
+
+prepared: setup ## Check all static SQL against the tables, and write what the compiler needs of it to .sqlx/
+	store/prepare
 
 clean: ## Remove what was built, and the embedded data
 	for data in .device-manager/postgres target/tmp/*/postgres; do [ ! -L $$data ] || rm -rf "$$(readlink $$data)"; done

@@ -13,12 +13,12 @@ pub(crate) async fn pending(
     topics: &Topics,
     places: &[Partition],
 ) -> Result<BTreeMap<(Partition, i64), String>, sqlx::Error> {
-    let rows: Vec<(String, i32, i64, String)> = sqlx::query_as(
+    let rows = sqlx::query!(
         "SELECT topic, partition, log_offset, reason FROM skips \
          JOIN unnest($1::text[], $2::integer[]) n(topic, partition) USING (topic, partition) WHERE done_at IS NULL",
+        &places.iter().map(|(source, _)| source.topic(topics)).collect::<Vec<_>>(),
+        &places.iter().map(|(_, partition)| *partition).collect::<Vec<_>>()
     )
-    .bind(places.iter().map(|(source, _)| source.topic(topics)).collect::<Vec<_>>())
-    .bind(places.iter().map(|(_, partition)| *partition).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     let place = |topic: &str, partition| {
@@ -27,7 +27,7 @@ pub(crate) async fn pending(
     };
     Ok(rows
         .into_iter()
-        .filter_map(|(topic, partition, offset, reason)| Some(((place(&topic, partition)?, offset), reason)))
+        .filter_map(|row| Some(((place(&row.topic, row.partition)?, row.log_offset), row.reason)))
         .collect())
 }
 
@@ -38,13 +38,13 @@ pub(crate) async fn settle(connection: &mut PgConnection, items: &[Item]) -> Res
         if letter.reason != Reason::Skipped {
             continue;
         }
-        sqlx::query(
+        sqlx::query!(
             "UPDATE skips SET done_at = now() \
              WHERE topic = $1 AND partition = $2 AND log_offset = $3 AND done_at IS NULL",
+            &letter.origin_topic as _,
+            letter.origin_partition as _,
+            letter.origin_offset as _
         )
-        .bind(&letter.origin_topic)
-        .bind(letter.origin_partition)
-        .bind(letter.origin_offset)
         .execute(&mut *connection)
         .await?;
     }

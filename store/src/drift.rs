@@ -1,7 +1,7 @@
 //! What payloads held that the mapping does not know; for `device-manager drift`.
 
 use schemas::receipt::{Position, ReceiptKey};
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
 use crate::topic_of;
 
@@ -36,33 +36,33 @@ pub struct Drift {
 /// # Errors
 /// Postgres is away.
 pub async fn list(connection: &mut PgConnection, key: &ReceiptKey) -> Result<Vec<Drift>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT fingerprint, provider::text, format::text, kind, shape, count, \
-             to_char(first_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), \
-             to_char(last_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), \
+    let rows = sqlx::query!(
+        "SELECT fingerprint, provider::text AS \"provider!\", format::text AS \"format!\", kind, shape, count, \
+             to_char(first_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS \"first_seen!\", \
+             to_char(last_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS \"last_seen!\", \
              topic_code, topic_epoch, raw_partition, raw_offset \
-         FROM drift ORDER BY count DESC, provider, format, kind, shape",
+         FROM drift ORDER BY count DESC, drift.provider, drift.format, kind, shape"
     )
     .fetch_all(connection)
     .await?;
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
         let position = Position {
-            topic: topic_of(row.try_get(8)?)?,
-            topic_epoch: u16::try_from(row.try_get::<i32, _>(9)?).unwrap_or_default(),
-            partition: row.try_get(10)?,
-            offset: row.try_get(11)?,
+            topic: topic_of(row.topic_code)?,
+            topic_epoch: u16::try_from(row.topic_epoch).unwrap_or_default(),
+            partition: row.raw_partition,
+            offset: row.raw_offset,
             item: 0,
         };
         all.push(Drift {
-            fingerprint: row.try_get(0)?,
-            provider: row.try_get(1)?,
-            format: row.try_get(2)?,
-            kind: row.try_get(3)?,
-            shape: row.try_get(4)?,
-            count: row.try_get(5)?,
-            first_seen: row.try_get(6)?,
-            last_seen: row.try_get(7)?,
+            fingerprint: row.fingerprint,
+            provider: row.provider,
+            format: row.format,
+            kind: row.kind,
+            shape: row.shape,
+            count: row.count,
+            first_seen: row.first_seen,
+            last_seen: row.last_seen,
             receipt: key.issue(&position),
         });
     }

@@ -38,8 +38,10 @@ pub struct Applied {
 /// [`RoleError`]; nothing is changed then.
 pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> {
     let mut transaction = sqlx::Connection::begin(connection).await?;
-    let (database, schema): (String, String) =
-        sqlx::query_as("SELECT current_database(), current_schema()").fetch_one(&mut *transaction).await?;
+    let place = sqlx::query!("SELECT current_database() AS \"database!\", current_schema() AS \"schema!\"")
+        .fetch_one(&mut *transaction)
+        .await?;
+    let (database, schema) = (place.database, place.schema);
     let role = format!("{database}_reader");
     if role.len() > NAME_BYTES_MAX {
         return Err(RoleError::NameTooLong(role));
@@ -47,16 +49,18 @@ pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> 
     let views =
         || RELATIONS.iter().filter(|relation| relation.kind == RelationKind::Contract).map(|relation| relation.name);
     for view in views() {
-        let is_there: bool =
-            sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(view).fetch_one(&mut *transaction).await?;
+        let is_there = sqlx::query_scalar!("SELECT to_regclass($1) IS NOT NULL AS \"is_there!\"", view)
+            .fetch_one(&mut *transaction)
+            .await?;
         if !is_there {
             return Err(RoleError::NotMigrated(view));
         }
     }
     // Two commands at once would both find no role.
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(&role).execute(&mut *transaction).await?;
-    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
-        .bind(&role)
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &role as _)
+        .execute(&mut *transaction)
+        .await?;
+    let exists = sqlx::query_scalar!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS \"exists!\"", role as _)
         .fetch_one(&mut *transaction)
         .await?;
     let name = identifier(&role);

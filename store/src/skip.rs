@@ -28,25 +28,25 @@ pub async fn request(
     (topic, partition, offset): (&str, i32, i64),
     reason: &str,
 ) -> Result<Requested, sqlx::Error> {
-    let (next, is_wished): (Option<i64>, bool) = sqlx::query_as(
+    let row = sqlx::query!(
         "WITH place AS (SELECT next_offset FROM sink_offsets WHERE topic = $1 AND partition = $2), \
          wished AS ( \
              INSERT INTO skips (topic, partition, log_offset, reason) SELECT $1, $2, $3, $4 FROM place WHERE next_offset <= $3 \
              ON CONFLICT (topic, partition, log_offset) DO UPDATE \
              SET reason = excluded.reason, requested_at = excluded.requested_at, done_at = NULL \
              WHERE skips.done_at IS NOT NULL RETURNING 1) \
-         SELECT (SELECT next_offset FROM place), EXISTS (SELECT FROM wished)",
+         SELECT (SELECT next_offset FROM place) AS next, EXISTS (SELECT FROM wished) AS \"is_wished!\"",
+        topic,
+        partition,
+        offset,
+        reason
     )
-    .bind(topic)
-    .bind(partition)
-    .bind(offset)
-    .bind(reason)
     .fetch_one(connection)
     .await?;
-    Ok(match next {
+    Ok(match row.next {
         None => Requested::Unknown,
         Some(next) if next > offset => Requested::Passed(next),
-        Some(_) if is_wished => Requested::Wished,
+        Some(_) if row.is_wished => Requested::Wished,
         Some(_) => Requested::Before,
     })
 }
@@ -70,26 +70,28 @@ pub struct Gap {
 /// Postgres is away, or is not migrated.
 pub async fn accept(connection: &mut PgConnection, gap: &Gap) -> Result<bool, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let moved = sqlx::query(
+    let moved = sqlx::query!(
         "UPDATE sink_offsets SET next_offset = $4 WHERE topic = $1 AND partition = $2 AND next_offset = $3",
+        &gap.topic as _,
+        gap.partition as _,
+        gap.from as _,
+        gap.to as _
     )
-    .bind(&gap.topic)
-    .bind(gap.partition)
-    .bind(gap.from)
-    .bind(gap.to)
     .execute(&mut *transaction)
     .await?
     .rows_affected();
     if moved == 0 {
         return Ok(false);
     }
-    sqlx::query("INSERT INTO accepted_gaps (topic, partition, from_offset, to_offset) VALUES ($1, $2, $3, $4)")
-        .bind(&gap.topic)
-        .bind(gap.partition)
-        .bind(gap.from)
-        .bind(gap.to)
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query!(
+        "INSERT INTO accepted_gaps (topic, partition, from_offset, to_offset) VALUES ($1, $2, $3, $4)",
+        &gap.topic as _,
+        gap.partition as _,
+        gap.from as _,
+        gap.to as _
+    )
+    .execute(&mut *transaction)
+    .await?;
     transaction.commit().await?;
     Ok(true)
 }

@@ -56,12 +56,10 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
     }
     let devices: Vec<Uuid> = given.keys().copied().collect();
     // The rows of `devices` are the locks: one sink at a time folds a device.
-    sqlx::query("INSERT INTO devices (device_key) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING")
-        .bind(&devices)
+    sqlx::query!("INSERT INTO devices (device_key) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING", &devices as _)
         .execute(&mut *connection)
         .await?;
-    sqlx::query("SELECT FROM devices WHERE device_key = ANY($1) ORDER BY device_key FOR UPDATE")
-        .bind(&devices)
+    sqlx::query!("SELECT FROM devices WHERE device_key = ANY($1) ORDER BY device_key FOR UPDATE", &devices as _)
         .execute(&mut *connection)
         .await?;
     for devices in devices.chunks(DEVICES_AT_ONCE) {

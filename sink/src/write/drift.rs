@@ -25,8 +25,8 @@ pub(super) async fn count(connection: &mut PgConnection, fresh: &[&Outcome]) -> 
         return Ok(());
     }
     // In the order of the key, so that two sinks cannot wait for each other.
-    sqlx::query(
-        "INSERT INTO drift AS d (fingerprint, provider, format, kind, shape, first_seen, last_seen, count, topic_code, \
+    sqlx::query!(
+"INSERT INTO drift AS d (fingerprint, provider, format, kind, shape, first_seen, last_seen, count, topic_code, \
              topic_epoch, raw_partition, raw_offset) \
          SELECT n.fingerprint, n.provider::provider, n.format::payload_format, n.kind, n.shape, n.first_seen, n.last_seen, \
              n.count, n.topic_code, n.topic_epoch, n.raw_partition, n.raw_offset \
@@ -42,20 +42,20 @@ pub(super) async fn count(connection: &mut PgConnection, fresh: &[&Outcome]) -> 
                  (d.first_seen, d.topic_code, d.topic_epoch, d.raw_partition, d.raw_offset), \
                  (excluded.first_seen, excluded.topic_code, excluded.topic_epoch, excluded.raw_partition, \
                   excluded.raw_offset)) e ORDER BY 1, 2, 3, 4, 5 LIMIT 1)",
-    )
-    .bind(met.keys().cloned().collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.provider).collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.unknown.format.as_str()).collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.unknown.kind.as_str()).collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.unknown.shape.as_str()).collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.first.0).collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.last_seen).collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.count).collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.first.1).collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.first.2).collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.first.3).collect::<Vec<_>>())
-    .bind(met.values().map(|met| met.first.4).collect::<Vec<_>>())
-    .bind(SHAPES_MAX)
+met.keys().cloned().collect::<Vec<_>>() as _,
+met.values().map(|met| met.provider).collect::<Vec<_>>() as _,
+met.values().map(|met| met.unknown.format.as_str()).collect::<Vec<_>>() as _,
+met.values().map(|met| met.unknown.kind.as_str()).collect::<Vec<_>>() as _,
+met.values().map(|met| met.unknown.shape.as_str()).collect::<Vec<_>>() as _,
+met.values().map(|met| met.first.0).collect::<Vec<_>>() as _,
+met.values().map(|met| met.last_seen).collect::<Vec<_>>() as _,
+met.values().map(|met| met.count).collect::<Vec<_>>() as _,
+met.values().map(|met| met.first.1).collect::<Vec<_>>() as _,
+met.values().map(|met| met.first.2).collect::<Vec<_>>() as _,
+met.values().map(|met| met.first.3).collect::<Vec<_>>() as _,
+met.values().map(|met| met.first.4).collect::<Vec<_>>() as _,
+SHAPES_MAX as _
+)
     .execute(connection)
     .await?;
     Ok(())

@@ -38,8 +38,8 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
         letters.iter().map(|one| pick(one.letter)).collect()
     };
     let ints = |pick: fn(&Listed<'_>) -> i32| -> Vec<i32> { letters.iter().map(pick).collect() };
-    sqlx::query(
-        "INSERT INTO dead_letters AS l (origin_topic, origin_partition, origin_offset, item, item_count, stage, reason, \
+    sqlx::query!(
+"INSERT INTO dead_letters AS l (origin_topic, origin_partition, origin_offset, item, item_count, stage, reason, \
              detail, content_hmac, raw_topic, topic_epoch, raw_partition, raw_offset, origin_at, letter_partition, \
              letter_offset) \
          SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::text[], \
@@ -49,23 +49,23 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
          SET reason = excluded.reason, detail = excluded.detail, item_count = excluded.item_count, \
              letter_offset = excluded.letter_offset \
          WHERE l.letter_partition = excluded.letter_partition AND l.letter_offset < excluded.letter_offset",
-    )
-    .bind(texts(|letter| Some(&letter.origin_topic)))
-    .bind(ints(|one| one.letter.origin_partition))
-    .bind(letters.iter().map(|one| one.letter.origin_offset).collect::<Vec<_>>())
-    .bind(ints(|one| one.item))
-    .bind(ints(|one| one.item_count))
-    .bind(texts(|letter| Some(letter.stage.as_str())))
-    .bind(texts(|letter| Some(letter.reason.as_str())))
-    .bind(texts(|letter| Some(&letter.detail)))
-    .bind(texts(|letter| letter.content_hmac.as_deref()))
-    .bind(letters.iter().map(|one| one.raw.map(|raw| raw.topic.as_str())).collect::<Vec<_>>())
-    .bind(ints(|one| epoch(one.raw)))
-    .bind(letters.iter().map(|one| one.raw.map(|raw| raw.partition)).collect::<Vec<_>>())
-    .bind(letters.iter().map(|one| one.raw.map(|raw| raw.offset)).collect::<Vec<_>>())
-    .bind(letters.iter().map(|one| moment(one.letter.origin_timestamp)).collect::<Vec<_>>())
-    .bind(ints(|one| one.origin.place.1))
-    .bind(letters.iter().map(|one| one.origin.offset).collect::<Vec<_>>())
+texts(|letter| Some(&letter.origin_topic)) as _,
+ints(|one| one.letter.origin_partition) as _,
+letters.iter().map(|one| one.letter.origin_offset).collect::<Vec<_>>() as _,
+ints(|one| one.item) as _,
+ints(|one| one.item_count) as _,
+texts(|letter| Some(letter.stage.as_str())) as _,
+texts(|letter| Some(letter.reason.as_str())) as _,
+texts(|letter| Some(&letter.detail)) as _,
+texts(|letter| letter.content_hmac.as_deref()) as _,
+letters.iter().map(|one| one.raw.map(|raw| raw.topic.as_str())).collect::<Vec<_>>() as _,
+ints(|one| epoch(one.raw)) as _,
+letters.iter().map(|one| one.raw.map(|raw| raw.partition)).collect::<Vec<_>>() as _,
+letters.iter().map(|one| one.raw.map(|raw| raw.offset)).collect::<Vec<_>>() as _,
+letters.iter().map(|one| moment(one.letter.origin_timestamp)).collect::<Vec<_>>() as _,
+ints(|one| one.origin.place.1) as _,
+letters.iter().map(|one| one.origin.offset).collect::<Vec<_>>() as _
+)
     .execute(connection)
     .await?;
     Ok(())
@@ -137,41 +137,43 @@ async fn known(
     // One sink at a time lists items of a raw partition: another one would not see what this one adds.
     let partitions: BTreeSet<_> = of_records.keys().map(|raw| (raw.topic, raw.topic_epoch, raw.partition)).collect();
     for (topic, epoch, partition) in partitions {
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('letters ' || $1 || ' ' || $2 || ' ' || $3, 0))")
-            .bind(topic.as_str())
-            .bind(epoch.to_string())
-            .bind(partition.to_string())
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query!(
+            "SELECT pg_advisory_xact_lock(hashtextextended('letters ' || $1 || ' ' || $2 || ' ' || $3, 0))",
+            topic.as_str() as _,
+            epoch.to_string() as _,
+            partition.to_string() as _
+        )
+        .execute(&mut *connection)
+        .await?;
     }
     if of_records.is_empty() {
         return Ok(BTreeMap::new());
     }
     let records: Vec<(RawPosition, Range<i64>)> =
         of_records.iter().map(|(raw, letters)| (*raw, span(letters))).collect();
-    let listed: Vec<(i64, i32, i32)> = sqlx::query_as(
-        "SELECT w.place, l.item, l.item_count \
+    let listed = sqlx::query!(
+        "SELECT w.place AS \"place!\", l.item, l.item_count \
          FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[]) \
              WITH ORDINALITY w(topic, epoch, partition, log_offset, first, behind, place) \
          JOIN dead_letters l ON l.raw_offset = w.log_offset AND l.raw_partition = w.partition AND l.raw_topic = w.topic \
              AND l.topic_epoch = w.epoch \
          WHERE l.stage = $7 AND l.item >= 0 AND l.item < w.behind AND l.item::bigint + l.item_count > w.first",
+        records.iter().map(|(raw, _)| raw.topic.as_str()).collect::<Vec<_>>() as _,
+        &records.iter().map(|(raw, _)| raw.topic_epoch).collect::<Vec<_>>(),
+        &records.iter().map(|(raw, _)| raw.partition).collect::<Vec<_>>(),
+        &records.iter().map(|(raw, _)| raw.offset).collect::<Vec<_>>(),
+        &records.iter().map(|(_, items)| items.start).collect::<Vec<_>>(),
+        &records.iter().map(|(_, items)| items.end).collect::<Vec<_>>(),
+        Stage::Sink.as_str()
     )
-    .bind(records.iter().map(|(raw, _)| raw.topic.as_str()).collect::<Vec<_>>())
-    .bind(records.iter().map(|(raw, _)| raw.topic_epoch).collect::<Vec<_>>())
-    .bind(records.iter().map(|(raw, _)| raw.partition).collect::<Vec<_>>())
-    .bind(records.iter().map(|(raw, _)| raw.offset).collect::<Vec<_>>())
-    .bind(records.iter().map(|(_, items)| items.start).collect::<Vec<_>>())
-    .bind(records.iter().map(|(_, items)| items.end).collect::<Vec<_>>())
-    .bind(Stage::Sink.as_str())
     .fetch_all(connection)
     .await?;
     let mut known: BTreeMap<RawPosition, Known> = BTreeMap::new();
-    for (place, item, item_count) in listed {
-        let record = usize::try_from(place - 1).ok().and_then(|place| records.get(place));
+    for one in listed {
+        let record = usize::try_from(one.place - 1).ok().and_then(|place| records.get(place));
         if let Some((raw, _)) = record {
-            let first = i64::from(item);
-            known.entry(*raw).or_default().add(first..first + i64::from(item_count));
+            let first = i64::from(one.item);
+            known.entry(*raw).or_default().add(first..first + i64::from(one.item_count));
         }
     }
     Ok(known)

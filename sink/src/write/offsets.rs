@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use schemas::topic::Topics;
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
 use crate::{
     batch::Fence,
@@ -25,25 +25,26 @@ pub(crate) async fn advance(
     let partitions: Vec<i32> = fence.iter().map(|one| one.place.1).collect();
     let expected: Vec<i64> = fence.iter().map(|one| one.expected).collect();
     let next: Vec<i64> = fence.iter().map(|one| one.next).collect();
-    let moved = sqlx::query(
+    let moved = sqlx::query!(
         "UPDATE sink_offsets o SET next_offset = n.next \
          FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) n(topic, partition, expected, next) \
          WHERE o.topic = n.topic AND o.partition = n.partition AND o.next_offset = n.expected AND n.next <> n.expected",
+        &names as _,
+        &partitions as _,
+        &expected as _,
+        &next as _
     )
-    .bind(&names)
-    .bind(&partitions)
-    .bind(&expected)
-    .bind(&next)
     .execute(&mut *connection)
     .await?
     .rows_affected();
-    let stand: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM sink_offsets o JOIN unnest($1::text[], $2::integer[], $3::bigint[]) n(topic, partition, next) \
+    let stand = sqlx::query_scalar!(
+        "SELECT count(*) AS \"count!\" FROM sink_offsets o \
+         JOIN unnest($1::text[], $2::integer[], $3::bigint[]) n(topic, partition, next) \
          ON o.topic = n.topic AND o.partition = n.partition AND o.next_offset = n.next",
+        &names,
+        &partitions,
+        &next
     )
-    .bind(&names)
-    .bind(&partitions)
-    .bind(&next)
     .fetch_one(connection)
     .await?;
     let must_move = fence.iter().filter(|one| one.next != one.expected).count();
@@ -59,27 +60,26 @@ pub(crate) async fn load(
     let names: Vec<String> = starts.iter().map(|((source, _), _)| source.topic(topics)).collect();
     let partitions: Vec<i32> = starts.iter().map(|((_, partition), _)| *partition).collect();
     let begin: Vec<i64> = starts.iter().map(|(_, start)| *start).collect();
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO sink_offsets SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[]) ON CONFLICT DO NOTHING",
+        &names as _,
+        &partitions as _,
+        &begin as _
     )
-    .bind(&names)
-    .bind(&partitions)
-    .bind(&begin)
     .execute(&mut *connection)
     .await?;
-    let rows = sqlx::query(
+    let rows = sqlx::query!(
         "SELECT o.topic, o.partition, o.next_offset FROM sink_offsets o \
          JOIN unnest($1::text[], $2::integer[]) n(topic, partition) USING (topic, partition)",
+        &names,
+        &partitions
     )
-    .bind(&names)
-    .bind(&partitions)
     .fetch_all(connection)
     .await?;
     let mut next = HashMap::new();
     for row in rows {
-        let topic: String = row.try_get(0)?;
-        if let Some(source) = EventTopic::ALL.into_iter().find(|source| source.topic(topics) == topic) {
-            next.insert((source, row.try_get(1)?), row.try_get(2)?);
+        if let Some(source) = EventTopic::ALL.into_iter().find(|source| source.topic(topics) == row.topic) {
+            next.insert((source, row.partition), row.next_offset);
         }
     }
     Ok(next)

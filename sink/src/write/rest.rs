@@ -6,7 +6,7 @@ use schemas::{
     event::{Document, Outcome},
     format::RawTopic,
 };
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
 use super::{drift, moment};
 use crate::{
@@ -28,20 +28,20 @@ pub(super) async fn documents(connection: &mut PgConnection, items: &[Item]) -> 
     let texts = |pick: for<'d> fn(&'d Document) -> Option<&'d str>| -> Vec<Option<&str>> {
         documents.values().map(|document| pick(document)).collect()
     };
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO documents (sha256, content_type, content, provider, source, received_at, key_id) \
          SELECT sha256, content_type, content, provider::provider, source, received_at, key_id \
          FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::timestamptz[], $7::text[]) \
              n(sha256, content_type, content, provider, source, received_at, key_id) \
          ON CONFLICT (sha256) DO NOTHING",
+        documents.keys().map(<[u8; 32]>::as_slice).collect::<Vec<_>>() as _,
+        texts(|document| Some(&document.content_type)) as _,
+        documents.values().map(|document| document.content.as_slice()).collect::<Vec<_>>() as _,
+        texts(|document| Some(document.provider.as_str())) as _,
+        texts(|document| Some(document.source.as_str())) as _,
+        documents.values().map(|document| moment(document.received_at)).collect::<Vec<_>>() as _,
+        texts(|document| document.key_id.as_deref()) as _
     )
-    .bind(documents.keys().map(<[u8; 32]>::as_slice).collect::<Vec<_>>())
-    .bind(texts(|document| Some(&document.content_type)))
-    .bind(documents.values().map(|document| document.content.as_slice()).collect::<Vec<_>>())
-    .bind(texts(|document| Some(document.provider.as_str())))
-    .bind(texts(|document| Some(document.source.as_str())))
-    .bind(documents.values().map(|document| moment(document.received_at)).collect::<Vec<_>>())
-    .bind(texts(|document| document.key_id.as_deref()))
     .execute(connection)
     .await?;
     Ok(())
@@ -98,50 +98,56 @@ async fn runs(
         return Ok(Vec::new());
     };
     // Runs grow and split: one sink at a time works on those of a raw partition.
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('outcomes ' || $1 || ' ' || $2 || ' ' || $3, 0))")
-        .bind(topic.as_str())
-        .bind(epoch.to_string())
-        .bind(partition.to_string())
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('outcomes ' || $1 || ' ' || $2 || ' ' || $3, 0))",
+        topic.as_str() as _,
+        epoch.to_string() as _,
+        partition.to_string() as _
+    )
+    .execute(&mut *connection)
+    .await?;
     // Also the neighbours, so that runs join.
-    let touched = "topic = $1 AND topic_epoch = $2 AND raw_partition = $3 AND first_offset <= $5 + 1 \
-        AND first_offset >= coalesce((SELECT max(first_offset) FROM outcomes WHERE topic = $1 AND topic_epoch = $2 \
-            AND raw_partition = $3 AND first_offset <= $4), 0)";
-    let rows = sqlx::query(&format!(
+    let rows = sqlx::query!(
         "SELECT first_offset, last_offset, items, readings, commands, rejections, mapping_version FROM outcomes \
-         WHERE {touched} ORDER BY first_offset"
-    ))
-    .bind(topic.as_str())
-    .bind(epoch)
-    .bind(partition)
-    .bind(first)
-    .bind(last)
+         WHERE topic = $1 AND topic_epoch = $2 AND raw_partition = $3 AND first_offset <= $5::bigint + 1 \
+             AND first_offset >= coalesce((SELECT max(first_offset) FROM outcomes WHERE topic = $1 AND topic_epoch = $2 \
+                 AND raw_partition = $3 AND first_offset <= $4), 0) \
+         ORDER BY first_offset",
+        topic.as_str(),
+        epoch,
+        partition,
+        first,
+        last
+    )
     .fetch_all(&mut *connection)
     .await?;
-    let mut stored = Vec::with_capacity(rows.len());
-    for row in rows {
-        let ending = Ending {
-            items: row.try_get(2)?,
-            readings: row.try_get(3)?,
-            commands: row.try_get(4)?,
-            rejections: row.try_get(5)?,
-            mapping_version: row.try_get(6)?,
-        };
-        stored.push(Run { first: row.try_get(0)?, last: row.try_get(1)?, ending });
-    }
+    let stored: Vec<Run> = rows
+        .into_iter()
+        .map(|row| Run {
+            first: row.first_offset,
+            last: row.last_offset,
+            ending: Ending {
+                items: row.items,
+                readings: row.readings,
+                commands: row.commands,
+                rejections: row.rejections,
+                mapping_version: row.mapping_version,
+            },
+        })
+        .collect();
     let merged = merge(&stored, endings);
     if merged == stored {
         return Ok(stored);
     }
-    sqlx::query(&format!("DELETE FROM outcomes WHERE {touched}"))
-        .bind(topic.as_str())
-        .bind(epoch)
-        .bind(partition)
-        .bind(first)
-        .bind(last)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM outcomes WHERE topic = $1 AND topic_epoch = $2 AND raw_partition = $3 AND first_offset = ANY($4)",
+        topic.as_str(),
+        epoch,
+        partition,
+        &stored.iter().map(|run| run.first).collect::<Vec<_>>()
+    )
+    .execute(&mut *connection)
+    .await?;
     insert_runs(connection, (topic, epoch, partition), &merged).await?;
     Ok(stored)
 }
@@ -151,20 +157,20 @@ async fn insert_runs(
     (topic, epoch, partition): RawPartition,
     runs: &[Run],
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO outcomes SELECT $1, $2, $3, * FROM unnest($4::bigint[], $5::bigint[], $6::integer[], \
          $7::integer[], $8::integer[], $9::integer[], $10::integer[])",
+        topic.as_str() as _,
+        epoch as _,
+        partition as _,
+        runs.iter().map(|run| run.first).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.last).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.ending.items).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.ending.readings).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.ending.commands).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.ending.rejections).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.ending.mapping_version).collect::<Vec<_>>() as _
     )
-    .bind(topic.as_str())
-    .bind(epoch)
-    .bind(partition)
-    .bind(runs.iter().map(|run| run.first).collect::<Vec<_>>())
-    .bind(runs.iter().map(|run| run.last).collect::<Vec<_>>())
-    .bind(runs.iter().map(|run| run.ending.items).collect::<Vec<_>>())
-    .bind(runs.iter().map(|run| run.ending.readings).collect::<Vec<_>>())
-    .bind(runs.iter().map(|run| run.ending.commands).collect::<Vec<_>>())
-    .bind(runs.iter().map(|run| run.ending.rejections).collect::<Vec<_>>())
-    .bind(runs.iter().map(|run| run.ending.mapping_version).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

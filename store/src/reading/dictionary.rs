@@ -84,14 +84,14 @@ async fn learn_codings(
     let column =
         |pick: fn(&Coding) -> Option<&str>| -> Vec<Option<&str>> { new.values().map(|one| pick(one)).collect() };
     // In order of the hash, so that two sinks cannot lock each other out.
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO codings (hash, system, code, display) \
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) ON CONFLICT (hash) DO NOTHING",
+        new.keys().copied().collect::<Vec<_>>() as _,
+        column(|one| Some(&one.system)) as _,
+        column(|one| Some(&one.code)) as _,
+        column(|one| one.display.as_deref()) as _
     )
-    .bind(new.keys().copied().collect::<Vec<_>>())
-    .bind(column(|one| Some(&one.system)))
-    .bind(column(|one| Some(&one.code)))
-    .bind(column(|one| one.display.as_deref()))
     .execute(&mut *connection)
     .await?;
     find(connection, known, codings, &mut new).await
@@ -109,17 +109,17 @@ async fn learn_devices(
     }
     let column =
         |pick: fn(&Device) -> Option<&str>| -> Vec<Option<&str>> { new.values().map(|one| pick(one)).collect() };
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO device_descriptions (hash, device_key, device_id, manufacturer, model, serial) \
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[]) \
          ON CONFLICT (hash) DO NOTHING",
+        new.keys().copied().collect::<Vec<_>>() as _,
+        new.values().map(|one| one.key).collect::<Vec<_>>() as _,
+        column(|one| Some(one.id.as_str())) as _,
+        column(|one| one.manufacturer.as_deref()) as _,
+        column(|one| one.model.as_deref()) as _,
+        column(|one| one.serial.as_deref()) as _
     )
-    .bind(new.keys().copied().collect::<Vec<_>>())
-    .bind(new.values().map(|one| one.key).collect::<Vec<_>>())
-    .bind(column(|one| Some(one.id.as_str())))
-    .bind(column(|one| one.manufacturer.as_deref()))
-    .bind(column(|one| one.model.as_deref()))
-    .bind(column(|one| one.serial.as_deref()))
     .execute(&mut *connection)
     .await?;
     find(connection, known, devices, &mut new).await

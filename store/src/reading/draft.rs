@@ -7,7 +7,7 @@ use schemas::{
     format::{Format, Provider, RawTopic},
     version::{Appended, SourceVersion, Version},
 };
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
@@ -78,39 +78,37 @@ pub async fn load(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Sto
 async fn codings(connection: &mut PgConnection, drafts: &[Draft]) -> Result<BTreeMap<i64, Coding>, sqlx::Error> {
     let numbers: Vec<i64> =
         drafts.iter().flat_map(|draft| draft.components.iter().map(|part| part.c).chain([draft.coding])).collect();
-    let rows = sqlx::query("SELECT coding_id, system, code, display FROM codings WHERE coding_id = ANY($1)")
-        .bind(numbers)
+    let rows = sqlx::query!("SELECT coding_id, system, code, display FROM codings WHERE coding_id = ANY($1)", &numbers)
         .fetch_all(connection)
         .await?;
-    rows.iter()
+    Ok(rows
+        .into_iter()
         .map(|row| {
-            let (system, code): (String, String) = (row.try_get(1)?, row.try_get(2)?);
-            let display = row.try_get::<Option<String>, _>(3)?.map(Into::into);
-            Ok((row.try_get(0)?, Coding { system: system.into(), code: code.into(), display }))
+            let coding = Coding { system: row.system.into(), code: row.code.into(), display: row.display.map(Into::into) };
+            (row.coding_id, coding)
         })
-        .collect()
+        .collect())
 }
 
 async fn devices(connection: &mut PgConnection, drafts: &[Draft]) -> Result<BTreeMap<i64, Device>, sqlx::Error> {
     let numbers: Vec<i64> = drafts.iter().flat_map(|draft| draft.device.into_iter().chain(draft.gateway)).collect();
-    let rows = sqlx::query(
+    let rows = sqlx::query!(
         "SELECT description_id, device_key, device_id, manufacturer, model, serial FROM device_descriptions \
          WHERE description_id = ANY($1)",
+        &numbers
     )
-    .bind(numbers)
     .fetch_all(connection)
     .await?;
-    rows.iter()
+    rows.into_iter()
         .map(|row| {
-            let text = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<String>, usize>(column)?.map(Into::into));
             let device = Device {
-                key: row.try_get(1)?,
-                id: DeviceId::parse(row.try_get(2)?).map_err(|_| unknown_word())?,
-                manufacturer: text(3)?,
-                model: text(4)?,
-                serial: text(5)?,
+                key: row.device_key,
+                id: DeviceId::parse(&row.device_id).map_err(|_| unknown_word())?,
+                manufacturer: row.manufacturer.map(Into::into),
+                model: row.model.map(Into::into),
+                serial: row.serial.map(Into::into),
             };
-            Ok((row.try_get(0)?, device))
+            Ok((row.description_id, device))
         })
         .collect()
 }

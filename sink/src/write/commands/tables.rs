@@ -10,7 +10,7 @@ use schemas::{
     format::{Provider, RawTopic},
     version::Appended,
 };
-use sqlx::{PgConnection, Row as _, postgres::types::PgRange, types::time::OffsetDateTime};
+use sqlx::{PgConnection, postgres::types::PgRange, types::time::OffsetDateTime};
 use store::Verdict;
 use uuid::Uuid;
 
@@ -23,52 +23,49 @@ pub(super) async fn load(
     devices: &[Uuid],
 ) -> Result<BTreeMap<Uuid, Stored>, sqlx::Error> {
     let mut all: BTreeMap<Uuid, Stored> = BTreeMap::new();
-    let rows = sqlx::query(
+    let rows = sqlx::query!(
         "SELECT device_key, topic_epoch, raw_partition, raw_offset, command, patient_id, subject, source, \
-             (extract(epoch FROM effective_from) * 1000000)::bigint, (extract(epoch FROM received_at) * 1000000)::bigint, \
+             (extract(epoch FROM effective_from) * 1000000)::bigint AS effective_from, \
+             (extract(epoch FROM received_at) * 1000000)::bigint AS \"received_at!\", \
              mapping_version, verdict, provider::text, bound_to::text[] \
          FROM device_commands WHERE device_key = ANY($1)",
+        devices
     )
-    .bind(devices)
     .fetch_all(&mut *connection)
     .await?;
     let patient = |text: Option<String>| text.and_then(|text| PatientId::parse(&text).ok());
     for row in rows {
-        let (word, source): (String, String) = (row.try_get(4)?, row.try_get(7)?);
-        let provider: Option<String> = row.try_get(12)?;
-        let bound_to: Option<Vec<String>> = row.try_get(13)?;
         let appended = Appended {
-            at: row.try_get(9)?,
+            at: row.received_at,
             topic: RawTopic::Devices,
-            topic_epoch: row.try_get(1)?,
-            partition: row.try_get(2)?,
-            offset: row.try_get(3)?,
+            topic_epoch: row.topic_epoch,
+            partition: row.raw_partition,
+            offset: row.raw_offset,
             item: 0,
         };
         let command = DeviceCommand {
             appended,
-            source: SourceName::parse(&source).map_err(|error| sqlx::Error::Decode(error.into()))?,
-            effective_from: row.try_get(8)?,
-            command: Command::from_word(&word).unwrap_or(Command::Unassign),
-            patient: patient(row.try_get(5)?),
-            subject: patient(row.try_get(6)?),
-            provider: provider.as_deref().and_then(Provider::from_word),
-            bound_to: bound_to.iter().flatten().filter_map(|word| Provider::from_word(word)).collect(),
+            source: SourceName::parse(&row.source).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            effective_from: row.effective_from,
+            command: Command::from_word(&row.command).unwrap_or(Command::Unassign),
+            patient: patient(row.patient_id),
+            subject: patient(row.subject),
+            provider: row.provider.as_deref().and_then(Provider::from_word),
+            bound_to: row.bound_to.iter().flatten().filter_map(|word| Provider::from_word(word)).collect(),
         };
-        let device = all.entry(row.try_get(0)?).or_default();
-        device.commands.insert(position(&appended), (command, row.try_get(10)?, row.try_get(11)?));
+        let device = all.entry(row.device_key).or_default();
+        device.commands.insert(position(&appended), (command, row.mapping_version, row.verdict));
     }
-    let rows = sqlx::query(
-        "SELECT device_key, patient_id, (extract(epoch FROM lower(during)) * 1000000)::bigint, \
-             (extract(epoch FROM upper(during)) * 1000000)::bigint \
+    let rows = sqlx::query!(
+        "SELECT device_key, patient_id, (extract(epoch FROM lower(during)) * 1000000)::bigint AS \"since!\", \
+             (extract(epoch FROM upper(during)) * 1000000)::bigint AS until \
          FROM device_assignments WHERE device_key = ANY($1)",
+        devices
     )
-    .bind(devices)
     .fetch_all(connection)
     .await?;
     for row in rows {
-        let interval = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-        all.entry(row.try_get(0)?).or_default().intervals.insert(interval);
+        all.entry(row.device_key).or_default().intervals.insert((row.patient_id, row.since, row.until));
     }
     Ok(all)
 }
@@ -79,17 +76,17 @@ pub(super) async fn appended(
     items: &[Item],
 ) -> Result<BTreeMap<Position, i64>, sqlx::Error> {
     let commands = || commands(items).map(|(_, command)| command);
-    let rows = sqlx::query(
-        "SELECT topic_epoch, raw_partition, raw_offset, (extract(epoch FROM received_at) * 1000000)::bigint \
+    let rows = sqlx::query!(
+        "SELECT topic_epoch, raw_partition, raw_offset, (extract(epoch FROM received_at) * 1000000)::bigint AS \"received_at!\" \
          FROM device_commands WHERE (topic_epoch, raw_partition, raw_offset) IN \
              (SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[]))",
+        &commands().map(|command| command.topic_epoch).collect::<Vec<_>>(),
+        &commands().map(|command| command.partition).collect::<Vec<_>>(),
+        &commands().map(|command| command.offset).collect::<Vec<_>>()
     )
-    .bind(commands().map(|command| command.topic_epoch).collect::<Vec<_>>())
-    .bind(commands().map(|command| command.partition).collect::<Vec<_>>())
-    .bind(commands().map(|command| command.offset).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    rows.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?), row.try_get(3)?))).collect()
+    Ok(rows.iter().map(|row| ((row.topic_epoch, row.raw_partition, row.raw_offset), row.received_at)).collect())
 }
 
 pub(super) async fn put(connection: &mut PgConnection, commands: &[(&Assignment, Verdict)]) -> Result<(), sqlx::Error> {
@@ -99,7 +96,7 @@ pub(super) async fn put(connection: &mut PgConnection, commands: &[(&Assignment,
     let times = |pick: fn(&Assignment) -> Option<i64>| -> Vec<Option<OffsetDateTime>> {
         commands.iter().map(|(event, _)| pick(event).map(moment)).collect()
     };
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO device_commands AS c (topic_epoch, raw_partition, raw_offset, device_key, command, provider, \
              device_id, device_type, name, serial_number, features, patient_id, effective_from, received_at, source, \
              subject, mapping_version, key_id, verdict, bound_to) \
@@ -117,27 +114,27 @@ pub(super) async fn put(connection: &mut PgConnection, commands: &[(&Assignment,
              features = excluded.features, patient_id = excluded.patient_id, effective_from = excluded.effective_from, \
              mapping_version = excluded.mapping_version, verdict = excluded.verdict \
          WHERE c.mapping_version < excluded.mapping_version",
+        commands.iter().map(|(event, _)| event.topic_epoch).collect::<Vec<_>>() as _,
+        commands.iter().map(|(event, _)| event.partition).collect::<Vec<_>>() as _,
+        commands.iter().map(|(event, _)| event.offset).collect::<Vec<_>>() as _,
+        commands.iter().map(|(event, _)| event.device_key).collect::<Vec<_>>() as _,
+        texts(|event| Some(event.command.as_str())) as _,
+        texts(|event| event.provider.map(Provider::as_str)) as _,
+        texts(|event| event.device_id.as_ref().map(DeviceId::as_str)) as _,
+        texts(|event| event.device_type.as_deref()) as _,
+        texts(|event| event.name.as_deref()) as _,
+        texts(|event| event.serial_number.as_deref()) as _,
+        texts(|event| event.features.as_deref()) as _,
+        texts(|event| event.patient.as_ref().map(PatientId::as_str)) as _,
+        times(|event| event.effective_from) as _,
+        times(|event| Some(event.received_at)) as _,
+        texts(|event| Some(event.source.as_str())) as _,
+        texts(|event| event.subject.as_ref().map(PatientId::as_str)) as _,
+        commands.iter().map(|(event, _)| event.mapping_version).collect::<Vec<_>>() as _,
+        texts(|event| event.key_id.as_deref()) as _,
+        commands.iter().map(|(_, verdict)| verdict.as_str()).collect::<Vec<_>>() as _,
+        commands.iter().map(|(event, _)| bound_to(event)).collect::<Vec<_>>() as _
     )
-    .bind(commands.iter().map(|(event, _)| event.topic_epoch).collect::<Vec<_>>())
-    .bind(commands.iter().map(|(event, _)| event.partition).collect::<Vec<_>>())
-    .bind(commands.iter().map(|(event, _)| event.offset).collect::<Vec<_>>())
-    .bind(commands.iter().map(|(event, _)| event.device_key).collect::<Vec<_>>())
-    .bind(texts(|event| Some(event.command.as_str())))
-    .bind(texts(|event| event.provider.map(Provider::as_str)))
-    .bind(texts(|event| event.device_id.as_ref().map(DeviceId::as_str)))
-    .bind(texts(|event| event.device_type.as_deref()))
-    .bind(texts(|event| event.name.as_deref()))
-    .bind(texts(|event| event.serial_number.as_deref()))
-    .bind(texts(|event| event.features.as_deref()))
-    .bind(texts(|event| event.patient.as_ref().map(PatientId::as_str)))
-    .bind(times(|event| event.effective_from))
-    .bind(times(|event| Some(event.received_at)))
-    .bind(texts(|event| Some(event.source.as_str())))
-    .bind(texts(|event| event.subject.as_ref().map(PatientId::as_str)))
-    .bind(commands.iter().map(|(event, _)| event.mapping_version).collect::<Vec<_>>())
-    .bind(texts(|event| event.key_id.as_deref()))
-    .bind(commands.iter().map(|(_, verdict)| verdict.as_str()).collect::<Vec<_>>())
-    .bind(commands.iter().map(|(event, _)| bound_to(event)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -151,11 +148,11 @@ fn bound_to(event: &Assignment) -> Option<String> {
 
 /// Takes back the rows that were made as locks for devices that no command assigns.
 pub(super) async fn forget_unknown(connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
-    sqlx::query(
+    sqlx::query!(
         "DELETE FROM devices d WHERE device_key = ANY($1) AND NOT EXISTS \
              (SELECT FROM device_commands c WHERE c.device_key = d.device_key AND c.command = 'assign')",
+        devices as _
     )
-    .bind(devices)
     .execute(connection)
     .await?;
     Ok(())
@@ -165,13 +162,13 @@ pub(super) async fn delete(connection: &mut PgConnection, positions: &[Position]
     if positions.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    sqlx::query!(
         "DELETE FROM device_commands WHERE (topic_epoch, raw_partition, raw_offset) IN \
          (SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[]))",
+        positions.iter().map(|one| one.0).collect::<Vec<_>>() as _,
+        positions.iter().map(|one| one.1).collect::<Vec<_>>() as _,
+        positions.iter().map(|one| one.2).collect::<Vec<_>>() as _
     )
-    .bind(positions.iter().map(|one| one.0).collect::<Vec<_>>())
-    .bind(positions.iter().map(|one| one.1).collect::<Vec<_>>())
-    .bind(positions.iter().map(|one| one.2).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -191,16 +188,16 @@ pub(super) async fn keep_excess(
             Some(_) | None => runs.push(((*epoch, *partition, *offset), *offset)),
         }
     }
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO excess_commands AS e (topic_epoch, raw_partition, first_offset, last_offset) \
          SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::bigint[]) \
          ON CONFLICT (topic_epoch, raw_partition, first_offset) DO UPDATE SET last_offset = excluded.last_offset \
          WHERE e.last_offset < excluded.last_offset",
+        runs.iter().map(|(first, _)| first.0).collect::<Vec<_>>() as _,
+        runs.iter().map(|(first, _)| first.1).collect::<Vec<_>>() as _,
+        runs.iter().map(|(first, _)| first.2).collect::<Vec<_>>() as _,
+        runs.iter().map(|(_, last)| *last).collect::<Vec<_>>() as _
     )
-    .bind(runs.iter().map(|(first, _)| first.0).collect::<Vec<_>>())
-    .bind(runs.iter().map(|(first, _)| first.1).collect::<Vec<_>>())
-    .bind(runs.iter().map(|(first, _)| first.2).collect::<Vec<_>>())
-    .bind(runs.iter().map(|(_, last)| *last).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -208,7 +205,7 @@ pub(super) async fn keep_excess(
 
 /// The last appended assign describes the device.
 pub(super) async fn describe(connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
-    sqlx::query(
+    sqlx::query!(
         "UPDATE devices d SET provider = c.provider, device_id = c.device_id, device_type = c.device_type, \
              name = c.name, serial_number = c.serial_number, features = c.features \
          FROM (SELECT DISTINCT ON (device_key) * FROM device_commands \
@@ -217,8 +214,8 @@ pub(super) async fn describe(connection: &mut PgConnection, devices: &[Uuid]) ->
          WHERE d.device_key = c.device_key \
            AND (d.provider, d.device_id, d.device_type, d.name, d.serial_number, d.features) IS DISTINCT FROM \
                (c.provider, c.device_id, c.device_type, c.name, c.serial_number, c.features)",
+        devices as _
     )
-    .bind(devices)
     .execute(connection)
     .await?;
     Ok(())
@@ -231,15 +228,15 @@ pub(super) async fn set_verdicts(
     if verdicts.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    sqlx::query!(
         "UPDATE device_commands c SET verdict = v.verdict \
          FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::text[]) v(epoch, part, place, verdict) \
          WHERE c.topic_epoch = v.epoch AND c.raw_partition = v.part AND c.raw_offset = v.place",
+        verdicts.iter().map(|(at, _)| at.0).collect::<Vec<_>>() as _,
+        verdicts.iter().map(|(at, _)| at.1).collect::<Vec<_>>() as _,
+        verdicts.iter().map(|(at, _)| at.2).collect::<Vec<_>>() as _,
+        verdicts.iter().map(|(_, verdict)| verdict.as_str()).collect::<Vec<_>>() as _
     )
-    .bind(verdicts.iter().map(|(at, _)| at.0).collect::<Vec<_>>())
-    .bind(verdicts.iter().map(|(at, _)| at.1).collect::<Vec<_>>())
-    .bind(verdicts.iter().map(|(at, _)| at.2).collect::<Vec<_>>())
-    .bind(verdicts.iter().map(|(_, verdict)| verdict.as_str()).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
