@@ -19,12 +19,12 @@ use crate::{SinkConfig, SinkError, consume, decode::Decoder, item::Lane, verdict
 /// # Errors
 /// [`SinkError`]: a setting that can never work, or a thread that ended.
 pub async fn run(config: SinkConfig, health: StageHealth, shutdown: CancellationToken) -> Result<(), SinkError> {
+    PgConnectOptions::from_str(&config.database_url).map_err(SinkError::Address)?;
     let decoder = Arc::new(RwLock::new(Decoder {
         schemas: SchemaCache::new()?,
         key: config.receipt_key.clone(),
         topics: config.topics.clone(),
     }));
-    PgConnectOptions::from_str(&config.database_url).map_err(SinkError::Address)?;
     let producer: FutureProducer = config.kafka.producer().create()?;
     let known = producer.clone();
     let _recalled = Recall::new(&config.kafka).keep(move |recall| {
@@ -34,21 +34,25 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
     // The threads end also when nobody waits for them any more.
     let _ends = stop.clone().drop_guard();
     let [live, bulk] = LaneHealth::of(&health);
-    let lane = |lane, health| {
-        let (config, decoder, producer) = (config.clone(), decoder.clone(), producer.clone());
-        run_lane(lane, (config, decoder, producer), health, stop.clone())
-    };
+    let shared = Shared { config, decoder, producer, stop };
+    let lane = |lane, health| run_lane(lane, shared.clone(), health);
     let (live, bulk) = tokio::join!(lane(Lane::Live, live), lane(Lane::Bulk, bulk));
     live.and(bulk)
 }
 
-/// Runs a reader and a writer. Whatever ends one of them stops the whole sink.
-async fn run_lane(
-    lane: Lane,
-    (config, decoder, producer): (SinkConfig, Arc<RwLock<Decoder>>, FutureProducer),
-    health: LaneHealth,
+/// What both lanes use.
+#[derive(Clone)]
+struct Shared {
+    config: SinkConfig,
+    decoder: Arc<RwLock<Decoder>>,
+    producer: FutureProducer,
+    /// Stops both.
     stop: CancellationToken,
-) -> Result<(), SinkError> {
+}
+
+/// Runs a reader and a writer. Whatever ends one of them stops the whole sink.
+async fn run_lane(lane: Lane, shared: Shared, health: LaneHealth) -> Result<(), SinkError> {
+    let Shared { config, decoder, producer, stop } = shared;
     let (batches, inbox) = mpsc::channel(1);
     let (events, heard) = sync_mpsc::channel();
     let generation = Arc::new(AtomicU64::new(0));

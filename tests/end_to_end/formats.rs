@@ -57,7 +57,8 @@ async fn a_document_is_stored_once_under_its_hash() {
     }
     world.until_count("SELECT count(*) FROM readings", 2).await;
     let cited = "SELECT count(*) FROM attributed_readings a
-                 JOIN documents d ON a.value_text = encode(d.sha256, 'hex') AND d.sha256 = sha256(d.content)
+                 JOIN document_contents d ON a.document_sha256 = d.document_sha256
+                     AND d.document_sha256 = encode(sha256(d.content), 'hex')
                  WHERE convert_from(d.content, 'UTF8') = '%PDF-1.7 invented' AND d.content_type = 'application/pdf'";
     world.until_count(cited, 2).await;
     assert_eq!(world.count("SELECT count(*) FROM documents").await, 1);

@@ -19,6 +19,7 @@ use super::{
     Reader, Setup,
     desk::{Answer, Looked, Placed, Probe},
     group::{self, GroupEvent},
+    watch::Facts,
 };
 use crate::{SinkError, item::Partition, verdict::Verdict, write, writer::WriterEvent};
 use store::fault::{Fault, cause, fault, name};
@@ -104,7 +105,8 @@ impl Reader {
         }
         self.ask();
         let topics = &self.setup.config.topics;
-        self.watch.report(&self.consumer, (&self.owned, &self.handed), (topics, &self.setup.health));
+        let facts = Facts { consumer: &self.consumer, topics, owned: &self.owned, handed: &self.handed };
+        self.watch.report(facts, &self.setup.health);
     }
 
     /// Asks the desk for what is not known. A place whose batch the writer has waits for that: Postgres would say too little.

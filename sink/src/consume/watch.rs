@@ -63,6 +63,15 @@ pub(super) struct Watch {
     looked: Instant,
 }
 
+/// What a report rests on.
+#[derive(Clone, Copy)]
+pub(super) struct Facts<'r> {
+    pub(super) consumer: &'r BaseConsumer<Context>,
+    pub(super) topics: &'r Topics,
+    pub(super) owned: &'r Owned,
+    pub(super) handed: &'r Handed,
+}
+
 impl Watch {
     pub(super) fn new() -> Self {
         Self {
@@ -128,12 +137,8 @@ impl Watch {
     }
 
     /// Says how it is, now and then.
-    pub(super) fn report(
-        &mut self,
-        consumer: &BaseConsumer<Context>,
-        (owned, handed): (&Owned, &Handed),
-        (topics, health): (&Topics, &LaneHealth),
-    ) {
+    pub(super) fn report(&mut self, rests_on: Facts<'_>, health: &LaneHealth) {
+        let Facts { consumer, topics, owned, handed } = rests_on;
         if self.looked.elapsed() < LOOK_EVERY {
             return;
         }

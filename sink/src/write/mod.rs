@@ -101,6 +101,15 @@ pub struct Prepared<'s> {
     written: Written,
 }
 
+/// What one transaction writes.
+struct Work<'a> {
+    items: &'a [Item],
+    /// The readings among the items.
+    staged: &'a mut Staged,
+    /// The offsets that it moves.
+    fence: &'a [Fence],
+}
+
 /// Entries kept in memory; more are looked up again.
 const DICTIONARY_MAX: usize = 200_000;
 
@@ -135,7 +144,7 @@ impl Session {
     /// As [`Session::write`].
     pub async fn prepare(&mut self, topics: &Topics, batch: &mut Batch) -> Result<Prepared<'_>, WriteError> {
         let Batch { items, staged, fence, .. } = batch;
-        self.transact(topics, (items, staged), fence).await
+        self.transact(topics, Work { items, staged, fence }).await
     }
 
     /// Writes the items and takes it all back: finds out whether Postgres would have them. A session that it refuses them to goes on.
@@ -143,16 +152,12 @@ impl Session {
     /// # Errors
     /// As [`Session::write`].
     pub(crate) async fn rehearse(&mut self, topics: &Topics, items: &[Item]) -> Result<(), WriteError> {
-        let prepared = self.transact(topics, (items, &mut Staged::of(items)), &[]).await?;
+        let prepared = self.transact(topics, Work { items, staged: &mut Staged::of(items), fence: &[] }).await?;
         Ok(prepared.transaction.rollback().await?)
     }
 
-    async fn transact(
-        &mut self,
-        topics: &Topics,
-        (items, staged): (&[Item], &mut Staged),
-        fence: &[Fence],
-    ) -> Result<Prepared<'_>, WriteError> {
+    async fn transact(&mut self, topics: &Topics, work: Work<'_>) -> Result<Prepared<'_>, WriteError> {
+        let Work { items, staged, fence } = work;
         let numbers = self.numbers(staged).await?;
         let mut transaction = self.connection.begin().await?;
         readings::stage(&mut transaction, staged, &numbers).await?;
