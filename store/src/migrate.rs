@@ -65,7 +65,6 @@ pub async fn check(connection: &mut PgConnection) -> Result<Result<(), Mismatch>
 
 /// The version of the tables, and the least version that a sink must know to write into them.
 async fn version(connection: &mut PgConnection) -> Result<(i32, i32), sqlx::Error> {
-    let found =
-        sqlx::query!("SELECT version, compatible_from FROM schema_version").fetch_optional(connection).await?;
+    let found = sqlx::query!("SELECT version, compatible_from FROM schema_version").fetch_optional(connection).await?;
     Ok(found.map(|row| (row.version, row.compatible_from)).unwrap_or_default())
 }

@@ -60,9 +60,10 @@ pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> 
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &role as _)
         .execute(&mut *transaction)
         .await?;
-    let exists = sqlx::query_scalar!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS \"exists!\"", role as _)
-        .fetch_one(&mut *transaction)
-        .await?;
+    let exists =
+        sqlx::query_scalar!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS \"exists!\"", role as _)
+            .fetch_one(&mut *transaction)
+            .await?;
     let name = identifier(&role);
     let schema = identifier(&schema);
     let make = (!exists).then(|| format!("CREATE ROLE {name} NOLOGIN"));

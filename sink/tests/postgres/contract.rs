@@ -1,6 +1,6 @@
 //! What analysts rely on: the views, what is said about them in the database, and who may read them.
 
-use std::str::FromStr as _;
+use std::{str::FromStr as _, time::Duration};
 
 use schemas::{
     event::{
@@ -141,6 +141,11 @@ async fn every_table_view_and_column_says_what_it_means() {
     let said = "SELECT col_description('readings'::regclass, attnum) FROM pg_attribute \
         WHERE attrelid = 'readings'::regclass AND attname = 'subject'";
     assert_eq!(database.text(said).await, "The patient that the request authenticated.");
+    // Where all is there, no table is waited for.
+    let mut held = database.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), migrate(&database.pool)).await.unwrap().unwrap();
+    held.rollback().await.unwrap();
     // A later release has other texts.
     sqlx::raw_sql("UPDATE schema_version SET version = version + 1; COMMENT ON COLUMN readings.subject IS 'newer'")
         .execute(&database.pool)

@@ -4,6 +4,8 @@
 
 mod texts;
 
+use std::collections::BTreeMap;
+
 use schemas::{
     codec::Event as _,
     event::{Assignment, Document, Outcome, Reading},
@@ -81,22 +83,45 @@ fn documentation_in(schema: &Value, record: &str, field: &str) -> Option<String>
     }
 }
 
-/// Writes all comments into the database.
+/// Writes the comments into the database that are not there yet. Each waits for who has locked its table.
 pub(crate) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let known = known(connection).await?;
     let mut statements = Vec::new();
     for relation in RELATIONS {
         let kind = match relation.kind {
             RelationKind::Table => "TABLE",
             RelationKind::View | RelationKind::Contract => "VIEW",
         };
-        statements.push(format!("COMMENT ON {kind} {} IS {}", relation.name, quoted(relation.text)));
+        let is_known = |column: &str, text: &str| {
+            known.get(&(relation.name.to_owned(), column.to_owned())).is_some_and(|there| there == text)
+        };
+        if !is_known("", relation.text) {
+            statements.push(format!("COMMENT ON {kind} {} IS {}", relation.name, quoted(relation.text)));
+        }
         for (column, meaning) in relation.columns.iter().copied().flatten() {
             let text = meaning.text().map_err(|field| sqlx::Error::Decode(format!("no schema has {field}").into()))?;
-            statements.push(format!("COMMENT ON COLUMN {}.{column} IS {}", relation.name, quoted(&text)));
+            if !is_known(column, &text) {
+                statements.push(format!("COMMENT ON COLUMN {}.{column} IS {}", relation.name, quoted(&text)));
+            }
         }
     }
-    connection.execute(statements.join(";").as_str()).await?;
+    if !statements.is_empty() {
+        connection.execute(statements.join(";").as_str()).await?;
+    }
     Ok(())
+}
+
+/// The comments that are there, by relation and column; those of relations have an empty column.
+async fn known(connection: &mut PgConnection) -> Result<BTreeMap<(String, String), String>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT c.relname::text AS \"relation!\", coalesce(a.attname::text, '') AS \"column!\", d.description AS \"text!\" \
+         FROM pg_description d JOIN pg_class c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass \
+         LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0 \
+         WHERE c.relnamespace = current_schema()::regnamespace"
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.relation, row.column), row.text)).collect())
 }
 
 /// A text as a literal of SQL.

@@ -84,7 +84,8 @@ async fn codings(connection: &mut PgConnection, drafts: &[Draft]) -> Result<BTre
     Ok(rows
         .into_iter()
         .map(|row| {
-            let coding = Coding { system: row.system.into(), code: row.code.into(), display: row.display.map(Into::into) };
+            let coding =
+                Coding { system: row.system.into(), code: row.code.into(), display: row.display.map(Into::into) };
             (row.coding_id, coding)
         })
         .collect())
