@@ -5,11 +5,12 @@
 //! silent. A batch that is outdated by then is fenced off.
 
 mod commands;
+mod documents;
 mod drift;
 mod letters;
 pub(crate) mod offsets;
+mod outcomes;
 mod readings;
-mod rest;
 mod trial;
 
 use schemas::topic::Topics;
@@ -168,8 +169,8 @@ impl Session {
         }
         let mut written = readings::write(&mut transaction, items, staged).await?;
         written.verdicts = commands::write(&mut transaction, items).await?;
-        rest::documents(&mut transaction, items).await?;
-        rest::outcomes(&mut transaction, items).await?;
+        documents::write(&mut transaction, items).await?;
+        outcomes::write(&mut transaction, items).await?;
         letters::write(&mut transaction, items).await?;
         skips::settle(&mut transaction, items).await?;
         Ok(Prepared { transaction, written })
