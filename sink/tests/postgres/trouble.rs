@@ -248,7 +248,7 @@ async fn tables_of_another_version_are_waited_for() {
 async fn an_answer_that_cannot_be_decoded_ends_the_sink_with_its_name() {
     let world = World::new().await;
     world.readings(0, 1).await;
-    world.sql("ALTER TABLE schema_version ALTER version TYPE text").await;
+    world.sql("ALTER TABLE schema_version ALTER version TYPE uuid USING gen_random_uuid()").await;
     let run = sink::run(world.config(), world.health(), CancellationToken::new());
     let ended = tokio::time::timeout(Duration::from_secs(30), run).await.expect("it loops");
     assert!(matches!(ended, Err(SinkError::Defect(name)) if name == "column decode"));
