@@ -4,7 +4,7 @@ use std::fmt;
 
 use rdkafka::{ClientConfig, types::RDKafkaErrorCode};
 
-use super::{TopicsError, cluster, wish};
+use super::{admin, error::TopicsError, requirements};
 
 /// What the least durable of some topics has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl fmt::Display for Durability {
 /// # Errors
 /// [`TopicsError`]: the cluster is away, or a topic is missing.
 pub async fn durability(client: &ClientConfig, names: &[String]) -> Result<Option<Durability>, TopicsError> {
-    cluster::ask(client, async |cluster| {
+    admin::ask(client, async |cluster| {
         let mut all: Option<Durability> = None;
         for name in names {
             let missing =
@@ -66,8 +66,8 @@ pub async fn durability(client: &ClientConfig, names: &[String]) -> Result<Optio
             let value = |setting: &str| found.get(setting).and_then(|entry| entry.value.as_deref());
             let one = Durability {
                 copies,
-                min_in_sync: value(wish::MIN_IN_SYNC).and_then(|text| text.parse().ok()).unwrap_or(1),
-                unclean_election: value(wish::UNCLEAN_ELECTION) == Some("true"),
+                min_in_sync: value(requirements::MIN_IN_SYNC).and_then(|text| text.parse().ok()).unwrap_or(1),
+                unclean_election: value(requirements::UNCLEAN_ELECTION) == Some("true"),
             };
             all = Some(all.map_or(one, |all| all.join(one)));
         }

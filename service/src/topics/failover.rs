@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdkafka::{ClientConfig, admin::ConfigResource};
 
-use super::{TopicsError, cluster};
+use super::{admin, error::TopicsError};
 use crate::kafka::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS};
 
 /// What the brokers say of sessions: the longest of all brokers.
@@ -64,7 +64,7 @@ impl Failover {
 /// # Errors
 /// [`TopicsError`].
 pub async fn failover(client: &ClientConfig) -> Result<Option<Failover>, TopicsError> {
-    cluster::ask(client, async |cluster| {
+    admin::ask(client, async |cluster| {
         let mut all: Option<Failover> = None;
         for broker in &cluster.brokers {
             if let Some(found) = cluster.broker(*broker).await? {

@@ -1,20 +1,26 @@
 //! Making the topics as the contract wants them, seeing whether they still are, and what the cluster they lie on promises.
 
-mod cluster;
+mod admin;
 mod durability;
+mod error;
 mod failover;
-mod wish;
+mod requirements;
 
 use std::cmp::Ordering;
 
-use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaErrorCode};
+use rdkafka::{
+    ClientConfig,
+    admin::{NewTopic, TopicReplication},
+    types::RDKafkaErrorCode,
+};
 use schemas::topic::{TopicSpec, Topics};
 
 pub use durability::{Durability, durability};
+pub use error::TopicsError;
 pub use failover::{Failover, failover};
 
-use cluster::Cluster;
-use wish::Difference;
+use admin::ClusterAdmin;
+use requirements::Difference;
 
 /// What a stage says of a topic that does not exist.
 #[must_use]
@@ -101,28 +107,6 @@ pub enum Finding {
     },
 }
 
-/// Why topics could not be applied or checked.
-#[derive(Debug, thiserror::Error)]
-pub enum TopicsError {
-    /// The cluster does not answer.
-    #[error("the Kafka cluster does not answer: {cause}")]
-    Away {
-        /// Why: what the brokers did, or, where they did nothing, what the client says.
-        cause: String,
-    },
-    /// The cluster refuses the request as a whole.
-    #[error("the Kafka cluster refuses the request")]
-    Kafka(#[from] KafkaError),
-    /// The cluster refuses one topic.
-    #[error("the Kafka cluster refuses the topic {topic}: {code}")]
-    Refused {
-        /// The topic.
-        topic: String,
-        /// Kafka's reason.
-        code: RDKafkaErrorCode,
-    },
-}
-
 /// Makes missing topics and corrects settings of existing ones. Adds no partition, removes no topic, partition or record, and
 /// leaves settings alone that are the operator's.
 ///
@@ -142,7 +126,7 @@ pub async fn apply_with(
     size: Size,
     existing: Existing,
 ) -> Result<Vec<(String, Finding)>, TopicsError> {
-    cluster::ask(client, async |cluster| {
+    admin::ask(client, async |cluster| {
         let mut findings = Vec::new();
         for spec in topics.specs() {
             let found = apply_one(&cluster, &spec, size, existing).await?;
@@ -154,14 +138,17 @@ pub async fn apply_with(
 }
 
 async fn apply_one(
-    cluster: &Cluster,
+    cluster: &ClusterAdmin,
     spec: &TopicSpec,
     size: Size,
     existing: Existing,
 ) -> Result<Vec<Finding>, TopicsError> {
     let partitions = if spec.single_partition { 1 } else { size.partitions };
-    let copies = wish::copies(size.replication, cluster.brokers.len());
-    if cluster.create(&spec.name, (partitions, copies), &wish::settings(spec, copies)).await? {
+    let copies = requirements::copies(size.replication, cluster.brokers.len());
+    let settings = requirements::settings(spec, copies);
+    let new = NewTopic::new(&spec.name, partitions, TopicReplication::Fixed(copies));
+    let new = settings.iter().fold(new, |topic, (setting, value)| topic.set(setting, value));
+    if cluster.create(&new).await? {
         // Whoever comes next must find it: brokers learn of it a little later than the one that made it.
         let _found = cluster.topic_soon(&spec.name).await?;
         return Ok(vec![Finding::Created]);
@@ -171,9 +158,9 @@ async fn apply_one(
     };
     let are = cluster.copies.get(&spec.name).copied().unwrap_or(copies);
     let is_kept = |difference: &Difference| existing.lowering == Lowering::Report && difference.lowers_retention();
-    let (kept, wrong): (Vec<_>, Vec<_>) = wish::differences(&found, spec, are).into_iter().partition(is_kept);
+    let (kept, wrong): (Vec<_>, Vec<_>) = requirements::differences(&found, spec, are).into_iter().partition(is_kept);
     if !wrong.is_empty() {
-        cluster.set(&spec.name, &wish::corrected(&found, &wrong)).await?;
+        cluster.set(&spec.name, &requirements::corrected(&found, &wrong)).await?;
     }
     let wrong = wrong.into_iter().map(|Difference { setting, is, must_be }| Finding::Corrected {
         setting: setting.to_owned(),
@@ -187,7 +174,7 @@ async fn apply_one(
 
 /// Adds partitions where there are fewer than asked for. Nothing depends on a key's partition but how the work is shared: what is
 /// mapped and what is stored come to the same in any order.
-async fn grow(cluster: &Cluster, topic: &str, asked: Option<i32>) -> Result<Option<Finding>, TopicsError> {
+async fn grow(cluster: &ClusterAdmin, topic: &str, asked: Option<i32>) -> Result<Option<Finding>, TopicsError> {
     let (Some(asked), Some(are)) = (asked, cluster.partitions.get(topic).copied()) else { return Ok(None) };
     match asked.cmp(&are) {
         Ordering::Equal => Ok(None),
@@ -212,8 +199,8 @@ pub async fn check(
     topics: &Topics,
     replication: i32,
 ) -> Result<Vec<(String, Finding)>, TopicsError> {
-    cluster::ask(client, async |cluster| {
-        let copies = wish::copies(replication, cluster.brokers.len());
+    admin::ask(client, async |cluster| {
+        let copies = requirements::copies(replication, cluster.brokers.len());
         let mut findings = Vec::new();
         for spec in topics.specs() {
             let Some(found) = cluster.topic(&spec.name).await? else {
@@ -221,7 +208,7 @@ pub async fn check(
                 continue;
             };
             let are = cluster.copies.get(&spec.name).copied().unwrap_or(copies);
-            let differing = wish::differences(&found, &spec, are).into_iter().map(Difference::reported);
+            let differing = requirements::differences(&found, &spec, are).into_iter().map(Difference::reported);
             push(&mut findings, &spec.name, differing.chain(too_few(are, copies)).collect());
         }
         Ok(findings)

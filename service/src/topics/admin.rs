@@ -8,17 +8,14 @@ use std::{
 
 use rdkafka::{
     ClientConfig,
-    admin::{
-        AdminClient, AdminOptions, AlterConfig, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier,
-        TopicReplication,
-    },
+    admin::{AdminClient, AdminOptions, AlterConfig, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier},
     client::DefaultClientContext,
     error::KafkaError,
     metadata::{MetadataBroker, MetadataTopic},
     types::RDKafkaErrorCode,
 };
 
-use super::TopicsError;
+use super::error::TopicsError;
 
 /// How long the cluster may take to answer one client.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,7 +27,7 @@ const ATTEMPTS: u32 = 3;
 const DIAGNOSIS: Duration = Duration::from_secs(3);
 
 /// A cluster as one client finds it.
-pub(super) struct Cluster {
+pub(super) struct ClusterAdmin {
     admin: AdminClient<DefaultClientContext>,
     /// The ids of its brokers.
     pub(super) brokers: Vec<i32>,
@@ -44,12 +41,12 @@ pub(super) struct Cluster {
 /// made.
 pub(super) async fn ask<T>(
     client: &ClientConfig,
-    question: impl AsyncFn(Cluster) -> Result<T, TopicsError>,
+    question: impl AsyncFn(ClusterAdmin) -> Result<T, TopicsError>,
 ) -> Result<T, TopicsError> {
     let mut left = ATTEMPTS;
     loop {
         left -= 1;
-        let answer = match Cluster::look(client).await {
+        let answer = match ClusterAdmin::look(client).await {
             Ok(cluster) => question(cluster).await,
             Err(error) => Err(error),
         };
@@ -75,7 +72,7 @@ fn is_away(error: &KafkaError) -> bool {
     })
 }
 
-impl Cluster {
+impl ClusterAdmin {
     async fn look(client: &ClientConfig) -> Result<Self, TopicsError> {
         let admin: Arc<AdminClient<DefaultClientContext>> = Arc::new(client.create()?);
         let asked = Arc::clone(&admin);
@@ -98,17 +95,8 @@ impl Cluster {
     }
 
     /// Makes a topic. Whether it was missing.
-    pub(super) async fn create(
-        &self,
-        name: &str,
-        (partitions, copies): (i32, i32),
-        settings: &[(&'static str, String)],
-    ) -> Result<bool, TopicsError> {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(copies));
-        for (setting, value) in settings {
-            topic = topic.set(setting, value);
-        }
-        match self.admin.create_topics([&topic], &options()).await?.into_iter().next() {
+    pub(super) async fn create(&self, topic: &NewTopic<'_>) -> Result<bool, TopicsError> {
+        match self.admin.create_topics([topic], &options()).await?.into_iter().next() {
             None | Some(Ok(_)) => Ok(true),
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
             Some(Err((topic, code))) => Err(TopicsError::Refused { topic, code }),
