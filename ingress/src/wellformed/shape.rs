@@ -3,7 +3,7 @@
 
 use schemas::format::{Format, Provider};
 
-use super::{Malformed, json::Top, xml::Root};
+use super::{json::Top, malformed::Malformed, xml::Root};
 
 /// A type of a JSON value.
 #[derive(Clone, Copy)]

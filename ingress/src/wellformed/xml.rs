@@ -8,9 +8,10 @@ use quick_xml::{
     escape::resolve_xml_entity,
     events::{BytesStart, Event},
 };
+use schemas::limit::{ATTRIBUTES_MAX, DEPTH_MAX};
 use service::capped::Capped;
 
-use super::{ATTRIBUTES_MAX, DEPTH_MAX, Malformed};
+use super::malformed::Malformed;
 
 /// FHIR's namespace.
 const FHIR: &str = "http://hl7.org/fhir";

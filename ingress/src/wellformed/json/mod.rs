@@ -3,9 +3,14 @@
 //! Escapes that name half of a surrogate pair are refused here, because no text can hold them: the normalizer could not
 //! read the body.
 
+mod token;
+
 use std::borrow::Cow;
 
-use super::{DEPTH_MAX, Malformed};
+use schemas::limit::DEPTH_MAX;
+
+use super::malformed::Malformed;
+use token::Scanner;
 
 /// Which bracket is open at each depth: a set bit is an object.
 #[derive(Default)]
@@ -36,11 +41,6 @@ impl Nesting {
     }
 }
 
-struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
 /// What is seen at the top level.
 pub(crate) struct Top {
     /// The byte that the body begins with, after white space.
@@ -52,7 +52,7 @@ pub(crate) struct Top {
 /// Checks the text and counts the elements of a top-level array. Hands over each member of a top-level object: its name, and the
 /// first byte of its value.
 pub(crate) fn check(text: &str, items_max: usize, member: &mut dyn FnMut(&str, u8)) -> Result<Top, Malformed> {
-    let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
+    let mut scanner = Scanner::new(text);
     let mut nesting = Nesting::default();
     let mut items = None;
     scanner.skip_space();
@@ -87,28 +87,6 @@ fn counted(items: Option<usize>, nesting: &Nesting, items_max: usize) -> Result<
 }
 
 impl Scanner<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn fault<T>(&self) -> Result<T, Malformed> {
-        Err(Malformed::Json { at: self.at })
-    }
-
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
-        if self.peek() == Some(byte) {
-            self.at += 1;
-            return Ok(());
-        }
-        self.fault()
-    }
-
     /// Passes over a scalar, or opens a bracket and says so.
     fn value(&mut self, nesting: &mut Nesting) -> Result<bool, Malformed> {
         self.skip_space();
@@ -176,94 +154,6 @@ impl Scanner<'_> {
             member(&name, self.peek().unwrap_or_default());
         }
         Ok(())
-    }
-
-    fn word(&mut self, word: &[u8]) -> Result<(), Malformed> {
-        if self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
-            self.at += word.len();
-            return Ok(());
-        }
-        self.fault()
-    }
-
-    fn string(&mut self) -> Result<(), Malformed> {
-        self.expect(b'"')?;
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            match rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20) {
-                Some(ordinary) => self.at += ordinary,
-                None => self.at = self.bytes.len(),
-            }
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(b'\\') => self.escape()?,
-                Some(_) | None => return self.fault(),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Malformed> {
-        self.expect(b'\\')?;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 1;
-                Ok(())
-            }
-            Some(b'u') => match self.code_unit()? {
-                0xd800..=0xdbff => {
-                    self.expect(b'\\')?;
-                    if matches!(self.code_unit()?, 0xdc00..=0xdfff) { Ok(()) } else { self.fault() }
-                }
-                0xdc00..=0xdfff => self.fault(),
-                _ => Ok(()),
-            },
-            Some(_) | None => self.fault(),
-        }
-    }
-
-    fn code_unit(&mut self) -> Result<u32, Malformed> {
-        self.expect(b'u')?;
-        let mut unit = 0;
-        for _ in 0..4 {
-            let Some(digit) = self.peek().and_then(|byte| char::from(byte).to_digit(16)) else { return self.fault() };
-            unit = unit * 16 + digit;
-            self.at += 1;
-        }
-        Ok(unit)
-    }
-
-    fn number(&mut self) -> Result<(), Malformed> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), Malformed> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start { self.fault() } else { Ok(()) }
     }
 }
 
