@@ -12,6 +12,7 @@ use schemas::{
     hex,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 /// What a key is good for.
@@ -196,6 +197,12 @@ pub(super) fn check_entry(entry: &KeyEntry) -> Result<(), (&'static str, &'stati
     }
 }
 
+/// What is kept of a secret. A plain hash suffices: the secret is 32 random bytes, not a password.
+pub(super) fn fingerprint(secret: &[u8]) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}
+
+/// Reads what is kept of a secret.
 pub(super) fn hash(text: &str) -> Option<[u8; 32]> {
     hex::decode(text)
 }

@@ -6,10 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use schemas::hex;
 use time::OffsetDateTime;
 
-use super::{
-    file::{self, KeyEntry, KeysError, KeysFile, Scope},
-    fingerprint,
-};
+use super::file::{self, KeyEntry, KeysError, KeysFile, Scope, fingerprint};
 
 /// What a new key shall be good for.
 #[derive(Clone)]

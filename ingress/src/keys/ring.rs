@@ -17,10 +17,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    file::{self, KeyEntry, KeysError, Scope},
-    fingerprint,
-};
+use super::file::{self, KeyEntry, KeysError, Scope, fingerprint};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
