@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use axum::http::{
-    HeaderMap, HeaderValue,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName},
+    HeaderMap,
+    header::{CONTENT_TYPE, HeaderName},
 };
 use schemas::format::{Format, Provider};
+use service::http::principal::{self, Authenticate, Principal};
 use time::OffsetDateTime;
 
 use crate::{
-    keys::{Credential, KeyRing, Scope},
+    keys::{Credential, Scope},
     refusal::Refusal,
+    state::AppState,
 };
 
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Headers by which a client might try to name a patient.
@@ -27,38 +28,32 @@ const SUBJECTS: [HeaderName; 6] = [
     HeaderName::from_static("x-on-behalf-of"),
 ];
 
-/// Finds the sender and checks the right.
+/// The holder of the key that a request shows, or why it is refused.
+pub(crate) type Authenticated = Result<Principal<Arc<Credential>>, Refusal>;
+
+impl Authenticate for AppState {
+    type Principal = Arc<Credential>;
+    type Refusal = Refusal;
+
+    fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Credential>, Refusal> {
+        let key = principal::api_key(headers).ok_or(Refusal::KeyMissing)?;
+        let now = OffsetDateTime::now_utc();
+        let credential = self.shared().keys.authenticate(key, now).map_err(|_| Refusal::KeyInvalid)?;
+        if SUBJECTS.iter().any(|name| headers.contains_key(name)) {
+            return Err(Refusal::SubjectHeader);
+        }
+        Ok(credential)
+    }
+}
+
+/// The sender, if its key is good for `scope`, and for `provider` where one is known.
 pub(crate) fn admit(
-    keys: &KeyRing,
-    headers: &HeaderMap,
+    sender: Authenticated,
     scope: Scope,
     provider: Option<Provider>,
-    now: OffsetDateTime,
 ) -> Result<Arc<Credential>, Refusal> {
-    let credential = keys.authenticate(shown_key(headers)?, now).map_err(|_| Refusal::KeyInvalid)?;
-    if SUBJECTS.iter().any(|name| headers.contains_key(name)) {
-        return Err(Refusal::SubjectHeader);
-    }
-    if !credential.may(scope, provider) {
-        return Err(Refusal::Forbidden(scope));
-    }
-    Ok(credential)
-}
-
-/// The key in the request: exactly one.
-fn shown_key(headers: &HeaderMap) -> Result<&[u8], Refusal> {
-    let mut keys = headers.get_all(API_KEY).iter().map(HeaderValue::as_bytes);
-    let mut tokens = headers.get_all(AUTHORIZATION).iter().map(|value| bearer(value.as_bytes()));
-    match (keys.next(), keys.next(), tokens.next(), tokens.next()) {
-        (Some(key), None, None, None) if !key.is_empty() => Ok(key),
-        (None, None, Some(Some(token)), None) if !token.is_empty() => Ok(token),
-        _ => Err(Refusal::KeyMissing),
-    }
-}
-
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+    let Principal(credential) = sender?;
+    if credential.may(scope, provider) { Ok(credential) } else { Err(Refusal::Forbidden(scope)) }
 }
 
 /// The format: from the path where it is named there, else from the content type.

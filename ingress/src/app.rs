@@ -2,16 +2,21 @@
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::Request,
     response::Response,
     routing::{get, post},
 };
+use service::http::body;
 
 use crate::{
-    body,
-    endpoint::{assign, docs, health_data, openapi, unassign},
-    exchange::Exchange,
+    endpoint::{
+        devices::{assign, unassign},
+        docs,
+        health_data::{healthkit, healthkit_format, medisante, medisante_format},
+        openapi,
+    },
     refusal::Refusal,
+    request_context::RequestContext,
     state::AppState,
 };
 
@@ -19,24 +24,25 @@ use crate::{
 pub fn app(state: AppState) -> Router {
     let docs = if state.shared().has_docs { docs::router() } else { Router::new() };
     Router::new()
-        .route("/health-data/medisante", post(health_data::medisante))
-        .route("/health-data/medisante/{format}", post(health_data::medisante_format))
-        .route("/health-data/healthkit", post(health_data::healthkit))
-        .route("/health-data/healthkit/{format}", post(health_data::healthkit_format))
+        .route("/health-data/medisante", post(medisante::medisante))
+        .route("/health-data/medisante/{format}", post(medisante_format::medisante_format))
+        .route("/health-data/healthkit", post(healthkit::healthkit))
+        .route("/health-data/healthkit/{format}", post(healthkit_format::healthkit_format))
         .route("/devices/assign", post(assign::assign))
         .route("/devices/{id}/unassign", post(unassign::unassign))
         .route("/openapi.json", get(openapi::openapi))
         .merge(docs)
-        .fallback(async |state: State<AppState>, request: Request| refuse(Refusal::UnknownPath, &state, request).await)
-        .method_not_allowed_fallback(async |state: State<AppState>, request: Request| {
-            refuse(Refusal::Method, &state, request).await
+        .fallback(async |context: RequestContext, request: Request| {
+            refuse(Refusal::UnknownPath, context, request).await
+        })
+        .method_not_allowed_fallback(async |context: RequestContext, request: Request| {
+            refuse(Refusal::Method, context, request).await
         })
         .with_state(state)
 }
 
-async fn refuse(refusal: Refusal, state: &AppState, request: Request) -> Response {
+async fn refuse(refusal: Refusal, context: RequestContext, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let exchange = Exchange::begin(state, &parts.headers);
     body::discard(&parts.headers, body).await;
-    exchange.answer(refusal)
+    context.answer(refusal)
 }

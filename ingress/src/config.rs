@@ -8,6 +8,7 @@ use std::{
 
 use clap::Args;
 use schemas::limit;
+use service::http::{body::BodyLimits, listener::ConnectionLimits};
 
 use crate::error::IngressError;
 
@@ -173,5 +174,22 @@ impl From<&IngressArgs> for IngressConfig {
             docs_enabled: args.docs_enabled,
             drain_timeout: Duration::from_secs(args.drain_timeout_seconds),
         }
+    }
+}
+
+impl From<&IngressConfig> for ConnectionLimits {
+    fn from(config: &IngressConfig) -> Self {
+        Self {
+            connections_max: config.connections_max,
+            header_timeout: config.header_timeout,
+            write_timeout: config.write_timeout,
+            drain_timeout: config.drain_timeout,
+        }
+    }
+}
+
+impl From<&IngressConfig> for BodyLimits {
+    fn from(config: &IngressConfig) -> Self {
+        Self { bytes_max: config.body_bytes_max, time_max: config.body_timeout }
     }
 }

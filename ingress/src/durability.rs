@@ -3,15 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use rdkafka::ClientConfig;
-use schemas::{format::RawTopic, topic::Topics};
+use schemas::format::RawTopic;
 use service::{
+    cluster::Cluster,
     health::StageHealth,
     topics::{self, Durability},
 };
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::raw_log::KafkaLog;
+use crate::raw_log::kafka::KafkaLog;
 
 /// How soon a cluster is looked at again that was away.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -20,13 +21,9 @@ const EVERY: Duration = Duration::from_mins(10);
 
 /// Asks for the raw topics' durability until `shutdown`, and says what it is when it is known or changes. A cluster that is away
 /// is not asked: that it is away is said elsewhere.
-pub(crate) async fn watch(
-    log: Arc<KafkaLog>,
-    (client, topics): (ClientConfig, Topics),
-    health: StageHealth,
-    shutdown: CancellationToken,
-) {
-    let names: Vec<String> = RawTopic::ALL.iter().map(|topic| topics.raw(*topic)).collect();
+pub(crate) async fn watch(log: Arc<KafkaLog>, cluster: Cluster, health: StageHealth, shutdown: CancellationToken) {
+    let client = cluster.settings.client();
+    let names: Vec<String> = RawTopic::ALL.iter().map(|topic| cluster.topics.raw(*topic)).collect();
     let mut known = None;
     loop {
         let found = if log.works() { ask(client.clone(), names.clone()).await } else { None };

@@ -7,31 +7,26 @@
 //!
 //! Deliberately absent: any knowledge of what a payload means, any state but the keys, any queue of its own.
 
+mod accept;
 mod admission;
 mod app;
-mod body;
 pub mod config;
 mod durability;
 mod endpoint;
 pub mod error;
-mod exchange;
-mod keep;
 pub mod keys;
 mod parameters;
-mod problem;
 pub mod raw_log;
 mod refusal;
+mod request_context;
 mod run;
-mod serve;
 mod state;
 mod upload;
 pub mod wellformed;
-mod write_timeout;
 
 pub use app::app;
 pub use config::{IngressArgs, IngressConfig};
 pub use endpoint::openapi::openapi_json;
 pub use error::IngressError;
 pub use run::{check, listen, run};
-pub use serve::{PortLimits, serve};
-pub use state::AppState;
+pub use state::{AppState, SecretKeys};

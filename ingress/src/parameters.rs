@@ -7,11 +7,10 @@ use schemas::{
     raw::Headers,
     spelling,
 };
+use service::http::problem::{Fault, Location};
+use utoipa::IntoParams;
 
-use crate::{
-    problem::{Fault, Location},
-    refusal::Refusal,
-};
+use crate::refusal::Refusal;
 
 /// More unknown parameters of one request are not reported.
 const UNKNOWN_MAX: usize = 16;
@@ -20,12 +19,20 @@ const UNIT: &str = "unit";
 const DEVICE_ID: &str = "deviceId";
 const DEFAULTS: &str = "defaults";
 
-/// The query parameters that hold for all samples of a payload.
-#[derive(Default)]
+/// The query parameters that hold for all samples of a payload, in the words of HealthKit's routes, which have them all.
+#[derive(Default, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
+    /// The type of each standard-json sample that names none
+    #[param(rename = "type")]
     pub(crate) sample_type: Option<String>,
+    /// The unit of each standard-json sample that names none
     pub(crate) unit: Option<String>,
+    /// The device of each sample that names none, and of all samples of an export-xml. An export names devices by their model only, so use one deviceId for each person
+    #[param(rename = "deviceId")]
     pub(crate) device_id: Option<String>,
+    /// `react-native-health`: the documented default units of this library hold for each standard-json sample without a unit. Takes precedence over the default of the API key. Without both, a sample without a unit is refused if its type has several units
+    #[param(value_type = Option<String>)]
     pub(crate) defaults: Option<Defaults>,
 }
 

@@ -1,27 +1,22 @@
 //! Why a request is refused, and the words, the status and the headers that say so.
 
 use axum::{
-    http::{
-        HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
-    },
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use schemas::format::Provider;
-
-use crate::{
-    keys::Scope,
-    problem::{self, Fault, Problem},
-    wellformed::Malformed,
+use service::http::{
+    body::BodyError,
+    problem::{self, Fault, Location, Problem, ProblemType},
 };
 
-/// Seconds after which a client may try again when Kafka is away.
-const RETRY_AFTER_SECONDS: u16 = 2;
+use crate::{keys::Scope, wellformed::Malformed};
+
 const KEPT: &str = "It is kept under the receipt, and `device-manager trace` shows what became of it.";
 
 /// Each decision against a request. A new one does not compile until its status and its words are decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// No API key was shown, or more than one.
     KeyMissing,
     /// The key is unknown, not valid yet or no longer valid; which of them is not told.
@@ -57,84 +52,29 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// The word for metrics and the problem's type.
-    #[must_use]
-    pub(crate) const fn word(&self) -> &'static str {
-        match self {
-            Self::KeyMissing => "key-missing",
-            Self::KeyInvalid => "key-invalid",
-            Self::SubjectHeader => "subject-header",
-            Self::Forbidden(_) => "forbidden",
-            Self::UnknownPath => "unknown-path",
-            Self::UnknownFormat(_) => "unknown-format",
-            Self::Method => "method-not-allowed",
-            Self::ContentType(_) => "content-type",
-            Self::ContentCoding => "content-coding",
-            Self::Parameters(_) => "parameter",
-            Self::TooLarge(_) => "too-large",
-            Self::BodyTimeout => "body-timeout",
-            Self::BodyBrokenOff => "body-broken-off",
-            Self::Malformed(..) | Self::Command(..) => "malformed",
-            Self::Unavailable => "unavailable",
-        }
-    }
-
-    const fn status(&self) -> StatusCode {
-        match self {
-            Self::KeyMissing | Self::KeyInvalid => StatusCode::UNAUTHORIZED,
-            Self::SubjectHeader
-            | Self::Parameters(_)
-            | Self::BodyBrokenOff
-            | Self::Malformed(..)
-            | Self::Command(..) => StatusCode::BAD_REQUEST,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::UnknownPath | Self::UnknownFormat(_) => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ContentType(_) | Self::ContentCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    const fn title(&self) -> &'static str {
-        match self {
-            Self::KeyMissing => "API key missing",
-            Self::KeyInvalid => "API key not valid",
-            Self::SubjectHeader => "Patient named in a header",
-            Self::Forbidden(_) => "API key without this right",
-            Self::UnknownPath => "Unknown path",
-            Self::UnknownFormat(_) => "Unknown format",
-            Self::Method => "Method not allowed",
-            Self::ContentType(_) => "Format not decided",
-            Self::ContentCoding => "Content coding not supported",
-            Self::Parameters(_) => "Query parameter not usable",
-            Self::TooLarge(_) => "Body too large",
-            Self::BodyTimeout => "Body too slow",
-            Self::BodyBrokenOff => "Body broken off",
-            Self::Malformed(..) => "Body malformed",
-            Self::Command(..) => "Command not usable",
-            Self::Unavailable => "Not accepted for now",
-        }
-    }
-
-    /// The status in words as existing clients know them.
-    const fn error(&self) -> &'static str {
-        match self {
-            Self::KeyMissing | Self::KeyInvalid => "Unauthorized",
-            Self::SubjectHeader
-            | Self::Parameters(_)
-            | Self::BodyBrokenOff
-            | Self::Malformed(..)
-            | Self::Command(..) => "Bad request",
-            Self::Forbidden(_) => "Forbidden",
-            Self::UnknownPath | Self::UnknownFormat(_) => "Not found",
-            Self::Method => "Method not allowed",
-            Self::ContentType(_) | Self::ContentCoding => "Unsupported media type",
-            Self::TooLarge(_) => "Payload too large",
-            Self::BodyTimeout => "Request timeout",
-            Self::Unavailable => "Service unavailable",
-        }
+    /// The word for metrics and the problem's URI, the status and the title.
+    pub(crate) const fn problem_type(&self) -> ProblemType {
+        let (word, status, title) = match self {
+            Self::KeyMissing => ("key-missing", StatusCode::UNAUTHORIZED, "API key missing"),
+            Self::KeyInvalid => ("key-invalid", StatusCode::UNAUTHORIZED, "API key not valid"),
+            Self::SubjectHeader => ("subject-header", StatusCode::BAD_REQUEST, "Patient named in a header"),
+            Self::Forbidden(_) => ("forbidden", StatusCode::FORBIDDEN, "API key without this right"),
+            Self::UnknownPath => ("unknown-path", StatusCode::NOT_FOUND, "Unknown path"),
+            Self::UnknownFormat(_) => ("unknown-format", StatusCode::NOT_FOUND, "Unknown format"),
+            Self::Method => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
+            Self::ContentType(_) => ("content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Format not decided"),
+            Self::ContentCoding => {
+                ("content-coding", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content coding not supported")
+            }
+            Self::Parameters(_) => ("parameter", StatusCode::BAD_REQUEST, "Query parameter not usable"),
+            Self::TooLarge(_) => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
+            Self::BodyTimeout => ("body-timeout", StatusCode::REQUEST_TIMEOUT, "Body too slow"),
+            Self::BodyBrokenOff => ("body-broken-off", StatusCode::BAD_REQUEST, "Body broken off"),
+            Self::Malformed(..) => ("malformed", StatusCode::BAD_REQUEST, "Body malformed"),
+            Self::Command(..) => ("malformed", StatusCode::BAD_REQUEST, "Command not usable"),
+            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Not accepted for now"),
+        };
+        ProblemType { word, status, title }
     }
 
     fn detail(&self) -> String {
@@ -194,7 +134,7 @@ impl Refusal {
     fn into_parts(self) -> (Vec<Fault>, Option<String>) {
         match self {
             Self::Parameters(faults) => (faults, None),
-            Self::Malformed(malformed, receipt) => (Fault::of_payload(&malformed).into_iter().collect(), Some(receipt)),
+            Self::Malformed(malformed, receipt) => (payload_fault(&malformed).into_iter().collect(), Some(receipt)),
             Self::Command(faults, receipt) => (faults, Some(receipt)),
             Self::KeyMissing
             | Self::KeyInvalid
@@ -214,39 +154,48 @@ impl Refusal {
 
     /// The problem document.
     pub(crate) fn problem(self) -> Problem {
-        let status = self.status().as_u16();
-        let (word, title, error, detail) = (self.word(), self.title(), self.error(), self.detail());
+        let problem = Problem::new(self.problem_type(), self.detail());
         let (errors, receipt) = self.into_parts();
-        Problem {
-            kind: format!("urn:device-manager:problem:{word}"),
-            title,
-            status,
-            status_code: status.to_string(),
-            error,
-            message: detail.clone(),
-            detail,
-            errors,
-            receipt,
+        problem.with_errors(errors).with_receipt(receipt)
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Coding => Self::ContentCoding,
+            BodyError::TooLarge(limit) => Self::TooLarge(limit),
+            BodyError::Timeout => Self::BodyTimeout,
+            BodyError::BrokenOff => Self::BodyBrokenOff,
         }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        metrics::counter!("device_manager_ingress_rejected_total", "reason" => self.word()).increment(1);
-        let status = self.status();
-        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
-        let mut response = (status, body).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"device-manager\""));
-        }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
-        }
-        response
+        metrics::counter!("device_manager_ingress_rejected_total", "reason" => self.problem_type().word).increment(1);
+        self.problem().into_response()
     }
+}
+
+/// The fault of a payload that cannot be used; none where that is not the matter of one place in it.
+fn payload_fault(malformed: &Malformed) -> Option<Fault> {
+    let name = match malformed {
+        Malformed::WrongType { member, .. } => *member,
+        Malformed::Missing { member, .. } => Some(*member),
+        Malformed::Empty
+        | Malformed::Coding
+        | Malformed::NotUtf8 { .. }
+        | Malformed::Json { .. }
+        | Malformed::Xml { .. }
+        | Malformed::XmlEncoding
+        | Malformed::DocumentType
+        | Malformed::TooDeep
+        | Malformed::TooManyItems
+        | Malformed::TokenTooLong
+        | Malformed::TooManyAttributes => return None,
+    };
+    Some(Fault::new(name, Location::Body, malformed.to_string()))
 }
 
 fn formats(provider: Provider) -> String {

@@ -4,14 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram};
 use schemas::{content::ContentKey, format::RawTopic, receipt::ReceiptKey};
-use tokio::sync::Semaphore;
+use service::http::body::BodyLimits;
 
 use crate::{
-    body::Limits,
-    config::IngressConfig,
-    keys::KeyRing,
-    raw_log::RawLog,
-    upload::{self, Uploads},
+    config::IngressConfig, error::IngressError, keys::KeyRing, raw_log::RawLog, upload::capacity::UploadCapacity,
 };
 
 /// Shared by all requests; clones are cheap.
@@ -25,11 +21,31 @@ pub(crate) struct Shared {
     pub(crate) receipt_key: ReceiptKey,
     pub(crate) content_key: ContentKey,
     pub(crate) topic_epoch: u16,
-    pub(crate) limits: Limits,
-    pub(crate) uploads: Uploads,
+    pub(crate) limits: BodyLimits,
+    pub(crate) uploads: UploadCapacity,
     pub(crate) produce_timeout: Duration,
     pub(crate) has_docs: bool,
     pub(crate) meters: Meters,
+}
+
+/// The keys that are made of the installation's secret.
+pub struct SecretKeys {
+    /// Signs receipts.
+    pub receipt: ReceiptKey,
+    /// Makes the hashes of bodies.
+    pub content: ContentKey,
+}
+
+impl SecretKeys {
+    /// Makes both.
+    ///
+    /// # Errors
+    /// [`IngressError::ReceiptKeyForm`].
+    pub fn derive(secret: &[u8; 32]) -> Result<Self, IngressError> {
+        let receipt = ReceiptKey::new(secret).map_err(|_| IngressError::ReceiptKeyForm)?;
+        let content = ContentKey::derive(secret).map_err(|_| IngressError::ReceiptKeyForm)?;
+        Ok(Self { receipt, content })
+    }
 }
 
 /// Handles on the metrics of the hot path, looked up once.
@@ -83,27 +99,15 @@ fn describe() {
 impl AppState {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(
-        keys: Arc<KeyRing>,
-        log: Arc<dyn RawLog>,
-        (receipt_key, content_key): (ReceiptKey, ContentKey),
-        config: &IngressConfig,
-    ) -> Self {
+    pub fn new(keys: Arc<KeyRing>, log: Arc<dyn RawLog>, secrets: SecretKeys, config: &IngressConfig) -> Self {
         Self(Arc::new(Shared {
             keys,
             log,
-            receipt_key,
-            content_key,
+            receipt_key: secrets.receipt,
+            content_key: secrets.content,
             topic_epoch: config.topic_epoch,
-            limits: Limits { bytes_max: config.body_bytes_max, time_max: config.body_timeout },
-            uploads: Uploads {
-                slots: Semaphore::new(config.uploads_max),
-                limits: upload::Limits {
-                    bytes_max: config.upload_bytes_max,
-                    time_max: config.upload_timeout,
-                    stall_max: config.body_timeout,
-                },
-            },
+            limits: BodyLimits::from(config),
+            uploads: UploadCapacity::from(config),
             produce_timeout: config.produce_timeout,
             has_docs: config.has_docs(),
             meters: Meters::new(),

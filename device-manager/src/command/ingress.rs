@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use schemas::topic::Topics;
+use service::cluster::Cluster;
 
 use super::{CommandError, KafkaArgs};
 use crate::boot::{Process, ProcessArgs, chain, say_ignored};
@@ -37,7 +38,7 @@ pub async fn run(args: IngressCommand) -> Result<ExitCode, CommandError> {
     say_ignored(&settings);
     let listener = ingress::listen(&config).map_err(|error| CommandError::failed("the ingress", error))?;
     let (health, shutdown) = (process.health.stage("ingress"), process.shutdown.clone());
-    let topics = Topics::new(&args.kafka.topic_prefix);
-    process.stage("the ingress", ingress::run(config, listener, (settings, topics), health, shutdown));
+    let cluster = Cluster { settings, topics: Topics::new(&args.kafka.topic_prefix) };
+    process.stage("the ingress", ingress::run(config, listener, cluster, health, shutdown));
     process.wait().await.map(|()| ExitCode::SUCCESS)
 }

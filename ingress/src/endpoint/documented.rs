@@ -3,171 +3,105 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::Uri;
-use schemas::{
-    command, example,
-    format::{Format, Provider},
-};
-use utoipa::{
-    Modify,
-    openapi::{
-        ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
-        example::{Example, ExampleBuilder},
-        path::Operation,
-        schema::AdditionalProperties,
-    },
+use utoipa::openapi::{
+    Components, ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type,
+    example::{Example, ExampleBuilder},
+    path::Operation,
 };
 
-use super::command::Unusable;
 use crate::{
     config::BODY_BYTES_MAX_DEFAULT,
     keys::Scope,
-    parameters::Parameters,
     refusal::Refusal,
     wellformed::{self, Malformed},
 };
 
 /// The receipt in the examples.
-const RECEIPT: &str = "AAAAAAAABwAAAAAAAAAqAAAAAEbW3kqFzUc1";
-/// Mistakes, whose answers are the examples.
-const UNKNOWN_PARAMETER: &str = "/?devceId=watch-1";
+pub(super) const RECEIPT: &str = "AAAAAAAABwAAAAAAAAAqAAAAAEbW3kqFzUc1";
+/// A mistake, whose answer is an example.
+pub(super) const UNKNOWN_PARAMETER: &str = "/?devceId=watch-1";
 const NOT_JSON: &str = "{\"deviceId\": \"watch-1\",}";
-const WRONG_SHAPE: &str = "\"a text\"";
-const UNUSABLE_COMMAND: &str =
-    "{\"deviceId\": \"watch-1\", \"name\": \"Watch\", \"effectiveTo\": \"2025-06-01T08:00:00Z\"}";
 
-/// Adds the examples and the refusals to each operation.
-pub(super) struct Documented;
-
-impl Modify for Documented {
-    fn modify(&self, openapi: &mut OpenApi) {
-        let components = openapi.components.get_or_insert_default();
-        for (path, item) in &mut openapi.paths.paths {
-            let Some(operation) = &mut item.post else { continue };
-            let endpoint = Endpoint::at(path);
-            endpoint.add_examples(operation);
-            for (status, response) in endpoint.refusals() {
-                let response = match shared(status) {
-                    Some(name) => {
-                        components.responses.insert(name.to_owned(), RefOr::T(response));
-                        RefOr::Ref(Ref::from_response_name(name))
-                    }
-                    None => RefOr::T(response),
-                };
-                operation.responses.responses.insert(status.to_string(), response);
-            }
-        }
-        // An unknown member is refused.
-        for name in ["AssignBody", "UnassignBody"] {
-            if let Some(RefOr::T(Schema::Object(body))) = components.schemas.get_mut(name) {
-                body.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
-            }
-        }
-    }
+/// The examples of one endpoint.
+pub(super) struct Documented {
+    pub(super) path: &'static str,
+    pub(super) bodies: Vec<ExampleBody>,
+    /// Each refusal that the endpoint can answer with, by a name of its own. A test of the router provokes each of them.
+    pub(super) refusals: Vec<(&'static str, Refusal)>,
 }
 
-/// What tells the refusals and the examples of one operation from those of another.
-enum Endpoint {
-    /// Payloads of a provider, and whether the path names the format.
-    Payload(Provider, bool),
-    Assign,
-    Unassign,
+/// A body that is accepted.
+pub(super) struct ExampleBody {
+    pub(super) content_type: &'static str,
+    pub(super) name: &'static str,
+    pub(super) text: &'static str,
 }
 
-impl Endpoint {
-    fn at(path: &str) -> Self {
-        match path {
-            "/devices/assign" => Self::Assign,
-            "/devices/{id}/unassign" => Self::Unassign,
-            payload if payload.contains(Provider::Medisante.as_str()) => {
-                Self::Payload(Provider::Medisante, payload.ends_with("{format}"))
-            }
-            payload => Self::Payload(Provider::HealthKit, payload.ends_with("{format}")),
-        }
-    }
-
-    fn add_examples(&self, operation: &mut Operation) {
-        let Some(body) = &mut operation.request_body else { return };
-        let mut add = |content_type: &str, name: &str, text: &str| {
-            let Some(content) = body.content.get_mut(content_type) else { return };
-            // JSON is shown as JSON, XML as its text.
-            let value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
-            content.examples.insert(name.to_owned(), RefOr::T(ExampleBuilder::new().value(Some(value)).build()));
-        };
-        match self {
-            Self::Assign => add("application/json", "assign", example::ASSIGN),
-            Self::Unassign => add("application/json", "unassign", example::UNASSIGN),
-            Self::Payload(provider, has_format) => {
-                for example in example::PAYLOADS.iter().filter(|example| example.provider == *provider) {
-                    // No Content-Type stands for this format: only a path can name it.
-                    if *has_format || example.format != Format::HealthAutoExport {
-                        add(example.content_type, example.format.as_str(), example.text);
-                    }
-                }
-            }
-        }
-    }
-
-    /// A response for each status, with an example for each kind of problem.
-    fn refusals(&self) -> BTreeMap<u16, Response> {
-        let mut examples: BTreeMap<u16, Vec<(String, RefOr<Example>)>> = BTreeMap::new();
-        for (name, refusal) in self.examples() {
-            let problem = refusal.problem();
-            let example =
-                ExampleBuilder::new().summary(problem.title).value(serde_json::to_value(&problem).ok()).build();
-            examples.entry(problem.status).or_default().push((name.to_owned(), RefOr::T(example)));
-        }
-        examples.into_iter().map(|(status, examples)| (status, response(status, examples))).collect()
-    }
-
-    /// Each refusal that the operation can answer with, by a name of its own. A test of the router provokes each of them.
-    fn examples(&self) -> Vec<(&'static str, Refusal)> {
-        let scope = match self {
-            Self::Payload(..) => Scope::HealthDataWrite,
-            Self::Assign | Self::Unassign => Scope::DevicesWrite,
-        };
-        let mut examples = vec![
-            ("subject-header", Refusal::SubjectHeader),
-            ("body-broken-off", Refusal::BodyBrokenOff),
-            ("key-missing", Refusal::KeyMissing),
-            ("key-invalid", Refusal::KeyInvalid),
-            ("forbidden", Refusal::Forbidden(scope)),
-            ("method-not-allowed", Refusal::Method),
-            ("body-timeout", Refusal::BodyTimeout),
-            ("too-large", Refusal::TooLarge(BODY_BYTES_MAX_DEFAULT)),
-            ("content-coding", Refusal::ContentCoding),
-            ("unavailable", Refusal::Unavailable),
-        ];
-        examples.extend(wellformed::any_json(NOT_JSON).err().map(|why| ("malformed", malformed(why))));
-        let uri = Uri::from_static(UNKNOWN_PARAMETER);
-        let parameter = match self {
-            Self::Payload(provider, _) => Parameters::of_payload(*provider, &uri).err(),
-            Self::Assign | Self::Unassign => Parameters::none(&uri).err(),
-        };
-        examples.extend(parameter.map(|refusal| ("parameter", refusal)));
-        match self {
-            Self::Payload(provider, has_format) => {
-                let shape = wellformed::payload(*provider, Format::StandardJson, WRONG_SHAPE.as_bytes());
-                examples.extend(shape.err().map(|why| ("wrong-shape", malformed(why))));
-                examples.push(if *has_format {
-                    ("unknown-format", Refusal::UnknownFormat(*provider))
-                } else {
-                    ("content-type", Refusal::ContentType(*provider))
-                });
-            }
-            Self::Assign => examples.extend(command::assign(UNUSABLE_COMMAND).err().map(command_example)),
-            Self::Unassign => examples.extend(command::unassign(UNUSABLE_COMMAND).err().map(command_example)),
-        }
-        examples
-    }
+/// The refusals that all endpoints with a body have in common.
+pub(super) fn refusals(scope: Scope) -> Vec<(&'static str, Refusal)> {
+    let mut refusals = vec![
+        ("subject-header", Refusal::SubjectHeader),
+        ("body-broken-off", Refusal::BodyBrokenOff),
+        ("key-missing", Refusal::KeyMissing),
+        ("key-invalid", Refusal::KeyInvalid),
+        ("forbidden", Refusal::Forbidden(scope)),
+        ("method-not-allowed", Refusal::Method),
+        ("body-timeout", Refusal::BodyTimeout),
+        ("too-large", Refusal::TooLarge(BODY_BYTES_MAX_DEFAULT)),
+        ("content-coding", Refusal::ContentCoding),
+        ("unavailable", Refusal::Unavailable),
+    ];
+    refusals.extend(wellformed::any_json(NOT_JSON).err().map(|why| ("malformed", malformed(why))));
+    refusals
 }
 
-fn malformed(why: Malformed) -> Refusal {
+/// The refusal of a payload that is kept under the receipt of the examples.
+pub(super) fn malformed(why: Malformed) -> Refusal {
     Refusal::Malformed(why, RECEIPT.to_owned())
 }
 
-fn command_example(refused: command::Refused) -> (&'static str, Refusal) {
-    ("command", Unusable::from(refused).refusal(RECEIPT.to_owned()))
+impl Documented {
+    /// Adds the examples and the refusals to the endpoint's operation.
+    pub(super) fn add_to(self, openapi: &mut OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        let Some(operation) = openapi.paths.paths.get_mut(self.path).and_then(|item| item.post.as_mut()) else {
+            return;
+        };
+        add_bodies(&self.bodies, operation);
+        add_refusals(self.refusals, operation, components);
+    }
+}
+
+fn add_bodies(bodies: &[ExampleBody], operation: &mut Operation) {
+    let Some(body) = &mut operation.request_body else { return };
+    for ExampleBody { content_type, name, text } in bodies {
+        let Some(content) = body.content.get_mut(*content_type) else { continue };
+        // JSON is shown as JSON, XML as its text.
+        let value = serde_json::from_str(text).unwrap_or_else(|_| (*text).into());
+        content.examples.insert((*name).to_owned(), RefOr::T(ExampleBuilder::new().value(Some(value)).build()));
+    }
+}
+
+/// A response for each status, with an example for each kind of problem.
+fn add_refusals(refusals: Vec<(&'static str, Refusal)>, operation: &mut Operation, components: &mut Components) {
+    let mut examples: BTreeMap<u16, Vec<(String, RefOr<Example>)>> = BTreeMap::new();
+    for (name, refusal) in refusals {
+        let kind = refusal.problem_type();
+        let example =
+            ExampleBuilder::new().summary(kind.title).value(serde_json::to_value(refusal.problem()).ok()).build();
+        examples.entry(kind.status.as_u16()).or_default().push((name.to_owned(), RefOr::T(example)));
+    }
+    for (status, examples) in examples {
+        let response = response(status, examples);
+        let response = match shared(status) {
+            Some(name) => {
+                components.responses.insert(name.to_owned(), RefOr::T(response));
+                RefOr::Ref(Ref::from_response_name(name))
+            }
+            None => RefOr::T(response),
+        };
+        operation.responses.responses.insert(status.to_string(), response);
+    }
 }
 
 fn response(status: u16, examples: Vec<(String, RefOr<Example>)>) -> Response {

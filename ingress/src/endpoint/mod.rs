@@ -1,13 +1,10 @@
-//! One endpoint, one file: its request, its handler, its documentation.
+//! One endpoint, one file: its parameters, its handler, its documentation with the refusals that it can answer with.
 
-pub(crate) mod assign;
-mod command;
+pub(crate) mod devices;
 pub(crate) mod docs;
 mod documented;
 pub(crate) mod health_data;
 pub(crate) mod openapi;
-mod receipts;
-pub(crate) mod unassign;
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -2,18 +2,22 @@
 
 use std::sync::LazyLock;
 
-use axum::{
-    extract::{Request, State},
-    http::header::CONTENT_TYPE,
-    response::Response,
-};
+use axum::{extract::Request, http::header::CONTENT_TYPE, response::Response};
+use service::http::problem::Problem;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+    openapi::{
+        RefOr, Schema,
+        schema::AdditionalProperties,
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+    },
 };
 
-use super::{assign, documented::Documented, health_data, unassign};
-use crate::{exchange::Exchange, parameters::Parameters, problem::Problem, state::AppState};
+use super::{
+    devices::{assign, unassign},
+    health_data::{healthkit, healthkit_format, medisante, medisante_format},
+};
+use crate::{parameters::Parameters, request_context::RequestContext};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,15 +27,15 @@ use crate::{exchange::Exchange, parameters::Parameters, problem::Problem, state:
         license(name = "Apache-2.0"),
     ),
     paths(
-        health_data::medisante,
-        health_data::medisante_format,
-        health_data::healthkit,
-        health_data::healthkit_format,
+        medisante::medisante,
+        medisante_format::medisante_format,
+        healthkit::healthkit,
+        healthkit_format::healthkit_format,
         assign::assign,
         unassign::unassign,
     ),
     components(schemas(Problem)),
-    modifiers(&Security, &Documented)
+    modifiers(&Security, &Examples)
 )]
 struct Api;
 
@@ -45,6 +49,31 @@ impl Modify for Security {
     }
 }
 
+/// The examples and the refusals of each endpoint.
+struct Examples;
+
+impl Modify for Examples {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for endpoint in [
+            medisante::documented(),
+            medisante_format::documented(),
+            healthkit::documented(),
+            healthkit_format::documented(),
+            assign::documented(),
+            unassign::documented(),
+        ] {
+            endpoint.add_to(openapi);
+        }
+        // An unknown member is refused.
+        for name in ["AssignBody", "UnassignBody"] {
+            let schemas = openapi.components.as_mut().map(|components| &mut components.schemas);
+            if let Some(RefOr::T(Schema::Object(body))) = schemas.and_then(|schemas| schemas.get_mut(name)) {
+                body.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            }
+        }
+    }
+}
+
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| Api::openapi().to_pretty_json().unwrap_or_default());
 
 /// The OpenAPI 3.1 document as JSON text.
@@ -53,9 +82,7 @@ pub fn openapi_json() -> &'static str {
     &DOCUMENT
 }
 
-pub(crate) async fn openapi(State(state): State<AppState>, request: Request) -> Response {
-    let exchange = Exchange::begin(&state, request.headers());
-    let (parts, _) = request.into_parts();
-    let answer = Parameters::none(&parts.uri).map(|()| ([(CONTENT_TYPE, "application/json")], openapi_json()));
-    exchange.answer(answer)
+pub(crate) async fn openapi(context: RequestContext, request: Request) -> Response {
+    let answer = Parameters::none(request.uri()).map(|()| ([(CONTENT_TYPE, "application/json")], openapi_json()));
+    context.answer(answer)
 }

@@ -4,9 +4,10 @@
 //! Three things go on at once, each waiting for the next: the request's frames are taken in, a thread cuts and looks through
 //! them, and the chunks are appended. Nothing of it grows with the body.
 
+pub(crate) mod capacity;
 mod split;
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use axum::{
     body::{Body, Bytes},
@@ -20,21 +21,18 @@ use schemas::{
     receipt::Position,
     upload::{Part, Upload},
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    time::Instant,
-};
+use service::http::{body, coding::Coding};
+use tokio::{sync::mpsc, time::Instant};
 use uuid::Uuid;
 
 use crate::{
-    body,
-    keep::{self, Kept},
-    raw_log::{Acknowledgement, AppendError, Appended, Place, RawAppend},
+    accept,
+    raw_log::{Acknowledgement, AppendError, Appended, Destination, RawAppend},
     refusal::Refusal,
     state::Shared,
-    wellformed::Malformed,
 };
-use split::{Broken, Chunk, Whole};
+use capacity::{UploadCapacity, UploadLimits};
+use split::{Broken, Chunk, ChunkOutput, Whole};
 
 /// How many frames wait for the thread that looks through them.
 const FRAMES_WAITING: usize = 4;
@@ -43,71 +41,58 @@ const CHUNKS_IN_FLIGHT: usize = 3;
 /// How much of an upload must come within its stall limit: who sends a byte now and then would hold a slot for an hour.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What uploads share: each takes some megabytes, so that only so many go on at once.
-pub(crate) struct Uploads {
-    pub(crate) slots: Semaphore,
-    pub(crate) limits: Limits,
-}
-
-/// The caps of one upload.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) bytes_max: u64,
-    /// For the whole body.
-    pub(crate) time_max: Duration,
-    /// For each [`PIECE_BYTES`] of it, and for its rest.
-    pub(crate) stall_max: Duration,
-}
-
-/// Keeps a body. The position is that of its one record or of its manifest; beside it, whether it is well-formed.
+/// Accepts a body. The position is that of its one record or of its manifest.
 pub(crate) async fn receive(
     shared: &Shared,
     request: &HeaderMap,
     topic: RawTopic,
     headers: Headers,
     body: Body,
-) -> Result<(Position, Result<(), Malformed>), Refusal> {
-    let Uploads { slots, limits } = &shared.uploads;
-    let decided = match body::coding(request) {
-        Ok(_) if body::announces_more(request, limits.bytes_max) => Err(too_large(limits)),
-        Ok(coding) => match tokio::time::timeout(shared.produce_timeout, slots.acquire()).await {
+) -> Result<Position, Refusal> {
+    let UploadCapacity { slots, limits } = &shared.uploads;
+    let decided = match Coding::of(request) {
+        Some(_) if body::announces_more(request, limits.bytes_max) => Err(too_large(limits)),
+        Some(coding) => match tokio::time::timeout(shared.produce_timeout, slots.acquire()).await {
             Ok(Ok(slot)) => Ok((coding, slot)),
             Ok(Err(_)) | Err(_) => Err(Refusal::Unavailable),
         },
-        Err(refusal) => Err(refusal),
+        None => Err(Refusal::ContentCoding),
     };
     let ((coding, _slot), body) = body::admitted(decided, request, body).await?;
     let (frames, from_request) = mpsc::channel(FRAMES_WAITING);
     let (chunks, to_kafka) = mpsc::channel(1);
     let bytes_max = limits.bytes_max;
-    let content_key = shared.content_key.clone();
-    let splitting =
-        tokio::task::spawn_blocking(move || split::split(coding, from_request, (chunks, content_key), bytes_max));
+    let output = ChunkOutput { chunks, key: shared.content_key.clone() };
+    let splitting = tokio::task::spawn_blocking(move || split::split(coding, from_request, &output, bytes_max));
     let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-    let log = Log { shared, topic, headers: &headers, id };
-    let (fed, kept, whole) = tokio::join!(feed(body, frames, limits), log.keep(to_kafka), splitting);
+    let log = UploadLog { shared, topic, headers: &headers, id };
+    let (fed, chunks, whole) = tokio::join!(feed(body, frames, limits), log.append_chunks(to_kafka), splitting);
     fed?;
-    let kept = kept?;
-    match whole {
-        Ok(Ok(Whole { only: Some(body), hash, looked, .. })) => {
+    let chunks = chunks?;
+    let (position, checked) = match whole {
+        Ok(Ok(Whole { only: Some(body), hash, checked, .. })) => {
             let headers = Headers { content_hmac: hash.to_hex(), ..headers };
-            let place = keep::partition(shared, topic, &hash)?;
-            let kept = Kept { topic, place, headers, body: &body };
-            Ok((keep::keep(shared, &kept).await?, looked))
+            let destination = accept::partition(shared, topic, &hash)?;
+            let record = RawAppend { topic, destination, headers: &headers, body: &body };
+            (accept::append(shared, &record).await?, checked)
         }
-        Ok(Ok(Whole { only: None, bytes, hash, looked })) => Ok((log.close(kept, bytes, hash).await?, looked)),
-        Ok(Err(Broken::TooLarge)) => Err(too_large(limits)),
-        Ok(Err(Broken::Off)) => Err(Refusal::BodyBrokenOff),
-        Ok(Err(Broken::NotKept)) | Err(_) => Err(Refusal::Unavailable),
-    }
+        Ok(Ok(Whole { only: None, bytes, hash, checked })) => {
+            (log.append_manifest(chunks, bytes, hash).await?, checked)
+        }
+        Ok(Err(Broken::TooLarge)) => return Err(too_large(limits)),
+        Ok(Err(Broken::Off)) => return Err(Refusal::BodyBrokenOff),
+        Ok(Err(Broken::NotKept)) | Err(_) => return Err(Refusal::Unavailable),
+    };
+    checked.map_err(|why| accept::malformed(shared, &position, why))?;
+    Ok(position)
 }
 
-fn too_large(limits: &Limits) -> Refusal {
+fn too_large(limits: &UploadLimits) -> Refusal {
     Refusal::TooLarge(usize::try_from(limits.bytes_max).unwrap_or(usize::MAX))
 }
 
 /// Takes the frames in as fast as they are looked through.
-async fn feed(mut body: Body, frames: mpsc::Sender<Option<Bytes>>, limits: &Limits) -> Result<(), Refusal> {
+async fn feed(mut body: Body, frames: mpsc::Sender<Option<Bytes>>, limits: &UploadLimits) -> Result<(), Refusal> {
     let whole = async {
         let (mut deadline, mut piece_bytes) = (Instant::now() + limits.stall_max, 0);
         loop {
@@ -142,7 +127,7 @@ async fn feed(mut body: Body, frames: mpsc::Sender<Option<Bytes>>, limits: &Limi
 }
 
 /// One upload on its raw topic.
-struct Log<'s> {
+struct UploadLog<'s> {
     shared: &'s Shared,
     topic: RawTopic,
     headers: &'s Headers,
@@ -156,28 +141,30 @@ struct Acknowledged {
     first: Option<Appended>,
 }
 
-impl Log<'_> {
+impl UploadLog<'_> {
     /// Appends chunks until there are no more, some at once.
-    async fn keep(&self, mut chunks: mpsc::Receiver<Chunk>) -> Result<Acknowledged, Refusal> {
-        let mut kept = Acknowledged::default();
+    async fn append_chunks(&self, mut chunks: mpsc::Receiver<Chunk>) -> Result<Acknowledged, Refusal> {
+        let mut acknowledged = Acknowledged::default();
         let mut in_flight = VecDeque::with_capacity(CHUNKS_IN_FLIGHT);
-        let (mut number, mut place) = (0_u32, None);
+        let (mut number, mut destination) = (0_u32, None);
         while let Some(chunk) = chunks.recv().await {
             // All of the upload lies where its first chunk belongs, and so does a retry of it.
-            let place = match place {
+            let destination = match destination {
                 Some(decided) => decided,
-                None => *place.insert(keep::partition(self.shared, self.topic, &chunk.hash)?),
+                None => *destination.insert(accept::partition(self.shared, self.topic, &chunk.hash)?),
             };
             let headers = Headers {
                 content_hmac: chunk.hash.to_hex(),
                 upload: Some(Upload::new(self.id, Part::Chunk { number })),
                 ..self.headers.clone()
             };
-            let record = RawAppend { topic: self.topic, place, headers: &headers, body: &chunk.bytes };
+            let record = RawAppend { topic: self.topic, destination, headers: &headers, body: &chunk.bytes };
             let acknowledgement = loop {
                 match (self.shared.log.append(&record), in_flight.front()) {
                     (Ok(acknowledgement), _) => break acknowledgement,
-                    (Err(AppendError::QueueFull), Some(_)) => self.settle_first(&mut in_flight, &mut kept).await?,
+                    (Err(AppendError::QueueFull), Some(_)) => {
+                        self.settle_first(&mut in_flight, &mut acknowledged).await?;
+                    }
                     (Err(AppendError::QueueFull | AppendError::NotAcknowledged(_)), _) => {
                         return Err(Refusal::Unavailable);
                     }
@@ -186,35 +173,34 @@ impl Log<'_> {
             number += 1;
             in_flight.push_back(acknowledgement);
             if in_flight.len() >= CHUNKS_IN_FLIGHT {
-                self.settle_first(&mut in_flight, &mut kept).await?;
+                self.settle_first(&mut in_flight, &mut acknowledged).await?;
             }
         }
         while !in_flight.is_empty() {
-            self.settle_first(&mut in_flight, &mut kept).await?;
+            self.settle_first(&mut in_flight, &mut acknowledged).await?;
         }
-        Ok(kept)
+        Ok(acknowledged)
     }
 
     async fn settle_first(
         &self,
         in_flight: &mut VecDeque<Acknowledgement>,
-        kept: &mut Acknowledged,
+        acknowledged: &mut Acknowledged,
     ) -> Result<(), Refusal> {
         let Some(acknowledgement) = in_flight.pop_front() else { return Ok(()) };
-        let appended = keep::acknowledged(self.shared, acknowledgement).await?;
-        kept.first.get_or_insert(appended);
-        kept.count += 1;
+        let appended = accept::acknowledged(self.shared, acknowledgement).await?;
+        acknowledged.first.get_or_insert(appended);
+        acknowledged.count += 1;
         Ok(())
     }
 
     /// Appends the manifest: from then on the upload counts.
-    async fn close(&self, kept: Acknowledged, bytes: u64, hash: ContentHash) -> Result<Position, Refusal> {
-        let first = kept.first.ok_or(Refusal::Unavailable)?;
-        let part = Part::Manifest { chunks: kept.count, bytes, first: first.offset };
+    async fn append_manifest(&self, chunks: Acknowledged, bytes: u64, hash: ContentHash) -> Result<Position, Refusal> {
+        let first = chunks.first.ok_or(Refusal::Unavailable)?;
+        let part = Part::Manifest { chunks: chunks.count, bytes, first: first.offset };
         let headers =
             Headers { content_hmac: hash.to_hex(), upload: Some(Upload::new(self.id, part)), ..self.headers.clone() };
-        let body = Bytes::new();
-        let place = Place::Partition(first.partition);
-        keep::keep(self.shared, &Kept { topic: self.topic, place, headers, body: &body }).await
+        let destination = Destination::Partition(first.partition);
+        accept::append(self.shared, &RawAppend { topic: self.topic, destination, headers: &headers, body: &[] }).await
     }
 }

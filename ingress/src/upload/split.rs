@@ -1,4 +1,4 @@
-//! A body as it comes, cut into chunks and looked through on the way, in memory that does not grow with it. Runs on a thread
+//! A body as it comes, cut into chunks and checked through on the way, in memory that does not grow with it. Runs on a thread
 //! that may block.
 
 use std::io::{self, BufRead, Read};
@@ -10,18 +10,21 @@ use schemas::{
     limit::TOKEN_BYTES_MAX,
     upload::CHUNK_BYTES,
 };
-use service::capped::read_buffered;
+use service::{capped::read_buffered, http::coding::Coding};
 use tokio::sync::mpsc;
 
-use crate::{
-    body::{self, Coding},
-    wellformed::{Malformed, shape, xml},
-};
+use crate::wellformed::{Malformed, shape, xml};
 
 /// Bytes in a row, with their keyed hash.
 pub(super) struct Chunk {
     pub(super) bytes: Bytes,
     pub(super) hash: ContentHash,
+}
+
+/// Where chunks go, and the key of their hashes.
+pub(super) struct ChunkOutput {
+    pub(super) chunks: mpsc::Sender<Chunk>,
+    pub(super) key: ContentKey,
 }
 
 /// What was seen of a body that came to its end.
@@ -31,7 +34,7 @@ pub(super) struct Whole {
     pub(super) bytes: u64,
     pub(super) hash: ContentHash,
     /// Whether it is well-formed.
-    pub(super) looked: Result<(), Malformed>,
+    pub(super) checked: Result<(), Malformed>,
 }
 
 /// Why a body was not read to its end.
@@ -50,41 +53,35 @@ pub(super) enum Broken {
 pub(super) fn split(
     coding: Coding,
     frames: mpsc::Receiver<Option<Bytes>>,
-    (chunks, key): (mpsc::Sender<Chunk>, ContentKey),
+    output: &ChunkOutput,
     bytes_max: u64,
 ) -> Result<Whole, Broken> {
     let mut frames = Frames { frames, current: Bytes::new(), ended: false, sent: Vec::new() };
-    let mut whole = look_through(coding, &mut frames, (chunks, &key), bytes_max)?;
-    if whole.looked == Err(Malformed::Coding) && whole.only.is_some() {
+    let mut whole = look_through(coding, &mut frames, output, bytes_max)?;
+    if whole.checked == Err(Malformed::Coding) && whole.only.is_some() {
         frames.read_on().map_err(|_| Broken::Off)?;
         let sent = Bytes::from(frames.sent);
-        (whole.bytes, whole.hash) = (sent.len() as u64, key.hash(&sent));
+        (whole.bytes, whole.hash) = (sent.len() as u64, output.key.hash(&sent));
         whole.only = Some(sent);
     }
     Ok(whole)
 }
 
-fn look_through(
-    coding: Coding,
-    frames: &mut Frames,
-    (chunks, key): (mpsc::Sender<Chunk>, &ContentKey),
-    bytes_max: u64,
-) -> Result<Whole, Broken> {
-    let decoder = body::decoder(coding, frames).map_err(|_| Broken::Off)?;
+fn look_through(coding: Coding, frames: &mut Frames, output: &ChunkOutput, bytes_max: u64) -> Result<Whole, Broken> {
+    let decoder = coding.decoder(frames).map_err(|_| Broken::Off)?;
     let mut chunker = Chunker {
         decoder,
-        chunks,
+        output,
         chunk: Bytes::new(),
         at: 0,
         pending: None,
         bytes: 0,
-        hasher: key.hasher(),
-        key,
+        hasher: output.key.hasher(),
         bytes_max,
         broken: None,
         undecodable: false,
     };
-    let looked = xml::check(&mut chunker, true, TOKEN_BYTES_MAX).and_then(|root| shape::xml(Format::ExportXml, root));
+    let checked = xml::check(&mut chunker, true, TOKEN_BYTES_MAX).and_then(|root| shape::xml(Format::ExportXml, root));
     // What is not well-formed is kept all the same: the rest is read for its bytes alone.
     loop {
         let length = match chunker.fill_buf() {
@@ -94,7 +91,7 @@ fn look_through(
         };
         chunker.consume(length);
     }
-    chunker.finish(looked)
+    chunker.finish(checked)
 }
 
 /// The frames of a request, as a reader. `None` among them is the end; a channel that closes before is a sender that went
@@ -145,14 +142,13 @@ impl Read for Frames {
 /// Reads the decoded body chunk by chunk, and hands each on once it is known that another follows or that it is the last.
 struct Chunker<'d> {
     decoder: Box<dyn Read + 'd>,
-    chunks: mpsc::Sender<Chunk>,
+    output: &'d ChunkOutput,
     chunk: Bytes,
     at: usize,
     /// The first chunk, as long as it may be the only one.
     pending: Option<Bytes>,
     bytes: u64,
     hasher: ContentHasher,
-    key: &'d ContentKey,
     bytes_max: u64,
     broken: Option<Broken>,
     undecodable: bool,
@@ -191,8 +187,8 @@ impl Chunker<'_> {
     }
 
     fn hand_on(&mut self, bytes: Bytes) -> io::Result<()> {
-        let hash = self.key.hash(&bytes);
-        self.chunks.blocking_send(Chunk { bytes, hash }).map_err(|_| self.breaks(Broken::NotKept))
+        let hash = self.output.key.hash(&bytes);
+        self.output.chunks.blocking_send(Chunk { bytes, hash }).map_err(|_| self.breaks(Broken::NotKept))
     }
 
     fn breaks(&mut self, why: Broken) -> io::Error {
@@ -200,17 +196,17 @@ impl Chunker<'_> {
         io::ErrorKind::ConnectionAborted.into()
     }
 
-    fn finish(self, looked: Result<(), Malformed>) -> Result<Whole, Broken> {
+    fn finish(self, checked: Result<(), Malformed>) -> Result<Whole, Broken> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
-        let looked = match looked {
+        let checked = match checked {
             _ if self.undecodable => Err(Malformed::Coding),
             _ if self.bytes == 0 => Err(Malformed::Empty),
-            looked => looked,
+            checked => checked,
         };
         let only = if self.bytes == 0 { Some(Bytes::new()) } else { self.pending };
-        Ok(Whole { only, bytes: self.bytes, hash: self.hasher.finish(), looked })
+        Ok(Whole { only, bytes: self.bytes, hash: self.hasher.finish(), checked })
     }
 }
 

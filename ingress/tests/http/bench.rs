@@ -16,9 +16,9 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use ingress::{
-    AppState, IngressConfig, app,
+    AppState, IngressConfig, SecretKeys, app,
     keys::{self, KeyRing, NewKey, Scope},
-    raw_log::{Acknowledgement, AppendError, Appended, Place, RawAppend, RawLog},
+    raw_log::{Acknowledgement, AppendError, Appended, Destination, RawAppend, RawLog},
 };
 use schemas::{
     content::ContentKey,
@@ -77,9 +77,9 @@ impl RawLog for RecordingLog {
     fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError> {
         let (waiting, acknowledgement) = oneshot::channel();
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
-        let (key, partition) = match record.place {
-            Place::Key(key) => (Some(key.to_owned()), None),
-            Place::Partition(partition) => (None, Some(partition)),
+        let (key, partition) = match record.destination {
+            Destination::Key(key) => (Some(key.to_owned()), None),
+            Destination::Partition(partition) => (None, Some(partition)),
         };
         let appended = |offset| Appended { partition: partition.unwrap_or(KEYED_PARTITION), offset };
         match self.manner {
@@ -169,7 +169,7 @@ impl Bench {
         });
         let mut config = IngressConfig::new(keys_file.clone(), directory.path().join("receipt.key"));
         change(&mut config);
-        let state = AppState::new(Arc::clone(&keys), log.clone(), (receipt_key(), content_key()), &config);
+        let state = AppState::new(Arc::clone(&keys), log.clone(), SecretKeys::derive(&[7; 32]).unwrap(), &config);
         Self { app: app(state), log, keys, keys_file, key: secret.reveal().to_owned(), config, directory }
     }
 

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use ingress::{IngressError, PortLimits, serve};
-use service::{health::Health, kafka::KafkaSettings};
+use ingress::IngressError;
+use metrics::Counter;
+use service::{
+    cluster::Cluster,
+    health::Health,
+    http::listener::{ConnectionLimits, HttpPort},
+    kafka::KafkaSettings,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -19,14 +25,19 @@ pub(crate) struct Port {
     pub(crate) served: JoinHandle<std::io::Result<()>>,
 }
 
-pub(crate) async fn port(bench: &Bench, change: impl FnOnce(&mut PortLimits)) -> Port {
+pub(crate) async fn port(bench: &Bench, change: impl FnOnce(&mut ConnectionLimits)) -> Port {
     let listener = ingress::listen(&bench.config).unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let mut limits = PortLimits::from(&bench.config);
+    let mut limits = ConnectionLimits::from(&bench.config);
     change(&mut limits);
-    let served = tokio::spawn(serve(listener, bench.app.clone(), limits, shutdown.clone()));
+    let http_port = HttpPort { listener, limits, connections_broken: Counter::noop() };
+    let served = tokio::spawn(http_port.serve(bench.app.clone(), shutdown.clone()));
     Port { address, shutdown, served }
+}
+
+fn cluster(bootstrap: &str) -> Cluster {
+    Cluster { settings: KafkaSettings::new(bootstrap), topics: schemas::topic::Topics::new("") }
 }
 
 pub(crate) fn head(bench: &Bench, length: usize) -> String {
@@ -185,10 +196,10 @@ async fn readiness_says_why_kafka_does_not_answer() {
     let silent = TcpSocket::new_v4().unwrap();
     silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let broker = silent.local_addr().unwrap();
-    let kafka = (KafkaSettings::new(&broker.to_string()), schemas::topic::Topics::new(""));
+    let cluster = cluster(&broker.to_string());
     let (health, shutdown) = (Health::new(), CancellationToken::new());
     let listener = ingress::listen(&bench.config).unwrap();
-    let run = ingress::run(bench.config.clone(), listener, kafka, health.stage("ingress"), shutdown.clone());
+    let run = ingress::run(bench.config.clone(), listener, cluster, health.stage("ingress"), shutdown.clone());
     let run = tokio::spawn(run);
     let said = async {
         loop {
@@ -211,10 +222,10 @@ async fn it_refuses_to_start_where_a_promise_would_break() {
         let mut config = bench.config.clone();
         change(&mut config);
         let listener = TcpListener::bind(address).await.unwrap();
-        let kafka = (KafkaSettings::new("127.0.0.1:1"), schemas::topic::Topics::new(""));
+        let cluster = cluster("127.0.0.1:1");
         let ended = CancellationToken::new();
         ended.cancel();
-        ingress::run(config, listener, kafka, Health::new().stage("ingress"), ended).await
+        ingress::run(config, listener, cluster, Health::new().stage("ingress"), ended).await
     };
     let secret = bench.directory().join("receipt.key");
     assert!(matches!(run(&|_| {}, "127.0.0.1:0").await, Err(IngressError::ReceiptKey(_))));

@@ -18,6 +18,7 @@ use schemas::{
     topic::Topics,
 };
 use service::{
+    cluster::Cluster,
     health::Health,
     kafka::KafkaSettings,
     secret,
@@ -101,7 +102,8 @@ impl Edge {
         let address = listener.local_addr().unwrap();
         let (health, shutdown) = (Health::new(), CancellationToken::new());
         let stage = health.stage("ingress");
-        let run = ingress::run(config, listener, (kafka.clone(), topics.clone()), stage, shutdown.clone());
+        let cluster = Cluster { settings: kafka.clone(), topics: topics.clone() };
+        let run = ingress::run(config, listener, cluster, stage, shutdown.clone());
         let edge = Self {
             address,
             key: key.reveal().to_owned(),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod kafka;
 #[cfg(test)]
 mod kafka_error;

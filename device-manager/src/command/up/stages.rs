@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use ingress::IngressConfig;
 use schemas::topic::Topics;
 use service::{
+    cluster::Cluster,
     kafka::KafkaSettings,
     secret,
     topics::{Finding, Size, apply},
@@ -81,7 +82,8 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
     )?;
     process.stage("the sink", ::sink::run(sink, health, shutdown.clone()));
     let health = process.health.stage("ingress");
-    process.stage("the ingress", ingress::run(config, listener, (kafka, topics), health, shutdown));
+    let cluster = Cluster { settings: kafka, topics };
+    process.stage("the ingress", ingress::run(config, listener, cluster, health, shutdown));
     until_ready(process).await?;
     Ok(format!("http://{address}"))
 }

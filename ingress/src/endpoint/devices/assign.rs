@@ -2,27 +2,27 @@
 
 use axum::{
     Json,
-    extract::{Request, State},
+    extract::Request,
     response::{IntoResponse, Response},
 };
-use schemas::{format::Provider, identity, raw::Kind};
+use schemas::{example, format::Provider, identity, raw::Kind};
 use serde_json::Value;
-use time::OffsetDateTime;
+use service::http::body::{self, Received};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{
-    Id,
-    command::{self, Command, RECEIPT, Unusable},
-};
+use super::command::{self, Command, RECEIPT, Unusable};
 use crate::{
-    admission,
-    body::{self, Received},
-    exchange::Exchange,
+    accept::Sender,
+    admission::{self, Authenticated},
+    endpoint::{
+        Id,
+        documented::{Documented, ExampleBody},
+    },
     keys::Scope,
     parameters::Parameters,
     refusal::Refusal,
-    state::AppState,
+    request_context::RequestContext,
 };
 
 /// A device, and the patient who gets it.
@@ -62,17 +62,19 @@ pub(crate) struct AssignBody {
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
-pub(crate) async fn assign(State(state): State<AppState>, request: Request) -> Response {
-    let exchange = Exchange::begin(&state, request.headers());
-    let accepted = accept(&exchange, request).await;
-    exchange.answer(accepted)
+pub(crate) async fn assign(context: RequestContext, sender: Authenticated, request: Request) -> Response {
+    let accepted = accept(&context, sender, request).await;
+    context.answer(accepted)
 }
 
-async fn accept(exchange: &Exchange<'_>, request: Request) -> Result<impl IntoResponse + use<>, Refusal> {
-    let shared = exchange.shared;
+async fn accept(
+    context: &RequestContext,
+    sender: Authenticated,
+    request: Request,
+) -> Result<impl IntoResponse + use<>, Refusal> {
+    let shared = context.shared();
     let (parts, body) = request.into_parts();
-    let now = OffsetDateTime::now_utc();
-    let credential = admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now)
+    let credential = admission::admit(sender, Scope::DevicesWrite, None)
         .and_then(|credential| Parameters::none(&parts.uri).map(|()| credential));
     let (credential, body) = body::admitted(credential, &parts.headers, body).await?;
     let received = body::read(&parts.headers, body, shared.limits).await?;
@@ -87,7 +89,8 @@ async fn accept(exchange: &Exchange<'_>, request: Request) -> Result<impl IntoRe
         Err(unusable) => (None, Err(unusable)),
     };
     let command = Command { kind: Kind::Assign, device, in_path: None, checked };
-    let receipt = command::keep(exchange, (&parts, &credential), &received, command).await?;
+    let sender = Sender { credential: &credential, headers: &parts.headers, correlation_id: &context.correlation_id };
+    let receipt = command::accept(shared, sender, &received, command).await?;
     let id = device.as_ref().map(Uuid::to_string).unwrap_or_default();
     Ok(([(RECEIPT, receipt)], Json(Id { id })))
 }
@@ -96,4 +99,10 @@ async fn accept(exchange: &Exchange<'_>, request: Request) -> Result<impl IntoRe
 fn parse(received: &Received) -> Result<(Provider, Uuid), Unusable> {
     let assign = schemas::command::assign(command::json(received)?)?;
     Ok((assign.provider, identity::device_key(assign.provider, &assign.device_id)))
+}
+
+/// What the description shows beside the words above.
+pub(in crate::endpoint) fn documented() -> Documented {
+    let body = ExampleBody { content_type: "application/json", name: "assign", text: example::ASSIGN };
+    command::documented("/devices/assign", body, |text| schemas::command::assign(text).err().map(Unusable::from))
 }

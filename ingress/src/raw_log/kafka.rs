@@ -1,4 +1,4 @@
-//! The raw topics as the ingress sees them: something that a body is appended to, and that says where it came to lie.
+//! The raw topics on a real cluster: an idempotent producer, and the probe that says whether it works.
 
 use std::{
     num::NonZeroU16,
@@ -16,15 +16,12 @@ use rdkafka::{
     message::{DeliveryResult, Header, OwnedHeaders},
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
 };
-use schemas::{format::RawTopic, raw::Headers, topic::Topics};
-use service::{
-    health::StageHealth,
-    kafka::{KafkaSettings, because},
-    recall::Recall,
-    topics::not_there,
-};
+use schemas::format::RawTopic;
+use service::{cluster::Cluster, health::StageHealth, kafka::because, recall::Recall, topics::not_there};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+use super::{Acknowledgement, AppendError, Appended, Destination, RawAppend, RawLog};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_EVERY: Duration = Duration::from_secs(2);
@@ -33,64 +30,10 @@ const PROBE_AT_START: Duration = Duration::from_millis(100);
 /// How often librdkafka says whether the broker has given the producer its id.
 const STATISTICS_MS: &str = "200";
 
-/// One record to append.
-pub struct RawAppend<'a> {
-    /// The raw topic.
-    pub topic: RawTopic,
-    /// Where in it.
-    pub place: Place<'a>,
-    /// The headers.
-    pub headers: &'a Headers,
-    /// The payload.
-    pub body: &'a [u8],
-}
-
-/// Where in its topic a record belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place<'a> {
-    /// Beside all others of this key, in their order.
-    Key(&'a str),
-    /// In this partition, without a key.
-    Partition(i32),
-}
-
-/// Where a record lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    /// The partition.
-    pub partition: i32,
-    /// The offset.
-    pub offset: i64,
-}
-
-/// Why a record is not known to be kept. It may be kept all the same: a retry is then a duplicate, which the reading's
-/// identity resolves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AppendError {
-    /// The producer's queue is full.
-    QueueFull,
-    /// Kafka did not acknowledge.
-    NotAcknowledged(Option<RDKafkaErrorCode>),
-}
-
-/// Resolves when Kafka has answered.
-pub type Acknowledgement = oneshot::Receiver<Result<Appended, AppendError>>;
-
-/// What bodies are appended to. The one other implementation is the double in the HTTP tests.
-pub trait RawLog: Send + Sync + 'static {
-    /// Queues a record without waiting.
-    ///
-    /// # Errors
-    /// [`AppendError`] when it cannot even be queued.
-    fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError>;
-
-    /// How many partitions a topic has; none as long as that is not known.
-    fn partitions(&self, topic: RawTopic) -> Option<NonZeroU16>;
-}
-
-/// What producers, one after the other, tell.
+/// What librdkafka reports of the producer. Outlives a producer that is replaced.
 #[derive(Clone, Default)]
-struct Told {
+struct ProducerReports {
+    /// How many records were not acknowledged.
     unacknowledged: Arc<AtomicU64>,
     /// Whether the broker has given the producer the id that makes it idempotent: before that, nothing is sent, and asking
     /// for it takes up to a second after a start.
@@ -98,7 +41,7 @@ struct Told {
 }
 
 /// Takes each delivery report to the request that waits for it.
-struct Deliveries(Told);
+struct Deliveries(ProducerReports);
 
 impl ClientContext for Deliveries {
     fn stats(&self, statistics: Statistics) {
@@ -134,7 +77,7 @@ pub struct KafkaLog {
     healthkit: Target,
     devices: Target,
     uploads: Target,
-    told: Told,
+    reports: ProducerReports,
     /// Whether nothing was wrong with the cluster when it was looked at last.
     works: AtomicBool,
 }
@@ -151,13 +94,13 @@ impl KafkaLog {
     ///
     /// # Errors
     /// librdkafka refuses the settings.
-    pub fn new(settings: &KafkaSettings, topics: &Topics, produce_timeout: Duration) -> Result<Self, KafkaError> {
-        let mut config = settings.producer();
+    pub fn new(cluster: &Cluster, produce_timeout: Duration) -> Result<Self, KafkaError> {
+        let mut config = cluster.settings.producer();
         config.set("message.timeout.ms", produce_timeout.as_millis().to_string());
         config.set("statistics.interval.ms", STATISTICS_MS);
-        let told = Told::default();
-        let target = |topic| Target { name: topics.raw(topic), partitions: AtomicU16::new(0) };
-        let producer = make(&config, &told)?;
+        let reports = ProducerReports::default();
+        let target = |topic| Target { name: cluster.topics.raw(topic), partitions: AtomicU16::new(0) };
+        let producer = make(&config, &reports)?;
         Ok(Self {
             producer: ArcSwap::from_pointee(producer),
             config,
@@ -165,7 +108,7 @@ impl KafkaLog {
             healthkit: target(RawTopic::HealthKit),
             devices: target(RawTopic::Devices),
             uploads: target(RawTopic::Uploads),
-            told,
+            reports,
             works: AtomicBool::new(false),
         })
     }
@@ -205,7 +148,7 @@ impl KafkaLog {
                 Ok(fault) => fault,
                 Err(_) => Some("the probe of Kafka ended abnormally".to_owned()),
             };
-            let unacknowledged = self.told.unacknowledged.load(Ordering::Relaxed);
+            let unacknowledged = self.reports.unacknowledged.load(Ordering::Relaxed);
             let fault =
                 fault.or_else(|| (unacknowledged > seen).then(|| "Kafka does not acknowledge in time".to_owned()));
             seen = unacknowledged;
@@ -227,7 +170,7 @@ impl KafkaLog {
         let producer = self.producer.load_full();
         if let Some((code, _)) = producer.client().fatal_error() {
             tracing::error!(%code, "the producer was given up by librdkafka and is made anew");
-            match make(&self.config, &self.told) {
+            match make(&self.config, &self.reports) {
                 Ok(fresh) => self.producer.store(Arc::new(fresh)),
                 Err(_) => return Some("the Kafka producer cannot be made".to_owned()),
             }
@@ -243,7 +186,7 @@ impl KafkaLog {
             }
             target.partitions.store(count, Ordering::Relaxed);
         }
-        let has_id = self.told.has_id.load(Ordering::Relaxed);
+        let has_id = self.reports.has_id.load(Ordering::Relaxed);
         (!has_id).then(|| "Kafka has not given the producer its id yet".to_owned())
     }
 }
@@ -258,14 +201,14 @@ impl RawLog for KafkaLog {
         let target = self.target(record.topic);
         let mut message =
             BaseRecord::with_opaque_to(&target.name, Box::new(waiting)).payload(record.body).headers(headers);
-        message = match record.place {
-            Place::Key(key) => message.key(key),
-            Place::Partition(partition) => message.partition(partition),
+        message = match record.destination {
+            Destination::Key(key) => message.key(key),
+            Destination::Partition(partition) => message.partition(partition),
         };
         match self.producer.load().send(message) {
             Ok(()) => Ok(acknowledgement),
             Err((error, _)) => {
-                self.told.unacknowledged.fetch_add(1, Ordering::Relaxed);
+                self.reports.unacknowledged.fetch_add(1, Ordering::Relaxed);
                 Err(match error.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::QueueFull) => AppendError::QueueFull,
                     code => AppendError::NotAcknowledged(code),
@@ -279,20 +222,23 @@ impl RawLog for KafkaLog {
     }
 }
 
-fn make(config: &ClientConfig, told: &Told) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
-    told.has_id.store(false, Ordering::Relaxed);
-    config.create_with_context(Deliveries(told.clone()))
+fn make(config: &ClientConfig, reports: &ProducerReports) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
+    reports.has_id.store(false, Ordering::Relaxed);
+    config.create_with_context(Deliveries(reports.clone()))
 }
 
 #[cfg(test)]
 mod tests {
+    use schemas::topic::Topics;
+    use service::kafka::KafkaSettings;
+
     use super::*;
 
     /// One broker alone acknowledges for all copies, so that a test on it cannot show this.
     #[test]
     fn all_copies_acknowledge_and_nothing_is_doubled() {
-        let settings = KafkaSettings::new("127.0.0.1:1");
-        let log = KafkaLog::new(&settings, &Topics::new(""), Duration::from_millis(1_234)).unwrap();
+        let cluster = Cluster { settings: KafkaSettings::new("127.0.0.1:1"), topics: Topics::new("") };
+        let log = KafkaLog::new(&cluster, Duration::from_millis(1_234)).unwrap();
         for (property, value) in [("acks", "all"), ("enable.idempotence", "true"), ("message.timeout.ms", "1234")] {
             assert_eq!(log.config.get(property), Some(value), "{property}");
         }

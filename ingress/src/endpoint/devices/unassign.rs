@@ -1,25 +1,27 @@
 //! `POST /devices/{id}/unassign`: takes a device from whoever holds it.
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Path, Request},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use schemas::{event::DeviceId, raw::Kind};
-use time::OffsetDateTime;
+use schemas::{event::DeviceId, example, raw::Kind};
+use service::http::{
+    body::{self, Received},
+    problem::{Fault, Location},
+};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::command::{self, Command, RECEIPT, Unusable};
 use crate::{
-    admission,
-    body::{self, Received},
-    exchange::Exchange,
+    accept::Sender,
+    admission::{self, Authenticated},
+    endpoint::documented::{Documented, ExampleBody},
     keys::Scope,
     parameters::Parameters,
-    problem::{Fault, Location},
     refusal::Refusal,
-    state::AppState,
+    request_context::RequestContext,
 };
 
 /// When a device is taken back. The body may also be empty.
@@ -41,19 +43,27 @@ pub(crate) struct UnassignBody {
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
-pub(crate) async fn unassign(State(state): State<AppState>, Path(id): Path<String>, request: Request) -> Response {
-    let exchange = Exchange::begin(&state, request.headers());
-    let accepted = accept(&exchange, &id, request).await;
-    exchange.answer(accepted)
+pub(crate) async fn unassign(
+    context: RequestContext,
+    sender: Authenticated,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let accepted = accept(&context, sender, &id, request).await;
+    context.answer(accepted)
 }
 
-async fn accept(exchange: &Exchange<'_>, id: &str, request: Request) -> Result<impl IntoResponse + use<>, Refusal> {
-    let shared = exchange.shared;
+async fn accept(
+    context: &RequestContext,
+    sender: Authenticated,
+    id: &str,
+    request: Request,
+) -> Result<impl IntoResponse + use<>, Refusal> {
+    let shared = context.shared();
     let (parts, body) = request.into_parts();
-    let now = OffsetDateTime::now_utc();
     // The `_id` is a one-way name and does not show the provider: the sink, which knows the device, applies the key's list of
     // providers.
-    let credential = admission::admit(&shared.keys, &parts.headers, Scope::DevicesWrite, None, now)
+    let credential = admission::admit(sender, Scope::DevicesWrite, None)
         .and_then(|credential| Parameters::none(&parts.uri).map(|()| credential));
     let (credential, body) = body::admitted(credential, &parts.headers, body).await?;
     let received = body::read(&parts.headers, body, shared.limits).await?;
@@ -62,7 +72,8 @@ async fn accept(exchange: &Exchange<'_>, id: &str, request: Request) -> Result<i
         .map_or_else(|| DeviceId::parse(id).ok().map(|id| id.as_str().to_owned()), |device| Some(device.to_string()));
     let checked = check(device, &received);
     let command = Command { kind: Kind::Unassign, device, in_path, checked };
-    let receipt = command::keep(exchange, (&parts, &credential), &received, command).await?;
+    let sender = Sender { credential: &credential, headers: &parts.headers, correlation_id: &context.correlation_id };
+    let receipt = command::accept(shared, sender, &received, command).await?;
     Ok((StatusCode::NO_CONTENT, [(RECEIPT, receipt)]))
 }
 
@@ -86,4 +97,12 @@ fn check_body(received: &Received) -> Result<(), Unusable> {
         schemas::command::unassign(command::json(received)?)?;
     }
     Ok(())
+}
+
+/// What the description shows beside the words above.
+pub(in crate::endpoint) fn documented() -> Documented {
+    let body = ExampleBody { content_type: "application/json", name: "unassign", text: example::UNASSIGN };
+    command::documented("/devices/{id}/unassign", body, |text| {
+        schemas::command::unassign(text).err().map(Unusable::from)
+    })
 }

@@ -17,7 +17,7 @@ use schemas::receipt::{Position, ReceiptKey};
 
 /// How many are made at once.
 const PIECE: u32 = 500;
-/// What stands around a receipt, as [`super::Id`] has it.
+/// What stands around a receipt, as [`crate::endpoint::Id`] has it.
 const AROUND: [&str; 2] = ["{\"_id\":\"", "\"}"];
 
 /// A JSON array of receipts.

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// A stream whose writes have a time.
-pub(crate) struct WriteTimeout<S> {
+pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// Runs while there is no room for what is to be written.
@@ -25,7 +25,7 @@ pub(crate) struct WriteTimeout<S> {
 }
 
 impl<S> WriteTimeout<S> {
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
+    pub(super) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, running: None }
     }
 

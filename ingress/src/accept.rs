@@ -1,0 +1,87 @@
+//! Accepting a body, the one step between a request and its answer that matters: it is appended to its raw topic, and accepted once
+//! Kafka has acknowledged it.
+
+use std::time::{Duration, Instant};
+
+use axum::http::HeaderMap;
+use schemas::{
+    content::ContentHash,
+    event::SourceName,
+    format::RawTopic,
+    raw::{Headers, Kind},
+    receipt::Position,
+};
+use service::http::correlation::CorrelationId;
+
+use crate::{
+    admission,
+    keys::Credential,
+    raw_log::{Acknowledgement, Appended, Destination, RawAppend},
+    refusal::Refusal,
+    state::Shared,
+    wellformed::Malformed,
+};
+
+/// How much longer than librdkafka's own limit a request waits for its answer.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Who sends a body, and the head of the request that it came with.
+#[derive(Clone, Copy)]
+pub(crate) struct Sender<'a> {
+    pub(crate) credential: &'a Credential,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) correlation_id: &'a CorrelationId,
+}
+
+impl Sender<'_> {
+    /// The headers that every record has.
+    pub(crate) fn record_headers(&self, kind: Kind, hash: &ContentHash) -> Headers {
+        Headers {
+            kind,
+            content_type: admission::content_type(self.headers).map(str::to_owned),
+            credential: self.credential.id.clone(),
+            source: SourceName::clone(&self.credential.source),
+            subject: None,
+            correlation_id: self.correlation_id.as_str().to_owned(),
+            traceparent: admission::traceparent(self.headers).map(str::to_owned),
+            content_hmac: hash.to_hex(),
+            sample_type: None,
+            unit: None,
+            device_id: None,
+            defaults: None,
+            providers: Vec::new(),
+            upload: None,
+            key_id: None,
+        }
+    }
+}
+
+/// The partition of a payload: that of its first try, so that a client's retry lands beside it.
+pub(crate) fn partition(shared: &Shared, topic: RawTopic, hash: &ContentHash) -> Result<Destination<'static>, Refusal> {
+    let count = shared.log.partitions(topic).ok_or(Refusal::Unavailable)?;
+    Ok(Destination::Partition(hash.partition(count)))
+}
+
+/// Appends a record and waits, within a bound, until Kafka has acknowledged it.
+pub(crate) async fn append(shared: &Shared, record: &RawAppend<'_>) -> Result<Position, Refusal> {
+    let acknowledgement = shared.log.append(record).map_err(|_| Refusal::Unavailable)?;
+    let Appended { partition, offset } = acknowledged(shared, acknowledgement).await?;
+    Ok(Position { topic: record.topic, topic_epoch: shared.topic_epoch, partition, offset, item: 0 })
+}
+
+/// Waits, within a bound, until Kafka has acknowledged a record.
+pub(crate) async fn acknowledged(shared: &Shared, acknowledgement: Acknowledgement) -> Result<Appended, Refusal> {
+    let started = Instant::now();
+    let answered = tokio::time::timeout(shared.produce_timeout + GRACE, acknowledgement).await;
+    shared.meters.produce_seconds.record(started.elapsed());
+    match answered {
+        Ok(Ok(Ok(appended))) => Ok(appended),
+        // Not acknowledged, the producer went away, or it took too long.
+        Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(Refusal::Unavailable),
+    }
+}
+
+/// The refusal of a payload that is kept but of which nothing can be made.
+pub(crate) fn malformed(shared: &Shared, position: &Position, why: Malformed) -> Refusal {
+    Refusal::Malformed(why, shared.receipt_key.issue(position))
+}

@@ -1,0 +1,45 @@
+//! `POST /health-data/healthkit/{format}`: HealthKit samples, in the format that the path names.
+
+use axum::{
+    extract::{Path, Request},
+    response::Response,
+};
+use schemas::format::Provider;
+
+use super::payload::{self, Route};
+use crate::{
+    admission::Authenticated,
+    endpoint::{Id, documented::Documented},
+    parameters::Parameters,
+    refusal::Refusal,
+    request_context::RequestContext,
+};
+
+/// Accepts HealthKit samples in the format that the path names.
+#[utoipa::path(
+    post, path = "/health-data/healthkit/{format}", tag = "Health data",
+    params(
+        ("format" = String, Path, description = "standard-json (or json), fhir-json, fhir-xml, health-auto-export or export-xml"),
+        Parameters,
+    ),
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "The payload, in the format of the path"),
+    responses(
+        (status = 200, description = "Kept: Kafka acknowledged the body. One entry for each sample of a standard-json array; one object for any other body.", body = Vec<Id>),
+    ),
+    security(("apiKey" = []), ("bearer" = []))
+)]
+pub(crate) async fn healthkit_format(
+    context: RequestContext,
+    sender: Authenticated,
+    Path(format): Path<String>,
+    request: Request,
+) -> Response {
+    payload::answer(context, sender, Route { provider: Provider::HealthKit, format: Some(&format) }, request).await
+}
+
+/// What the description shows beside the words above.
+pub(in crate::endpoint) fn documented() -> Documented {
+    let mut documented = payload::documented("/health-data/healthkit/{format}", Provider::HealthKit);
+    documented.refusals.push(("unknown-format", Refusal::UnknownFormat(Provider::HealthKit)));
+    documented
+}

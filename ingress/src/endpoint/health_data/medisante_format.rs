@@ -1,0 +1,44 @@
+//! `POST /health-data/medisante/{format}`: a payload of the Medisanté portal, in the format that the path names.
+
+use axum::{
+    extract::{Path, Request},
+    response::Response,
+};
+use schemas::format::Provider;
+
+use super::payload::{self, Route};
+use crate::{
+    admission::Authenticated,
+    endpoint::{Id, documented::Documented},
+    refusal::Refusal,
+    request_context::RequestContext,
+};
+
+/// Accepts a payload of the Medisanté portal in the format that the path names.
+#[utoipa::path(
+    post, path = "/health-data/medisante/{format}", tag = "Health data",
+    params(
+        ("format" = String, Path, description = "standard-json (or json), standard-xml (or xml), fhir-json or fhir-xml"),
+        ("deviceId" = Option<String>, Query, description = "The device of each FHIR Observation that names none. standard-json and standard-xml name the device themselves"),
+    ),
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "The payload, in the format of the path"),
+    responses(
+        (status = 200, description = "Kept: Kafka acknowledged the body. `_id` is its receipt.", body = Id),
+    ),
+    security(("apiKey" = []), ("bearer" = []))
+)]
+pub(crate) async fn medisante_format(
+    context: RequestContext,
+    sender: Authenticated,
+    Path(format): Path<String>,
+    request: Request,
+) -> Response {
+    payload::answer(context, sender, Route { provider: Provider::Medisante, format: Some(&format) }, request).await
+}
+
+/// What the description shows beside the words above.
+pub(in crate::endpoint) fn documented() -> Documented {
+    let mut documented = payload::documented("/health-data/medisante/{format}", Provider::Medisante);
+    documented.refusals.push(("unknown-format", Refusal::UnknownFormat(Provider::Medisante)));
+    documented
+}

@@ -1,0 +1,134 @@
+//! What the routes of payloads share: how a payload is accepted, and what the description shows of it.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::Request,
+    http::{Uri, request::Parts},
+    response::{IntoResponse, Response},
+};
+use schemas::{
+    example,
+    format::{Format, Provider},
+    raw::Kind,
+    receipt::Position,
+};
+use service::http::body;
+
+use super::receipts::Receipts;
+use crate::{
+    accept::{self, Sender},
+    admission::{self, Authenticated},
+    endpoint::{
+        Id,
+        documented::{self, Documented, ExampleBody},
+    },
+    keys::{Credential, Scope},
+    parameters::Parameters,
+    raw_log::RawAppend,
+    refusal::Refusal,
+    request_context::RequestContext,
+    state::Shared,
+    upload,
+    wellformed::{self, Malformed, Shape},
+};
+
+/// A body that no format takes.
+const WRONG_SHAPE: &str = "\"a text\"";
+
+/// What tells one route from another.
+#[derive(Clone, Copy)]
+pub(super) struct Route<'a> {
+    pub(super) provider: Provider,
+    /// The format as the path names it; the Content-Type decides where it names none.
+    pub(super) format: Option<&'a str>,
+}
+
+/// Accepts a payload and answers the request.
+pub(super) async fn answer(
+    context: RequestContext,
+    sender: Authenticated,
+    route: Route<'_>,
+    request: Request,
+) -> Response {
+    let accepted = accept(&context, sender, route, request).await;
+    context.answer(accepted)
+}
+
+/// What the head of an admitted request says.
+struct Head {
+    credential: Arc<Credential>,
+    format: Format,
+    parameters: Parameters,
+}
+
+async fn accept(
+    context: &RequestContext,
+    sender: Authenticated,
+    route: Route<'_>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let shared = context.shared();
+    let provider = route.provider;
+    let (parts, body) = request.into_parts();
+    let (head, body) = body::admitted(head(sender, route, &parts), &parts.headers, body).await?;
+    let sender =
+        Sender { credential: &head.credential, headers: &parts.headers, correlation_id: &context.correlation_id };
+    let (format, topic) = (head.format, provider.raw_topic(head.format));
+    if format == Format::ExportXml {
+        // An export may be gigabytes: it is appended while it comes. The records of an upload get hashes of their own.
+        let mut headers = sender.record_headers(Kind::Payload(format), &shared.content_key.hash(&[]));
+        head.parameters.add_to(&mut headers);
+        let position = upload::receive(shared, &parts.headers, topic, headers, body).await?;
+        shared.meters.accepted(topic).increment(1);
+        return Ok(one_receipt(shared, &position));
+    }
+    let received = body::read(&parts.headers, body, shared.limits).await?;
+    let checked =
+        if received.decoded { wellformed::payload(provider, format, &received.bytes) } else { Err(Malformed::Coding) };
+    let hash = shared.content_key.hash(&received.bytes);
+    let mut headers = sender.record_headers(Kind::Payload(format), &hash);
+    head.parameters.add_to(&mut headers);
+    let destination = accept::partition(shared, topic, &hash)?;
+    let record = RawAppend { topic, destination, headers: &headers, body: &received.bytes };
+    let position = accept::append(shared, &record).await?;
+    let Shape { array_items } = checked.map_err(|why| accept::malformed(shared, &position, why))?;
+    shared.meters.accepted(topic).increment(1);
+    Ok(match array_items {
+        Some(count) if format.has_item_receipts(provider) => {
+            Receipts::new(shared.receipt_key.clone(), position, count).into_response()
+        }
+        Some(_) | None => one_receipt(shared, &position),
+    })
+}
+
+fn head(sender: Authenticated, route: Route<'_>, parts: &Parts) -> Result<Head, Refusal> {
+    let Route { provider, format } = route;
+    let credential = admission::admit(sender, Scope::HealthDataWrite, Some(provider))?;
+    let format = admission::format(provider, format, &parts.headers)?;
+    let mut parameters = Parameters::of_payload(provider, &parts.uri)?;
+    if provider == Provider::HealthKit {
+        parameters.defaults = parameters.defaults.or(credential.defaults);
+    }
+    Ok(Head { credential, format, parameters })
+}
+
+fn one_receipt(shared: &Shared, position: &Position) -> Response {
+    Json(Id { id: shared.receipt_key.issue(position) }).into_response()
+}
+
+/// The examples that all routes of a provider have: each of its formats, and each refusal but that of an undecided format.
+pub(super) fn documented(path: &'static str, provider: Provider) -> Documented {
+    let bodies = example::PAYLOADS.iter().filter(|example| example.provider == provider).map(|example| ExampleBody {
+        content_type: example.content_type,
+        name: example.format.as_str(),
+        text: example.text,
+    });
+    let mut refusals = documented::refusals(Scope::HealthDataWrite);
+    let parameter = Parameters::of_payload(provider, &Uri::from_static(documented::UNKNOWN_PARAMETER));
+    refusals.extend(parameter.err().map(|refusal| ("parameter", refusal)));
+    let shape = wellformed::payload(provider, Format::StandardJson, WRONG_SHAPE.as_bytes());
+    refusals.extend(shape.err().map(|why| ("wrong-shape", documented::malformed(why))));
+    Documented { path, bodies: bodies.collect(), refusals }
+}

@@ -1,0 +1,146 @@
+//! Reading a request's body under caps of size and time, and undoing its content coding under the same cap.
+
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{
+        HeaderMap,
+        header::{CONTENT_LENGTH, EXPECT},
+    },
+};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+
+use super::coding::Coding;
+
+/// How much of a refused body is still read, so that the client gets to see the answer instead of a reset connection.
+const DRAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A body as it was received.
+pub struct Received {
+    /// The bytes: decoded, or as sent when the coding could not be undone.
+    pub bytes: Bytes,
+    /// Whether the content coding could be undone.
+    pub decoded: bool,
+}
+
+/// The limits of a body.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// How many bytes it may have, also after its content coding is undone.
+    pub bytes_max: usize,
+    /// How long a client may take to send it.
+    pub time_max: Duration,
+}
+
+/// Why a body cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The content coding is not understood, or several are stacked.
+    #[error("the content coding is not supported")]
+    Coding,
+    /// The body is larger than the limit in bytes.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    Timeout,
+    /// The body broke off, or its framing is broken.
+    #[error("the body broke off or its framing is broken")]
+    BrokenOff,
+}
+
+/// Reads the whole body.
+///
+/// # Errors
+/// [`BodyError`]; the rest of the body is then discarded.
+pub async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Received, BodyError> {
+    let coding = match Coding::of(headers) {
+        Some(_) if announces_more(headers, limits.bytes_max as u64) => Err(BodyError::TooLarge(limits.bytes_max)),
+        coding => coding.ok_or(BodyError::Coding),
+    };
+    let (coding, body) = admitted(coding, headers, body).await?;
+    let bytes = tokio::time::timeout(limits.time_max, collect(body, limits.bytes_max))
+        .await
+        .unwrap_or(Err(BodyError::Timeout))?;
+    if coding == Coding::Identity {
+        return Ok(Received { bytes, decoded: true });
+    }
+    match inflate(coding, &bytes, limits.bytes_max) {
+        Ok(inflated) if inflated.len() > limits.bytes_max => Err(BodyError::TooLarge(limits.bytes_max)),
+        Ok(inflated) => Ok(Received { bytes: inflated.into(), decoded: true }),
+        Err(_) => Ok(Received { bytes, decoded: false }),
+    }
+}
+
+/// Goes on with the body of a request whose head is admitted; that of any other is discarded.
+///
+/// # Errors
+/// The refusal, once the body is discarded.
+pub async fn admitted<T, E>(decided: Result<T, E>, headers: &HeaderMap, body: Body) -> Result<(T, Body), E> {
+    match decided {
+        Ok(head) => Ok((head, body)),
+        Err(refusal) => {
+            discard(headers, body).await;
+            Err(refusal)
+        }
+    }
+}
+
+/// Reads a refused body on for a bounded while. A client that asked first whether to send it (`Expect`) is not told to.
+pub async fn discard(headers: &HeaderMap, body: Body) {
+    if !headers.contains_key(EXPECT) {
+        drain(body).await;
+    }
+}
+
+/// Reads on for a bounded while.
+pub async fn drain(mut body: Body) {
+    let read = async {
+        let mut left = DRAIN_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+            left = rest;
+        }
+    };
+    let _whole_or_not = tokio::time::timeout(DRAIN_TIME_MAX, read).await;
+}
+
+/// Whether the client says that the body has more than so many bytes.
+#[must_use]
+pub fn announces_more(headers: &HeaderMap, bytes_max: u64) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > bytes_max)
+}
+
+/// Collects the frames; one that comes alone, as a small body does, is not copied.
+async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BodyError::BrokenOff)?.into_data() else { continue };
+        if first.len() + whole.len() + data.len() > bytes_max {
+            drain(body).await;
+            return Err(BodyError::TooLarge(bytes_max));
+        }
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+/// Undoes the coding; stops at one byte above the cap.
+fn inflate(coding: Coding, bytes: &[u8], bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut inflated = Vec::new();
+    coding.decoder(bytes)?.take(bytes_max as u64 + 1).read_to_end(&mut inflated)?;
+    Ok(inflated)
+}
