@@ -6,7 +6,7 @@ use service::{
     cluster::Cluster,
     health::StageHealth,
     http::listener::{self, ConnectionLimits, HttpPort},
-    recall::Recall,
+    rebootstrap::Rebootstrap,
     secret,
 };
 use tokio::net::TcpListener;
@@ -66,8 +66,8 @@ pub async fn run(
     let keys = Arc::new(keys);
     let log = Arc::new(KafkaLog::new(&cluster, config.produce_timeout)?);
     tokio::spawn(Arc::clone(&keys).watch(health.clone(), shutdown.clone()));
-    let recall = Recall::new(&cluster.settings);
-    tokio::spawn(Arc::clone(&log).watch(recall, health.clone(), shutdown.clone()));
+    let rebootstrap = Rebootstrap::new(&cluster.settings.bootstrap);
+    tokio::spawn(Arc::clone(&log).watch(rebootstrap, health.clone(), shutdown.clone()));
     tokio::spawn(durability::watch(Arc::clone(&log), cluster, health.clone(), shutdown.clone()));
     health.detail("address", &address.to_string());
     tracing::info!(%address, "listening");

@@ -16,7 +16,7 @@ mod variables;
 
 pub use log::{because, cause};
 
-use crate::recall::Recall;
+use crate::rebootstrap::Rebootstrap;
 
 /// How long a cluster is first asked by [`reach`], then twice as long with each try: one that is slow answers only the longer ones.
 const FIRST_ANSWER: Duration = Duration::from_millis(200);
@@ -226,7 +226,7 @@ fn is_address(server: &str) -> bool {
 /// The cluster did not answer in time: why, in words for an operator.
 pub fn reach(settings: &KafkaSettings, timeout: Duration, mut waits: impl FnMut(&str)) -> Result<(), String> {
     let client: BaseConsumer = settings.client().create().map_err(|error: KafkaError| error.to_string())?;
-    let mut recall = Recall::new(settings);
+    let mut rebootstrap = Rebootstrap::new(&settings.bootstrap);
     let begun = Instant::now();
     let (mut patience, mut is_said) = (FIRST_ANSWER, false);
     let unknown = || "no broker has said anything".to_owned();
@@ -235,7 +235,7 @@ pub fn reach(settings: &KafkaSettings, timeout: Duration, mut waits: impl FnMut(
         if client.fetch_metadata(None, patience.min(left)).is_ok() {
             return Ok(());
         }
-        recall.look(client.client());
+        rebootstrap.check(client.client());
         // Only a client that is polled hears why.
         let _no_message = client.poll(HEAR);
         let why = cause();

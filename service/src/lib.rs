@@ -1,6 +1,6 @@
 //! What every process of Device Manager needs to live, so that all boot, report and stop in the same way:
 //! [`telemetry`], [`shutdown`], [`health`] and its [`management`] port, [`kafka`] settings, the [`cluster`], [`kafka_error`]s, [`group`] and
-//! [`recall`], [`topics`], [`secret`]s, [`backoff`] and [`capped`] input. What HTTP services need beside that is in [`http`].
+//! [`rebootstrap`], [`topics`], [`secret`]s, [`backoff`] and [`capped`] input. What HTTP services need beside that is in [`http`].
 
 pub mod backoff;
 pub mod capped;
@@ -11,7 +11,7 @@ pub mod http;
 pub mod kafka;
 pub mod kafka_error;
 pub mod management;
-pub mod recall;
+pub mod rebootstrap;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;

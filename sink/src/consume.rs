@@ -23,7 +23,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 use schemas::codec::Fingerprint;
-use service::{backoff::Backoff, recall::Recall};
+use service::{backoff::Backoff, rebootstrap::Rebootstrap};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +101,7 @@ struct Reader {
     setup: Setup,
     runtime: Handle,
     consumer: BaseConsumer<Context>,
-    recall: Recall,
+    rebootstrap: Rebootstrap,
     sources: BTreeMap<String, EventTopic>,
     desk: Desk,
     watch: Watch,
@@ -133,7 +133,7 @@ impl Reader {
         let now = Instant::now();
         Ok(Self {
             state: State::Filling,
-            recall: Recall::new(&setup.config.kafka),
+            rebootstrap: Rebootstrap::new(&setup.config.kafka.bootstrap),
             desk: Desk::new(&setup.config, setup.lane, runtime.clone())?,
             watch: Watch::new(),
             setup,

@@ -7,7 +7,7 @@ use std::{
 
 use rdkafka::producer::{FutureProducer, Producer as _};
 use schemas::codec::SchemaCache;
-use service::{health::StageHealth, recall::Recall};
+use service::{health::StageHealth, rebootstrap::Rebootstrap};
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,8 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
     }));
     let producer: FutureProducer = config.kafka.producer().create()?;
     let known = producer.clone();
-    let _recalled = Recall::new(&config.kafka).keep(move |recall| {
-        recall.look(known.client());
+    let _rebootstrap = Rebootstrap::new(&config.kafka.bootstrap).watch(move |rebootstrap| {
+        rebootstrap.check(known.client());
     });
     let stop = shutdown.child_token();
     // The threads end also when nobody waits for them any more.

@@ -17,7 +17,7 @@ use rdkafka::{
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
 };
 use schemas::format::RawTopic;
-use service::{cluster::Cluster, health::StageHealth, kafka::because, recall::Recall, topics::not_there};
+use service::{cluster::Cluster, health::StageHealth, kafka::because, rebootstrap::Rebootstrap, topics::not_there};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -137,11 +137,16 @@ impl KafkaLog {
 
     /// Looks at the cluster until `shutdown`, says on `/ready` what it waits for, and replaces a producer that librdkafka
     /// gave up. As long as it waits, requests are answered 503.
-    pub async fn watch(self: Arc<Self>, mut recall: Recall, health: StageHealth, shutdown: CancellationToken) {
+    pub async fn watch(
+        self: Arc<Self>,
+        mut rebootstrap: Rebootstrap,
+        health: StageHealth,
+        shutdown: CancellationToken,
+    ) {
         let mut seen = 0;
         let mut pause = PROBE_AT_START;
         loop {
-            recall.look(self.producer.load().client());
+            rebootstrap.check(self.producer.load().client());
             let log = Arc::clone(&self);
             let probed = tokio::task::spawn_blocking(move || log.probe()).await;
             let fault = match probed {

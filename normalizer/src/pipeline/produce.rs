@@ -9,7 +9,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 use schemas::{codec::encode, dead_letter::DeadLetter, event::Outcome, format::RawTopic};
-use service::recall::Recall;
+use service::rebootstrap::Rebootstrap;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -32,7 +32,7 @@ const MESSAGE_BYTES: usize = 512;
 pub(super) struct Events {
     producer: FutureProducer,
     names: Names,
-    _recalled: AbortOnDropHandle<()>,
+    _rebootstrap: AbortOnDropHandle<()>,
 }
 
 struct Names {
@@ -48,8 +48,8 @@ impl Events {
     pub(super) fn new(config: &NormalizerConfig) -> Result<Self, NormalizerError> {
         let producer: FutureProducer = config.kafka.producer().create()?;
         let known = producer.clone();
-        let recalled = Recall::new(&config.kafka).keep(move |recall| {
-            recall.look(known.client());
+        let rebootstrap = Rebootstrap::new(&config.kafka.bootstrap).watch(move |rebootstrap| {
+            rebootstrap.check(known.client());
         });
         let topics = &config.topics;
         let names = Names {
@@ -60,7 +60,7 @@ impl Events {
             outcomes: topics.outcomes(),
             dead_letters: topics.dead_letters(),
         };
-        Ok(Self { producer, names, _recalled: recalled })
+        Ok(Self { producer, names, _rebootstrap: rebootstrap })
     }
 
     /// Puts a message into the producer's queue; waits while the queue is full.

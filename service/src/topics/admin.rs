@@ -37,7 +37,7 @@ pub(super) struct ClusterAdmin {
     pub(super) copies: BTreeMap<String, i32>,
 }
 
-/// A client of a cluster that is just starting may forget its brokers ([`crate::recall`]). This one lives shortly: another is
+/// A client of a cluster that is just starting may forget its brokers ([`crate::rebootstrap`]). This one lives shortly: another is
 /// made.
 pub(super) async fn ask<T>(
     client: &ClientConfig,

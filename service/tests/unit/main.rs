@@ -15,6 +15,6 @@ mod log;
 #[cfg(test)]
 mod management;
 #[cfg(test)]
-mod recall;
+mod rebootstrap;
 #[cfg(test)]
 mod secret;

@@ -16,7 +16,7 @@ use rdkafka::{
     error::KafkaError,
 };
 use schemas::{codec::Fingerprint, topic::Topics};
-use service::recall::Recall;
+use service::rebootstrap::Rebootstrap;
 use sqlx::{Connection as _, PgConnection};
 use tokio::runtime::{Builder, Handle};
 
@@ -82,7 +82,7 @@ impl Question {
 pub(super) struct Desk {
     shared: Shared,
     runtime: Handle,
-    recall: Recall,
+    rebootstrap: Rebootstrap,
     tell: Sender<Answer>,
     told: Receiver<Answer>,
     placing: Question,
@@ -105,7 +105,7 @@ impl Desk {
         Ok(Self {
             shared: Shared { config: Arc::new(config.clone()), lane, client },
             runtime,
-            recall: Recall::new(&config.kafka),
+            rebootstrap: Rebootstrap::new(&config.kafka.bootstrap),
             tell,
             told,
             placing: Question::Due(now),
@@ -116,7 +116,7 @@ impl Desk {
 
     /// The next answer, if there is one.
     pub(super) fn answer(&mut self) -> Option<Answer> {
-        self.recall.look(self.shared.client.client());
+        self.rebootstrap.check(self.shared.client.client());
         self.told.try_recv().ok()
     }
 

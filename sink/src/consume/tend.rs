@@ -77,7 +77,7 @@ impl Setup {
 
 impl Reader {
     pub(super) fn tend(&mut self) {
-        self.recall.look(self.consumer.client());
+        self.rebootstrap.check(self.consumer.client());
         self.answer_group();
         while let Ok(event) = self.setup.events.try_recv() {
             self.hear(event);

@@ -19,7 +19,7 @@ use schemas::{
     raw::{HeaderError, Headers},
     upload::{Part, Upload},
 };
-use service::{backoff::Backoff, recall::Recall};
+use service::{backoff::Backoff, rebootstrap::Rebootstrap};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -104,7 +104,7 @@ pub(super) struct Raw {
     marks: Marks,
     remember_at: Instant,
     progress: Arc<Progress>,
-    recalled: [AbortOnDropHandle<()>; 2],
+    rebootstraps: [AbortOnDropHandle<()>; 2],
 }
 
 impl Raw {
@@ -123,12 +123,12 @@ impl Raw {
         let consumer = Arc::new(consumer);
         let marks = Marks::new(&config.kafka, group)?;
         let (known, known_marks) = (Arc::clone(&consumer), marks.clone());
-        let recalled = [
-            Recall::new(&config.kafka).keep(move |recall| {
-                recall.look(known.client());
+        let rebootstraps = [
+            Rebootstrap::new(&config.kafka.bootstrap).watch(move |rebootstrap| {
+                rebootstrap.check(known.client());
             }),
-            Recall::new(&config.kafka).keep(move |recall| {
-                recall.look(known_marks.client());
+            Rebootstrap::new(&config.kafka.bootstrap).watch(move |rebootstrap| {
+                rebootstrap.check(known_marks.client());
             }),
         ];
         Ok(Self {
@@ -147,7 +147,7 @@ impl Raw {
             marks,
             remember_at: Instant::now() + REMEMBER,
             progress,
-            recalled,
+            rebootstraps,
         })
     }
 
@@ -315,9 +315,9 @@ impl Raw {
     /// Leaves the group; what was asked to be committed is committed.
     pub(super) async fn close(mut self) {
         // The last one to hold the consumer leaves the group: it must not be a look that is still going on.
-        for recalled in &mut self.recalled {
-            recalled.abort();
-            let _aborted = recalled.await;
+        for rebootstrap in &mut self.rebootstraps {
+            rebootstrap.abort();
+            let _aborted = rebootstrap.await;
         }
         let closed = tokio::task::spawn_blocking(move || {
             if self.consumer.fetch_metadata(None, ANSWER_AT_END).is_err() {

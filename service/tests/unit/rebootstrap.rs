@@ -19,7 +19,7 @@ use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
 };
-use service::{kafka::KafkaSettings, recall::Recall};
+use service::{kafka::KafkaSettings, rebootstrap::Rebootstrap};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
@@ -41,9 +41,9 @@ fn a_client_that_forgot_all_brokers_starts_again() {
     });
     let settings = KafkaSettings::new(&format!("127.0.0.1:{port}"));
     let mut config: ClientConfig = settings.client();
-    let consumer: BaseConsumer = config.set("group.id", "recall").create().unwrap();
+    let consumer: BaseConsumer = config.set("group.id", "rebootstrap").create().unwrap();
     let brokers = |wait| consumer.fetch_metadata(None, wait).map(|metadata| metadata.brokers().len()).ok();
-    let mut recall = Recall::new(&settings);
+    let mut rebootstrap = Rebootstrap::new(&settings.bootstrap);
 
     assert_eq!(brokers(PATIENCE), Some(1));
     fenced.store(true, Ordering::SeqCst);
@@ -53,10 +53,14 @@ fn a_client_that_forgot_all_brokers_starts_again() {
         assert!(told.elapsed() < PATIENCE, "a client that was told of no broker knows none");
     }
     fenced.store(false, Ordering::SeqCst);
-    assert_eq!(brokers(Duration::from_secs(3)), None, "librdkafka finds back by itself: recall is no longer needed");
+    assert_eq!(
+        brokers(Duration::from_secs(3)),
+        None,
+        "librdkafka finds back by itself: rebootstrap is no longer needed"
+    );
 
     let started = Instant::now();
-    while !recall.look(consumer.client()) {
+    while !rebootstrap.check(consumer.client()) {
         assert!(started.elapsed() < PATIENCE, "a client without brokers is seen");
         thread::sleep(POLL);
     }
@@ -65,7 +69,7 @@ fn a_client_that_forgot_all_brokers_starts_again() {
     }
     let known_since = Instant::now();
     while known_since.elapsed() < Duration::from_secs(5) {
-        assert!(!recall.look(consumer.client()), "a client that knows its brokers is left alone");
+        assert!(!rebootstrap.check(consumer.client()), "a client that knows its brokers is left alone");
         thread::sleep(POLL);
     }
 }

@@ -1,4 +1,4 @@
-//! A way back for a Kafka client that was told of a cluster without brokers.
+//! Rebootstrap: a Kafka client that knows no broker any more starts again from its bootstrap servers.
 //!
 //! A broker that shuts down is fenced first, and may then answer a metadata request with its topics and no broker at all.
 //! librdkafka 2.12 drops every broker it knows at that, stops the timer that would start anew, and never connects to
@@ -14,43 +14,41 @@ use std::{
 use rdkafka::{bindings, client::Client, client::ClientContext};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::kafka::KafkaSettings;
-
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What is remembered of one client between two looks.
-pub struct Recall {
+/// What is remembered of one client between two checks.
+pub struct Rebootstrap {
     servers: CString,
-    looked: Instant,
-    /// How many looks in a row found no broker.
-    blind: u32,
+    checked: Instant,
+    /// How many checks in a row found no broker.
+    without_broker: u32,
 }
 
-impl Recall {
-    /// For a client with these settings.
+impl Rebootstrap {
+    /// For a client with these bootstrap servers.
     #[must_use]
-    pub fn new(settings: &KafkaSettings) -> Self {
+    pub fn new(bootstrap: &str) -> Self {
         // No host name has a NUL: librdkafka, which was given the same text, would not have found it.
-        let servers = CString::new(settings.bootstrap.as_str()).unwrap_or_default();
-        Self { servers, looked: Instant::now(), blind: 0 }
+        let servers = CString::new(bootstrap).unwrap_or_default();
+        Self { servers, checked: Instant::now(), without_broker: 0 }
     }
 
-    /// Names the bootstrap servers again if the client knows no broker of the cluster. Whether it did. Looks once a second,
+    /// Names the bootstrap servers again if the client knows no broker of the cluster. Whether it did. Checks once a second,
     /// however often it is called.
     ///
     /// A client that still asks its bootstrap servers knows none either, and is not disturbed by hearing their names; but
     /// librdkafka keeps each text it was told. So the pause doubles: a servers' outage of a day is some twenty texts.
-    pub fn look<C: ClientContext>(&mut self, client: &Client<C>) -> bool {
-        if self.looked.elapsed() < EVERY {
+    pub fn check<C: ClientContext>(&mut self, client: &Client<C>) -> bool {
+        if self.checked.elapsed() < EVERY {
             return false;
         }
-        self.looked = Instant::now();
+        self.checked = Instant::now();
         if learned(client) > 0 {
-            self.blind = 0;
+            self.without_broker = 0;
             return false;
         }
-        self.blind = self.blind.saturating_add(1);
-        let names = self.blind > 1 && self.blind.is_power_of_two();
+        self.without_broker = self.without_broker.saturating_add(1);
+        let names = self.without_broker > 1 && self.without_broker.is_power_of_two();
         if names {
             tracing::info!("no broker is known: starting again from the bootstrap servers");
             add(client, &self.servers);
@@ -58,12 +56,12 @@ impl Recall {
         names
     }
 
-    /// Looks again and again until the handle is dropped.
-    pub fn keep(mut self, mut look: impl FnMut(&mut Self) + Send + 'static) -> AbortOnDropHandle<()> {
+    /// Checks again and again until the handle is dropped.
+    pub fn watch(mut self, mut check: impl FnMut(&mut Self) + Send + 'static) -> AbortOnDropHandle<()> {
         AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(EVERY).await;
-                look(&mut self);
+                check(&mut self);
             }
         }))
     }
