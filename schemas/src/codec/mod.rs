@@ -6,12 +6,15 @@
 //! reads the resolved bytes: one mapping between Rust and Avro, not two.
 
 mod datum;
+mod declare;
+mod own;
 mod resolve;
 mod schema;
 mod single_object;
 
 pub use datum::{Datum, DecodeError, Element, Input};
-pub(crate) use datum::{avro_enum, avro_record, avro_union};
+pub(crate) use declare::{avro_enum, avro_record, avro_union};
+pub use own::own_schemas;
 pub use resolve::{SchemaCache, WriterSchemaError};
-pub use schema::{Event, EventSchema, Fingerprint, SchemaError, own_schemas};
+pub use schema::{Event, EventSchema, Fingerprint, SchemaError};
 pub use single_object::{ReadError, decode, encode, fingerprint_of};

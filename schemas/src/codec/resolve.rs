@@ -6,9 +6,9 @@ use apache_avro::{Schema, from_avro_datum, to_avro_datum};
 use serde_json::Value;
 
 use super::{
-    Event, Fingerprint, ReadError, fingerprint_of,
-    schema::{SchemaError, own_schemas, without},
-    single_object::read_datum,
+    own::own_schemas,
+    schema::{Event, Fingerprint, SchemaError, without},
+    single_object::{ReadError, decode, fingerprint_of, read_datum},
 };
 
 /// Why a message could not be read. None is a reason for a dead letter: the reader may be too old, and waits.
@@ -95,7 +95,7 @@ impl SchemaCache {
     /// # Errors
     /// [`WriterSchemaError`]: `Unknown` until its schema is published, all others until a release comes that can read it.
     pub fn decode<E: Event>(&self, message: &[u8]) -> Result<E, WriterSchemaError> {
-        let fingerprint = match super::decode(message) {
+        let fingerprint = match decode(message) {
             Ok(event) => return Ok(event),
             Err(ReadError::OtherSchema(fingerprint)) => fingerprint,
             Err(error @ (ReadError::NotSingleObject | ReadError::Datum(_))) => return Err(error.into()),

@@ -1,12 +1,11 @@
-//! The schemas compiled into this release.
+//! A schema that is compiled into this release, and its fingerprint.
 
 use std::fmt;
 
 use apache_avro::{Schema, rabin::Rabin};
 use serde_json::Value;
 
-use super::Datum;
-use crate::event::{Assignment, Document, Outcome, Reading};
+use super::datum::Datum;
 
 /// CRC-64-AVRO of a schema's Parsing Canonical Form (Apache Avro 1.12 specification, "Schema Fingerprints").
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,17 +109,4 @@ pub trait Event: Datum {
     /// The fingerprint of [`Event::SCHEMA`], fixed in code so that no start-up work is needed to write an event; a
     /// test compares it with that of the text, and with what another library makes of it.
     const FINGERPRINT: Fingerprint;
-}
-
-/// The schemas of all events of this release, for publishing and for resolving.
-///
-/// # Errors
-/// [`SchemaError`] when a compiled-in schema does not parse.
-pub fn own_schemas() -> Result<Vec<EventSchema>, SchemaError> {
-    Ok(vec![
-        EventSchema::parse(Reading::NAME, Reading::SCHEMA)?,
-        EventSchema::parse(Assignment::NAME, Assignment::SCHEMA)?,
-        EventSchema::parse(Document::NAME, Document::SCHEMA)?,
-        EventSchema::parse(Outcome::NAME, Outcome::SCHEMA)?,
-    ])
 }

@@ -1,7 +1,10 @@
 //! Avro single-object encoding: `C3 01`, the fingerprint in little-endian order, the datum
 //! (Apache Avro 1.12 specification, "Single-object encoding").
 
-use super::{Datum, DecodeError, Event, Fingerprint, Input};
+use super::{
+    datum::{Datum, DecodeError, Input},
+    schema::{Event, Fingerprint},
+};
 
 const MARKER: [u8; 2] = [0xc3, 0x01];
 

@@ -1,0 +1,17 @@
+//! The list of the events of this release.
+
+use super::schema::{Event, EventSchema, SchemaError};
+use crate::event::{Assignment, Document, Outcome, Reading};
+
+/// The schemas of all events of this release, for publishing and for resolving.
+///
+/// # Errors
+/// [`SchemaError`] when a compiled-in schema does not parse.
+pub fn own_schemas() -> Result<Vec<EventSchema>, SchemaError> {
+    Ok(vec![
+        EventSchema::parse(Reading::NAME, Reading::SCHEMA)?,
+        EventSchema::parse(Assignment::NAME, Assignment::SCHEMA)?,
+        EventSchema::parse(Document::NAME, Document::SCHEMA)?,
+        EventSchema::parse(Outcome::NAME, Outcome::SCHEMA)?,
+    ])
+}
