@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-
-use crate::decimal::{Conversion, Decimal};
-
-use crate::metric::{Accepted, CodeUnit, CodedValue, Kind, Metric, Range};
-use crate::unit::{Unit, Units};
-use crate::{Catalogue, Index, SYSTEMS};
+use crate::{
+    catalogue::Catalogue,
+    decimal::{Conversion, Decimal},
+    file::{MetricEntry, MetricFile, PairEntry, UnitEntry, UnitFile, ValueEntry},
+    index::Index,
+    metric::{Accepted, CodeUnit, CodedValue, Metric, Range, ValueKind},
+    system::SYSTEMS,
+    unit::{Unit, Units},
+};
 
 /// What is wrong in the compiled-in catalogue. It names the place; the catalogue holds no health data.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +28,17 @@ pub enum CatalogueError {
     },
 }
 
-/// Builds the catalogue.
-pub(super) fn load(metrics: &str, units: &str) -> Result<Catalogue, CatalogueError> {
+impl Catalogue {
+    /// Reads the texts of `metrics.toml` and `units.toml`.
+    ///
+    /// # Errors
+    /// What is wrong in them.
+    pub fn parse(metrics: &str, units: &str) -> Result<Self, CatalogueError> {
+        load(metrics, units)
+    }
+}
+
+fn load(metrics: &str, units: &str) -> Result<Catalogue, CatalogueError> {
     let units = load_units(toml::from_str(units).map_err(CatalogueError::Unreadable)?)?;
     let file: MetricFile = toml::from_str(metrics).map_err(CatalogueError::Unreadable)?;
     let mut keys = HashMap::new();
@@ -54,95 +65,6 @@ pub(super) fn load(metrics: &str, units: &str) -> Result<Catalogue, CatalogueErr
         catalogue.metrics.push(metric);
     }
     Ok(catalogue)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitFile {
-    unit: Vec<UnitEntry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitEntry {
-    ucum: String,
-    property: String,
-    to_base: Option<[i64; 3]>,
-    #[serde(default)]
-    exact: Vec<String>,
-    #[serde(default)]
-    names: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MetricFile {
-    metric: Vec<MetricEntry>,
-    /// Lists of values that several metrics share, by name.
-    values: HashMap<String, Vec<ValueEntry>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MetricEntry {
-    key: String,
-    display: String,
-    kind: Option<Kind>,
-    #[serde(default)]
-    also: Vec<(String, String)>,
-    #[serde(default)]
-    components: Vec<String>,
-    #[serde(default)]
-    spellings: ByVocabulary<Vec<String>>,
-    #[serde(default)]
-    default_unit: ByDefaults,
-    pair: Vec<PairEntry>,
-    /// The name of the list of its values.
-    values: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct ByVocabulary<T: Default> {
-    medisante: T,
-    healthkit: T,
-    health_auto_export: T,
-}
-
-/// By whose documentation ([`schemas::format::Defaults`]).
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct ByDefaults {
-    react_native_health: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PairEntry {
-    system: String,
-    code: String,
-    display: String,
-    unit: Option<String>,
-    range: Option<[String; 2]>,
-    why: Option<String>,
-    /// The value is a share of a whole: a plain number counts as such, `0.98` as 98 %.
-    #[serde(default)]
-    share: bool,
-    /// Nobody writes the metric in another unit, though other units convert into this one.
-    #[serde(default)]
-    only_unit: bool,
-    /// Units of another property whose numbers are taken as they are, such as Apple's `count` for a BMI.
-    #[serde(default)]
-    same: Vec<String>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ValueEntry {
-    system: String,
-    code: String,
-    display: String,
-    spellings: Vec<String>,
 }
 
 fn load_units(file: UnitFile) -> Result<Units, CatalogueError> {
@@ -174,7 +96,7 @@ fn load_metric(
     units: &Units,
     keys: &HashMap<String, usize>,
 ) -> Result<Metric, CatalogueError> {
-    let kind = entry.kind.unwrap_or(Kind::Quantity);
+    let kind = entry.kind.unwrap_or(ValueKind::Quantity);
     let mut pairs = Vec::with_capacity(entry.pair.len());
     let says_only_unit = entry.pair.iter().any(|pair| pair.only_unit);
     for pair in entry.pair {
@@ -192,7 +114,7 @@ fn load_metric(
     for component in &entry.components {
         components.push(*keys.get(component).ok_or_else(|| unsound(&entry.key, "unknown component"))?);
     }
-    if (kind == Kind::Panel) == components.is_empty() {
+    if (kind == ValueKind::Panel) == components.is_empty() {
         return Err(unsound(&entry.key, "a panel has components, and nothing else has"));
     }
     let mut values = Vec::with_capacity(listed.len());
@@ -244,7 +166,7 @@ fn default_fits(unit: &str, has_one_unit: bool, units: &Units) -> Result<(), &'s
     if units.all.iter().any(|known| known.ucum == unit) { Ok(()) } else { Err("the default unit is not in UCUM") }
 }
 
-fn load_pair(entry: PairEntry, kind: Kind, units: &Units) -> Result<CodeUnit, &'static str> {
+fn load_pair(entry: PairEntry, kind: ValueKind, units: &Units) -> Result<CodeUnit, &'static str> {
     let range = match (&entry.range, entry.why) {
         (Some([min, max]), Some(why)) => Some(Range {
             min: Decimal::parse(min).map_err(|_| "the range begins with no number")?,
@@ -254,7 +176,7 @@ fn load_pair(entry: PairEntry, kind: Kind, units: &Units) -> Result<CodeUnit, &'
         (None, None) => None,
         _ => return Err("a range needs its reason"),
     };
-    if (kind == Kind::Quantity) != (entry.unit.is_some() && range.is_some()) {
+    if (kind == ValueKind::Quantity) != (entry.unit.is_some() && range.is_some()) {
         return Err("a quantity has a unit and a range, and nothing else has");
     }
     let (property, accepted) = match &entry.unit {

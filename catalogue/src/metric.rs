@@ -4,14 +4,15 @@ use std::cmp::Ordering;
 
 use schemas::format::Defaults;
 
-use crate::decimal::{Conversion, Decimal};
-
-use crate::{Catalogue, Vocabulary, catalogue};
+use crate::{
+    decimal::{Conversion, Decimal},
+    system::Vocabulary,
+};
 
 /// What a metric's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ValueKind {
     /// A number with a unit.
     Quantity,
     /// One of a list of codes.
@@ -24,7 +25,7 @@ pub enum Kind {
     Document,
 }
 
-impl Kind {
+impl ValueKind {
     /// Its name in `metrics.toml`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -42,8 +43,8 @@ impl Kind {
 pub struct Metric {
     pub(crate) key: String,
     pub(crate) display: String,
-    pub(crate) kind: Kind,
-    /// At least one; [`load`](crate::load) sees to it.
+    pub(crate) kind: ValueKind,
+    /// At least one; the loader sees to it.
     pub(crate) first: CodeUnit,
     pub(crate) others: Vec<CodeUnit>,
     pub(crate) also: Vec<(&'static str, String)>,
@@ -130,7 +131,7 @@ impl Metric {
 
     /// What its value is.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ValueKind {
         self.kind
     }
 
@@ -179,12 +180,6 @@ impl Metric {
         }
     }
 
-    /// The components of a panel, in order.
-    pub fn components(&self) -> impl Iterator<Item = &'static Metric> {
-        let catalogue = catalogue();
-        self.components.iter().filter_map(move |position| metric_at(catalogue?, *position))
-    }
-
     /// The value of a coded metric that a source means by this word; ASCII case does not matter.
     #[must_use]
     pub fn coded_value(&self, spelling: &str) -> Option<&CodedValue> {
@@ -196,23 +191,6 @@ impl Metric {
     #[must_use]
     pub fn coded_values(&self) -> &[CodedValue] {
         &self.values
-    }
-
-    /// Brings a value into the unit of the code that its unit selects. `unit` may be spelled in any way that
-    /// [`ucum_of`](crate::ucum_of) knows.
-    ///
-    /// # Errors
-    /// [`UnitError::Unknown`] where the unit is not in the catalogue, [`UnitError::Inconvertible`] where it measures
-    /// something else, and for every metric that is no quantity.
-    pub fn measure(&'static self, value: &Decimal, unit: &str) -> Result<Measured, UnitError> {
-        let units = catalogue().map(|catalogue| &catalogue.units).ok_or(UnitError::Unknown)?;
-        let position = units.position(unit).ok_or(UnitError::Unknown)?;
-        for code in self.codes() {
-            if let Some(accepted) = code.accepted.iter().find(|accepted| accepted.position == position) {
-                return Ok(code.measured(value, &accepted.conversion));
-            }
-        }
-        Err(UnitError::Inconvertible)
     }
 }
 
@@ -259,7 +237,8 @@ impl CodeUnit {
         &self.accepted
     }
 
-    fn measured(&'static self, value: &Decimal, conversion: &Conversion) -> Measured {
+    /// A value in the unit of this code.
+    pub(crate) fn measured(&'static self, value: &Decimal, conversion: &Conversion) -> Measured {
         let converted = value.convert(conversion);
         let out_of_range = self.range.as_ref().is_some_and(|range| {
             if conversion.is_identity() {
@@ -335,8 +314,4 @@ impl CodedValue {
     pub fn spellings(&self) -> &[String] {
         &self.spellings
     }
-}
-
-pub(crate) fn metric_at(catalogue: &'static Catalogue, position: usize) -> Option<&'static Metric> {
-    catalogue.metrics.get(position)
 }

@@ -1,8 +1,9 @@
 //! Units: their spellings and their way to the base unit of their property.
 
-use crate::decimal::Conversion;
-
-use crate::{Index, folded};
+use crate::{
+    decimal::Conversion,
+    index::{Index, folded},
+};
 
 /// One UCUM unit.
 pub struct Unit {
@@ -61,13 +62,13 @@ impl Units {
     pub(crate) fn position(&self, spelling: &str) -> Option<usize> {
         let spelling = spelling.trim_ascii();
         self.spelled(spelling).or_else(|| {
-            let (open, close) = match spelling {
-                _ if spelling.contains('{') => (b'{', b'}'),
+            let brackets = match spelling {
+                _ if spelling.contains('{') => Brackets { open: b'{', close: b'}' },
                 // HealthKit writes the molar mass behind an amount of substance, in more or fewer digits (HKUnit, unitFromString:).
-                _ if spelling.contains("mol<") => (b'<', b'>'),
+                _ if spelling.contains("mol<") => Brackets { open: b'<', close: b'>' },
                 _ => return None,
             };
-            without(spelling, (open, close), |bare| self.spelled(bare))
+            without(spelling, &brackets, |bare| self.spelled(bare))
         })
     }
 
@@ -76,15 +77,21 @@ impl Units {
     }
 }
 
+/// Around what is no part of a unit.
+struct Brackets {
+    open: u8,
+    close: u8,
+}
+
 /// Drops what stands in brackets, such as UCUM's `{annotations}`; what is nothing but an annotation is the unit one.
-fn without<T>(spelling: &str, (open, close): (u8, u8), find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+fn without<T>(spelling: &str, brackets: &Brackets, find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     let mut buffer = [0_u8; 96];
     let (mut length, mut inside) = (0_usize, false);
     for byte in spelling.bytes() {
         match byte {
-            _ if byte == open && !inside => inside = true,
-            _ if byte == close && inside => inside = false,
-            _ if byte == open || byte == close => return None,
+            _ if byte == brackets.open && !inside => inside = true,
+            _ if byte == brackets.close && inside => inside = false,
+            _ if byte == brackets.open || byte == brackets.close => return None,
             _ if inside => {}
             _ => {
                 *buffer.get_mut(length)? = byte;

@@ -8,7 +8,8 @@ use schemas::{
     rejection::Reason,
 };
 
-use crate::observed::{Coded, Refused, Series, Source, coding, refused, waveform};
+use crate::observed::{Coded, Series, SourceNumber, coding, waveform};
+use crate::refusal::{Refused, refused};
 
 /// No name of Apple's is as long.
 const NAME_BYTES_MAX: usize = 96;
@@ -88,7 +89,8 @@ impl Electrocardiogram<'_> {
         if let (Some((number, unit)), Some(metric)) = (&self.average_heart_rate, catalogue::metric_by_key("heart_rate"))
         {
             let source = code("HKElectrocardiogram.AverageHeartRate");
-            let measure = Source { number, units: [unit.as_deref(), None], comparator: None }.measure(Some(metric))?;
+            let measure =
+                SourceNumber { number, units: [unit.as_deref(), None], comparator: None }.measure(Some(metric))?;
             components.push(Component {
                 code: coding(measure.code.unwrap_or_else(|| metric.code())),
                 source_codes: vec![source],

@@ -1,19 +1,16 @@
-//! What a payload holds that this release does not know, by its shape: names and types, never values.
-//!
-//! A sender may put values, dates or ids into names. So a name is told only where it is short and of few characters, and, but
-//! for codes, has few digits; a field's or a metric's also begins with a letter. Of every other only its length is told.
+//! What a payload holds that this release does not know, by its shape: names and types, never values. Names are shown as
+//! [`redact`] allows.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use catalogue::{HEALTHKIT, MEDISANTE, metric_by_code, ucum_of};
 use schemas::{
     event::{Coded, Coding, Flag, Reading, Unknown, UnknownKind, Value},
     format::Format,
-    spelling::{has_few_digits, is_name, is_plain},
 };
 use serde_json::value::RawValue;
 
-use crate::json::Word;
+use crate::{json::Word, redact};
 
 /// More shapes than this are not told of one payload.
 const SHAPES_MAX: usize = 32;
@@ -33,7 +30,7 @@ impl Shapes {
     }
 
     /// Takes note of unknown members of the object at `path`, which ends with a dot unless it is empty. Its names are known or
-    /// went through [`named`].
+    /// went through [`redact::name`].
     pub(crate) fn members(&mut self, path: &str, members: &[(Word<'_>, &RawValue)]) {
         for (name, value) in members {
             self.member(UnknownKind::Field, path, &name.0, value);
@@ -42,29 +39,29 @@ impl Shapes {
 
     /// Takes note of one member of the object at `path`.
     pub(crate) fn member(&mut self, kind: UnknownKind, path: &str, name: &str, value: &RawValue) {
-        self.add(kind, || format!("{path}{}{}", named(name), typed(value.get())));
+        self.add(kind, || format!("{path}{}{}", redact::name(name), typed(value.get())));
     }
 
     /// Takes note of an element below `path`.
     pub(crate) fn element(&mut self, path: &str, name: &str) {
-        self.add(UnknownKind::Field, || format!("{path}{}", named(name)));
+        self.add(UnknownKind::Field, || format!("{path}{}", redact::name(name)));
     }
 
     /// Takes note of a type of measurement.
     pub(crate) fn metric(&mut self, name: &str) {
-        self.add(UnknownKind::Metric, || named(name).into_owned());
+        self.add(UnknownKind::Metric, || redact::name(name).into_owned());
     }
 
     /// Takes note of a code. One without a system is a text that somebody wrote.
     pub(crate) fn code(&mut self, system: &str, code: &str) {
-        let code = if system.is_empty() { length_of(code) } else { spelled(code) };
-        self.add(UnknownKind::Code, || format!("{}|{code}", spelled(system)));
+        let code = if system.is_empty() { redact::length(code) } else { redact::code(code) };
+        self.add(UnknownKind::Code, || format!("{}|{code}", redact::code(system)));
     }
 
     /// Takes note of a unit, unless the catalogue knows it.
     pub(crate) fn unit(&mut self, unit: &str) {
         if ucum_of(unit).is_none() {
-            self.add(UnknownKind::Unit, || wordy(unit).into_owned());
+            self.add(UnknownKind::Unit, || redact::unit(unit).into_owned());
         }
     }
 
@@ -106,7 +103,8 @@ impl Shapes {
             && !known.is_empty()
             && known.iter().all(|value| value.code() != coding.code)
         {
-            let code = if is_apples_value(&coding.code) { spelled(&coding.code) } else { length_of(&coding.code) };
+            let code =
+                if is_apples_value(&coding.code) { redact::code(&coding.code) } else { redact::length(&coding.code) };
             self.add(UnknownKind::Code, || format!("{HEALTHKIT}|{code}"));
         }
     }
@@ -140,30 +138,6 @@ fn is_own(code: &str) -> bool {
     code.starts_with("HKActivitySummary.") || code == "heartRateNotifications"
 }
 
-/// The name of a field or of a metric, or how long it is.
-pub(crate) fn named(name: &str) -> Cow<'_, str> {
-    if is_name(name) { Cow::Borrowed(name) } else { length_of(name) }
-}
-
-/// A unit, or how long it is.
-fn wordy(text: &str) -> Cow<'_, str> {
-    if has_few_digits(text) { spelled(text) } else { length_of(text) }
-}
-
-/// A code, which may have digits, or how long it is.
-fn spelled(text: &str) -> Cow<'_, str> {
-    if is_plain(text) { Cow::Borrowed(text) } else { length_of(text) }
-}
-
-fn length_of(text: &str) -> Cow<'static, str> {
-    Cow::Borrowed(match text.len() {
-        0..=16 => "<up to 16 bytes>",
-        17..=64 => "<up to 64 bytes>",
-        65..=256 => "<up to 256 bytes>",
-        _ => "<over 256 bytes>",
-    })
-}
-
 /// `:number`, `[object]`, or `{unit:string,value:number}` with the members by name.
 fn typed(json: &str) -> String {
     match json.as_bytes() {
@@ -178,7 +152,7 @@ fn members(json: &str) -> String {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
     let told = members.iter().take(MEMBERS_MAX).map(|(name, value)| {
         let kind = value.get().bytes().next().map_or("", type_of);
-        format!("{}:{kind}", named(name))
+        format!("{}:{kind}", redact::name(name))
     });
     let rest = (members.len() > MEMBERS_MAX).then(|| "...".to_owned());
     format!("{{{}}}", told.chain(rest).collect::<Vec<_>>().join(","))

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, macros::format_description};
 
-use crate::{Normalized, Rejection};
+use crate::normalized::{Normalized, Rejection};
 
 /// Fields that are microseconds since the epoch.
 const TIMES: [&str; 6] =

@@ -1,5 +1,5 @@
 //! What is wrong with the shape of a payload that is well-formed: which field, and what it must be. Never what it is, and never a
-//! name that the sender invented ([`named`]).
+//! name that the sender invented ([`redact`]).
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_path_to_error::Segment;
 
 use crate::{
-    drift::named,
-    observed::{Refused, refused},
+    redact,
+    refusal::{Refused, refused},
 };
 
 /// A field that has not the shape of its format.
@@ -53,7 +53,7 @@ pub(crate) fn misshapen<'a, T: Deserialize<'a>>(text: &'a str) -> Misshapen {
     for segment in error.path() {
         match segment {
             Segment::Seq { index } => path = format!("{path}[{index}]"),
-            Segment::Map { key } => push(&mut path, &named(key)),
+            Segment::Map { key } => push(&mut path, &redact::name(key)),
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }

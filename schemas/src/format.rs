@@ -134,6 +134,9 @@ avro_enum! {
 }
 
 impl RawTopic {
+    /// The topics of whole bodies: all but that of large uploads, which is read apart.
+    pub const BODIES: &'static [Self] = &[Self::Medisante, Self::HealthKit, Self::Devices];
+
     /// The provider whose payloads the topic keeps; none for device commands.
     #[must_use]
     pub const fn provider(self) -> Option<Provider> {

@@ -1,5 +1,7 @@
 //! Times as senders write them: RFC 3339 and its relatives, FHIR's partial dates, seconds since 1970.
 
+use crate::codec::avro_enum;
+
 const US_PER_SECOND: i64 = 1_000_000;
 const US_PER_MINUTE: i64 = 60 * US_PER_SECOND;
 const US_PER_DAY: i64 = 86_400 * US_PER_SECOND;
@@ -10,25 +12,28 @@ pub const FIRST_US: i64 = -62_135_596_800_000_000;
 /// 9999-12-31T23:59:59.999999Z in microseconds since 1970-01-01T00:00:00Z: the last instant that is accepted.
 pub const LAST_US: i64 = 253_402_300_799_999_999;
 
-/// How exactly a time was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Precision {
-    /// `2024`
-    Year,
-    /// `2024-02`
-    Month,
-    /// `2024-02-29`
-    Day,
-    /// `2024-02-29T12:30Z`
-    Minute,
-    /// Whole seconds.
-    Second,
-    /// One to three digits behind the second.
-    Millisecond,
-    /// Four to six digits.
-    Microsecond,
-    /// Seven to nine digits; those behind the sixth are in the original text only.
-    Nanosecond,
+avro_enum! {
+    /// How precisely a time was written.
+    pub enum Precision {
+        /// No time at all. No [`Moment`] has it.
+        None = "none",
+        /// A year, `2024`.
+        Year = "year",
+        /// A year and a month, `2024-02`.
+        Month = "month",
+        /// A date, `2024-02-29`.
+        Day = "day",
+        /// To the minute, `2024-02-29T12:30Z`.
+        Minute = "minute",
+        /// To the second.
+        Second = "second",
+        /// One to three fraction digits.
+        Millisecond = "millisecond",
+        /// Four to six fraction digits.
+        Microsecond = "microsecond",
+        /// Seven to nine fraction digits; those behind the sixth are in the original text only.
+        Nanosecond = "nanosecond",
+    }
 }
 
 /// One point, or one imprecise span, on the time line, and what the sender wrote.
@@ -140,23 +145,6 @@ impl Moment {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-}
-
-impl Precision {
-    /// The name in events and in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Year => "year",
-            Self::Month => "month",
-            Self::Day => "day",
-            Self::Minute => "minute",
-            Self::Second => "second",
-            Self::Millisecond => "millisecond",
-            Self::Microsecond => "microsecond",
-            Self::Nanosecond => "nanosecond",
-        }
     }
 }
 

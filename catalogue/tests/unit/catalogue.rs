@@ -2,8 +2,8 @@ use std::collections::HashSet;
 
 use catalogue::decimal::{Conversion, Decimal};
 use catalogue::{
-    self, Accepted, Catalogue, CodeUnit, CodedValue, HEALTHKIT, Kind, LOINC, MDC, MEDISANTE, Measured, Metric, SNOMED,
-    UCUM, UnitError, Vocabulary,
+    self, Accepted, Catalogue, CodeUnit, CodedValue, HEALTHKIT, LOINC, MDC, MEDISANTE, Measured, Metric, SNOMED, UCUM,
+    UnitError, ValueKind, Vocabulary,
 };
 use num_bigint::BigInt;
 use proptest::prelude::*;
@@ -208,7 +208,7 @@ fn the_impossible_is_flagged_at_the_bounds_and_not_before() {
 fn ranges_are_sane() {
     for metric in catalogue::metrics() {
         for code in metric.codes() {
-            assert_eq!(code.range().is_some(), metric.kind() == Kind::Quantity, "{}", metric.key());
+            assert_eq!(code.range().is_some(), metric.kind() == ValueKind::Quantity, "{}", metric.key());
             let Some(range) = code.range() else { continue };
             assert!(range.min().cmp_value(range.max()).is_lt(), "{}", metric.key());
             assert!(range.why().len() > 3, "{}", metric.key());
@@ -364,7 +364,7 @@ fn verhoeff(code: &str) -> bool {
 #[test]
 fn the_panel_has_its_components() {
     let panel = catalogue::metric_by_code(LOINC, "85354-9").unwrap();
-    assert_eq!(panel.kind(), Kind::Panel);
+    assert_eq!(panel.kind(), ValueKind::Panel);
     let components: Vec<_> = panel.components().map(|metric| metric.code().code()).collect();
     assert_eq!(components, ["8480-6", "8462-4", "8478-0"]);
 }
@@ -484,7 +484,7 @@ proptest! {
         unit in any::<proptest::sample::Index>(),
     ) {
         let quantities: Vec<_> =
-            catalogue::metrics().iter().filter(|metric| metric.kind() == Kind::Quantity).collect();
+            catalogue::metrics().iter().filter(|metric| metric.kind() == ValueKind::Quantity).collect();
         let metric = quantities[metric.index(quantities.len())];
         let accepted: Vec<_> = metric.codes().flat_map(CodeUnit::accepted).collect();
         let accepted = accepted[unit.index(accepted.len())];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use catalogue::{self, HEALTHKIT, Kind, LOINC, MDC, Metric, Vocabulary, metric_by_code, metric_by_spelling};
+use catalogue::{self, HEALTHKIT, LOINC, MDC, Metric, ValueKind, Vocabulary, metric_by_code, metric_by_spelling};
 use serde_json::Value;
 
 use super::samples::folder;
@@ -254,7 +254,7 @@ fn the_vital_signs_of_fhir() {
     let members: BTreeSet<&str> = panel
         .components()
         .flat_map(|member| std::iter::once(member).chain(member.components()))
-        .filter(|member| member.kind() != Kind::Panel)
+        .filter(|member| member.kind() != ValueKind::Panel)
         .map(Metric::key)
         .collect();
     assert_eq!(members, VITAL_SIGNS.iter().map(|(_, key, _)| *key).collect());

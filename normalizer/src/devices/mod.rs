@@ -13,8 +13,9 @@ use schemas::{
 use uuid::Uuid;
 
 use crate::{
-    MAPPING_VERSION, Normalized, Rejection, json,
-    observed::{Refused, RefusedItem, refused},
+    json,
+    normalized::{MAPPING_VERSION, Normalized, Rejection},
+    refusal::{Refused, RefusedItem, refused},
 };
 
 /// Reads a record of `raw.devices`.

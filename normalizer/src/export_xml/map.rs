@@ -7,17 +7,21 @@ use schemas::{
     event::{Component, Device, Flag, Missing, Reading, Value},
     identity::{Content, Identity},
     moment::Moment,
-    raw::RawRecord,
     rejection::Reason,
 };
 
-use super::wire::{ActivitySummary, Element, Record, Statistics, Total, Workout};
+use super::{
+    description::Description,
+    element::{ActivitySummary, Element, Record, Statistics, Total, Workout},
+};
 use crate::{
-    Rejection, apple,
+    apple,
     drift::Shapes,
     healthkit::{self, Sample},
     json::{Literal, Word},
-    observed::{Coded, Observed, Origin, PARTS_MAX, Refused, Source, TOO_MANY_PARTS, Times, coding, device, refused},
+    normalized::Rejection,
+    observed::{Coded, Observed, PARTS_MAX, Payload, SourceNumber, TOO_MANY_PARTS, Times, coding, device},
+    refusal::{Refused, refused},
 };
 
 /// HealthKit's percent is a part of one (HKUnit.percent): an export writes 97 % as `0.97 %`.
@@ -25,8 +29,7 @@ const PERCENT: &str = "%";
 
 /// One export: its elements are mapped in their order.
 pub(super) struct Export<'r> {
-    record: &'r RawRecord<'r>,
-    origin: Origin,
+    payload: Payload<'r>,
     /// When the export was made: the version of what changes between two exports, such as the rings of a day.
     made_at: Option<i64>,
     /// The last device by its description: those of an export stand in long runs, and a name costs a hash.
@@ -36,8 +39,8 @@ pub(super) struct Export<'r> {
 }
 
 impl<'r> Export<'r> {
-    pub(super) fn new(record: &'r RawRecord<'r>, origin: Origin) -> Self {
-        Self { record, origin, made_at: None, last_device: None, unknown: Shapes::default() }
+    pub(super) fn new(payload: Payload<'r>) -> Self {
+        Self { payload, made_at: None, last_device: None, unknown: Shapes::default() }
     }
 
     /// What an element comes to; none where it is no item.
@@ -47,7 +50,7 @@ impl<'r> Export<'r> {
             Element::Record(sample, tag) => {
                 let found = self.sample(item, &sample);
                 if found.is_err() {
-                    healthkit::refused_type(self.record, &as_sample(&sample), &mut self.unknown);
+                    healthkit::refused_type(self.payload.record, &as_sample(&sample), &mut self.unknown);
                 }
                 (found, sample.device.map(Cow::Borrowed), Cow::Borrowed(tag))
             }
@@ -88,7 +91,7 @@ impl<'r> Export<'r> {
 
     fn sample(&mut self, item: u32, sample: &Record<'_>) -> Result<Reading, Refused> {
         let device = self.device(sample.device)?;
-        let mut reading = healthkit::sample((self.record, self.origin), item, &as_sample(sample), || Ok(device))?;
+        let mut reading = healthkit::sample(self.payload, item, &as_sample(sample), || Ok(device))?;
         if let (Value::Quantity(quantity), Some(PERCENT)) = (&mut reading.value, sample.unit.as_deref()) {
             quantity.source_unit = Some(PERCENT.to_owned());
         }
@@ -142,7 +145,7 @@ impl<'r> Export<'r> {
         let source = workout.source_name.as_deref().unwrap_or_default();
         let [from, until] = observed.times.instants().map(Option::unwrap_or_default);
         let name = ["HKWorkoutTypeIdentifier", id.as_str(), source, from.as_str(), until.as_str(), kind];
-        Ok(observed.reading(self.record, self.origin, Identity::Literals(&name), content))
+        Ok(observed.reading(self.payload, Identity::Literals(&name), content))
     }
 
     fn summary(&mut self, item: u32, summary: &ActivitySummary<'_>) -> Result<Reading, Refused> {
@@ -189,7 +192,7 @@ impl<'r> Export<'r> {
         };
         let id = observed.device.as_ref().map_or("", |device| device.id.as_str()).to_owned();
         let name = ["HKActivitySummaryTypeIdentifier", id.as_str(), date];
-        Ok(observed.reading(self.record, self.origin, Identity::Stable(&name), content))
+        Ok(observed.reading(self.payload, Identity::Stable(&name), content))
     }
 
     /// The device that Apple's description names. It is known by the id that the request gives, else by what the description
@@ -200,14 +203,14 @@ impl<'r> Export<'r> {
             return Ok(Some(last.clone()));
         }
         let described = Description::read(text);
-        let id = match self.record.headers.device_id.as_deref() {
+        let id = match self.payload.record.headers.device_id.as_deref() {
             Some(id) => id.to_owned(),
             None => match described.id() {
                 Some(id) => id,
                 None => return Ok(None),
             },
         };
-        let mut named = device(self.origin.provider, &id)?;
+        let mut named = device(self.payload.provider, &id)?;
         named.manufacturer = described.manufacturer.map(Into::into);
         named.model = described.hardware.or(described.model).map(Into::into);
         self.last_device = Some((text.to_owned(), named.clone()));
@@ -215,76 +218,11 @@ impl<'r> Export<'r> {
     }
 }
 
-/// `<<HKDevice: 0x282a45810>, name:Apple Watch, manufacturer:Apple, model:Watch, hardware:Watch2,4, software:4.3.1>`: what
-/// Foundation prints of an `HKDevice`. A value may have commas; a comma, a space and a word with a colon begin the next.
-#[derive(Default)]
-struct Description<'d> {
-    name: Option<&'d str>,
-    manufacturer: Option<&'d str>,
-    model: Option<&'d str>,
-    hardware: Option<&'d str>,
-    local_identifier: Option<&'d str>,
-    udi: Option<&'d str>,
-}
-
-impl<'d> Description<'d> {
-    fn read(text: &'d str) -> Self {
-        let mut read = Self::default();
-        let inner = text.strip_prefix("<<").and_then(|rest| rest.split_once(">, ")).map_or(text, |(_, rest)| rest);
-        let mut rest = inner.strip_suffix('>').unwrap_or(inner);
-        while let Some((key, after)) = rest.split_once(':') {
-            let (value, next) = value(after);
-            let slot = match key.trim() {
-                "name" => &mut read.name,
-                "manufacturer" => &mut read.manufacturer,
-                "model" => &mut read.model,
-                "hardware" => &mut read.hardware,
-                "localIdentifier" => &mut read.local_identifier,
-                "UDIDeviceIdentifier" => &mut read.udi,
-                _ => &mut None,
-            };
-            *slot = Some(value).filter(|value| !value.is_empty());
-            rest = next;
-        }
-        read
-    }
-
-    /// The system's own identifier of the device, else all that is said of it. What a UDI holds of a device is its model
-    /// (HKDevice.udiDeviceIdentifier is the DI portion), which two of a household may share.
-    fn id(&self) -> Option<String> {
-        if let Some(id) = self.local_identifier {
-            return Some(id.to_owned());
-        }
-        let parts = [self.name, self.manufacturer, self.model, self.hardware, self.udi];
-        let parts: Vec<&str> = parts.into_iter().flatten().collect();
-        (!parts.is_empty()).then(|| parts.join(", "))
-    }
-}
-
-/// The value at the beginning of a text, and what stands behind it: the next key, or nothing. No byte is looked at more than a
-/// few times, however many commas there are.
-fn value(text: &str) -> (&str, &str) {
-    for (comma, separator) in text.match_indices(", ") {
-        let (head, tail) = text.split_at(comma);
-        let tail = tail.strip_prefix(separator).unwrap_or(tail).trim_start_matches(' ');
-        if begins_with_key(tail) {
-            return (head.trim_end_matches([',', ' ']).trim_start(), tail);
-        }
-    }
-    (text.trim(), "")
-}
-
-/// A word and a colon; one key has two words.
-fn begins_with_key(text: &str) -> bool {
-    let behind = text.trim_start_matches(|char: char| char.is_ascii_alphabetic());
-    behind.len() < text.len() && behind.starts_with(':') || text.starts_with("creation date:")
-}
-
 /// A number of a panel, under Apple's name for it, measured like a metric of the same dimension.
 fn part(name: &str, like: &str, number: &str, unit: Option<&str>) -> Result<Component, Refused> {
     let metric: Option<&'static Metric> = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
     let measure =
-        Source { number: number.trim(), units: [unit.map(fraction), None], comparator: None }.total(metric)?;
+        SourceNumber { number: number.trim(), units: [unit.map(fraction), None], comparator: None }.total(metric)?;
     let mut quantity = measure.quantity;
     quantity.source_unit = unit.map(str::to_owned);
     Ok(Component {

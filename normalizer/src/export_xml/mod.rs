@@ -1,30 +1,34 @@
 //! Apple's `export.xml`: what the Health app of an iPhone writes when its owner exports everything. `wire` reads its elements
-//! as a stream, `map` makes readings of them; nothing outside knows either.
+//! as a stream, with `element` and `attribute`; `map` makes readings of them, with `description`. Nothing outside knows any of them.
 //!
 //! Apple publishes no specification; the facts are those of the DTD at the head of each export. It says that records inside a
 //! `Correlation` also stand at the top level, so a correlation is no item of its own.
 
+mod attribute;
+mod description;
+mod element;
 mod map;
 mod wire;
 
 use std::io::BufRead;
 
-use schemas::{event::Reading, limit::ITEMS_MAX, raw::RawRecord, rejection::Reason};
+use schemas::{event::Reading, limit::ITEMS_MAX, rejection::Reason};
 
 use crate::{
-    Rejection,
     drift::Shapes,
-    observed::{Items, Origin, Refused, refused},
+    normalized::Rejection,
+    observed::{Items, Payload},
+    refusal::{Refused, refused},
 };
 
-use wire::{Broken, Element};
+use element::{Broken, Element};
 
 /// Reads a body as a whole, as far as the first 100,000 items; in the 15 MiB that a body may have there are less, unless they
 /// say nothing.
-pub(crate) fn body(record: &RawRecord<'_>, origin: Origin) -> Items {
+pub(crate) fn body(payload: Payload<'_>) -> Items {
     let mut items = Items::default();
     let (mut taken, mut is_too_long) = (0, false);
-    let unknown = stream(record, origin, record.body, &mut |found| {
+    let unknown = stream(payload, payload.record.body, &mut |found| {
         match found {
             Err(whole) if whole.item.is_none() => items.rejections.push(whole),
             _ if taken == ITEMS_MAX => is_too_long = true,
@@ -51,12 +55,11 @@ pub(crate) fn body(record: &RawRecord<'_>, origin: Origin) -> Items {
 /// Reads an export as it comes, in constant memory, and hands over each item in turn until told `false`. Where the XML breaks,
 /// what stands before is read, and the last thing handed over is the refusal of the rest. Returns what is unknown.
 pub(crate) fn stream(
-    record: &RawRecord<'_>,
-    origin: Origin,
+    payload: Payload<'_>,
     input: impl BufRead,
     each: &mut dyn FnMut(Result<Reading, Rejection>) -> bool,
 ) -> Shapes {
-    let mut export = map::Export::new(record, origin);
+    let mut export = map::Export::new(payload);
     let mut item = 0_u32;
     let mut goes_on = true;
     let ended = wire::elements(input, &mut |element: Element<'_>| {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use schemas::{event, format::Provider};
 
-use crate::observed::{Refused, device};
+use crate::observed::device;
+use crate::refusal::Refused;
 
 use super::{
     model::{Contained, Device, Identifier, Observation, Patient, Reference},

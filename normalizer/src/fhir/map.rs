@@ -4,12 +4,12 @@ use schemas::{
     event::{Component, Device, Missing, Reading, Status},
     identity::{Content, Identity},
     moment::Moment,
-    raw::RawRecord,
     rejection::Reason,
 };
 use uuid::Uuid;
 
-use crate::observed::{Observed, Origin, Refused, Times, device, refused};
+use crate::observed::{Observed, Payload, Times, device};
+use crate::refusal::{Refused, refused};
 
 use super::{
     context::{Context, Scope, server, tail},
@@ -19,24 +19,13 @@ use super::{
 };
 
 /// Where an Observation stands in its payload.
-pub(super) struct Place<'s, 'a> {
+pub(super) struct Location<'s, 'a> {
     /// Its number among the entries.
     pub(super) item: u32,
     /// The full URL of its entry.
     pub(super) full_url: Option<&'s str>,
     /// The Observation that contains it.
     pub(super) holder: Option<&'s Holder<'s, 'a>>,
-}
-
-impl<'s, 'a> Place<'s, 'a> {
-    /// What the references of the Observation that stands here lead to.
-    fn scope<'o>(&self, observation: &'o Observation<'a>, context: &'o Context<'a>) -> Scope<'o, 'a>
-    where
-        's: 'o,
-    {
-        let holder = self.holder.map_or(observation, |holder| holder.observation);
-        Scope { holder, full_url: self.full_url, context }
-    }
 }
 
 /// An Observation that contains others.
@@ -65,99 +54,102 @@ fn subject<'s>(observation: &'s Observation<'_>, scope: &Scope<'s, '_>) -> [Opti
     observation.subject.as_ref().map_or([None, None], |reference| scope.subject(reference))
 }
 
-/// Maps one Observation.
-pub(super) fn reading<'a>(
-    record: &RawRecord<'_>,
-    origin: Origin,
-    place: &Place<'_, 'a>,
-    observation: &Observation<'a>,
-    context: &Context<'a>,
-) -> Result<Reading, Refused> {
-    let scope = place.scope(observation, context);
-    understood(observation)?;
-    let status = status(observation)?;
-    let components = components(&observation.components)?;
-    let without = without_value(observation, status);
-    let device = match (named_device(origin, observation, &scope)?, &record.headers.device_id) {
-        (Some(named), _) => Some(named),
-        (None, Some(id)) => Some(device(origin.provider, id)?),
-        (None, None) => None,
-    };
-    let gateway =
-        observation.gateway.as_ref().map(|reference| scope.device(origin.provider, reference)).transpose()?.flatten();
-    let updated_at = filled(observation.meta.last_updated.as_ref()).or_else(|| filled(observation.issued.as_ref()));
-    let observed = Observed {
-        item: place.item,
-        gateway,
-        patient_claim: observation.subject.as_ref().and_then(|subject| scope.patient(subject)).map(str::to_owned),
-        coded: coded(observation.code.as_ref(), &observation.value, without)?,
-        components,
-        status,
-        times: times(&observation.effective)?,
-        source_version: filled(observation.meta.version_id.as_ref()).and_then(|version| version.parse().ok()),
-        source_updated_at: updated_at.and_then(|text| Moment::fhir(text, 0).ok()).map(|moment| moment.from_us()),
-        device,
-    };
-    let content = content(&observed, observation);
-    Ok(named_reading((record, origin), place, observation, subject(observation, &scope), (observed, content)))
+/// One Observation, and what it takes to map it.
+#[derive(Clone, Copy)]
+pub(super) struct Mapping<'s, 'a> {
+    /// The payload that holds it.
+    pub(super) payload: Payload<'s>,
+    /// Where it stands.
+    pub(super) location: &'s Location<'s, 'a>,
+    /// The Observation.
+    pub(super) observation: &'s Observation<'a>,
+    /// The Bundle's resources.
+    pub(super) context: &'s Context<'a>,
 }
 
-fn named_device(
-    origin: Origin,
-    observation: &Observation<'_>,
-    scope: &Scope<'_, '_>,
-) -> Result<Option<Device>, Refused> {
-    let reference = observation.device.as_ref();
-    Ok(reference.map(|reference| scope.device(origin.provider, reference)).transpose()?.flatten())
-}
+impl<'s, 'a> Mapping<'s, 'a> {
+    /// The reading.
+    pub(super) fn reading(self) -> Result<Reading, Refused> {
+        let Self { payload, location, observation, .. } = self;
+        let (provider, headers) = (payload.provider, &payload.record.headers);
+        let scope = self.scope();
+        understood(observation)?;
+        let status = status(observation)?;
+        let components = components(&observation.components)?;
+        let without = without_value(observation, status);
+        let device = match (self.named_device()?, &headers.device_id) {
+            (Some(named), _) => Some(named),
+            (None, Some(id)) => Some(device(provider, id)?),
+            (None, None) => None,
+        };
+        let gateway =
+            observation.gateway.as_ref().map(|reference| scope.device(provider, reference)).transpose()?.flatten();
+        let updated_at = filled(observation.meta.last_updated.as_ref()).or_else(|| filled(observation.issued.as_ref()));
+        let observed = Observed {
+            item: location.item,
+            gateway,
+            patient_claim: observation.subject.as_ref().and_then(|subject| scope.patient(subject)).map(str::to_owned),
+            coded: coded(observation.code.as_ref(), &observation.value, without)?,
+            components,
+            status,
+            times: times(&observation.effective)?,
+            source_version: filled(observation.meta.version_id.as_ref()).and_then(|version| version.parse().ok()),
+            source_updated_at: updated_at.and_then(|text| Moment::fhir(text, 0).ok()).map(|moment| moment.from_us()),
+            device,
+        };
+        Ok(self.named(observed))
+    }
 
-/// The `_id` of the device that a refused Observation names, else that of the request.
-pub(super) fn refused_device<'a>(
-    origin: Origin,
-    place: &Place<'_, 'a>,
-    observation: &Observation<'a>,
-    context: &Context<'a>,
-    by_request: impl FnOnce() -> Option<Uuid>,
-) -> Option<Uuid> {
-    match named_device(origin, observation, &place.scope(observation, context)) {
-        Ok(Some(device)) => Some(device.key),
-        Ok(None) => by_request(),
-        Err(_) => None,
+    /// The `_id` of the device that it names, for a refused one, else that of the request.
+    pub(super) fn refused_device(self, by_request: impl FnOnce() -> Option<Uuid>) -> Option<Uuid> {
+        match self.named_device() {
+            Ok(Some(device)) => Some(device.key),
+            Ok(None) => by_request(),
+            Err(_) => None,
+        }
     }
-}
 
-/// Gives the reading its name: the source's own identifier, else its id with its server, else its literals.
-fn named_reading(
-    (record, origin): (&RawRecord<'_>, Origin),
-    place: &Place<'_, '_>,
-    observation: &Observation<'_>,
-    subject: [Option<&str>; 2],
-    (observed, content): (Observed, Content),
-) -> Reading {
-    let identifier =
-        observation.identifiers.iter().find_map(|own| Some((filled(own.system.as_ref()), filled(own.value.as_ref())?)));
-    if let Some((system, value)) = identifier {
-        let identity = Identity::Stable(&["identifier", system.unwrap_or_default(), value]);
-        return observed.reading(record, origin, identity, content);
+    /// What its references lead to.
+    fn scope(self) -> Scope<'s, 'a> {
+        let holder = self.location.holder.map_or(self.observation, |holder| holder.observation);
+        Scope { holder, full_url: self.location.full_url, context: self.context }
     }
-    // The id of a contained resource names it within its holder only.
-    let own = place.holder.is_none().then_some(observation);
-    let base = place.full_url.and_then(server);
-    let id = own.and_then(|own| filled(own.id.as_ref()).or_else(|| base.and(place.full_url).and_then(tail)));
-    if let Some(id) = id {
-        // What follows `#` in meta.source changes with each request to some servers.
-        let source = filled(observation.meta.source.as_ref()).and_then(|source| source.split('#').next());
-        let identity = Identity::Stable(&["id", base.or(source).unwrap_or_default(), id]);
-        return observed.reading(record, origin, identity, content);
+
+    fn named_device(self) -> Result<Option<Device>, Refused> {
+        let reference = self.observation.device.as_ref();
+        let device = |reference| self.scope().device(self.payload.provider, reference);
+        Ok(reference.map(device).transpose()?.flatten())
     }
-    let device = observed.device.as_ref().map(|device| device.id.clone());
-    let mut parts = vec![device.as_ref().map_or("", |id| id.as_str())];
-    literals::observed(observation, &mut parts);
-    literals::subject(subject, &mut parts);
-    if let Some(holder) = place.holder {
-        parts.extend([holder.name.as_str(), filled(observation.id.as_ref()).unwrap_or_default()]);
+
+    /// Gives the reading its name: the source's own identifier, else its id with its server, else its literals.
+    fn named(self, observed: Observed) -> Reading {
+        let Self { payload, location, observation, .. } = self;
+        let content = content(&observed, observation);
+        let mut identifiers = observation.identifiers.iter();
+        let identifier = identifiers.find_map(|own| Some((filled(own.system.as_ref()), filled(own.value.as_ref())?)));
+        if let Some((system, value)) = identifier {
+            let identity = Identity::Stable(&["identifier", system.unwrap_or_default(), value]);
+            return observed.reading(payload, identity, content);
+        }
+        // The id of a contained resource names it within its holder only.
+        let own = location.holder.is_none().then_some(observation);
+        let base = location.full_url.and_then(server);
+        let id = own.and_then(|own| filled(own.id.as_ref()).or_else(|| base.and(location.full_url).and_then(tail)));
+        if let Some(id) = id {
+            // What follows `#` in meta.source changes with each request to some servers.
+            let source = filled(observation.meta.source.as_ref()).and_then(|source| source.split('#').next());
+            let identity = Identity::Stable(&["id", base.or(source).unwrap_or_default(), id]);
+            return observed.reading(payload, identity, content);
+        }
+        let device = observed.device.as_ref().map(|device| device.id.clone());
+        let mut parts = vec![device.as_ref().map_or("", |id| id.as_str())];
+        literals::observed(observation, &mut parts);
+        literals::subject(subject(observation, &self.scope()), &mut parts);
+        if let Some(holder) = location.holder {
+            parts.extend([holder.name.as_str(), filled(observation.id.as_ref()).unwrap_or_default()]);
+        }
+        observed.reading(payload, Identity::Literals(&parts), content)
     }
-    observed.reading(record, origin, Identity::Literals(&parts), content)
 }
 
 /// Everything that makes another version when it changes; not the version's own number and times.

@@ -10,17 +10,18 @@ mod wire;
 
 use std::cell::OnceCell;
 
-use schemas::{limit::ITEMS_MAX, raw::RawRecord, rejection::Reason};
+use schemas::{limit::ITEMS_MAX, rejection::Reason};
 use uuid::Uuid;
 
 use crate::{
     json,
-    observed::{Items, Origin, Refused, refused, request_device},
+    observed::{Items, Payload},
+    refusal::{Refused, refused},
     xml,
 };
 
 use context::Context;
-use map::{Holder, Place};
+use map::{Holder, Location, Mapping};
 use model::{Contained, Observation, Text};
 use wire::Node;
 
@@ -44,25 +45,25 @@ const ABOUT: &[&str] = &[
 ];
 
 /// Reads a FHIR JSON payload.
-pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
-    Reader::read(record, origin, |reader| {
-        let text = json::text(record.body)?;
+pub(crate) fn json(payload: Payload<'_>) -> Items {
+    Reader::read(payload, |reader| {
+        let text = json::text(payload.record.body)?;
         let root = wire::json::Node(text);
         let kind = root
             .resource_type()
             .map_err(|fault| if json::is_json(text) { fault.refused(PAYLOAD) } else { json::MALFORMED })?;
-        reader.payload(root, &kind.ok_or(NO_TYPE)?)
+        reader.root(root, &kind.ok_or(NO_TYPE)?)
     })
 }
 
 /// Reads a FHIR XML payload.
-pub(crate) fn xml(record: &RawRecord<'_>, origin: Origin) -> Items {
-    Reader::read(record, origin, |reader| {
-        let tree = xml::read(record.body, Some(wire::xml::NAMESPACE))?;
+pub(crate) fn xml(payload: Payload<'_>) -> Items {
+    Reader::read(payload, |reader| {
+        let tree = xml::read(payload.record.body, Some(wire::xml::NAMESPACE))?;
         let root = tree
             .root()
             .ok_or(refused(Reason::UnexpectedShape, "the root element must be of the namespace http://hl7.org/fhir"))?;
-        reader.payload(root, root.name())
+        reader.root(root, root.name())
     })
 }
 
@@ -73,8 +74,7 @@ const NO_TYPE: Refused = refused(Reason::UnexpectedShape, "resourceType is missi
 const NOT_OBSERVED: Refused = refused(Reason::NotAReading, "the resource is no Observation");
 
 struct Reader<'r> {
-    record: &'r RawRecord<'r>,
-    origin: Origin,
+    payload: Payload<'r>,
     items: Items,
     /// The device of the request, once it was asked for.
     device: OnceCell<Option<Uuid>>,
@@ -83,19 +83,15 @@ struct Reader<'r> {
 }
 
 impl<'r> Reader<'r> {
-    fn read(
-        record: &'r RawRecord<'r>,
-        origin: Origin,
-        payload: impl FnOnce(&mut Self) -> Result<(), Refused>,
-    ) -> Items {
-        let mut reader = Self { record, origin, items: Items::default(), device: OnceCell::new(), next: 1 };
-        if let Err(refusal) = payload(&mut reader) {
+    fn read(payload: Payload<'r>, read: impl FnOnce(&mut Self) -> Result<(), Refused>) -> Items {
+        let mut reader = Self { payload, items: Items::default(), device: OnceCell::new(), next: 1 };
+        if let Err(refusal) = read(&mut reader) {
             reader.items.refuse_all(refusal);
         }
         reader.items
     }
 
-    fn payload<'a, N: Node<'a>>(&mut self, root: N, kind: &str) -> Result<(), Refused> {
+    fn root<'a, N: Node<'a>>(&mut self, root: N, kind: &str) -> Result<(), Refused> {
         match kind {
             "Observation" => self.observation(0, None, root, &Context::default()),
             "Bundle" => {
@@ -124,37 +120,41 @@ impl<'r> Reader<'r> {
             Ok(observation) => observation,
             Err(fault) => return self.refuse(item, fault.refused(RESOURCE), text),
         };
-        let place = Place { item, full_url, holder: None };
-        self.add(&place, &observation, context, text);
+        let location = Location { item, full_url, holder: None };
+        self.add(&location, &observation, context, text);
         if observation.observations.is_empty() {
             return;
         }
         let holder = Holder::of(&observation, full_url, context);
         for inner in &observation.observations {
-            let place = Place { item: self.next, full_url, holder: Some(&holder) };
+            let location = Location { item: self.next, full_url, holder: Some(&holder) };
             self.next += 1;
-            self.add(&place, inner, context, inner.text);
+            self.add(&location, inner, context, inner.text);
         }
     }
 
-    fn add<'a>(&mut self, place: &Place<'_, 'a>, observation: &Observation<'a>, context: &Context<'a>, text: &str) {
+    fn add<'a>(
+        &mut self,
+        location: &Location<'_, 'a>,
+        observation: &Observation<'a>,
+        context: &Context<'a>,
+        text: &str,
+    ) {
         for name in &observation.unknown {
             self.items.unknown.element("Observation.", name);
         }
         for name in observation.components.iter().flat_map(|part| &part.unknown) {
             self.items.unknown.element("Observation.component.", name);
         }
-        let found = map::reading(self.record, self.origin, place, observation, context);
+        let mapping = Mapping { payload: self.payload, location, observation, context };
+        let found = mapping.reading();
         if found.is_err()
             && let Some(code) = observation.code.as_ref().and_then(value::unknown)
         {
             self.items.unknown.code(&code.system, &code.code);
         }
-        let found = found.map_err(|refusal| {
-            let by_request = || self.by_request();
-            refusal.of(map::refused_device(self.origin, place, observation, context, by_request))
-        });
-        self.items.add(place.item, found, text);
+        let found = found.map_err(|refusal| refusal.of(mapping.refused_device(|| self.by_request())));
+        self.items.add(location.item, found, text);
     }
 
     /// Refuses an item that names no device.
@@ -164,7 +164,7 @@ impl<'r> Reader<'r> {
     }
 
     fn by_request(&self) -> Option<Uuid> {
-        *self.device.get_or_init(|| request_device(self.record, self.origin))
+        *self.device.get_or_init(|| self.payload.request_device())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::value::known_reason;
+use schemas::event::Missing;
 
 /// A literal as the sender wrote it.
 pub(super) type Text<'a> = Cow<'a, str>;
@@ -221,4 +221,10 @@ pub(super) struct DeviceMetric<'a> {
 pub(super) struct Patient<'a> {
     pub(super) id: Option<Text<'a>>,
     pub(super) identifiers: Vec<Identifier<'a>>,
+}
+
+/// The reason for a missing value that a code of FHIR's gives.
+pub(super) fn known_reason(code: &str) -> Option<Missing> {
+    // `panel` is this system's own word, not FHIR's.
+    Missing::from_word(code.trim()).filter(|reason| *reason != Missing::Panel)
 }

@@ -6,9 +6,10 @@ use schemas::{
     rejection::Reason,
 };
 
-use crate::observed::{Coded, Refused, Source, coding, refused, ucum};
+use crate::observed::{Coded, SourceNumber, coding, ucum};
+use crate::refusal::{Refused, refused};
 
-use super::model::{Concept, Given, Quantity, Sampled, Text, Value};
+use super::model::{Concept, Given, Quantity, Sampled, Text, Value, known_reason};
 
 /// Maps code and value together: the metric decides what the unit must be, and the unit which code of the metric holds.
 /// `without` is the value where neither a value nor a reason for its absence is given.
@@ -18,35 +19,37 @@ pub(super) fn coded(
     without: Option<Missing>,
 ) -> Result<Coded, Refused> {
     let code = Code::read(concept)?;
-    let (value, mut part) = match (&given.value, &given.absent) {
+    let (value, mut derivation) = match (&given.value, &given.absent) {
         (Some(Value::Quantity(quantity)), absent) if quantity.value.is_none() => {
             let reason = absent.as_ref().map(missing).or(without);
             let reason = reason.ok_or(refused(Reason::ValueMissing, "the quantity has no number"))?;
-            (event::Value::Absent(reason), Part::default())
+            (event::Value::Absent(reason), Derivation::default())
         }
-        (Some(value), Some(reason)) if value.is_empty() => (event::Value::Absent(missing(reason)), Part::default()),
+        (Some(value), Some(reason)) if value.is_empty() => {
+            (event::Value::Absent(missing(reason)), Derivation::default())
+        }
         (Some(value), _) => map(value, code.metric)?,
-        (None, Some(reason)) => (event::Value::Absent(missing(reason)), Part::default()),
+        (None, Some(reason)) => (event::Value::Absent(missing(reason)), Derivation::default()),
         (None, None) => {
             let reason =
                 without.ok_or(refused(Reason::ValueMissing, "there is neither a value nor a dataAbsentReason"))?;
-            (event::Value::Absent(reason), Part::default())
+            (event::Value::Absent(reason), Derivation::default())
         }
     };
-    if code.metric.is_none() && part.flags.is_empty() {
-        part.flags.push(Flag::UnknownMetric);
+    if code.metric.is_none() && derivation.flags.is_empty() {
+        derivation.flags.push(Flag::UnknownMetric);
     }
     // LOINC where a code exists, else the source's own: the catalogue's other systems are those of other senders.
-    let canonical = match part.code.or(code.own).filter(|known| known.system() == LOINC) {
+    let canonical = match derivation.code.or(code.own).filter(|known| known.system() == LOINC) {
         Some(known) => coding(known),
         None => code.first,
     };
-    Ok(Coded { code: canonical, source_codes: code.all, value, flags: part.flags })
+    Ok(Coded { code: canonical, source_codes: code.all, value, flags: derivation.flags })
 }
 
-/// What a value's mapping found beside the value.
+/// How a value was derived.
 #[derive(Default)]
-struct Part {
+struct Derivation {
     code: Option<&'static CodeUnit>,
     flags: Vec<Flag>,
 }
@@ -111,21 +114,15 @@ fn missing(code: &Text<'_>) -> Missing {
     known_reason(code).unwrap_or(Missing::Unknown)
 }
 
-/// The reason for a missing value that a code of FHIR's gives.
-pub(super) fn known_reason(code: &str) -> Option<Missing> {
-    // `panel` is this system's own word, not FHIR's.
-    Missing::from_word(code.trim()).filter(|reason| *reason != Missing::Panel)
-}
-
-fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
-    let plain = |value| Ok((value, Part::default()));
+fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Derivation), Refused> {
+    let plain = |value| Ok((value, Derivation::default()));
     match value {
         Value::Quantity(quantity) => {
-            let (mut value, part) = number(source(quantity)?, metric)?;
+            let (mut value, derivation) = number(source(quantity)?, metric)?;
             if let (None, event::Value::Quantity(value), Some(code)) = (metric, &mut value, ucum_code(quantity)) {
                 value.unit = code.to_owned().into();
             }
-            Ok((value, part))
+            Ok((value, derivation))
         }
         Value::Integer(text) => integer(text.trim(), metric),
         Value::Concept(concept) => concept_value(concept).and_then(plain),
@@ -149,7 +146,7 @@ fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Val
     }
 }
 
-fn source<'q>(quantity: &'q Quantity<'_>) -> Result<Source<'q>, Refused> {
+fn source<'q>(quantity: &'q Quantity<'_>) -> Result<SourceNumber<'q>, Refused> {
     let number = quantity.value.as_ref().ok_or(refused(Reason::ValueMissing, "the quantity has no number"))?;
     let (code, unit) = (filled(quantity.code.as_ref()), filled(quantity.unit.as_ref()));
     let system = filled(quantity.system.as_ref());
@@ -159,7 +156,7 @@ fn source<'q>(quantity: &'q Quantity<'_>) -> Result<Source<'q>, Refused> {
         Some(_) if code.is_some() => [code, None],
         None | Some(_) => [code, unit],
     };
-    Ok(Source { number: number.trim(), units, comparator: filled(quantity.comparator.as_ref()) })
+    Ok(SourceNumber { number: number.trim(), units, comparator: filled(quantity.comparator.as_ref()) })
 }
 
 const UCUM_OID: &str = "urn:oid:2.16.840.1.113883.6.8";
@@ -185,19 +182,19 @@ fn simple(quantity: &Quantity<'_>) -> Result<(), Refused> {
     }
 }
 
-fn number(source: Source<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
+fn number(source: SourceNumber<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Derivation), Refused> {
     let measure = source.measure(metric)?;
-    Ok((event::Value::Quantity(measure.quantity), Part { code: measure.code, flags: measure.flags }))
+    Ok((event::Value::Quantity(measure.quantity), Derivation { code: measure.code, flags: measure.flags }))
 }
 
 /// A valueInteger is a plain number by its type (FHIR R4, datatypes.html#integer): where no metric says more, its unit is `1`.
-fn integer(text: &str, metric: Option<&'static Metric>) -> Result<(event::Value, Part), Refused> {
+fn integer(text: &str, metric: Option<&'static Metric>) -> Result<(event::Value, Derivation), Refused> {
     let unit = if metric.is_none() { Some("1") } else { None };
-    let (mut value, part) = number(Source { number: text, units: [unit, None], comparator: None }, metric)?;
+    let (mut value, derivation) = number(SourceNumber { number: text, units: [unit, None], comparator: None }, metric)?;
     if let event::Value::Quantity(quantity) = &mut value {
         quantity.source_unit = None;
     }
-    Ok((value, part))
+    Ok((value, derivation))
 }
 
 fn concept_value(concept: &Concept<'_>) -> Result<event::Value, Refused> {
@@ -216,13 +213,13 @@ fn range(
     low: &Quantity<'_>,
     high: &Quantity<'_>,
     metric: Option<&'static Metric>,
-) -> Result<(event::Value, Part), Refused> {
+) -> Result<(event::Value, Derivation), Refused> {
     simple(low).and(simple(high))?;
     match (&low.value, &high.value) {
-        (Some(_), None) => number(Source { comparator: Some(">="), ..source(low)? }, metric),
-        (None, Some(_)) => number(Source { comparator: Some("<="), ..source(high)? }, metric),
+        (Some(_), None) => number(SourceNumber { comparator: Some(">="), ..source(low)? }, metric),
+        (None, Some(_)) => number(SourceNumber { comparator: Some("<="), ..source(high)? }, metric),
         (Some(_), Some(_)) => {
-            Ok((event::Value::Text(format!("{} - {}", spelled(low)?, spelled(high)?)), Part::default()))
+            Ok((event::Value::Text(format!("{} - {}", spelled(low)?, spelled(high)?)), Derivation::default()))
         }
         (None, None) => Err(refused(Reason::ValueMissing, "the range has neither a low nor a high number")),
     }
@@ -233,13 +230,13 @@ fn ratio(
     numerator: &Quantity<'_>,
     denominator: &Quantity<'_>,
     metric: Option<&'static Metric>,
-) -> Result<(event::Value, Part), Refused> {
+) -> Result<(event::Value, Derivation), Refused> {
     let over = source(denominator)?;
     let is_one = Decimal::parse(over.number).is_ok_and(|number| number.canonical() == "1");
     if is_one && over.comparator.is_none() && over.units.into_iter().flatten().all(|unit| unit == "1") {
         return number(source(numerator)?, metric);
     }
-    Ok((event::Value::Text(format!("{} / {}", spelled(numerator)?, spelled(denominator)?)), Part::default()))
+    Ok((event::Value::Text(format!("{} / {}", spelled(numerator)?, spelled(denominator)?)), Derivation::default()))
 }
 
 fn spelled(quantity: &Quantity<'_>) -> Result<String, Refused> {

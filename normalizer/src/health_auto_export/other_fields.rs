@@ -1,4 +1,4 @@
-//! What is left of an entry, as components.
+//! The fields of an entry that no mapping reads under their names, as components.
 
 use schemas::{
     event::{Coding, Component, Flag, Missing, Value},
@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     json::Word,
-    observed::{NO_UNIT, PARTS_MAX, Refused, Source, TOO_MANY_PARTS, refused},
+    observed::{NO_UNIT, PARTS_MAX, SourceNumber, TOO_MANY_PARTS},
+    refusal::{Refused, refused},
 };
 
 use super::wire::{Entry, NAME_BYTES_MAX};
@@ -79,7 +80,7 @@ pub(super) fn amount(number: &str, unit: Option<&str>, code: Coding) -> Result<C
     if unit.len() > NAME_BYTES_MAX {
         return Err(refused(Reason::IdentifierInvalid, "a unit is longer than 128 bytes"));
     }
-    let measure = Source { number, units: [Some(unit), None], comparator: None }.measure(None)?;
+    let measure = SourceNumber { number, units: [Some(unit), None], comparator: None }.measure(None)?;
     let flags = if catalogue::ucum_of(unit).is_some() { Vec::new() } else { vec![Flag::UnknownUnit] };
     Ok(Component { code: code.clone(), source_codes: vec![code], value: Value::Quantity(measure.quantity), flags })
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use schemas::rejection::Reason;
 
-use crate::observed::{Refused, Times, refused};
+use crate::observed::Times;
+use crate::refusal::{Refused, refused};
 
 use super::wire::Entry;
 
@@ -18,8 +19,15 @@ const SPANS: [(&str, &str); 5] = [
     ("date", "date"),
 ];
 
-/// An entry's time and the names of the fields that said it; `date` is one of them where it repeats the beginning.
-pub(super) fn times(entry: &Entry<'_>) -> Result<(Times, [&'static str; 3]), Refused> {
+/// An entry's time.
+pub(super) struct EntryTime<T> {
+    pub(super) times: T,
+    /// The names of the fields that said it; `date` is one of them where it repeats the beginning.
+    pub(super) fields: [&'static str; 3],
+}
+
+/// Reads an entry's time.
+pub(super) fn read(entry: &Entry<'_>) -> Result<EntryTime<Times>, Refused> {
     for (start, end) in SPANS {
         let Some(from) = entry.literal(start)? else { continue };
         let until = entry.literal(end)?.filter(|until| *until != from);
@@ -28,9 +36,9 @@ pub(super) fn times(entry: &Entry<'_>) -> Result<(Times, [&'static str; 3]), Ref
         let repeated = if entry.literal("date")?.is_some_and(|date| date == from) { "date" } else { start };
         times.from_text = Some(from.into_owned());
         times.until_text = until.map(Cow::into_owned);
-        return Ok((times, [start, end, repeated]));
+        return Ok(EntryTime { times, fields: [start, end, repeated] });
     }
-    Ok((Times::default(), ["date"; 3]))
+    Ok(EntryTime { times: Times::default(), fields: ["date"; 3] })
 }
 
 /// A phone set to twelve hours writes `2024-01-05 3:04:00 PM +0800`, since iOS 17 with a narrow no-break space before the

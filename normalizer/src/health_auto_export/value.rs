@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use catalogue::{self, Kind as Shape, Metric};
+use catalogue::{self, Metric, ValueKind};
 use schemas::{
     event::{self, Coding, Component, Flag, Missing, Value},
     rejection::Reason,
@@ -13,13 +13,14 @@ use serde::Deserialize;
 use crate::{
     apple::{self, Electrocardiogram},
     json::Word,
-    observed::{Coded, Refused, Source, coding, refused},
+    observed::{Coded, SourceNumber, coding},
+    refusal::{Refused, refused},
 };
 
 use super::{
-    map::Subject,
-    rest::{amount, parts},
-    wire::{Entry, Kind, Number, Voltage},
+    other_fields::{amount, parts},
+    subject::Subject,
+    wire::{Entry, Number, Section, Voltage},
 };
 
 /// Fields that are no value: names and units of what is, and the apps and devices that wrote it, which the reading's name
@@ -39,12 +40,21 @@ pub(super) const AMOUNTS: [&str; 11] = [
     "Protection Used",
     "Protection Not Used",
 ];
-/// A workout's totals: the app's name, Apple's, and a metric of the same dimension.
-const TOTALS: [(&str, &str, &str); 4] = [
-    ("activeEnergy", "HKWorkout.totalEnergyBurned", "active_energy_burned"),
-    ("activeEnergyBurned", "HKWorkout.totalEnergyBurned", "active_energy_burned"),
-    ("distance", "HKWorkout.totalDistance", "distance_walking_running"),
-    ("duration", "HKWorkout.duration", "apple_exercise_time"),
+/// A total of a workout.
+struct Total {
+    /// The app's name.
+    name: &'static str,
+    /// Apple's name.
+    apple: &'static str,
+    /// The key of a metric of the same dimension.
+    like: &'static str,
+}
+
+const TOTALS: [Total; 4] = [
+    Total { name: "activeEnergy", apple: "HKWorkout.totalEnergyBurned", like: "active_energy_burned" },
+    Total { name: "activeEnergyBurned", apple: "HKWorkout.totalEnergyBurned", like: "active_energy_burned" },
+    Total { name: "distance", apple: "HKWorkout.totalDistance", like: "distance_walking_running" },
+    Total { name: "duration", apple: "HKWorkout.duration", like: "apple_exercise_time" },
 ];
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "the entry has none of the fields that carry a value");
 
@@ -55,29 +65,29 @@ struct Found {
     taken: Vec<&'static str>,
 }
 
-/// The value of an entry, and its components. `spent` are the fields that said when.
+/// The value of an entry, and its components. `time_fields` are the fields that said when.
 pub(super) fn value(
     subject: &Subject<'_>,
     entry: &Entry<'_>,
-    spent: [&'static str; 3],
+    time_fields: [&'static str; 3],
 ) -> Result<(Coded, Vec<Component>), Refused> {
-    let Found { coded, mut components, taken } = match (subject.kind, subject.metric) {
-        (Kind::Metrics | Kind::Symptoms | Kind::CycleTracking, Some(metric)) => match metric.kind() {
-            Shape::Quantity => quantity(subject, entry)?,
-            Shape::Panel => panel(subject, entry, metric)?,
-            Shape::Coded => category(subject, entry, metric)?,
-            Shape::Waveform | Shape::Document => return Err(NO_VALUE),
+    let Found { coded, mut components, taken } = match (subject.section, subject.metric) {
+        (Section::Metrics | Section::Symptoms | Section::CycleTracking, Some(metric)) => match metric.kind() {
+            ValueKind::Quantity => quantity(subject, entry)?,
+            ValueKind::Panel => panel(subject, entry, metric)?,
+            ValueKind::Coded => category(subject, entry, metric)?,
+            ValueKind::Waveform | ValueKind::Document => return Err(NO_VALUE),
         },
-        (Kind::Metrics | Kind::Symptoms | Kind::CycleTracking, None) => quantity(subject, entry)?,
-        (Kind::Workouts, _) => workout(subject, entry)?,
-        (Kind::StateOfMind, _) => {
+        (Section::Metrics | Section::Symptoms | Section::CycleTracking, None) => quantity(subject, entry)?,
+        (Section::Workouts, _) => workout(subject, entry)?,
+        (Section::StateOfMind, _) => {
             let valence = entry.literal("valence")?.ok_or(NO_VALUE)?;
             let coded = measured(subject, subject.metric, &valence, subject.coding())?;
             Found { coded, components: Vec::new(), taken: vec!["valence"] }
         }
-        (Kind::Medications, _) => medication(subject, entry)?,
-        (Kind::Ecg, _) => electrocardiogram(subject, entry)?,
-        (Kind::HeartRateNotifications, _) => {
+        (Section::Medications, _) => medication(subject, entry)?,
+        (Section::Ecg, _) => electrocardiogram(subject, entry)?,
+        (Section::HeartRateNotifications, _) => {
             // The app does not say of which of Apple's three kinds it is.
             let value = Value::Absent(Missing::NotApplicable);
             let coded = Coded {
@@ -91,7 +101,10 @@ pub(super) fn value(
     };
     for (name, raw) in &entry.0 {
         let name = name.0.as_ref();
-        if ![ABOUT.as_slice(), &spent, &taken].iter().any(|names| names.iter().any(|n| n.eq_ignore_ascii_case(name))) {
+        if ![ABOUT.as_slice(), &time_fields, &taken]
+            .iter()
+            .any(|names| names.iter().any(|n| n.eq_ignore_ascii_case(name)))
+        {
             parts(subject.part(name), raw, 0, &mut components)?;
         }
     }
@@ -168,7 +181,8 @@ fn category(subject: &Subject<'_>, entry: &Entry<'_>, metric: &'static Metric) -
 /// A workout: what it was, and its totals.
 fn workout(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> {
     let (mut components, mut taken) = (Vec::new(), Vec::new());
-    for (name, apple, key) in TOTALS {
+    for known in &TOTALS {
+        let name = known.name;
         // A list under the same name is a series, and a number without a unit is read only where one is documented: the duration
         // is in seconds (help.healthyapps.dev, "Workouts - JSON Export Format").
         if entry.get(name).is_none_or(|value| value.get().starts_with('[')) {
@@ -176,9 +190,9 @@ fn workout(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> {
         }
         let default = (name == "duration").then_some("s");
         if let Some(number) = entry.number(name)?
-            && let Some(unit) = number.1.as_deref().or(default)
+            && let Some(unit) = number.unit.as_deref().or(default)
         {
-            components.push(total(&number, unit, (apple, key), subject.part(name))?);
+            components.push(total(known, &number, unit, subject.part(name))?);
             taken.push(name);
         }
     }
@@ -196,16 +210,16 @@ fn workout(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> {
 }
 
 /// A total of a workout under Apple's name, measured like a metric of the same dimension.
-fn total(number: &Number<'_>, unit: &str, (apple, key): (&str, &str), source: Coding) -> Result<Component, Refused> {
-    let measure = Source { number: &number.0, units: [Some(unit), None], comparator: None }
-        .total(catalogue::metric_by_key(key))?;
+fn total(total: &Total, number: &Number<'_>, unit: &str, source: Coding) -> Result<Component, Refused> {
+    let measure = SourceNumber { number: &number.text, units: [Some(unit), None], comparator: None }
+        .total(catalogue::metric_by_key(total.like))?;
     let mut quantity = measure.quantity;
     let mut flags = measure.flags;
-    if number.1.is_none() {
+    if number.unit.is_none() {
         quantity.source_unit = None;
         flags.push(Flag::DefaultUnit);
     }
-    let (code, value) = (apple::code(apple), Value::Quantity(quantity));
+    let (code, value) = (apple::code(total.apple), Value::Quantity(quantity));
     Ok(Component { code, source_codes: vec![source], value, flags })
 }
 
@@ -247,9 +261,13 @@ fn electrocardiogram(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, 
             .number("samplingFrequency")?
             .map(|number| in_unit(number, "Hz"))
             .transpose()?
-            .map(|(hertz, _)| hertz),
+            .map(|number| number.text),
         classification: entry.literal("classification")?,
-        average_heart_rate: entry.number("averageHeartRate")?.map(|number| in_unit(number, "/min")).transpose()?,
+        average_heart_rate: entry
+            .number("averageHeartRate")?
+            .map(|number| in_unit(number, "/min"))
+            .transpose()?
+            .map(|number| (number.text, number.unit)),
     };
     let (coded, components) = written.read(metric, subject.coding())?;
     let taken = vec!["voltageMeasurements", "samplingFrequency", "classification", "averageHeartRate"];
@@ -257,11 +275,11 @@ fn electrocardiogram(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, 
 }
 
 /// The number where its unit is this one or not written.
-fn in_unit<'a>((number, unit): Number<'a>, ucum: &str) -> Result<Number<'a>, Refused> {
-    if unit.as_ref().is_some_and(|unit| catalogue::ucum_of(unit) != Some(ucum)) {
+fn in_unit<'a>(number: Number<'a>, ucum: &str) -> Result<Number<'a>, Refused> {
+    if number.unit.as_ref().is_some_and(|unit| catalogue::ucum_of(unit) != Some(ucum)) {
         return Err(refused(Reason::UnitInvalid, "a number of the electrocardiogram has another unit than its own"));
     }
-    Ok((number, unit))
+    Ok(number)
 }
 
 /// The word of a category or of a symptom.
@@ -287,7 +305,7 @@ fn measured(
     source: Coding,
 ) -> Result<Coded, Refused> {
     let units = [subject.units.as_deref(), None];
-    let measure = Source { number, units, comparator: None }.measure(metric)?;
+    let measure = SourceNumber { number, units, comparator: None }.measure(metric)?;
     let code = measure.code.or_else(|| metric.map(Metric::code)).map_or_else(|| subject.coding(), coding);
     Ok(Coded { code, source_codes: vec![source], value: Value::Quantity(measure.quantity), flags: measure.flags })
 }

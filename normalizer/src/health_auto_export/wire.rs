@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::{
     drift::Shapes,
     json::{self, Elements, Literal, Members, Noted, Object, Wire, Word},
-    observed::{Refused, refused},
+    refusal::{Refused, refused},
     shape::{Misshapen, misshapen},
 };
 
@@ -18,9 +18,9 @@ use crate::{
 /// small body make large events.
 pub(super) const NAME_BYTES_MAX: usize = 128;
 
-/// What the entries of a member are.
+/// A member of the export that holds entries.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Section {
     /// Samples of one metric, or sums over a stretch of time.
     Metrics,
     Workouts,
@@ -34,7 +34,7 @@ pub(super) enum Kind {
     HeartRateNotifications,
 }
 
-impl Kind {
+impl Section {
     /// The member's name; it is also the end of the code system of what the member's entries call things.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -75,14 +75,14 @@ impl Kind {
             Self::HeartRateNotifications,
         ]
         .into_iter()
-        .find(|kind| kind.name() == name)
+        .find(|section| section.name() == name)
     }
 }
 
 /// Entries that share what stands above them.
 pub(super) struct Group<'a> {
     /// What they are, or why none of them can be read.
-    pub(super) kind: Result<Kind, Refused>,
+    pub(super) section: Result<Section, Refused>,
     /// The metric's name.
     pub(super) name: Option<Literal<'a>>,
     /// The unit of the metric's numbers.
@@ -120,7 +120,7 @@ pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Grou
             for (name, value) in data.map_or(Vec::new(), |data| data.0) {
                 member(&name.0, value, &mut groups, shapes);
             }
-        } else if Kind::named(&name.0).is_some() {
+        } else if Section::named(&name.0).is_some() {
             known = true;
             member(&name.0, value, &mut groups, shapes);
         } else {
@@ -140,17 +140,17 @@ pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Grou
 fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>, shapes: &mut Shapes) {
     const UNKNOWN: Refused = refused(Reason::FormatNotRead, "this release does not know the member of the export");
     const NO_LIST: Misshapen = Misshapen::whole("must be an array");
-    if Kind::named(name).is_none() {
+    if Section::named(name).is_none() {
         shapes.member(UnknownKind::Field, "data.", name, value);
     }
-    match (Kind::named(name), elements(value)) {
-        (Some(Kind::Metrics), Some(metrics)) => {
+    match (Section::named(name), elements(value)) {
+        (Some(Section::Metrics), Some(metrics)) => {
             groups.extend(metrics.into_iter().filter_map(|text| metric(text, shapes)));
         }
-        (Some(kind), Some(entries)) => groups.push(group(Ok(kind), entries)),
+        (Some(section), Some(entries)) => groups.push(group(Ok(section), entries)),
         (None, Some(entries)) => groups.push(group(Err(UNKNOWN), entries)),
-        (Some(kind), None) if value.get() != "null" => {
-            let refusal = NO_LIST.within(kind.name()).refused("the payload");
+        (Some(section), None) if value.get() != "null" => {
+            let refusal = NO_LIST.within(section.name()).refused("the payload");
             groups.push(group(Err(refusal), vec![value.get()]));
         }
         (None, None) if value.get().starts_with('{') => groups.push(group(Err(UNKNOWN), vec![value.get()])),
@@ -176,11 +176,11 @@ fn metric<'a>(text: &'a str, shapes: &mut Shapes) -> Option<Group<'a>> {
         let refusal = misshapen_metric(Misshapen::whole("must be an array").within("data"));
         return Some(group(Err(refusal), vec![text]));
     };
-    Some(Group { kind: Ok(Kind::Metrics), name, units, entries })
+    Some(Group { section: Ok(Section::Metrics), name, units, entries })
 }
 
-fn group(kind: Result<Kind, Refused>, entries: Vec<&str>) -> Group<'_> {
-    Group { kind, name: None, units: None, entries }
+fn group(section: Result<Section, Refused>, entries: Vec<&str>) -> Group<'_> {
+    Group { section, name: None, units: None, entries }
 }
 
 fn elements(list: &RawValue) -> Option<Vec<&str>> {
@@ -192,7 +192,10 @@ fn elements(list: &RawValue) -> Option<Vec<&str>> {
 pub(super) struct Entry<'a>(pub(super) Vec<(Word<'a>, &'a RawValue)>);
 
 /// A number, and its unit where it stands beside it.
-pub(super) type Number<'a> = (Cow<'a, str>, Option<Cow<'a, str>>);
+pub(super) struct Number<'a> {
+    pub(super) text: Cow<'a, str>,
+    pub(super) unit: Option<Cow<'a, str>>,
+}
 
 /// `{"qty": 1, "units": "kcal"}`.
 #[derive(Deserialize)]
@@ -242,9 +245,9 @@ impl<'a> Entry<'a> {
         match self.get(name) {
             Some(value) if value.get().starts_with('{') => {
                 let Object::<Amount<'a>>(amount) = field(name, value)?;
-                Ok(amount.qty.map(|number| (number.0, amount.units.map(|units| units.0))))
+                Ok(amount.qty.map(|number| Number { text: number.0, unit: amount.units.map(|units| units.0) }))
             }
-            _ => Ok(self.literal(name)?.map(|number| (number, None))),
+            _ => Ok(self.literal(name)?.map(|text| Number { text, unit: None })),
         }
     }
 

@@ -2,6 +2,7 @@
 //! `map` makes readings of them; nothing outside knows either.
 
 mod map;
+mod sample_type;
 mod value;
 mod wire;
 
@@ -14,18 +15,20 @@ use serde_json::value::RawValue;
 use crate::{
     drift::Shapes,
     json::{self, Elements, Noted},
-    observed::{Items, Origin, Refused, refused, request_device},
+    observed::{Items, Payload},
+    refusal::{Refused, refused},
 };
 
 pub(crate) use map::reading as sample;
+use sample_type::type_name;
 pub(crate) use wire::Sample;
 
 /// Reads an array of samples, or a single sample. An item's number is its index.
-pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
+pub(crate) fn json(payload: Payload<'_>) -> Items {
     let mut items = Items::default();
-    match samples(record.body) {
+    match samples(payload.record.body) {
         Ok(samples) => {
-            let by_request = LazyCell::new(|| request_device(record, origin));
+            let by_request = LazyCell::new(|| payload.request_device());
             for (item, text) in (0_u32..).zip(samples) {
                 let found = wire::sample(text).map_err(|fault| fault.refused("the sample").of(*by_request)).and_then(
                     |Noted { known, unknown }| {
@@ -34,11 +37,10 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
                         {
                             items.unknown.members("objects.", &part.unknown);
                         }
-                        let found =
-                            map::reading((record, origin), item, &known, || map::device_of(record, origin, &known));
+                        let found = map::reading(payload, item, &known, || map::device_of(payload, &known));
                         found.map_err(|why| {
-                            refused_type(record, &known, &mut items.unknown);
-                            why.of(map::refused_device(origin, &known, || *by_request))
+                            refused_type(payload.record, &known, &mut items.unknown);
+                            why.of(map::refused_device(payload.provider, &known, || *by_request))
                         })
                     },
                 );
@@ -52,10 +54,10 @@ pub(crate) fn json(record: &RawRecord<'_>, origin: Origin) -> Items {
 
 /// Takes note of the type of a sample that became no reading, where the catalogue does not know it: no flag says so.
 pub(crate) fn refused_type(record: &RawRecord<'_>, sample: &Sample<'_>, shapes: &mut Shapes) {
-    if let Ok(kind) = map::kind(record, sample)
-        && catalogue::metric_by_spelling(Vocabulary::HealthKit, kind).is_none()
+    if let Ok(name) = type_name(record, sample)
+        && catalogue::metric_by_spelling(Vocabulary::HealthKit, name).is_none()
     {
-        shapes.metric(kind);
+        shapes.metric(name);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
-use catalogue::{self, Kind, Metric, Vocabulary, decimal::Decimal};
+use catalogue::{self, Metric, ValueKind, Vocabulary, decimal::Decimal};
 use schemas::{
     event::{Coding, Component, Flag, Missing, Value, Waveform},
     format::Defaults,
@@ -12,7 +12,8 @@ use schemas::{
 use crate::{
     apple::{self, Electrocardiogram},
     json::{Elements, Members, Object, Word},
-    observed::{Coded, NO_UNIT, PARTS_MAX, Refused, Series, Source, TOO_MANY_PARTS, coding, refused},
+    observed::{Coded, NO_UNIT, PARTS_MAX, Series, SourceNumber, TOO_MANY_PARTS, coding},
+    refusal::{Refused, refused},
     shape::misshapen,
 };
 
@@ -20,8 +21,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    map::{Named, literal, word},
-    wire::{self, Beat, Sample, Share, Voltage},
+    sample_type::SampleType,
+    wire::{self, Beat, Sample, Share, Voltage, literal, word},
 };
 
 /// The code system of the apps and devices that wrote a sample: Apple publishes none for their bundle identifiers.
@@ -29,26 +30,26 @@ const SOURCE: &str = "urn:healthkit:source";
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "the sample has no value");
 
 /// A sample with one value.
-pub(super) fn single(named: &Named<'_>, sample: &Sample<'_>) -> Result<Coded, Refused> {
+pub(super) fn single(kind: &SampleType<'_>, sample: &Sample<'_>) -> Result<Coded, Refused> {
     let value = literal(sample.value.as_ref());
-    match named.metric {
+    match kind.metric {
         Some(metric) => match metric.kind() {
-            Kind::Quantity => quantity(named, metric, value.ok_or(NO_VALUE)?, named.coding()),
-            Kind::Coded => apple::category(metric, value, named.coding()),
-            Kind::Panel | Kind::Waveform | Kind::Document => {
+            ValueKind::Quantity => quantity(kind, metric, value.ok_or(NO_VALUE)?, kind.coding()),
+            ValueKind::Coded => apple::category(metric, value, kind.coding()),
+            ValueKind::Panel | ValueKind::Waveform | ValueKind::Document => {
                 Err(refused(Reason::UnexpectedShape, "objects[].type must be a type with a single value"))
             }
         },
-        None => unknown(named, value.ok_or(NO_VALUE)?),
+        None => unknown(kind, value.ok_or(NO_VALUE)?),
     }
 }
 
-fn quantity(named: &Named<'_>, metric: &'static Metric, number: &str, source: Coding) -> Result<Coded, Refused> {
-    let default = named.defaults.filter(|_| named.unit.is_none()).and_then(|defaults| metric.default_unit(defaults));
+fn quantity(kind: &SampleType<'_>, metric: &'static Metric, number: &str, source: Coding) -> Result<Coded, Refused> {
+    let default = kind.defaults.filter(|_| kind.unit.is_none()).and_then(|defaults| metric.default_unit(defaults));
     let is_share = metric.codes().any(|code| code.unit() == Some("%"));
-    let part = named.unit.filter(|unit| is_share && is_part_of_one(unit, number));
-    let unit = if part.is_some() { Some("1") } else { named.unit.or(default) };
-    let measure = Source { number, units: [unit, None], comparator: None }.measure(Some(metric))?;
+    let part = kind.unit.filter(|unit| is_share && is_part_of_one(unit, number));
+    let unit = if part.is_some() { Some("1") } else { kind.unit.or(default) };
+    let measure = SourceNumber { number, units: [unit, None], comparator: None }.measure(Some(metric))?;
     let mut flags = measure.flags;
     let mut quantity = measure.quantity;
     if let Some(written) = part {
@@ -76,7 +77,7 @@ fn is_part_of_one(unit: &str, number: &str) -> bool {
 
 /// What each source gave to a sum, under the source's own name: the code of the metric would count it twice.
 pub(super) fn sources(
-    named: &Named<'_>,
+    kind: &SampleType<'_>,
     metric: &'static Metric,
     sample: &Sample<'_>,
 ) -> Result<Vec<Component>, Refused> {
@@ -93,7 +94,7 @@ pub(super) fn sources(
         if let (Some(id), Some(number)) = (word(share.source_id.as_ref()).or(name), literal(share.quantity.as_ref())) {
             let display = name.map(|name| name.to_owned().into());
             let source = Coding { system: SOURCE.into(), code: id.to_owned().into(), display };
-            components.push(Component { code: source.clone(), ..quantity(named, metric, number, source)?.into() });
+            components.push(Component { code: source.clone(), ..quantity(kind, metric, number, source)?.into() });
         }
     }
     Ok(components)
@@ -105,32 +106,32 @@ pub(super) fn is_of_source(component: &Component) -> bool {
 }
 
 /// A type that the catalogue does not know keeps what the source says.
-fn unknown(named: &Named<'_>, value: &str) -> Result<Coded, Refused> {
-    let (value, flags) = if named.kind.starts_with("HKCategoryTypeIdentifier") {
+fn unknown(kind: &SampleType<'_>, value: &str) -> Result<Coded, Refused> {
+    let (value, flags) = if kind.name.starts_with("HKCategoryTypeIdentifier") {
         (apple::coded(value), vec![Flag::UnknownMetric])
     } else if Decimal::parse(value).is_ok() {
-        let measure = Source { number: value, units: [named.unit, None], comparator: None }.measure(None)?;
+        let measure = SourceNumber { number: value, units: [kind.unit, None], comparator: None }.measure(None)?;
         (Value::Quantity(measure.quantity), measure.flags)
     } else {
         (Value::Text(value.to_owned()), vec![Flag::UnknownMetric])
     };
-    Ok(Coded { code: named.coding(), source_codes: vec![named.coding()], value, flags })
+    Ok(Coded { code: kind.coding(), source_codes: vec![kind.coding()], value, flags })
 }
 
 /// A correlation: a blood pressure, whose two numbers the library writes under names of their own, or a food.
-pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
-    let metric = named.metric.ok_or(NO_VALUE)?;
+pub(super) fn panel(kind: &SampleType<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
+    let metric = kind.metric.ok_or(NO_VALUE)?;
     let parts = [
         ("HKQuantityTypeIdentifierBloodPressureSystolic", &sample.blood_pressure_systolic_value),
         ("HKQuantityTypeIdentifierBloodPressureDiastolic", &sample.blood_pressure_diastolic_value),
     ];
     let mut components = Vec::with_capacity(parts.len());
-    for (kind, number) in parts {
+    for (name, number) in parts {
         if let (Some(number), Some(part)) =
-            (literal(number.as_ref()), catalogue::metric_by_spelling(Vocabulary::HealthKit, kind))
+            (literal(number.as_ref()), catalogue::metric_by_spelling(Vocabulary::HealthKit, name))
         {
-            let source = apple::code(kind);
-            components.push(quantity(named, part, number, source)?.into());
+            let source = apple::code(name);
+            components.push(quantity(kind, part, number, source)?.into());
         }
     }
     let objects = sample.objects.as_deref().unwrap_or_default();
@@ -138,23 +139,23 @@ pub(super) fn panel(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Ve
         return Err(TOO_MANY_PARTS);
     }
     for object in objects {
-        components.push(part(object.get(), named.defaults)?.into());
+        components.push(part(object.get(), kind.defaults)?.into());
     }
     if components.is_empty() {
         return Err(refused(Reason::ValueMissing, "the panel has none of its numbers"));
     }
     let value = food_type(sample).map_or(Value::Absent(Missing::Panel), Value::Text);
-    let panel = Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() };
+    let panel = Coded { code: coding(metric.code()), source_codes: vec![kind.coding()], value, flags: Vec::new() };
     Ok((panel, components))
 }
 
 /// A sample inside a correlation. The request's type and unit are those of the correlation.
 fn part(text: &str, defaults: Option<Defaults>) -> Result<Coded, Refused> {
     let part = wire::sample(text).map_err(|fault| fault.within("objects[]").refused("the sample"))?.known;
-    let kind = word(part.kind.as_ref())
+    let name = word(part.kind.as_ref())
         .ok_or(refused(Reason::TypeMissing, "a part of the correlation does not name its type"))?;
-    let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, kind);
-    single(&Named { kind, metric, unit: word(part.unit.as_ref()), defaults }, &part)
+    let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, name);
+    single(&SampleType { name, metric, unit: word(part.unit.as_ref()), defaults }, &part)
 }
 
 /// What was eaten (HKMetadataKeyFoodType).
@@ -166,8 +167,8 @@ fn food_type(sample: &Sample<'_>) -> Option<String> {
 
 /// A workout: what it was, and its totals. The library documents their units and never writes them, so that totals are read only
 /// where its defaults are declared.
-pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
-    let metric = named.metric.ok_or(NO_VALUE)?;
+pub(super) fn workout(kind: &SampleType<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
+    let metric = kind.metric.ok_or(NO_VALUE)?;
     let totals = [
         ("totalEnergyBurned", &sample.calories, "HKQuantityTypeIdentifierActiveEnergyBurned", "kcal"),
         ("totalDistance", &sample.distance, "HKQuantityTypeIdentifierDistanceWalkingRunning", "[mi_i]"),
@@ -176,7 +177,7 @@ pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, 
     let mut components = Vec::with_capacity(totals.len());
     for (name, number, like, unit) in totals {
         if let Some(number) = literal(number.as_ref()) {
-            documented(named)?;
+            documented(kind)?;
             components.push(total(name, number, like, unit)?);
         }
     }
@@ -190,14 +191,14 @@ pub(super) fn workout(named: &Named<'_>, sample: &Sample<'_>) -> Result<(Coded, 
         }
         None => Value::Absent(Missing::Panel),
     };
-    let coded = Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags: Vec::new() };
+    let coded = Coded { code: coding(metric.code()), source_codes: vec![kind.coding()], value, flags: Vec::new() };
     Ok((coded, components))
 }
 
 /// Whether the units hold that react-native-health documents and never writes, here of an ECG, of heartbeats and of the totals of
 /// a workout.
-fn documented(named: &Named<'_>) -> Result<(), Refused> {
-    match named.defaults {
+fn documented(kind: &SampleType<'_>) -> Result<(), Refused> {
+    match kind.defaults {
         Some(Defaults::ReactNativeHealth) => Ok(()),
         None => Err(NO_UNIT),
     }
@@ -205,14 +206,14 @@ fn documented(named: &Named<'_>) -> Result<(), Refused> {
 
 /// A waveform: an ECG, or a series of heartbeats. The library's unit of a voltage is the volt, that of a beat's time the second.
 pub(super) fn waveform(
-    named: &Named<'_>,
+    kind: &SampleType<'_>,
     metric: &'static Metric,
     sample: &Sample<'_>,
 ) -> Result<(Coded, Vec<Component>), Refused> {
     if let Some(raw) = sample.heartbeat_series {
         let beats: Vec<Object<Beat<'_>>> = series("heartbeatSeries", raw)?;
-        documented(named)?;
-        return Ok((heartbeats(named, metric, &beats)?, Vec::new()));
+        documented(kind)?;
+        return Ok((heartbeats(kind, metric, &beats)?, Vec::new()));
     }
     let voltages: Vec<Voltage<'_>> =
         sample.voltage_measurements.map_or(Ok(Vec::new()), |raw| series("voltageMeasurements", raw))?;
@@ -224,9 +225,9 @@ pub(super) fn waveform(
         classification: borrowed(sample.classification.as_ref()),
         average_heart_rate: borrowed(sample.average_heart_rate.as_ref()).map(|number| (number, None)),
     };
-    let (mut coded, components) = written.read(metric, named.coding())?;
+    let (mut coded, components) = written.read(metric, kind.coding())?;
     if matches!(coded.value, Value::Waveform(_)) {
-        documented(named)?;
+        documented(kind)?;
         coded.flags.push(Flag::DefaultUnit);
     }
     Ok((coded, components))
@@ -238,7 +239,7 @@ fn series<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Re
 
 /// Beats have no even distance, so that the period is zero and each says its own time: of the two dimensions the first is
 /// the seconds since the beginning, the second 1 where beats before it may be missing and else 0.
-fn heartbeats(named: &Named<'_>, metric: &'static Metric, beats: &[Object<Beat<'_>>]) -> Result<Coded, Refused> {
+fn heartbeats(kind: &SampleType<'_>, metric: &'static Metric, beats: &[Object<Beat<'_>>]) -> Result<Coded, Refused> {
     if beats.is_empty() {
         return Err(NO_VALUE);
     }
@@ -254,13 +255,13 @@ fn heartbeats(named: &Named<'_>, metric: &'static Metric, beats: &[Object<Beat<'
         samples: Series::of(numbers)?.into_text(),
     });
     let flags = vec![Flag::DefaultUnit];
-    Ok(Coded { code: coding(metric.code()), source_codes: vec![named.coding()], value, flags })
+    Ok(Coded { code: coding(metric.code()), source_codes: vec![kind.coding()], value, flags })
 }
 
 /// A total of a workout, under Apple's name of the property: measured like a metric of the same dimension.
 fn total(name: &str, number: &str, like: &str, unit: &str) -> Result<Component, Refused> {
     let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
-    let measure = Source { number, units: [Some(unit), None], comparator: None }.total(metric)?;
+    let measure = SourceNumber { number, units: [Some(unit), None], comparator: None }.total(metric)?;
     let code = apple::code(&format!("HKWorkout.{name}"));
     let mut quantity = measure.quantity;
     quantity.source_unit = None;

@@ -93,3 +93,13 @@ impl Wire for Sample<'_> {
     const UNREAD: &'static [&'static str] =
         &["device", "tracked", "workoutEvents", "algorithmVersion", "quantity", "age"];
 }
+
+/// The word, unless it is nothing but white space.
+pub(super) fn word<'s>(word: Option<&'s Word<'_>>) -> Option<&'s str> {
+    word.map(|word| word.0.trim()).filter(|word| !word.is_empty())
+}
+
+/// The literal, unless it is nothing but white space.
+pub(super) fn literal<'s>(literal: Option<&'s Literal<'_>>) -> Option<&'s str> {
+    literal.map(|literal| literal.0.trim()).filter(|literal| !literal.is_empty())
+}

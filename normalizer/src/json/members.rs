@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::Word;
+use super::literal::Word;
 
 /// More members than any object of a payload has; each is compared with those before it.
 const MEMBERS_MAX: usize = 1_000;

@@ -9,7 +9,7 @@ use schemas::{limit::DEPTH_MAX, rejection::Reason};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
-    observed::{Refused, refused},
+    refusal::{Refused, refused},
     shape::misshapen,
 };
 

@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::Word;
+use super::literal::Word;
 
 /// Unknown members beyond this many of one object are not noted.
 const UNKNOWN_MAX: usize = 32;
@@ -22,7 +22,7 @@ pub(crate) trait Wire {
     const UNREAD: &'static [&'static str];
 }
 
-/// An object (as [`super::Object`]) and those of its members that are neither fields of `T` nor of [`Wire::UNREAD`].
+/// An object (as [`super::literal::Object`]) and those of its members that are neither fields of `T` nor of [`Wire::UNREAD`].
 pub(crate) struct Noted<'a, T> {
     pub(crate) known: T,
     pub(crate) unknown: Vec<(Word<'a>, &'a RawValue)>,

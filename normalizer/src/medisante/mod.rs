@@ -1,45 +1,48 @@
 //! The Medisanté portal's own JSON, and its XML. `wire` is the message as it arrives, `xml` the JSON of a message that
-//! arrives as XML, `map` turns its measurements into readings.
+//! arrives as XML; `message` is what its readings share, `map` turns its measurements into readings, with `value`, `document` and
+//! `annotation`.
 
+mod annotation;
+mod document;
 mod map;
+mod message;
 mod timestamp;
+mod value;
 mod wire;
 mod xml;
 
-use schemas::{event::Document, raw::RawRecord, rejection::Reason};
+use schemas::rejection::Reason;
 
 use crate::{
     json::{self, Noted},
-    observed::{Items, Origin, Refused, refused},
+    observed::{Items, Payload},
+    refusal::{Refused, refused},
     shape::{Misshapen, misshapen},
 };
-use map::{Head, Sent};
+use message::{Head, Sent};
 
 /// Reads a `standard-json` payload: one message with any number of measurements.
-pub(crate) fn standard_json(record: &RawRecord<'_>, origin: Origin, documents: &mut Vec<Document>) -> Items {
+pub(crate) fn standard_json(payload: Payload<'_>) -> Items {
     read(|items| {
-        let text = json::text(record.body)?;
+        let text = json::text(payload.record.body)?;
         let message = message(text).map_err(|_| json::broken::<Noted<'_, wire::Message<'_>>>(text))?;
-        map::items(
-            &Head::of((record, origin), Sent::Json, &message, &mut items.unknown)?,
-            &message.known,
-            items,
-            documents,
-        );
+        let head = Head::of(payload, Sent::Json, &message, &mut items.unknown)?;
+        map::items(&head, &message.known, items);
         Ok(())
     })
 }
 
 /// Reads a `standard-xml` payload: the same message with elements for the members.
-pub(crate) fn standard_xml(record: &RawRecord<'_>, origin: Origin, documents: &mut Vec<Document>) -> Items {
+pub(crate) fn standard_xml(payload: Payload<'_>) -> Items {
     read(|items| {
-        let tree = crate::xml::read(record.body, None)?;
+        let tree = crate::xml::read(payload.record.body, None)?;
         let root = tree.root().ok_or(refused(Reason::UnexpectedShape, "the body has no element"))?;
         let text = xml::json(root)?;
         let message = message(&text).map_err(|fault| fault.refused("the root element"))?;
         let measurements = xml::Groups::at(root, &["measurements"])?;
         let sent = Sent::Xml { documents: xml::Groups::at(root, &["measurements", "documents"])?, measurements };
-        map::items(&Head::of((record, origin), sent, &message, &mut items.unknown)?, &message.known, items, documents);
+        let head = Head::of(payload, sent, &message, &mut items.unknown)?;
+        map::items(&head, &message.known, items);
         Ok(())
     })
 }

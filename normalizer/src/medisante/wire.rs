@@ -3,7 +3,7 @@
 use std::fmt;
 
 use catalogue::decimal::Decimal;
-use schemas::event::Value;
+use schemas::{event::Value, rejection::Reason};
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},
@@ -12,7 +12,10 @@ use serde_json::value::RawValue;
 
 use crate::{
     json::{Literal, Members, Noted, Object, Wire, Word},
-    observed::{Refused, Series},
+    observed::Series,
+    redact,
+    refusal::{Refused, refused},
+    shape::{Misshapen, misshapen},
 };
 
 #[derive(Deserialize)]
@@ -65,6 +68,13 @@ pub(super) struct Measurement<'a> {
 
 /// A longer text is no value of a measurement.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
+
+/// A member of `measurements` or of its documents, and the item that it is.
+pub(super) struct Member<'m> {
+    pub(super) item: u32,
+    pub(super) name: &'m str,
+    pub(super) raw: &'m RawValue,
+}
 
 /// A value that is a truth or a text and no number, bare or in an object: what a measurement may have that is not known yet.
 pub(super) fn other(raw: &RawValue) -> Option<Value> {
@@ -136,4 +146,42 @@ impl Wire for Measurement<'_> {
 
 impl Wire for Waveform<'_> {
     const UNREAD: &'static [&'static str] = &[];
+}
+
+/// `{value, unit, isInRange}`, or a bare value.
+pub(super) fn measurement<'a>(name: &str, raw: &'a RawValue) -> Result<Noted<'a, Measurement<'a>>, Refused> {
+    if raw.get() == "null" {
+        return Err(refused(Reason::ValueMissing, "a measurement has no value"));
+    }
+    if raw.get().starts_with('{') {
+        return shaped(name, raw);
+    }
+    let bare = |value| Measurement { value: Some(value), unit: None, is_in_range: None };
+    let value = read::<Literal<'_>>(raw).ok_or_else(|| {
+        let fault = Misshapen::whole("must be an object of value and unit, a number or a text");
+        fault.within(&format!("measurements.{}", redact::name(name))).refused("the payload")
+    })?;
+    Ok(Noted { known: bare(value), unknown: Vec::new() })
+}
+
+/// An identifier that says something.
+pub(super) fn said<'a>(literal: Option<&'a Literal<'_>>) -> Option<&'a str> {
+    literal.map(|literal| literal.0.trim()).filter(|text| !text.is_empty())
+}
+
+/// A text that says something.
+pub(super) fn text<'a>(word: Option<&'a Word<'_>>) -> Option<&'a str> {
+    word.map(|word| word.0.trim()).filter(|text| !text.is_empty())
+}
+
+/// Reads a member of `measurements`.
+pub(super) fn shaped<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Refused> {
+    read(raw).ok_or_else(|| {
+        let fault = misshapen::<T>(raw.get());
+        fault.within(&format!("measurements.{}", redact::name(name))).refused("the payload")
+    })
+}
+
+pub(super) fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
 }

@@ -10,7 +10,7 @@ use schemas::rejection::Reason;
 use serde_json::value::RawValue;
 
 use crate::{
-    observed::{Refused, refused},
+    refusal::{Refused, refused},
     xml::Element,
 };
 

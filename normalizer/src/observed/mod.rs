@@ -7,10 +7,8 @@ mod quantity;
 mod time;
 mod waveform;
 
-use std::borrow::Cow;
-
 use schemas::{
-    event::{Coding, Component, Device, DeviceId, Flag, Provenance, Reading, Status, Value},
+    event::{Coding, Component, Device, DeviceId, Document, Flag, Provenance, Reading, Status, Value},
     format::{Format, Provider},
     identity::{Content, Identity, TrustScope, device_key, reading_id},
     raw::RawRecord,
@@ -18,9 +16,13 @@ use schemas::{
 };
 use uuid::Uuid;
 
-use crate::{Rejection, drift::Shapes};
+use crate::{
+    drift::Shapes,
+    normalized::{MAPPING_VERSION, Rejection},
+    refusal::{Refused, RefusedItem, refused},
+};
 
-pub(crate) use quantity::{NO_UNIT, Source, coding, ucum};
+pub(crate) use quantity::{NO_UNIT, SourceNumber, coding, ucum};
 pub(crate) use time::Times;
 pub(crate) use waveform::{Series, waveform};
 
@@ -28,35 +30,6 @@ pub(crate) use waveform::{Series, waveform};
 pub(crate) const PARTS_MAX: usize = 1_000;
 /// The refusal of more.
 pub(crate) const TOO_MANY_PARTS: Refused = refused(Reason::TooLarge, "the item has more than 1,000 parts");
-
-/// Why an item becomes no reading.
-#[derive(Clone)]
-pub(crate) struct Refused {
-    /// The reason of the closed list.
-    pub(crate) reason: Reason,
-    /// What exactly is wrong; never a value of the payload, nor a name that the sender invented.
-    pub(crate) detail: Cow<'static, str>,
-}
-
-/// Refuses an item.
-pub(crate) const fn refused(reason: Reason, detail: &'static str) -> Refused {
-    Refused { reason, detail: Cow::Borrowed(detail) }
-}
-
-/// Why an item becomes no reading, and whose it is.
-pub(crate) struct RefusedItem {
-    /// Why.
-    pub(crate) why: Refused,
-    /// The `_id` of the device that it names: a name costs a hash, so that only a refused item is asked for it.
-    pub(crate) device: Option<Uuid>,
-}
-
-impl Refused {
-    /// The refusal of an item of this device.
-    pub(crate) fn of(self, device: Option<Uuid>) -> RefusedItem {
-        RefusedItem { why: self, device }
-    }
-}
 
 /// A code, what else the source calls it, and what was observed of it.
 pub(crate) struct Coded {
@@ -118,14 +91,9 @@ impl Observed {
     }
 
     /// The event. `identity` and `content` are made of literals only, never of what the mapping made of them.
-    pub(crate) fn reading(
-        self,
-        record: &RawRecord<'_>,
-        origin: Origin,
-        identity: Identity<'_>,
-        content: Content,
-    ) -> Reading {
+    pub(crate) fn reading(self, payload: Payload<'_>, identity: Identity<'_>, content: Content) -> Reading {
         const DAY_US: i64 = 86_400_000_000;
+        let Payload { record, provider, format } = payload;
         let mut flags = self.coded.flags;
         if self.times.local {
             flags.push(Flag::LocalTime);
@@ -138,8 +106,8 @@ impl Observed {
         let scope =
             record.headers.subject.as_ref().map_or(TrustScope::Source(&record.headers.source), TrustScope::Subject);
         Reading {
-            reading_id: reading_id(scope, origin.provider, identity),
-            provider: origin.provider,
+            reading_id: reading_id(scope, provider, identity),
+            provider,
             source: record.headers.source.clone(),
             device: self.device,
             gateway: self.gateway,
@@ -168,21 +136,31 @@ impl Observed {
                 partition: record.partition,
                 offset: record.offset,
                 item: i32::try_from(self.item).unwrap_or(i32::MAX),
-                format: origin.format,
-                mapping_version: crate::MAPPING_VERSION,
+                format,
+                mapping_version: MAPPING_VERSION,
             },
             key_id: record.headers.key_id.clone(),
         }
     }
 }
 
-/// Which mapping read the payload.
+/// A raw record that is mapped, and as what it is read.
 #[derive(Clone, Copy)]
-pub(crate) struct Origin {
+pub(crate) struct Payload<'r> {
+    /// The record.
+    pub(crate) record: &'r RawRecord<'r>,
     /// Who sent it.
     pub(crate) provider: Provider,
     /// In which format.
     pub(crate) format: Format,
+}
+
+impl Payload<'_> {
+    /// The `_id` of the device that the request names for the items that name none.
+    pub(crate) fn request_device(self) -> Option<Uuid> {
+        let id = DeviceId::parse(self.record.headers.device_id.as_deref()?).ok()?;
+        Some(device_key(self.provider, &id))
+    }
 }
 
 /// A device that is known by its id alone.
@@ -193,17 +171,13 @@ pub(crate) fn device(provider: Provider, id: &str) -> Result<Device, Refused> {
     Ok(Device { key: device_key(provider, &id), id, manufacturer: None, model: None, serial: None })
 }
 
-/// The `_id` of the device that the request names for the items that name none.
-pub(crate) fn request_device(record: &RawRecord<'_>, origin: Origin) -> Option<Uuid> {
-    let id = DeviceId::parse(record.headers.device_id.as_deref()?).ok()?;
-    Some(device_key(origin.provider, &id))
-}
-
 /// What became of a payload's items.
 #[derive(Default)]
 pub(crate) struct Items {
     /// The readings, in the order of the payload.
     pub(crate) readings: Vec<Reading>,
+    /// The documents that readings cite.
+    pub(crate) documents: Vec<Document>,
     /// What was refused.
     pub(crate) rejections: Vec<Rejection>,
     /// What is unknown.

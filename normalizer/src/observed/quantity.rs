@@ -1,19 +1,19 @@
 //! A number and its unit, brought into the unit of its metric.
 
-use catalogue::{CodeUnit, Kind, Metric, UnitError, decimal::Decimal, ucum_of};
+use catalogue::{CodeUnit, Metric, UnitError, ValueKind, decimal::Decimal, ucum_of};
 use schemas::{
     event::{Coding, Flag, Quantity, Text},
     rejection::Reason,
 };
 
-use super::{Refused, refused};
+use crate::refusal::{Refused, refused};
 
 /// The refusal of a number whose unit nobody has said.
 pub(crate) const NO_UNIT: Refused = refused(Reason::UnitMissing, "the value needs a unit and none is given");
 
 /// A number as a source gives it.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<'a> {
+pub(crate) struct SourceNumber<'a> {
     /// The number's text.
     pub(crate) number: &'a str,
     /// The unit's spellings, the one to be preferred first: FHIR writes one as a code and one for people.
@@ -32,7 +32,7 @@ pub(crate) struct Measure {
     pub(crate) flags: Vec<Flag>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> SourceNumber<'a> {
     /// Brings the number into the metric's unit. What the catalogue does not know keeps its own unit. A missing unit is inferred
     /// if the metric allows one unit only ([`Metric::only_unit`]), and never otherwise.
     pub(crate) fn measure(self, metric: Option<&'static Metric>) -> Result<Measure, Refused> {
@@ -42,7 +42,7 @@ impl<'a> Source<'a> {
             return Err(refused(Reason::ValueInvalid, "the comparator is not one of <, <=, >=, >"));
         }
         match metric {
-            Some(metric) if metric.kind() == Kind::Quantity => self.known(metric, &number),
+            Some(metric) if metric.kind() == ValueKind::Quantity => self.known(metric, &number),
             Some(_) => self.unknown(&number, Flag::UnknownUnit),
             None => self.unknown(&number, Flag::UnknownMetric),
         }

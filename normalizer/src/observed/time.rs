@@ -1,12 +1,11 @@
 //! Times of an observation: one point, an imprecise one, or a span.
 
 use schemas::{
-    event::Precision,
-    moment::{self, Moment},
+    moment::{Moment, Precision},
     rejection::Reason,
 };
 
-use super::{Refused, refused};
+use crate::refusal::{Refused, refused};
 
 /// The time part of a reading; the default is an observation without any time.
 pub(crate) struct Times {
@@ -52,7 +51,7 @@ impl Times {
         if let (Some(text), Some(moment)) = (from, begin) {
             times.from = Some(moment.from_us());
             times.imprecise_until = moment.until_us();
-            times.precision = precision(moment.precision());
+            times.precision = moment.precision();
             times.offset_minutes = moment.offset_minutes().map(i32::from);
             times.local = moment.zone_assumed();
             times.from_text = Some(text.to_owned());
@@ -80,17 +79,4 @@ impl Times {
 fn read(text: &str, offset_minutes: Option<i16>) -> Result<Moment, Refused> {
     Moment::fhir(text, offset_minutes.unwrap_or(0))
         .map_err(|_| refused(Reason::TimeInvalid, "a time is not RFC 3339 or not on the calendar"))
-}
-
-fn precision(precision: moment::Precision) -> Precision {
-    match precision {
-        moment::Precision::Year => Precision::Year,
-        moment::Precision::Month => Precision::Month,
-        moment::Precision::Day => Precision::Day,
-        moment::Precision::Minute => Precision::Minute,
-        moment::Precision::Second => Precision::Second,
-        moment::Precision::Millisecond => Precision::Millisecond,
-        moment::Precision::Microsecond => Precision::Microsecond,
-        moment::Precision::Nanosecond => Precision::Nanosecond,
-    }
 }

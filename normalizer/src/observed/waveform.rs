@@ -6,7 +6,8 @@ use schemas::{
     rejection::Reason,
 };
 
-use super::{Refused, quantity::ucum, refused};
+use super::quantity::ucum;
+use crate::refusal::{Refused, refused};
 
 /// A waveform of one dimension. The distance of its samples is the reciprocal of their frequency, rounded and flagged
 /// where that does not terminate.

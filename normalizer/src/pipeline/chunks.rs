@@ -21,9 +21,9 @@ use service::{capped::read_buffered, kafka::GroupProtocol};
 use uuid::Uuid;
 
 use super::{
-    NormalizerConfig, NormalizerError,
-    consume::{Consumed, upload_of},
-    group_of,
+    config::{NormalizerConfig, group_of},
+    error::NormalizerError,
+    record::{Consumed, upload_of},
 };
 
 /// How long the next chunk may take to come from Kafka before the upload is begun again.

@@ -16,16 +16,16 @@ use schemas::{
 };
 
 use super::{
-    NormalizerConfig, Skip,
-    consume::{Consumed, upload_of},
+    config::{NormalizerConfig, Skip},
+    record::{Consumed, upload_of},
 };
 use crate::{
-    MAPPING_VERSION, Normalized, Rejection,
-    observed::{Refused, refused},
+    normalized::{MAPPING_VERSION, Normalized, Rejection},
     pool::Work,
+    refusal::{Refused, refused},
 };
 
-/// The pure mapping: [`crate::normalize`], or what a test has in its place.
+/// The pure mapping: [`crate::registry::normalize`], or what a test has in its place.
 pub(super) type Normalize = fn(&RawRecord<'_>) -> Normalized;
 
 /// What the threads of the pool do to a record.
@@ -79,7 +79,7 @@ impl Work for Mapper {
     }
 
     fn panicked(&self, record: &Consumed) -> Option<Mapped> {
-        told_panic(record);
+        log_panic(record);
         Some(encoded(&self.config, record, all_refused(Rejection::whole(PANICKED))))
     }
 }
@@ -89,7 +89,7 @@ pub(super) const PANICKED: Refused =
     refused(Reason::MappingFailed, "the mapping failed on this payload, which is a defect of ours");
 
 /// Says where the record lies; what the panic said is withheld.
-pub(super) fn told_panic(record: &Consumed) {
+pub(super) fn log_panic(record: &Consumed) {
     let (topic, message) = (record.topic.as_str(), &record.message);
     metrics::counter!("device_manager_normalizer_mapping_failures_total").increment(1);
     tracing::error!(
@@ -264,7 +264,7 @@ pub(super) mod tests {
     use service::kafka::KafkaSettings;
 
     use super::*;
-    use crate::{BatchLimits, pool::Pool};
+    use crate::{pipeline::config::BatchLimits, pool::Pool};
 
     fn config() -> NormalizerConfig {
         NormalizerConfig {
@@ -315,7 +315,7 @@ pub(super) mod tests {
     /// Every payload that says so makes the mapping panic.
     fn panicking(record: &RawRecord<'_>) -> Normalized {
         assert!(!record.body.starts_with(b"panic"), "{}", String::from_utf8_lossy(record.body));
-        crate::normalize(record)
+        crate::registry::normalize(record)
     }
 
     #[tokio::test]

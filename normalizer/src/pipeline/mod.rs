@@ -7,108 +7,40 @@
 //! Large uploads have a topic, a group and a loop of their own, so that nothing else waits for them.
 
 mod chunks;
+mod config;
 mod consume;
 mod error;
 mod event;
+mod judge;
 mod metrics;
+mod open;
 mod produce;
 mod progress;
 mod publish;
+mod readiness;
+mod record;
 mod upload;
+mod watch;
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use schemas::{content::ContentKey, format::RawTopic, topic::Topics};
-use service::{
-    backoff::Backoff,
-    health::StageHealth,
-    kafka::{KafkaSettings, because},
-};
+use schemas::format::RawTopic;
+use service::{backoff::Backoff, health::StageHealth, kafka::because};
 use tokio_util::sync::CancellationToken;
 
+pub use config::{BatchLimits, NormalizerConfig, Skip, SkippedRecord, group_of};
+pub use consume::mapped_until;
 pub use error::NormalizerError;
 
-use crate::{normalize, pool::Pool};
-use consume::{Consumed, Raw, Subscription, is_manifest};
+use crate::{pool::Pool, registry::normalize};
+use consume::{Raw, Subscription};
 use event::Mapper;
+use open::Open;
 use produce::{Events, Window, count};
-use progress::{Progress, Readiness};
-use upload::Open;
-
-/// What the normalizer is told.
-#[derive(Clone)]
-pub struct NormalizerConfig {
-    /// Where Kafka is.
-    pub kafka: KafkaSettings,
-    /// The topics' names.
-    pub topics: Topics,
-    /// The consumer group; all normalizers of an installation share it.
-    pub group: String,
-    /// The incarnation of the raw topics, see [`schemas::receipt::Position`].
-    pub topic_epoch: u16,
-    /// Shows that an upload is whole; the ingress's.
-    pub content_key: ContentKey,
-    /// What is mapped before its events must be acknowledged.
-    pub batch: BatchLimits,
-    /// How long after its last chunk an upload without a manifest is given up.
-    pub upload_wait: Duration,
-    /// How many threads map.
-    pub threads: NonZeroUsize,
-    /// What is stepped over.
-    pub skip: Skip,
-}
-
-/// The records that an operator steps over, because the normalizer cannot get past them.
-#[derive(Clone, Default)]
-pub struct Skip {
-    /// Where they lie; of a large upload, its manifest.
-    pub positions: Vec<SkippedRecord>,
-    /// Why, in the operator's words, for the dead letters.
-    pub reason: String,
-}
-
-/// A record that is stepped over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SkippedRecord {
-    /// Its raw topic.
-    pub topic: RawTopic,
-    /// Its partition.
-    pub partition: i32,
-    /// Its offset.
-    pub offset: i64,
-}
-
-/// When a batch is full: it is held in memory.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchLimits {
-    /// Records.
-    pub records: usize,
-    /// Bytes of their bodies; a single larger one is a batch of its own.
-    pub bytes: usize,
-    /// Time since its first record.
-    pub age: Duration,
-}
-
-impl Default for BatchLimits {
-    fn default() -> Self {
-        Self { records: 2_000, bytes: 4 << 20, age: Duration::from_millis(5) }
-    }
-}
-
-/// The group that maps a raw topic: large uploads have their own.
-#[must_use]
-pub fn group_of(group: &str, topic: RawTopic) -> String {
-    match topic {
-        RawTopic::Medisante | RawTopic::HealthKit | RawTopic::Devices => group.to_owned(),
-        RawTopic::Uploads => format!("{group}-uploads"),
-    }
-}
-
-/// Up to where a partition is mapped, by the offset that its group committed and the commit's metadata.
-#[must_use]
-pub fn mapped_until(offset: i64, metadata: &str) -> i64 {
-    consume::Mark::parse(metadata).map_or(offset, |mark| mark.handled.max(offset))
-}
+use progress::Progress;
+use readiness::Readiness;
+use record::{Consumed, is_manifest};
+use watch::watch;
 
 /// Runs until `shutdown`, or until something happens that waiting does not heal.
 ///
@@ -124,33 +56,30 @@ pub async fn run(
     health.detail("mapping-threads", &config.threads.to_string());
     let pool = Pool::start(config.threads, Mapper { config: config.clone(), normalize })?;
     let (events, readiness) = (Events::new(&config)?, Readiness::new(health));
-    let stage = Stage { config: &config, events: &events, pool: &pool, shutdown: &shutdown };
-    let items = Subscription {
-        topics: &[RawTopic::Medisante, RawTopic::HealthKit, RawTopic::Devices],
-        group: group_of(&config.group, RawTopic::Medisante),
-    };
+    let consumers = Consumers { config: &config, events: &events, pool: &pool, shutdown: &shutdown };
+    let bodies = Subscription { topics: RawTopic::BODIES, group: config.group.clone() };
     let uploads = Subscription { topics: &[RawTopic::Uploads], group: group_of(&config.group, RawTopic::Uploads) };
     let whole = tokio::try_join!(
-        stage.work(items, Progress::new("raw", readiness.clone())),
-        stage.work(uploads, Progress::new("uploads", readiness)),
+        consumers.work(bodies, Progress::new("raw", readiness.clone())),
+        consumers.work(uploads, Progress::new("uploads", readiness)),
     );
     whole.map(|((), ())| ())
 }
 
-/// What both loops share.
-struct Stage<'s> {
+/// The two loops over raw topics: what they share.
+struct Consumers<'s> {
     config: &'s NormalizerConfig,
     events: &'s Events,
     pool: &'s Pool<Mapper>,
     shutdown: &'s CancellationToken,
 }
 
-impl Stage<'_> {
+impl Consumers<'_> {
     /// Consumes, maps, produces and commits, until shutdown.
     async fn work(&self, subscription: Subscription, progress: Arc<Progress>) -> Result<(), NormalizerError> {
         let topics = subscription.topics;
         let Some(mut raw) = self.connect(&subscription, &progress).await? else { return Ok(()) };
-        let watched = progress.watch(raw.consumer(), self.config.topics.clone(), topics);
+        let watched = watch(&progress, raw.consumer(), self.config.topics.clone(), topics);
         let mut open = Open::default();
         while !self.shutdown.is_cancelled() {
             let batch = Arc::new(raw.batch(self.config.batch, !open.is_empty(), self.shutdown).await?);
@@ -159,7 +88,7 @@ impl Stage<'_> {
                 raw.commit(&batch, &mut open);
             }
             let mut window = Window::new(self.events, self.config, &progress);
-            match open.give_up(self.config.upload_wait, &raw, &mut window).await {
+            match upload::give_up(&mut open, self.config.upload_wait, &raw, &mut window).await {
                 Ok(true) => raw.commit(&[], &mut open),
                 Ok(false) => {}
                 Err(error) if error.is_outage() => {

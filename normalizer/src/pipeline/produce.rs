@@ -13,12 +13,13 @@ use service::rebootstrap::Rebootstrap;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    NormalizerConfig, NormalizerError,
-    consume::Consumed,
+    config::NormalizerConfig,
+    error::NormalizerError,
     event::{Mapped, dead_letter},
     progress::Progress,
+    record::Consumed,
 };
-use crate::Rejection;
+use crate::normalized::Rejection;
 
 /// So many events may be on their way at once.
 const WINDOW_EVENTS: usize = 8_000;

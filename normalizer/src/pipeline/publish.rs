@@ -3,7 +3,8 @@
 use schemas::codec::own_schemas;
 
 use super::{
-    NormalizerConfig, NormalizerError,
+    config::NormalizerConfig,
+    error::NormalizerError,
     produce::{Events, acknowledged},
 };
 

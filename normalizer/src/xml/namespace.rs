@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemas::rejection::Reason;
 
-use crate::observed::{Refused, refused};
+use crate::refusal::{Refused, refused};
 
 /// More declarations than this are not kept in sight: each name is looked up among them.
 const DECLARATIONS_MAX: usize = 128;

@@ -17,10 +17,10 @@ use schemas::{
 };
 
 use super::{
-    Node, Tree,
     namespace::{Name, Scope},
+    tree::{Node, Tree},
 };
-use crate::observed::{Refused, refused};
+use crate::refusal::{Refused, refused};
 
 const MALFORMED: Refused = refused(Reason::Malformed, "the body is not well-formed XML");
 const ENTITY: Refused = refused(Reason::Malformed, "a reference is neither one of XML's five nor one to a character");

@@ -17,7 +17,9 @@ pub use flag::Flag;
 pub use names::{DeviceId, NameError, PatientId, SourceName};
 pub use outcome::Outcome;
 pub use reading::{
-    Coded, Coding, Component, Device, DocumentReference, Missing, Precision, Provenance, Quantity, Reading, Status,
-    Text, Value, Waveform,
+    Coded, Coding, Component, Device, DocumentReference, Missing, Provenance, Quantity, Reading, Status, Text, Value,
+    Waveform,
 };
 pub use unknown::{Unknown, UnknownKind};
+
+pub use crate::moment::Precision;

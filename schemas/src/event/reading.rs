@@ -8,6 +8,7 @@ use super::{DeviceId, Flag, PatientId, SourceName};
 use crate::{
     codec::{Element, Event, Fingerprint, avro_enum, avro_record, avro_union},
     format::{Format, Provider, RawTopic},
+    moment::Precision,
 };
 
 /// A text that is the catalogue's or the source's: what the catalogue says is not copied for each reading.
@@ -254,30 +255,6 @@ avro_enum! {
         Deleted = "deleted",
         /// The source does not know.
         Unknown = "unknown",
-    }
-}
-
-avro_enum! {
-    /// How precisely a time was written.
-    pub enum Precision {
-        /// No time at all.
-        None = "none",
-        /// A year.
-        Year = "year",
-        /// A year and a month.
-        Month = "month",
-        /// A date.
-        Day = "day",
-        /// To the minute.
-        Minute = "minute",
-        /// To the second.
-        Second = "second",
-        /// One to three fraction digits.
-        Millisecond = "millisecond",
-        /// Four to six fraction digits.
-        Microsecond = "microsecond",
-        /// Seven to nine fraction digits.
-        Nanosecond = "nanosecond",
     }
 }
 

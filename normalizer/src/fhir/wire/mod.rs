@@ -3,13 +3,14 @@
 //! have in common is here.
 
 pub(super) mod json;
+mod names;
 pub(super) mod xml;
 
 use schemas::{moment::Moment, rejection::Reason};
 
 use super::model::{Contained, Device, DeviceMetric, Effective, Observation, Patient, Text, Value};
 use crate::{
-    observed::{Refused, refused},
+    refusal::{Refused, refused},
     shape::Misshapen,
 };
 

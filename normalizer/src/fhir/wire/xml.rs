@@ -5,7 +5,9 @@ use std::borrow::Cow;
 
 use super::{
     super::model::{self, Text},
-    DATA_ABSENT, Entry, GATEWAY, Inside, Node, Period, effective, lack, only, timing,
+    DATA_ABSENT, Entry, GATEWAY, Inside, Node, Period, effective, lack,
+    names::{is_of_component, is_of_observation, is_value},
+    only, timing,
 };
 use crate::{shape::Misshapen, xml::Element};
 
@@ -222,66 +224,6 @@ fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
 /// The first of the elements that are not those of the standard.
 fn unknown<'a>(of: Element<'_, 'a>, is_known: fn(&str) -> bool) -> Vec<Text<'a>> {
     of.children().map(Element::name).filter(|name| !is_known(name)).take(UNKNOWN_MAX).map(Cow::Borrowed).collect()
-}
-
-/// The elements of an Observation (FHIR R4, observation.html), with those of every resource.
-fn is_of_observation(name: &str) -> bool {
-    matches!(
-        name,
-        "id" | "meta"
-            | "implicitRules"
-            | "language"
-            | "text"
-            | "contained"
-            | "identifier"
-            | "basedOn"
-            | "partOf"
-            | "status"
-            | "category"
-            | "subject"
-            | "focus"
-            | "encounter"
-            | "effectiveDateTime"
-            | "effectivePeriod"
-            | "effectiveTiming"
-            | "effectiveInstant"
-            | "issued"
-            | "performer"
-            | "note"
-            | "bodySite"
-            | "method"
-            | "specimen"
-            | "device"
-            | "hasMember"
-            | "derivedFrom"
-            | "component"
-    ) || is_of_component(name)
-}
-
-/// The elements of a component, all of which an Observation has too.
-fn is_of_component(name: &str) -> bool {
-    matches!(
-        name,
-        "extension" | "modifierExtension" | "code" | "dataAbsentReason" | "interpretation" | "referenceRange"
-    ) || is_value(name)
-}
-
-/// The names of `value[x]` (FHIR R4, observation.html).
-fn is_value(name: &str) -> bool {
-    matches!(
-        name,
-        "valueQuantity"
-            | "valueCodeableConcept"
-            | "valueString"
-            | "valueBoolean"
-            | "valueInteger"
-            | "valueRange"
-            | "valueRatio"
-            | "valueSampledData"
-            | "valueTime"
-            | "valueDateTime"
-            | "valuePeriod"
-    )
 }
 
 fn boolean(word: &str) -> Result<model::Value<'static>, Misshapen> {

@@ -21,13 +21,13 @@ pub(in crate::pipeline) type Named = (String, i32);
 /// The context of a subscription.
 #[derive(Default)]
 pub(in crate::pipeline) struct Group {
-    said: Mutex<Said>,
-    is_news: AtomicBool,
+    changes: Mutex<Changes>,
+    is_changed: AtomicBool,
     changed: Notify,
 }
 
 #[derive(Default)]
-struct Said {
+struct Changes {
     /// The partitions that the group waits for this consumer to take; also none of them must be taken.
     assigned: Option<Vec<Named>>,
     revoked: Vec<Named>,
@@ -40,26 +40,26 @@ impl ConsumerContext for Group {
         let named = list.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect::<Vec<_>>();
         let is_given = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         group::say_shared(is_given, list.count());
-        let mut said = self.said();
+        let mut changes = self.changes();
         if is_given {
-            said.assigned.get_or_insert_default().extend(named);
+            changes.assigned.get_or_insert_default().extend(named);
         } else {
-            if let Some(assigned) = &mut said.assigned {
+            if let Some(assigned) = &mut changes.assigned {
                 assigned.retain(|one| !named.contains(one));
             }
-            said.revoked.extend(named);
+            changes.revoked.extend(named);
             if let Err(error) = give_back(consumer, list) {
                 tracing::warn!(%error, "partitions could not be given back");
             }
         }
-        self.is_news.store(true, Ordering::Release);
+        self.is_changed.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 }
 
 impl Group {
-    fn said(&self) -> MutexGuard<'_, Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Until there is something new.
@@ -70,21 +70,21 @@ impl Group {
     /// What was revoked since it was asked last.
     pub(super) fn revoked(&self) -> Vec<Named> {
         // Asked before each record.
-        if !self.is_news.load(Ordering::Acquire) {
+        if !self.is_changed.load(Ordering::Acquire) {
             return Vec::new();
         }
-        self.is_news.store(false, Ordering::Release);
-        std::mem::take(&mut self.said().revoked)
+        self.is_changed.store(false, Ordering::Release);
+        std::mem::take(&mut self.changes().revoked)
     }
 
     /// What waits to be taken.
     pub(super) fn assigned(&self) -> Option<Vec<Named>> {
-        self.said().assigned.clone()
+        self.changes().assigned.clone()
     }
 
     /// Whether something waits to be taken.
     pub(super) fn is_pending(&self) -> bool {
-        self.said().assigned.is_some()
+        self.changes().assigned.is_some()
     }
 
     /// Takes what waits, each from the offset in the list: only that tells the group that it is taken.
@@ -93,7 +93,7 @@ impl Group {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list)?,
         }
-        self.said().assigned = None;
+        self.changes().assigned = None;
         Ok(())
     }
 }

@@ -14,11 +14,11 @@ use schemas::{format::RawTopic, topic::Topics};
 use service::kafka::{GroupProtocol, KafkaSettings};
 
 use super::{
-    Place,
     ask::{ANSWER_LONGEST, committed},
     group::Named,
     resume::Mark,
 };
+use crate::pipeline::record::RawPartition;
 
 /// Reads and writes the copies.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ impl Marks {
     }
 
     /// Writes them without waiting. A copy that fails is an older one, which tells as much.
-    pub(super) fn write(&self, names: &Topics, marks: impl Iterator<Item = (Place, Mark)>) {
+    pub(super) fn write(&self, names: &Topics, marks: impl Iterator<Item = (RawPartition, Mark)>) {
         let mut list = TopicPartitionList::new();
         for ((topic, partition), mark) in marks {
             mark.put(&mut list, &stand_in(names, topic), partition, mark.handled);
@@ -51,7 +51,7 @@ impl Marks {
     }
 
     /// The copy of each partition; blocks.
-    pub(super) fn read(&self, names: &Topics, places: &[Place]) -> Result<Vec<Option<Mark>>, KafkaError> {
+    pub(super) fn read(&self, names: &Topics, places: &[RawPartition]) -> Result<Vec<Option<Mark>>, KafkaError> {
         let named: Vec<Named> = places.iter().map(|(topic, partition)| (stand_in(names, *topic), *partition)).collect();
         let found = committed(&*self.0, &named)?;
         let mark = |(name, partition): &Named| Mark::parse(found.find_partition(name, *partition)?.metadata());

@@ -12,33 +12,33 @@ use rdkafka::{
     Message, TopicPartitionList,
     consumer::{CommitMode, Consumer, StreamConsumer},
     error::KafkaError,
-    message::{BorrowedMessage, Headers as _, OwnedMessage},
+    message::{BorrowedMessage, Headers as _},
 };
-use schemas::{
-    format::RawTopic,
-    raw::{HeaderError, Headers},
-    upload::{Part, Upload},
-};
+use schemas::{format::RawTopic, raw::Headers};
 use service::{backoff::Backoff, rebootstrap::Rebootstrap};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub(super) mod ask;
 pub(super) mod group;
+mod known;
 mod marks;
+mod owned;
 mod position;
 mod resume;
 
 use super::{
-    BatchLimits, NormalizerConfig, NormalizerError,
+    config::{BatchLimits, NormalizerConfig},
+    error::NormalizerError,
     progress::{Progress, Suspects},
+    record::{Consumed, RawPartition, bytes_of, is_manifest},
 };
 use ask::ANSWER_LONGEST;
 use group::Group;
 use marks::Marks;
-use position::Owned;
+use owned::Owned;
 
-pub(super) use resume::Mark;
+pub use resume::mapped_until;
 
 /// How long an empty topic is waited for while an upload is open.
 const IDLE: Duration = Duration::from_secs(1);
@@ -50,33 +50,6 @@ const AGAIN: Duration = Duration::from_millis(100);
 const REMEMBER: Duration = Duration::from_secs(6 * 3_600);
 /// How long Kafka may take to answer once the stage was asked to stop.
 const ANSWER_AT_END: Duration = Duration::from_secs(1);
-
-/// A partition of a raw topic.
-pub(super) type Place = (RawTopic, i32);
-
-/// One record with its headers read.
-pub(super) struct Consumed {
-    pub(super) topic: RawTopic,
-    pub(super) headers: Result<Headers, HeaderError>,
-    pub(super) message: OwnedMessage,
-    /// Whether an earlier process mapped it, so that it is there to be followed only.
-    pub(super) is_handled: bool,
-    /// Which assignment of its partition it came with.
-    pub(super) assignment: u64,
-}
-
-impl Consumed {
-    /// The same record without what it holds.
-    pub(super) fn without_body(&self) -> Self {
-        let message = &self.message;
-        let (topic, partition, offset) = (message.topic().to_owned(), message.partition(), message.offset());
-        Self {
-            headers: self.headers.clone(),
-            message: OwnedMessage::new(None, None, topic, message.timestamp(), partition, offset, None),
-            ..*self
-        }
-    }
-}
 
 /// Which topics are read, by whom.
 pub(super) struct Subscription {
@@ -90,7 +63,7 @@ pub(super) struct Raw {
     names: schemas::topic::Topics,
     epoch: u16,
     group: String,
-    owned: HashMap<Place, Owned>,
+    owned: HashMap<RawPartition, Owned>,
     assignments: u64,
     /// What came although all partitions were to be paused.
     stash: VecDeque<Consumed>,
@@ -248,7 +221,7 @@ impl Raw {
         }
         let progress = Arc::clone(&self.progress);
         tokio::select! {
-            // To wait for news costs more than to take a record that is there; that of the group is asked for with each record.
+            // Waiting for changes of the group costs more than taking a record that is there; they are looked for with each record.
             biased;
             received = consumer.recv() => self.heard(received),
             () = consumer.context().changed() => Ok(None),
@@ -348,18 +321,4 @@ impl Drop for Raw {
             tracing::debug!(%error, "what was assigned at the end is not taken");
         }
     }
-}
-
-fn bytes_of(record: Option<&Consumed>) -> usize {
-    record.and_then(|record| record.message.payload()).map_or(0, <[u8]>::len)
-}
-
-/// The upload that a record is a part of.
-pub(super) fn upload_of(record: &Consumed) -> Option<&Upload> {
-    record.headers.as_ref().ok()?.upload.as_ref()
-}
-
-/// Whether a record closes an upload.
-pub(super) fn is_manifest(record: &Consumed) -> bool {
-    upload_of(record).is_some_and(|upload| matches!(upload.part(), Part::Manifest { .. }))
 }

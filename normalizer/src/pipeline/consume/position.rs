@@ -10,44 +10,17 @@ use rdkafka::{
 use tokio::time::Instant;
 
 use super::{
-    Consumed, Place, Raw, ask,
+    Raw, ask,
     group::Named,
+    known,
+    owned::Owned,
     resume::{Begin, Fault, Mark, begin},
 };
-use crate::pipeline::{NormalizerError, upload::Open};
-
-/// A partition that is this consumer's.
-pub(super) struct Owned {
-    /// Which assignment it came with.
-    pub(super) assignment: u64,
-    pub(super) begin: Begin,
-    /// The next record to be read.
-    pub(super) next: i64,
-    pub(super) is_faulty: bool,
-    /// Where the operator said that the topic was made anew: what still comes from behind this offset was fetched before that was
-    /// found.
-    pub(super) behind_anew: Option<i64>,
-    /// Up to where records are handled, and when the last of them was appended.
-    done: Option<(i64, i64)>,
-    /// Up to where it is known which uploads are open.
-    followed: i64,
-    committed: Option<(i64, Mark)>,
-}
-
-impl Owned {
-    fn new(assignment: u64, begin: Begin) -> Self {
-        Self {
-            assignment,
-            begin,
-            next: begin.floor,
-            is_faulty: false,
-            behind_anew: None,
-            done: begin.appended_ms.map(|appended_ms| (begin.handled, appended_ms)),
-            followed: begin.floor,
-            committed: None,
-        }
-    }
-}
+use crate::pipeline::{
+    error::NormalizerError,
+    open::Open,
+    record::{Consumed, RawPartition},
+};
 
 impl Raw {
     /// Takes what the group has assigned, and looks at a log that has not what would be next. Where Kafka does not answer it is
@@ -89,7 +62,7 @@ impl Raw {
 
     async fn take(&mut self, assigned: Vec<Named>) -> Result<(), NormalizerError> {
         let (consumer, marks, names) = (self.consumer(), self.marks.clone(), self.names.clone());
-        let positions = move || ask::positions(&consumer, &marks, &names, &assigned);
+        let positions = move || known::positions(&consumer, &marks, &names, &assigned);
         let found = tokio::task::spawn_blocking(positions).await??;
         let mut list = TopicPartitionList::new();
         let (mut taken, mut faults) = (Vec::new(), Vec::new());
@@ -130,7 +103,7 @@ impl Raw {
         });
         let (sound, consumer, marks) = (sound.collect::<Vec<_>>(), self.consumer(), self.marks.clone());
         let looked = tokio::task::spawn_blocking(move || {
-            let look = |(place, named, done)| Ok((place, ask::look(&consumer, &marks, &named, done)?));
+            let look = |(place, named, done)| Ok((place, known::look(&consumer, &marks, &named, done)?));
             sound.into_iter().map(look).collect::<Result<Vec<_>, KafkaError>>()
         });
         let looked = looked.await??;
@@ -152,7 +125,7 @@ impl Raw {
     }
 
     /// The record before the position is another than the one that was mapped.
-    pub(super) fn another(&mut self, place: Place, begin: Begin) {
+    pub(super) fn another(&mut self, place: RawPartition, begin: Begin) {
         let name = self.names.raw(place.0);
         if !begin.may_be_anew {
             return self.fault(place, Fault::Anew { next: begin.handled });
@@ -179,7 +152,7 @@ impl Raw {
     }
 
     /// The partition waits for its operator; all others go on.
-    fn fault(&mut self, place: Place, fault: Fault) {
+    fn fault(&mut self, place: RawPartition, fault: Fault) {
         let name = self.names.raw(place.0);
         if let Some(owned) = self.owned.get_mut(&place) {
             owned.is_faulty = true;
@@ -191,7 +164,7 @@ impl Raw {
     }
 
     /// Whether every record of a partition was read that is there.
-    pub(in crate::pipeline) async fn is_at_end(&self, place: Place) -> Result<bool, NormalizerError> {
+    pub(in crate::pipeline) async fn is_at_end(&self, place: RawPartition) -> Result<bool, NormalizerError> {
         let Some(owned) = self.owned.get(&place) else { return Ok(false) };
         let (consumer, named) = (self.consumer(), (self.names.raw(place.0), place.1));
         let log = tokio::task::spawn_blocking(move || ask::log(&consumer, &named)).await??;
@@ -255,7 +228,7 @@ impl Raw {
         }
     }
 
-    fn list(&self, places: impl Iterator<Item = Place>) -> TopicPartitionList {
+    fn list(&self, places: impl Iterator<Item = RawPartition>) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for (topic, partition) in places {
             list.add_partition(&self.names.raw(topic), partition);

@@ -45,6 +45,12 @@ impl Mark {
     }
 }
 
+/// Up to where a partition is mapped, by the offset that its group committed and the commit's metadata.
+#[must_use]
+pub fn mapped_until(offset: i64, metadata: &str) -> i64 {
+    Mark::parse(metadata).map_or(offset, |mark| mark.handled.max(offset))
+}
+
 /// What is known of a partition.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pipeline) enum Known {

@@ -1,0 +1,33 @@
+//! The metrics and the units with their indexes.
+
+use crate::{
+    index::Index,
+    metric::Metric,
+    unit::{Unit, Units},
+};
+
+/// Everything in the two files, with its indexes. Programs use the one that is compiled in, through [`metrics`](crate::metrics)
+/// and [`units`](crate::units); tests alter the files and read the result.
+#[doc(hidden)]
+pub struct Catalogue {
+    pub(crate) metrics: Vec<Metric>,
+    pub(crate) units: Units,
+    pub(crate) medisante: Index,
+    pub(crate) healthkit: Index,
+    pub(crate) health_auto_export: Index,
+    pub(crate) codes: Vec<(&'static str, Index)>,
+}
+
+impl Catalogue {
+    /// All metrics, in the order of the file.
+    #[must_use]
+    pub fn metrics(&self) -> &[Metric] {
+        &self.metrics
+    }
+
+    /// All units, in the order of the file.
+    #[must_use]
+    pub fn units(&self) -> &[Unit] {
+        &self.units.all
+    }
+}

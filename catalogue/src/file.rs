@@ -1,0 +1,96 @@
+//! The two TOML files as they stand.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::metric::ValueKind;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UnitFile {
+    pub(super) unit: Vec<UnitEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UnitEntry {
+    pub(super) ucum: String,
+    pub(super) property: String,
+    pub(super) to_base: Option<[i64; 3]>,
+    #[serde(default)]
+    pub(super) exact: Vec<String>,
+    #[serde(default)]
+    pub(super) names: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MetricFile {
+    pub(super) metric: Vec<MetricEntry>,
+    /// Lists of values that several metrics share, by name.
+    pub(super) values: HashMap<String, Vec<ValueEntry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MetricEntry {
+    pub(super) key: String,
+    pub(super) display: String,
+    pub(super) kind: Option<ValueKind>,
+    #[serde(default)]
+    pub(super) also: Vec<(String, String)>,
+    #[serde(default)]
+    pub(super) components: Vec<String>,
+    #[serde(default)]
+    pub(super) spellings: ByVocabulary<Vec<String>>,
+    #[serde(default)]
+    pub(super) default_unit: ByDefaults,
+    pub(super) pair: Vec<PairEntry>,
+    /// The name of the list of its values.
+    pub(super) values: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ByVocabulary<T: Default> {
+    pub(super) medisante: T,
+    pub(super) healthkit: T,
+    pub(super) health_auto_export: T,
+}
+
+/// By whose documentation ([`schemas::format::Defaults`]).
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ByDefaults {
+    pub(super) react_native_health: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PairEntry {
+    pub(super) system: String,
+    pub(super) code: String,
+    pub(super) display: String,
+    pub(super) unit: Option<String>,
+    pub(super) range: Option<[String; 2]>,
+    pub(super) why: Option<String>,
+    /// The value is a share of a whole: a plain number counts as such, `0.98` as 98 %.
+    #[serde(default)]
+    pub(super) share: bool,
+    /// Nobody writes the metric in another unit, though other units convert into this one.
+    #[serde(default)]
+    pub(super) only_unit: bool,
+    /// Units of another property whose numbers are taken as they are, such as Apple's `count` for a BMI.
+    #[serde(default)]
+    pub(super) same: Vec<String>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ValueEntry {
+    pub(super) system: String,
+    pub(super) code: String,
+    pub(super) display: String,
+    pub(super) spellings: Vec<String>,
+}

@@ -1,0 +1,171 @@
+//! The attributes of an element.
+
+use std::borrow::Cow;
+
+use quick_xml::{
+    XmlVersion,
+    events::{BytesStart, attributes::Attribute},
+};
+use schemas::limit::ATTRIBUTES_MAX;
+
+use super::element::{ActivitySummary, Broken, Each, Element, Record, Statistics, Workout};
+
+/// The description of a device as it was last written, and what it says. It is nothing but references and stands in long runs,
+/// so that it is read once a run.
+#[derive(Default)]
+pub(super) struct Described {
+    written: String,
+    said: String,
+}
+
+impl Described {
+    fn read(&mut self, attribute: Attribute<'_>) -> Result<(), Broken> {
+        if attribute.value != self.written {
+            attribute.value.as_ref().clone_into(&mut self.written);
+            self.said = said(attribute)?.into_owned();
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn record<'e>(
+    tag: &'e BytesStart<'_>,
+    device: &'e mut Described,
+    each: Each<'_>,
+) -> Result<Record<'e>, Broken> {
+    let mut record = Record::default();
+    let mut has_device = false;
+    for attribute in written(tag) {
+        let attribute = attribute?;
+        let slot = match attribute.key.into_inner() {
+            "device" => {
+                device.read(attribute)?;
+                has_device = true;
+                continue;
+            }
+            "type" => &mut record.kind,
+            "unit" => &mut record.unit,
+            "value" => &mut record.value,
+            "sourceName" => &mut record.source_name,
+            "startDate" => &mut record.start,
+            "endDate" => &mut record.end,
+            "sourceVersion" | "creationDate" => &mut None,
+            name => {
+                each(Element::Unknown { path: "Record.", name });
+                &mut None
+            }
+        };
+        *slot = Some(said(attribute)?);
+    }
+    record.device = has_device.then_some(device.said.as_str());
+    Ok(record)
+}
+
+pub(super) fn workout(tag: &BytesStart<'_>, each: Each<'_>) -> Result<Workout, Broken> {
+    let mut workout = Workout::default();
+    attributes(tag, |key, text| {
+        let slot = match key {
+            "workoutActivityType" => &mut workout.activity,
+            "sourceName" => &mut workout.source_name,
+            "device" => &mut workout.device,
+            "startDate" => &mut workout.start,
+            "endDate" => &mut workout.end,
+            "duration" => &mut workout.duration.number,
+            "durationUnit" => &mut workout.duration.unit,
+            "totalDistance" => &mut workout.distance.number,
+            "totalDistanceUnit" => &mut workout.distance.unit,
+            "totalEnergyBurned" => &mut workout.energy.number,
+            "totalEnergyBurnedUnit" => &mut workout.energy.unit,
+            "sourceVersion" | "creationDate" => return,
+            name => {
+                each(Element::Unknown { path: "Workout.", name });
+                return;
+            }
+        };
+        *slot = Some(text.into_owned());
+    })?;
+    Ok(workout)
+}
+
+pub(super) fn statistics(tag: &BytesStart<'_>, each: Each<'_>) -> Result<Statistics, Broken> {
+    let mut statistics = Statistics::default();
+    attributes(tag, |key, text| {
+        let slot = match key {
+            "type" => &mut statistics.kind,
+            "unit" => &mut statistics.unit,
+            "average" => &mut statistics.average,
+            "minimum" => &mut statistics.minimum,
+            "maximum" => &mut statistics.maximum,
+            "sum" => &mut statistics.sum,
+            "startDate" | "endDate" => return,
+            name => {
+                each(Element::Unknown { path: "WorkoutStatistics.", name });
+                return;
+            }
+        };
+        *slot = Some(text.into_owned());
+    })?;
+    Ok(statistics)
+}
+
+pub(super) fn activity_summary<'e>(tag: &'e BytesStart<'_>, each: Each<'_>) -> Result<ActivitySummary<'e>, Broken> {
+    let mut summary = ActivitySummary::default();
+    attributes(tag, |key, text| {
+        let slot = match key {
+            "dateComponents" => &mut summary.date,
+            "activeEnergyBurned" => &mut summary.energy,
+            "activeEnergyBurnedUnit" => &mut summary.energy_unit,
+            "appleMoveTime" => &mut summary.move_time,
+            "appleExerciseTime" => &mut summary.exercise_time,
+            "appleStandHours" => &mut summary.stand_hours,
+            "activeEnergyBurnedGoal" | "appleMoveTimeGoal" | "appleExerciseTimeGoal" | "appleStandHoursGoal" => return,
+            name => {
+                each(Element::Unknown { path: "ActivitySummary.", name });
+                return;
+            }
+        };
+        *slot = Some(text);
+    })?;
+    Ok(summary)
+}
+
+/// Goes through all attributes, also of elements that say nothing: what is not well-formed is an error wherever it stands.
+pub(super) fn attributes<'e>(tag: &'e BytesStart<'_>, mut each: impl FnMut(&str, Cow<'e, str>)) -> Result<(), Broken> {
+    for attribute in written(tag) {
+        let attribute = attribute?;
+        each(attribute.key.into_inner(), said(attribute)?);
+    }
+    Ok(())
+}
+
+/// All attributes as they are written, each name once (XML 1.0, section 3.1).
+fn written<'e>(tag: &'e BytesStart<'_>) -> impl Iterator<Item = Result<Attribute<'e>, Broken>> {
+    let mut attributes = tag.attributes();
+    // quick-xml compares each name with all before it. No two of Apple's names have the same bit here, so none is compared.
+    attributes.with_checks(false);
+    let (mut names, mut bits) = (Vec::with_capacity(16), 0_u64);
+    attributes.map(move |attribute| {
+        let attribute = attribute.map_err(|_| Broken::Syntax)?;
+        let name = attribute.key.into_inner();
+        let bit = 1 << ((name.len() + usize::from(name.as_bytes().last().copied().unwrap_or_default())) % 64);
+        if bits & bit != 0 && names.contains(&name) {
+            return Err(Broken::Syntax);
+        }
+        bits |= bit;
+        names.push(name);
+        if names.len() > ATTRIBUTES_MAX { Err(Broken::TooWide) } else { Ok(attribute) }
+    })
+}
+
+/// What an attribute says (XML 1.0, section 3.3.3). Most values are short and have nothing in them that must be read: looking at
+/// all bytes without a branch in each step is faster than looking for the first such.
+fn said(attribute: Attribute<'_>) -> Result<Cow<'_, str>, Broken> {
+    let to_be_read = |byte| u8::from(byte < b' ') | u8::from(byte == b'&') | u8::from(byte == b'<');
+    if attribute.value.bytes().fold(0, |found, byte| found | to_be_read(byte)) == 0 {
+        return Ok(attribute.value);
+    }
+    if attribute.value.contains('<') {
+        return Err(Broken::Syntax);
+    }
+    attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| Broken::Syntax)
+}

@@ -1,0 +1,61 @@
+//! The names that FHIR R4 gives to the elements of an Observation.
+
+/// The elements of an Observation (FHIR R4, observation.html), with those of every resource.
+pub(super) fn is_of_observation(name: &str) -> bool {
+    matches!(
+        name,
+        "id" | "meta"
+            | "implicitRules"
+            | "language"
+            | "text"
+            | "contained"
+            | "identifier"
+            | "basedOn"
+            | "partOf"
+            | "status"
+            | "category"
+            | "subject"
+            | "focus"
+            | "encounter"
+            | "effectiveDateTime"
+            | "effectivePeriod"
+            | "effectiveTiming"
+            | "effectiveInstant"
+            | "issued"
+            | "performer"
+            | "note"
+            | "bodySite"
+            | "method"
+            | "specimen"
+            | "device"
+            | "hasMember"
+            | "derivedFrom"
+            | "component"
+    ) || is_of_component(name)
+}
+
+/// The elements of a component, all of which an Observation has too.
+pub(super) fn is_of_component(name: &str) -> bool {
+    matches!(
+        name,
+        "extension" | "modifierExtension" | "code" | "dataAbsentReason" | "interpretation" | "referenceRange"
+    ) || is_value(name)
+}
+
+/// The names of `value[x]` (FHIR R4, observation.html).
+pub(super) fn is_value(name: &str) -> bool {
+    matches!(
+        name,
+        "valueQuantity"
+            | "valueCodeableConcept"
+            | "valueString"
+            | "valueBoolean"
+            | "valueInteger"
+            | "valueRange"
+            | "valueRatio"
+            | "valueSampledData"
+            | "valueTime"
+            | "valueDateTime"
+            | "valuePeriod"
+    )
+}

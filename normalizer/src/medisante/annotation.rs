@@ -1,0 +1,77 @@
+//! What a message says of a measurement beside its value.
+
+use catalogue::{Vocabulary, metric_by_spelling};
+use schemas::{
+    event::{Coding, Component, Reading, Value},
+    identity::Content,
+};
+use serde_json::value::RawValue;
+
+use super::wire::read;
+use crate::json::{Members, Word};
+
+/// The code system of annotations: Medisanté publishes none.
+const ANNOTATION: &str = "urn:medisante:annotation";
+
+/// Adds the annotations of a message to the one reading that it is about: the blood pressure, else what
+/// `metadata.measurementType` names, else any, by name, so that no order counts. They are part of its content, so that a
+/// corrected one is a new version.
+pub(super) fn annotate(readings: &mut [Reading], measurement_type: Option<&str>, raw: &RawValue) {
+    let annotations = annotations(raw);
+    if annotations.is_empty() {
+        return;
+    }
+    let named = measurement_type.and_then(|name| metric_by_spelling(Vocabulary::Medisante, name));
+    // `ECG` for ecgSamples, `BodyWeightComposition` for bodyWeight.
+    let is_like = |name: &str| {
+        let (name, kind) = (name.to_ascii_lowercase(), measurement_type.unwrap_or_default().to_ascii_lowercase());
+        !kind.is_empty() && (name.starts_with(&kind) || kind.starts_with(&name))
+    };
+    let is_about = |reading: &Reading| {
+        let Some(name) = reading.source_codes.first() else { return (0, String::new()) };
+        let is_named = named.is_some_and(|metric| metric.codes().any(|code| code.code() == reading.code.code));
+        (if is_named || is_like(&name.code) { 1 } else { 2 }, name.code.to_string())
+    };
+    if let Some(reading) = readings.iter_mut().min_by_key(|reading| is_about(reading)) {
+        let mut content = Content::from(reading.content);
+        let mut sorted: Vec<&Component> = annotations.iter().collect();
+        sorted.sort_by_key(|annotation| &annotation.code.code);
+        for Component { code, value, .. } in sorted {
+            content.literal(&code.code);
+            content.optional(match value {
+                Value::Text(text) => Some(text),
+                Value::Boolean(true) => Some("true"),
+                Value::Boolean(false)
+                | Value::Quantity(_)
+                | Value::Coded(_)
+                | Value::Waveform(_)
+                | Value::Document(_)
+                | Value::Absent(_) => None,
+            });
+        }
+        reading.content = content.finish();
+        reading.components.extend(annotations);
+    }
+}
+
+fn annotations(raw: &RawValue) -> Vec<Component> {
+    match read::<Members<'_>>(raw) {
+        Some(members) => members.0.into_iter().filter_map(|(name, raw)| annotation(&name.0, raw)).collect(),
+        // Whatever else it is, a list, a text, a name twice or more names than are read, is kept as it stands.
+        None => annotation("annotations", raw).into_iter().collect(),
+    }
+}
+
+/// An annotation as it was written: Medisanté documents no meaning for most, so none is given to them.
+fn annotation(name: &str, raw: &RawValue) -> Option<Component> {
+    let raw_text = raw.get();
+    let value = match raw_text {
+        "null" => return None,
+        "true" | "\"true\"" => Value::Boolean(true),
+        "false" | "\"false\"" => Value::Boolean(false),
+        // A number too: nobody says its unit.
+        _ => Value::Text(read::<Word<'_>>(raw).map_or_else(|| raw_text.to_owned(), |word| word.0.into_owned())),
+    };
+    let code = Coding { system: ANNOTATION.into(), code: name.to_owned().into(), display: None };
+    Some(Component { code, source_codes: Vec::new(), value, flags: Vec::new() })
+}

@@ -1,0 +1,81 @@
+//! Uploads that have begun and not ended.
+
+use std::collections::HashMap;
+
+use rdkafka::Message;
+use schemas::upload;
+use uuid::Uuid;
+
+use super::record::{Consumed, RawPartition, upload_of};
+
+/// Uploads whose manifest was not met yet, by partition.
+#[derive(Default)]
+pub(super) struct Open(pub(super) HashMap<RawPartition, Uploads>);
+
+/// The open uploads of a partition.
+#[derive(Default)]
+pub(super) struct Uploads {
+    pub(super) unclosed: HashMap<Uuid, Unclosed>,
+    /// When the last record that was read was appended, milliseconds since the epoch.
+    pub(super) read_until_ms: i64,
+}
+
+/// An upload without its manifest.
+pub(super) struct Unclosed {
+    /// The first chunk, without its body.
+    pub(super) first: Consumed,
+    /// When the last chunk was appended, milliseconds since the epoch.
+    pub(super) last_ms: i64,
+}
+
+impl Open {
+    /// Takes note of the chunks of a batch and of the manifests, whose uploads are over.
+    pub(super) fn follow(&mut self, batch: &[Consumed]) {
+        for record in batch {
+            let place = (record.topic, record.message.partition());
+            let appended_ms = record.message.timestamp().to_millis().unwrap_or(0);
+            let Some(upload) = upload_of(record) else {
+                if let Some(uploads) = self.0.get_mut(&place) {
+                    uploads.read_until_ms = appended_ms;
+                }
+                continue;
+            };
+            let uploads = self.0.entry(place).or_default();
+            uploads.read_until_ms = appended_ms;
+            match upload.part() {
+                upload::Part::Chunk { number: 0 } => {
+                    let unclosed = Unclosed { first: record.without_body(), last_ms: appended_ms };
+                    uploads.unclosed.insert(upload.id(), unclosed);
+                }
+                upload::Part::Chunk { .. } => {
+                    if let Some(unclosed) = uploads.unclosed.get_mut(&upload.id()) {
+                        unclosed.last_ms = appended_ms;
+                    }
+                }
+                upload::Part::Manifest { .. } => {
+                    uploads.unclosed.remove(&upload.id());
+                }
+            }
+        }
+        self.forget_ended();
+    }
+
+    /// Forgets the partitions that are somebody else's.
+    pub(super) fn keep_only(&mut self, is_owned: impl Fn(RawPartition) -> bool) {
+        self.0.retain(|place, _| is_owned(*place));
+    }
+
+    /// The first chunk of the earliest open upload of a partition: nothing behind it may be committed.
+    pub(super) fn earliest(&self, place: RawPartition) -> Option<i64> {
+        self.0.get(&place)?.unclosed.values().map(|unclosed| unclosed.first.message.offset()).min()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets the partitions whose uploads have all ended.
+    pub(super) fn forget_ended(&mut self) {
+        self.0.retain(|_, uploads| !uploads.unclosed.is_empty());
+    }
+}

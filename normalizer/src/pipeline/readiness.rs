@@ -1,0 +1,53 @@
+//! The readiness of the stage, as `/ready` says it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use service::health::StageHealth;
+
+/// The health of the stage, of which each subscription reports its own.
+#[derive(Clone)]
+pub(super) struct Readiness {
+    pub(super) health: StageHealth,
+    reports: Arc<Mutex<BTreeMap<&'static str, Report>>>,
+}
+
+/// What one subscription says.
+#[derive(Default)]
+pub(super) struct Report {
+    /// What its loop waits for.
+    pub(super) work: Option<String>,
+    /// What is seen from beside it.
+    pub(super) seen: Option<String>,
+    /// What its operator must do.
+    pub(super) faults: Vec<String>,
+    /// What is seen to be wrong while the rest works.
+    pub(super) partly: Vec<String>,
+}
+
+impl Readiness {
+    pub(super) fn new(health: StageHealth) -> Self {
+        Self { health, reports: Arc::default() }
+    }
+
+    /// Changes the report of a subscription, and tells what all of them come to.
+    pub(super) fn change(&self, name: &'static str, change: impl FnOnce(&mut Report)) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        change(reports.entry(name).or_default());
+        let joined = |texts: Vec<&String>| texts.into_iter().map(String::as_str).collect::<Vec<_>>().join("; ");
+        let mut waits: Vec<&String> =
+            reports.values().flat_map(|report| report.work.iter().chain(&report.seen)).collect();
+        waits.dedup();
+        let faults: Vec<&String> =
+            reports.values().flat_map(|report| report.faults.iter().chain(&report.partly)).collect();
+        if !waits.is_empty() {
+            self.health.waiting(&joined(waits));
+        } else if !faults.is_empty() {
+            self.health.degraded(&joined(faults));
+        } else {
+            self.health.ready();
+        }
+    }
+}

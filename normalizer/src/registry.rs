@@ -1,0 +1,109 @@
+//! The formats, one line each: who sends it, what it is called, and the function that reads it. Everything around the pure
+//! mapping knows this list and none of the formats.
+
+use std::io::BufRead;
+
+use schemas::{
+    event::{Reading, Unknown},
+    format::{Format, Provider},
+    raw::{Kind, RawRecord},
+    rejection::Reason,
+};
+
+use crate::{
+    devices,
+    drift::Shapes,
+    export_xml, fhir, health_auto_export, healthkit, medisante,
+    normalized::{Normalized, Rejection},
+    observed::{Items, Payload},
+    refusal::{Refused, refused},
+};
+
+/// The function that reads a payload.
+type Read = fn(Payload<'_>) -> Items;
+
+const FORMATS: [(Provider, Format, Read); 9] = [
+    (Provider::Medisante, Format::StandardJson, medisante::standard_json),
+    (Provider::Medisante, Format::StandardXml, medisante::standard_xml),
+    (Provider::Medisante, Format::FhirJson, fhir::json),
+    (Provider::Medisante, Format::FhirXml, fhir::xml),
+    (Provider::HealthKit, Format::StandardJson, healthkit::json),
+    (Provider::HealthKit, Format::FhirJson, fhir::json),
+    (Provider::HealthKit, Format::FhirXml, fhir::xml),
+    (Provider::HealthKit, Format::HealthAutoExport, health_auto_export::json),
+    (Provider::HealthKit, Format::ExportXml, export_xml::body),
+];
+
+/// What is called with each item of a stream; it says whether to go on.
+pub(crate) type Each<'e> = &'e mut dyn FnMut(Result<Reading, Rejection>) -> bool;
+
+/// The function that reads a payload as it comes, in constant memory.
+type Stream<R> = fn(Payload<'_>, R, Each<'_>) -> Shapes;
+
+/// The formats of large uploads. A function, as a constant cannot be generic: the reader is called for each token.
+fn streamed<R: BufRead>() -> [(Provider, Format, Stream<R>); 1] {
+    [(Provider::HealthKit, Format::ExportXml, export_xml::stream)]
+}
+
+const NOT_SENT: Refused = refused(Reason::BrokenRecord, "the provider does not send the format");
+
+/// Turns one raw record into events.
+#[must_use]
+pub fn normalize(record: &RawRecord<'_>) -> Normalized {
+    match (record.headers.kind, record.topic.provider()) {
+        (Kind::Payload(format), Some(provider)) => payload(Payload { record, provider, format }),
+        (Kind::Assign | Kind::Unassign, None) => devices::normalize(record),
+        (Kind::Payload(_), None) | (Kind::Assign | Kind::Unassign, Some(_)) => {
+            Rejection::whole(refused(Reason::BrokenRecord, "the record's format does not belong on its topic")).into()
+        }
+    }
+}
+
+fn payload(payload: Payload<'_>) -> Normalized {
+    let found = FORMATS.iter().find(|(provider, format, _)| (*provider, *format) == (payload.provider, payload.format));
+    let Some((_, _, read)) = found else { return Rejection::whole(NOT_SENT).into() };
+    let items = read(payload);
+    Normalized {
+        readings: items.readings,
+        documents: items.documents,
+        rejections: items.rejections,
+        commands: Vec::new(),
+        unknown: items.unknown.of(payload.format),
+    }
+}
+
+/// Turns a large upload into events as it is read, and hands over each item in turn until told `false`. Returns the shapes that
+/// are unknown.
+pub(crate) fn stream(record: &RawRecord<'_>, input: impl BufRead, each: Each<'_>) -> Vec<Unknown> {
+    let found = match (record.headers.kind, record.topic.provider()) {
+        (Kind::Payload(format), Some(provider)) => Some(Payload { record, provider, format }),
+        (Kind::Payload(_) | Kind::Assign | Kind::Unassign, _) => None,
+    };
+    let found = found.and_then(|payload| {
+        let mut formats = streamed().into_iter();
+        formats
+            .find(|(provider, format, _)| (*provider, *format) == (payload.provider, payload.format))
+            .map(|(.., read)| (payload, read))
+    });
+    let Some((payload, read)) = found else {
+        each(Err(Rejection::whole(NOT_SENT)));
+        return Vec::new();
+    };
+    read(payload, input, each).of(payload.format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_format_that_a_provider_sends_has_one_line() {
+        let mut listed: Vec<_> = FORMATS.iter().map(|(provider, format, _)| (*provider, *format)).collect();
+        let sent =
+            |provider: &Provider| provider.formats().iter().map(|format| (*provider, *format)).collect::<Vec<_>>();
+        let mut sent: Vec<_> = Provider::ALL.iter().flat_map(sent).collect();
+        listed.sort_unstable();
+        sent.sort_unstable();
+        assert_eq!(listed, sent);
+    }
+}

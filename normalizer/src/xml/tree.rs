@@ -1,0 +1,148 @@
+//! What the formats see of a body: its elements.
+
+use std::borrow::Cow;
+
+use quick_xml::{
+    Reader, XmlVersion,
+    escape::resolve_xml_entity,
+    events::{Event, attributes::Attributes},
+};
+
+/// A well-formed document. Its elements stand in the order of the document, each before what it holds.
+pub(crate) struct Tree<'a> {
+    pub(super) text: &'a str,
+    pub(super) nodes: Vec<Node>,
+}
+
+/// An element: where its parts stand in the text. Small, as a body may hold an element for every four bytes; what is rarely
+/// asked for is looked up in the text again.
+pub(super) struct Node {
+    /// Where `<` stands.
+    pub(super) start: u32,
+    /// Where the name without its prefix stands, counted from `start`, and its length.
+    pub(super) name: u16,
+    pub(super) name_bytes: u16,
+    /// Behind the start tag.
+    pub(super) content: u32,
+    /// Behind the end tag.
+    pub(super) end: u32,
+    /// The node behind all that this one holds.
+    pub(super) next: u32,
+}
+
+impl<'a> Tree<'a> {
+    /// The root; none where it is of another namespace than the one that was read.
+    pub(crate) fn root(&self) -> Option<Element<'_, 'a>> {
+        self.element(0)
+    }
+
+    fn element(&self, at: u32) -> Option<Element<'_, 'a>> {
+        self.nodes.get(at as usize).map(|node| Element { tree: self, node, at })
+    }
+
+    pub(super) fn slice(&self, from: u32, to: u32) -> &'a str {
+        self.text.get(from as usize..to as usize).unwrap_or_default()
+    }
+}
+
+/// An element of a tree.
+#[derive(Clone, Copy)]
+pub(crate) struct Element<'t, 'a> {
+    tree: &'t Tree<'a>,
+    node: &'t Node,
+    at: u32,
+}
+
+impl<'t, 'a> Element<'t, 'a> {
+    /// Its name without the prefix.
+    pub(crate) fn name(self) -> &'a str {
+        let from = self.node.start + u32::from(self.node.name);
+        self.tree.slice(from, from + u32::from(self.node.name_bytes))
+    }
+
+    /// Its number in the document, by which [`Element::numbered`] finds it again.
+    pub(crate) fn number(self) -> u32 {
+        self.at
+    }
+
+    /// The element of the same document that has a number.
+    pub(crate) fn numbered(self, number: u32) -> Option<Self> {
+        self.tree.element(number)
+    }
+
+    /// The element as it stands in the body, with its tags.
+    pub(crate) fn outer(self) -> &'a str {
+        self.tree.slice(self.node.start, self.node.end)
+    }
+
+    /// How many elements it is, with all that it holds.
+    pub(crate) fn elements(self) -> u32 {
+        self.node.next - self.at
+    }
+
+    /// The elements right below it.
+    pub(crate) fn children(self) -> impl Iterator<Item = Self> + use<'t, 'a> {
+        let below = |at: u32| self.tree.element(at).filter(|_| at < self.node.next);
+        std::iter::successors(below(self.at + 1), move |child| below(child.node.next))
+    }
+
+    /// Its attributes without a prefix, but for the declarations of namespaces; their values normalized (XML 1.0, section
+    /// 3.3.3).
+    pub(crate) fn attributes(self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> + use<'t, 'a> {
+        let tag = self.tree.slice(self.node.start, self.node.content).trim_end_matches(['/', '>']);
+        let mut written = Attributes::new(tag, usize::from(self.node.name) + usize::from(self.node.name_bytes));
+        // The pass that built the tree has looked for names that stand twice.
+        written.with_checks(false);
+        written.filter_map(Result::ok).filter_map(|attribute| {
+            let name = attribute.key.into_inner();
+            let value = || attribute.normalized_value_with(XmlVersion::Implicit1_0, 1, resolve_xml_entity).ok();
+            if name == "xmlns" || name.contains(':') { None } else { Some((name, value()?)) }
+        })
+    }
+
+    /// The value of an attribute.
+    pub(crate) fn attribute(self, name: &str) -> Option<Cow<'a, str>> {
+        self.attributes().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
+    /// The text right inside it, around its elements, without comments and processing instructions.
+    pub(crate) fn text(self) -> Cow<'a, str> {
+        let inner = self.tree.slice(self.node.content, self.node.end);
+        // `<` stands only where markup begins, and the last markup is the end tag.
+        let content = inner.rfind('<').and_then(|end| inner.get(..end)).unwrap_or_default();
+        let (mut from, mut all) = (0, Cow::Borrowed(""));
+        let within = |at: u32| (at - self.node.content) as usize;
+        let ends = self.children().map(|child| (within(child.node.start), within(child.node.end)));
+        for (until, next) in ends.chain([(content.len(), 0)]) {
+            let piece = resolved(content.get(from..until).unwrap_or_default());
+            if all.is_empty() {
+                all = piece;
+            } else {
+                all.to_mut().push_str(&piece);
+            }
+            from = next;
+        }
+        all
+    }
+}
+
+/// The characters that a piece without elements stands for; [`super::read()`] has seen that it is well-formed.
+fn resolved(piece: &str) -> Cow<'_, str> {
+    if !piece.contains(['<', '&', '\r']) {
+        return Cow::Borrowed(piece);
+    }
+    let mut reader = Reader::from_str(piece);
+    let mut text = String::with_capacity(piece.len());
+    loop {
+        match reader.read_event() {
+            Ok(Event::Text(run)) => text.push_str(&run.xml10_content()),
+            Ok(Event::CData(run)) => text.push_str(&run.xml10_content()),
+            Ok(Event::GeneralRef(reference)) => match reference.resolve_char_ref() {
+                Ok(Some(char)) => text.push(char),
+                Ok(None) | Err(_) => text.push_str(resolve_xml_entity(&reference).unwrap_or_default()),
+            },
+            Ok(Event::Eof) | Err(_) => return Cow::Owned(text),
+            Ok(_) => {}
+        }
+    }
+}
