@@ -70,9 +70,7 @@ impl Kind {
             (RawTopic::Devices, "assign") => Some(Self::Assign),
             (RawTopic::Devices, "unassign") => Some(Self::Unassign),
             (RawTopic::Devices, _) => None,
-            (RawTopic::Medisante | RawTopic::HealthKit | RawTopic::Uploads, word) => {
-                Format::from_word(word).map(Self::Payload)
-            }
+            (_, word) => Format::from_word(word).map(Self::Payload),
         }
     }
 }

@@ -76,10 +76,7 @@ impl Reading {
     /// The raw topic that the reading came from.
     #[must_use]
     pub fn raw_topic(&self) -> RawTopic {
-        self.provenance.topic.unwrap_or(match self.provider {
-            Provider::Medisante => RawTopic::Medisante,
-            Provider::HealthKit => RawTopic::HealthKit,
-        })
+        self.provenance.topic.unwrap_or(self.provider.raw_topic(Format::StandardJson))
     }
 }
 
