@@ -34,6 +34,17 @@ impl Misshapen {
         Self { path: format!("{name}{dot}{}", self.path), ..self }
     }
 
+    /// Says of a missing field what it must be, such as `an object`: serde does not say it.
+    #[must_use]
+    pub(crate) fn expecting(self, fields: &[(&str, &str)]) -> Self {
+        let name = self.path.rsplit('.').next().unwrap_or_default();
+        let expected = fields.iter().find(|(field, _)| self.fault == MISSING && *field == name);
+        match expected {
+            Some((_, expected)) => Self { fault: Cow::Owned(format!("{MISSING} and must be {expected}")), ..self },
+            None => self,
+        }
+    }
+
     /// The refusal. `whole` is what was read as a whole, such as `the payload`.
     pub(crate) fn refused(self, whole: &str) -> Refused {
         let path = if self.path.is_empty() { whole } else { &self.path };
@@ -41,6 +52,7 @@ impl Misshapen {
     }
 }
 
+const MISSING: &str = "is missing";
 const UNSPECIFIC: Refused = refused(Reason::UnexpectedShape, "");
 
 /// Why a text that is JSON is no `T`. The text is read once more: only what is refused pays for its explanation.
@@ -58,7 +70,7 @@ pub(crate) fn misshapen<'a, T: Deserialize<'a>>(text: &'a str) -> Misshapen {
         }
     }
     let message = error.inner().to_string();
-    for (of_member, fault) in [("missing field `", "is missing"), ("duplicate field `", "is given more than once")] {
+    for (of_member, fault) in [("missing field `", MISSING), ("duplicate field `", "is given more than once")] {
         if let Some((member, _)) = message.strip_prefix(of_member).and_then(|rest| rest.split_once('`')) {
             push(&mut path, member);
             return Misshapen { path, fault: Cow::Borrowed(fault) };

@@ -70,7 +70,7 @@ pub(crate) fn xml(payload: Payload<'_>) -> Items {
 /// What a fault is of where it has no path.
 const PAYLOAD: &str = "the payload";
 const RESOURCE: &str = "the resource";
-const NO_TYPE: Refused = refused(Reason::UnexpectedShape, "resourceType is missing");
+const NO_TYPE: Refused = refused(Reason::UnexpectedShape, "resourceType is missing and must be a text");
 const NOT_OBSERVED: Refused = refused(Reason::NotAReading, "the resource is no Observation");
 
 struct Reader<'r> {

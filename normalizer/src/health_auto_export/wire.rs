@@ -14,6 +14,9 @@ use crate::{
     shape::{Misshapen, misshapen},
 };
 
+/// What the fields of lists must be that are required.
+const REQUIRED: [(&str, &str); 3] = [("voltage", "a number or a text"), ("system", "a text"), ("code", "a text")];
+
 /// A metric's name and unit stand in each of its readings, and a field's name in its component: longer ones would let a
 /// small body make large events.
 pub(super) const NAME_BYTES_MAX: usize = 128;
@@ -128,7 +131,7 @@ pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Grou
         }
     }
     if !known {
-        return Err(refused(Reason::UnexpectedShape, "data is missing"));
+        return Err(refused(Reason::UnexpectedShape, "data is missing and must be an object"));
     }
     match groups.iter().map(|group| group.entries.len()).sum::<usize>() {
         0 => Err(refused(Reason::Empty, "the export has no entry")),
@@ -260,5 +263,8 @@ impl<'a> Entry<'a> {
 }
 
 fn field<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, Refused> {
-    serde_json::from_str(value.get()).map_err(|_| misshapen::<T>(value.get()).within(name).refused("the entry"))
+    serde_json::from_str(value.get()).map_err(|_| {
+        let fault = misshapen::<T>(value.get()).expecting(&REQUIRED);
+        fault.within(name).refused("the entry")
+    })
 }

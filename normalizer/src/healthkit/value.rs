@@ -234,7 +234,10 @@ pub(super) fn waveform(
 }
 
 fn series<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Refused> {
-    serde_json::from_str(raw.get()).map_err(|_| misshapen::<T>(raw.get()).within(name).refused("the sample"))
+    serde_json::from_str(raw.get()).map_err(|_| {
+        let fault = misshapen::<T>(raw.get()).expecting(&[("timeSinceSeriesStart", "a number or a text")]);
+        fault.within(name).refused("the sample")
+    })
 }
 
 /// Beats have no even distance, so that the period is zero and each says its own time: of the two dimensions the first is

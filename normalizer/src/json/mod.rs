@@ -10,7 +10,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     refusal::{Refused, refused},
-    shape::misshapen,
+    shape::{Misshapen, misshapen},
 };
 
 pub(crate) use elements::Elements;
@@ -35,10 +35,12 @@ pub(crate) const MALFORMED: Refused = refused(Reason::Malformed, "the body is no
 /// Tells a body that is no JSON from one that is JSON and no `T`. A typed reader stops at the first surprise, so that it has not
 /// seen what follows.
 pub(crate) fn broken<'a, T: Deserialize<'a>>(text: &'a str) -> Refused {
-    if is_json(text) {
-        return misshapen::<T>(text).refused("the payload");
-    }
-    MALFORMED
+    refused_by(text, || misshapen::<T>(text))
+}
+
+/// The same where the fault is known to the caller.
+pub(crate) fn refused_by(text: &str, fault: impl FnOnce() -> Misshapen) -> Refused {
+    if is_json(text) { fault().refused("the payload") } else { MALFORMED }
 }
 
 /// Whether a text is JSON.

@@ -25,7 +25,7 @@ use message::{Head, Sent};
 pub(crate) fn standard_json(payload: Payload<'_>) -> Items {
     read(|items| {
         let text = json::text(payload.record.body)?;
-        let message = message(text).map_err(|_| json::broken::<Noted<'_, wire::Message<'_>>>(text))?;
+        let message = message(text).map_err(|fault| json::refused_by(text, || fault))?;
         let head = Head::of(payload, Sent::Json, &message, &mut items.unknown)?;
         map::items(&head, &message.known, items);
         Ok(())
@@ -48,7 +48,7 @@ pub(crate) fn standard_xml(payload: Payload<'_>) -> Items {
 }
 
 fn message(text: &str) -> Result<Noted<'_, wire::Message<'_>>, Misshapen> {
-    serde_json::from_str(text).map_err(|_| misshapen::<Noted<'_, wire::Message<'_>>>(text))
+    serde_json::from_str(text).map_err(|_| misshapen::<Noted<'_, wire::Message<'_>>>(text).expecting(&wire::REQUIRED))
 }
 
 fn read(payload: impl FnOnce(&mut Items) -> Result<(), Refused>) -> Items {

@@ -18,6 +18,10 @@ use crate::{
     shape::{Misshapen, misshapen},
 };
 
+/// What the fields must be that are required.
+pub(super) const REQUIRED: [(&str, &str); 3] =
+    [("measurements", "an object"), ("samples", "an array of numbers"), ("frequency", "a number or a text")];
+
 #[derive(Deserialize)]
 pub(super) struct Message<'a> {
     #[serde(borrow, default)]
@@ -177,7 +181,7 @@ pub(super) fn text<'a>(word: Option<&'a Word<'_>>) -> Option<&'a str> {
 /// Reads a member of `measurements`.
 pub(super) fn shaped<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Refused> {
     read(raw).ok_or_else(|| {
-        let fault = misshapen::<T>(raw.get());
+        let fault = misshapen::<T>(raw.get()).expecting(&REQUIRED);
         fault.within(&format!("measurements.{}", redact::name(name))).refused("the payload")
     })
 }

@@ -76,7 +76,7 @@ fn of_samples() {
             ),
             (
                 r#"[{"type":"HeartbeatSeries","heartbeatSeries":[{"SECRET":1}]}]"#,
-                "heartbeatSeries[0].timeSinceSeriesStart is missing",
+                "heartbeatSeries[0].timeSinceSeriesStart is missing and must be a number or a text",
             ),
         ],
     );
@@ -86,7 +86,7 @@ fn of_samples() {
 fn of_messages() {
     let of_json = [
         (r#"["SECRET"]"#, "the payload must be an object"),
-        (r#"{"SECRET":1}"#, "measurements is missing"),
+        (r#"{"SECRET":1}"#, "measurements is missing and must be an object"),
         (r#"{"measurements":["SECRET"]}"#, "measurements must be an object"),
         (r#"{"measurements":{"a":1,"A":2}}"#, "measurements must be an object without two members of one name"),
         (
@@ -109,7 +109,10 @@ fn of_messages() {
             "measurements.<up to 64 bytes> must be an object of value and unit, a number or a text",
         ),
         (r#"{"measurements":{"documents":"SECRET"}}"#, "measurements.documents must be an object"),
-        (r#"{"measurements":{"ecgSamples":{"samples":[1]}}}"#, "measurements.ecgSamples.frequency is missing"),
+        (
+            r#"{"measurements":{"ecgSamples":{"samples":[1]}}}"#,
+            "measurements.ecgSamples.frequency is missing and must be a number or a text",
+        ),
         (
             r#"{"measurements":{"ecgSamples":{"samples":"SECRET","frequency":1}}}"#,
             "measurements.ecgSamples.samples must be an array of numbers",
@@ -118,7 +121,7 @@ fn of_messages() {
     assert_details(RawTopic::Medisante, Format::StandardJson, &of_json);
     let of_xml = [
         ("<a>SECRET</a>", "the root element must be an object"),
-        ("<a><b>SECRET</b></a>", "measurements is missing"),
+        ("<a><b>SECRET</b></a>", "measurements is missing and must be an object"),
         ("<a><device>SECRET</device><measurements><x>1</x></measurements></a>", "device must be an object"),
         (
             "<a><measurements><glucose><value><b>SECRET</b></value></glucose></measurements></a>",
@@ -133,7 +136,7 @@ fn of_exports_of_an_app() {
     let metrics = |text: &str| format!(r#"{{"data":{{"metrics":[{text}]}}}}"#);
     let cases = [
         ("7".to_owned(), "the payload must be an object"),
-        (r#"{"SECRET":1}"#.to_owned(), "data is missing"),
+        (r#"{"SECRET":1}"#.to_owned(), "data is missing and must be an object"),
         (r#"{"data":"SECRET"}"#.to_owned(), "data must be an object"),
         (r#"{"data":{"workouts":"SECRET"}}"#.to_owned(), "workouts must be an array"),
         (metrics(r#""SECRET""#), "metrics[] must be an object"),
@@ -151,7 +154,7 @@ fn of_exports_of_an_app() {
 fn of_resources() {
     let of_json = [
         (r#""SECRET""#, "the payload must be an object"),
-        (r#"{"SECRET":1}"#, "resourceType is missing"),
+        (r#"{"SECRET":1}"#, "resourceType is missing and must be a text"),
         (r#"{"resourceType":["SECRET"]}"#, "resourceType must be a text"),
         (r#"{"resourceType":"Bundle","entry":{"SECRET":1}}"#, "entry must be an array"),
         (r#"{"resourceType":"Bundle","entry":["SECRET"]}"#, "the entry must be an object"),
