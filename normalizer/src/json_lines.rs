@@ -1,6 +1,6 @@
 //! Outcomes as JSON for people who try a mapping: one object for each item.
 
-use schemas::{codec::Event, hex};
+use schemas::codec::Event;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, macros::format_description};
@@ -54,7 +54,7 @@ fn object_readable(object: &mut Map<String, Value>) {
             }
             Value::Array(bytes) if BYTES.contains(&name.as_str()) => {
                 let bytes = bytes.iter().filter_map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()));
-                *value = hex::encode(&bytes.collect::<Vec<_>>()).into();
+                *value = hex::encode(bytes.collect::<Vec<_>>()).into();
             }
             other => readable(other),
         }

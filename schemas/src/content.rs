@@ -68,7 +68,7 @@ impl ContentHash {
     /// Lower-case hexadecimal digits, as headers have it.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        crate::hex::encode(&self.0)
+        hex::encode(self.0)
     }
 
     /// The partition of a payload on a topic of `count` partitions, at least one.

@@ -13,7 +13,6 @@ pub mod dead_letter;
 pub mod event;
 pub mod example;
 pub mod format;
-pub mod hex;
 pub mod identity;
 pub mod limit;
 pub mod moment;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use schemas::hex;
+use hex::FromHex as _;
 
 /// Why a secret file cannot be used. Names the file, never its content.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub fn load_or_refuse(path: &Path) -> Result<[u8; 32], SecretError> {
         return Err(SecretError::Open { path: path.to_owned(), mode });
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
-    hex::decode(text.trim()).ok_or_else(|| SecretError::Form { path: path.to_owned() })
+    <[u8; 32]>::from_hex(text.trim()).map_err(|_| SecretError::Form { path: path.to_owned() })
 }
 
 /// Reads the secret as [`load_or_refuse`] does, or makes a new one where the file does not exist.
@@ -67,6 +67,6 @@ pub fn load_or_make(path: &Path) -> Result<[u8; 32], SecretError> {
     let secret: [u8; 32] = rand::random();
     let io = |source| SecretError::Io { path: path.to_owned(), source };
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    file.write_all(hex::encode(&secret).as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+    file.write_all(hex::encode(secret).as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
     Ok(secret)
 }

@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hex::FromHex as _;
 use schemas::{
     event::SourceName,
     format::{Defaults, Provider},
-    hex,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -204,5 +204,5 @@ pub(super) fn fingerprint(secret: &[u8]) -> [u8; 32] {
 
 /// Reads what is kept of a secret.
 pub(super) fn hash(text: &str) -> Option<[u8; 32]> {
-    hex::decode(text)
+    <[u8; 32]>::from_hex(text).ok()
 }

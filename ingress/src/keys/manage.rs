@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use schemas::hex;
 use time::OffsetDateTime;
 
 use super::file::{self, KeyEntry, KeysError, KeysFile, Scope, fingerprint};
@@ -64,11 +63,11 @@ pub struct KeySummary {
 pub fn create(path: &Path, new: NewKey) -> Result<(String, Secret), KeysError> {
     let mut file = if path.exists() { file::read(path)? } else { KeysFile::default() };
     let secret = Secret(format!("dm_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())));
-    let id = new.id.unwrap_or_else(|| format!("key-{}", hex::encode(&rand::random::<[u8; 4]>())));
+    let id = new.id.unwrap_or_else(|| format!("key-{}", hex::encode(rand::random::<[u8; 4]>())));
     let entry = KeyEntry {
         id: id.clone(),
         source: new.source,
-        sha256: hex::encode(&fingerprint(secret.0.as_bytes())),
+        sha256: hex::encode(fingerprint(secret.0.as_bytes())),
         scopes: new.scopes,
         providers: new.providers,
         defaults: new.defaults,

@@ -5,7 +5,6 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     codec::{Element, avro_enum, avro_record},
     format::{Format, Provider},
-    hex,
 };
 
 avro_enum! {
@@ -45,6 +44,6 @@ impl Unknown {
             hash.update(part);
             hash.update([0]);
         }
-        hash.finalize().first_chunk::<8>().map(|first| hex::encode(first)).unwrap_or_default()
+        hash.finalize().first_chunk::<8>().map(hex::encode).unwrap_or_default()
     }
 }

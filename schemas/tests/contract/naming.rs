@@ -5,7 +5,6 @@ use schemas::{
     dead_letter::{DeadLetter, DeadLetterError, Stage, header},
     event::{DeviceId, NameError, PatientId, SourceName, Unknown, UnknownKind},
     format::{Format, Provider, RawTopic},
-    hex,
     identity::{Content, Identity, TrustScope, device_key, reading_id},
     limit,
     receipt::{NotARawPosition, Position, RawPosition, ReceiptKey},
@@ -185,15 +184,6 @@ fn a_raw_position_is_read_back_and_nothing_else_is() {
         "raw.uploads:7::42",
     ] {
         assert_eq!(text.parse::<RawPosition>(), Err(NotARawPosition), "{text}");
-    }
-}
-
-#[test]
-fn hexadecimal_is_two_lower_case_digits_a_byte() {
-    assert_eq!(hex::encode(&[0x00, 0x0f, 0xa5, 0xff]), "000fa5ff");
-    assert_eq!(hex::decode("000fA5ff"), Some([0x00, 0x0f, 0xa5, 0xff]));
-    for text in ["", "000fa5f", "000fa5ff0", "000fa5fg", "+00fa5ff", "é0fa5ff"] {
-        assert_eq!(hex::decode::<4>(text), None, "{text}");
     }
 }
 

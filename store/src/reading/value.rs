@@ -6,10 +6,8 @@
 use std::borrow::Cow;
 
 use catalogue::decimal::Decimal;
-use schemas::{
-    event::{Coded, Coding, Component, DocumentReference, Flag, Missing, Quantity, Value, Waveform},
-    hex,
-};
+use hex::FromHex as _;
+use schemas::event::{Coded, Coding, Component, DocumentReference, Flag, Missing, Quantity, Value, Waveform};
 use serde::{Deserialize, Serialize};
 
 use super::draft::unknown_word;
@@ -199,7 +197,7 @@ impl<'a> StoredWaveform<'a> {
 impl<'a> StoredDocument<'a> {
     fn of(document: &'a DocumentReference) -> Self {
         Self {
-            sha256: hex::encode(&document.sha256).into(),
+            sha256: hex::encode(document.sha256).into(),
             content_type: (&document.content_type).into(),
             bytes: document.bytes,
             title: document.title.as_deref().map(Cow::Borrowed),
@@ -238,7 +236,7 @@ impl StoredCells {
         }
         if let Some(document) = extra.document.take() {
             return Ok(Value::Document(DocumentReference {
-                sha256: hex::decode(&document.sha256).ok_or_else(unknown_word)?,
+                sha256: <[u8; 32]>::from_hex(document.sha256.as_ref()).map_err(|_| unknown_word())?,
                 content_type: document.content_type.into_owned(),
                 bytes: document.bytes,
                 title: document.title.map(Cow::into_owned),
