@@ -1,5 +1,16 @@
-//! Cargo sees a new migration only when it is told to look.
+//! Cargo sees a new migration only when it is told to look, and the version of the tables is the number of the last one.
 
-fn main() {
+use std::{env, error::Error, fs, path::PathBuf};
+
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=migrations");
+    let mut last = 0_i32;
+    for file in fs::read_dir("migrations")? {
+        let name = file?.file_name();
+        let number = name.to_str().and_then(|name| name.split_once('_')).map(|(number, _)| number.parse());
+        last = last.max(number.ok_or("a migration is named as 0001_what.sql")??);
+    }
+    let folder = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(folder.join("schema_version.rs"), last.to_string())?;
+    Ok(())
 }

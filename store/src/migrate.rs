@@ -13,7 +13,7 @@ use crate::comment;
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The version of the tables that this release writes: the number of its last migration.
-pub const SCHEMA_VERSION: i32 = 5;
+pub const SCHEMA_VERSION: i32 = include!(concat!(env!("OUT_DIR"), "/schema_version.rs"));
 
 /// Applies the migrations that are missing, and says in the database what its columns mean.
 ///

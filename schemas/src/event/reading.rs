@@ -73,6 +73,47 @@ avro_record! {
 }
 
 impl Reading {
+    /// A reading with nothing in it, for who fills in one field after the other.
+    #[must_use]
+    pub fn blank(source: SourceName) -> Self {
+        Self {
+            reading_id: Uuid::nil(),
+            provider: Provider::Medisante,
+            source,
+            device: None,
+            gateway: None,
+            subject: None,
+            patient_claim: None,
+            code: Coding { system: "".into(), code: "".into(), display: None },
+            source_codes: Vec::new(),
+            value: Value::Absent(Missing::Unknown),
+            components: Vec::new(),
+            status: Status::Unknown,
+            measured_from: None,
+            measured_until: None,
+            imprecise_until: None,
+            time_precision: Precision::None,
+            offset_minutes: None,
+            measured_text: None,
+            measured_until_text: None,
+            received_at: 0,
+            source_version: None,
+            source_updated_at: None,
+            content: [0; 16],
+            flags: Vec::new(),
+            provenance: Provenance {
+                topic: None,
+                topic_epoch: 0,
+                partition: 0,
+                offset: 0,
+                item: 0,
+                format: Format::StandardJson,
+                mapping_version: 0,
+            },
+            key_id: None,
+        }
+    }
+
     /// The raw topic that the reading came from.
     #[must_use]
     pub fn raw_topic(&self) -> RawTopic {

@@ -62,26 +62,15 @@ pub(crate) fn reading(id: u128, offset: i64) -> Reading {
     Reading {
         reading_id: Uuid::from_u128(0x5000_0000_0000_0000_0000_0000_0000_0000 + id),
         provider: Provider::Medisante,
-        source: SourceName::parse("portal").unwrap(),
         device: Some(device("meter-1")),
-        gateway: None,
-        subject: None,
-        patient_claim: None,
         code: coding("15074-8"),
-        source_codes: vec![],
         value: quantity("5.50"),
-        components: vec![],
         status: Status::Final,
         measured_from: Some(MAY),
-        measured_until: None,
-        imprecise_until: None,
         time_precision: Precision::Second,
         offset_minutes: Some(120),
         measured_text: Some("2024-05-01T02:00:00+02:00".to_owned()),
-        measured_until_text: None,
         received_at: MAY + offset * SECOND,
-        source_version: None,
-        source_updated_at: None,
         content: [1; 16],
         flags: vec![Flag::DefaultUnit],
         provenance: Provenance {
@@ -93,7 +82,7 @@ pub(crate) fn reading(id: u128, offset: i64) -> Reading {
             format: Format::StandardJson,
             mapping_version: 1,
         },
-        key_id: None,
+        ..Reading::blank(SourceName::parse("portal").unwrap())
     }
 }
 

@@ -2,17 +2,15 @@
 //!
 //! Where an event's field and a column are the same thing, the comment is the documentation of the field in the Avro schema.
 
+pub(crate) mod meaning;
 mod texts;
 
 use std::collections::BTreeMap;
 
-use schemas::{
-    codec::Event as _,
-    event::{Assignment, Document, Outcome, Reading},
-};
-use serde_json::Value;
 use sqlx::{Executor as _, PgConnection};
 
+use crate::reading::meanings;
+pub use meaning::Meaning;
 pub use texts::RELATIONS;
 
 /// A table or view.
@@ -24,8 +22,8 @@ pub struct Relation {
     pub kind: RelationKind,
     /// What it holds.
     pub text: &'static str,
-    /// Its columns, as lists that relations may share.
-    pub columns: &'static [&'static [(&'static str, Meaning)]],
+    /// Its columns.
+    pub columns: Columns,
 }
 
 /// What a relation is.
@@ -39,47 +37,21 @@ pub enum RelationKind {
     Contract,
 }
 
-/// What a column means.
+/// Where the columns of a relation and their meanings are listed.
 #[derive(Debug, Clone, Copy)]
-pub enum Meaning {
-    /// What a field of an event means, by the record's name and the field's.
-    Field(&'static str, &'static str),
-    /// This.
-    Text(&'static str),
+pub enum Columns {
+    /// In lists that relations may share.
+    Listed(&'static [&'static [(&'static str, Meaning)]]),
+    /// Beside how the columns of a reading are written.
+    OfReadings,
 }
 
-impl Meaning {
-    /// The text.
-    ///
-    /// # Errors
-    /// The name of the field, where no schema has it.
-    pub fn text(self) -> Result<String, String> {
-        match self {
-            Self::Text(text) => Ok(text.to_owned()),
-            Self::Field(record, field) => documentation(record, field).ok_or_else(|| format!("{record}.{field}")),
+impl Relation {
+    fn meanings(&self) -> Vec<(&'static str, Meaning)> {
+        match self.columns {
+            Columns::Listed(lists) => lists.iter().copied().flatten().copied().collect(),
+            Columns::OfReadings => meanings().collect(),
         }
-    }
-}
-
-/// The documentation of a field in the schemas of the events.
-fn documentation(record: &str, field: &str) -> Option<String> {
-    [Reading::SCHEMA, Assignment::SCHEMA, Document::SCHEMA, Outcome::SCHEMA]
-        .into_iter()
-        .find_map(|schema| documentation_in(&serde_json::from_str(schema).ok()?, record, field))
-}
-
-fn documentation_in(schema: &Value, record: &str, field: &str) -> Option<String> {
-    let fields = schema.get("fields").and_then(Value::as_array);
-    if schema.get("name").and_then(Value::as_str) == Some(record)
-        && let Some(found) =
-            fields.and_then(|fields| fields.iter().find(|one| one.get("name").is_some_and(|name| name == field)))
-    {
-        return found.get("doc")?.as_str().map(str::to_owned);
-    }
-    match schema {
-        Value::Object(members) => members.values().find_map(|member| documentation_in(member, record, field)),
-        Value::Array(elements) => elements.iter().find_map(|element| documentation_in(element, record, field)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 
@@ -98,7 +70,7 @@ pub(crate) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::Err
         if !is_known("", relation.text) {
             statements.push(format!("COMMENT ON {kind} {} IS {}", relation.name, quoted(relation.text)));
         }
-        for (column, meaning) in relation.columns.iter().copied().flatten() {
+        for (column, meaning) in relation.meanings() {
             let text = meaning.text().map_err(|field| sqlx::Error::Decode(format!("no schema has {field}").into()))?;
             if !is_known(column, &text) {
                 statements.push(format!("COMMENT ON COLUMN {}.{column} IS {}", relation.name, quoted(&text)));

@@ -1,12 +1,13 @@
 //! The texts.
 
 use super::{
-    Meaning::{self, Field, Text},
+    Columns::{Listed, OfReadings},
+    Meaning::{self, Field, Text, TopicCode},
     Relation,
     RelationKind::{Contract, Table, View},
 };
 
-type Columns = &'static [(&'static str, Meaning)];
+type List = &'static [(&'static str, Meaning)];
 
 /// All tables and views of this release.
 pub const RELATIONS: &[Relation] = &[
@@ -14,32 +15,32 @@ pub const RELATIONS: &[Relation] = &[
         name: "attributed_readings",
         kind: Contract,
         text: "One row for each coded value: the parts of a panel, such as a blood pressure, share reading_id. Readings that were entered in error, cancelled or deleted are not here but in all_readings.",
-        columns: &[CONTRACT],
+        columns: Listed(&[CONTRACT]),
     },
     Relation {
         name: "all_readings",
         kind: Contract,
         text: "As attributed_readings, and also readings that were entered in error, cancelled or deleted: see the column status.",
-        columns: &[CONTRACT],
+        columns: Listed(&[CONTRACT]),
     },
     Relation {
         name: "document_contents",
         kind: Contract,
         text: "The documents that readings refer to by document_sha256.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("document_sha256", Field("Document", "sha256")),
             ("content_type", Field("Document", "content_type")),
             ("content", Field("Document", "content")),
             ("provider", Field("Document", "provider")),
             ("source", Field("Document", "source")),
             ("received_at", Field("Document", "received_at")),
-        ]],
+        ]]),
     },
     Relation {
         name: "ledger",
         kind: View,
         text: "What the outcomes of a raw topic promise, and what is there. It balances when promised_readings is the sum of rows, superseded, duplicates and refused, and promised_rejections equals dead_letters.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("topic", Text("The raw topic.")),
             ("promised_readings", Text("Readings that the normalizer has said it made.")),
             ("rows", Text("Current readings.")),
@@ -48,43 +49,43 @@ pub const RELATIONS: &[Relation] = &[
             ("refused", Text("Items that the sink refused.")),
             ("promised_rejections", Text("Items that the normalizer has said it refused.")),
             ("dead_letters", Text("Items of the normalizer's dead letters.")),
-        ]],
+        ]]),
     },
     Relation {
         name: "readings",
         kind: Table,
         text: "The current version of each reading. What follows from other columns is not stored; the views give it.",
-        columns: &[READING],
+        columns: OfReadings,
     },
     Relation {
         name: "reading_versions",
         kind: Table,
         text: "Contents of readings that are not the current one. Empty for a reading that had one content only.",
-        columns: &[READING],
+        columns: OfReadings,
     },
     Relation {
         name: "reading_duplicates",
         kind: Table,
         text: "Delivered items whose reading another item carries.",
-        columns: &[&[("reading_id", Field("Reading", "reading_id"))], POSITION, ITEM],
+        columns: Listed(&[&[("reading_id", Field("Reading", "reading_id"))], POSITION, ITEM]),
     },
     Relation {
         name: "codings",
         kind: Table,
         text: "Codes that readings name by number.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("coding_id", Text("The number.")),
             ("hash", Text("Over system, code and display; makes the entry unique.")),
             ("system", Field("Coding", "system")),
             ("code", Field("Coding", "code")),
             ("display", Field("Coding", "display")),
-        ]],
+        ]]),
     },
     Relation {
         name: "device_descriptions",
         kind: Table,
         text: "Devices as payloads describe them, which readings name by number. A device has one row for each description.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("description_id", Text("The number.")),
             ("hash", Text("Over the other columns; makes the entry unique.")),
             ("device_key", Field("Device", "key")),
@@ -92,19 +93,19 @@ pub const RELATIONS: &[Relation] = &[
             ("manufacturer", Field("Device", "manufacturer")),
             ("model", Field("Device", "model")),
             ("serial", Field("Device", "serial")),
-        ]],
+        ]]),
     },
     Relation {
         name: "devices",
         kind: Table,
         text: "Devices that a command has assigned, as the command appended last describes them.",
-        columns: &[&[("device_key", Field("Assignment", "device_key"))], DEVICE],
+        columns: Listed(&[&[("device_key", Field("Assignment", "device_key"))], DEVICE]),
     },
     Relation {
         name: "device_commands",
         kind: Table,
         text: "Every accepted device command, and its verdict.",
-        columns: &[
+        columns: Listed(&[
             RAW,
             &[("device_key", Field("Assignment", "device_key")), ("command", Field("Assignment", "command"))],
             DEVICE,
@@ -129,29 +130,29 @@ pub const RELATIONS: &[Relation] = &[
                     ),
                 ),
             ],
-        ],
+        ]),
     },
     Relation {
         name: "excess_commands",
         kind: Table,
         text: "Runs of device commands beyond what a source may say of a device on one day. They take no part in the attribution.",
-        columns: &[RUN],
+        columns: Listed(&[RUN]),
     },
     Relation {
         name: "device_assignments",
         kind: Table,
         text: "Who holds a device and when. Derived from device_commands; never edited.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("device_key", Field("Assignment", "device_key")),
             ("patient_id", Text("The patient who holds the device.")),
             ("during", Text("From when, inclusive, until when, exclusive. Without an upper bound it goes on.")),
-        ]],
+        ]]),
     },
     Relation {
         name: "documents",
         kind: Table,
         text: "Documents that came inside of payloads, each once.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("sha256", Field("Document", "sha256")),
             ("content_type", Field("Document", "content_type")),
             ("content", Field("Document", "content")),
@@ -159,13 +160,13 @@ pub const RELATIONS: &[Relation] = &[
             ("source", Field("Document", "source")),
             ("received_at", Field("Document", "received_at")),
             ("key_id", Field("Document", "key_id")),
-        ]],
+        ]]),
     },
     Relation {
         name: "outcomes",
         kind: Table,
         text: "What became of raw records: one row for each run of records with the same outcome.",
-        columns: &[
+        columns: Listed(&[
             &[("topic", Field("Outcome", "topic"))],
             RUN,
             &[
@@ -175,13 +176,13 @@ pub const RELATIONS: &[Relation] = &[
                 ("rejections", Text("How many items of each were refused.")),
                 ("mapping_version", Field("Outcome", "mapping_version")),
             ],
-        ],
+        ]),
     },
     Relation {
         name: "dead_letters",
         kind: Table,
         text: "Refused items, without payload: that is on the topic dead-letters and on the raw topic.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("origin_topic", Text("The topic of the record that was refused, wholly or in part.")),
             ("origin_partition", Text("Its partition.")),
             ("origin_offset", Text("Its offset.")),
@@ -198,13 +199,13 @@ pub const RELATIONS: &[Relation] = &[
             ("origin_at", Text("When the broker appended the record that was refused.")),
             ("letter_partition", Text("The partition of the dead letter on its topic.")),
             ("letter_offset", Text("Its offset there.")),
-        ]],
+        ]]),
     },
     Relation {
         name: "drift",
         kind: Table,
         text: "What payloads held that the mapping does not know, one row for each shape: names and types, never values.",
-        columns: &[
+        columns: Listed(&[
             &[
                 ("fingerprint", Text("The shape's short name.")),
                 ("provider", Text("Who sent it.")),
@@ -216,68 +217,68 @@ pub const RELATIONS: &[Relation] = &[
                 ("count", Text("How many raw records had it.")),
             ],
             POSITION,
-        ],
+        ]),
     },
     Relation {
         name: "sink_offsets",
         kind: Table,
         text: "Where the sinks go on reading; moved in the transaction of each batch.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("topic", Text("The event topic.")),
             ("partition", Text("Its partition.")),
             ("next_offset", Text("The next record to be read.")),
-        ]],
+        ]]),
     },
     Relation {
         name: "skips",
         kind: Table,
         text: "Records of event topics that an operator has asked the sinks to step over.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("topic", Text("The event topic.")),
             ("partition", Text("Its partition.")),
             ("log_offset", Text("The record's offset.")),
             ("reason", Text("Why, in the operator's words.")),
             ("requested_at", Text("When it was asked for.")),
             ("done_at", Text("When a sink did it; null until then.")),
-        ]],
+        ]]),
     },
     Relation {
         name: "accepted_gaps",
         kind: Table,
         text: "Events whose retention ended before a sink read them, which an operator has accepted.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("topic", Text("The event topic.")),
             ("partition", Text("Its partition.")),
             ("from_offset", Text("The first record that is gone.")),
             ("to_offset", Text("The first record that is there.")),
             ("accepted_at", Text("When it was accepted.")),
-        ]],
+        ]]),
     },
     Relation {
         name: "schema_version",
         kind: Table,
         text: "Which release's tables these are; one row.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("version", Text("The number of the last migration.")),
             ("compatible_from", Text("The least version that a sink must know to write here.")),
-        ]],
+        ]]),
     },
     Relation {
         name: "_sqlx_migrations",
         kind: Table,
         text: "The migrations that were applied; kept by the library that applies them.",
-        columns: &[&[
+        columns: Listed(&[&[
             ("version", Text("The migration's number.")),
             ("description", Text("Its name.")),
             ("installed_on", Text("When it was applied.")),
             ("success", Text("Whether it was applied wholly.")),
             ("checksum", Text("Of its text.")),
             ("execution_time", Text("How long it took, nanoseconds.")),
-        ]],
+        ]]),
     },
 ];
 
-const CONTRACT: Columns = &[
+const CONTRACT: List = &[
     ("reading_id", Field("Reading", "reading_id")),
     ("component", Text("The part of a panel, from 1; 0 for a value of the reading itself.")),
     ("patient_id", Text("The patient whom the value belongs to; null where attribution says why nobody is known.")),
@@ -359,102 +360,29 @@ const CONTRACT: Columns = &[
     ("receipt", Text("The receipt of the payload, for device-manager trace.")),
 ];
 
-const READING: Columns = &[
-    ("reading_id", Field("Reading", "reading_id")),
-    ("content", Field("Reading", "content")),
-    (
-        "measured_from",
-        Text("When the measurement began; the start of the span where time_precision is coarser than a second."),
-    ),
-    ("received_at", Text("When the broker appended the raw record.")),
-    ("raw_offset", Field("Provenance", "offset")),
-    ("receipt_mac", Text("The authentication code in the receipt.")),
-    ("coding_id", Text("What was observed, a row of codings.")),
-    ("description_id", Text("The device that measured, a row of device_descriptions.")),
-    ("gateway_id", Text("The hub that passed the reading on, a row of device_descriptions.")),
-    ("measured_until", Field("Reading", "measured_until")),
-    ("imprecise_until", Field("Reading", "imprecise_until")),
-    ("source_version", Field("Reading", "source_version")),
-    ("source_updated_at", Text("The source's own time of this version (lastUpdated, issued, receivedTime).")),
-    ("first_received_at", Text("When this content was first appended, where that is not the row's own append.")),
-    ("first_offset", Text("The offset of the first append, where it is not the row's own.")),
-    ("raw_partition", Field("Provenance", "partition")),
-    ("topic_epoch", Field("Provenance", "topic_epoch")),
-    ("item", Field("Provenance", "item")),
-    ("mapping_version", Field("Provenance", "mapping_version")),
-    ("first_topic_epoch", Text("The incarnation of the raw topic of the first append, where it is not the row's own.")),
-    ("first_partition", Text("The partition of the first append, where it is not the row's own.")),
-    ("first_item", Text("The item of the first append, where it is not the row's own.")),
-    ("format", Field("Provenance", "format")),
-    ("status", Field("Reading", "status")),
-    ("time_precision", Field("Reading", "time_precision")),
-    ("topic_code", TOPIC_CODE),
-    (
-        "first_topic_code",
-        Text("The raw topic of the first append, where it is not the row's own; numbers as in topic_code."),
-    ),
-    ("offset_minutes", Field("Reading", "offset_minutes")),
-    ("source", Field("Reading", "source")),
-    ("subject", Field("Reading", "subject")),
-    ("patient_claim", Field("Reading", "patient_claim")),
-    ("value_num", Text("The number in unit; a bound where there is a comparator.")),
-    ("unit", Text("The UCUM unit of the number or of the samples.")),
-    ("source_value", Text("The number as the source wrote it; null where it is written like value_num.")),
-    (
-        "source_unit",
-        Text("The unit as the source wrote it; null where it is the same as unit, empty where the source wrote none."),
-    ),
-    ("comparator", Field("Quantity", "comparator")),
-    ("value_text", Text("The value where it is a text.")),
-    ("absent", Text("Why there is no value (FHIR R4 DataAbsentReason); panel where the components carry the values.")),
-    (
-        "measured_text",
-        Text(
-            "The text of measured_from; null where the format writes that time so, empty where the source has no text.",
-        ),
-    ),
-    ("measured_until_text", Text("The text of measured_until; null and empty as in measured_text.")),
-    ("flags", Field("Reading", "flags")),
-    (
-        "components",
-        Text(
-            "The parts of a panel: c the number of the code in codings, n the number, t the text, u the unit, s the source's value, su its unit, cmp the comparator, a why there is no value, f flags, x as the column extra.",
-        ),
-    ),
-    (
-        "extra",
-        Text(
-            "What has no column: coded values, waveforms, documents, true and false, and the codes as the source wrote them.",
-        ),
-    ),
-    ("key_id", Field("Reading", "key_id")),
-];
-
-const TOPIC_CODE: Meaning = Text("The raw topic: 0 raw.medisante, 1 raw.healthkit, 2 raw.devices, 3 raw.uploads.");
-
-const POSITION: Columns = &[
-    ("topic_code", TOPIC_CODE),
+const POSITION: List = &[
+    ("topic_code", TopicCode),
     ("topic_epoch", Field("Provenance", "topic_epoch")),
     ("raw_partition", Field("Provenance", "partition")),
     ("raw_offset", Field("Provenance", "offset")),
 ];
 
-const RAW: Columns = &[
+const RAW: List = &[
     ("topic_epoch", Field("Assignment", "topic_epoch")),
     ("raw_partition", Field("Assignment", "partition")),
     ("raw_offset", Field("Assignment", "offset")),
 ];
 
-const RUN: Columns = &[
+const RUN: List = &[
     ("topic_epoch", Text("The incarnation of the raw topic.")),
     ("raw_partition", Text("The raw topic's partition.")),
     ("first_offset", Text("The first record of the run.")),
     ("last_offset", Text("The last record of the run.")),
 ];
 
-const ITEM: Columns = &[("item", Field("Provenance", "item"))];
+const ITEM: List = &[("item", Field("Provenance", "item"))];
 
-const DEVICE: Columns = &[
+const DEVICE: List = &[
     ("provider", Field("Assignment", "provider")),
     ("device_id", Field("Assignment", "device_id")),
     ("device_type", Field("Assignment", "device_type")),

@@ -1,196 +1,150 @@
-//! The columns of `readings`, in the order of the table: name, type, how one is written and how it is read back, each said once.
+//! The columns of `readings`, in the order of the table: name, type, meaning, how one is written and how it is read back, each said
+//! once.
 //!
 //! The order keeps columns of one width together, so that Postgres pads none of them.
 
 use std::{borrow::Cow, sync::LazyLock};
 
 use schemas::{
-    event::{Flag, Missing, PatientId, Precision, Reading, SourceName, Status},
+    event::{Flag, Missing, PatientId, Precision, SourceName, Status},
     format::Format,
-    version::Version,
 };
-use sqlx::{Decode, Postgres, Row as _, Type, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
-    Places,
-    draft::{Draft, unknown_word},
+    column::{Column, Kind, column},
+    draft::unknown_word,
     instant,
-    value::{self, Cells, Extra, Part},
+    value::{self, Extra, Part},
 };
-use crate::{copy::Tuple, topic_code, topic_of};
-
-/// The type of a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Uuid,
-    /// `timestamptz`; read back as microseconds since 1970-01-01T00:00:00Z.
-    Time,
-    Long,
-    Int,
-    Short,
-    Text,
-    Texts,
-    /// Read back as text: there is no other type that keeps it exactly.
-    Numeric,
-    /// `jsonb`, read back as text.
-    Json,
-    /// An enum of the database, read back as text.
-    Word(&'static str),
-}
-
-impl Kind {
-    /// The type as Postgres names it.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Uuid => "uuid",
-            Self::Time => "timestamp with time zone",
-            Self::Long => "bigint",
-            Self::Int => "integer",
-            Self::Short => "smallint",
-            Self::Text => "text",
-            Self::Texts => "text[]",
-            Self::Numeric => "numeric",
-            Self::Json => "jsonb",
-            Self::Word(name) => name,
-        }
-    }
-}
-
-/// What is written into one row.
-pub(super) struct Written<'a> {
-    pub(super) reading: &'a Reading,
-    pub(super) version: Version,
-    pub(super) mac: i64,
-    pub(super) cells: Cells<'a>,
-}
-
-type Write = fn(&mut Tuple<'_>, &Written<'_>, &mut Places);
-type Read = fn(&mut Draft, Cell<'_>) -> Result<(), sqlx::Error>;
-
-/// One column.
-pub(super) struct Column {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) write: Write,
-    pub(super) read: Read,
-}
-
-/// One column of a row that is read back.
-#[derive(Clone, Copy)]
-pub(super) struct Cell<'r>(pub(super) &'r PgRow, pub(super) usize);
-
-impl<'r> Cell<'r> {
-    fn get<T: Decode<'r, Postgres> + Type<Postgres>>(self) -> Result<T, sqlx::Error> {
-        self.0.try_get(self.1)
-    }
-
-    fn word<T>(self, read: impl Fn(&str) -> Option<T>) -> Result<T, sqlx::Error> {
-        read(self.get()?).ok_or_else(unknown_word)
-    }
-
-    fn json<T: serde::de::DeserializeOwned>(self) -> Result<Option<T>, sqlx::Error> {
-        let text: Option<&str> = self.get()?;
-        text.map(serde_json::from_str).transpose().map_err(|error| sqlx::Error::Decode(error.into()))
-    }
-}
-
-const fn column(name: &'static str, kind: Kind, write: Write, read: Read) -> Column {
-    Column { name, kind, write, read }
-}
+use crate::{
+    comment::meaning::Meaning::{self, Field, Text, TopicCode},
+    copy::Tuple,
+    topic_code, topic_of,
+};
 
 /// All columns.
 #[rustfmt::skip]
-pub(super) static COLUMNS: [Column; 44] = [
+pub(super) static COLUMNS: &[Column] = &[
     column("reading_id", Kind::Uuid,
+        Field("Reading", "reading_id"),
         |row, from, _| row.bytes(from.reading.reading_id.as_bytes()),
         |draft, cell| { draft.reading.reading_id = cell.get()?; Ok(()) }),
     column("content", Kind::Uuid,
+        Field("Reading", "content"),
         |row, from, _| row.bytes(&from.reading.content),
         |draft, cell| { draft.reading.content = cell.get::<Uuid>()?.into_bytes(); Ok(()) }),
     column("measured_from", Kind::Time,
+        Text("When the measurement began; the start of the span where time_precision is coarser than a second."),
         |row, from, _| row.maybe(from.reading.measured_from, Tuple::time),
         |draft, cell| { draft.reading.measured_from = cell.get()?; Ok(()) }),
     column("received_at", Kind::Time,
+        Text("When the broker appended the raw record."),
         |row, from, _| row.time(from.version.row.at),
         |draft, cell| { draft.reading.received_at = cell.get()?; Ok(()) }),
     column("raw_offset", Kind::Long,
+        Field("Provenance", "offset"),
         |row, from, _| row.long(from.version.row.offset),
         |draft, cell| { draft.reading.provenance.offset = cell.get()?; Ok(()) }),
     column("receipt_mac", Kind::Long,
+        Text("The authentication code in the receipt."),
         |row, from, _| row.long(from.mac),
         // The receipt is made of it together with the position; the reading has none.
         |_, _| Ok(())),
     column("coding_id", Kind::Long,
+        Text("What was observed, a row of codings."),
         |row, _, places| places.code = row.blank(),
         |draft, cell| { draft.coding = cell.get()?; Ok(()) }),
     column("description_id", Kind::Long,
+        Text("The device that measured, a row of device_descriptions."),
         |row, from, places| places.device = row.blank_if(from.reading.device.is_some()),
         |draft, cell| { draft.device = cell.get()?; Ok(()) }),
     column("gateway_id", Kind::Long,
+        Text("The hub that passed the reading on, a row of device_descriptions."),
         |row, from, places| places.gateway = row.blank_if(from.reading.gateway.is_some()),
         |draft, cell| { draft.gateway = cell.get()?; Ok(()) }),
     column("measured_until", Kind::Time,
+        Field("Reading", "measured_until"),
         |row, from, _| row.maybe(from.reading.measured_until, Tuple::time),
         |draft, cell| { draft.reading.measured_until = cell.get()?; Ok(()) }),
     column("imprecise_until", Kind::Time,
+        Field("Reading", "imprecise_until"),
         |row, from, _| row.maybe(from.reading.imprecise_until, Tuple::time),
         |draft, cell| { draft.reading.imprecise_until = cell.get()?; Ok(()) }),
     column("source_version", Kind::Long,
+        Field("Reading", "source_version"),
         |row, from, _| row.maybe(from.version.source.number, Tuple::long),
         |draft, cell| { draft.reading.source_version = cell.get()?; Ok(()) }),
     column("source_updated_at", Kind::Time,
+        Text("The source's own time of this version (lastUpdated, issued, receivedTime)."),
         |row, from, _| row.maybe(from.version.source.updated_at, Tuple::time),
         |draft, cell| { draft.reading.source_updated_at = cell.get()?; Ok(()) }),
     column("first_received_at", Kind::Time,
+        Text("When this content was first appended, where that is not the row's own append."),
         |row, from, _| row.maybe(from.first().map(|first| first.at), Tuple::time),
         |draft, cell| { draft.first.at = cell.get()?; Ok(()) }),
     column("first_offset", Kind::Long,
+        Text("The offset of the first append, where it is not the row's own."),
         |row, from, _| row.maybe(from.first().map(|first| first.offset), Tuple::long),
         |draft, cell| { draft.first.offset = cell.get()?; Ok(()) }),
     column("raw_partition", Kind::Int,
+        Field("Provenance", "partition"),
         |row, from, _| row.int(from.version.row.partition),
         |draft, cell| { draft.reading.provenance.partition = cell.get()?; Ok(()) }),
     column("topic_epoch", Kind::Int,
+        Field("Provenance", "topic_epoch"),
         |row, from, _| row.int(from.version.row.topic_epoch),
         |draft, cell| { draft.reading.provenance.topic_epoch = cell.get()?; Ok(()) }),
     column("item", Kind::Int,
+        Field("Provenance", "item"),
         |row, from, _| row.int(from.version.row.item),
         |draft, cell| { draft.reading.provenance.item = cell.get()?; Ok(()) }),
     column("mapping_version", Kind::Int,
+        Field("Provenance", "mapping_version"),
         |row, from, _| row.int(from.version.mapping_version),
         |draft, cell| { draft.reading.provenance.mapping_version = cell.get()?; Ok(()) }),
     column("first_topic_epoch", Kind::Int,
+        Text("The incarnation of the raw topic of the first append, where it is not the row's own."),
         |row, from, _| row.maybe(from.first().map(|first| first.topic_epoch), Tuple::int),
         |draft, cell| { draft.first.topic_epoch = cell.get()?; Ok(()) }),
     column("first_partition", Kind::Int,
+        Text("The partition of the first append, where it is not the row's own."),
         |row, from, _| row.maybe(from.first().map(|first| first.partition), Tuple::int),
         |draft, cell| { draft.first.partition = cell.get()?; Ok(()) }),
     column("first_item", Kind::Int,
+        Text("The item of the first append, where it is not the row's own."),
         |row, from, _| row.maybe(from.first().map(|first| first.item), Tuple::int),
         |draft, cell| { draft.first.item = cell.get()?; Ok(()) }),
     column("format", Kind::Word("payload_format"),
+        Field("Provenance", "format"),
         |row, from, _| row.text(from.reading.provenance.format.as_str()),
         |draft, cell| { draft.reading.provenance.format = cell.word(Format::from_word)?; Ok(()) }),
     column("status", Kind::Word("reading_status"),
+        Field("Reading", "status"),
         |row, from, _| row.text(from.reading.status.as_str()),
         |draft, cell| { draft.reading.status = cell.word(Status::from_word)?; Ok(()) }),
     column("time_precision", Kind::Word("time_precision"),
+        Field("Reading", "time_precision"),
         |row, from, _| row.text(from.reading.time_precision.as_str()),
         |draft, cell| { draft.reading.time_precision = cell.word(Precision::from_word)?; Ok(()) }),
     column("topic_code", Kind::Short,
+        TopicCode,
         |row, from, _| row.short(topic_code(from.version.row.topic)),
         |draft, cell| { draft.reading.provenance.topic = Some(topic_of(cell.get()?)?); Ok(()) }),
     column("first_topic_code", Kind::Short,
+        Text("The raw topic of the first append, where it is not the row's own; numbers as in topic_code."),
         |row, from, _| row.maybe(from.first().map(|first| topic_code(first.topic)), Tuple::short),
         |draft, cell| { draft.first.topic = cell.get::<Option<i16>>()?.map(topic_of).transpose()?; Ok(()) }),
     column("offset_minutes", Kind::Short,
+        Field("Reading", "offset_minutes"),
         |row, from, _| row.maybe(from.reading.offset_minutes, Tuple::small_int),
         |draft, cell| { draft.reading.offset_minutes = cell.get::<Option<i16>>()?.map(i32::from); Ok(()) }),
     column("source", Kind::Text,
+        Field("Reading", "source"),
         |row, from, _| row.text(from.reading.source.as_str()),
         |draft, cell| { draft.reading.source = cell.word(|text| SourceName::parse(text).ok())?; Ok(()) }),
     column("subject", Kind::Text,
+        Field("Reading", "subject"),
         |row, from, _| row.maybe(from.reading.subject.as_ref(), |row, subject| row.text(subject.as_str())),
         |draft, cell| {
             let subject: Option<&str> = cell.get()?;
@@ -198,36 +152,47 @@ pub(super) static COLUMNS: [Column; 44] = [
             Ok(())
         }),
     column("patient_claim", Kind::Text,
+        Field("Reading", "patient_claim"),
         |row, from, _| row.maybe(from.reading.patient_claim.as_deref(), Tuple::text),
         |draft, cell| { draft.reading.patient_claim = cell.get()?; Ok(()) }),
     column("value_num", Kind::Numeric,
+        Text("The number in unit; a bound where there is a comparator."),
         |row, from, _| row.maybe(from.cells.number, Tuple::numeric),
         |draft, cell| { draft.cells.number = cell.get()?; Ok(()) }),
     column("unit", Kind::Text,
+        Text("The UCUM unit of the number or of the samples."),
         |row, from, _| row.maybe(from.cells.unit, Tuple::text),
         |draft, cell| { draft.cells.unit = cell.get()?; Ok(()) }),
     column("source_value", Kind::Text,
+        Text("The number as the source wrote it; null where it is written like value_num."),
         |row, from, _| row.maybe(from.cells.source_value, Tuple::text),
         |draft, cell| { draft.cells.source_value = cell.get()?; Ok(()) }),
     column("source_unit", Kind::Text,
+        Text("The unit as the source wrote it; null where it is the same as unit, empty where the source wrote none."),
         |row, from, _| row.maybe(from.cells.source_unit, Tuple::text),
         |draft, cell| { draft.cells.source_unit = cell.get()?; Ok(()) }),
     column("comparator", Kind::Text,
+        Field("Quantity", "comparator"),
         |row, from, _| row.maybe(from.cells.comparator, Tuple::text),
         |draft, cell| { draft.cells.comparator = cell.get()?; Ok(()) }),
     column("value_text", Kind::Text,
+        Text("The value where it is a text."),
         |row, from, _| row.maybe(from.cells.text, Tuple::text),
         |draft, cell| { draft.cells.text = cell.get()?; Ok(()) }),
     column("absent", Kind::Text,
+        Text("Why there is no value (FHIR R4 DataAbsentReason); panel where the components carry the values."),
         |row, from, _| row.maybe(from.cells.absent, |row, absent| row.text(absent.as_str())),
         |draft, cell| { draft.cells.absent = cell.get::<Option<&str>>()?.map(|word| Missing::from_word(word).ok_or_else(unknown_word)).transpose()?; Ok(()) }),
     column("measured_text", Kind::Text,
+        Text("The text of measured_from; null where the format writes that time so, empty where the source has no text."),
         |row, from, _| row.maybe(instant::stored_from(from.reading).as_deref(), Tuple::text),
         |draft, cell| { draft.measured_text = cell.get()?; Ok(()) }),
     column("measured_until_text", Kind::Text,
+        Text("The text of measured_until; null and empty as in measured_text."),
         |row, from, _| row.maybe(instant::stored_until(from.reading).as_deref(), Tuple::text),
         |draft, cell| { draft.measured_until_text = cell.get()?; Ok(()) }),
     column("flags", Kind::Texts,
+        Field("Reading", "flags"),
         |row, from, _| {
             let flags = (!from.reading.flags.is_empty()).then_some(&from.reading.flags);
             row.maybe(flags, |row, flags| row.texts(flags.iter().map(|flag| flag.as_str())));
@@ -238,18 +203,21 @@ pub(super) static COLUMNS: [Column; 44] = [
             Ok(())
         }),
     column("components", Kind::Json,
+        Text("The parts of a panel: c the number of the code in codings, n the number, t the text, u the unit, s the source's value, su its unit, cmp the comparator, a why there is no value, f flags, x as the column extra."),
         |row, from, places| {
             let parts = (!from.reading.components.is_empty()).then_some(&from.reading.components);
             row.maybe(parts, |row, parts| row.json(|out| value::components(parts, &mut places.parts, out)));
         },
         |draft, cell| { draft.components = cell.json::<Vec<Part<'static>>>()?.unwrap_or_default(); Ok(()) }),
     column("extra", Kind::Json,
+        Text("What has no column: coded values, waveforms, documents, true and false, and the codes as the source wrote them."),
         |row, from, _| {
             let extra = from.cells.extra(&from.reading.source_codes);
             row.maybe(extra, |row, extra| row.json(|out| value::write(&extra, out)));
         },
         |draft, cell| { draft.extra = cell.json::<Extra<'static>>()?.unwrap_or_default(); Ok(()) }),
     column("key_id", Kind::Text,
+        Field("Reading", "key_id"),
         |row, from, _| row.maybe(from.reading.key_id.as_deref(), Tuple::text),
         |draft, cell| { draft.reading.key_id = cell.get()?; Ok(()) }),
 ];
@@ -265,6 +233,11 @@ pub fn column_names() -> &'static str {
 /// Each column with its type as Postgres names it.
 pub fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
     COLUMNS.iter().map(|column| (column.name, column.kind.name()))
+}
+
+/// Each column with its meaning.
+pub(crate) fn meanings() -> impl Iterator<Item = (&'static str, Meaning)> {
+    COLUMNS.iter().map(|column| (column.name, column.meaning))
 }
 
 /// What selects all columns so that they can be read back.

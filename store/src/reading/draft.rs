@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use schemas::{
-    event::{Coding, Device, DeviceId, Missing, Precision, Provenance, Reading, SourceName, Status, Value},
-    format::{Format, Provider, RawTopic},
+    event::{Coding, Device, DeviceId, Reading, SourceName},
+    format::RawTopic,
     version::{Appended, SourceVersion, Version},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    columns::{COLUMNS, Cell, SELECTED},
+    column::Cell,
+    columns::{COLUMNS, SELECTED},
     instant,
     value::{Extra, Part, StoredCells},
 };
@@ -117,44 +118,9 @@ async fn devices(connection: &mut PgConnection, drafts: &[Draft]) -> Result<BTre
 impl Draft {
     /// Nothing filled in.
     fn blank() -> Result<Self, sqlx::Error> {
-        let reading = Reading {
-            reading_id: Uuid::nil(),
-            provider: Provider::Medisante,
-            source: SourceName::parse("-").map_err(|_| unknown_word())?,
-            device: None,
-            gateway: None,
-            subject: None,
-            patient_claim: None,
-            code: Coding { system: "".into(), code: "".into(), display: None },
-            source_codes: Vec::new(),
-            value: Value::Absent(Missing::Unknown),
-            components: Vec::new(),
-            status: Status::Unknown,
-            measured_from: None,
-            measured_until: None,
-            imprecise_until: None,
-            time_precision: Precision::None,
-            offset_minutes: None,
-            measured_text: None,
-            measured_until_text: None,
-            received_at: 0,
-            source_version: None,
-            source_updated_at: None,
-            content: [0; 16],
-            flags: Vec::new(),
-            provenance: Provenance {
-                topic: None,
-                topic_epoch: 0,
-                partition: 0,
-                offset: 0,
-                item: 0,
-                format: Format::StandardJson,
-                mapping_version: 0,
-            },
-            key_id: None,
-        };
+        let source = SourceName::parse("-").map_err(|_| unknown_word())?;
         Ok(Self {
-            reading,
+            reading: Reading::blank(source),
             first: First::default(),
             coding: 0,
             device: None,

@@ -3,6 +3,7 @@
 //!
 //! What a row needs of the transaction, the numbers of its dictionary entries, is left blank when it is encoded.
 
+mod column;
 mod columns;
 mod dictionary;
 mod draft;
@@ -18,7 +19,9 @@ use schemas::{
 use uuid::Uuid;
 
 use crate::copy::{RowFault, Tuple, numeric};
-use columns::{COLUMNS, Written};
+use column::Written;
+use columns::COLUMNS;
+pub(crate) use columns::meanings;
 pub use columns::{column_names, columns};
 pub use dictionary::Dictionary;
 pub use draft::{StoredReading, load};
@@ -165,7 +168,7 @@ impl Encoded {
         let mut encoded = Self { bytes: Vec::with_capacity(768), places: Places::default() };
         let from = Written { reading, version, mac, cells: Cells::of(&reading.value) };
         let mut row = Tuple::begin(&mut encoded.bytes, COLUMNS.len());
-        for column in &COLUMNS {
+        for column in COLUMNS {
             (column.write)(&mut row, &from, &mut encoded.places);
         }
         let checked = row.finish();

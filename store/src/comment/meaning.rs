@@ -1,0 +1,56 @@
+//! The text of one comment.
+
+use schemas::{
+    codec::Event as _,
+    event::{Assignment, Document, Outcome, Reading},
+};
+use serde_json::Value;
+
+/// What a column means.
+#[derive(Debug, Clone, Copy)]
+pub enum Meaning {
+    /// What a field of an event means, by the record's name and the field's.
+    Field(&'static str, &'static str),
+    /// This.
+    Text(&'static str),
+    /// The number of a raw topic.
+    TopicCode,
+}
+
+impl Meaning {
+    /// The text.
+    ///
+    /// # Errors
+    /// The name of the field, where no schema has it.
+    pub fn text(self) -> Result<String, String> {
+        match self {
+            Self::Text(text) => Ok(text.to_owned()),
+            Self::TopicCode => {
+                Ok("The raw topic: 0 raw.medisante, 1 raw.healthkit, 2 raw.devices, 3 raw.uploads.".to_owned())
+            }
+            Self::Field(record, field) => documentation(record, field).ok_or_else(|| format!("{record}.{field}")),
+        }
+    }
+}
+
+/// The documentation of a field in the schemas of the events.
+fn documentation(record: &str, field: &str) -> Option<String> {
+    [Reading::SCHEMA, Assignment::SCHEMA, Document::SCHEMA, Outcome::SCHEMA]
+        .into_iter()
+        .find_map(|schema| documentation_in(&serde_json::from_str(schema).ok()?, record, field))
+}
+
+fn documentation_in(schema: &Value, record: &str, field: &str) -> Option<String> {
+    let fields = schema.get("fields").and_then(Value::as_array);
+    if schema.get("name").and_then(Value::as_str) == Some(record)
+        && let Some(found) =
+            fields.and_then(|fields| fields.iter().find(|one| one.get("name").is_some_and(|name| name == field)))
+    {
+        return found.get("doc")?.as_str().map(str::to_owned);
+    }
+    match schema {
+        Value::Object(members) => members.values().find_map(|member| documentation_in(member, record, field)),
+        Value::Array(elements) => elements.iter().find_map(|element| documentation_in(element, record, field)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
