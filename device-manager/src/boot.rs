@@ -8,7 +8,7 @@ use service::{health::Health, kafka::KafkaSettings, management, shutdown, teleme
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::command::CommandError;
+use crate::error::{CommandError, chain};
 
 type StageResult = (&'static str, Result<(), Box<dyn Error + Send + Sync>>);
 
@@ -103,22 +103,6 @@ pub fn say_ignored(settings: &KafkaSettings) {
     if let Some(line) = settings.ignored_line() {
         tracing::warn!("{line}");
     }
-}
-
-/// An error and its causes in one line.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let text = next.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = next.source();
-    }
-    line
 }
 
 #[cfg(test)]

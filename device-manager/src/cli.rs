@@ -3,14 +3,18 @@
 use std::process::ExitCode;
 
 use clap::{
-    CommandFactory as _, Parser, Subcommand,
+    Arg, CommandFactory as _, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use service::telemetry;
 
-use crate::command::{
-    CommandError, Output, docs, drift, ingress, keys, metrics, normalize, normalizer, roles, simulate, sink, skip,
-    topics, trace, up,
+use crate::{
+    command::{
+        completions, docs, drift, ingress, keys, man, metrics, normalize, normalizer, roles, simulate, sink, skip,
+        topics, trace, up,
+    },
+    error::CommandError,
+    output::Output,
 };
 
 /// Receives readings of health devices, keeps them on Kafka, and writes clinical events to Postgres.
@@ -20,7 +24,8 @@ use crate::command::{
 ///
 /// Exit codes: 0 done; 1 it failed (a port is taken, Kafka or Postgres does not answer), or something was refused, differs or still
 /// waits; 2 the arguments, the environment, or a file that they name, such as RECEIPT_KEY_FILE, cannot be used as they are;
-/// 130 a second signal ended it. Why is said on standard error, or in the log of what runs until it is stopped.
+/// 130 a second signal ended it. Why is said on standard error, or in the log of what runs until it is stopped. A reader that
+/// closes the pipe, such as `head`, changes nothing about the exit code.
 #[derive(Parser)]
 #[command(name = "device-manager", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -43,6 +48,8 @@ enum Command {
     Roles(roles::RolesCommand),
     Keys(keys::KeysCommand),
     Simulate(simulate::SimulateArgs),
+    Completions(completions::CompletionsCommand),
+    Man(man::ManCommand),
     #[command(hide = true)]
     Docs(docs::DocsCommand),
 }
@@ -74,13 +81,46 @@ impl Cli {
             Command::Trace(args) => trace::run(args, &mut output).await,
             Command::Drift(args) => drift::run(args, &mut output).await,
             Command::Skip(args) => skip::run(args, &mut output).await,
-            Command::Docs(args) => docs::run(&args),
+            Command::Docs(args) => docs::run(&args, &command()),
             Command::Keys(args) => keys::run(args, &mut output),
             Command::Roles(args) => roles::run(args, &mut output).await,
             Command::Topics(args) => topics::run(args, &mut output).await,
             Command::Simulate(args) => simulate::run(args, &mut output).await,
+            Command::Completions(args) => completions::run(&args, command(), &mut output),
+            Command::Man(args) => man::run(&args, command()),
         }
     }
+}
+
+/// The command line with its usage lines.
+#[must_use]
+pub fn command() -> clap::Command {
+    with_usage(Cli::command(), "device-manager")
+}
+
+/// clap's usage line names every argument that must have a value as one that must be typed, also where a variable of the environment
+/// gives the value. Such commands get a line that names only what must be typed.
+fn with_usage(command: clap::Command, path: &str) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let command = names
+        .iter()
+        .fold(command, |command, name| command.mut_subcommand(name, |sub| with_usage(sub, &format!("{path} {name}"))));
+    if !command.get_arguments().any(|argument| argument.is_required_set() && argument.get_env().is_some()) {
+        return command;
+    }
+    let must_be_typed =
+        |argument: &&Arg| (argument.is_required_set() && argument.get_env().is_none()) || argument.is_positional();
+    // Only what is built knows how an argument is shown.
+    let mut built = command.clone();
+    built.build();
+    let typed = built.get_arguments().filter(must_be_typed).map(ToString::to_string);
+    let usage = [path.to_owned(), "[OPTIONS]".to_owned()].into_iter().chain(typed).collect::<Vec<_>>().join(" ");
+    let usage = match (names.is_empty(), command.is_subcommand_negates_reqs_set()) {
+        (true, _) => usage,
+        (false, false) => format!("{usage} <COMMAND>"),
+        (false, true) => format!("{usage}\n       {path} <COMMAND>"),
+    };
+    command.override_usage(usage)
 }
 
 /// What clap leaves unsaid of arguments that are missing: the variables that give them, and what they are. One a line.
@@ -104,6 +144,6 @@ pub fn variables_of(error: &clap::Error) -> Vec<String> {
     known.collect()
 }
 
-fn arguments(command: &clap::Command) -> Vec<clap::Arg> {
+fn arguments(command: &clap::Command) -> Vec<Arg> {
     command.get_arguments().cloned().chain(command.get_subcommands().flat_map(arguments)).collect()
 }

@@ -3,4 +3,6 @@
 pub mod boot;
 pub mod cli;
 pub mod command;
+pub mod error;
+pub mod output;
 pub mod simulate;

@@ -2,11 +2,11 @@
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use device_manager::{
-    boot::chain,
-    cli::{Cli, variables_of},
-    command::CommandError,
+    cli::{self, Cli, variables_of},
+    error::{CommandError, chain},
+    output::remark,
 };
 use tokio::runtime::Runtime;
 
@@ -23,11 +23,10 @@ const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
 const LEFT_BEHIND: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let matches = Cli::command().version(version()).try_get_matches();
+    let matches = cli::command().version(version()).try_get_matches();
     let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| refuse(&error));
     run(cli).unwrap_or_else(|error| {
-        // Nothing can be done when standard error is closed as well.
-        let _closed = writeln!(std::io::stderr(), "device-manager: {}", chain(&error));
+        remark(&chain(&error));
         error.exit_code()
     })
 }

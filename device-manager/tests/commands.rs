@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, Permissions},
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::Path,
@@ -12,6 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use schemas::{
+    format::RawTopic,
+    receipt::{Position, ReceiptKey},
+};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
@@ -136,6 +141,134 @@ fn a_key_may_declare_defaults_and_an_argument_that_breaks_a_rule_is_named() {
         let refused = assert_failed(create(&arguments), 2, said);
         assert!(!refused.contains("file"), "{refused}");
     }
+}
+
+#[test]
+fn a_usage_line_names_what_must_be_typed_only() {
+    let usage = |arguments: &[&str]| {
+        let output = device_manager(&[arguments, &["--help"]].concat(), Path::new(".")).output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        help.lines()
+            .skip_while(|line| !line.starts_with("Usage:"))
+            .take_while(|line| !line.is_empty())
+            .collect::<String>()
+    };
+    assert_eq!(usage(&["trace"]), "Usage: device-manager trace [OPTIONS] <RECEIPT_OR_CORRELATION_ID>");
+    assert_eq!(usage(&["drift"]), "Usage: device-manager drift [OPTIONS]");
+    assert_eq!(usage(&["sink"]), "Usage: device-manager sink [OPTIONS]       device-manager sink <COMMAND>");
+    assert_eq!(usage(&["topics"]), "Usage: device-manager topics [OPTIONS] <COMMAND>");
+    let create = usage(&["keys", "create"]);
+    assert!(create.contains("--source <SOURCE>") && create.contains("--scope <SCOPES>"), "{create}");
+}
+
+#[test]
+fn a_closed_pipe_ends_a_command_quietly_with_its_usual_code() {
+    let directory = with_secrets();
+    fs::write(directory.path().join("bad.json"), "[{\"value\": 1}]").unwrap();
+    let refused = ["normalize", "--provider", "healthkit", "--format", "json", "bad.json"];
+    for (arguments, code) in
+        [(&["metrics"][..], 0), (&["metrics", "--json"], 0), (&["completions", "bash"], 0), (&refused, 1)]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = device_manager(arguments, directory.path()).stdout(writer).output().unwrap();
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_key_is_revoked_only_when_somebody_confirms() {
+    let directory = tempfile::tempdir().unwrap();
+    let create = ["keys", "create", "--json", "--id", "app-1", "--source", "app", "--scope", "health-data:write"];
+    let created = device_manager(&create, directory.path()).output().unwrap();
+    let created: Value = serde_json::from_slice(&created.stdout).unwrap();
+    assert!(created["id"] == "app-1" && created["secret"].as_str().unwrap().starts_with("dm_"));
+    let list = || {
+        let output = device_manager(&["keys", "list", "--json"], directory.path()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let key: Value = serde_json::from_str(&list()).unwrap();
+    let expected = json!({
+        "id": "app-1", "source": "app", "scopes": ["health-data:write"], "providers": null, "defaults": null,
+        "not_before": null, "expires_at": null,
+    });
+    assert_eq!(key, expected);
+    let revoke = |arguments: &[&str], answer: &str| {
+        let mut command = device_manager(&[&["keys", "revoke", "app-1"], arguments].concat(), directory.path());
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        process.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+        process.wait_with_output().unwrap()
+    };
+    for answer in ["", "no\n"] {
+        let said = assert_failed(revoke(&[], answer), 1, "nobody typed yes");
+        assert!(said.contains("app-1\tapp\thealth-data:write"), "{said}");
+        assert!(list().contains("app-1"));
+    }
+    let revoked = revoke(&[], "yes\n");
+    assert!(revoked.status.success() && String::from_utf8(revoked.stdout).unwrap().starts_with("revoked: app-1\t"));
+    assert_eq!(list(), "");
+    assert_failed(revoke(&["--yes"], ""), 1, "app-1");
+    assert!(device_manager(&create, directory.path()).output().unwrap().status.success());
+    assert!(revoke(&["--yes"], "").status.success());
+    assert_eq!(list(), "");
+}
+
+#[test]
+fn trace_says_what_it_needs_for_a_correlation_id_and_gives_up_in_time() {
+    let directory = with_secrets();
+    let mut command = device_manager(&["trace", "order-7"], directory.path());
+    command.env_remove("KAFKA_BOOTSTRAP_SERVERS");
+    assert_failed(command.output().unwrap(), 2, "to search for it as a correlation id, name the brokers");
+    let since = device_manager(&["trace", "order-7", "--since", "yesterday"], directory.path());
+    assert_failed({ since }.output().unwrap(), 2, "a number with s, m, h or d");
+
+    // It accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let position = Position { topic: RawTopic::Medisante, topic_epoch: 0, partition: 0, offset: 0, item: 0 };
+    let receipt = ReceiptKey::new(&[0x5a; 32]).unwrap().issue(&position);
+    let asked = Instant::now();
+    let mut command = device_manager(&["trace", &receipt, "--timeout-seconds", "1"], directory.path());
+    command.env("DATABASE_URL", format!("postgres://u:canary@{}/x", silent.local_addr().unwrap()));
+    assert_failed(command.output().unwrap(), 1, "no answer within 1 s (--timeout-seconds)");
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn completions_and_manual_pages_know_all_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = device_manager(&["completions", shell], directory.path()).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("trace") && script.contains("accept-gap"), "{shell}");
+    }
+    assert!(device_manager(&["man", "man1"], directory.path()).output().unwrap().status.success());
+    let page = |name: &str| fs::read_to_string(directory.path().join("man1").join(name)).unwrap();
+    assert!(page("device-manager.1").contains("Exit codes"));
+    assert!(page("device-manager-trace.1").contains("X\\-Correlation\\-ID"), "{}", page("device-manager-trace.1"));
+    assert!(page("device-manager-keys-revoke.1").contains("\\-\\-yes"));
+}
+
+#[test]
+fn the_generated_pages_are_those_of_the_code() {
+    let (committed, generated) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs"), tempfile::tempdir().unwrap());
+    assert!(device_manager(&["docs", "."], generated.path()).output().unwrap().status.success());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(generated.path()).unwrap() {
+        let name = entry.unwrap().file_name();
+        let [is, must_be] =
+            [&committed, generated.path()].map(|folder| fs::read_to_string(folder.join(&name)).unwrap());
+        assert!(is == must_be, "docs/{} is stale: run `make generated`", name.display());
+        names.push(name);
+    }
+    assert_eq!(names.len(), 5);
+    let settings = fs::read_to_string(committed.join("configuration.md")).unwrap();
+    let is_required = |variable: &str| {
+        let mut rows = settings.lines().filter(|line| line.contains(&format!("| `{variable}` |")));
+        rows.any(|row| row.contains("| required |"))
+    };
+    assert!(is_required("KAFKA_BOOTSTRAP_SERVERS") && is_required("DATABASE_URL") && !is_required("KAFKA_HOME"));
 }
 
 /// A directory with a receipt key and an API key.

@@ -1,57 +1,17 @@
 //! What Postgres knows of one raw payload; for `device-manager trace`.
 
+mod listing;
+
 use schemas::{format::RawTopic, receipt::Position};
-use sqlx::{PgConnection, Row as _};
-use uuid::Uuid;
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection};
 
 use crate::{topic_code, verdict::Verdict};
 
-/// A row of the view, without its value.
-#[derive(Clone)]
-pub struct TracedReading {
-    /// The reading.
-    pub reading_id: Uuid,
-    /// The part of a panel, 0 for the reading itself.
-    pub component: i32,
-    /// Its code.
-    pub code: Option<String>,
-    /// The code's text.
-    pub display: Option<String>,
-    /// How the patient is known, or why not.
-    pub attribution: String,
-    /// The state of the observation.
-    pub status: String,
-    /// The item within the payload.
-    pub item: i32,
-    /// `current`, `superseded` by another version, or `duplicate` of another item.
-    pub state: String,
-}
+pub use listing::{Listing, TracedLetter, TracedReading};
 
-/// A dead letter of the payload.
-#[derive(Clone)]
-pub struct TracedLetter {
-    /// The first item, -1 for the whole payload.
-    pub item: i32,
-    /// How many items in a row.
-    pub item_count: i32,
-    /// Who refused.
-    pub stage: String,
-    /// Why.
-    pub reason: String,
-    /// What exactly.
-    pub detail: String,
-}
-
-impl TracedLetter {
-    /// Whether the letter is about this item; one about the whole payload is about each.
-    #[must_use]
-    pub fn covers(&self, item: i32) -> bool {
-        self.item < 0 || (self.item..self.item.saturating_add(self.item_count)).contains(&item)
-    }
-}
-
-/// The outcome of the payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the normalizer has made of the payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow, Serialize)]
 pub struct TracedOutcome {
     /// Items in it.
     pub items: i32,
@@ -65,87 +25,142 @@ pub struct TracedOutcome {
     pub mapping_version: i32,
 }
 
+/// Readings of the payload that share their state, status and code.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct ReadingCount {
+    /// `current`, `superseded` by another version, or `duplicate` of another item.
+    pub state: String,
+    /// The state of the observation.
+    pub status: String,
+    /// The code's system.
+    pub code_system: String,
+    /// The code; of a panel, the panel's.
+    pub code: String,
+    /// The code's text.
+    pub display: Option<String>,
+    /// How many.
+    pub readings: i64,
+}
+
+/// Refused items of the payload that share who refused them and why.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct LetterCount {
+    /// The stage that refused: `normalizer` or `sink`.
+    pub stage: String,
+    /// Why.
+    pub reason: String,
+    /// How many items.
+    pub items: i64,
+}
+
+/// How much of a payload has reached the database. Its size does not depend on the payload's.
+pub struct Progress {
+    /// What is to come; none while the sink has not seen the outcome.
+    pub outcome: Option<TracedOutcome>,
+    /// The readings that are there.
+    pub readings: Vec<ReadingCount>,
+    /// The items that were refused.
+    pub letters: Vec<LetterCount>,
+    /// The verdict on a device command.
+    pub verdict: Option<Verdict>,
+    /// How many items have a reading. An item may have several rows, where a later content of its reading came from the same payload.
+    items_stored: i64,
+}
+
+impl Progress {
+    /// Asks the database.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn load(connection: &mut PgConnection, position: &Position) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            outcome: outcome(connection, position).await?,
+            readings: reading_counts(connection, position).await?,
+            letters: letter_counts(connection, position).await?,
+            verdict: verdict(connection, position).await?,
+            items_stored: items_stored(connection, position).await?,
+        })
+    }
+
+    /// Whether everything that the outcome promises is there: the events of a payload reach the database in any order.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let Some(outcome) = self.outcome else { return false };
+        let refused = |stage: &str| -> i64 {
+            self.letters.iter().filter(|letter| letter.stage == stage).map(|letter| letter.items).sum()
+        };
+        self.items_stored + refused("sink") >= i64::from(outcome.readings)
+            && refused("normalizer") >= i64::from(outcome.rejections)
+            && i64::from(self.verdict.is_some()) >= i64::from(outcome.commands)
+    }
+}
+
+/// The items of a payload whose reading is known, as `found`. Parameters: epoch, partition, offset, topic code. A version at the
+/// place of the current row is that row's content.
+const FOUND: &str = "WITH found AS (
+    SELECT reading_id, item, 'current' AS state FROM readings
+    WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND topic_code = $4
+    UNION ALL
+    SELECT d.reading_id, d.item, 'duplicate' FROM reading_duplicates d
+    WHERE d.raw_offset = $3 AND d.raw_partition = $2 AND d.topic_epoch = $1 AND d.topic_code = $4
+    UNION ALL
+    SELECT v.reading_id, v.item, 'superseded' FROM reading_versions v
+    WHERE v.raw_offset = $3 AND v.raw_partition = $2 AND v.topic_epoch = $1 AND v.topic_code = $4
+      AND NOT EXISTS (SELECT FROM readings r
+                      WHERE r.reading_id = v.reading_id
+                        AND (r.topic_code, r.topic_epoch, r.raw_partition, r.raw_offset, r.item)
+                            = (v.topic_code, v.topic_epoch, v.raw_partition, v.raw_offset, v.item)))";
+
 fn keys(position: &Position) -> (i32, i32, i64) {
     (i32::from(position.topic_epoch), position.partition, position.offset)
 }
 
-/// The readings that came of a payload, also where another item's row stands for them.
-///
-/// # Errors
-/// Postgres is away.
-pub async fn readings(connection: &mut PgConnection, position: &Position) -> Result<Vec<TracedReading>, sqlx::Error> {
+async fn reading_counts(connection: &mut PgConnection, position: &Position) -> Result<Vec<ReadingCount>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
-    let rows = sqlx::query(
-        "WITH found AS (
-             SELECT reading_id, item, 'current' AS state FROM readings
-             WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND topic_code = $4
-             UNION ALL
-             SELECT d.reading_id, d.item, 'duplicate' FROM reading_duplicates d
-             WHERE d.raw_offset = $3 AND d.raw_partition = $2 AND d.topic_epoch = $1 AND d.topic_code = $4
-             UNION ALL
-             SELECT v.reading_id, v.item, 'superseded' FROM reading_versions v
-             WHERE v.raw_offset = $3 AND v.raw_partition = $2 AND v.topic_epoch = $1 AND v.topic_code = $4)
-         SELECT f.reading_id, a.component, a.code, a.display, a.attribution, a.status, f.item, f.state
-         FROM found f JOIN attributed_readings a USING (reading_id) ORDER BY f.item, f.state, a.component",
-    )
-    .bind(epoch)
-    .bind(partition)
-    .bind(offset)
-    .bind(topic_code(position.topic))
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(TracedReading {
-                reading_id: row.try_get(0)?,
-                component: row.try_get(1)?,
-                code: row.try_get(2)?,
-                display: row.try_get(3)?,
-                attribution: row.try_get(4)?,
-                status: row.try_get(5)?,
-                item: row.try_get(6)?,
-                state: row.try_get(7)?,
-            })
-        })
-        .collect()
+    let query = format!(
+        "{FOUND}
+         SELECT f.state, r.status::text, k.system AS code_system, k.code, k.display, count(*) AS readings
+         FROM found f JOIN readings r USING (reading_id) JOIN codings k USING (coding_id)
+         GROUP BY 1, 2, 3, 4, 5 ORDER BY 6 DESC, 1, 2, 3, 4"
+    );
+    sqlx::query_as(&query)
+        .bind(epoch)
+        .bind(partition)
+        .bind(offset)
+        .bind(topic_code(position.topic))
+        .fetch_all(connection)
+        .await
 }
 
-/// The dead letters of a payload.
-///
-/// # Errors
-/// Postgres is away.
-pub async fn letters(connection: &mut PgConnection, position: &Position) -> Result<Vec<TracedLetter>, sqlx::Error> {
+async fn items_stored(connection: &mut PgConnection, position: &Position) -> Result<i64, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
-    let rows = sqlx::query(
-        "SELECT item, item_count, stage, reason, detail FROM dead_letters \
-         WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND raw_topic = $4 ORDER BY item, stage",
+    sqlx::query_scalar(&format!("{FOUND} SELECT count(DISTINCT item) FROM found"))
+        .bind(epoch)
+        .bind(partition)
+        .bind(offset)
+        .bind(topic_code(position.topic))
+        .fetch_one(connection)
+        .await
+}
+
+async fn letter_counts(connection: &mut PgConnection, position: &Position) -> Result<Vec<LetterCount>, sqlx::Error> {
+    let (epoch, partition, offset) = keys(position);
+    sqlx::query_as(
+        "SELECT stage, reason, sum(item_count) AS items FROM dead_letters \
+         WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND raw_topic = $4 \
+         GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
     )
     .bind(epoch)
     .bind(partition)
     .bind(offset)
     .bind(position.topic.as_str())
     .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(TracedLetter {
-                item: row.try_get(0)?,
-                item_count: row.try_get(1)?,
-                stage: row.try_get(2)?,
-                reason: row.try_get(3)?,
-                detail: row.try_get(4)?,
-            })
-        })
-        .collect()
+    .await
 }
 
-/// The outcome of a payload; none while the sink has not seen it.
-///
-/// # Errors
-/// Postgres is away.
-pub async fn outcome(connection: &mut PgConnection, position: &Position) -> Result<Option<TracedOutcome>, sqlx::Error> {
+async fn outcome(connection: &mut PgConnection, position: &Position) -> Result<Option<TracedOutcome>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
-    let row = sqlx::query(
+    sqlx::query_as(
         "SELECT items, readings, commands, rejections, mapping_version FROM outcomes \
          WHERE topic = $4 AND topic_epoch = $1 AND raw_partition = $2 AND first_offset <= $3 AND last_offset >= $3",
     )
@@ -154,29 +169,15 @@ pub async fn outcome(connection: &mut PgConnection, position: &Position) -> Resu
     .bind(offset)
     .bind(position.topic.as_str())
     .fetch_optional(connection)
-    .await?;
-    row.map(|row| {
-        Ok(TracedOutcome {
-            items: row.try_get(0)?,
-            readings: row.try_get(1)?,
-            commands: row.try_get(2)?,
-            rejections: row.try_get(3)?,
-            mapping_version: row.try_get(4)?,
-        })
-    })
-    .transpose()
+    .await
 }
 
-/// The verdict on a device command, where the payload is one.
-///
-/// # Errors
-/// Postgres is away.
-pub async fn verdict(connection: &mut PgConnection, position: &Position) -> Result<Option<String>, sqlx::Error> {
+async fn verdict(connection: &mut PgConnection, position: &Position) -> Result<Option<Verdict>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
     if position.topic != RawTopic::Devices {
         return Ok(None);
     }
-    let verdict: Option<Option<String>> = sqlx::query_scalar(
+    let found: Option<Option<String>> = sqlx::query_scalar(
         "SELECT verdict FROM device_commands WHERE topic_epoch = $1 AND raw_partition = $2 AND raw_offset = $3 \
          UNION ALL \
          (SELECT $4 FROM excess_commands \
@@ -188,14 +189,26 @@ pub async fn verdict(connection: &mut PgConnection, position: &Position) -> Resu
     .bind(Verdict::TooManyCommands.as_str())
     .fetch_optional(connection)
     .await?;
-    Ok(verdict.flatten())
+    let unknown = |word: &str| sqlx::Error::Decode(format!("there is no verdict {word}").into());
+    found.flatten().map(|word| Verdict::from_word(&word).ok_or_else(|| unknown(&word))).transpose()
 }
 
-/// The next offset the sink will read, by topic and partition.
+/// Where the sinks read on in one partition of an event topic.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct NextOffset {
+    /// The topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// The next record that a sink reads.
+    pub next_offset: i64,
+}
+
+/// Where the sinks read on, by topic and partition.
 ///
 /// # Errors
 /// Postgres is away.
-pub async fn next_offsets(connection: &mut PgConnection) -> Result<Vec<(String, i32, i64)>, sqlx::Error> {
+pub async fn next_offsets(connection: &mut PgConnection) -> Result<Vec<NextOffset>, sqlx::Error> {
     sqlx::query_as("SELECT topic, partition, next_offset FROM sink_offsets ORDER BY topic, partition")
         .fetch_all(connection)
         .await

@@ -44,4 +44,36 @@ impl Verdict {
             Self::TooManyCommands => "too-many-commands",
         }
     }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| verdict.as_str() == word)
+    }
+
+    /// What the verdict means for the operator who gave the command.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Applied => "the command took effect",
+            Self::Superseded => {
+                "the command has no effect: a later command about the device has the same effective time"
+            }
+            Self::Unchanged => {
+                "the command changes nothing: the patient already holds the device, or nobody holds it, or the command names no patient"
+            }
+            Self::HeldByAnother => {
+                "the command has no effect: somebody else holds the device, and a patient cannot take it away"
+            }
+            Self::UnknownDevice => {
+                "the command has no effect: no command has assigned the device so far. If one does, this command is judged again"
+            }
+            Self::Forbidden => {
+                "the command has no effect: the API key that sent it is bound to other providers than the device's"
+            }
+            Self::TooManyCommands => {
+                "the command was not judged: its source had sent too many commands about the device on that day"
+            }
+        }
+    }
 }

@@ -15,7 +15,7 @@ async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
     world.kill(Stage::Normalizer);
     let receipt = world.sender.medisante(&glucose(0)).await;
     let (said, arrived) = world.trace(&receipt);
-    assert!(!arrived && said.contains("waits for the normalizer, which has 0 records"), "{said}");
+    assert!(!arrived && said.contains("waits for the normalizer, which reads 0 other records"), "{said}");
 
     world.kill(Stage::Sink);
     world.run(Stage::Normalizer);
@@ -23,8 +23,8 @@ async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
     world.run(Stage::Sink);
     until("it has arrived", || async { world.trace(&receipt).1 }).await;
     let (said, _) = world.trace(&receipt);
-    assert!(said.contains("1 items, 1 readings, 0 commands, 0 rejections"), "{said}");
-    assert!(said.contains("(current), Glucose") && said.contains("patient by never assigned"), "{said}");
+    assert!(said.contains("1 item, 1 reading, 0 device commands, 0 refused items"), "{said}");
+    assert!(said.contains("(current), Glucose") && said.contains("no patient: never assigned"), "{said}");
 
     let samples = json!([heart_rate("61.4375"), heart_rate("many")]);
     let answer = world.sender.post("/health-data/healthkit/standard-json", &samples).await;
@@ -44,5 +44,52 @@ async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
         let (said, _) = world.trace(&receipt);
         let line = format!("items 1 to 3, item {item} among them: dead letter of the normalizer: value-invalid");
         assert!(said.contains(&line), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trace_finds_requests_by_their_correlation_id_and_sums_up_what_is_large() {
+    let world = World::start().await;
+    let mut samples: Vec<_> = (0..30).map(|_| heart_rate("61")).collect();
+    samples.extend([heart_rate("many"), heart_rate("62"), heart_rate("few")]);
+    let path = "/health-data/healthkit/standard-json";
+    let answer = world.sender.post_as("order-7/a", path, &json!(samples)).await;
+    assert_eq!(answer.status(), 200);
+    let answer: serde_json::Value = answer.json().await.unwrap();
+    // A device that nobody has assigned is taken back.
+    let unassign = "/devices/0d9a4f0e-0000-5000-8000-000000000001/unassign";
+    let answered = world.sender.post_as("order-7/b", unassign, &json!({})).await;
+    let command = answered.headers()["Receipt"].to_str().unwrap().to_owned();
+
+    until("it is found and has arrived", || async { world.trace("order-7/a").1 }).await;
+    let (said, _) = world.trace("order-7/a");
+    assert!(said.contains("31 readings (current): Heart rate (8867-4), final"), "{said}");
+    assert!(said.contains("2 refused items: dead letters of the normalizer: value-invalid"), "{said}");
+    assert!(said.contains("only the first 3 of each sort are listed; --all lists all"), "{said}");
+    assert!(said.contains("item 2: reading") && !said.contains("item 3: reading"), "{said}");
+
+    // The item that a receipt names is listed in any case, and --all lists all.
+    let receipt = answer[17]["_id"].as_str().unwrap();
+    assert!(world.trace(receipt).0.contains("item 17: reading"));
+    let (all, _) = world.trace_with(&[receipt, "--all"]);
+    assert_eq!(all.matches(": reading ").count(), 31, "{all}");
+    let (line, _) = world.trace_with(&["order-7/a", "--json"]);
+    let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(object["reading_counts"][0]["readings"], 31);
+    assert_eq!((&object["is_complete"], &object["waits_for"]), (&json!(true), &serde_json::Value::Null));
+    assert_eq!(object["readings"].as_array().unwrap().len(), 3);
+    assert_eq!(object["receipt"], answer[0]["_id"]);
+
+    until("the command has arrived", || async { world.trace(&command).1 }).await;
+    let (said, _) = world.trace("order-7/b");
+    assert!(
+        said.contains("device command: unknown-device: the command has no effect: no command has assigned"),
+        "{said}"
+    );
+
+    let key = world.path("receipt.key").display().to_string();
+    for (word, since) in [("order-7/c", "24h"), ("order-7/a", "2999-01-01T00:00:00Z")] {
+        let output = world.command("trace", &[word, "--since", since, "--receipt-key-file", &key]);
+        assert!(!output.1 && output.0.contains("has it as correlation id"), "{}", output.0);
     }
 }

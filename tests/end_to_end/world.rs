@@ -261,9 +261,14 @@ impl World {
 
     /// What `device-manager trace` says of a receipt, and whether all of its payload has arrived.
     pub(crate) fn trace(&self, receipt: &str) -> (String, bool) {
+        self.trace_with(&[receipt])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn trace_with(&self, arguments: &[&str]) -> (String, bool) {
         let mut command = self.kafka_command("trace");
         command.args(["--group", &format!("{}-normalizer", self.name), "--receipt-key-file"]);
-        command.arg(self.path("receipt.key")).arg(receipt).env("DATABASE_URL", &self.database_url);
+        command.arg(self.path("receipt.key")).args(arguments).env("DATABASE_URL", &self.database_url);
         let output = command.output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         let rest = String::from_utf8(output.stderr).unwrap();
@@ -441,6 +446,12 @@ pub(crate) fn signal(pid: u32, name: &str) {
 impl Sender {
     pub(crate) async fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<Response> {
         self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).json(body).send().await
+    }
+
+    /// Sends a JSON body with a correlation id.
+    pub(crate) async fn post_as(&self, correlation_id: &str, path: &str, body: &Value) -> Response {
+        let request = self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key);
+        request.header("X-Correlation-ID", correlation_id).json(body).send().await.unwrap()
     }
 
     /// Sends a compressed JSON body, again until it is acknowledged. Returns the answer.

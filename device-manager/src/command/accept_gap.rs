@@ -7,17 +7,17 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
 };
-use schemas::topic::Topics;
-use service::kafka::KafkaSettings;
+use service::{cluster::Cluster, kafka::KafkaSettings};
 use store::{
     skip::{self, Gap},
-    trace,
+    trace::{NextOffset, next_offsets},
 };
 
 use super::{
-    CommandError, KafkaArgs, Output, asking_postgres, connect, reach,
+    KafkaArgs, connect, reach,
     skip::{event_topic, no_partition},
 };
+use crate::{error::CommandError, output::Output};
 
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -49,17 +49,17 @@ pub struct AcceptGapCommand {
 /// # Errors
 /// The topic is none of events, no sink was given the partition, or Kafka or the database is away.
 pub async fn run(args: AcceptGapCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
-    let (settings, topics) = (args.kafka.settings()?, Topics::new(&args.kafka.topic_prefix));
+    let Cluster { settings, topics } = args.kafka.cluster()?;
     let named = |topic: &String| {
         event_topic(&topics, topic).ok_or_else(|| CommandError::usage(format!("{topic} is no event topic")))
     };
     let topic = args.topic.as_ref().map(named).transpose()?;
     let mut connection = connect(&args.database_url).await?;
-    let mut next = trace::next_offsets(&mut connection).await.map_err(asking_postgres)?;
-    next.retain(|(name, partition, _)| {
-        event_topic(&topics, name).as_ref() == Some(name)
-            && topic.as_ref().is_none_or(|topic| topic == name)
-            && args.partition.is_none_or(|wanted| wanted == *partition)
+    let mut next = next_offsets(&mut connection).await?;
+    next.retain(|next| {
+        event_topic(&topics, &next.topic).as_ref() == Some(&next.topic)
+            && topic.as_ref().is_none_or(|topic| *topic == next.topic)
+            && args.partition.is_none_or(|wanted| wanted == next.partition)
     });
     if let (Some(topic), Some(partition), []) = (&topic, args.partition, &next[..]) {
         return Err(no_partition(topic, partition));
@@ -74,7 +74,7 @@ pub async fn run(args: AcceptGapCommand, output: &mut Output) -> Result<ExitCode
     }
     for gap in gaps {
         let Gap { topic, partition, from, to } = &gap;
-        let accepted = skip::accept(&mut connection, &gap).await.map_err(asking_postgres)?;
+        let accepted = skip::accept(&mut connection, &gap).await?;
         output.line(&if accepted {
             format!(
                 "{topic} partition {partition}: goes on at {to}, the {} events from {from} on are given up",
@@ -88,10 +88,10 @@ pub async fn run(args: AcceptGapCommand, output: &mut Output) -> Result<ExitCode
 }
 
 /// Which logs begin behind the next event. Blocks.
-fn gaps(settings: &KafkaSettings, next: Vec<(String, i32, i64)>) -> Result<Vec<Gap>, KafkaError> {
+fn gaps(settings: &KafkaSettings, next: Vec<NextOffset>) -> Result<Vec<Gap>, KafkaError> {
     let client: BaseConsumer = settings.client().create()?;
     let mut gaps = Vec::new();
-    for (topic, partition, from) in next {
+    for NextOffset { topic, partition, next_offset: from } in next {
         let (to, _) = client.fetch_watermarks(&topic, partition, ANSWER)?;
         if from < to {
             gaps.push(Gap { topic, partition, from, to });

@@ -6,7 +6,8 @@ use clap::Args;
 use schemas::receipt::ReceiptKey;
 use store::drift::{self, Drift, SHAPES_MAX};
 
-use super::{CommandError, Output, asking_postgres, connect, receipt_secret};
+use super::{connect, receipt_secret};
+use crate::{error::CommandError, output::Output};
 
 /// List what payloads held that the mapping does not know: fields, metrics, units and codes.
 ///
@@ -38,11 +39,10 @@ pub async fn run(args: DriftCommand, output: &mut Output) -> Result<ExitCode, Co
     let secret = receipt_secret(&args.receipt_key_file)?;
     let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
     let mut connection = connect(&args.database_url).await?;
-    let all = drift::list(&mut connection, &key).await.map_err(asking_postgres)?;
+    let all = drift::list(&mut connection, &key).await?;
     for one in &all {
         if args.json {
-            let line = serde_json::to_string(one).map_err(|error| CommandError::failed("the list", error))?;
-            output.line(&line)?;
+            output.json(one)?;
         } else {
             output.line(&line(one))?;
         }

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use schemas::topic::Topics;
-use service::cluster::Cluster;
 
-use super::{CommandError, KafkaArgs};
-use crate::boot::{Process, ProcessArgs, chain, say_ignored};
+use super::KafkaArgs;
+use crate::{
+    boot::{Process, ProcessArgs, say_ignored},
+    error::{CommandError, chain},
+};
 
 /// Take payloads and device commands over HTTP and keep them on Kafka.
 ///
@@ -32,13 +33,12 @@ pub struct IngressCommand {
 /// The configuration is unsafe or incomplete, or a port is taken.
 pub async fn run(args: IngressCommand) -> Result<ExitCode, CommandError> {
     let config = ingress::IngressConfig::from(&args.ingress);
-    let settings = args.kafka.settings_unsaid()?;
+    let cluster = args.kafka.cluster_of_stage()?;
     ingress::check(&config).map_err(|error| CommandError::usage(chain(&error)))?;
     let mut process = Process::boot(&args.process).await?;
-    say_ignored(&settings);
+    say_ignored(&cluster.settings);
     let listener = ingress::listen(&config).map_err(|error| CommandError::failed("the ingress", error))?;
     let (health, shutdown) = (process.health.stage("ingress"), process.shutdown.clone());
-    let cluster = Cluster { settings, topics: Topics::new(&args.kafka.topic_prefix) };
     process.stage("the ingress", ingress::run(config, listener, cluster, health, shutdown));
     process.wait().await.map(|()| ExitCode::SUCCESS)
 }

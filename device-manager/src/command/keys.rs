@@ -1,13 +1,19 @@
 //! `device-manager keys create|list|revoke`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Subcommand};
 use ingress::keys::{KeySummary, KeysError, NewKey, Scope, create, list, revoke};
+use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{CommandError, Output, remark};
-use crate::boot::chain;
+use crate::{
+    error::{CommandError, chain},
+    output::{Output, remark},
+};
 
 /// Make, list and revoke the API keys of senders.
 ///
@@ -18,7 +24,7 @@ use crate::boot::chain;
   device-manager keys create --source portal --scope health-data:write --provider medisante
   API_KEY=$(device-manager keys create --source app --scope health-data:write | tail -n 1)
   device-manager keys create --source rn-app --scope health-data:write --defaults react-native-health
-  device-manager keys list
+  device-manager keys list --json | jq -r 'select(.expires_at == null) | .id'
   device-manager keys revoke key-1a2b3c4d")]
 pub struct KeysCommand {
     #[command(subcommand)]
@@ -26,6 +32,9 @@ pub struct KeysCommand {
     /// The keys file.
     #[arg(long, env = "KEYS_FILE", default_value = "keys.json", global = true)]
     file: PathBuf,
+    /// One JSON object for each key: what `create` makes, `list` shows and `revoke` removes.
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -34,10 +43,13 @@ enum Action {
     Create(Create),
     /// Show all keys, without secrets.
     List,
-    /// Remove a key: requests with it are answered 401 from then on.
+    /// Remove a key, after a question on the terminal: a running ingress answers requests with it 401 within two seconds.
     Revoke {
         /// The key's id, as `keys list` shows it.
         id: String,
+        /// Remove it without asking.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -70,7 +82,7 @@ struct Create {
 /// Runs the command.
 ///
 /// # Errors
-/// The file cannot be read or written, or the id exists already or not at all.
+/// The file cannot be read or written, the id exists already or not at all, or nobody confirms.
 pub fn run(args: KeysCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     match args.action {
         Action::Create(new) => {
@@ -87,18 +99,65 @@ pub fn run(args: KeysCommand, output: &mut Output) -> Result<ExitCode, CommandEr
                     expires_at: new.expires_at,
                 },
             )?;
-            output.line(&format!("id: {id}"))?;
-            remark("the line that follows is the key's secret, which is shown this once only");
-            output.line(secret.reveal())?;
+            if args.json {
+                remark("the secret is shown this once only");
+                output.json(&json!({"id": id, "secret": secret.reveal()}))?;
+            } else {
+                output.line(&format!("id: {id}"))?;
+                remark("the line that follows is the key's secret, which is shown this once only");
+                output.line(secret.reveal())?;
+            }
         }
         Action::List => {
             for key in list(&args.file)? {
-                output.line(&line(&key))?;
+                if args.json { output.json(&object(&key))? } else { output.line(&line(&key))? }
             }
         }
-        Action::Revoke { id } => revoke(&args.file, &id)?,
+        Action::Revoke { id, yes } => {
+            let key = find(&args.file, &id)?;
+            if !yes {
+                confirm(&key)?;
+            }
+            revoke(&args.file, &id)?;
+            if args.json {
+                output.json(&object(&key))?;
+            } else {
+                output.line(&format!("revoked: {}", line(&key)))?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn find(file: &Path, id: &str) -> Result<KeySummary, CommandError> {
+    let found = list(file)?.into_iter().find(|key| key.id == id);
+    Ok(found.ok_or_else(|| KeysError::Unknown { id: id.to_owned() })?)
+}
+
+/// Asks on standard error, and reads the answer from standard input.
+fn confirm(key: &KeySummary) -> Result<(), CommandError> {
+    remark(&format!("{}: revoke this key? Its sender cannot send any more. Type yes:", line(key)));
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.map_err(|error| CommandError::failed("reading the answer", error))?;
+    match answer.trim() {
+        "yes" | "y" => Ok(()),
+        _ => Err(CommandError::failed("nothing was revoked", "nobody typed yes (--yes revokes without asking)")),
+    }
+}
+
+fn object(key: &KeySummary) -> Value {
+    let time = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    json!({
+        "id": key.id,
+        "source": key.source,
+        "scopes": scopes,
+        "providers": key.providers,
+        "defaults": key.defaults,
+        "not_before": time(key.not_before),
+        "expires_at": time(key.expires_at),
+    })
 }
 
 fn line(key: &KeySummary) -> String {

@@ -9,7 +9,7 @@ use clap::Args;
 use schemas::format::Defaults;
 use serde_json::{Map, Value, json};
 
-use super::{CommandError, Output};
+use crate::{error::CommandError, output::Output};
 
 /// Show the metrics: their codes, the units that they take, what is possible, and what each source calls them.
 ///
@@ -38,10 +38,14 @@ pub struct MetricsCommand {
 pub fn run(args: &MetricsCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     catalogue::check().map_err(|error| CommandError::failed("reading the catalogue", error))?;
     let found = select(&args.names)?;
-    let lines =
-        if args.json { found.into_iter().map(|metric| object(metric).to_string()).collect() } else { table(&found) };
-    for line in lines {
-        output.line(&line)?;
+    if args.json {
+        for metric in found {
+            output.json(&object(metric))?;
+        }
+    } else {
+        for line in table(&found) {
+            output.line(&line)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,9 +86,10 @@ fn table(found: &[&Metric]) -> Vec<String> {
     for metric in found {
         let spellings: Vec<&str> =
             Vocabulary::ALL.iter().flat_map(|vocabulary| metric.spellings(*vocabulary)).map(String::as_str).collect();
-        let mut of_metric = [metric.key().to_owned(), metric.display().to_owned(), spellings.join(", ")];
+        let mut of_metric = [metric.key().to_owned(), spellings.join(", ")];
         for code in metric.codes() {
-            let [key, display, spellings] = std::mem::take(&mut of_metric);
+            let [key, spellings] = std::mem::take(&mut of_metric);
+            let display = code.display().to_owned();
             let unit = code.unit().map_or_else(|| format!("({})", metric.kind().as_str()), str::to_owned);
             let accepted: Vec<&str> = code.accepted().iter().map(Accepted::ucum).collect();
             let named = format!("{} {}", system_name(code.system()), code.code());
@@ -191,7 +196,7 @@ mod tests {
     fn an_unknown_name_fails_and_says_the_way_out() {
         for (name, way_out) in [("glucose level", "lists all"), ("blood-pres", "did you mean blood_pressure,")] {
             let error = select(&names(&["pulse", name])).map(|_| ()).unwrap_err();
-            let text = crate::boot::chain(&error);
+            let text = crate::error::chain(&error);
             assert!(text.contains(&format!("'{name}'")) && text.contains(way_out), "{text}");
             assert_eq!(error.exit_code(), ExitCode::from(1));
         }
@@ -210,6 +215,8 @@ mod tests {
             ("ACCEPTED", mass, "mg/dL, g/L, g/dL, mg/L "),
             ("SPELLINGS", mass, "glucose, bloodGlucose, HKQuantityTypeIdentifierBloodGlucose"),
             ("KEY", substance, " "),
+            ("DISPLAY", mass, "Glucose [Mass/volume] in Blood "),
+            ("DISPLAY", substance, "Glucose [Moles/volume] in Blood "),
             ("CODE", substance, "loinc 15074-8 "),
         ] {
             let column = heading.find(heading_of).unwrap();

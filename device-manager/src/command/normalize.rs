@@ -15,7 +15,7 @@ use schemas::{
 };
 use time::OffsetDateTime;
 
-use super::{CommandError, Output};
+use crate::{error::CommandError, output::Output};
 
 /// Try the mapping: print what files would become, one JSON object a line.
 ///
@@ -66,7 +66,7 @@ pub fn run(args: &NormalizeCommand, output: &mut Output) -> Result<ExitCode, Com
         let normalized = normalize(&record(args, &body, offset)?);
         refused |= !normalized.rejections.is_empty();
         for line in json_lines(&normalized) {
-            output.line(&line.to_string())?;
+            output.json(&line)?;
         }
     }
     Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })

@@ -4,11 +4,14 @@ use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use normalizer::{BatchLimits, NormalizerConfig, Skip, SkippedRecord};
-use schemas::{content::ContentKey, format::RawTopic, topic::Topics};
-use service::kafka::KafkaSettings;
+use schemas::{content::ContentKey, format::RawTopic};
+use service::cluster::Cluster;
 
-use super::{CommandError, KafkaArgs, receipt_secret};
-use crate::boot::{Process, ProcessArgs, say_ignored};
+use super::{KafkaArgs, receipt_secret};
+use crate::{
+    boot::{Process, ProcessArgs, say_ignored},
+    error::CommandError,
+};
 
 /// Turn raw records into events.
 ///
@@ -60,13 +63,13 @@ fn skipped(text: &str) -> Result<SkippedRecord, &'static str> {
 /// # Errors
 /// What waiting does not heal.
 pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
-    let kafka = (args.kafka.settings_unsaid()?, Topics::new(&args.kafka.topic_prefix));
+    let cluster = args.kafka.cluster_of_stage()?;
     let secret = receipt_secret(&args.receipt_key_file)?;
     let config = NormalizerConfig {
         upload_wait: Duration::from_secs(args.upload_wait_seconds),
         threads: args.threads.unwrap_or_else(cores),
         skip: Skip { positions: args.skip, reason: args.skip_reason },
-        ..config(kafka, args.group, args.topic_epoch, &secret)?
+        ..config(cluster, args.group, args.topic_epoch, &secret)?
     };
     let mut process = Process::boot(&args.process).await?;
     say_ignored(&config.kafka);
@@ -79,7 +82,7 @@ pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
 const UPLOAD_WAIT: Duration = Duration::from_secs(7_200);
 
 pub(super) fn config(
-    (kafka, topics): (KafkaSettings, Topics),
+    cluster: Cluster,
     group: String,
     topic_epoch: u16,
     receipt_secret: &[u8; 32],
@@ -88,6 +91,7 @@ pub(super) fn config(
         ContentKey::derive(receipt_secret).map_err(|_| CommandError::usage("the receipt key cannot be used"))?;
     let (batch, upload_wait) = (BatchLimits::default(), UPLOAD_WAIT);
     let (threads, skip) = (cores(), Skip::default());
+    let Cluster { settings: kafka, topics } = cluster;
     Ok(NormalizerConfig { kafka, topics, group, topic_epoch, content_key, batch, upload_wait, threads, skip })
 }
 

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use store::role::{self, RoleError};
 
-use super::{CommandError, Output, asking_postgres, connect};
+use super::connect;
+use crate::{error::CommandError, output::Output};
 
 /// Make the role for analysts and BI tools.
 ///
@@ -49,7 +50,7 @@ fn not_applied(error: RoleError) -> CommandError {
             "making the role",
             "the user of DATABASE_URL must own the views and have the right CREATEROLE",
         ),
-        RoleError::Database(error) => asking_postgres(error),
+        RoleError::Database(error) => error.into(),
         RoleError::NameTooLong(_) | RoleError::NotMigrated(_) => CommandError::failed("making the role", error),
     }
 }

@@ -6,8 +6,11 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use time::OffsetDateTime;
 
-use super::{CommandError, Output};
-use crate::simulate::{Kind, Plan, Summary, run as send};
+use crate::{
+    error::CommandError,
+    output::Output,
+    simulate::{Kind, Plan, Summary, run as send},
+};
 
 /// Send realistic synthetic traffic over HTTP, as the portal or an app would.
 ///

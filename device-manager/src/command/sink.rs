@@ -3,8 +3,8 @@
 use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
-use schemas::{receipt::ReceiptKey, topic::Topics};
-use service::{backoff::Backoff, health::StageHealth, kafka::KafkaSettings};
+use schemas::receipt::ReceiptKey;
+use service::{backoff::Backoff, cluster::Cluster, health::StageHealth};
 use sink::SinkConfig;
 use sqlx::{
     Connection as _, PgConnection,
@@ -14,8 +14,12 @@ use sqlx::{
 use store::fault::{Fault, cause, fault};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, KafkaArgs, Output, accept_gap, database, receipt_secret};
-use crate::boot::{Process, ProcessArgs, say_ignored};
+use super::{KafkaArgs, accept_gap, database, receipt_secret};
+use crate::{
+    boot::{Process, ProcessArgs, say_ignored},
+    error::CommandError,
+    output::Output,
+};
 
 /// How long Postgres may take to let the migrations in.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -96,9 +100,9 @@ pub async fn run(args: SinkCommand, output: &mut Output) -> Result<ExitCode, Com
 }
 
 async fn run_stage(args: StageArgs) -> Result<ExitCode, CommandError> {
-    let kafka = (args.kafka.settings_unsaid()?, Topics::new(&args.kafka.topic_prefix));
+    let cluster = args.kafka.cluster_of_stage()?;
     let secret = receipt_secret(&args.receipt_key_file)?;
-    let config = config(kafka, args.database_url.clone(), args.group, &secret)?;
+    let config = config(cluster, args.database_url.clone(), args.group, &secret)?;
     let database = database(&args.database_url)?;
     let mut process = Process::boot(&args.process).await?;
     say_ignored(&config.kafka);
@@ -149,12 +153,13 @@ async fn migrate(
 }
 
 pub(super) fn config(
-    (kafka, topics): (KafkaSettings, Topics),
+    cluster: Cluster,
     database_url: String,
     group: String,
     receipt_secret: &[u8; 32],
 ) -> Result<SinkConfig, CommandError> {
     let receipt_key =
         ReceiptKey::new(receipt_secret).map_err(|_| CommandError::usage("the receipt key cannot be used"))?;
+    let Cluster { settings: kafka, topics } = cluster;
     Ok(SinkConfig { kafka, topics, database_url, group, receipt_key, batch: sink::BatchLimits::default() })
 }

@@ -7,7 +7,8 @@ use clap::Args;
 use schemas::topic::Topics;
 use store::skip::{self, Requested};
 
-use super::{CommandError, Output, asking_postgres, connect};
+use super::connect;
+use crate::{error::CommandError, output::Output};
 
 /// Give up one record of an event topic that no sink can read.
 ///
@@ -57,7 +58,7 @@ pub async fn run(args: SkipCommand, output: &mut Output) -> Result<ExitCode, Com
     let topic = event_topic(&topics, &args.topic).ok_or_else(|| refusal(&topics, &args))?;
     let mut connection = connect(&args.database_url).await?;
     let record = (topic.as_str(), partition, offset);
-    let became = match skip::request(&mut connection, record, &args.reason).await.map_err(asking_postgres)? {
+    let became = match skip::request(&mut connection, record, &args.reason).await? {
         Requested::Wished => "the sink that comes to it, and cannot read it, steps over it".to_owned(),
         Requested::Before => "was wished before; nothing changed".to_owned(),
         Requested::Passed(next) => format!("the sinks are past it and read {next} next; nothing changed"),

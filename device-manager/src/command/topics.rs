@@ -3,13 +3,14 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
-use schemas::topic::Topics;
 use service::{
+    cluster::Cluster,
     kafka::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS},
     topics::{Existing, Failover, Finding, Lowering, Size, TopicsError, apply_with, check, failover},
 };
 
-use super::{CommandError, KafkaArgs, Output, reach};
+use super::{KafkaArgs, reach};
+use crate::{error::CommandError, output::Output};
 
 /// How many partitions a new topic gets where nobody says.
 const PARTITIONS: i32 = 6;
@@ -59,10 +60,9 @@ enum Action {
 /// # Errors
 /// Kafka is not configured, does not answer, or refuses.
 pub async fn run(args: TopicsArgs, output: &mut Output) -> Result<ExitCode, CommandError> {
-    let settings = args.kafka.settings()?;
+    let Cluster { settings, topics } = args.kafka.cluster()?;
     reach(&settings).await?;
     let client = settings.client();
-    let topics = Topics::new(&args.kafka.topic_prefix);
     match args.action {
         Action::Apply { partitions, replication, yes } => {
             let lowering = if yes { Lowering::Apply } else { Lowering::Report };

@@ -9,7 +9,7 @@ use schemas::{
 };
 use sink::{batch::Batch, fold::COMMANDS_PER_DAY_MAX, item::Item, write::Session};
 use sqlx::Connection as _;
-use store::{Verdict, trace};
+use store::{Verdict, trace::Progress};
 
 use super::{
     database::Database,
@@ -134,7 +134,8 @@ async fn a_command_without_a_time_holds_from_when_it_was_appended() {
 async fn verdict(database: &Database, offset: i64) -> Option<String> {
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
     let position = Position { topic: RawTopic::Devices, topic_epoch: 1, partition: 0, offset, item: 0 };
-    trace::verdict(&mut connection, &position).await.unwrap()
+    let verdict = Progress::load(&mut connection, &position).await.unwrap().verdict;
+    verdict.map(|verdict| verdict.as_str().to_owned())
 }
 
 #[tokio::test]

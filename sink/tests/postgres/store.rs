@@ -15,7 +15,7 @@ use sink::{
     write::{Session, WriteError},
 };
 use sqlx::Connection as _;
-use store::trace;
+use store::trace::{Listing, Progress, ReadingCount, TracedReading};
 
 use super::{
     database::Database,
@@ -76,10 +76,58 @@ async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
     let receipt = database.text("SELECT receipt FROM attributed_readings WHERE component = 2").await;
     let position: Position = key().read(&receipt).unwrap();
     assert_eq!((position.offset, position.item, position.topic_epoch), (42, 0, 1));
-    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-    let traced = trace::readings(&mut connection, &position).await.unwrap();
+    let traced = traced(&database, &position, ALL).await;
     assert_eq!(traced.len(), 2);
-    assert_eq!(traced[0].state, "current");
+    assert_eq!((traced[0].state.as_str(), traced[0].row.component), ("current", 1));
+}
+
+const ALL: Listing = Listing { of_each: None, item: 0 };
+
+async fn traced(database: &Database, position: &Position, listing: Listing) -> Vec<TracedReading> {
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut found = Vec::new();
+    let keep = |reading| -> Result<(), sqlx::Error> {
+        found.push(reading);
+        Ok(())
+    };
+    listing.readings(&mut connection, position, keep).await.unwrap();
+    found
+}
+
+#[tokio::test]
+async fn a_payload_is_summed_up_and_its_void_readings_have_arrived() {
+    let database = Database::make().await;
+    let item = |item: i32, status: Status| {
+        let mut reading = Reading { status, ..reading(10 + u128::from(item.unsigned_abs()), 7) };
+        reading.provenance.item = item;
+        read(reading)
+    };
+    let position = Position { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 7, item: 0 };
+    let progress = async || {
+        let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+        Progress::load(&mut connection, &position).await.unwrap()
+    };
+    write(&database, (0..9).map(|number| item(number, Status::Final)).collect()).await;
+    write(&database, vec![ended(outcome(7, 10))]).await;
+    assert!(!progress().await.is_complete());
+    write(&database, vec![item(9, Status::EnteredInError)]).await;
+    let progress = progress().await;
+    assert!(progress.is_complete());
+    let count = |status: &str, readings| ReadingCount {
+        state: "current".to_owned(),
+        status: status.to_owned(),
+        code_system: coding("15074-8").system.into_owned(),
+        code: "15074-8".to_owned(),
+        display: Some("what 15074-8 is".to_owned()),
+        readings,
+    };
+    assert!(progress.readings == [count("final", 9), count("entered-in-error", 1)]);
+
+    let items = async |of_each, item| -> Vec<i32> {
+        traced(&database, &position, Listing { of_each, item }).await.iter().map(|reading| reading.item).collect()
+    };
+    assert_eq!(items(Some(2), 6).await, [0, 1, 6, 9]);
+    assert_eq!(items(None, 0).await, (0..10).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -131,7 +179,7 @@ async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
     write(&database, vec![listed(letter(Some(10), 3), 4)]).await;
     let position = Position { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 5, item: 0 };
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-    let found = trace::letters(&mut connection, &position).await.unwrap();
+    let found = ALL.letters(&mut connection, &position).await.unwrap();
     let items: Vec<(i32, i32)> = found.iter().map(|one| (one.item, one.item_count)).collect();
     assert_eq!(items, [(2, 1), (10, 3)]);
     assert_eq!(found[0].reason.as_str(), "unit-invalid");

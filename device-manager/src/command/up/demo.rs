@@ -12,11 +12,13 @@ use schemas::receipt::{Position, ReceiptKey};
 use serde_json::json;
 use service::secret;
 use sqlx::{FromRow, PgConnection, PgPool};
+use store::trace::Progress;
 use time::{OffsetDateTime, macros::datetime};
 
-use super::stages::Surroundings;
+use super::surroundings::{RECEIPT_KEY, Surroundings};
 use crate::{
-    command::{CommandError, Output, trace::Found},
+    error::CommandError,
+    output::Output,
     simulate::{Kind, Plan, device_ids, run},
 };
 
@@ -103,7 +105,7 @@ async fn send(
 /// The positions of the payloads that the receipts name; the samples of an array share one.
 fn payloads(surroundings: &Surroundings, receipts: &[String]) -> Result<Vec<Position>, CommandError> {
     let failed = |error| CommandError::failed("the receipt key", error);
-    let secret = secret::load_or_refuse(&surroundings.data_dir.join("receipt.key")).map_err(failed)?;
+    let secret = secret::load_or_refuse(&surroundings.data_dir.join(RECEIPT_KEY)).map_err(failed)?;
     let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
     let positions: Vec<Position> =
         receipts.iter().map(|receipt| key.read(receipt)).collect::<Result<_, _>>().map_err(CommandError::usage)?;
@@ -155,7 +157,7 @@ async fn arrived(pool: &PgPool, payloads: Vec<Position>) -> Result<(), CommandEr
 }
 
 async fn has_arrived(connection: &mut PgConnection, payload: &Position) -> Result<bool, CommandError> {
-    Found::load(connection, payload).await.map(|found| found.has_arrived()).map_err(database)
+    Progress::load(connection, payload).await.map(|progress| progress.is_complete()).map_err(database)
 }
 
 async fn count(pool: &PgPool, query: &'static str) -> Result<i64, CommandError> {

@@ -8,13 +8,8 @@ use std::path::Path;
 
 use ingress::keys::{NewKey, Scope, create};
 
-use super::stages::Surroundings;
-use crate::command::CommandError;
-
-/// The secret that signs receipts, in the data directory.
-pub(super) const RECEIPT_KEY: &str = "receipt.key";
-/// The API keys' hashes, in the data directory.
-pub(super) const KEYS: &str = "keys.json";
+use super::surroundings::{KEYS, RECEIPT_KEY, Surroundings};
+use crate::error::CommandError;
 
 /// The contents of `env`. Holds secrets: no `Debug`.
 pub(super) struct Environment<'a> {
@@ -38,19 +33,19 @@ impl Environment<'_> {
 
     /// Also what is the default: the shell that reads it may have been set up for another installation.
     fn text(&self) -> String {
-        let Surroundings { kafka, topic_prefix, database_url, api_key, data_dir, .. } = self.surroundings;
+        let Surroundings { cluster, topic_prefix, database_url, api_key, data_dir, .. } = self.surroundings;
         let path = |name: &str| data_dir.join(name).display().to_string();
         let variables = [
             ("INGRESS_URL", self.ingress_url.to_owned()),
             ("API_KEY", api_key.clone()),
             ("DATABASE_URL", database_url.clone()),
-            ("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap.clone()),
+            ("KAFKA_BOOTSTRAP_SERVERS", cluster.settings.bootstrap.clone()),
             ("TOPIC_PREFIX", topic_prefix.clone()),
             ("RECEIPT_KEY_FILE", path(RECEIPT_KEY)),
             ("KEYS_FILE", path(KEYS)),
         ]
         .map(|(name, value)| (name.to_owned(), value));
-        let reached = kafka.properties.iter().map(|(property, value)| {
+        let reached = cluster.settings.properties.iter().map(|(property, value)| {
             (format!("KAFKA_{}", property.to_ascii_uppercase().replace('.', "_")), value.clone())
         });
         let mut text = String::new();

@@ -3,6 +3,7 @@
 mod demo;
 mod environment;
 mod stages;
+mod surroundings;
 
 use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
@@ -10,10 +11,14 @@ use clap::Args;
 use embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, KafkaArgs, Output, database};
-use crate::boot::{Process, ProcessArgs, say_ignored};
+use super::{KafkaArgs, database};
+use crate::{
+    boot::{Process, ProcessArgs, say_ignored},
+    error::CommandError,
+    output::Output,
+};
 use environment::Environment;
-use stages::Surroundings;
+use surroundings::Surroundings;
 
 /// Run everything in one process, on a Kafka and a Postgres of its own.
 ///
@@ -88,19 +93,19 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     let given_or =
         |given: &Option<String>, embedded: Option<&str>| given.as_deref().or(embedded).unwrap_or_default().to_owned();
     let kafka = KafkaArgs {
-        kafka_bootstrap_servers: Some(given_or(&args.kafka_bootstrap_servers, embedded.kafka_bootstrap())),
+        kafka_bootstrap_servers: given_or(&args.kafka_bootstrap_servers, embedded.kafka_bootstrap()),
         topic_prefix: args.topic_prefix.clone(),
     };
     let surroundings = Surroundings {
         data_dir: args.data_dir.canonicalize().map_err(io)?,
-        kafka: kafka.settings_unsaid()?,
+        cluster: kafka.cluster_of_stage()?,
         topic_prefix: kafka.topic_prefix,
         database_url: given_or(&args.database_url, embedded.database_url()),
         has_own_database: embedded.database_url().is_some(),
         api_key: environment::api_key(&args.data_dir)?,
         http_port: args.http_port,
     };
-    say_ignored(&surroundings.kafka);
+    say_ignored(&surroundings.cluster.settings);
     process.stage("the embedded Kafka and Postgres", watch(embedded.clone(), stop));
     let shown = show(&mut process, &args, &surroundings, begun, output).await;
     if args.once || shown.is_err() {
@@ -115,9 +120,9 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
 
 /// Whether what is used instead of our own can be used, before anything is started.
 fn check(args: &UpCommand) -> Result<(), CommandError> {
-    if let Some(servers) = args.kafka_bootstrap_servers.clone() {
+    if let Some(kafka_bootstrap_servers) = args.kafka_bootstrap_servers.clone() {
         let topic_prefix = args.topic_prefix.clone();
-        KafkaArgs { kafka_bootstrap_servers: Some(servers), topic_prefix }.settings_unsaid()?;
+        KafkaArgs { kafka_bootstrap_servers, topic_prefix }.cluster_of_stage()?;
     }
     args.database_url.as_deref().map_or(Ok(()), |url| database(url).map(|_options| ()))
 }
@@ -135,7 +140,9 @@ async fn show(
     environment.write(&args.data_dir).map_err(|error| CommandError::failed("the data directory", error))?;
     output.line(&format!("Ready after {:.1} s at {ingress_url}", begun.elapsed().as_secs_f64()))?;
     if !args.once {
-        output.line(&environment::hint(&args.data_dir, &ingress_url))?;
+        for line in environment::hint(&args.data_dir, &ingress_url).lines() {
+            output.line(line)?;
+        }
     }
     if args.demo { demo::show(&ingress_url, surroundings, output).await } else { Ok(()) }
 }

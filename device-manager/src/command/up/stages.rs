@@ -1,45 +1,30 @@
 //! All stages in this process.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use ingress::IngressConfig;
-use schemas::topic::Topics;
 use service::{
-    cluster::Cluster,
-    kafka::KafkaSettings,
     secret,
     topics::{Finding, Size, apply},
 };
 use sqlx::PgPool;
 use store::role;
 
-use super::environment::{KEYS, RECEIPT_KEY};
+use super::surroundings::{KEYS, RECEIPT_KEY, Surroundings};
 use crate::{
     boot::Process,
-    command::{CommandError, asking_postgres, database, normalizer as normalizer_command, sink as sink_command},
+    command::{database, normalizer as normalizer_command, sink as sink_command},
+    error::CommandError,
 };
 
 /// A few partitions show that nothing depends on there being one.
 const PARTITIONS: i32 = 3;
 
-/// What the stages find. Holds secrets: no `Debug`.
-pub(super) struct Surroundings {
-    /// As an absolute path.
-    pub(super) data_dir: PathBuf,
-    pub(super) kafka: KafkaSettings,
-    pub(super) topic_prefix: String,
-    pub(super) database_url: String,
-    /// Whether the database is ours, so that its user may make roles.
-    pub(super) has_own_database: bool,
-    pub(super) api_key: String,
-    pub(super) http_port: u16,
-}
-
 /// Applies topics and migrations, starts ingress, normalizer and sink, and returns the ingress's address when all are ready.
 pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -> Result<String, CommandError> {
-    let kafka = surroundings.kafka.clone();
-    let topics = Topics::new(&surroundings.topic_prefix);
-    for (topic, finding) in apply(&kafka.client(), &topics, Size { partitions: PARTITIONS, replication: -1 }).await? {
+    let cluster = &surroundings.cluster;
+    let (client, size) = (cluster.settings.client(), Size { partitions: PARTITIONS, replication: -1 });
+    for (topic, finding) in apply(&client, &cluster.topics, size).await? {
         if let Finding::Keeps { setting, is, must_be } = finding {
             tracing::warn!(
                 topic,
@@ -50,10 +35,10 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
             );
         }
     }
-    let pool = PgPool::connect_with(database(&surroundings.database_url)?).await.map_err(asking_postgres)?;
+    let pool = PgPool::connect_with(database(&surroundings.database_url)?).await?;
     store::migrate::migrate(&pool).await.map_err(|error| CommandError::failed("the migrations", error))?;
     if surroundings.has_own_database {
-        let mut connection = pool.acquire().await.map_err(asking_postgres)?;
+        let mut connection = pool.acquire().await?;
         role::apply(&mut connection).await.map_err(|error| CommandError::failed("the role for analysts", error))?;
     }
     pool.close().await;
@@ -70,20 +55,18 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
     let shutdown = process.shutdown.clone();
     let health = process.health.stage("normalizer");
     let group = "device-manager-normalizer".to_owned();
-    let normalizer =
-        normalizer_command::config((kafka.clone(), topics.clone()), group, config.topic_epoch, &receipt_secret)?;
+    let normalizer = normalizer_command::config(cluster.clone(), group, config.topic_epoch, &receipt_secret)?;
     process.stage("the normalizer", ::normalizer::run(normalizer, health, shutdown.clone()));
     let health = process.health.stage("sink");
     let sink = sink_command::config(
-        (kafka.clone(), topics.clone()),
+        cluster.clone(),
         surroundings.database_url.clone(),
         "device-manager-sink".to_owned(),
         &receipt_secret,
     )?;
     process.stage("the sink", ::sink::run(sink, health, shutdown.clone()));
     let health = process.health.stage("ingress");
-    let cluster = Cluster { settings: kafka, topics };
-    process.stage("the ingress", ingress::run(config, listener, cluster, health, shutdown));
+    process.stage("the ingress", ingress::run(config, listener, cluster.clone(), health, shutdown));
     until_ready(process).await?;
     Ok(format!("http://{address}"))
 }

@@ -1,0 +1,172 @@
+//! The raw records of a request, by the correlation id in their headers.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use normalizer::group_of;
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    message::{BorrowedMessage, Headers as _},
+    metadata::MetadataTopic,
+    types::RDKafkaErrorCode,
+};
+use schemas::{
+    format::RawTopic,
+    raw::header,
+    receipt::Position,
+    upload::{Part, Upload},
+};
+use service::cluster::Cluster;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const ANSWER: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(100);
+/// So many payloads are shown at most: some clients give every request the same id.
+const SHOWN_MAX: usize = 20;
+
+/// What is searched for, and where.
+pub(super) struct Search {
+    pub(super) cluster: Cluster,
+    /// The normalizers' group. Nothing is read as its member and nothing is committed; the client library wants a name.
+    pub(super) group: String,
+    pub(super) correlation_id: String,
+    /// The incarnation of the raw topics, for the receipts.
+    pub(super) topic_epoch: u16,
+    pub(super) since: OffsetDateTime,
+    pub(super) deadline: Instant,
+}
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The payloads, topic by topic.
+    pub(super) positions: Vec<Position>,
+    /// Whether there are more.
+    pub(super) is_cut: bool,
+    /// How many records were looked at.
+    pub(super) records: u64,
+}
+
+/// Why a search ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SearchError {
+    #[error("Kafka does not answer")]
+    Kafka(#[from] KafkaError),
+    #[error("the time is over after {0} raw records; a longer --timeout-seconds or a later --since helps")]
+    TimeOver(u64),
+}
+
+impl Search {
+    /// Blocks until all raw records since then have been looked at.
+    pub(super) fn run(&self) -> Result<Found, SearchError> {
+        let mut found = Found::default();
+        for topic in RawTopic::ALL.iter().copied() {
+            self.topic(topic, &mut found)?;
+        }
+        found.is_cut = found.positions.len() > SHOWN_MAX;
+        found.positions.truncate(SHOWN_MAX);
+        Ok(found)
+    }
+
+    fn topic(&self, topic: RawTopic, found: &mut Found) -> Result<(), SearchError> {
+        let consumer: BaseConsumer = self
+            .cluster
+            .settings
+            .client()
+            .set("group.id", group_of(&self.group, topic))
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            .create()?;
+        let mut unread = self.assign(&consumer, &self.cluster.topics.raw(topic))?;
+        let mut uploads = BTreeMap::new();
+        while !unread.is_empty() {
+            if Instant::now() > self.deadline {
+                return Err(SearchError::TimeOver(found.records));
+            }
+            let message = match consumer.poll(POLL) {
+                Some(Ok(message)) => message,
+                // The client library connects again by itself.
+                Some(Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+                )))
+                | None => continue,
+                Some(Err(error)) => return Err(error.into()),
+            };
+            let (partition, offset) = (message.partition(), message.offset());
+            let Some(end) = unread.get(&partition).copied() else { continue };
+            if offset + 1 >= end {
+                unread.remove(&partition);
+            }
+            if offset >= end {
+                continue;
+            }
+            found.records += 1;
+            if header_of(&message, header::CORRELATION_ID) == Some(self.correlation_id.as_str()) {
+                let position = Position { topic, topic_epoch: self.topic_epoch, partition, offset, item: 0 };
+                found.take(position, header_of(&message, header::UPLOAD).and_then(Upload::parse), &mut uploads);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to read each partition of a topic at the time. By partition, where its end is; none of a partition without a record since.
+    fn assign(&self, consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+        let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
+        let mut times = TopicPartitionList::new();
+        let since_ms = self.since.unix_timestamp().saturating_mul(1_000).max(0);
+        for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions) {
+            times.add_partition_offset(topic, partition.id(), Offset::Offset(since_ms))?;
+        }
+        let mut unread = BTreeMap::new();
+        if times.count() == 0 {
+            return Ok(unread);
+        }
+        let mut begins = TopicPartitionList::new();
+        for begin in consumer.offsets_for_times(times, ANSWER)?.elements() {
+            begin.error()?;
+            let (_, end) = consumer.fetch_watermarks(topic, begin.partition(), ANSWER)?;
+            if let Offset::Offset(offset) = begin.offset()
+                && offset < end
+            {
+                begins.add_partition_offset(topic, begin.partition(), Offset::Offset(offset))?;
+                unread.insert(begin.partition(), end);
+            }
+        }
+        if !unread.is_empty() {
+            consumer.assign(&begins)?;
+        }
+        Ok(unread)
+    }
+}
+
+impl Found {
+    /// Takes a record. Of a large upload one record counts: the manifest, which its receipt names, else the first chunk.
+    fn take(&mut self, position: Position, upload: Option<Upload>, uploads: &mut BTreeMap<Uuid, usize>) {
+        if let Some(upload) = upload {
+            let known = uploads.get(&upload.id()).and_then(|place| self.positions.get_mut(*place));
+            match (known, upload.part()) {
+                (Some(known), Part::Manifest { .. }) => {
+                    *known = position;
+                    return;
+                }
+                (Some(_), Part::Chunk { .. }) => return,
+                (None, Part::Manifest { .. } | Part::Chunk { .. }) => {
+                    uploads.insert(upload.id(), self.positions.len());
+                }
+            }
+        }
+        if self.positions.len() <= SHOWN_MAX {
+            self.positions.push(position);
+        }
+    }
+}
+
+fn header_of<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a str> {
+    let found = message.headers()?.iter().find(|header| header.key == name)?;
+    std::str::from_utf8(found.value?).ok()
+}

@@ -1,0 +1,196 @@
+//! `device-manager trace`: what became of a payload.
+
+mod correlation;
+mod report;
+mod since;
+mod waiting;
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use schemas::receipt::{Position, ReceiptKey};
+use service::cluster::Cluster;
+use sqlx::{Connection as _, PgConnection};
+use store::trace::{Progress, next_offsets};
+use time::OffsetDateTime;
+
+use super::{KafkaArgs, database, reach, receipt_secret};
+use crate::{
+    error::CommandError,
+    output::{Output, remark},
+};
+use correlation::Search;
+use since::Since;
+
+/// Follow a payload by its receipt or its correlation id: where it lies, what became of it, or what it waits for.
+///
+/// Of a payload with many items, counts and the first few of each sort are shown. A word that is no receipt of this installation
+/// is taken for a correlation id, the X-Correlation-ID of a request: the headers of the raw records since --since are searched for it,
+/// for which KAFKA_BOOTSTRAP_SERVERS must be given.
+///
+/// Exit code 0 when all of it has arrived, as rows, as dead letters, or as a device command; 1 while some of it still waits, when
+/// no record has the correlation id, or when there is no answer within --timeout-seconds.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  . .device-manager/env; device-manager trace AAAB…
+  device-manager trace 0d9a4f0e-0000-4000-8000-000000000001 --since 7d
+  device-manager trace AAAB… --json | jq .waits_for")]
+pub struct TraceCommand {
+    /// The receipt, as the ingress answered it or as the view attributed_readings shows it; or a request's X-Correlation-ID.
+    #[arg(value_name = "RECEIPT_OR_CORRELATION_ID")]
+    word: String,
+    /// One JSON object for each payload.
+    #[arg(long)]
+    json: bool,
+    /// List all readings and dead letters, however many there are.
+    #[arg(long)]
+    all: bool,
+    /// From when on raw records are searched for a correlation id: for how long until now, such as 90m, 24h or 7d, or a time such
+    /// as 2026-01-31T00:00:00Z. By the time at which Kafka took the record.
+    #[arg(long, default_value = "24h")]
+    since: Since,
+    /// For how long Postgres and Kafka may take to answer.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    timeout_seconds: u32,
+    /// The database.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// The file with the secret that signs receipts; the ingress's.
+    #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
+    receipt_key_file: PathBuf,
+    /// The brokers as host:port,host:port. They are asked what a payload waits for, and searched for a correlation id; without them,
+    /// only the database is asked.
+    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
+    kafka_bootstrap_servers: Option<String>,
+    /// What stands in front of every topic name, where several installations share a cluster.
+    #[arg(long, env = "TOPIC_PREFIX", default_value = "")]
+    topic_prefix: String,
+    /// The consumer group that all normalizers of the installation share.
+    #[arg(long, env = "NORMALIZER_GROUP", default_value = "device-manager-normalizer")]
+    group: String,
+    /// The incarnation of the raw topics; the ingress's. A search needs it.
+    #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
+    topic_epoch: u16,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The word is neither a receipt nor a correlation id, or the database or Kafka is away or does not answer in time.
+pub async fn run(args: TraceCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    let timeout = Duration::from_secs(args.timeout_seconds.into());
+    // A search ends a little earlier, so that it can say how far it has come.
+    let traced = trace(&args, Instant::now() + timeout.mul_f32(0.9), output);
+    tokio::time::timeout(timeout, traced).await.unwrap_or_else(|_elapsed| {
+        let why = format!("there was no answer within {} s (--timeout-seconds)", args.timeout_seconds);
+        Err(CommandError::failed("following the payload", why))
+    })
+}
+
+async fn trace(args: &TraceCommand, deadline: Instant, output: &mut Output) -> Result<ExitCode, CommandError> {
+    let secret = receipt_secret(&args.receipt_key_file)?;
+    let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
+    let cluster = args.cluster()?;
+    let positions = match (key.read(&args.word), &cluster) {
+        (Ok(position), _) => vec![position],
+        (Err(error), None) => {
+            return Err(CommandError::usage(format!(
+                "{error}; to search for it as a correlation id, name the brokers (KAFKA_BOOTSTRAP_SERVERS)"
+            )));
+        }
+        (Err(_), Some(cluster)) => search(args, cluster, deadline).await?,
+    };
+    let mut connection = connect(args).await?;
+    let mut is_complete = true;
+    for position in positions {
+        let report = report::Report {
+            receipt: key.issue(&position),
+            position,
+            progress: Progress::load(&mut connection, &position).await?,
+            waits_for: None,
+        };
+        is_complete &= show(args, cluster.as_ref(), report, &mut connection, output).await?;
+    }
+    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Shows what became of one payload. Whether all of it has arrived.
+async fn show(
+    args: &TraceCommand,
+    cluster: Option<&Cluster>,
+    mut report: report::Report,
+    connection: &mut PgConnection,
+    output: &mut Output,
+) -> Result<bool, CommandError> {
+    let is_complete = report.progress.is_complete();
+    if !is_complete {
+        report.waits_for = Some(match (cluster, &report.progress.outcome) {
+            (Some(cluster), _) => {
+                let next = next_offsets(connection).await?;
+                waiting::ask(cluster, &args.group, report.position, next).await?
+            }
+            (None, Some(_)) => "the rest of its events wait for the sink".to_owned(),
+            (None, None) => {
+                "it is not in the database yet. Name the brokers (KAFKA_BOOTSTRAP_SERVERS) to see what it waits for"
+                    .to_owned()
+            }
+        });
+    }
+    if args.json {
+        report.json(connection, args.all, output).await?;
+    } else {
+        report.text(connection, args.all, output).await?;
+    }
+    Ok(is_complete)
+}
+
+/// The payloads whose request had the correlation id.
+async fn search(args: &TraceCommand, cluster: &Cluster, deadline: Instant) -> Result<Vec<Position>, CommandError> {
+    reach(&cluster.settings).await?;
+    let search = Search {
+        cluster: cluster.clone(),
+        group: args.group.clone(),
+        correlation_id: args.word.clone(),
+        topic_epoch: args.topic_epoch,
+        since: args.since.moment(OffsetDateTime::now_utc()),
+        deadline,
+    };
+    let searched = tokio::task::spawn_blocking(move || search.run()).await;
+    let found = searched
+        .map_err(|error| CommandError::failed("searching the raw topics", error))?
+        .map_err(|error| CommandError::failed("searching the raw topics", error))?;
+    if found.positions.is_empty() {
+        let why = format!(
+            "it is not a receipt of this installation, and none of the {} raw records since {} has it as correlation id \
+             (--since searches further back)",
+            found.records, args.since
+        );
+        return Err(CommandError::failed("following the payload", why));
+    }
+    if found.is_cut {
+        remark(&format!("more payloads have this correlation id: the first {} are shown", found.positions.len()));
+    }
+    Ok(found.positions)
+}
+
+impl TraceCommand {
+    fn cluster(&self) -> Result<Option<Cluster>, CommandError> {
+        let servers = self.kafka_bootstrap_servers.clone();
+        servers
+            .map(|kafka_bootstrap_servers| {
+                KafkaArgs { kafka_bootstrap_servers, topic_prefix: self.topic_prefix.clone() }.cluster()
+            })
+            .transpose()
+    }
+}
+
+/// A connection whose queries Postgres ends when nobody waits for them any more.
+async fn connect(args: &TraceCommand) -> Result<PgConnection, CommandError> {
+    let timeout = ("statement_timeout", format!("{}s", args.timeout_seconds));
+    let options = database(&args.database_url)?.options([timeout]);
+    Ok(PgConnection::connect_with(&options).await?)
+}

@@ -1,0 +1,171 @@
+//! What `trace` says of one payload, as text and as JSON.
+
+use schemas::receipt::Position;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use store::trace::{LetterCount, Listing, Progress, ReadingCount, TracedLetter, TracedOutcome, TracedReading};
+
+use crate::{error::CommandError, output::Output};
+
+/// Of a payload with no more readings and refused items, all are listed.
+const LISTED_MAX: i64 = 20;
+/// Of a larger one, so many of each sort.
+const OF_EACH: i64 = 3;
+
+/// What is known of one payload.
+pub(super) struct Report {
+    pub(super) receipt: String,
+    pub(super) position: Position,
+    pub(super) progress: Progress,
+    /// Why not all of it has arrived; none where all has.
+    pub(super) waits_for: Option<String>,
+}
+
+impl Report {
+    /// One JSON object.
+    pub(super) async fn json(
+        &self,
+        connection: &mut PgConnection,
+        all: bool,
+        output: &mut Output,
+    ) -> Result<(), CommandError> {
+        let (listing, position) = (self.listing(all), &self.position);
+        let mut readings = Vec::new();
+        let keep = |reading| {
+            readings.push(reading);
+            Ok::<(), CommandError>(())
+        };
+        listing.readings(connection, position, keep).await?;
+        let letters = listing.letters(connection, position).await?;
+        output.json(&self.object(&readings, &letters))?;
+        Ok(())
+    }
+
+    fn object(&self, readings: &[TracedReading], letters: &[TracedLetter]) -> Value {
+        let Position { topic, topic_epoch, partition, offset, item } = self.position;
+        let command =
+            self.progress.verdict.map(|verdict| json!({"verdict": verdict.as_str(), "meaning": verdict.meaning()}));
+        json!({
+            "receipt": self.receipt,
+            "raw_record": {
+                "topic": topic.as_str(), "topic_epoch": topic_epoch, "partition": partition, "offset": offset, "item": item,
+            },
+            "is_complete": self.progress.is_complete(),
+            "waits_for": self.waits_for,
+            "outcome": self.progress.outcome,
+            "device_command": command,
+            "reading_counts": self.progress.readings,
+            "readings": readings,
+            "dead_letter_counts": self.progress.letters,
+            "dead_letters": letters,
+        })
+    }
+
+    /// Lines for people.
+    pub(super) async fn text(
+        &self,
+        connection: &mut PgConnection,
+        all: bool,
+        output: &mut Output,
+    ) -> Result<(), CommandError> {
+        let (listing, position) = (self.listing(all), &self.position);
+        for line in self.summary() {
+            output.line(&line)?;
+        }
+        let print = |reading: TracedReading| -> Result<(), CommandError> { Ok(output.line(&reading_line(&reading))?) };
+        listing.readings(connection, position, print).await?;
+        for letter in listing.letters(connection, position).await? {
+            output.line(&letter_line(&letter, listing.item))?;
+        }
+        if listing.of_each == Some(OF_EACH) {
+            output.line(&format!("only the first {OF_EACH} of each sort are listed; --all lists all"))?;
+        }
+        if let Some(verdict) = self.progress.verdict {
+            output.line(&format!("device command: {}: {}", verdict.as_str(), verdict.meaning()))?;
+        }
+        if let Some(waits_for) = &self.waits_for {
+            output.line(waits_for)?;
+        }
+        Ok(())
+    }
+
+    fn listing(&self, all: bool) -> Listing {
+        let of_each = match (all, self.is_large()) {
+            (true, _) | (false, false) => None,
+            (false, true) => Some(OF_EACH),
+        };
+        Listing { of_each, item: i32::try_from(self.position.item).unwrap_or(i32::MAX) }
+    }
+
+    fn is_large(&self) -> bool {
+        let readings: i64 = self.progress.readings.iter().map(|count| count.readings).sum();
+        let refused: i64 = self.progress.letters.iter().map(|count| count.items).sum();
+        readings + refused > LISTED_MAX
+    }
+
+    /// What holds for the payload as a whole; of a large one also the counts.
+    fn summary(&self) -> Vec<String> {
+        let Position { topic, partition, offset, item, .. } = self.position;
+        let mut lines =
+            vec![format!("raw record: {} partition {partition} offset {offset}, item {item}", topic.as_str())];
+        if let Some(outcome) = self.progress.outcome {
+            let TracedOutcome { items, readings, commands, rejections, mapping_version } = outcome;
+            lines.push(format!(
+                "normalized by mapping {mapping_version}: {}, {}, {}, {}",
+                counted(items, "item"),
+                counted(readings, "reading"),
+                counted(commands, "device command"),
+                counted(rejections, "refused item"),
+            ));
+        }
+        if self.is_large() {
+            lines.extend(self.progress.readings.iter().map(|count| {
+                let ReadingCount { state, status, code, display, readings, .. } = count;
+                let what = named(display.as_deref(), Some(code));
+                format!("{} ({state}): {what}, {status}", counted(*readings, "reading"))
+            }));
+            lines.extend(self.progress.letters.iter().map(|count| {
+                let LetterCount { stage, reason, items } = count;
+                format!("{}: dead letters of the {stage}: {reason}", counted(*items, "refused item"))
+            }));
+        }
+        lines
+    }
+}
+
+fn reading_line(reading: &TracedReading) -> String {
+    let TracedReading { item, state, row } = reading;
+    let patient = match row.attribution.as_str() {
+        "subject" => "patient authenticated by the sender".to_owned(),
+        "assignment" => "patient by device assignment".to_owned(),
+        reason => format!("no patient: {reason}"),
+    };
+    let what = named(row.display.as_deref(), row.code.as_deref());
+    format!("item {item}: reading {} ({state}), {what}, {}, {patient}", row.reading_id, row.status)
+}
+
+fn letter_line(letter: &TracedLetter, item: i32) -> String {
+    let TracedLetter { item: first, item_count, stage, reason, detail } = letter;
+    let place = match (*first, *item_count) {
+        (..0, _) => "the payload".to_owned(),
+        (first, 1) => format!("item {first}"),
+        (first, count) => format!("items {first} to {}", first.saturating_add(count - 1)),
+    };
+    let among =
+        if *item_count > 1 && letter.covers(item) { format!(", item {item} among them") } else { String::new() };
+    format!("{place}{among}: dead letter of the {stage}: {reason}: {detail}")
+}
+
+fn named(display: Option<&str>, code: Option<&str>) -> String {
+    match (display, code) {
+        (Some(display), Some(code)) => format!("{display} ({code})"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => "a value without a code".to_owned(),
+    }
+}
+
+/// A number with its noun, in the plural where it is not one.
+fn counted(count: impl Into<i64>, noun: &str) -> String {
+    let count = count.into();
+    if count == 1 { format!("{count} {noun}") } else { format!("{count} {noun}s") }
+}

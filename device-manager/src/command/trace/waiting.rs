@@ -1,0 +1,69 @@
+//! What a payload waits for that has not arrived: how far the normalizers and the sinks are.
+
+use std::time::Duration;
+
+use normalizer::{group_of, mapped_until};
+use rdkafka::{
+    TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+use schemas::receipt::Position;
+use service::cluster::Cluster;
+use store::trace::NextOffset;
+
+use super::reach;
+use crate::error::CommandError;
+
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Asks the brokers what a payload waits for.
+pub(super) async fn ask(
+    cluster: &Cluster,
+    group: &str,
+    position: Position,
+    next: Vec<NextOffset>,
+) -> Result<String, CommandError> {
+    reach(&cluster.settings).await?;
+    let (cluster, group) = (cluster.clone(), group.to_owned());
+    let asked = tokio::task::spawn_blocking(move || {
+        look(&cluster, &group, position, &next).map_err(|error| CommandError::failed("asking Kafka", error))
+    });
+    asked.await.map_err(|error| CommandError::failed("asking Kafka", error))?
+}
+
+/// Blocks.
+fn look(cluster: &Cluster, group: &str, position: Position, next: &[NextOffset]) -> Result<String, KafkaError> {
+    let Position { topic, partition, offset, .. } = position;
+    let raw = cluster.topics.raw(topic);
+    let consumer: BaseConsumer = cluster.settings.client().set("group.id", group_of(group, topic)).create()?;
+    let (start, end) = consumer.fetch_watermarks(&raw, partition, ANSWER)?;
+    if !(start..end).contains(&offset) {
+        let there = if start == end {
+            "there is none in this partition".to_owned()
+        } else {
+            format!("there are those from {start} to {}", end - 1)
+        };
+        return Ok(format!(
+            "{raw} partition {partition} has no record {offset}; {there}. It was deleted, or this is another Kafka"
+        ));
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition(&raw, partition);
+    let committed = consumer.committed_offsets(list, ANSWER)?;
+    let mapped = committed.find_partition(&raw, partition).and_then(|found| {
+        let offset = found.offset().to_raw().filter(|offset| *offset >= 0)?;
+        Some(mapped_until(offset, found.metadata()))
+    });
+    let mapped = mapped.unwrap_or(start);
+    if mapped <= offset {
+        let before = offset - mapped;
+        return Ok(format!("it waits for the normalizer, which reads {before} other records of its partition first"));
+    }
+    let mut unread = 0;
+    for NextOffset { topic, partition, next_offset } in next {
+        let (_, end) = consumer.fetch_watermarks(topic, *partition, ANSWER)?;
+        unread += end.saturating_sub(*next_offset).max(0);
+    }
+    Ok(format!("it is normalized and waits for the sink, which has {unread} events to read, its own among them"))
+}

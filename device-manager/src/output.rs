@@ -1,0 +1,144 @@
+//! What a command prints: results on standard output, remarks on standard error, both safe on a terminal.
+
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io::{self, ErrorKind, Write},
+};
+
+use serde::Serialize;
+
+/// Standard output: results only; everything else goes to standard error.
+pub struct Output {
+    to: Box<dyn Write + Send>,
+    is_closed: bool,
+}
+
+impl Output {
+    /// The process's standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self::to(io::stdout())
+    }
+
+    fn to(to: impl Write + Send + 'static) -> Self {
+        Self { to: Box::new(to), is_closed: false }
+    }
+
+    /// Writes one line. Control characters in it are escaped, but for tabs.
+    ///
+    /// # Errors
+    /// The line cannot be written. A closed pipe is no error: the command ends as it would have, and nothing more is written.
+    pub fn line(&mut self, line: &str) -> io::Result<()> {
+        self.write(&printable(line))
+    }
+
+    /// Writes one JSON value on one line. Control characters in its strings are escaped as JSON escapes them.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(value)?;
+        self.write(&escaped(&text, |char, to| {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                let _infallible = write!(to, "\\u{unit:04x}");
+            }
+        }))
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        if self.is_closed {
+            return Ok(());
+        }
+        match writeln!(self.to, "{line}") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(())
+            }
+            written => written,
+        }
+    }
+}
+
+/// Says on standard error what is no result.
+pub fn remark(line: &str) {
+    // Nothing can be done when standard error is closed.
+    let _closed = writeln!(io::stderr(), "device-manager: {}", printable(line));
+}
+
+/// The text with its control characters escaped, but for tabs: what a sender wrote must not move the cursor, break a line or turn
+/// the reading direction.
+fn printable(text: &str) -> Cow<'_, str> {
+    escaped(text, |char, to| to.extend(char.escape_unicode()))
+}
+
+fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return text.into();
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if is_unsafe(char) { escape(char, &mut safe) } else { safe.push(char) }
+    }
+    safe.into()
+}
+
+/// Control characters (Unicode category Cc) but for tabs, and what breaks a line or turns the reading direction (UAX #9).
+fn is_unsafe(char: char) -> bool {
+    let is_format = matches!(char,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    (char.is_control() && char != '\t') || is_format
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Pipe(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const HOSTILE: &str = "a\u{1b}[31m\u{9b}2J\r\n\u{202e}é\t\u{7f}";
+
+    #[test]
+    fn nothing_that_is_printed_controls_a_terminal() {
+        let pipe = Pipe::default();
+        let mut output = Output::to(pipe.clone());
+        output.line(HOSTILE).unwrap();
+        output.json(&serde_json::json!({ "shape": HOSTILE })).unwrap();
+        let text = String::from_utf8(pipe.0.lock().unwrap().clone()).unwrap();
+        let [line, json] = text.lines().collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!(line, "a\\u{1b}[31m\\u{9b}2J\\u{d}\\u{a}\\u{202e}é\t\\u{7f}");
+        assert!(!json.chars().any(|char| is_unsafe(char) || char == '\t'), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(json).unwrap()["shape"], HOSTILE);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_a_closed_pipe_is_none() {
+        struct Fails(ErrorKind);
+        impl Write for Fails {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        assert!(Output::to(Fails(ErrorKind::StorageFull)).line("x").is_err());
+        let mut closed = Output::to(Fails(ErrorKind::BrokenPipe));
+        assert!(closed.line("x").is_ok() && closed.is_closed);
+    }
+}

@@ -1,0 +1,164 @@
+//! The readings and dead letters of a payload one by one, all of them or a few of each sort.
+
+use schemas::receipt::Position;
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::{FOUND, keys};
+use crate::topic_code;
+
+/// A value of a reading, without the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TracedReading {
+    /// The item within the payload.
+    pub item: i32,
+    /// `current`, `superseded` by another version, or `duplicate` of another item.
+    pub state: String,
+    /// What the views say of it.
+    #[serde(flatten)]
+    pub row: ReadingRow,
+}
+
+/// A row of the view `all_readings`.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct ReadingRow {
+    /// The reading.
+    pub reading_id: Uuid,
+    /// The part of a panel, 0 for the reading itself.
+    pub component: i32,
+    /// The code's system.
+    pub code_system: Option<String>,
+    /// Its code.
+    pub code: Option<String>,
+    /// The code's text.
+    pub display: Option<String>,
+    /// The state of the observation.
+    pub status: String,
+    /// How the patient is known, or why not.
+    pub attribution: String,
+}
+
+/// A dead letter of the payload.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct TracedLetter {
+    /// The first item, -1 for the whole payload.
+    pub item: i32,
+    /// How many items in a row.
+    pub item_count: i32,
+    /// The stage that refused: `normalizer` or `sink`.
+    pub stage: String,
+    /// Why.
+    pub reason: String,
+    /// What exactly.
+    pub detail: String,
+}
+
+impl TracedLetter {
+    /// Whether the letter is about this item; one about the whole payload is about each.
+    #[must_use]
+    pub fn covers(&self, item: i32) -> bool {
+        self.item < 0 || (self.item..self.item.saturating_add(self.item_count)).contains(&item)
+    }
+}
+
+#[derive(FromRow)]
+struct FoundItem {
+    reading_id: Uuid,
+    item: i32,
+    state: String,
+}
+
+/// What is listed of a payload.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing {
+    /// How many of each sort: readings of one state, status and code, and dead letters of one stage and reason. None lists all.
+    pub of_each: Option<i64>,
+    /// An item that is listed in any case.
+    pub item: i32,
+}
+
+impl Listing {
+    /// Readings are asked for by so many of their ids at once, so that no answer grows with the payload.
+    const PAGE: usize = 1_000;
+
+    /// Hands over the readings that came of a payload in the order of their items, also where another item's row stands for them.
+    ///
+    /// # Errors
+    /// Postgres is away, or what `take` returns.
+    pub async fn readings<E: From<sqlx::Error>>(
+        self,
+        connection: &mut PgConnection,
+        position: &Position,
+        mut take: impl FnMut(TracedReading) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for page in self.items(connection, position).await?.chunks(Self::PAGE) {
+            let ids: Vec<Uuid> = page.iter().map(|found| found.reading_id).collect();
+            let rows: Vec<ReadingRow> = sqlx::query_as(
+                "SELECT reading_id, component, code_system, code, display, status, attribution FROM all_readings \
+                 WHERE reading_id = ANY($1) ORDER BY reading_id, component",
+            )
+            .bind(ids)
+            .fetch_all(&mut *connection)
+            .await?;
+            for FoundItem { reading_id, item, state } in page {
+                let begin = rows.partition_point(|row| row.reading_id < *reading_id);
+                for row in rows.iter().skip(begin).take_while(|row| row.reading_id == *reading_id) {
+                    take(TracedReading { item: *item, state: state.clone(), row: row.clone() })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn items(self, connection: &mut PgConnection, position: &Position) -> Result<Vec<FoundItem>, sqlx::Error> {
+        let (epoch, partition, offset) = keys(position);
+        let query = format!(
+            "{FOUND}
+             SELECT reading_id, item, state FROM (
+                 SELECT f.reading_id, f.item, f.state,
+                        row_number() OVER (PARTITION BY f.state, r.status, r.coding_id ORDER BY f.item) AS nth
+                 FROM found f JOIN readings r USING (reading_id)) numbered
+             WHERE $5::bigint IS NULL OR nth <= $5 OR item = $6
+             ORDER BY item, state"
+        );
+        sqlx::query_as(&query)
+            .bind(epoch)
+            .bind(partition)
+            .bind(offset)
+            .bind(topic_code(position.topic))
+            .bind(self.of_each)
+            .bind(self.item)
+            .fetch_all(connection)
+            .await
+    }
+
+    /// The dead letters of a payload, in the order of their items.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn letters(
+        self,
+        connection: &mut PgConnection,
+        position: &Position,
+    ) -> Result<Vec<TracedLetter>, sqlx::Error> {
+        let (epoch, partition, offset) = keys(position);
+        sqlx::query_as(
+            "SELECT item, item_count, stage, reason, detail FROM (
+                 SELECT item, item_count, stage, reason, detail,
+                        row_number() OVER (PARTITION BY stage, reason ORDER BY item) AS nth
+                 FROM dead_letters
+                 WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND raw_topic = $4) numbered
+             WHERE $5::bigint IS NULL OR nth <= $5 OR (item <= $6 AND $6 - item < item_count)
+             ORDER BY item, stage",
+        )
+        .bind(epoch)
+        .bind(partition)
+        .bind(offset)
+        .bind(position.topic.as_str())
+        .bind(self.of_each)
+        .bind(self.item)
+        .fetch_all(connection)
+        .await
+    }
+}
