@@ -3,11 +3,7 @@
 use schemas::{event::Reading, version::Version};
 use sqlx::{Decode, Postgres, Row as _, Type, postgres::PgRow};
 
-use super::{
-    Places,
-    draft::{Draft, unknown_word},
-    value::Cells,
-};
+use super::{Places, draft::Draft, unreadable::unknown_word, value::Cells};
 use crate::{comment::meaning::Meaning, copy::Tuple};
 
 /// The type of a column.

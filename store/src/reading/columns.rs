@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::{
     column::{Column, Kind, column},
-    draft::unknown_word,
     instant,
+    unreadable::unknown_word,
     value::{self, Extra, Part},
 };
 use crate::{

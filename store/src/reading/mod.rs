@@ -8,6 +8,8 @@ mod columns;
 mod dictionary;
 mod draft;
 mod instant;
+mod load;
+mod unreadable;
 mod value;
 
 use schemas::{
@@ -24,7 +26,7 @@ use columns::COLUMNS;
 pub(crate) use columns::meanings;
 pub use columns::{column_names, columns};
 pub use dictionary::Dictionary;
-pub use draft::{StoredReading, load};
+pub use load::{StoredReading, load};
 use value::Cells;
 pub use value::padded;
 

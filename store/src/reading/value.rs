@@ -10,7 +10,7 @@ use hex::FromHex as _;
 use schemas::event::{Coded, Coding, Component, DocumentReference, Flag, Missing, Quantity, Value, Waveform};
 use serde::{Deserialize, Serialize};
 
-use super::draft::unknown_word;
+use super::unreadable::unknown_word;
 
 /// The columns of a value that is written.
 #[derive(Default)]
