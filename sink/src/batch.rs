@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
+    dead_letters::Letters,
     item::{Item, Partition},
-    letters::Letters,
-    stage::Staged,
+    staged::Staged,
 };
 
 /// When a batch is full.

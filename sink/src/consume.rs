@@ -2,7 +2,7 @@
 //!
 //! Partitions are added only after Postgres said where to begin, so nothing is ever read from another place. Kafka's committed
 //! offsets are written, to show the lag, and never read. The thread never waits long for anything: what takes time is asked
-//! at the `desk`, so the consumer is polled, and its group answered, whatever is away.
+//! by `lookups`, so the consumer is polled, and its group answered, whatever is away.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -35,18 +35,18 @@ use crate::{
     verdict::LaneHealth,
     writer::WriterEvent,
 };
-use desk::Desk;
-use gathered::{Gathered, Handed};
 use group::Context;
+use lookups::Lookups;
 use owned::Owned;
+use pending::{InFlight, Pending};
 use watch::Watch;
 
-mod desk;
-mod gathered;
+mod events;
 mod group;
+mod lookups;
 mod owned;
+mod pending;
 mod published;
-mod tend;
 mod watch;
 
 pub(crate) struct Setup {
@@ -103,14 +103,14 @@ struct Reader {
     consumer: BaseConsumer<Context>,
     rebootstrap: Rebootstrap,
     sources: BTreeMap<String, EventTopic>,
-    desk: Desk,
+    lookups: Lookups,
     watch: Watch,
     owned: Owned,
     place_backoff: Backoff,
     /// Published schemas that were complained of.
     unusable: HashSet<Fingerprint>,
-    gathered: Gathered,
-    handed: Handed,
+    pending: Pending,
+    in_flight: InFlight,
     generation: u64,
     /// Messages that came although all partitions were paused.
     early: VecDeque<OwnedMessage>,
@@ -134,7 +134,7 @@ impl Reader {
         Ok(Self {
             state: State::Filling,
             rebootstrap: Rebootstrap::new(&setup.config.kafka.bootstrap),
-            desk: Desk::new(&setup.config, setup.lane, runtime.clone())?,
+            lookups: Lookups::new(&setup.config, setup.lane, runtime.clone())?,
             watch: Watch::new(),
             setup,
             runtime,
@@ -143,8 +143,8 @@ impl Reader {
             owned: Owned::default(),
             place_backoff: Backoff::default(),
             unusable: HashSet::new(),
-            gathered: Gathered::default(),
-            handed: Handed::new(),
+            pending: Pending::default(),
+            in_flight: InFlight::new(),
             generation: 0,
             early: VecDeque::new(),
             to_commit: BTreeMap::new(),
@@ -155,7 +155,7 @@ impl Reader {
 
     fn work(mut self) -> Result<(), SinkError> {
         while !self.setup.shutdown.is_cancelled() {
-            self.tend();
+            self.handle_events();
             self.state = match self.state {
                 State::Filling => self.fill()?,
                 State::Offering { since } => self.offer(since)?,
@@ -170,7 +170,7 @@ impl Reader {
     fn end(mut self) -> Result<(), SinkError> {
         self.send();
         let deadline = Instant::now() + WRITE_AT_END;
-        while !self.handed.is_empty() && Instant::now() < deadline && self.hear_for_a_moment() {}
+        while !self.in_flight.is_empty() && Instant::now() < deadline && self.hear_for_a_moment() {}
         self.answer_group();
         self.consumer.context().close();
         if self.consumer.fetch_metadata(None, ANSWER_AT_END).is_ok() {
@@ -192,13 +192,13 @@ impl Reader {
                 // What is there is taken without a look at the clock.
                 None => match self.poll(Duration::ZERO)? {
                     Some(message) => Some(message),
-                    None => self.poll(self.gathered.time_left(&limits).unwrap_or(IDLE_POLL))?,
+                    None => self.poll(self.pending.time_left(&limits).unwrap_or(IDLE_POLL))?,
                 },
             };
             let Some(message) = message else { break };
             self.take(&message);
-            let looks = self.gathered.len().is_multiple_of(LOOK_EVERY);
-            if self.gathered.is_full(&limits) || (looks && (self.gathered.is_due(&limits) || self.is_disturbed())) {
+            let looks = self.pending.len().is_multiple_of(LOOK_EVERY);
+            if self.pending.is_full(&limits) || (looks && (self.pending.is_due(&limits) || self.is_disturbed())) {
                 break;
             }
         }
@@ -207,8 +207,8 @@ impl Reader {
 
     /// Whether the writer is to get a batch: also an empty one now and then, which compares the offsets.
     fn is_due(&self) -> bool {
-        let is_idle = self.gathered.len() == 0 && self.handed.is_empty();
-        self.gathered.is_due(&self.setup.config.batch) || (is_idle && self.sent_at.elapsed() >= IDLE_CHECK)
+        let is_idle = self.pending.len() == 0 && self.in_flight.is_empty();
+        self.pending.is_due(&self.setup.config.batch) || (is_idle && self.sent_at.elapsed() >= IDLE_CHECK)
     }
 
     /// Hands the batch to the writer once it takes it. A writer that is busy is the back-pressure.
@@ -290,7 +290,7 @@ impl Reader {
         match read {
             Ok(item) => {
                 self.owned.advance(place, offset + 1);
-                self.gathered.push(item, value.len());
+                self.pending.push(item, value.len());
             }
             Err(why) => {
                 self.owned.block(place, offset, why);
@@ -307,12 +307,12 @@ impl Reader {
             Ok(Err(_ended)) => return true,
             Err(_busy) => return false,
         };
-        let items = self.gathered.take();
+        let items = self.pending.take();
         let fence = self.owned.hand_over();
         self.sent_at = Instant::now();
         if !fence.is_empty() {
             let batch = Batch::new(self.generation, items, fence);
-            self.handed.push(&batch);
+            self.in_flight.push(&batch);
             permit.send(batch);
         }
         true

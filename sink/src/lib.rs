@@ -9,16 +9,16 @@
 pub mod batch;
 mod config;
 mod consume;
+pub mod dead_letters;
 pub mod decode;
 pub mod error;
 pub mod fold;
 pub mod item;
-pub mod letters;
 pub mod merge;
 mod pipeline;
 pub mod ranges;
 mod skips;
-pub mod stage;
+pub mod staged;
 mod verdict;
 pub mod write;
 mod writer;

@@ -10,9 +10,9 @@ use schemas::topic::Topics;
 use service::group;
 
 use super::{
-    gathered::Handed,
     group::Context,
     owned::{Owned, State},
+    pending::InFlight,
 };
 use crate::{
     decode::Unreadable,
@@ -69,7 +69,7 @@ pub(super) struct Facts<'r> {
     pub(super) consumer: &'r BaseConsumer<Context>,
     pub(super) topics: &'r Topics,
     pub(super) owned: &'r Owned,
-    pub(super) handed: &'r Handed,
+    pub(super) in_flight: &'r InFlight,
 }
 
 impl Watch {
@@ -138,7 +138,7 @@ impl Watch {
 
     /// Says how it is, now and then.
     pub(super) fn report(&mut self, rests_on: Facts<'_>, health: &LaneHealth) {
-        let Facts { consumer, topics, owned, handed } = rests_on;
+        let Facts { consumer, topics, owned, in_flight } = rests_on;
         if self.looked.elapsed() < LOOK_EVERY {
             return;
         }
@@ -148,7 +148,7 @@ impl Watch {
             owned.iter().filter_map(|(place, state)| Some((place.0, waits_at(topics, place, state)?))).collect();
         let all = owned.iter().count();
         health.detail(["partitions", "bulk-partitions"], &all.to_string());
-        let waits = self.waits(handed);
+        let waits = self.waits(in_flight);
         self.is_well = waits.is_none();
         health.say(match waits {
             Some(reason) => Verdict::Waits(reason),
@@ -185,11 +185,11 @@ impl Watch {
         self.placing = places.then(|| self.placing.take().unwrap_or_else(|| (Instant::now(), None)));
     }
 
-    fn waits(&self, handed: &Handed) -> Option<String> {
+    fn waits(&self, in_flight: &InFlight) -> Option<String> {
         if let Some(reason) = self.writer.as_ref().or(self.kafka.as_ref()) {
             return Some(reason.clone());
         }
-        if handed.busy() > WRITE_LONG {
+        if in_flight.busy() > WRITE_LONG {
             return Some("Postgres has not answered for some seconds".to_owned());
         }
         let tells = |since: &Instant, long| !self.is_well || since.elapsed() > long;
@@ -244,7 +244,7 @@ fn sentence(held: &[(EventTopic, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Handed, Instant, Membership, Owned, Watch};
+    use super::{Duration, InFlight, Instant, Membership, Owned, Watch};
     use crate::{batch::Batch, item::EventTopic};
 
     fn ago(seconds: u64) -> Instant {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn said(watch: &Watch) -> String {
-        watch.waits(&Handed::new()).unwrap_or_default()
+        watch.waits(&InFlight::new()).unwrap_or_default()
     }
 
     #[test]
@@ -274,11 +274,11 @@ mod tests {
         assert_eq!(said(&Watch { placing: Some((ago(10), Some("away".to_owned()))), ..well() }), "away");
         assert_eq!(said(&Watch { lag: Some(ago(10)), ..well() }), "events wait, but no partition gets on");
         assert_eq!(said(&Watch { kafka: Some("silent".to_owned()), ..well() }), "silent");
-        let mut handed = Handed::new();
-        handed.push(&Batch::new(0, Vec::new(), Vec::new()));
-        assert_eq!(well().waits(&handed), None);
-        handed.age(Duration::from_secs(10));
-        assert!(well().waits(&handed).unwrap_or_default().contains("Postgres has not answered"));
+        let mut in_flight = InFlight::new();
+        in_flight.push(&Batch::new(0, Vec::new(), Vec::new()));
+        assert_eq!(well().waits(&in_flight), None);
+        in_flight.age(Duration::from_secs(10));
+        assert!(well().waits(&in_flight).unwrap_or_default().contains("Postgres has not answered"));
     }
 
     #[test]

@@ -5,13 +5,13 @@
 //! silent. A batch that is outdated by then is fenced off.
 
 mod commands;
+mod dead_letters;
 mod documents;
 mod drift;
-mod letters;
 pub(crate) mod offsets;
 mod outcomes;
 mod readings;
-mod trial;
+mod refused_rows;
 
 use schemas::topic::Topics;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction, types::time::OffsetDateTime};
@@ -26,7 +26,7 @@ use crate::{
     batch::{Batch, Fence},
     item::{Item, Partition},
     skips,
-    stage::Staged,
+    staged::Staged,
 };
 
 /// A time as sqlx binds it; rows are checked to lie within what both sides can hold.
@@ -171,7 +171,7 @@ impl Session {
         written.verdicts = commands::write(&mut transaction, items).await?;
         documents::write(&mut transaction, items).await?;
         outcomes::write(&mut transaction, items).await?;
-        letters::write(&mut transaction, items).await?;
+        dead_letters::write(&mut transaction, items).await?;
         skips::settle(&mut transaction, items).await?;
         Ok(Prepared { transaction, written })
     }

@@ -11,7 +11,7 @@ use super::{Numbers, Written, moment};
 use crate::{
     item::Item,
     merge::{Location, Plan, Stored, plan},
-    stage::{Group, Staged},
+    staged::{Group, Staged},
 };
 
 /// Sends the rows into the session's own table, where they lock nobody out.

@@ -6,7 +6,7 @@ use super::Writer;
 use crate::{
     batch::Batch,
     item::{Body, Item, Partition},
-    stage::Staged,
+    staged::Staged,
     write::WriteError,
 };
 use store::fault::{Fault, fault, name};

@@ -1,4 +1,4 @@
-//! What the reader does beside reading: it answers the group, hears the writer and the desk, begins partitions, reports.
+//! What the reader does beside reading: it answers the group, hears the writer and the lookups, begins partitions, reports.
 
 use std::{
     collections::HashSet,
@@ -17,8 +17,8 @@ use tokio::runtime::Handle;
 
 use super::{
     Reader, Setup,
-    desk::{Answer, Looked, Placed, Probe},
     group::{self, GroupEvent},
+    lookups::{Answer, Looked, Placed, Probe},
     watch::Facts,
 };
 use crate::{SinkError, item::Partition, verdict::Verdict, write, writer::WriterEvent};
@@ -29,7 +29,7 @@ const PROBE_LONGEST: Duration = Duration::from_secs(5);
 /// How long a revocation waits for the writer to be done with the batch in hand.
 const REVOKE_LONGEST: Duration = Duration::from_secs(3);
 const HEAR_FOR: Duration = Duration::from_millis(50);
-/// How often the desk asks: for what an operator must do, and whether Kafka answers.
+/// How often is looked up: what an operator must do, and whether Kafka answers.
 const OPERATOR_EVERY: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 
@@ -76,7 +76,7 @@ impl Setup {
 }
 
 impl Reader {
-    pub(super) fn tend(&mut self) {
+    pub(super) fn handle_events(&mut self) {
         self.rebootstrap.check(self.consumer.client());
         self.answer_group();
         while let Ok(event) = self.setup.events.try_recv() {
@@ -85,39 +85,39 @@ impl Reader {
         if self.setup.generation.load(Ordering::SeqCst) != self.generation {
             self.begin_anew();
         }
-        while let Some(answer) = self.desk.answer() {
+        while let Some(answer) = self.lookups.answer() {
             match answer {
                 Answer::Placed(placed) => self.begin(placed),
                 Answer::Looked(looked) => self.release(looked),
                 Answer::Probed(Ok(Probe::Missing(topic))) => {
                     self.watch.kafka_failed(not_there(&topic));
-                    self.desk.probed(PROBE_EVERY);
+                    self.lookups.probed(PROBE_EVERY);
                 }
                 Answer::Probed(Ok(Probe::Ends(ends))) => {
                     self.watch.kafka_answers(self.owned.lags(&ends));
-                    self.desk.probed(PROBE_EVERY);
+                    self.lookups.probed(PROBE_EVERY);
                 }
                 Answer::Probed(Err(_)) => {
                     self.watch.probe_failed(|| because("Kafka does not answer"));
-                    self.desk.probed(Duration::ZERO);
+                    self.lookups.probed(Duration::ZERO);
                 }
             }
         }
         self.ask();
         let topics = &self.setup.config.topics;
-        let facts = Facts { consumer: &self.consumer, topics, owned: &self.owned, handed: &self.handed };
+        let facts = Facts { consumer: &self.consumer, topics, owned: &self.owned, in_flight: &self.in_flight };
         self.watch.report(facts, &self.setup.health);
     }
 
-    /// Asks the desk for what is not known. A place whose batch the writer has waits for that: Postgres would say too little.
+    /// Looks up what is not known. A place whose batch the writer has waits for that: Postgres would say too little.
     fn ask(&mut self) {
-        let places: Vec<Partition> = self.owned.unplaced().filter(|place| !self.handed.holds(*place)).collect();
-        if self.desk.ask_places(&places) {
+        let places: Vec<Partition> = self.owned.unplaced().filter(|place| !self.in_flight.holds(*place)).collect();
+        if self.lookups.ask_places(&places) {
             self.owned.ask();
         }
-        self.desk.ask_blocked(self.owned.blocked().collect());
+        self.lookups.ask_blocked(self.owned.blocked().collect());
         let owned = &self.owned;
-        self.desk.ask_kafka(|| owned.iter().map(|(place, _)| place).collect());
+        self.lookups.ask_kafka(|| owned.iter().map(|(place, _)| place).collect());
     }
 
     pub(super) fn answer_group(&mut self) {
@@ -130,7 +130,7 @@ impl Reader {
                             self.owned.give((*source, partition));
                         }
                     }
-                    self.desk.hurry();
+                    self.lookups.hurry();
                 }
                 GroupEvent::Revoked(list) => self.give_back(&list),
             }
@@ -144,10 +144,10 @@ impl Reader {
         let places: Vec<Partition> =
             list.elements().iter().filter_map(|one| place((one.topic(), one.partition()))).collect();
         for place in &places {
-            self.gathered.drop_of(*place);
+            self.pending.drop_of(*place);
         }
         let deadline = Instant::now() + REVOKE_LONGEST;
-        while places.iter().any(|place| self.handed.holds(*place))
+        while places.iter().any(|place| self.in_flight.holds(*place))
             && !self.consumer.assignment_lost()
             && !self.watch.is_writer_waiting()
             && Instant::now() < deadline
@@ -173,12 +173,12 @@ impl Reader {
     fn hear(&mut self, event: WriterEvent) {
         match event {
             WriterEvent::Written(batch) => {
-                self.handed.pop();
+                self.in_flight.pop();
                 self.watch.written(batch.fence.iter().any(|one| one.next != one.expected));
                 let kept = batch.fence.iter().filter(|one| self.owned.holds(one.place));
                 self.to_commit.extend(kept.map(|one| (one.place, one.next)));
             }
-            WriterEvent::Dropped => self.handed.pop(),
+            WriterEvent::Dropped => self.in_flight.pop(),
             WriterEvent::Waiting(reason) => self.watch.writer_waits(reason),
         }
     }
@@ -186,12 +186,12 @@ impl Reader {
     /// Forgets what was read: the offsets in Postgres are other ones, or Kafka has not what was to be read.
     fn begin_anew(&mut self) {
         self.generation = self.setup.generation.load(Ordering::SeqCst);
-        self.gathered.take();
+        self.pending.take();
         self.to_commit.clear();
         self.owned.restart();
         let all: Vec<Partition> = self.owned.iter().map(|(place, _)| place).collect();
         self.remove(&all);
-        self.desk.hurry();
+        self.lookups.hurry();
     }
 
     /// Begins the partitions that were asked for and are still this sink's.
@@ -215,27 +215,27 @@ impl Reader {
             Ok(()) => {
                 self.place_backoff.reset();
                 self.watch.placed();
-                self.desk.placed(if self.owned.is_adrift() { OPERATOR_EVERY } else { HEAR_FOR });
+                self.lookups.placed(if self.owned.is_adrift() { OPERATOR_EVERY } else { HEAR_FOR });
             }
             Err(reason) => {
                 self.watch.place_waits(reason);
-                self.desk.placed(self.place_backoff.next_wait());
+                self.lookups.placed(self.place_backoff.next_wait());
             }
         }
     }
 
     /// Tries blocked partitions again whose schema is known by now, or whose record an operator wants to be stepped over.
     fn release(&mut self, looked: Result<Looked, String>) {
-        self.desk.looked(OPERATOR_EVERY);
+        self.lookups.looked(OPERATOR_EVERY);
         let Ok(looked) = looked else { return };
         let known = self.learn(looked.schemas);
         let blocked: Vec<_> = self.owned.blocked().collect();
         for (place, offset, fingerprint) in blocked {
             let goes_on = looked.skips.contains_key(&(place, offset))
                 || fingerprint.is_some_and(|fingerprint| known.contains(&fingerprint));
-            if goes_on && !self.handed.holds(place) {
+            if goes_on && !self.in_flight.holds(place) {
                 self.owned.release(place);
-                self.desk.hurry();
+                self.lookups.hurry();
             }
         }
     }

@@ -12,13 +12,13 @@ use crate::{
 
 /// Items of the next batch.
 #[derive(Default)]
-pub(super) struct Gathered {
+pub(super) struct Pending {
     items: Vec<Item>,
     bytes: usize,
     begun: Option<Instant>,
 }
 
-impl Gathered {
+impl Pending {
     pub(super) fn push(&mut self, item: Item, bytes: usize) {
         self.items.push(item);
         self.bytes += bytes;
@@ -55,13 +55,13 @@ impl Gathered {
 }
 
 /// Batches that the writer was given and has not answered for, the oldest first.
-pub(super) struct Handed {
+pub(super) struct InFlight {
     batches: VecDeque<Vec<Partition>>,
     /// Since when the oldest is the oldest.
     since: Instant,
 }
 
-impl Handed {
+impl InFlight {
     pub(super) fn new() -> Self {
         Self { batches: VecDeque::new(), since: Instant::now() }
     }

@@ -7,7 +7,7 @@ use store::reading::column_names;
 use uuid::Uuid;
 
 use super::{Session, readings};
-use crate::stage::Staged;
+use crate::staged::Staged;
 
 /// A reading and its content, which name a row of a batch.
 pub(crate) type RowKey = (Uuid, Uuid);

@@ -79,7 +79,7 @@ impl Question {
     }
 }
 
-pub(super) struct Desk {
+pub(super) struct Lookups {
     shared: Shared,
     runtime: Handle,
     rebootstrap: Rebootstrap,
@@ -97,7 +97,7 @@ struct Shared {
     client: Arc<BaseConsumer>,
 }
 
-impl Desk {
+impl Lookups {
     pub(super) fn new(config: &SinkConfig, lane: Lane, runtime: Handle) -> Result<Self, KafkaError> {
         let client = Arc::new(config.kafka.client().create()?);
         let (tell, told) = channel();
@@ -288,7 +288,7 @@ async fn skips_of(
 /// A connection whose statements end by themselves where Postgres makes them wait: nobody waits that long for them.
 async fn connect(config: &SinkConfig) -> Result<PgConnection, sqlx::Error> {
     let mut connection = PgConnection::connect(&config.database_url).await?;
-    sqlx::raw_sql("SET application_name = 'device-manager sink desk'; SET statement_timeout = '3s'")
+    sqlx::raw_sql("SET application_name = 'device-manager sink lookups'; SET statement_timeout = '3s'")
         .execute(&mut connection)
         .await?;
     Ok(connection)
