@@ -150,6 +150,9 @@ async fn made_anew_after_an_outage(records: u32) {
     let running = start(config);
     world.samples(1, 0, 6).await;
     world.until(&[&running], &world.topics.readings(), 6).await;
+    // What is not committed yet when the outage begins is mapped again behind it.
+    let is_committed = || world.committed(RawTopic::HealthKit, 0).is_some_and(|(offset, _)| offset == 6);
+    running.until("committed", |_| is_committed()).await;
     let frozen = world.freeze().await;
     running.until("waiting", |state| state.waiting.is_some()).await;
     drop(frozen);
