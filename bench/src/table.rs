@@ -34,8 +34,6 @@ pub(crate) enum Limit {
     Ratio(f64),
     /// The median ratio is at most this.
     RatioAtMost(f64),
-    /// The product's median is at least this.
-    AtLeast(f64),
     /// The product's median is below this.
     Below(f64),
 }
@@ -61,7 +59,6 @@ impl Row {
         Some(match self.limit? {
             Limit::Ratio(least) => self.ratio?.median >= least,
             Limit::RatioAtMost(most) => self.ratio?.median <= most,
-            Limit::AtLeast(least) => self.product?.median >= least,
             Limit::Below(most) => self.product?.median < most,
         })
     }
@@ -75,7 +72,6 @@ impl Row {
         match self.limit {
             Some(Limit::Ratio(least)) => format!("ratio ≥ {least}: {verdict}"),
             Some(Limit::RatioAtMost(most)) => format!("ratio ≤ {most:.2}: {verdict}"),
-            Some(Limit::AtLeast(least)) => format!("≥ {}: {verdict}", number(least)),
             Some(Limit::Below(most)) => format!("< {}: {verdict}", number(most)),
             None => String::new(),
         }

@@ -6,6 +6,7 @@ mod idle;
 mod ingress;
 mod instructions;
 mod normalizer;
+mod peer;
 mod pool;
 mod pure;
 mod sink;

@@ -1,0 +1,199 @@
+//! What the pure mapping is held against: a typed parse of the same payload, and its fields written one behind the other by hand. No
+//! catalogue, no units, no identity, no judgement of what is there: what is left when one knows each payload beforehand.
+
+use std::borrow::Cow;
+
+use quick_xml::{Reader, XmlVersion, events::Event};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::Result;
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    metadata: Metadata<'a>,
+    #[serde(borrow)]
+    device: MessageDevice<'a>,
+    #[serde(borrow)]
+    measurements: Measurements<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    #[serde(borrow)]
+    correlation_id: Cow<'a, str>,
+    #[serde(borrow)]
+    received_time: Cow<'a, str>,
+    #[serde(borrow)]
+    measurement_type: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MessageDevice<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    serial_number: Cow<'a, str>,
+    #[serde(borrow)]
+    manufacturer: Cow<'a, str>,
+    #[serde(borrow)]
+    model: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Measurements<'a> {
+    #[serde(borrow)]
+    timestamp: Cow<'a, str>,
+    #[serde(borrow)]
+    glucose: Option<Measured<'a>>,
+    #[serde(borrow)]
+    systolic_blood_pressure: Option<Measured<'a>>,
+    #[serde(borrow)]
+    diastolic_blood_pressure: Option<Measured<'a>>,
+    #[serde(borrow)]
+    pulse: Option<Measured<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Measured<'a> {
+    #[serde(borrow)]
+    value: &'a RawValue,
+    #[serde(borrow)]
+    unit: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Observation<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    #[serde(borrow)]
+    code: Concept<'a>,
+    #[serde(borrow)]
+    subject: Reference<'a>,
+    #[serde(borrow)]
+    effective_date_time: Cow<'a, str>,
+    #[serde(borrow)]
+    device: Reference<'a>,
+    #[serde(borrow)]
+    value_quantity: Quantity<'a>,
+}
+
+#[derive(Deserialize)]
+struct Concept<'a> {
+    #[serde(borrow)]
+    coding: Vec<Coding<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Coding<'a> {
+    #[serde(borrow)]
+    system: Cow<'a, str>,
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Reference<'a> {
+    #[serde(borrow)]
+    reference: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    identifier: Option<Identifier<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Identifier<'a> {
+    #[serde(borrow)]
+    value: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Quantity<'a> {
+    #[serde(borrow)]
+    value: &'a RawValue,
+    #[serde(borrow)]
+    unit: Cow<'a, str>,
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+}
+
+/// Bytes in the making, as Avro writes texts: the length, then the bytes.
+#[derive(Default)]
+pub(super) struct Written(Vec<u8>);
+
+impl Written {
+    fn texts<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) {
+        for text in texts {
+            let mut length = text.len() << 1;
+            loop {
+                let [low, ..] = length.to_le_bytes();
+                length >>= 7;
+                if length == 0 {
+                    self.0.push(low & 0x7f);
+                    break;
+                }
+                self.0.push(low | 0x80);
+            }
+            self.0.extend_from_slice(text.as_bytes());
+        }
+    }
+}
+
+/// A message of Medisanté. Returns how many values were written.
+pub(super) fn medisante(text: &str, out: &mut Written) -> Result<u64> {
+    let Message { metadata, device, measurements } = serde_json::from_str(text)?;
+    out.0.clear();
+    out.texts([&*metadata.correlation_id, &metadata.received_time, &metadata.measurement_type]);
+    out.texts([&*device.id, &device.serial_number, &device.manufacturer, &device.model, &measurements.timestamp]);
+    let values = [
+        measurements.glucose,
+        measurements.systolic_blood_pressure,
+        measurements.diastolic_blood_pressure,
+        measurements.pulse,
+    ];
+    let mut count = 0;
+    for Measured { value, unit } in values.into_iter().flatten() {
+        out.texts([value.get(), &unit]);
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// A FHIR Observation in JSON.
+pub(super) fn fhir_json(text: &str, out: &mut Written) -> Result<u64> {
+    let one: Observation<'_> = serde_json::from_str(text)?;
+    out.0.clear();
+    out.texts([&*one.id, &one.status, &one.effective_date_time]);
+    out.texts(one.code.coding.iter().flat_map(|coding| [&*coding.system, &*coding.code]));
+    for reference in [&one.subject, &one.device] {
+        out.texts(reference.reference.as_deref());
+        out.texts(reference.identifier.as_ref().map(|identifier| &*identifier.value));
+    }
+    out.texts([one.value_quantity.value.get(), &one.value_quantity.unit, &one.value_quantity.code]);
+    Ok(1)
+}
+
+/// A FHIR Observation in XML: quick-xml has no types for it, so all values of attributes are written in the order of the text.
+pub(super) fn fhir_xml(text: &str, out: &mut Written) -> Result<u64> {
+    let mut reader = Reader::from_str(text);
+    out.0.clear();
+    let mut count = 0;
+    loop {
+        match reader.read_event()? {
+            Event::Start(tag) | Event::Empty(tag) => {
+                for attribute in tag.attributes() {
+                    out.texts([&*attribute?.normalized_value(XmlVersion::Implicit1_0)?]);
+                    count += 1;
+                }
+            }
+            Event::Eof => return Ok(count),
+            _ => {}
+        }
+    }
+}
