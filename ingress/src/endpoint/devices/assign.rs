@@ -7,20 +7,18 @@ use axum::{
 };
 use schemas::{example, format::Provider, identity, raw::Kind};
 use serde_json::Value;
-use service::http::body::{self, Received};
+use service::http::body::Received;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::command::{self, Command, RECEIPT, Unusable};
+use super::command::{self, Command, RECEIPT, Sent, Unusable};
 use crate::{
-    accept::Sender,
-    admission::{self, Authenticated},
+    admission::Authenticated,
     endpoint::{
         Id,
         documented::{Documented, ExampleBody},
     },
     keys::Scope,
-    parameters::Parameters,
     refusal::Refusal,
     request_context::RequestContext,
 };
@@ -72,15 +70,10 @@ async fn accept(
     sender: Authenticated,
     request: Request,
 ) -> Result<impl IntoResponse + use<>, Refusal> {
-    let shared = context.shared();
-    let (parts, body) = request.into_parts();
-    let credential = admission::admit(sender, Scope::DevicesWrite, None)
-        .and_then(|credential| Parameters::none(&parts.uri).map(|()| credential));
-    let (credential, body) = body::admitted(credential, &parts.headers, body).await?;
-    let received = body::read(&parts.headers, body, shared.limits).await?;
-    let parsed = parse(&received);
+    let sent = Sent::read(context, sender, request).await?;
+    let parsed = parse(&sent.body);
     if let Ok((provider, _)) = &parsed
-        && !credential.may(Scope::DevicesWrite, Some(*provider))
+        && !sent.credential.may(Scope::DevicesWrite, Some(*provider))
     {
         return Err(Refusal::Forbidden(Scope::DevicesWrite));
     }
@@ -89,8 +82,7 @@ async fn accept(
         Err(unusable) => (None, Err(unusable)),
     };
     let command = Command { kind: Kind::Assign, device, in_path: None, checked };
-    let sender = Sender { credential: &credential, headers: &parts.headers, correlation_id: &context.correlation_id };
-    let receipt = command::accept(shared, sender, &received, command).await?;
+    let receipt = command::accept(context, &sent, command).await?;
     let id = device.as_ref().map(Uuid::to_string).unwrap_or_default();
     Ok(([(RECEIPT, receipt)], Json(Id { id })))
 }

@@ -1,25 +1,31 @@
 //! What both device commands share: a command is kept, also if it cannot be used, and answered with its receipt.
 
-use axum::http::{HeaderName, Uri};
+use std::sync::Arc;
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderName, Uri, request::Parts},
+};
 use schemas::{
     command,
     format::RawTopic,
     raw::{Headers, Kind},
 };
 use service::http::{
-    body::Received,
+    body::{self, Received},
     problem::{Fault, Location},
 };
 use uuid::Uuid;
 
 use crate::{
     accept::{self, Sender},
+    admission::{self, Authenticated},
     endpoint::documented::{self, Documented, ExampleBody},
-    keys::Scope,
+    keys::{Credential, Scope},
     parameters::Parameters,
     raw_log::{Destination, RawAppend},
     refusal::Refusal,
-    state::Shared,
+    request_context::RequestContext,
     wellformed::{self, Malformed},
 };
 
@@ -71,6 +77,30 @@ fn fault(fault: &command::Fault) -> Fault {
     Fault::new(name, Location::Body, fault.for_sender())
 }
 
+/// A command's request, once its sender is admitted and its body is read.
+pub(super) struct Sent {
+    pub(super) credential: Arc<Credential>,
+    pub(super) body: Received,
+    headers: HeaderMap,
+}
+
+impl Sent {
+    /// Which provider's devices the key is good for is seen later. The `_id` that an unassign names is a one-way name and does not show
+    /// the provider: the sink, which knows the device, applies the key's list of providers.
+    pub(super) async fn read(
+        context: &RequestContext,
+        sender: Authenticated,
+        request: Request,
+    ) -> Result<Self, Refusal> {
+        let (Parts { uri, headers, .. }, body) = request.into_parts();
+        let credential = admission::admit(sender, Scope::DevicesWrite, None)
+            .and_then(|credential| Parameters::none(&uri).map(|()| credential));
+        let (credential, body) = body::admitted(credential, &headers, body).await?;
+        let body = body::read(&headers, body, context.shared().limits).await?;
+        Ok(Self { credential, body, headers })
+    }
+}
+
 /// A command, as far as it is understood.
 pub(super) struct Command {
     pub(super) kind: Kind,
@@ -82,17 +112,14 @@ pub(super) struct Command {
 }
 
 /// Accepts a command and returns its receipt.
-pub(super) async fn accept(
-    shared: &Shared,
-    sender: Sender<'_>,
-    received: &Received,
-    command: Command,
-) -> Result<String, Refusal> {
-    let topic = RawTopic::Devices;
-    let hash = shared.content_key.hash(&received.bytes);
+pub(super) async fn accept(context: &RequestContext, sent: &Sent, command: Command) -> Result<String, Refusal> {
+    let (shared, topic) = (context.shared(), RawTopic::Devices);
+    let Sent { credential, body, headers } = sent;
+    let sender = Sender { credential, headers, correlation_id: &context.correlation_id };
+    let hash = shared.content_key.hash(&body.bytes);
     let headers = Headers {
         device_id: command.in_path,
-        providers: sender.credential.providers().to_vec(),
+        providers: credential.providers().to_vec(),
         ..sender.record_headers(command.kind, &hash)
     };
     // Commands for one device lie in one partition, in their order; of one that names no device only the bytes are known.
@@ -101,7 +128,7 @@ pub(super) async fn accept(
         Some(key) => Destination::Key(key),
         None => accept::partition(shared, topic, &hash)?,
     };
-    let record = RawAppend { topic, destination, headers: &headers, body: &received.bytes };
+    let record = RawAppend { topic, destination, headers: &headers, body: &body.bytes };
     let position = accept::append(shared, &record).await?;
     let receipt = shared.receipt_key.issue(&position);
     match command.checked {

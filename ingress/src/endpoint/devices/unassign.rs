@@ -7,19 +7,16 @@ use axum::{
 };
 use schemas::{event::DeviceId, example, raw::Kind};
 use service::http::{
-    body::{self, Received},
+    body::Received,
     problem::{Fault, Location},
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::command::{self, Command, RECEIPT, Unusable};
+use super::command::{self, Command, RECEIPT, Sent, Unusable};
 use crate::{
-    accept::Sender,
-    admission::{self, Authenticated},
+    admission::Authenticated,
     endpoint::documented::{Documented, ExampleBody},
-    keys::Scope,
-    parameters::Parameters,
     refusal::Refusal,
     request_context::RequestContext,
 };
@@ -59,21 +56,13 @@ async fn accept(
     id: &str,
     request: Request,
 ) -> Result<impl IntoResponse + use<>, Refusal> {
-    let shared = context.shared();
-    let (parts, body) = request.into_parts();
-    // The `_id` is a one-way name and does not show the provider: the sink, which knows the device, applies the key's list of
-    // providers.
-    let credential = admission::admit(sender, Scope::DevicesWrite, None)
-        .and_then(|credential| Parameters::none(&parts.uri).map(|()| credential));
-    let (credential, body) = body::admitted(credential, &parts.headers, body).await?;
-    let received = body::read(&parts.headers, body, shared.limits).await?;
+    let sent = Sent::read(context, sender, request).await?;
     let device = Uuid::try_parse(id).ok();
     let in_path = device
         .map_or_else(|| DeviceId::parse(id).ok().map(|id| id.as_str().to_owned()), |device| Some(device.to_string()));
-    let checked = check(device, &received);
+    let checked = check(device, &sent.body);
     let command = Command { kind: Kind::Unassign, device, in_path, checked };
-    let sender = Sender { credential: &credential, headers: &parts.headers, correlation_id: &context.correlation_id };
-    let receipt = command::accept(shared, sender, &received, command).await?;
+    let receipt = command::accept(context, &sent, command).await?;
     Ok((StatusCode::NO_CONTENT, [(RECEIPT, receipt)]))
 }
 
