@@ -17,27 +17,31 @@ pub enum Meaning {
     TopicCode,
 }
 
-impl Meaning {
-    /// The text.
+/// The schemas of the events, whose fields are documented.
+pub(super) struct Schemas(Vec<Value>);
+
+impl Schemas {
+    pub(super) fn read() -> Result<Self, serde_json::Error> {
+        let texts = [Reading::SCHEMA, Assignment::SCHEMA, Document::SCHEMA, Outcome::SCHEMA];
+        texts.into_iter().map(serde_json::from_str).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The text of a meaning.
     ///
     /// # Errors
     /// The name of the field, where no schema has it.
-    pub fn text(self) -> Result<String, String> {
-        match self {
-            Self::Text(text) => Ok(text.to_owned()),
-            Self::TopicCode => {
+    pub(super) fn text(&self, meaning: Meaning) -> Result<String, String> {
+        match meaning {
+            Meaning::Text(text) => Ok(text.to_owned()),
+            Meaning::TopicCode => {
                 Ok("The raw topic: 0 raw.medisante, 1 raw.healthkit, 2 raw.devices, 3 raw.uploads.".to_owned())
             }
-            Self::Field(record, field) => documentation(record, field).ok_or_else(|| format!("{record}.{field}")),
+            Meaning::Field(record, field) => {
+                let found = self.0.iter().find_map(|schema| documentation_in(schema, record, field));
+                found.ok_or_else(|| format!("{record}.{field}"))
+            }
         }
     }
-}
-
-/// The documentation of a field in the schemas of the events.
-fn documentation(record: &str, field: &str) -> Option<String> {
-    [Reading::SCHEMA, Assignment::SCHEMA, Document::SCHEMA, Outcome::SCHEMA]
-        .into_iter()
-        .find_map(|schema| documentation_in(&serde_json::from_str(schema).ok()?, record, field))
 }
 
 fn documentation_in(schema: &Value, record: &str, field: &str) -> Option<String> {

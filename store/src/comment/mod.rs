@@ -11,6 +11,7 @@ use sqlx::{Executor as _, PgConnection};
 
 use crate::reading::meanings;
 pub use meaning::Meaning;
+use meaning::Schemas;
 pub use texts::RELATIONS;
 
 /// A table or view.
@@ -57,6 +58,7 @@ impl Relation {
 
 /// Writes the comments into the database that are not there yet. Each waits for who has locked its table.
 pub(crate) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let schemas = Schemas::read().map_err(|error| sqlx::Error::Decode(error.into()))?;
     let known = known(connection).await?;
     let mut statements = Vec::new();
     for relation in RELATIONS {
@@ -71,7 +73,8 @@ pub(crate) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::Err
             statements.push(format!("COMMENT ON {kind} {} IS {}", relation.name, quoted(relation.text)));
         }
         for (column, meaning) in relation.meanings() {
-            let text = meaning.text().map_err(|field| sqlx::Error::Decode(format!("no schema has {field}").into()))?;
+            let text =
+                schemas.text(meaning).map_err(|field| sqlx::Error::Decode(format!("no schema has {field}").into()))?;
             if !is_known(column, &text) {
                 statements.push(format!("COMMENT ON COLUMN {}.{column} IS {}", relation.name, quoted(&text)));
             }
