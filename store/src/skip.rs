@@ -5,6 +5,17 @@
 
 use sqlx::{Connection as _, PgConnection};
 
+/// A record of an event topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventPosition<'t> {
+    /// The topic's full name.
+    pub topic: &'t str,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
 /// What a wish came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requested {
@@ -25,7 +36,7 @@ pub enum Requested {
 /// Postgres is away, or is not migrated.
 pub async fn request(
     connection: &mut PgConnection,
-    (topic, partition, offset): (&str, i32, i64),
+    record: EventPosition<'_>,
     reason: &str,
 ) -> Result<Requested, sqlx::Error> {
     let row = sqlx::query!(
@@ -36,16 +47,16 @@ pub async fn request(
              SET reason = excluded.reason, requested_at = excluded.requested_at, done_at = NULL \
              WHERE skips.done_at IS NOT NULL RETURNING 1) \
          SELECT (SELECT next_offset FROM place) AS next, EXISTS (SELECT FROM wished) AS \"is_wished!\"",
-        topic,
-        partition,
-        offset,
+        record.topic,
+        record.partition,
+        record.offset,
         reason
     )
     .fetch_one(connection)
     .await?;
     Ok(match row.next {
         None => Requested::Unknown,
-        Some(next) if next > offset => Requested::Passed(next),
+        Some(next) if next > record.offset => Requested::Passed(next),
         Some(_) if row.is_wished => Requested::Wished,
         Some(_) => Requested::Before,
     })

@@ -11,7 +11,7 @@ use crate::{topic_code, verdict::Verdict};
 pub use listing::{Listing, TracedLetter, TracedReading};
 
 /// What the normalizer has made of the payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TracedOutcome {
     /// Items in it.
     pub items: i32,
@@ -43,7 +43,7 @@ pub struct ReadingCount {
 }
 
 /// Refused items of the payload that share who refused them and why.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LetterCount {
     /// The stage that refused: `normalizer` or `sink`.
     pub stage: String,
@@ -145,29 +145,31 @@ async fn items_stored(connection: &mut PgConnection, position: &Position) -> Res
 
 async fn letter_counts(connection: &mut PgConnection, position: &Position) -> Result<Vec<LetterCount>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
-    sqlx::query_as(
-        "SELECT stage, reason, sum(item_count) AS items FROM dead_letters \
+    sqlx::query_as!(
+        LetterCount,
+        "SELECT stage, reason, sum(item_count) AS \"items!\" FROM dead_letters \
          WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND raw_topic = $4 \
          GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
+        epoch,
+        partition,
+        offset,
+        position.topic.as_str()
     )
-    .bind(epoch)
-    .bind(partition)
-    .bind(offset)
-    .bind(position.topic.as_str())
     .fetch_all(connection)
     .await
 }
 
 async fn outcome(connection: &mut PgConnection, position: &Position) -> Result<Option<TracedOutcome>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
-    sqlx::query_as(
+    sqlx::query_as!(
+        TracedOutcome,
         "SELECT items, readings, commands, rejections, mapping_version FROM outcomes \
          WHERE topic = $4 AND topic_epoch = $1 AND raw_partition = $2 AND first_offset <= $3 AND last_offset >= $3",
+        epoch,
+        partition,
+        offset,
+        position.topic.as_str()
     )
-    .bind(epoch)
-    .bind(partition)
-    .bind(offset)
-    .bind(position.topic.as_str())
     .fetch_optional(connection)
     .await
 }
@@ -177,16 +179,16 @@ async fn verdict(connection: &mut PgConnection, position: &Position) -> Result<O
     if position.topic != RawTopic::Devices {
         return Ok(None);
     }
-    let found: Option<Option<String>> = sqlx::query_scalar(
+    let found = sqlx::query_scalar!(
         "SELECT verdict FROM device_commands WHERE topic_epoch = $1 AND raw_partition = $2 AND raw_offset = $3 \
          UNION ALL \
          (SELECT $4 FROM excess_commands \
           WHERE topic_epoch = $1 AND raw_partition = $2 AND first_offset <= $3 AND last_offset >= $3 LIMIT 1)",
+        epoch,
+        partition,
+        offset,
+        Verdict::TooManyCommands.as_str()
     )
-    .bind(epoch)
-    .bind(partition)
-    .bind(offset)
-    .bind(Verdict::TooManyCommands.as_str())
     .fetch_optional(connection)
     .await?;
     let unknown = |word: &str| sqlx::Error::Decode(format!("there is no verdict {word}").into());
@@ -194,7 +196,7 @@ async fn verdict(connection: &mut PgConnection, position: &Position) -> Result<O
 }
 
 /// Where the sinks read on in one partition of an event topic.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextOffset {
     /// The topic.
     pub topic: String,
@@ -209,7 +211,7 @@ pub struct NextOffset {
 /// # Errors
 /// Postgres is away.
 pub async fn next_offsets(connection: &mut PgConnection) -> Result<Vec<NextOffset>, sqlx::Error> {
-    sqlx::query_as("SELECT topic, partition, next_offset FROM sink_offsets ORDER BY topic, partition")
-        .fetch_all(connection)
-        .await
+    let query =
+        sqlx::query_as!(NextOffset, "SELECT topic, partition, next_offset FROM sink_offsets ORDER BY topic, partition");
+    query.fetch_all(connection).await
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use ::sink::item::EventTopic;
 use clap::Args;
 use schemas::topic::Topics;
-use store::skip::{self, Requested};
+use store::skip::{self, EventPosition, Requested};
 
 use super::connect;
 use crate::{error::CommandError, output::Output};
@@ -57,7 +57,7 @@ pub async fn run(args: SkipCommand, output: &mut Output) -> Result<ExitCode, Com
     let (partition, offset) = (args.partition, args.offset);
     let topic = event_topic(&topics, &args.topic).ok_or_else(|| refusal(&topics, &args))?;
     let mut connection = connect(&args.database_url).await?;
-    let record = (topic.as_str(), partition, offset);
+    let record = EventPosition { topic: &topic, partition, offset };
     let became = match skip::request(&mut connection, record, &args.reason).await? {
         Requested::Wished => "the sink that comes to it, and cannot read it, steps over it".to_owned(),
         Requested::Before => "was wished before; nothing changed".to_owned(),

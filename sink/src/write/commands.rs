@@ -4,7 +4,11 @@ mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{event::Assignment, format::RawTopic, version::Appended};
+use schemas::{
+    event::{Assignment, Command},
+    format::RawTopic,
+    version::Appended,
+};
 use sqlx::PgConnection;
 use store::Verdict;
 use uuid::Uuid;
@@ -41,6 +45,8 @@ struct Changes<'a> {
     verdicts: Vec<(Position, Verdict)>,
     ended: Vec<(Uuid, String, i64, Option<i64>)>,
     begun: Vec<(Uuid, String, i64, Option<i64>)>,
+    /// Devices that no command assigns.
+    unknown: Vec<Uuid>,
 }
 
 /// Writes the commands among the items. Returns the verdicts that were given or changed.
@@ -73,7 +79,6 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
         changes.count(&mut verdicts);
         changes.carry_out(connection, devices).await?;
     }
-    tables::forget_unknown(connection, &devices).await?;
     Ok(verdicts)
 }
 
@@ -143,6 +148,9 @@ impl<'a> Changes<'a> {
         let others = stored.iter().filter(|(position, _)| !new.contains_key(position));
         let all = others.map(|(_, (command, _, _))| command.clone()).chain(new.values().map(|event| command(event)));
         let (within, excess) = bound(all.collect());
+        if within.iter().all(|command| command.command != Command::Assign) {
+            self.unknown.push(device);
+        }
         self.excess.extend(excess.iter().map(position));
         self.pushed_out.extend(excess.iter().map(position).filter(|excess| stored.contains_key(excess)));
         let Folded { intervals: folded, verdicts } = fold(&within);
@@ -180,6 +188,7 @@ impl<'a> Changes<'a> {
             tables::describe(connection, devices).await?;
         }
         tables::set_verdicts(connection, &self.verdicts).await?;
+        tables::forget(connection, &self.unknown).await?;
         let delete = "DELETE FROM device_assignments a USING unnest($1::uuid[], $2::text[], $3::tstzrange[]) n(device, patient, during) \
             WHERE a.device_key = n.device AND a.patient_id = n.patient AND a.during = n.during";
         let insert = "INSERT INTO device_assignments (device_key, patient_id, during) \

@@ -21,7 +21,7 @@ use service::{
 use sink::{BatchLimits, SinkConfig};
 use store::{
     migrate::migrate,
-    skip::{self, Gap, Requested},
+    skip::{self, EventPosition, Gap, Requested},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -161,7 +161,7 @@ impl World {
     /// As `device-manager skip` does it.
     async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Requested {
         let mut connection = self.database.pool.acquire().await.unwrap();
-        skip::request(&mut connection, (topic, partition, offset), "a test").await.unwrap()
+        skip::request(&mut connection, EventPosition { topic, partition, offset }, "a test").await.unwrap()
     }
 
     async fn next_offset(&self, topic: &str, partition: i32) -> i64 {
@@ -578,7 +578,8 @@ async fn a_command_at_the_position_of_another_is_told_and_does_not_vanish() {
 async fn a_wish_that_was_done_can_be_made_again_but_not_behind_the_sinks() {
     let database = Database::make().await;
     let mut connection = database.pool.acquire().await.unwrap();
-    let mut wish = async |why| skip::request(&mut connection, ("readings", 0, 1), why).await.unwrap();
+    let record = EventPosition { topic: "readings", partition: 0, offset: 1 };
+    let mut wish = async |why| skip::request(&mut connection, record, why).await.unwrap();
     let change = async |statement| sqlx::raw_sql(statement).execute(&database.pool).await.map(drop).unwrap();
     change("INSERT INTO sink_offsets VALUES ('readings', 0, 1)").await;
     assert_eq!(wish("first").await, Requested::Wished);

@@ -3,7 +3,7 @@
 use schemas::{event::Reading, version::Version};
 use sqlx::{Decode, Postgres, Row as _, Type, postgres::PgRow};
 
-use super::{Places, draft::Draft, unreadable::unknown_word, value::Cells};
+use super::{draft::Draft, unreadable::unknown_word, value::Cells};
 use crate::{comment::meaning::Meaning, copy::Tuple};
 
 /// The type of a column.
@@ -41,6 +41,19 @@ impl Kind {
             Self::Word(name) => name,
         }
     }
+}
+
+/// Where the numbers of dictionary entries belong in an encoded row.
+#[derive(Default)]
+pub struct Places {
+    /// Of the code, as a bigint.
+    pub code: usize,
+    /// Of the device, as a bigint.
+    pub device: Option<usize>,
+    /// Of the gateway, as a bigint.
+    pub gateway: Option<usize>,
+    /// Of the codes in the JSON of the components, in their order: as many bytes as [`padded`](super::padded) gives.
+    pub parts: Vec<usize>,
 }
 
 /// What is written into one row.

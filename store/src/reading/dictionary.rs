@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use schemas::event::{Coding, Device};
+use schemas::{
+    event::{Coding, Device},
+    identity::Content,
+};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
-
-use super::{coding_hash, device_hash};
 
 /// The numbers of dictionary entries.
 #[derive(Default)]
@@ -142,4 +143,24 @@ async fn find<T: Clone + Eq + std::hash::Hash>(
         }
     }
     Ok(())
+}
+
+/// The hash under which a coding is unique.
+fn coding_hash(coding: &Coding) -> Uuid {
+    let mut content = Content::default();
+    content.literal(&coding.system);
+    content.literal(&coding.code);
+    content.optional(coding.display.as_deref());
+    Uuid::from_bytes(content.finish())
+}
+
+/// The hash under which the description of a device is unique.
+fn device_hash(device: &Device) -> Uuid {
+    let mut content = Content::default();
+    content.literal(&device.key.to_string());
+    content.literal(device.id.as_str());
+    content.optional(device.manufacturer.as_deref());
+    content.optional(device.model.as_deref());
+    content.optional(device.serial.as_deref());
+    Uuid::from_bytes(content.finish())
 }

@@ -13,14 +13,14 @@ mod unreadable;
 mod value;
 
 use schemas::{
-    event::{Coding, Device, Reading, Value},
-    identity::Content,
+    event::{Reading, Value},
     receipt::{Position, ReceiptKey},
     version::{Appended, Version},
 };
 use uuid::Uuid;
 
 use crate::copy::{RowFault, Tuple, numeric};
+pub use column::Places;
 use column::Written;
 use columns::COLUMNS;
 pub(crate) use columns::meanings;
@@ -46,39 +46,6 @@ pub struct Encoded {
     pub bytes: Vec<u8>,
     /// Where the numbers belong.
     pub places: Places,
-}
-
-/// Where the numbers of dictionary entries belong in an encoded row.
-#[derive(Default)]
-pub struct Places {
-    /// Of the code, as a bigint.
-    pub code: usize,
-    /// Of the device, as a bigint.
-    pub device: Option<usize>,
-    /// Of the gateway, as a bigint.
-    pub gateway: Option<usize>,
-    /// Of the codes in the JSON of the components, in their order: as many bytes as [`padded`] gives.
-    pub parts: Vec<usize>,
-}
-
-/// The hash under which a coding is unique.
-fn coding_hash(coding: &Coding) -> Uuid {
-    let mut content = Content::default();
-    content.literal(&coding.system);
-    content.literal(&coding.code);
-    content.optional(coding.display.as_deref());
-    Uuid::from_bytes(content.finish())
-}
-
-/// The hash under which the description of a device is unique.
-fn device_hash(device: &Device) -> Uuid {
-    let mut content = Content::default();
-    content.literal(&device.key.to_string());
-    content.literal(device.id.as_str());
-    content.optional(device.manufacturer.as_deref());
-    content.optional(device.model.as_deref());
-    content.optional(device.serial.as_deref());
-    Uuid::from_bytes(content.finish())
 }
 
 fn mac(reading: &Reading, key: &ReceiptKey) -> Result<i64, RowFault> {

@@ -21,7 +21,7 @@ pub struct TracedReading {
 }
 
 /// A row of the view `all_readings`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReadingRow {
     /// The reading.
     pub reading_id: Uuid,
@@ -40,7 +40,7 @@ pub struct ReadingRow {
 }
 
 /// A dead letter of the payload.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TracedLetter {
     /// The first item, -1 for the whole payload.
     pub item: i32,
@@ -94,11 +94,13 @@ impl Listing {
     ) -> Result<(), E> {
         for page in self.items(connection, position).await?.chunks(Self::PAGE) {
             let ids: Vec<Uuid> = page.iter().map(|found| found.reading_id).collect();
-            let rows: Vec<ReadingRow> = sqlx::query_as(
-                "SELECT reading_id, component, code_system, code, display, status, attribution FROM all_readings \
+            let rows = sqlx::query_as!(
+                ReadingRow,
+                "SELECT reading_id AS \"reading_id!\", component AS \"component!\", code_system, code, display, \
+                     status AS \"status!\", attribution AS \"attribution!\" FROM all_readings \
                  WHERE reading_id = ANY($1) ORDER BY reading_id, component",
+                &ids
             )
-            .bind(ids)
             .fetch_all(&mut *connection)
             .await?;
             for FoundItem { reading_id, item, state } in page {
@@ -143,7 +145,8 @@ impl Listing {
         position: &Position,
     ) -> Result<Vec<TracedLetter>, sqlx::Error> {
         let (epoch, partition, offset) = keys(position);
-        sqlx::query_as(
+        sqlx::query_as!(
+            TracedLetter,
             "SELECT item, item_count, stage, reason, detail FROM (
                  SELECT item, item_count, stage, reason, detail,
                         row_number() OVER (PARTITION BY stage, reason ORDER BY item) AS nth
@@ -151,13 +154,13 @@ impl Listing {
                  WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND raw_topic = $4) numbered
              WHERE $5::bigint IS NULL OR nth <= $5 OR (item <= $6 AND $6 - item < item_count)
              ORDER BY item, stage",
+            epoch,
+            partition,
+            offset,
+            position.topic.as_str(),
+            self.of_each,
+            self.item
         )
-        .bind(epoch)
-        .bind(partition)
-        .bind(offset)
-        .bind(position.topic.as_str())
-        .bind(self.of_each)
-        .bind(self.item)
         .fetch_all(connection)
         .await
     }

@@ -147,14 +147,10 @@ fn bound_to(event: &Assignment) -> Option<String> {
 }
 
 /// Takes back the rows that were made as locks for devices that no command assigns.
-pub(super) async fn forget_unknown(connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "DELETE FROM devices d WHERE device_key = ANY($1) AND NOT EXISTS \
-             (SELECT FROM device_commands c WHERE c.device_key = d.device_key AND c.command = 'assign')",
-        devices as _
-    )
-    .execute(connection)
-    .await?;
+pub(super) async fn forget(connection: &mut PgConnection, unknown: &[Uuid]) -> Result<(), sqlx::Error> {
+    if !unknown.is_empty() {
+        sqlx::query!("DELETE FROM devices WHERE device_key = ANY($1)", unknown).execute(connection).await?;
+    }
     Ok(())
 }
 
