@@ -1,4 +1,4 @@
-//! How long to wait between two tries while something is away.
+//! The wait between two attempts to reach a service that is unavailable.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(5);
 
-    /// How long to wait before the next try; never less than 20 ms.
+    /// Returns the wait before the next attempt; never less than 20 ms.
     pub fn next_wait(&mut self) -> Duration {
         let bound = Self::FIRST.saturating_mul(1 << self.tries.min(6)).min(Self::LONGEST);
         self.tries = self.tries.saturating_add(1);
         bound.mul_f64(rand::random::<f64>()).max(Duration::from_millis(20))
     }
 
-    /// Starts again from the shortest wait: the other side has answered.
+    /// Starts again from the shortest wait. Call this when the service has answered.
     pub const fn reset(&mut self) {
         self.tries = 0;
     }

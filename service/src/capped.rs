@@ -1,9 +1,9 @@
-//! A source of bytes that gives no more than so many in a row, so that a parser which collects a token before it hands it over
-//! collects no more than that.
+//! A reader that returns at most a given number of bytes between two resets. A parser that buffers a whole token before it
+//! returns the token can therefore buffer no more than that.
 
 use std::io::{self, BufRead, Read};
 
-/// Ends with an error behind `limit` bytes, counted from the last [`Capped::renew`].
+/// A reader that fails once `limit` bytes have been read since the last [`Capped::renew`].
 pub struct Capped<R> {
     input: R,
     limit: usize,
@@ -12,17 +12,17 @@ pub struct Capped<R> {
 }
 
 impl<R> Capped<R> {
-    /// Gives `limit` bytes.
+    /// Creates a reader that allows `limit` bytes.
     pub fn new(input: R, limit: usize) -> Self {
         Self { input, limit, left: limit, exceeded: false }
     }
 
-    /// Gives `limit` bytes again.
+    /// Allows `limit` bytes again.
     pub fn renew(&mut self) {
         self.left = self.limit;
     }
 
-    /// Whether more was asked for.
+    /// Returns whether a read was refused because the limit was reached.
     pub fn exceeded(&self) -> bool {
         self.exceeded
     }
@@ -50,10 +50,10 @@ impl<R: BufRead> BufRead for Capped<R> {
     }
 }
 
-/// `Read::read` of what is a `BufRead` in the first place.
+/// Implements `Read::read` for a type that implements `BufRead`.
 ///
 /// # Errors
-/// Those of `fill_buf`.
+/// The errors of `fill_buf`.
 pub fn read_buffered(input: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
     let given = input.fill_buf()?;
     let amount = given.len().min(buffer.len());

@@ -1,13 +1,13 @@
-//! A Kafka cluster as an installation uses it.
+//! A Kafka cluster together with the topic names of one installation.
 
 use schemas::topic::Topics;
 
 use crate::kafka::KafkaSettings;
 
-/// How to reach the cluster, and the names of the topics on it.
+/// The connection settings of a cluster and the names of its topics.
 #[derive(Clone)]
 pub struct Cluster {
-    /// How to reach it.
+    /// The connection settings.
     pub settings: KafkaSettings,
     /// The names of the topics.
     pub topics: Topics,

@@ -1,18 +1,20 @@
-//! A consumer and its group.
+//! Consumer group membership.
 
 use rdkafka::{
     bindings,
     client::{Client, ClientContext},
 };
 
-/// Whether the group has admitted this consumer, and not put it out since. A member may own no partition: where a group has
-/// more members than there are partitions.
+/// Returns whether this consumer is a member of its group: admitted, and not removed since. A member may own no partition if
+/// the group has more members than there are partitions.
 ///
-/// Under both protocols librdkafka keeps the group's generation, or the member's epoch, which is above 0 for members only.
+/// Under both group protocols librdkafka stores a number that is above 0 for members only: the group's generation (`classic`)
+/// or the member's epoch (`consumer`).
 #[must_use]
-#[expect(unsafe_code, reason = "rdkafka has no safe name for these three functions")]
+#[expect(unsafe_code, reason = "rdkafka has no safe wrapper for these three functions")]
 pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
-    // SAFETY: the client is alive while it is borrowed. The metadata is ours to free, and is read before.
+    // SAFETY: the client is alive while it is borrowed. The metadata object belongs to this function and is read before it is
+    // destroyed.
     unsafe {
         let metadata = bindings::rd_kafka_consumer_group_metadata(client.native_ptr());
         if metadata.is_null() {
@@ -24,11 +26,11 @@ pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
     }
 }
 
-/// Says in the log that the group gave partitions to this consumer, or took some: with a member that joined, left or vanished. A
-/// group also speaks where nothing changes for this consumer; then there is nothing to be said.
+/// Logs that a rebalance assigned partitions to this consumer or revoked some, because a member joined, left or failed. A
+/// rebalance that changes nothing for this consumer is not logged.
 pub fn say_shared(is_given: bool, count: usize) {
     if count > 0 {
         let (given, taken) = if is_given { (count, 0) } else { (0, count) };
-        tracing::info!(given, taken, "the group shares its partitions anew");
+        tracing::info!(given, taken, "the group has rebalanced");
     }
 }

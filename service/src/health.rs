@@ -1,8 +1,8 @@
-//! Whether the stages of a process work, and if not, what they wait for.
+//! The health of the stages of a process, and what they wait for.
 //!
-//! A stage is ready, degraded or waiting. Degraded means that it works while something of it waits for an operator, such as one
-//! partition with a record that nobody can read: restarting it would not help, so `/ready` stays 200. What changes is
-//! logged here and nowhere else, so that no stage forgets to say that it works again.
+//! A stage is ready, degraded or waiting. Degraded means that the stage works while a part of it waits for an operator, for
+//! example one partition with a record that cannot be read. Restarting the process would not help, so `/ready` stays 200. State
+//! changes are logged in this module only, so that no stage forgets to log its recovery.
 
 use std::{
     collections::BTreeMap,
@@ -14,31 +14,31 @@ use std::{
 #[derive(Clone, Default)]
 pub struct Health(Arc<RwLock<BTreeMap<&'static str, StageState>>>);
 
-/// What a stage says of itself. It waits, or is degraded, or neither.
+/// The state of one stage: waiting, degraded, or neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageState {
-    /// What the stage waits for; none when it works.
+    /// What the stage waits for; `None` while it works.
     pub waiting: Option<String>,
     /// What waits for an operator while the rest of the stage works.
     pub degraded: Option<String>,
-    /// Facts worth showing, such as the group protocol.
+    /// Facts shown on `/ready`, such as the group protocol.
     pub details: BTreeMap<&'static str, String>,
-    /// Since when it waits, is degraded, or neither.
+    /// When the stage started to wait, became degraded, or became ready.
     since: Instant,
-    /// Whether the log says that it waits.
+    /// Whether the current wait has been logged.
     wait_is_logged: bool,
 }
 
 const STARTING: &str = "starting";
 
 impl Health {
-    /// No stage yet.
+    /// Creates the health of a process without stages.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a stage, which waits to be started.
+    /// Adds a stage. It is waiting (`starting`) until it reports another state.
     #[must_use]
     pub fn stage(&self, name: &'static str) -> StageHealth {
         let stage = StageHealth { health: self.clone(), name };
@@ -46,14 +46,14 @@ impl Health {
         stage
     }
 
-    /// Whether there are stages, and none waits.
+    /// Returns whether there is at least one stage and no stage is waiting.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let stages = self.stages();
         !stages.is_empty() && stages.values().all(|stage| stage.waiting.is_none())
     }
 
-    /// What every stage says.
+    /// Returns the state of every stage.
     #[must_use]
     pub fn stages(&self) -> BTreeMap<&'static str, StageState> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -71,7 +71,7 @@ impl Health {
     }
 }
 
-/// One stage's handle on the health of its process.
+/// The handle through which a stage reports its health.
 #[derive(Clone)]
 pub struct StageHealth {
     health: Health,
@@ -79,23 +79,24 @@ pub struct StageHealth {
 }
 
 impl StageHealth {
-    /// The stage works.
+    /// Reports that the stage works.
     pub fn ready(&self) {
         self.say(None, None);
     }
 
-    /// The stage works, but something of it waits for an operator: `reason` says what and what to do, without a value or a
-    /// secret.
+    /// Reports that the stage works while a part of it waits for an operator. `reason` says which part and what the operator
+    /// should do; it contains no health data and no secret.
     pub fn degraded(&self, reason: &str) {
         self.say(None, Some(reason));
     }
 
-    /// The stage waits. `reason` names the other side and the kind of fault, never a value or a secret.
+    /// Reports that the stage waits. `reason` names the service that it waits for and the kind of fault; it contains no health
+    /// data and no secret.
     pub fn waiting(&self, reason: &str) {
         self.say(Some(reason), None);
     }
 
-    /// A fact worth showing.
+    /// Sets a fact that `/ready` shows.
     pub fn detail(&self, name: &'static str, value: &str) {
         self.health.change(self.name, |stage| {
             stage.details.insert(name, value.to_owned());
@@ -127,7 +128,8 @@ impl StageHealth {
         }
     }
 
-    /// A stage that waits for one thing after the other has one outage; its start, which everybody expects, is none.
+    /// Logs the start of an outage. Consecutive reasons belong to one outage and are logged once. The normal wait at startup is
+    /// not logged.
     fn log_wait(&self, reason: &str) {
         if reason != STARTING {
             tracing::warn!(stage = self.name, reason, "the stage waits");
@@ -137,7 +139,7 @@ impl StageHealth {
     fn log_end(&self, was_logged: bool, lasted: Duration) {
         let stage = self.name;
         if was_logged {
-            // To a tenth of a second: whoever reads the log needs no more.
+            // One decimal is precise enough for a reader of the log.
             let waited_s = (lasted.as_secs_f64() * 10.0).round() / 10.0;
             tracing::info!(stage, waited_s, "the stage works again");
         } else {
@@ -145,7 +147,7 @@ impl StageHealth {
         }
     }
 
-    /// What waits for an operator is said each time it changes: it may have become more.
+    /// Logs the reason for being degraded each time it changes, since it may list further partitions.
     fn log_degraded(&self, was: Option<&str>, is: Option<&str>, works: bool) {
         let stage = self.name;
         match (was, is) {

@@ -1,4 +1,4 @@
-//! Settings of all Kafka clients in one place.
+//! The settings of all Kafka clients.
 
 use std::{
     collections::BTreeMap,
@@ -18,47 +18,50 @@ pub use log::{because, cause};
 
 use crate::rebootstrap::Rebootstrap;
 
-/// How long a cluster is first asked by [`reach`], then twice as long with each try: one that is slow answers only the longer ones.
+/// The timeout of the first request that [`reach`] sends. It doubles with each attempt, because a slow cluster may need longer
+/// to answer.
 const FIRST_ANSWER: Duration = Duration::from_millis(200);
-/// How long [`reach`] listens between two tries.
+/// How long [`reach`] and [`diagnose`] poll the client for error events after a failed request.
 const HEAR: Duration = Duration::from_millis(50);
-/// After how long [`reach`] says that it waits where nobody knows why.
+/// The time after which [`reach`] reports that it is waiting even if no cause is known.
 const SAY_AFTER: Duration = Duration::from_secs(2);
 
-/// Where the cluster is, and what the operator passes on to librdkafka.
+/// The addresses of the cluster, and the properties that the operator passes to librdkafka.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KafkaSettings {
     /// `host:port` pairs, separated by commas.
     pub bootstrap: String,
-    /// librdkafka properties by name. What this project sets itself wins.
+    /// librdkafka properties by name. Properties that this project sets take precedence.
     pub properties: BTreeMap<String, String>,
-    /// `KAFKA_…` variables that were found and are not passed on.
+    /// `KAFKA_…` variables that are set but not passed to librdkafka.
     pub ignored: Vec<String>,
 }
 
-/// Why the environment gives no settings.
+/// Why the environment variables yield no settings.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// No broker is named.
     #[error("KAFKA_BOOTSTRAP_SERVERS is not set: name the brokers as host:port,host:port")]
     NoBootstrap,
-    /// The brokers are named in a form that is none. It may hold a password, so it is not shown.
+    /// The list of brokers is malformed. The value may contain a password, so it is not shown.
     #[error("KAFKA_BOOTSTRAP_SERVERS is malformed: name the brokers as host:port,host:port")]
     Servers,
-    /// A variable has a value that the Kafka client does not take. It may be a secret, so it is not shown.
-    #[error("the value of {0} is none that the Kafka client takes (see its librdkafka property)")]
+    /// librdkafka rejects the value of this variable. The value may be a secret, so it is not shown.
+    #[error("the value of {0} is not valid (see the librdkafka property of that name)")]
     Value(String),
 }
 
-/// For how long the group waits for a member that is gone, under the classic protocol. Under the other one the brokers say.
+/// The session timeout under the `classic` protocol: how long the group waits for a member that has failed. Under the
+/// `consumer` protocol the brokers set it.
 pub const SESSION_TIMEOUT_MS: u64 = 8_000;
-/// How often a member says that it is there, under the classic protocol. The others hear of its end by their own next word, twice: the
-/// first rebalance takes, the second gives.
+/// The heartbeat interval under the `classic` protocol. After a member has failed, the other members learn of it from the
+/// responses to their own heartbeats, twice: the first rebalance revokes the partitions, the second assigns them.
 pub const HEARTBEAT_INTERVAL_MS: u64 = 1_000;
 
 impl KafkaSettings {
-    /// Reads `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_GROUP_PROTOCOL`, and of every other `KAFKA_<PROPERTY>` those that say how to reach
-    /// the cluster: `KAFKA_SECURITY_PROTOCOL` becomes `security.protocol`. The rest is left in [`KafkaSettings::ignored`].
+    /// Reads `KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_GROUP_PROTOCOL`, and those other `KAFKA_<PROPERTY>` variables that say how to
+    /// reach the cluster: `KAFKA_SECURITY_PROTOCOL` becomes `security.protocol`. The names of all other variables are stored in
+    /// [`KafkaSettings::ignored`].
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -71,32 +74,32 @@ impl KafkaSettings {
         Ok(Self { bootstrap, properties, ignored })
     }
 
-    /// Settings without any property of the operator's.
+    /// Creates settings without properties from the operator.
     #[must_use]
     pub fn new(bootstrap: &str) -> Self {
         Self { bootstrap: bootstrap.to_owned(), properties: BTreeMap::new(), ignored: Vec::new() }
     }
 
-    /// The one line that is said of variables that are ignored.
+    /// Returns the log line that lists the ignored variables; `None` if there are none.
     #[must_use]
     pub fn ignored_line(&self) -> Option<String> {
         (!self.ignored.is_empty()).then(|| {
             format!(
-                "ignored: {}. Only what says how to reach Kafka is passed on: KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_…, KAFKA_SASL_…, \
-                 KAFKA_SOCKET_…, KAFKA_METADATA_…, and nothing that switches verification off",
+                "ignored: {}. Only settings for reaching Kafka are used: KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_…, KAFKA_SASL_…, \
+                 KAFKA_SOCKET_…, KAFKA_METADATA_…, and none that switches certificate verification off",
                 self.ignored.join(", ")
             )
         })
     }
 
-    /// Any client.
+    /// Returns the settings of any client.
     #[must_use]
     pub fn client(&self) -> ClientConfig {
         self.with(&[])
     }
 
-    /// A producer that loses and doubles nothing: `acks=all`, idempotent, a bounded queue. A delivery that cannot be
-    /// made within 30 s fails; the ingress sets a shorter time.
+    /// Returns the settings of a producer that neither loses nor duplicates records: `acks=all`, idempotent, with a bounded
+    /// queue. A record that is not delivered within 30 s fails; ingress sets a shorter time.
     #[must_use]
     pub fn producer(&self) -> ClientConfig {
         self.with(&[
@@ -111,7 +114,7 @@ impl KafkaSettings {
         ])
     }
 
-    /// A consumer of `group` that commits only what it is told to, and whose queue is bounded.
+    /// Returns the settings of a consumer of `group` that does not commit automatically and whose queue is bounded.
     #[must_use]
     pub fn consumer(&self, group: &str, protocol: GroupProtocol) -> ClientConfig {
         let mut config = self.with(&[
@@ -128,7 +131,7 @@ impl KafkaSettings {
             ("enable.partition.eof", "false"),
         ]);
         match protocol {
-            // The brokers say how long a session is; librdkafka refuses to be told.
+            // The brokers set the session timeout. librdkafka rejects the property under this protocol.
             GroupProtocol::Consumer => {}
             GroupProtocol::Classic => {
                 config.set("partition.assignment.strategy", "cooperative-sticky");
@@ -139,8 +142,8 @@ impl KafkaSettings {
         config
     }
 
-    /// Which group protocol the cluster speaks: `group.protocol` if the operator set it, else what the brokers' answer
-    /// to a probe says. Blocks for up to `timeout`.
+    /// Returns the group protocol to use: `group.protocol` if the operator set it, otherwise the one that a probe finds the
+    /// brokers to support. Blocks for up to `timeout`.
     ///
     /// # Errors
     /// The cluster does not answer in time.
@@ -152,7 +155,7 @@ impl KafkaSettings {
             .consumer(&format!("device-manager-probe-{:016x}", rand::random::<u64>()), GroupProtocol::Consumer)
             .create()?;
         let metadata = probe.fetch_metadata(None, timeout)?;
-        // Any existing topic does: only whether the group forms matters. A cluster without topics says nothing.
+        // Any existing topic will do: only whether the group forms matters. Without a topic the probe can tell nothing.
         let Some(topic) = metadata.topics().iter().find(|topic| !topic.name().starts_with("__")) else {
             return Ok(GroupProtocol::Classic);
         };
@@ -184,12 +187,12 @@ impl KafkaSettings {
     }
 }
 
-/// How a consumer group agrees on who reads what.
+/// How the members of a consumer group agree on who consumes which partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupProtocol {
-    /// The client-side protocol.
+    /// The classic protocol: a client, the group leader, assigns the partitions.
     Classic,
-    /// KIP-848: the broker decides.
+    /// The consumer protocol (KIP-848): the broker assigns the partitions.
     Consumer,
 }
 
@@ -208,7 +211,8 @@ impl GroupProtocol {
     }
 }
 
-/// Whether it is a host, with a port or without, as librdkafka reads it: anything else it leaves out with a line in the log.
+/// Returns whether `server` is a host with or without a port, in the form that librdkafka parses. librdkafka skips any other
+/// form and only logs a line.
 fn is_address(server: &str) -> bool {
     let (host, port) = match server.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),
@@ -219,24 +223,24 @@ fn is_address(server: &str) -> bool {
     is_host && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// Waits until the cluster answers; for commands, so that they neither hang without a word nor give up a cluster that just starts.
-/// What is waited for is said once, as soon as it is known. Blocks for up to `timeout`.
+/// Waits until the cluster answers. For commands: they should neither hang silently nor fail while a cluster is still starting.
+/// `waits` is called once, with the cause, as soon as it is known. Blocks for up to `timeout`.
 ///
 /// # Errors
-/// The cluster did not answer in time: why, in words for an operator.
+/// The cluster did not answer in time. The error is the cause, in words for an operator.
 pub fn reach(settings: &KafkaSettings, timeout: Duration, mut waits: impl FnMut(&str)) -> Result<(), String> {
     let client: BaseConsumer = settings.client().create().map_err(|error: KafkaError| error.to_string())?;
     let mut rebootstrap = Rebootstrap::new(&settings.bootstrap);
     let begun = Instant::now();
     let (mut patience, mut is_said) = (FIRST_ANSWER, false);
-    let unknown = || "no broker has said anything".to_owned();
+    let unknown = || "no broker has answered".to_owned();
     loop {
         let left = timeout.saturating_sub(begun.elapsed());
         if client.fetch_metadata(None, patience.min(left)).is_ok() {
             return Ok(());
         }
         rebootstrap.check(client.client());
-        // Only a client that is polled hears why.
+        // librdkafka delivers error events only to a client that is polled.
         let _no_message = client.poll(HEAR);
         let why = cause();
         if begun.elapsed() >= timeout {
@@ -250,9 +254,11 @@ pub fn reach(settings: &KafkaSettings, timeout: Duration, mut waits: impl FnMut(
     }
 }
 
-/// Asks the cluster until it answers or says why it does not. Blocks for up to `timeout`.
+/// Asks the cluster until it answers or the cause of the failure is known. Returns the cause, or `None` if the cluster answers.
+/// Blocks for up to `timeout`.
 ///
-/// For the command that failed: a client that is not polled, as one for administration, does not hear why.
+/// For a command that has failed: its own client may not be polled, as an admin client is not, and then receives no error
+/// events.
 #[must_use]
 pub fn diagnose(config: &ClientConfig, timeout: Duration) -> Option<String> {
     let client: BaseConsumer = config.create().ok()?;

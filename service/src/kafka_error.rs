@@ -1,21 +1,22 @@
-//! What each of librdkafka's error codes asks for, in one table for all stages.
+//! Classifies each of librdkafka's error codes as retryable, refused or fatal, in one table for all stages.
 
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
-/// What an error asks for.
+/// How a stage must react to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The cluster is away, busy, rebalancing, or the operator has to give a right: wait and try the same again.
+    /// The cluster is unavailable, busy or rebalancing, or the operator must grant a permission: wait and retry.
     Retry,
-    /// The brokers will never take this record: the same again is refused again.
+    /// The brokers will never accept this record: a retry would be refused too.
     Refuse,
-    /// The client has ended, or was told something that can never work: only another client or another release helps.
+    /// The client has failed permanently, or its configuration or request can never work: a new client or another release is
+    /// needed.
     Fatal,
 }
 
 use Verdict::{Fatal, Refuse, Retry};
 
-/// Every code that librdkafka 2.12 knows, in its order: its own (negative), then the protocol's.
+/// Every code of librdkafka 2.12 in the order of its enum: the client's own codes (negative), then those of the Kafka protocol.
 pub const VERDICTS: &[(Code, Verdict)] = &[
     (Code::BadMessage, Retry),
     (Code::BadCompression, Refuse),
@@ -69,7 +70,7 @@ pub const VERDICTS: &[(Code, Verdict)] = &[
     (Code::Fatal, Fatal),
     (Code::Inconsistent, Retry),
     (Code::GaplessGuarantee, Fatal),
-    // The member has left the group and joins again with its next poll.
+    // The member has left the group and rejoins with its next poll.
     (Code::PollExceeded, Retry),
     (Code::UnknownBroker, Retry),
     (Code::NotConfigured, Fatal),
@@ -77,7 +78,7 @@ pub const VERDICTS: &[(Code, Verdict)] = &[
     (Code::Application, Fatal),
     (Code::AssignmentLost, Retry),
     (Code::Noop, Retry),
-    // Both are for the stage, which knows where to go on, or whom to ask.
+    // The stage handles these two: it knows at which offset to continue, or that an operator must decide.
     (Code::AutoOffsetReset, Retry),
     (Code::LogTruncation, Retry),
     (Code::InvalidDifferentRecord, Retry),
@@ -85,7 +86,7 @@ pub const VERDICTS: &[(Code, Verdict)] = &[
     (Code::Unknown, Retry),
     (Code::NoError, Retry),
     (Code::OffsetOutOfRange, Retry),
-    // The brokers' checksum or their look into the batch: damaged on the way.
+    // The broker's checksum or batch validation failed: the batch was corrupted in transit.
     (Code::InvalidMessage, Retry),
     (Code::UnknownTopicOrPartition, Retry),
     (Code::InvalidMessageSize, Refuse),
@@ -113,7 +114,7 @@ pub const VERDICTS: &[(Code, Verdict)] = &[
     (Code::InvalidSessionTimeout, Fatal),
     (Code::RebalanceInProgress, Retry),
     (Code::InvalidCommitOffsetSize, Refuse),
-    // A right that is missing can be given while the stage waits.
+    // An operator can grant the missing permission while the stage waits.
     (Code::TopicAuthorizationFailed, Retry),
     (Code::GroupAuthorizationFailed, Retry),
     (Code::ClusterAuthorizationFailed, Retry),
@@ -194,13 +195,14 @@ pub const VERDICTS: &[(Code, Verdict)] = &[
     (Code::RebootstrapRequired, Retry),
 ];
 
-/// What a code asks for. One that a later librdkafka adds is waited out: that loses nothing.
+/// Returns the verdict on a code. A code that a later librdkafka adds is retried, because a retry loses nothing.
 #[must_use]
 pub fn verdict(code: Code) -> Verdict {
     VERDICTS.iter().find(|(known, _)| *known == code).map_or(Retry, |(_, verdict)| *verdict)
 }
 
-/// What an error asks for. One without a code says that a client could not be made as it was told to, or that a call found nothing.
+/// Returns the verdict on an error. An error without a code means that a client could not be created with its configuration, or
+/// that a call had no result.
 #[must_use]
 pub fn verdict_on(error: &KafkaError) -> Verdict {
     match error {

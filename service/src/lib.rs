@@ -1,6 +1,7 @@
-//! What every process of Device Manager needs to live, so that all boot, report and stop in the same way:
-//! [`telemetry`], [`shutdown`], [`health`] and its [`management`] port, [`kafka`] settings, the [`cluster`], [`kafka_error`]s, [`group`] and
-//! [`rebootstrap`], [`topics`], [`secret`]s, [`backoff`] and [`capped`] input. What HTTP services need beside that is in [`http`].
+//! The parts that every process of Device Manager shares, so that all processes start, report and stop in the same way:
+//! [`telemetry`], [`shutdown`], [`health`] and its [`management`] port, [`kafka`] settings, the [`cluster`], [`kafka_error`]s,
+//! [`group`] and [`rebootstrap`], [`topics`], [`secret`]s, [`backoff`] and [`capped`] input. The parts that only HTTP services
+//! share are in [`http`].
 
 pub mod backoff;
 pub mod capped;

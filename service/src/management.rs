@@ -1,4 +1,4 @@
-//! The management port: `/live`, `/ready` and `/metrics`, apart from the port that clients use.
+//! The management port: `/live`, `/ready` and `/metrics`, separate from the port that clients use.
 
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ struct Management {
     metrics: PrometheusHandle,
 }
 
-/// How often the recorder is looked after: it keeps each sample of a histogram until it is asked, and perhaps nobody asks.
+/// How often the metrics recorder runs its upkeep. The recorder stores every sample of a histogram until it is scraped or its
+/// upkeep runs, and a process may never be scraped.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Serves until `shutdown`, and looks after the metrics meanwhile.
+/// Serves until `shutdown`, and runs the recorder's upkeep meanwhile.
 ///
 /// # Errors
-/// The listener's I/O error.
+/// An I/O error of the listener.
 pub async fn serve(
     listener: TcpListener,
     health: Health,

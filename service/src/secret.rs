@@ -1,4 +1,4 @@
-//! Secrets that live in files of their own.
+//! Secrets that are stored in their own files.
 
 use std::{
     io::Write,
@@ -8,7 +8,7 @@ use std::{
 
 use hex::FromHex as _;
 
-/// Why a secret file cannot be used. Names the file, never its content.
+/// Why a secret file cannot be used. The error names the file but never its content.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read or written.
@@ -16,16 +16,16 @@ pub enum SecretError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The file is not 64 hexadecimal digits.
-    #[error("the secret file {path} must hold 64 hexadecimal digits; make one with `openssl rand -hex 32`")]
+    /// The file does not contain 64 hexadecimal digits.
+    #[error("the secret file {path} must contain 64 hexadecimal digits; create it with `openssl rand -hex 32`")]
     Form {
         /// The file.
         path: PathBuf,
     },
-    /// Others than its owner and its group can use the file, or its group can change it.
+    /// The file's permissions are too open: others can access it, or its group can write to it.
     #[error(
         "the secret file {path} has mode {mode:04o}: only its owner may change it, and only its owner and its group may read \
          it; run `chmod 640` on it, or `chmod 600`"
@@ -33,16 +33,16 @@ pub enum SecretError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Its permissions.
+        /// Its permission bits.
         mode: u32,
     },
 }
 
-/// What a secret file must not allow: its group to change it, and others anything. Its group may read it: that is how
-/// Kubernetes and systemd hand secrets to a process that does not own them.
+/// The permission bits that a secret file must not have: write for its group, and everything for others. The group may read the
+/// file, because Kubernetes and systemd pass secrets in this way to a process that does not own them.
 const TOO_OPEN: u32 = 0o027;
 
-/// Reads 32 bytes, written as 64 hexadecimal digits, from a file that only its owner and its group can read.
+/// Reads 32 bytes, written as 64 hexadecimal digits. Refuses a file whose permissions are too open.
 ///
 /// # Errors
 /// [`SecretError`].
@@ -56,7 +56,7 @@ pub fn load_or_refuse(path: &Path) -> Result<[u8; 32], SecretError> {
     <[u8; 32]>::from_hex(text.trim()).map_err(|_| SecretError::Form { path: path.to_owned() })
 }
 
-/// Reads the secret as [`load_or_refuse`] does, or makes a new one where the file does not exist.
+/// Reads the secret as [`load_or_refuse`] does, or creates a new one if the file does not exist.
 ///
 /// # Errors
 /// [`SecretError`].

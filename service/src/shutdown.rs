@@ -1,15 +1,15 @@
-//! Stopping: the first signal drains, the second one ends the process now.
+//! Shutdown: the first signal starts a graceful shutdown, the second ends the process immediately.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Exit code of a process that a second signal ended.
+/// The exit code of a process that a second signal ended.
 const ENDED_NOW: i32 = 130;
 
-/// Cancels the returned token on the first SIGTERM or SIGINT; ends the process on the second.
+/// Returns a token that is cancelled on the first SIGTERM or SIGINT. The second signal ends the process.
 ///
 /// # Errors
-/// The operating system refuses the signal handlers.
+/// The operating system refused to install the signal handlers.
 pub fn on_signals() -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -21,7 +21,9 @@ pub fn on_signals() -> std::io::Result<CancellationToken> {
             if last {
                 std::process::exit(ENDED_NOW);
             }
-            tracing::info!("stopping: work in hand is finished first; a second signal ends now");
+            tracing::info!(
+                "shutting down: work in progress is finished first; a second signal ends the process immediately"
+            );
             cancel.cancel();
         }
     });

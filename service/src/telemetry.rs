@@ -11,30 +11,31 @@ use crate::kafka::log;
 /// Buckets of all `_seconds` histograms.
 const SECONDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
-/// Sends logs to standard error: readable on a terminal, one JSON object a line elsewhere. `RUST_LOG` filters by
-/// module; without it `level` holds for this project and `warn` for everything else.
+/// Sends logs to standard error: readable text on a terminal, otherwise one JSON object a line. `RUST_LOG` filters by module.
+/// Without it, `level` applies to this project's crates and `warn` to all others.
 pub fn init_logs(level: &str) {
     let own =
         ["device_manager", "service", "ingress", "normalizer", "sink"].map(|name| format!("{name}={level}")).join(",");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("warn,{own}")));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call, from a test, finds the first subscriber in place: that is as good.
+    // A second call, as in tests, finds the first subscriber already set, which is equally good.
     let _already_set =
         if std::io::stderr().is_terminal() { logs.try_init() } else { logs.json().flatten_event(true).try_init() };
     take_libraries();
 }
 
-/// For a command that answers on standard output and has no log: what libraries say is heard, for
-/// [`crate::kafka::cause`], and not shown.
+/// Sets up logging for a command that prints its result on standard output and writes no log. The log lines of libraries are
+/// still processed, so that [`crate::kafka::cause`] works, but are not shown.
 pub fn init_silence() {
     let _already_set = tracing_subscriber::registry().try_init();
     take_libraries();
 }
 
-/// After a subscriber is there: without one, what is logged here would come back.
+/// Forwards the crate `log` to `tracing`. Call this after a subscriber is set: without one, `tracing` would forward the lines
+/// back to `log`.
 fn take_libraries() {
     if ::log::set_logger(&Libraries).is_ok() {
-        // Up to here at least: what librdkafka says of its connections is heard, whether or not it is shown.
+        // At least Info, whatever is shown: `kafka::cause` needs librdkafka's lines about its connections.
         let asked = match LevelFilter::current() {
             LevelFilter::TRACE => ::log::LevelFilter::Trace,
             LevelFilter::DEBUG => ::log::LevelFilter::Debug,
@@ -44,8 +45,8 @@ fn take_libraries() {
     }
 }
 
-/// What libraries log through the crate `log`. Their source files, which are paths of the machine that built this, are left
-/// out, and librdkafka's lines are made readable.
+/// The logger for libraries that use the crate `log`. It omits their source files, which are paths on the build machine, and
+/// makes librdkafka's lines readable.
 struct Libraries;
 
 impl ::log::Log for Libraries {
@@ -74,10 +75,10 @@ fn say(level: ::log::Level, library: &str, said: &str) {
     }
 }
 
-/// Installs the process's metrics recorder and returns what `/metrics` renders.
+/// Installs the process's metrics recorder and returns the handle that `/metrics` renders.
 ///
 /// # Errors
-/// A recorder is installed already.
+/// A recorder is already installed.
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?.install_recorder()
 }

@@ -1,4 +1,5 @@
-//! Metrics that nobody asks for. In a process of its own, as it is the process's memory that is looked at.
+//! Metrics of a process that is never scraped. The test runs in a process of its own because it measures the memory of the
+//! process.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like the tests themselves")]
 
 use std::time::Duration;
@@ -8,12 +9,12 @@ use service::{health::Health, management};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// 16 bytes each, while nobody looks after them.
+/// The recorder stores 16 bytes for each sample until its upkeep runs.
 const SAMPLES: usize = 1_000_000;
 const ROUNDS: usize = 4;
 const ROUND_BYTES: u64 = 16 * SAMPLES as u64;
 
-// On one thread: once this test has waited longer than the upkeep does, the upkeep has had its turn, however busy the machine is.
+// Single-threaded: once this test has slept longer than the upkeep interval, the upkeep has run, however busy the machine is.
 #[tokio::test(flavor = "current_thread")]
 async fn samples_do_not_pile_up_where_nobody_scrapes() {
     let recorder = PrometheusBuilder::new().set_buckets(&[0.1, 1.0]).unwrap().build_recorder();
@@ -33,7 +34,7 @@ async fn samples_do_not_pile_up_where_nobody_scrapes() {
     served.await.unwrap().unwrap();
     assert!(
         recorder.handle().render().contains(&format!("request_seconds_count {}", ROUNDS * SAMPLES)),
-        "none is lost"
+        "no sample is lost"
     );
 }
 

@@ -102,7 +102,7 @@ async fn partitions_that_went_while_a_table_was_locked_are_read_when_they_come_b
 /// What a member's log says of each rebalance: whether partitions were taken from it, or given to it.
 fn shares(world: &World, member: Member) -> Vec<bool> {
     let log = world.log(member);
-    let lines = log.lines().filter(|line| line.contains("the group shares its partitions anew"));
+    let lines = log.lines().filter(|line| line.contains("the group has rebalanced"));
     lines.map(|line| line.contains("\"given\":0")).collect()
 }
 

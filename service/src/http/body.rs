@@ -1,4 +1,4 @@
-//! Reading a request's body under caps of size and time, and undoing its content coding under the same cap.
+//! Reads a request's body within limits on size and time, and decodes its content coding within the same size limit.
 
 use std::{
     io::{self, Read},
@@ -17,31 +17,31 @@ use http_body_util::BodyExt;
 
 use super::coding::Coding;
 
-/// How much of a refused body is still read, so that the client gets to see the answer instead of a reset connection.
+/// How many bytes of a refused body are still read, so that the client receives the response instead of a connection reset.
 const DRAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// A body as it was received.
 pub struct Received {
-    /// The bytes: decoded, or as sent when the coding could not be undone.
+    /// The decoded bytes, or the bytes as sent if they could not be decoded.
     pub bytes: Bytes,
-    /// Whether the content coding could be undone.
+    /// Whether the content coding was decoded successfully.
     pub decoded: bool,
 }
 
-/// The limits of a body.
+/// The limits of a request body.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
-    /// How many bytes it may have, also after its content coding is undone.
+    /// The largest size in bytes, before and after decoding.
     pub bytes_max: usize,
-    /// How long a client may take to send it.
+    /// How long a client may take to send the body.
     pub time_max: Duration,
 }
 
-/// Why a body cannot be taken.
+/// Why a body is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The content coding is not understood, or several are stacked.
+    /// The content coding is unknown, or several codings are combined.
     #[error("the content coding is not supported")]
     Coding,
     /// The body is larger than the limit in bytes.
@@ -50,15 +50,15 @@ pub enum BodyError {
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     Timeout,
-    /// The body broke off, or its framing is broken.
-    #[error("the body broke off or its framing is broken")]
+    /// The client closed the connection before the end of the body, or the framing is invalid.
+    #[error("the body ended early or its framing is invalid")]
     BrokenOff,
 }
 
 /// Reads the whole body.
 ///
 /// # Errors
-/// [`BodyError`]; the rest of the body is then discarded.
+/// [`BodyError`], after the rest of the body has been discarded.
 pub async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Received, BodyError> {
     let coding = match Coding::of(headers) {
         Some(_) if announces_more(headers, limits.bytes_max as u64) => Err(BodyError::TooLarge(limits.bytes_max)),
@@ -78,10 +78,10 @@ pub async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result
     }
 }
 
-/// Goes on with the body of a request whose head is admitted; that of any other is discarded.
+/// Returns the body together with the decision on the request head. If the head was refused, discards the body.
 ///
 /// # Errors
-/// The refusal, once the body is discarded.
+/// The refusal, after the body has been discarded.
 pub async fn admitted<T, E>(decided: Result<T, E>, headers: &HeaderMap, body: Body) -> Result<(T, Body), E> {
     match decided {
         Ok(head) => Ok((head, body)),
@@ -92,14 +92,15 @@ pub async fn admitted<T, E>(decided: Result<T, E>, headers: &HeaderMap, body: Bo
     }
 }
 
-/// Reads a refused body on for a bounded while. A client that asked first whether to send it (`Expect`) is not told to.
+/// Reads and discards a refused body, within limits. A client that sent `Expect: 100-continue` has not sent the body yet, so
+/// nothing is read.
 pub async fn discard(headers: &HeaderMap, body: Body) {
     if !headers.contains_key(EXPECT) {
         drain(body).await;
     }
 }
 
-/// Reads on for a bounded while.
+/// Reads and discards the body up to `DRAIN_BYTES_MAX` and `DRAIN_TIME_MAX`.
 pub async fn drain(mut body: Body) {
     let read = async {
         let mut left = DRAIN_BYTES_MAX;
@@ -111,14 +112,14 @@ pub async fn drain(mut body: Body) {
     let _whole_or_not = tokio::time::timeout(DRAIN_TIME_MAX, read).await;
 }
 
-/// Whether the client says that the body has more than so many bytes.
+/// Returns whether `Content-Length` is larger than `bytes_max`.
 #[must_use]
 pub fn announces_more(headers: &HeaderMap, bytes_max: u64) -> bool {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > bytes_max)
 }
 
-/// Collects the frames; one that comes alone, as a small body does, is not copied.
+/// Collects the data frames. A body of a single frame, such as a small body, is not copied.
 async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, BodyError> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
@@ -138,7 +139,7 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, BodyError> {
     Ok(if whole.is_empty() { first } else { whole.freeze() })
 }
 
-/// Undoes the coding; stops at one byte above the cap.
+/// Decodes the body; stops one byte above the limit.
 fn inflate(coding: Coding, bytes: &[u8], bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut inflated = Vec::new();
     coding.decoder(bytes)?.take(bytes_max as u64 + 1).read_to_end(&mut inflated)?;

@@ -1,27 +1,27 @@
-//! The content codings that are undone (RFC 9110, section 8.4; RFC 8878).
+//! The supported content codings (RFC 9110, section 8.4; RFC 8878).
 
 use std::io::{self, Read};
 
 use axum::http::{HeaderMap, header::CONTENT_ENCODING};
 
-/// The largest window a zstd frame may ask for: 8 MiB, what RFC 8878 tells every decoder to support.
+/// The largest window that a zstd frame may require: 8 MiB, the size that RFC 8878 recommends every decoder to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// How a body is coded.
+/// The content coding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
-    /// Not at all.
+    /// No coding.
     Identity,
-    /// RFC 1952.
+    /// gzip (RFC 1952).
     Gzip,
-    /// zlib (RFC 1950), or the bare stream (RFC 1951).
+    /// zlib (RFC 1950), or a raw deflate stream (RFC 1951).
     Deflate,
-    /// RFC 8878.
+    /// Zstandard (RFC 8878).
     Zstd,
 }
 
 impl Coding {
-    /// The coding that the headers name; none where it is unknown, or where several are stacked.
+    /// Returns the coding that the headers name; `None` if it is unknown or if several codings are combined.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(CONTENT_ENCODING).iter();
@@ -38,10 +38,10 @@ impl Coding {
         }
     }
 
-    /// Undoes the coding while `input` is read.
+    /// Returns a reader that decodes `input`.
     ///
     /// # Errors
-    /// Those of `input`, and of a zstd decoder that cannot be made.
+    /// The errors of `input`, and a failure to create a zstd decoder.
     pub fn decoder<'r>(self, mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
         Ok(match self {
             Self::Identity => Box::new(input),
@@ -66,7 +66,8 @@ impl Coding {
     }
 }
 
-/// RFC 9110 means zlib by `deflate`; some senders send the bare stream.
+/// Returns whether the bytes start with a zlib header. `deflate` means zlib in RFC 9110, but some senders send a raw deflate
+/// stream.
 fn has_zlib_header(bytes: &[u8]) -> bool {
     match bytes {
         [method, flags, ..] => method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31),

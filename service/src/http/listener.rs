@@ -1,4 +1,5 @@
-//! The HTTP/1.1 port: so many connections at once, a time for the headers and for reading the answers, and an end that loses no answer.
+//! The HTTP/1.1 server: limits on the number of connections, on the time to send headers and on the time to read responses, and
+//! a shutdown that lets requests in progress finish.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -17,34 +18,35 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::write_timeout::WriteTimeout;
 
-/// How long accepting rests after the operating system refused a connection (too many open files).
+/// How long accepting pauses after the operating system refused a connection, for example because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How large a request's headers may be; also how much is read at once.
+/// The largest size of a request's headers; also the size of the read buffer.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 
-/// What the system keeps of answers that a client does not take yet. By itself it would keep some megabytes for each, and say that
-/// there is room again only when a third of that is taken.
+/// The size of the send buffer (`SO_SNDBUF`) of each connection. The operating system's default buffers several megabytes for a
+/// client that does not read its responses, and reports the socket writable only when a third of the buffer is free.
 const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 
-/// The limits of a port's connections.
+/// The limits on connections.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
     /// How many connections are served at once.
     pub connections_max: usize,
-    /// For a request's headers, and for an idle connection.
+    /// The time to receive a request's headers; also the time that a connection may be idle.
     pub header_timeout: Duration,
-    /// For a client to take the next piece of its answers.
+    /// How long a write may wait for the client to read.
     pub write_timeout: Duration,
-    /// For requests in hand after `shutdown`.
+    /// How long requests in progress may take after `shutdown`.
     pub drain_timeout: Duration,
 }
 
-/// Listens at `address`. As many connections may wait to be accepted as are served. With the usual 128, a client that opens more
-/// at once, as after an outage, has the rest of them dropped by the system, and each of those tries again only after a second.
+/// Binds and listens at `address`. The accept backlog is as large as the number of connections that are served at once. With
+/// the usual backlog of 128, the operating system drops the excess connections of a client that opens many at once, as after an
+/// outage, and each of them is retried only after a second.
 ///
 /// # Errors
-/// The operating system refuses.
+/// The error of the operating system.
 pub fn listen(address: SocketAddr, connections_max: usize) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -53,21 +55,22 @@ pub fn listen(address: SocketAddr, connections_max: usize) -> io::Result<TcpList
     socket.listen(u32::try_from(connections_max).unwrap_or(u32::MAX))
 }
 
-/// A port that is listened on, and how it is served.
+/// A listener and the settings with which it is served.
 pub struct HttpPort {
-    /// Where connections come from; [`listen`] makes it.
+    /// The listener; [`listen`] creates it.
     pub listener: TcpListener,
-    /// The limits.
+    /// The limits on connections.
     pub limits: ConnectionLimits,
-    /// Counts connections that ended with an error.
+    /// Counts the connections that ended with an error.
     pub connections_broken: Counter,
 }
 
 impl HttpPort {
-    /// Serves until `shutdown`; then accepts nothing more and waits, within a bound, for the requests in hand.
+    /// Serves until `shutdown`. Then accepts no more connections and waits, up to `drain_timeout`, for the requests in
+    /// progress.
     ///
     /// # Errors
-    /// None at present: a connection that cannot be accepted is tried again.
+    /// None at present: a failed accept is retried.
     pub async fn serve(self, app: Router, shutdown: CancellationToken) -> io::Result<()> {
         let Self { listener, limits, connections_broken } = self;
         let mut server = http1::Builder::new();
@@ -96,13 +99,13 @@ impl HttpPort {
         drop(listener);
         connections.close();
         if tokio::time::timeout(limits.drain_timeout, connections.wait()).await.is_err() {
-            tracing::warn!(connections = connections.len(), "requests that did not end in time are dropped unanswered");
+            tracing::warn!(connections = connections.len(), "drain timeout exceeded: open requests get no response");
         }
         Ok(())
     }
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 struct Connection {
     server: http1::Builder,
     stream: TcpStream,
@@ -111,7 +114,8 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, app: Router, shutdown: CancellationToken) -> hyper::Result<()> {
-        // Answers are small and whole: waiting for more to send only delays them. A socket that refuses this is used as it is.
+        // Responses are small and written whole, so Nagle's algorithm would only delay them. A failure to set the option is
+        // harmless.
         let _delayed = self.stream.set_nodelay(true);
         let stream = TokioIo::new(WriteTimeout::new(self.stream, self.write_timeout));
         let mut connection = pin!(self.server.serve_connection(stream, TowerToHyperService::new(app)));

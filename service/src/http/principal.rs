@@ -1,4 +1,5 @@
-//! Who sent a request, as an extractor: a handler that has a principal cannot be reached without one.
+//! The authenticated sender of a request as an extractor: a handler with a [`Principal`] parameter cannot run for an
+//! unauthenticated request.
 
 use axum::{
     extract::FromRequestParts,
@@ -8,23 +9,23 @@ use axum::{
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// The state of a service that knows who may use it. Each service has principals of its own kind: holders of API keys, or of
-/// sessions.
+/// The state of a service that authenticates requests. Each service defines its own kind of principal, such as the holder of an
+/// API key or of a session.
 pub trait Authenticate {
-    /// Who is known.
+    /// The authenticated sender.
     type Principal;
     /// Why a request is refused.
     type Refusal: IntoResponse;
 
-    /// Finds out by a request's headers who sent it.
+    /// Authenticates the sender of a request by its headers.
     ///
     /// # Errors
-    /// Nobody is known by them.
+    /// The headers identify no known sender.
     fn authenticate(&self, headers: &HeaderMap) -> Result<Self::Principal, Self::Refusal>;
 }
 
-/// The authenticated sender of a request. A handler that takes `Result<Principal<P>, R>` answers the refusal itself, and can read the
-/// body on before, so that the client gets to see the answer.
+/// The authenticated sender of a request. A handler that takes `Result<Principal<P>, R>` sends the refusal itself. It can read
+/// the rest of the body first, so that the client receives the response.
 pub struct Principal<P>(pub P);
 
 impl<S: Authenticate<Principal = P> + Sync, P> FromRequestParts<S> for Principal<P> {
@@ -35,7 +36,7 @@ impl<S: Authenticate<Principal = P> + Sync, P> FromRequestParts<S> for Principal
     }
 }
 
-/// The API key in a request, as `X-API-Key` or as `Authorization: Bearer`; none where there is not exactly one.
+/// Returns the API key of a request, from `X-API-Key` or `Authorization: Bearer`; `None` unless there is exactly one.
 #[must_use]
 pub fn api_key(headers: &HeaderMap) -> Option<&[u8]> {
     let mut keys = headers.get_all(API_KEY).iter().map(HeaderValue::as_bytes);

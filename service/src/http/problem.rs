@@ -1,5 +1,5 @@
-//! The problem document (RFC 9457) that every answer beside 2xx has, and the faults in it. Nothing of the request's content is in
-//! it beyond the names of its members and parameters.
+//! The problem document (RFC 9457) that is the body of every response other than 2xx, and the faults that it lists. It repeats
+//! nothing of the request except the names of its members and parameters.
 
 use axum::{
     http::{
@@ -11,49 +11,49 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Seconds after which a client may try again when the service cannot work for now.
+/// The `Retry-After` of a 503 response, in seconds.
 const RETRY_AFTER_SECONDS: u16 = 2;
 
-/// What all problems of one type have in common. Each service has a closed list of its own.
+/// The properties that all problems of one type share. Each service has its own closed list of types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProblemType {
-    /// Ends the URI of the type, and stands in metrics.
+    /// The last part of the type's URI; also a label value in metrics.
     pub word: &'static str,
-    /// The status.
+    /// The HTTP status.
     pub status: StatusCode,
-    /// The type in words.
+    /// A short description of the type.
     pub title: &'static str,
 }
 
-/// The body of every answer that is not 2xx.
+/// The body of every response other than 2xx.
 #[derive(Serialize, ToSchema)]
 pub struct Problem {
-    /// Names the kind of problem; compare this, not the texts.
+    /// A URI that identifies the problem type. Clients should compare this, not the texts.
     #[serde(rename = "type")]
     type_uri: String,
-    /// The kind of problem in words.
+    /// A short description of the problem type.
     title: &'static str,
-    /// The status code.
+    /// The HTTP status code.
     status: u16,
-    /// What is wrong with this request, and the way out.
+    /// What is wrong with this request, and how to correct it.
     detail: String,
-    /// The status code as a string, for existing clients.
+    /// The HTTP status code as a string, for existing clients.
     #[serde(rename = "statusCode")]
     status_code: String,
-    /// The status in words, for existing clients.
+    /// The reason phrase of the status, for existing clients.
     error: String,
     /// The same as `detail`, for existing clients.
     message: String,
-    /// All faults, each with the member of the body or the query parameter that it is about; absent where it is about neither.
+    /// All faults, each with the member of the body or the parameter that it concerns. Absent if there are none.
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: Vec<Fault>,
-    /// Where the body was kept although it was refused.
+    /// The receipt of the body, if the body was stored although the request was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<String>,
 }
 
 impl Problem {
-    /// A problem of this type, without faults and without a receipt.
+    /// Creates a problem of this type, without faults and without a receipt.
     #[must_use]
     pub fn new(of: ProblemType, detail: String) -> Self {
         let ProblemType { word, status, title } = of;
@@ -70,13 +70,13 @@ impl Problem {
         }
     }
 
-    /// The same with these faults.
+    /// Sets the faults.
     #[must_use]
     pub fn with_errors(self, errors: Vec<Fault>) -> Self {
         Self { errors, ..self }
     }
 
-    /// The same with the receipt of the body that was kept.
+    /// Sets the receipt of the stored body.
     #[must_use]
     pub fn with_receipt(self, receipt: Option<String>) -> Self {
         Self { receipt, ..self }
@@ -84,7 +84,7 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// The status, the headers that belong to it, and the document.
+    /// Builds the response: the status, its headers, and the document.
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
@@ -101,7 +101,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The status in words as existing clients know them, such as "Not found".
+/// Returns the reason phrase in the spelling that existing clients expect, such as "Not found".
 fn words(status: StatusCode) -> String {
     let mut words = status.canonical_reason().unwrap_or_default().to_ascii_lowercase();
     if let Some(first) = words.get_mut(..1) {
@@ -110,13 +110,13 @@ fn words(status: StatusCode) -> String {
     words
 }
 
-/// What is wrong with one member of the body, one query parameter or one part of the path.
+/// A fault in one member of the body, one query parameter or one part of the path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
-    /// The exact name; absent where the fault has none, or where the name may be content in a wrong place.
+    /// The exact name. Absent if the fault concerns no named part, or if the name itself may be misplaced content.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// Where it stands, or should.
+    /// The part of the request that the fault is in.
     #[serde(rename = "in")]
     location: Location,
     /// What is wrong.
@@ -136,14 +136,14 @@ pub enum Location {
 }
 
 impl Fault {
-    /// A fault of what has this name and stands there.
+    /// Creates a fault in the part of the request that has this name and location.
     #[must_use]
     pub fn new(name: Option<&str>, location: Location, detail: String) -> Self {
         Self { name: name.map(str::to_owned), location, detail }
     }
 }
 
-/// The faults as one sentence, without its end.
+/// Returns the details of the faults, joined by semicolons, without a final full stop.
 #[must_use]
 pub fn sentence(faults: &[Fault]) -> String {
     faults.iter().map(|fault| fault.detail.as_str()).collect::<Vec<_>>().join("; ")

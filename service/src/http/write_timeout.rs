@@ -1,8 +1,9 @@
-//! A connection that ends when its client does not take what is written to it.
+//! A stream that fails when its client does not read the responses.
 //!
-//! Answers that nobody reads fill the buffers of both systems, and then the connection's place among those that are served at
-//! once is taken for as long as the client likes. So a client has its time to take the next piece. How large that is, the system
-//! decides: it says that there is room again when a third of its send buffer is taken, so that a byte now and then does not do.
+//! Responses that a client does not read fill the send and receive buffers. The connection would then occupy one of the limited
+//! connection slots for as long as the client likes. Therefore each write must make progress within a time limit. The operating
+//! system reports a socket as writable only when a third of its send buffer is free, so a client cannot stay connected by
+//! reading single bytes.
 
 use std::{
     io::{self, IoSlice},
@@ -16,11 +17,11 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A stream whose writes have a time.
+/// A stream with a time limit on writes.
 pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
-    /// Runs while there is no room for what is to be written.
+    /// Started when a write finds the buffer full; `None` while writes succeed.
     running: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,9 +1,9 @@
-//! What librdkafka says, put so that it helps whoever reads it.
+//! Translates librdkafka's log lines and errors into readable text.
 //!
-//! Every client says it through the crate `log`, whatever context the client has, so this is the one place where it is heard:
-//! by [`crate::telemetry`], which shows the lines, and for [`cause`], which remembers why the brokers could not be reached.
-//! The lines have no paths, no threads, and no advice about properties that are not the operator's to set or that guess at
-//! a wrong configuration whenever a broker restarts.
+//! Every librdkafka client logs through the crate `log`, whatever its context, so all lines pass through this module.
+//! [`crate::telemetry`] shows them, and [`cause`] remembers why the brokers could not be reached. File paths, thread names and
+//! misleading advice are removed from the lines. Advice is misleading if it names properties that the operator cannot set, or
+//! if it suspects a wrong configuration whenever a broker restarts.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -12,49 +12,49 @@ use std::{
 
 use log::Level;
 
-/// A line worth showing.
+/// A line to show in the log.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Its level.
+    /// Its log level.
     pub level: Level,
-    /// The text.
+    /// Its text.
     pub text: String,
 }
 
-/// librdkafka repeats a fault that lasts at least every 30 s.
+/// How long a cause is remembered. librdkafka repeats a lasting fault at least every 30 s.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 static LAST: Mutex<Option<(Instant, String)>> = Mutex::new(None);
 
-/// Why the brokers could not be reached a moment ago, in words for an operator and without a secret.
+/// Returns why the brokers could not be reached recently, in words for an operator and without secrets.
 #[must_use]
 pub fn cause() -> Option<String> {
     let last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     last.as_ref().filter(|(when, _)| when.elapsed() < REMEMBERED).map(|(_, cause)| cause.clone())
 }
 
-/// `what` does not work, and why, where that is known.
+/// Returns `what`, followed by the cause if one is known.
 #[must_use]
 pub fn because(what: &str) -> String {
     cause().map_or_else(|| what.to_owned(), |cause| format!("{what}: {cause}"))
 }
 
-/// The readable form of a line of librdkafka's, and none for what the crate `rdkafka` says itself.
+/// Returns the readable form of a librdkafka line; `None` for lines of the crate `rdkafka` itself.
 #[must_use]
 pub fn readable(level: Level, said: &str) -> Option<Line> {
     let said = said.strip_prefix("librdkafka: ")?;
     if let Some(error) = said.strip_prefix("Global error: ") {
         remember(translated(error));
-        // The same that was logged by its facility.
+        // The same error was already logged under its facility.
         return Some(Line { level: Level::Debug, text: without_advice(error) });
     }
     let (facility, text) = said.split_once(' ').unwrap_or(("", said));
     let text = text.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(text, |(_, rest)| rest);
     if text.contains(": verify that security.protocol") {
-        // No error is reported of it: the brokers hang up on a client that does not log in.
+        // librdkafka reports no error event for this: brokers close the connection of a client that does not authenticate.
         remember(Some(closes(broker_of(text))));
     }
-    // A connection that ends is no error of ours: the stage says whether it waits for it.
+    // A closed connection is not an error of this process: the stage reports it if it has to wait for the connection.
     let level = if facility == "FAIL" { level.max(Level::Warn) } else { level };
     Some(Line { level, text: format!("{facility}: {}", without_advice(text)) })
 }
@@ -65,7 +65,7 @@ fn remember(cause: Option<String>) {
     }
 }
 
-/// Where advice begins, to the end of the line.
+/// The beginnings of advice, which extends to the end of the line.
 const ADVICE: [&str; 5] =
     [": might be caused by", ": verify that security.protocol", ", try increasing", "; verify that", " (after "];
 
@@ -76,7 +76,7 @@ fn without_advice(text: &str) -> String {
     words.split(' ').filter(|word| !is_source_place(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// Takes out `(see …)`, `(adjust …)` and the like.
+/// Removes `(see …)`, `(adjust …)` and `(install …)`.
 fn without_hints(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -98,13 +98,13 @@ fn without_hints(text: &str) -> String {
     kept
 }
 
-/// Such as `../ssl/statem/statem_clnt.c:1890:`.
+/// Returns whether `word` is a place in a C source file, such as `../ssl/statem/statem_clnt.c:1890:`.
 fn is_source_place(word: &str) -> bool {
     let place = word.trim_end_matches(':').rsplit_once(".c:");
     place.is_some_and(|(_, line)| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// `CODE (its text): BROKER: what happened`.
+/// Translates an error of the form `CODE (its text): BROKER: what happened`. Returns `None` for an unknown code.
 fn translated(error: &str) -> Option<String> {
     let (code, rest) = error.split_once(' ')?;
     let (_, happened) = rest.split_once("): ")?;
@@ -112,7 +112,7 @@ fn translated(error: &str) -> Option<String> {
     match code {
         "Resolve" => Some(format!("the host of the broker {broker} is unknown")),
         "Authentication" if happened.contains("mechanism handshake failed") => {
-            Some(format!("the broker {broker} does not take this SASL mechanism (KAFKA_SASL_MECHANISM)"))
+            Some(format!("the broker {broker} does not support this SASL mechanism (KAFKA_SASL_MECHANISM)"))
         }
         "Authentication" => Some(format!(
             "the broker {broker} refuses the user name or the password (KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD)"
@@ -120,7 +120,9 @@ fn translated(error: &str) -> Option<String> {
         "Ssl" if happened.contains("certificate verify failed") => {
             Some(format!("the certificate of the broker {broker} is not trusted (KAFKA_SSL_CA_LOCATION)"))
         }
-        "Ssl" => Some(format!("there is no TLS with the broker {broker} (KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_…)")),
+        "Ssl" => {
+            Some(format!("the TLS handshake with the broker {broker} failed (KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_…)"))
+        }
         "BrokerTransportFailure" if happened.contains("Connection refused") => {
             Some(format!("nothing listens at the broker's address {broker}"))
         }
@@ -132,12 +134,14 @@ fn translated(error: &str) -> Option<String> {
     }
 }
 
-/// Of `sasl_ssl://host:9092/bootstrap: what happened`.
+/// Returns `host:9092` from `sasl_ssl://host:9092/bootstrap: what happened`.
 fn broker_of(text: &str) -> &str {
     let named = text.split_once(": ").map_or(text, |(named, _)| named);
     named.rsplit("://").next().and_then(|address| address.split('/').next()).unwrap_or(named)
 }
 
 fn closes(broker: &str) -> String {
-    format!("the broker {broker} closes the connection: it ends, or wants another KAFKA_SECURITY_PROTOCOL")
+    format!(
+        "the broker {broker} closes the connection: it is shutting down, or requires another KAFKA_SECURITY_PROTOCOL"
+    )
 }

@@ -1,7 +1,8 @@
-//! Which `KAFKA_…` variables of the environment reach librdkafka.
+//! Which `KAFKA_…` environment variables are passed to librdkafka.
 //!
-//! What says how to reach the cluster does. Nothing else: `KAFKA_ACKS=0` would break what a 2xx promises, and Kubernetes puts
-//! `KAFKA_PORT` and `KAFKA_SERVICE_HOST` into every container of a namespace that has a service named `kafka`.
+//! Only variables that say how to reach the cluster are passed. `KAFKA_ACKS=0`, for example, would break the promise of a 2xx
+//! response. And Kubernetes sets `KAFKA_PORT` and `KAFKA_SERVICE_HOST` in every container of a namespace that has a service
+//! named `kafka`.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +10,16 @@ use rdkafka::{ClientConfig, error::KafkaError, types::RDKafkaConfRes};
 
 use super::{GroupProtocol, SettingsError};
 
-/// What begins with one of these is passed on, where librdkafka knows it.
+/// Properties with one of these prefixes are passed if librdkafka knows them.
 const PASSED_ON: [&str; 5] = ["ssl.", "sasl.", "socket.", "metadata.", "topic.metadata."];
-/// Another name of librdkafka's for `bootstrap.servers`.
+/// librdkafka's alias for `bootstrap.servers`.
 const SERVERS_TOO: &str = "metadata.broker.list";
 
-/// What the variables say.
+/// The settings that the variables contain.
 pub(super) struct Variables {
     pub(super) bootstrap: Option<String>,
     pub(super) properties: BTreeMap<String, String>,
-    /// The names of variables that nothing is made of.
+    /// The names of the variables that are not used.
     pub(super) ignored: Vec<String>,
 }
 
@@ -29,7 +30,7 @@ pub(super) fn read(variables: impl IntoIterator<Item = (String, String)>) -> Res
         let property = rest.to_ascii_lowercase().replace('_', ".");
         match property.as_str() {
             "bootstrap.servers" => read.bootstrap = Some(value).filter(|servers| !servers.is_empty()),
-            // The jars of the embedded broker.
+            // The installation directory of the embedded broker.
             "home" => {}
             "group.protocol" if GroupProtocol::parse(&value).is_none() => return Err(SettingsError::Value(name)),
             "group.protocol" => drop(read.properties.insert(property, value)),
@@ -46,7 +47,7 @@ pub(super) fn read(variables: impl IntoIterator<Item = (String, String)>) -> Res
 fn is_passed_on(property: &str, value: &str) -> bool {
     match property {
         "security.protocol" => true,
-        // They may be named, but not switched off.
+        // These may be set to their secure value only: the checks cannot be switched off.
         "ssl.endpoint.identification.algorithm" => value.eq_ignore_ascii_case("https"),
         "enable.ssl.certificate.verification" => value.eq_ignore_ascii_case("true"),
         SERVERS_TOO => false,
@@ -54,8 +55,8 @@ fn is_passed_on(property: &str, value: &str) -> bool {
     }
 }
 
-/// Whether librdkafka has a property of this name: a service named `kafka-ssl` injects `KAFKA_SSL_PORT`. Its own words about
-/// a value that it does not take would show the value.
+/// Returns whether librdkafka has a property of this name; a service named `kafka-ssl` injects `KAFKA_SSL_PORT`, for example.
+/// The error names the variable only, because librdkafka's own error message would show the value.
 fn is_known(property: &str, value: &str, variable: &str) -> Result<bool, SettingsError> {
     match ClientConfig::new().set(property, value).create_native_config() {
         Ok(_) => Ok(true),

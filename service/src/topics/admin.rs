@@ -1,4 +1,4 @@
-//! What is asked of the cluster, one question a function.
+//! Admin requests to the cluster, one function for each request.
 
 use std::{
     collections::BTreeMap,
@@ -17,28 +17,28 @@ use rdkafka::{
 
 use super::error::TopicsError;
 
-/// How long the cluster may take to answer one client.
+/// How long the cluster may take to answer one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a topic that was just made is left alone before it is looked for again.
+/// The wait before a topic that was just created is looked up again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How many clients ask.
+/// How many clients are tried.
 const ATTEMPTS: u32 = 3;
-/// How long it is found out why none was answered.
+/// How long the cause is investigated if no client was answered.
 const DIAGNOSIS: Duration = Duration::from_secs(3);
 
-/// A cluster as one client finds it.
+/// An admin client together with the metadata of its cluster.
 pub(super) struct ClusterAdmin {
     admin: AdminClient<DefaultClientContext>,
-    /// The ids of its brokers.
+    /// The ids of the brokers.
     pub(super) brokers: Vec<i32>,
-    /// By topic, how many partitions it has.
+    /// The number of partitions of each topic.
     pub(super) partitions: BTreeMap<String, i32>,
-    /// By topic, the fewest copies that one of its partitions has.
+    /// For each topic, the smallest number of replicas of any of its partitions.
     pub(super) copies: BTreeMap<String, i32>,
 }
 
-/// A client of a cluster that is just starting may forget its brokers ([`crate::rebootstrap`]). This one lives shortly: another is
-/// made.
+/// Runs `question` with a new admin client, and retries with another one if the cluster does not answer. A client of a cluster
+/// that is just starting may lose its brokers ([`crate::rebootstrap`]); as this client is short-lived, it is replaced.
 pub(super) async fn ask<T>(
     client: &ClientConfig,
     question: impl AsyncFn(ClusterAdmin) -> Result<T, TopicsError>,
@@ -52,7 +52,7 @@ pub(super) async fn ask<T>(
         };
         match answer {
             Err(TopicsError::Kafka(error)) if is_away(&error) && left > 0 => {
-                tracing::info!("the Kafka cluster does not answer: asking again");
+                tracing::info!("the Kafka cluster does not answer: trying again");
             }
             Err(TopicsError::Kafka(error)) if is_away(&error) => {
                 let client = client.clone();
@@ -89,12 +89,12 @@ impl ClusterAdmin {
         let partitions = metadata.topics().iter().map(|topic| (topic.name().to_owned(), count(topic))).collect();
         let copies = metadata.topics().iter().filter_map(|topic| Some((topic.name().to_owned(), fewest(topic)?)));
         let (brokers, copies) = (metadata.brokers().iter().map(MetadataBroker::id).collect(), copies.collect());
-        // The other holder has ended.
+        // The other owner, the blocking task, has ended.
         let admin = Arc::into_inner(admin).ok_or(KafkaError::Canceled)?;
         Ok(Self { admin, brokers, partitions, copies })
     }
 
-    /// Makes a topic. Whether it was missing.
+    /// Creates a topic. Returns `false` if it already exists.
     pub(super) async fn create(&self, topic: &NewTopic<'_>) -> Result<bool, TopicsError> {
         match self.admin.create_topics([topic], &options()).await?.into_iter().next() {
             None | Some(Ok(_)) => Ok(true),
@@ -103,8 +103,9 @@ impl ClusterAdmin {
         }
     }
 
-    /// Adds partitions, so that there are so many, where a broker has said that there are fewer. Whether it was so: brokers hear of
-    /// added ones one after the other, and the one that adds them knows.
+    /// Adds partitions up to the total `partitions`, after a broker has reported fewer. Returns `false` if the topic already
+    /// has that many: brokers learn of added partitions one after the other, so the reported number may be outdated, and the
+    /// controller knows the current one.
     pub(super) async fn grow(&self, name: &str, partitions: i32) -> Result<bool, TopicsError> {
         let count = usize::try_from(partitions).unwrap_or_default();
         let grown = self.admin.create_partitions([&NewPartitions::new(name, count)], &options()).await?;
@@ -115,7 +116,7 @@ impl ClusterAdmin {
         }
     }
 
-    /// The settings of a topic that is there, or will be in a moment.
+    /// Returns the settings of a topic; waits for a topic that was just created.
     pub(super) async fn topic_soon(&self, name: &str) -> Result<Option<ConfigResource>, TopicsError> {
         let deadline = Instant::now() + TIMEOUT;
         loop {
@@ -127,18 +128,18 @@ impl ClusterAdmin {
         }
     }
 
-    /// The settings of a topic; none when there is no such topic.
+    /// Returns the settings of a topic; `None` if it does not exist.
     pub(super) async fn topic(&self, name: &str) -> Result<Option<ConfigResource>, TopicsError> {
         let described = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &options()).await?;
         match described.into_iter().next() {
             None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => Ok(None),
             Some(Err(code)) => Err(TopicsError::Refused { topic: name.to_owned(), code }),
-            // Of a topic that is not there, librdkafka gives no error but nothing.
+            // For a topic that does not exist, librdkafka returns an empty result instead of an error.
             Some(Ok(found)) => Ok((!found.entries.is_empty()).then_some(found)),
         }
     }
 
-    /// Gives a topic these settings, in the place of all that it has.
+    /// Replaces all settings of a topic with these.
     pub(super) async fn set(&self, name: &str, settings: &[(String, String)]) -> Result<(), TopicsError> {
         let mut config = AlterConfig::new(ResourceSpecifier::Topic(name));
         for (setting, value) in settings {
@@ -150,7 +151,7 @@ impl ClusterAdmin {
         Ok(())
     }
 
-    /// The settings of a broker; none when it does not tell them to this user.
+    /// Returns the settings of a broker; `None` if this user may not read them.
     pub(super) async fn broker(&self, id: i32) -> Result<Option<ConfigResource>, TopicsError> {
         let described = self.admin.describe_configs([&ResourceSpecifier::Broker(id)], &options()).await?;
         Ok(described.into_iter().next().and_then(Result::ok))

@@ -1,4 +1,4 @@
-//! What a 2xx is worth on the cluster as it is.
+//! The durability that a 2xx response has on the cluster as it is configured.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use rdkafka::{ClientConfig, types::RDKafkaErrorCode};
 
 use super::{admin, error::TopicsError, requirements};
 
-/// What the least durable of some topics has.
+/// The durability of the least durable of several topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Durability {
-    /// How many copies there are of each record.
+    /// The number of replicas of each partition.
     pub copies: i32,
-    /// In how many of them a record is when it is acknowledged.
+    /// `min.insync.replicas`: the number of replicas that must have a record before it is acknowledged.
     pub min_in_sync: i32,
-    /// Whether a copy that lacks acknowledged records may lead.
+    /// `unclean.leader.election.enable`: whether a replica that lacks acknowledged records may become the leader.
     pub unclean_election: bool,
 }
 
 impl Durability {
-    /// How many brokers may be lost for good before an acknowledged record may be.
+    /// Returns how many brokers may be lost permanently without the loss of an acknowledged record.
     #[must_use]
     pub fn losses_survived(&self) -> i32 {
         if self.unclean_election { 0 } else { self.min_in_sync.min(self.copies).saturating_sub(1).max(0) }
@@ -51,10 +51,10 @@ impl fmt::Display for Durability {
     }
 }
 
-/// What the topics of these full names really have; none when there are no topics.
+/// Returns the actual durability of the topics with these full names; `None` if `names` is empty.
 ///
 /// # Errors
-/// [`TopicsError`]: the cluster is away, or a topic is missing.
+/// [`TopicsError`]: the cluster is unavailable, or a topic is missing.
 pub async fn durability(client: &ClientConfig, names: &[String]) -> Result<Option<Durability>, TopicsError> {
     admin::ask(client, async |cluster| {
         let mut all: Option<Durability> = None;

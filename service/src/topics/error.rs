@@ -1,4 +1,4 @@
-//! Why topics cannot be made or compared.
+//! Why topics cannot be created or checked.
 
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
 
@@ -8,7 +8,7 @@ pub enum TopicsError {
     /// The cluster does not answer.
     #[error("the Kafka cluster does not answer: {cause}")]
     Away {
-        /// Why: what the brokers did, or, where they did nothing, what the client says.
+        /// The cause: what the brokers did or, if that is unknown, the client's error.
         cause: String,
     },
     /// The cluster refuses the request as a whole.
@@ -19,7 +19,7 @@ pub enum TopicsError {
     Refused {
         /// The topic.
         topic: String,
-        /// Kafka's reason.
+        /// Kafka's error code.
         code: RDKafkaErrorCode,
     },
 }

@@ -1,4 +1,4 @@
-//! How long the partitions of a process that was killed wait for another one.
+//! How long the partitions of a killed process wait until another process takes them over.
 
 use std::time::Duration;
 
@@ -7,28 +7,30 @@ use rdkafka::{ClientConfig, admin::ConfigResource};
 use super::{admin, error::TopicsError};
 use crate::kafka::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS};
 
-/// What the brokers say of sessions: the longest of all brokers.
+/// The session settings of the brokers; the longest of all brokers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Failover {
-    /// `group.consumer.session.timeout.ms`, none where the brokers do not know the protocol `consumer`.
+    /// `group.consumer.session.timeout.ms`; `None` if the brokers do not support the protocol `consumer`.
     pub consumer_session: Option<Duration>,
-    /// `group.consumer.min.session.timeout.ms`, below which the one above cannot be set.
+    /// `group.consumer.min.session.timeout.ms`, the lower limit of the session timeout above.
     pub consumer_session_min: Option<Duration>,
-    /// `group.consumer.heartbeat.interval.ms`: so long it takes until the others hear of it.
+    /// `group.consumer.heartbeat.interval.ms`: the time until the other members learn of a new assignment.
     pub consumer_heartbeat: Option<Duration>,
     /// `group.min.session.timeout.ms` of the protocol `classic`.
     pub classic_session_min: Option<Duration>,
 }
 
 impl Failover {
-    /// Under the protocol `consumer`: when the session has timed out, the others hear of it by their next heartbeat.
+    /// Returns the failover time under the protocol `consumer`: the session timeout, and one heartbeat until the other members
+    /// learn of it.
     #[must_use]
     pub fn consumer(&self) -> Option<Duration> {
         Some(self.consumer_session? + self.consumer_heartbeat.unwrap_or_default())
     }
 
-    /// Under the protocol `classic`: when the session has timed out, one rebalance takes the partitions and a second one gives them
-    /// away, and the others hear of each by their next heartbeat. None when the brokers do not allow a session as short as ours.
+    /// Returns the failover time under the protocol `classic`: the session timeout and two rebalances. The first rebalance
+    /// revokes the partitions, the second assigns them; the other members learn of each with their next heartbeat. `None` if
+    /// the brokers do not allow a session timeout as short as [`SESSION_TIMEOUT_MS`].
     #[must_use]
     pub fn classic(&self) -> Option<Duration> {
         let session = Duration::from_millis(SESSION_TIMEOUT_MS);
@@ -59,7 +61,7 @@ impl Failover {
     }
 }
 
-/// Asks every broker; none when none of them tells this user.
+/// Asks every broker for its session settings; `None` if this user may not read any of them.
 ///
 /// # Errors
 /// [`TopicsError`].

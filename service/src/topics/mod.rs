@@ -1,4 +1,5 @@
-//! Making the topics as the contract wants them, seeing whether they still are, and what the cluster they lie on promises.
+//! Creates the topics that the contract specifies, checks existing ones against it, and reports the durability and failover of
+//! the cluster.
 
 mod admin;
 mod durability;
@@ -22,93 +23,94 @@ pub use failover::{Failover, failover};
 use admin::ClusterAdmin;
 use requirements::Difference;
 
-/// What a stage says of a topic that does not exist.
+/// Returns the message that a stage reports for a topic that does not exist.
 #[must_use]
 pub fn not_there(name: &str) -> String {
     format!("the topic {name} does not exist: run `device-manager topics apply`")
 }
 
-/// How large new topics are made, and how many copies existing ones must have.
+/// The size of new topics, and the number of replicas that existing ones must have.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
-    /// Partitions of each topic but `schemas`.
+    /// The number of partitions of each topic except `schemas`.
     pub partitions: i32,
-    /// Copies of each partition; -1 takes three, or one on each broker where there are fewer.
+    /// The replication factor; -1 means three, or the number of brokers if there are fewer.
     pub replication: i32,
 }
 
-/// What may happen to records that a topic keeps now.
+/// What to do with a topic whose retention is longer than the contract specifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lowering {
-    /// A retention that is longer than the contract's stays, and is reported.
+    /// Keep the longer retention and report it.
     Report,
-    /// It is lowered: older records are removed.
+    /// Lower the retention; Kafka then removes older records.
     Apply,
 }
 
-/// What may become of topics that exist.
+/// How existing topics may be changed.
 #[derive(Debug, Clone, Copy)]
 pub struct Existing {
-    /// What may happen to their records.
+    /// What to do with a retention that is too long.
     pub lowering: Lowering,
-    /// How many partitions each but `schemas` must have; none where that is left alone. Missing ones are added.
+    /// The number of partitions that each topic except `schemas` must have. Missing partitions are added. `None` leaves the
+    /// number unchanged.
     pub partitions: Option<i32>,
 }
 
-/// What a topic is, compared with what it must be.
+/// A result of comparing a topic with the contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// It is as it must be.
+    /// The topic matches the contract.
     Right,
-    /// It does not exist.
+    /// The topic does not exist.
     Missing,
-    /// It was made now.
+    /// The topic was created by this call.
     Created,
-    /// A setting differed and was corrected now.
+    /// A setting differed and was corrected by this call.
     Corrected {
-        /// The setting.
+        /// The name of the setting.
         setting: String,
-        /// What it was.
+        /// The previous value.
         was: String,
-        /// What it is.
+        /// The new value.
         is: String,
     },
-    /// A setting differs.
+    /// A setting differs from the contract.
     Differs {
-        /// The setting.
+        /// The name of the setting.
         setting: String,
-        /// What it is.
+        /// The current value.
         is: String,
-        /// What it must be.
+        /// The required value.
         must_be: String,
     },
-    /// More is kept than the contract asks for: correcting it removes records, so an operator must say so.
+    /// The retention is longer than the contract specifies. Lowering it removes records, so an operator must request it.
     Keeps {
-        /// The setting.
+        /// The name of the setting.
         setting: String,
-        /// What it is.
+        /// The current value.
         is: String,
-        /// What it must be.
+        /// The required value.
         must_be: String,
     },
-    /// There are more partitions than asked for. Kafka removes none.
+    /// The topic has more partitions than requested. Kafka cannot remove partitions.
     Partitions {
-        /// How many there are.
+        /// The current number.
         are: i32,
-        /// How many were asked for.
+        /// The requested number.
         asked: i32,
     },
-    /// There are fewer copies than there must be. No setting changes that.
+    /// A partition has fewer replicas than required. No topic setting can change that.
     Copies {
-        /// How many there are of some partition.
+        /// The smallest number of replicas of any partition.
         are: i32,
-        /// How many there must be.
+        /// The required number.
         must_be: i32,
     },
 }
 
-/// Makes missing topics and corrects settings of existing ones. Adds no partition, removes no topic, partition or record, and
-/// leaves settings alone that are the operator's.
+/// Creates missing topics and corrects the settings of existing ones. Does not add partitions, does not remove topics,
+/// partitions or records, and keeps settings that the contract does not specify.
 ///
 /// # Errors
 /// [`TopicsError`].
@@ -116,7 +118,7 @@ pub async fn apply(client: &ClientConfig, topics: &Topics, size: Size) -> Result
     apply_with(client, topics, size, Existing { lowering: Lowering::Report, partitions: None }).await
 }
 
-/// The same, for a caller who knows what may become of existing topics.
+/// Applies the topics as [`apply`] does, with a choice of how existing topics may be changed.
 ///
 /// # Errors
 /// [`TopicsError`].
@@ -149,7 +151,7 @@ async fn apply_one(
     let new = NewTopic::new(&spec.name, partitions, TopicReplication::Fixed(copies));
     let new = settings.iter().fold(new, |topic, (setting, value)| topic.set(setting, value));
     if cluster.create(&new).await? {
-        // Whoever comes next must find it: brokers learn of it a little later than the one that made it.
+        // Waits until the broker that answers this client knows the topic, so that the next user of the topic finds it.
         let _found = cluster.topic_soon(&spec.name).await?;
         return Ok(vec![Finding::Created]);
     }
@@ -172,8 +174,8 @@ async fn apply_one(
     Ok(wrong.chain(kept).chain(too_few(are, copies)).chain(partitions).collect())
 }
 
-/// Adds partitions where there are fewer than asked for. Nothing depends on a key's partition but how the work is shared: what is
-/// mapped and what is stored come to the same in any order.
+/// Adds partitions if the topic has fewer than requested. That is safe: the partition of a key only affects how the work is
+/// distributed, because mapping and storing give the same result in any order.
 async fn grow(cluster: &ClusterAdmin, topic: &str, asked: Option<i32>) -> Result<Option<Finding>, TopicsError> {
     let (Some(asked), Some(are)) = (asked, cluster.partitions.get(topic).copied()) else { return Ok(None) };
     match asked.cmp(&are) {
@@ -190,7 +192,7 @@ async fn grow(cluster: &ClusterAdmin, topic: &str, asked: Option<i32>) -> Result
     }
 }
 
-/// Compares every topic with what it must be.
+/// Compares every topic with the contract.
 ///
 /// # Errors
 /// [`TopicsError`].
@@ -229,7 +231,7 @@ fn too_few(are: i32, must_be: i32) -> Option<Finding> {
     (are < must_be).then_some(Finding::Copies { are, must_be })
 }
 
-/// Adds what was found of a topic; where that is nothing, that it is right.
+/// Adds the findings for a topic, or [`Finding::Right`] if there are none.
 fn push(findings: &mut Vec<(String, Finding)>, topic: &str, found: Vec<Finding>) {
     let found = if found.is_empty() { vec![Finding::Right] } else { found };
     findings.extend(found.into_iter().map(|finding| (topic.to_owned(), finding)));

@@ -1,37 +1,37 @@
-//! What a topic must be, given how many copies of it there are, and in what it differs.
+//! The settings that a topic must have, depending on its number of replicas, and how it differs from them.
 
 use rdkafka::admin::{ConfigResource, ConfigSource};
 use schemas::topic::TopicSpec;
 
-/// How many copies are made where nobody says, as far as there are brokers for them.
+/// The replication factor where the operator sets none, if there are enough brokers.
 const COPIES: i32 = 3;
-/// In how many copies of three or more a record is before it counts as written: one broker may be away, and no single one
-/// that is lost takes an acknowledged record with it.
+/// `min.insync.replicas` of a topic with three or more replicas. One broker may be unavailable, and the permanent loss of any
+/// one broker loses no acknowledged record.
 const IN_SYNC: i32 = 2;
 
 pub(super) const MIN_IN_SYNC: &str = "min.insync.replicas";
-/// A copy that lacks acknowledged records must never lead.
+/// Must be off: a replica that lacks acknowledged records must never become the leader.
 pub(super) const UNCLEAN_ELECTION: &str = "unclean.leader.election.enable";
-/// Settings that take records away when they are lowered.
+/// Settings whose lowering removes records.
 const RETENTION: [&str; 2] = ["retention.ms", "retention.bytes"];
 
-/// How many copies each partition must have.
+/// Returns the number of replicas that each partition must have.
 pub(super) fn copies(asked: i32, brokers: usize) -> i32 {
     if asked > 0 { asked } else { i32::try_from(brokers).map_or(COPIES, |brokers| brokers.clamp(1, COPIES)) }
 }
 
-/// In how many copies a record must be before it is acknowledged.
+/// Returns the required `min.insync.replicas`.
 pub(super) const fn min_in_sync(copies: i32) -> i32 {
     if copies >= COPIES { IN_SYNC } else { 1 }
 }
 
-/// All settings of a new topic.
+/// Returns all settings of a new topic.
 pub(super) fn settings(spec: &TopicSpec, copies: i32) -> Vec<(&'static str, String)> {
     let own = spec.settings.iter().map(|(setting, value)| (*setting, (*value).to_owned()));
     own.chain([(MIN_IN_SYNC, min_in_sync(copies).to_string()), (UNCLEAN_ELECTION, "false".to_owned())]).collect()
 }
 
-/// A setting that is not what it must be.
+/// A setting that differs from the required value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) setting: &'static str,
@@ -48,7 +48,8 @@ pub(super) fn differences(found: &ConfigResource, spec: &TopicSpec, copies: i32)
 }
 
 impl Difference {
-    /// More copies in sync than are asked for are the operator's choice, as long as there can be so many.
+    /// Returns whether the difference must be corrected. A larger `min.insync.replicas` than required is the operator's choice,
+    /// as long as it does not exceed the number of replicas.
     fn matters(&self, copies: i32) -> bool {
         if self.setting == MIN_IN_SYNC {
             return !self.is.parse().is_ok_and(|is: i32| (min_in_sync(copies)..=copies).contains(&is));
@@ -56,7 +57,7 @@ impl Difference {
         self.is != self.must_be
     }
 
-    /// Whether records that are kept now would be removed.
+    /// Returns whether the correction would remove records that are now kept.
     pub(super) fn lowers_retention(&self) -> bool {
         let kept = |value: &str| value.parse::<i64>().map(|limit| if limit < 0 { i64::MAX } else { limit });
         RETENTION.contains(&self.setting)
@@ -67,8 +68,8 @@ impl Difference {
     }
 }
 
-/// Everything that a topic has when `corrections` are made: a request replaces all settings, so the operator's own are set again
-/// with it.
+/// Returns all settings that the topic has after the corrections. The request replaces all settings, so the operator's own
+/// settings must be part of it.
 pub(super) fn corrected(found: &ConfigResource, corrections: &[Difference]) -> Vec<(String, String)> {
     let is_corrected = |name: &str| corrections.iter().any(|correction| correction.setting == name);
     let kept = found
@@ -135,7 +136,7 @@ mod tests {
         for setting in RETENTION {
             assert!(lowers(setting, "-1", "2592000000"));
             assert!(lowers(setting, "2592000001", "2592000000"));
-            assert!(lowers(setting, "", "2592000000"), "what is not known may be more");
+            assert!(lowers(setting, "", "2592000000"), "an unknown value may be larger");
             assert!(!lowers(setting, "1000", "-1"));
             assert!(!lowers(setting, "1000", "2592000000"));
         }

@@ -1,4 +1,4 @@
-//! What a stage says of itself, and the one line that each change leaves in the log.
+//! The state of a stage, and the log line for each change of state.
 
 use service::health::Health;
 
@@ -8,11 +8,11 @@ use crate::log;
 fn one_line_when_a_stage_begins_to_wait_and_one_when_it_works_again() {
     log::listen();
     let stage = Health::new().stage("sink");
-    assert_eq!(lines(), [""; 0], "a start is no outage");
+    assert_eq!(lines(), [""; 0], "the start is not an outage");
     stage.ready();
     stage.ready();
     assert_eq!(lines(), ["INFO the stage works sink"]);
-    // As a stage does that reports on each turn of its loop, and that learns more of what it waits for.
+    // A stage reports on each turn of its loop, and may learn of further reasons while it waits.
     for reason in ["Kafka does not answer", "Kafka does not answer", "Postgres does not answer"] {
         stage.waiting(reason);
     }
@@ -29,7 +29,7 @@ fn a_stage_that_cannot_even_start_says_so() {
     stage.waiting("Kafka does not answer");
     assert_eq!(lines(), ["WARN the stage waits sink Kafka does not answer"]);
     stage.waiting("starting");
-    assert_eq!(lines(), [""; 0], "one part after the other starts: it is the same outage");
+    assert_eq!(lines(), [""; 0], "the parts start one after the other within the same outage");
     stage.degraded("readings 0:7 cannot be read");
     assert_eq!(
         lines(),
@@ -63,10 +63,10 @@ fn what_waits_for_an_operator_is_said_each_time_it_changes() {
 #[test]
 fn a_degraded_stage_is_ready_and_a_waiting_one_is_not() {
     let health = Health::new();
-    assert!(!health.is_ready(), "a process without a stage does nothing");
+    assert!(!health.is_ready(), "a process without a stage is not ready");
     let (sink, ingress) = (health.stage("sink"), health.stage("ingress"));
     sink.ready();
-    assert!(!health.is_ready(), "the other one has not started");
+    assert!(!health.is_ready(), "the other stage has not started");
     ingress.degraded("one partition waits");
     assert!(health.is_ready());
     let state = |name: &str| {
@@ -81,7 +81,7 @@ fn a_degraded_stage_is_ready_and_a_waiting_one_is_not() {
     assert_eq!(state("ingress"), (None, None));
 }
 
-/// What was logged since the last look, a line each: level, message, stage, reason, and the name of a figure.
+/// Returns the lines logged since the last call: level, message, stage, reason, and the name of a number.
 fn lines() -> Vec<String> {
     log::take().lines().map(short).collect()
 }

@@ -1,4 +1,4 @@
-//! What HTTP services share, without one of them.
+//! The shared parts of HTTP services, tested without a real service.
 
 use axum::{
     body::to_bytes,
@@ -15,7 +15,7 @@ use service::http::{
 const NO_SESSION: ProblemType =
     ProblemType { word: "no-session", status: StatusCode::UNAUTHORIZED, title: "No session" };
 
-/// A service whose principals are no holders of API keys.
+/// A service whose principals are sessions, not holders of API keys.
 struct Sessions;
 
 impl Authenticate for Sessions {

@@ -1,4 +1,4 @@
-//! What the environment may say of Kafka, and what no operator can change.
+//! Which environment variables are passed to Kafka clients, and which settings no operator can change.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ fn what_says_how_to_reach_the_cluster_is_passed_on() {
 #[test]
 fn everything_else_is_named_once_and_never_shown() {
     let variables = [
-        // What Kubernetes and images of Kafka bring along.
+        // Set by Kubernetes and by container images of Kafka.
         ("KAFKA_PORT", "tcp://10.0.0.7:9092"),
         ("KAFKA_PORT_9092_TCP_ADDR", "canary"),
         ("KAFKA_SERVICE_HOST", "canary"),
@@ -53,7 +53,7 @@ fn everything_else_is_named_once_and_never_shown() {
         ("KAFKA_SSL_PORT", "tcp://canary"),
         ("KAFKA_OPTS", "-Dcanary"),
         ("KAFKA_HEAP_OPTS", "-Xmx1G"),
-        // What would break a promise.
+        // Settings that would break a guarantee.
         ("KAFKA_ACKS", "0"),
         ("KAFKA_REQUEST_REQUIRED_ACKS", "1"),
         ("KAFKA_ENABLE_IDEMPOTENCE", "false"),
@@ -66,7 +66,7 @@ fn everything_else_is_named_once_and_never_shown() {
         ("KAFKA_ISOLATION_LEVEL", "read_uncommitted"),
         ("KAFKA_PLUGIN_LIBRARY_PATHS", "/tmp/canary.so"),
         ("KAFKA_METADATA_BROKER_LIST", "canary:1"),
-        // What would switch verification off.
+        // Settings that would switch verification off.
         ("KAFKA_SSL_ENDPOINT_IDENTIFICATION_ALGORITHM", "none"),
         ("KAFKA_ENABLE_SSL_CERTIFICATE_VERIFICATION", "false"),
     ];
@@ -92,7 +92,7 @@ fn a_value_that_the_client_does_not_take_is_named_without_being_shown() {
     assert_eq!(none.err(), Some(SettingsError::NoBootstrap));
 }
 
-/// The properties that a client really has, whatever an operator set.
+/// Checks the properties of the created client, whatever the operator has set.
 #[test]
 fn no_producer_loses_or_doubles() {
     let mut settings = KafkaSettings::new("kafka:9092");
@@ -101,7 +101,7 @@ fn no_producer_loses_or_doubles() {
     }
     let config = settings.producer();
     let native = config.create_native_config().unwrap();
-    assert_eq!(native.get("acks").unwrap(), "-1", "all replicas that are in sync");
+    assert_eq!(native.get("acks").unwrap(), "-1", "all in-sync replicas");
     assert_eq!(native.get("enable.idempotence").unwrap(), "true");
     assert_eq!(native.get("message.timeout.ms").unwrap(), "30000");
     assert_eq!(native.get("queue.buffering.max.kbytes").unwrap(), "65536");

@@ -1,4 +1,4 @@
-//! Lines of librdkafka, as it really writes them, and what is made of them.
+//! Lines that librdkafka really writes, and the text that they are translated to.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use service::{
 
 use crate::log as listened;
 
-/// What was logged, and what is shown.
+/// The line as librdkafka logs it, its translated level, and its translated text.
 const LINES: [(&str, Level, &str); 9] = [
     (
         "librdkafka: FAIL [thrd:127.0.0.1:1/bootstrap]: 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection \
@@ -71,7 +71,8 @@ const LINES: [(&str, Level, &str); 9] = [
     ),
 ];
 
-/// What the client reports, and what an operator reads on `/ready`. One test: what is remembered belongs to the process.
+/// The error that the client reports, and the cause that an operator reads on `/ready`. One test checks all: the last cause is
+/// global to the process.
 const CAUSES: [(&str, &str); 9] = [
     (
         "BrokerTransportFailure (Local: Broker transport failure): 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: \
@@ -98,7 +99,7 @@ const CAUSES: [(&str, &str); 9] = [
         "Authentication (Local: Authentication failure): sasl_plaintext://k:9092/bootstrap: SASL SCRAM-SHA-256 mechanism \
          handshake failed: Broker: Unsupported SASL mechanism: broker's supported mechanisms: PLAIN (after 8ms in state \
          AUTH_HANDSHAKE)",
-        "the broker k:9092 does not take this SASL mechanism (KAFKA_SASL_MECHANISM)",
+        "the broker k:9092 does not support this SASL mechanism (KAFKA_SASL_MECHANISM)",
     ),
     (
         "Ssl (Local: SSL error): ssl://k:9092/bootstrap: SSL handshake failed: ssl/statem/statem_clnt.c:1890: \
@@ -108,11 +109,11 @@ const CAUSES: [(&str, &str); 9] = [
     (
         "Ssl (Local: SSL error): ssl://k:9092/bootstrap: SSL handshake failed: error:0A00010B:SSL routines::wrong version \
          number: connecting to a PLAINTEXT broker listener?",
-        "there is no TLS with the broker k:9092 (KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_…)",
+        "the TLS handshake with the broker k:9092 failed (KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_…)",
     ),
     (
         "BrokerTransportFailure (Local: Broker transport failure): k:9092/1: Disconnected (after 9ms in state UP)",
-        "the broker k:9092 closes the connection: it ends, or wants another KAFKA_SECURITY_PROTOCOL",
+        "the broker k:9092 closes the connection: it is shutting down, or requires another KAFKA_SECURITY_PROTOCOL",
     ),
     (
         "BrokerTransportFailure (Local: Broker transport failure): k:9092/1: Connection setup timed out in state CONNECT",
@@ -133,17 +134,17 @@ fn lines_have_no_paths_no_threads_and_no_advice_that_misleads() {
 fn the_cause_of_an_outage_is_named() {
     for (reported, expected) in CAUSES {
         let line = readable(Level::Error, &format!("librdkafka: Global error: {reported}")).unwrap();
-        assert_eq!(line.level, Level::Debug, "it was logged by its facility already");
+        assert_eq!(line.level, Level::Debug, "the line was already logged under its facility");
         assert_eq!(cause().as_deref(), Some(expected));
         assert_eq!(because("Kafka does not answer"), format!("Kafka does not answer: {expected}"));
     }
-    // Of this no error is reported.
+    // For this line librdkafka reports no error event.
     let hung_up = "librdkafka: FAIL [thrd:127.0.0.1:9/bootstrap]: 127.0.0.1:9/bootstrap: Disconnected: verify that \
                    security.protocol is correctly configured, broker might require SASL authentication (after 1ms in state UP)";
     let line = readable(Level::Info, hung_up).unwrap();
     assert_eq!((line.level, line.text.as_str()), (Level::Info, "FAIL: 127.0.0.1:9/bootstrap: Disconnected"));
     assert!(cause().unwrap().contains("the broker 127.0.0.1:9 closes the connection"));
-    // And so it is with a real client.
+    // A real client gives the same result.
     listened::listen();
     telemetry::init_silence();
     let mut client = KafkaSettings::new("127.0.0.1:1").client();

@@ -1,5 +1,5 @@
-//! What a test's own thread logs. One subscriber for all of them: whether a line is wanted at all is remembered for the whole
-//! process, so a subscriber of each test's own would miss lines that another thread asked for first.
+//! Captures what the test's own thread logs. All tests share one subscriber: `tracing` caches for the whole process whether a
+//! log statement is enabled, so with one subscriber for each test a test could miss lines that another thread reached first.
 
 use std::{cell::RefCell, io, sync::Once};
 
@@ -16,7 +16,7 @@ pub(crate) fn listen() {
     });
 }
 
-/// Everything since the last call.
+/// Returns everything logged since the last call.
 pub(crate) fn take() -> String {
     String::from_utf8(LOG.take()).unwrap()
 }

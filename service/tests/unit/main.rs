@@ -1,4 +1,4 @@
-//! What the service crate promises on its own, without a cluster.
+//! The behaviour of the crate `service` that needs no cluster.
 
 #[cfg(test)]
 mod health;

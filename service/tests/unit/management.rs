@@ -19,7 +19,11 @@ async fn ready_answers_503_while_a_stage_waits_and_200_when_all_work() {
     let stage = |ready, degraded: Option<&str>, waiting: Option<&str>| json!({ "ready": ready, "degraded": degraded, "waiting": waiting, "details": { "group-protocol": "classic" } });
 
     assert_eq!(ask(port, "/live").await, (200, "alive\n".to_owned()));
-    assert_eq!(ready(port).await, (503, json!({ "ready": false, "stages": {} })), "no stage is no service");
+    assert_eq!(
+        ready(port).await,
+        (503, json!({ "ready": false, "stages": {} })),
+        "a process without a stage is not ready"
+    );
     let (sink, ingress) = (health.stage("sink"), health.stage("ingress"));
     for one in [&sink, &ingress] {
         one.detail("group-protocol", "classic");

@@ -1,7 +1,7 @@
-//! A client whose cluster named no broker finds back.
+//! A client whose cluster returned no broker connects again.
 //!
-//! The double: a broker that answers a metadata request without any broker does so for some milliseconds while it shuts
-//! down, not when a test wants it. It speaks the two requests that a client needs to learn its brokers (Kafka protocol,
+//! The test uses a fake broker, because a real one returns metadata without brokers only for some milliseconds while it shuts
+//! down, and not on demand. The fake implements the two requests that a client needs to learn its brokers (Kafka protocol,
 //! ApiVersions and Metadata version 0).
 
 use std::{
@@ -47,34 +47,34 @@ fn a_client_that_forgot_all_brokers_starts_again() {
 
     assert_eq!(brokers(PATIENCE), Some(1));
     fenced.store(true, Ordering::SeqCst);
-    // The client asks of its own accord too: whoever is told first, it forgets.
+    // The client also requests metadata by itself; it forgets its brokers whichever request is answered first.
     let told = Instant::now();
     while brokers(Duration::from_secs(1)).is_some() {
-        assert!(told.elapsed() < PATIENCE, "a client that was told of no broker knows none");
+        assert!(told.elapsed() < PATIENCE, "a client whose metadata names no broker forgets its brokers");
     }
     fenced.store(false, Ordering::SeqCst);
     assert_eq!(
         brokers(Duration::from_secs(3)),
         None,
-        "librdkafka finds back by itself: rebootstrap is no longer needed"
+        "librdkafka reconnects by itself: rebootstrap is no longer needed"
     );
 
     let started = Instant::now();
     while !rebootstrap.check(consumer.client()) {
-        assert!(started.elapsed() < PATIENCE, "a client without brokers is seen");
+        assert!(started.elapsed() < PATIENCE, "a client without brokers is detected");
         thread::sleep(POLL);
     }
     while brokers(Duration::from_secs(1)) != Some(1) {
-        assert!(started.elapsed() < PATIENCE, "the bootstrap server is asked again");
+        assert!(started.elapsed() < PATIENCE, "the client contacts the bootstrap server again");
     }
     let known_since = Instant::now();
     while known_since.elapsed() < Duration::from_secs(5) {
-        assert!(!rebootstrap.check(consumer.client()), "a client that knows its brokers is left alone");
+        assert!(!rebootstrap.check(consumer.client()), "nothing is done for a client that knows its brokers");
         thread::sleep(POLL);
     }
 }
 
-/// Answers until the client hangs up.
+/// Answers requests until the client closes the connection.
 fn broker(mut connection: TcpStream, port: u16, is_fenced: &AtomicBool) -> io::Result<()> {
     loop {
         let mut length = [0; 4];
@@ -86,7 +86,7 @@ fn broker(mut connection: TcpStream, port: u16, is_fenced: &AtomicBool) -> io::R
         let body = match key {
             API_VERSIONS => api_versions(if version == 0 { 0 } else { UNSUPPORTED_VERSION }),
             METADATA => metadata(port, is_fenced.load(Ordering::SeqCst)),
-            other => panic!("a request that the double does not speak: {other}"),
+            other => panic!("the fake broker does not implement the request {other}"),
         };
         let mut answer = u32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
         answer.extend(&request[4..8]);
@@ -104,8 +104,8 @@ fn api_versions(error: i16) -> Vec<u8> {
     body
 }
 
-/// One topic without partitions, and one broker or none. librdkafka takes memory by the answer's length, and too little for
-/// a very short one: hence the long name.
+/// Returns metadata with one topic without partitions, and one broker or none. librdkafka allocates memory by the length of the
+/// response, and too little for a very short one; hence the long topic name.
 fn metadata(port: u16, is_fenced: bool) -> Vec<u8> {
     let text = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat();
     let mut body = i32::from(!is_fenced).to_be_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! Secrets in files: whose they may be.
+//! Secrets in files: their permissions.
 
 use std::{
     fs::{self, Permissions},
