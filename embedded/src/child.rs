@@ -1,10 +1,11 @@
-//! A child process that cannot outlive us.
+//! A child process that cannot outlive this process.
 //!
-//! `PR_SET_PDEATHSIG` would need unsafe code between fork and exec, and it follows the thread that forked, not the process. So
-//! each child is started by a small shell script that leaves a watcher behind and then becomes the program. The watcher
-//! reads from a pipe whose other end only this process holds: a line means that all is well, the end of the file means that we
-//! are gone, by whatever means, and it ends the child. The watcher is forked twice, so that it is not a child of the program
-//! (the postmaster takes an unknown child that ends for a crashed backend).
+//! `PR_SET_PDEATHSIG` would require unsafe code between fork and exec, and it acts on the end of the thread that forked, not of
+//! the process. Instead, each child is started by a small shell script that forks a watcher and then execs the program. The
+//! watcher reads from a pipe whose other end only this process holds. If it reads a line, the child has ended and the watcher
+//! exits. If it reads the end of the file, this process has ended, for whatever reason, and the watcher ends the child. The
+//! watcher is forked twice, so that it is not a child of the program: the postmaster treats the end of an unknown child as a
+//! crashed backend.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -21,7 +22,7 @@ use crate::error::EmbeddedError;
 use crate::error::io as io_error;
 use crate::unprivileged::User;
 
-/// `$1` is the signal for an orderly end; the rest is the program. What does not end by it within 10 s is killed.
+/// `$1` is the signal for a graceful shutdown; the rest is the program. A program that does not end within 10 s is killed.
 const SCRIPT: &str = r#"
 signal=$1; shift
 exec 3<&0 </dev/null
@@ -36,27 +37,27 @@ exec 3<&-
 exec "$@"
 "#;
 
-/// Longer than the watcher gives an orphan.
+/// How long to wait for a child of an earlier run. Longer than the 10 s that the watcher waits.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(12);
 const LOG_BYTES_MAX: u64 = 4 << 20;
 
-/// How to run one program.
+/// How to run a program.
 pub(super) struct Program {
     pub(super) name: &'static str,
     pub(super) command: Vec<String>,
     pub(super) environment: Vec<(&'static str, String)>,
-    /// Whom to run as, when not ourselves.
+    /// The user to run as; `None` for the user of this process.
     pub(super) user: Option<User>,
-    /// What asks it to end.
+    /// The signal for a graceful shutdown.
     pub(super) end_signal: Signal,
-    /// How long it may take over that.
+    /// How long the shutdown may take before the program is killed.
     pub(super) end_grace: Duration,
     pub(super) log: PathBuf,
-    /// Says which process it was, to the next start.
+    /// Identifies the process to the next run.
     pub(super) pid_file: PathBuf,
 }
 
-/// A place for one child: empty, or with the process that runs.
+/// A program and its process, if it has been started.
 pub(super) struct Slot {
     program: Program,
     running: Mutex<Option<Arc<Running>>>,
@@ -64,7 +65,7 @@ pub(super) struct Slot {
 
 struct Running {
     pid: Pid,
-    /// Our end of the watcher's pipe.
+    /// This process's end of the watcher's pipe.
     lifeline: Mutex<Option<ChildStdin>>,
     status: watch::Receiver<Option<ExitStatus>>,
 }
@@ -85,16 +86,16 @@ impl Slot {
         Ok(())
     }
 
-    /// Ends it as its program asks for, and kills it when that takes too long.
+    /// Ends the child gracefully; kills it if that takes longer than the program's `end_grace`.
     pub(super) async fn stop(&self) {
         let Some(running) = self.running() else { return };
         running.signal(self.program.end_signal);
         if tokio::time::timeout(self.program.end_grace, running.wait()).await.is_err() {
-            tracing::warn!(child = self.program.name, "did not end in time and is killed");
+            tracing::warn!(child = self.program.name, "the child did not end in time and is killed");
             running.signal(Signal::KILL);
             running.wait().await;
         }
-        // A mere leftover is told from ours by it, so it is no harm when it cannot be removed.
+        // A failure is harmless: the next run also compares the start time, and so detects that the process no longer exists.
         drop(std::fs::remove_file(&self.program.pid_file));
     }
 
@@ -106,7 +107,7 @@ impl Slot {
         self.running().iter().for_each(|running| running.signal(Signal::CONT));
     }
 
-    /// Waits for the end of the child; for ever when there is none.
+    /// Waits for the end of the child; waits forever if none was started.
     pub(super) async fn ended(&self) -> EmbeddedError {
         match self.running() {
             Some(running) => self.program.ended(running.wait().await),
@@ -114,7 +115,7 @@ impl Slot {
         }
     }
 
-    /// Runs `ready` again and again until it says yes, the child ends, or `within` is over.
+    /// Calls `ready` repeatedly until it returns true, the child ends, or `within` has passed.
     pub(super) async fn ready<F, E>(&self, within: Duration, ready: F) -> Result<(), EmbeddedError>
     where
         F: AsyncFn() -> Result<bool, E>,
@@ -140,7 +141,7 @@ impl Slot {
 }
 
 impl Program {
-    /// Runs another command in its place (its log, its user, its watcher) to the end.
+    /// Runs another command with the same log, user and watcher, and waits for its end.
     pub(super) async fn run(&self, command: &[String], within: Duration) -> Result<(), EmbeddedError> {
         let running = self.spawn(command)?;
         match tokio::time::timeout(within, running.wait()).await {
@@ -156,7 +157,7 @@ impl Program {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", SCRIPT, self.name, signal_name(self.end_signal)]).args(command);
         shell.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        // A process group of its own: Ctrl-C at the terminal is for us, and we end the children in order.
+        // A process group of its own: Ctrl-C in the terminal signals only this process, which then stops the children in order.
         shell.process_group(0).current_dir("/").stdin(Stdio::piped()).stdout(log).stderr(also_log);
         if let Some(user) = &self.user {
             shell.uid(user.uid).gid(user.gid);
@@ -168,7 +169,7 @@ impl Program {
         if let Some(identity) = process_identity(pid) {
             std::fs::write(&self.pid_file, identity).map_err(io_error("write", &self.pid_file))?;
         }
-        // A thread rather than a task: the child belongs to no runtime, and tests come with one each.
+        // A thread instead of a task: the child must not depend on a runtime, and each test has its own.
         std::thread::spawn(move || match child.wait() {
             Ok(status) => report.send_replace(Some(status)),
             Err(_) => None,
@@ -182,7 +183,7 @@ impl Program {
 }
 
 impl Running {
-    /// A process that was waited for is not signalled: its number may be somebody else's by now.
+    /// Sends a signal, unless the process has already been reaped: its id may then belong to another process.
     fn signal(&self, signal: Signal) {
         if self.status.borrow().is_none() {
             let _gone_meanwhile = kill_process(self.pid, signal);
@@ -203,7 +204,7 @@ impl Running {
     }
 }
 
-/// The child of a process that was killed may still be on its way out: wait for that, then help.
+/// Waits for a child of an earlier run that was killed, and kills the child if it does not end in time.
 pub(super) async fn wait_for_leftover(pid_file: PathBuf) {
     let Ok(identity) = std::fs::read_to_string(pid_file) else { return };
     let Some(pid) = identity.split(' ').next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw) else { return };
@@ -213,7 +214,7 @@ pub(super) async fn wait_for_leftover(pid_file: PathBuf) {
         }
     };
     if tokio::time::timeout(LEFTOVER_GRACE, gone).await.is_err() {
-        tracing::warn!(pid = pid.as_raw_nonzero(), "a child of an earlier run still lives and is killed");
+        tracing::warn!(pid = pid.as_raw_nonzero(), "a child of an earlier run is still running and is killed");
         let _gone_meanwhile = kill_process(pid, Signal::KILL);
     }
 }
@@ -222,13 +223,13 @@ fn signal_name(signal: Signal) -> &'static str {
     if signal == Signal::INT { "INT" } else { "TERM" }
 }
 
-/// The number and the start time: together they are never used again. `None` once it is gone or a mere zombie.
+/// Returns the process id and the start time, which together are unique. `None` if the process has ended or is a zombie.
 fn process_identity(pid: Pid) -> Option<String> {
     let directory = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
     let stat = std::fs::read_to_string(directory.join("stat")).ok()?;
-    // The second field is the name in brackets, which may itself hold blanks and brackets.
+    // The second field is the name in parentheses, which may itself contain spaces and parentheses.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    // The first thread is a zombie while others still die, and with them the sockets and locks they share.
+    // The main thread becomes a zombie while other threads may still be ending and still hold the process's sockets and locks.
     let is_zombie = matches!(fields.next()?, "Z" | "X") && std::fs::read_dir(directory.join("task")).ok()?.count() <= 1;
     let start = fields.nth(18)?;
     (!is_zombie).then(|| format!("{} {start}", pid.as_raw_nonzero()))

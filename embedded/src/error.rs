@@ -1,4 +1,4 @@
-//! Why the embedded Kafka or Postgres could not be had; every message says the way out.
+//! Why the embedded Kafka or Postgres could not be started. A message about a missing requirement says how to meet it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,101 +8,101 @@ use std::time::Duration;
 /// Why the embedded Kafka or Postgres could not be started, or why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// Another process runs on this data directory.
+    /// Another process uses this data directory.
     #[error(
-        "{} is in use by process {holder}. Stop that one, or give this one a directory of its own with --data-dir.",
+        "{} is in use by process {holder}. Stop that process, or choose another directory with --data-dir.",
         data_dir.display()
     )]
     InUse {
-        /// The directory.
+        /// The data directory.
         data_dir: PathBuf,
-        /// The process that holds it.
+        /// The id of the process that has locked it.
         holder: String,
     },
-    /// No `java` was found.
+    /// No `java` executable was found.
     #[error(
         "Kafka needs Java 17 or newer and there is no `java` in JAVA_HOME or PATH. Run `make setup` (Debian: apt-get install \
          default-jre-headless), or set KAFKA_BOOTSTRAP_SERVERS to use a Kafka of your own."
     )]
     NoJava,
-    /// No jars of Kafka were found.
+    /// Kafka's jars were not found.
     #[error(
-        "Kafka's jars were not found; looked in {}. Run `make setup` in the repository, give --kafka-home (or KAFKA_HOME) a \
+        "Kafka's jars were not found; looked in {}. Run `make setup` in the repository, set --kafka-home (or KAFKA_HOME) to a \
          Kafka distribution, or set KAFKA_BOOTSTRAP_SERVERS to use a Kafka of your own.",
         list(.looked_in)
     )]
     NoKafka {
-        /// Where they were looked for.
+        /// The directories that were searched.
         looked_in: Vec<PathBuf>,
     },
-    /// No server programs of Postgres were found, or not of the version that made the data.
+    /// Postgres's server programs were not found, or not in the version of the existing data.
     #[error(
         "PostgreSQL's server programs{} were not found; looked in /usr/lib/postgresql, /usr/pgsql-* and PATH. Run `make setup` \
          (Debian: apt-get install postgresql), or set DATABASE_URL to use a Postgres of your own.",
-        version.as_ref().map(|version| format!(" of version {version}, which made the data,")).unwrap_or_default()
+        version.as_ref().map(|version| format!(" of version {version}, which created the data,")).unwrap_or_default()
     )]
     NoPostgres {
-        /// The version the existing data needs.
+        /// The version of the existing data.
         version: Option<String>,
     },
-    /// Postgres does not run as root and there is nobody else it could run as.
+    /// Postgres does not run as root, and no other suitable user exists.
     #[error(
-        "Postgres refuses to run as root, and there is neither a user `postgres` nor `nobody` it could run as. Add one, start as \
+        "Postgres refuses to run as root, and there is no user `postgres` or `nobody` to run it as. Add one, start as \
          another user, or set DATABASE_URL to use a Postgres of your own."
     )]
     NoUnprivilegedUser,
-    /// The data lies where the user that Postgres runs as cannot go.
+    /// The data is in a directory that the user of Postgres cannot access.
     #[error(
-        "{} lies in a directory that user {user} may not enter, and Postgres cannot run as root. Move it, or use another --data-dir.",
+        "user {user} cannot access {}, and Postgres cannot run as root. Move the directory, or use another --data-dir.",
         directory.display()
     )]
     OutOfReach {
-        /// The directory of Postgres.
+        /// The data directory of Postgres.
         directory: PathBuf,
-        /// Whom Postgres would run as.
+        /// The user that Postgres would run as.
         user: String,
     },
-    /// A file could not be handled.
+    /// A file operation failed.
     #[error("could not {action} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation, as a verb.
         action: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// Why it failed.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file with ports and passwords cannot be understood.
-    #[error("{} is damaged; it holds the passwords of the embedded Postgres", path.display())]
+    /// The file with ports and passwords cannot be parsed.
+    #[error("{} is damaged; it contains the passwords of the embedded Postgres", path.display())]
     State {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// The parse error.
         source: serde_json::Error,
     },
-    /// A child ended when it should run.
-    #[error("{name} ended ({status}). The end of {}:\n{log_end}", log.display())]
+    /// A child ended unexpectedly.
+    #[error("{name} ended ({status}). The last lines of {}:\n{log_end}", log.display())]
     Ended {
-        /// Which child.
+        /// The name of the program.
         name: &'static str,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// Where its output is.
+        /// Its log file.
         log: PathBuf,
-        /// The last lines of it.
+        /// The last lines of the log file.
         log_end: String,
     },
-    /// A child runs but does not answer.
+    /// A child runs but did not become ready in time.
     #[error("{name} did not answer within {} s; its log is {}", within.as_secs(), log.display())]
     NotReady {
-        /// Which child.
+        /// The name of the program.
         name: &'static str,
-        /// How long it was given.
+        /// How long it was waited for.
         within: Duration,
-        /// Where its output is.
+        /// Its log file.
         log: PathBuf,
     },
-    /// Postgres answers, but the role or the database could not be made.
+    /// Postgres answers, but the role or the database could not be created.
     #[error("could not prepare the embedded Postgres")]
     Database(#[from] sqlx::Error),
 }

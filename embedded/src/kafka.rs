@@ -17,13 +17,13 @@ const FORMAT_WITHIN: Duration = Duration::from_secs(60);
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const REQUEST_WITHIN: Duration = Duration::from_secs(2);
 
-/// A small heap and a quick start, for a broker with one developer on it.
+/// A small heap and a quick start, for a broker that serves one developer.
 const JVM: [&str; 6] =
     ["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData"];
 
-/// What a single node needs, and what makes it quick to start. The short heartbeat and session let it come back 4 s after a
-/// SIGKILL instead of 14 s. Those of consumer groups are the broker's to say: with its default of 45 s, the partitions of a
-/// stage that was killed would wait that long for the next one.
+/// The settings that a single node requires, and those that make it start quickly. The short broker heartbeat and session let
+/// it recover 4 s after a SIGKILL instead of 14 s. The broker also sets the session timeout of consumer groups: with its
+/// default of 45 s, the partitions of a killed stage would wait that long for another process.
 const SETTINGS: &str = "\
 node.id=1
 process.roles=broker,controller
@@ -49,7 +49,7 @@ group.consumer.min.session.timeout.ms=4000
 group.consumer.session.timeout.ms=4000
 ";
 
-/// Warnings only, to the output that goes to the log file.
+/// Logs warnings and errors to standard output, which goes to the log file.
 const LOGGING: &str = "\
 appender.out.type=Console
 appender.out.name=out
@@ -61,7 +61,7 @@ rootLogger.appenderRef.out.ref=out
 
 pub(super) struct Kafka {
     pub(super) child: Slot,
-    /// The same program for other classes: its formatter.
+    /// Runs Kafka's storage tool, which formats the log directory.
     tool: Program,
     java: Vec<String>,
     directory: PathBuf,
@@ -71,7 +71,7 @@ pub(super) struct Kafka {
     bootstrap: String,
 }
 
-/// Where the process that runs on a data directory is noted.
+/// Returns the file that identifies the process of a data directory.
 pub(super) fn pid_file(data_dir: &Path) -> PathBuf {
     data_dir.join("kafka.pid")
 }
@@ -84,7 +84,7 @@ impl Kafka {
     ) -> Result<Self, EmbeddedError> {
         let jars = find_jars(kafka_home)?;
         let directory = data_dir.join("kafka");
-        std::fs::create_dir_all(&directory).map_err(io("make", &directory))?;
+        std::fs::create_dir_all(&directory).map_err(io("create", &directory))?;
         port::keep_or_draw(&mut state.kafka_port);
         port::keep_or_draw(&mut state.kafka_controller_port);
 
@@ -135,7 +135,8 @@ impl Kafka {
         self.child.stop().await;
     }
 
-    /// Done beside and renamed, so that an interrupted one is never taken for whole.
+    /// Formats the log directory under a temporary name and renames it, so that an interrupted format is never mistaken for a
+    /// complete one.
     async fn format(&self, log: &Path) -> Result<(), EmbeddedError> {
         let unfinished = self.directory.join("log.part");
         if unfinished.exists() {
@@ -167,7 +168,8 @@ impl Kafka {
         Ok(path)
     }
 
-    /// Whether a metadata request is answered. A client is only made once the port is open: it would back off, and log.
+    /// Returns whether a metadata request is answered. The client is created only once the port is open, because it would
+    /// otherwise back off and log errors.
     async fn answers(&self) -> bool {
         if tokio::net::TcpStream::connect(&self.bootstrap).await.is_err() {
             return false;
@@ -193,8 +195,8 @@ fn find_java() -> Option<PathBuf> {
     })
 }
 
-/// The directory with Kafka's jars: where we are told, else `.kafka` in or above the working directory or beside the binary,
-/// else where a package or an image puts them.
+/// Returns the directory with Kafka's jars: `kafka_home` if given; otherwise `.kafka` in or above the working directory or the
+/// directory of the binary; otherwise where a package or an image installs Kafka.
 fn find_jars(kafka_home: Option<&Path>) -> Result<PathBuf, EmbeddedError> {
     let candidates: Vec<PathBuf> = if let Some(home) = kafka_home {
         vec![home.to_owned()]

@@ -1,11 +1,11 @@
 //! A real single-node Apache Kafka and a real Postgres as child processes in one data directory.
 //!
-//! It is what `device-manager up` runs on when no Kafka and no Postgres are given, and what the end-to-end tests run on.
+//! `device-manager up` uses them if no other Kafka and Postgres are configured, and so do the end-to-end tests.
 //!
-//! - Ports and passwords are drawn once and kept in the data directory, so `DATABASE_URL` survives a restart.
-//! - One process at a time owns a data directory (a file lock, which the kernel lets go when that process dies).
-//! - The children end with this process, whatever ends it: see `child`.
-//! - "Ready" means that a metadata request and a `SELECT 1` were answered.
+//! - Ports and passwords are generated once and stored in the data directory, so `DATABASE_URL` survives a restart.
+//! - One process at a time owns a data directory, by a file lock that the kernel releases when the process ends.
+//! - The children end with this process, however it ends: see `child`.
+//! - "Ready" means that a metadata request and a `SELECT 1` have been answered.
 
 mod child;
 mod error;
@@ -25,25 +25,26 @@ use kafka::Kafka;
 use postgres::Postgres;
 use state::State;
 
-/// A data directory that is this process's until the value is dropped, or the process dies.
+/// A locked data directory. The lock is held until the value is dropped or the process ends.
 pub struct DataDir {
     path: PathBuf,
-    /// Held, never read: the kernel lets the lock go with it.
+    /// Held only for its lock, which the kernel releases when the file is closed.
     _lock: File,
 }
 
 /// What to start.
 #[derive(Debug, Clone, Default)]
 pub struct EmbeddedConfig {
-    /// Whether Kafka is wanted.
+    /// Whether to start Kafka.
     pub kafka: bool,
-    /// Whether Postgres is wanted.
+    /// Whether to start Postgres.
     pub postgres: bool,
-    /// Directory with Kafka's jars (or a Kafka distribution, with its `libs`). Looked for when not given.
+    /// The directory with Kafka's jars, or a Kafka distribution, which has them in `libs`. If `None`, the jars are searched
+    /// for.
     pub kafka_home: Option<PathBuf>,
 }
 
-/// The running children. Dropping it ends them too, but without waiting: prefer [`Embedded::stop`].
+/// The running children. Dropping the value also ends them, but without waiting: prefer [`Embedded::stop`].
 pub struct Embedded {
     kafka: Option<Kafka>,
     postgres: Option<Postgres>,
@@ -51,20 +52,20 @@ pub struct Embedded {
 }
 
 impl DataDir {
-    /// Takes the directory, which is made when missing. Data, logs, ports and passwords are kept there, so nobody but its owner
-    /// can look into it.
+    /// Locks the directory, after creating it if it is missing. The directory contains data, logs, ports and passwords, so only
+    /// its owner may access it.
     ///
     /// # Errors
-    /// Another process has it, or it cannot be made or closed to others.
+    /// Another process has locked the directory, or it cannot be created or its permissions cannot be set.
     pub fn take(path: &Path) -> Result<Self, EmbeddedError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error::io("make", path))?;
-        let path = path.canonicalize().map_err(error::io("find", path))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error::io("create", path))?;
+        let path = path.canonicalize().map_err(error::io("resolve", path))?;
         unprivileged::close(&path)?;
         let lock = lock(&path)?;
         Ok(Self { path, _lock: lock })
     }
 
-    /// Where it is, as an absolute path without symbolic links.
+    /// Returns the absolute path of the directory, without symbolic links.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -72,14 +73,14 @@ impl DataDir {
 }
 
 impl Embedded {
-    /// Starts what is wanted, both at the same time, and returns when it answers requests.
+    /// Starts the requested children, both at the same time, and returns when they answer requests.
     ///
     /// # Errors
-    /// When Java, Kafka's jars or Postgres are missing (the message says how to get them), or when a child does not come up
-    /// in time (the message names its log).
+    /// Java, Kafka's jars or Postgres are missing (the message says how to install them), or a child does not become ready in
+    /// time (the message names its log).
     pub async fn start(data_dir: DataDir, config: EmbeddedConfig) -> Result<Self, EmbeddedError> {
         let path = data_dir.path();
-        // Before ports are looked at: a child of a killed run may still hold them for a moment.
+        // Before the ports are checked: a child of a killed run may still use them for a moment.
         tokio::join!(
             child::wait_for_leftover(kafka::pid_file(path)),
             child::wait_for_leftover(postgres::pid_file(path)),
@@ -96,76 +97,78 @@ impl Embedded {
         Ok(Self { kafka, postgres, _data_dir: data_dir })
     }
 
-    /// `host:port` of the Kafka that was started, `None` when none was wanted. Stays the same over `stop_kafka` and `start_kafka`.
+    /// Returns `host:port` of the started Kafka; `None` if Kafka was not requested. The same after `stop_kafka` and
+    /// `start_kafka`.
     #[must_use]
     pub fn kafka_bootstrap(&self) -> Option<&str> {
         self.kafka.as_ref().map(Kafka::bootstrap)
     }
 
-    /// URL of a database whose owner may also create further databases, `None` when no Postgres was wanted.
+    /// Returns the URL of the database. Its role may also create further databases. `None` if Postgres was not requested.
     #[must_use]
     pub fn database_url(&self) -> Option<&str> {
         self.postgres.as_ref().map(Postgres::database_url)
     }
 
-    /// Process id of the broker while it runs.
+    /// Returns the process id of the broker while it runs.
     #[must_use]
     pub fn kafka_pid(&self) -> Option<u32> {
         self.kafka.as_ref()?.child.pid()
     }
 
-    /// Process id of the postmaster while it runs.
+    /// Returns the process id of the postmaster while it runs.
     #[must_use]
     pub fn postgres_pid(&self) -> Option<u32> {
         self.postgres.as_ref()?.child.pid()
     }
 
-    /// Stops both in an orderly way; what does not end in time is killed.
+    /// Stops both gracefully; kills a child that does not end in time.
     pub async fn stop(&self) {
         tokio::join!(self.stop_kafka(), self.stop_postgres());
     }
 
-    /// Stops Kafka in an orderly way.
+    /// Stops Kafka gracefully.
     pub async fn stop_kafka(&self) {
         if let Some(kafka) = &self.kafka {
             kafka.stop().await;
         }
     }
 
-    /// Starts Kafka again, on the same port and data.
+    /// Starts Kafka again, with the same port and data.
     ///
     /// # Errors
-    /// As [`Embedded::start`].
+    /// The same as for [`Embedded::start`].
     pub async fn start_kafka(&self) -> Result<(), EmbeddedError> {
         if let Some(kafka) = &self.kafka { kafka.start().await } else { Ok(()) }
     }
 
-    /// Stops Postgres in an orderly way, ending the sessions of its clients.
+    /// Stops Postgres gracefully and ends the sessions of its clients.
     pub async fn stop_postgres(&self) {
         if let Some(postgres) = &self.postgres {
             postgres.stop().await;
         }
     }
 
-    /// Starts Postgres again, on the same port and data.
+    /// Starts Postgres again, with the same port and data.
     ///
     /// # Errors
-    /// As [`Embedded::start`].
+    /// The same as for [`Embedded::start`].
     pub async fn start_postgres(&self) -> Result<(), EmbeddedError> {
         if let Some(postgres) = &self.postgres { postgres.start().await } else { Ok(()) }
     }
 
-    /// Freezes Kafka (`SIGSTOP`): its port stays open, nothing is answered.
+    /// Freezes Kafka with `SIGSTOP`: its port stays open, but no request is answered.
     pub fn pause_kafka(&self) {
         self.kafka.iter().for_each(|kafka| kafka.child.pause());
     }
 
-    /// Lets a paused Kafka go on.
+    /// Resumes a paused Kafka with `SIGCONT`.
     pub fn resume_kafka(&self) {
         self.kafka.iter().for_each(|kafka| kafka.child.resume());
     }
 
-    /// Waits until a child has ended (without anyone having called `stop`, one hopes) and says which.
+    /// Waits until a child has ended and returns the error that names it. Also returns if the child was stopped by one of the
+    /// `stop` functions.
     pub async fn child_ended(&self) -> EmbeddedError {
         let kafka = async {
             if let Some(kafka) = &self.kafka { kafka.child.ended().await } else { std::future::pending().await }
@@ -181,7 +184,7 @@ impl Embedded {
     }
 }
 
-/// The lock file says who has the directory.
+/// Locks the directory. The lock file contains the id of the process that has locked it.
 fn lock(data_dir: &Path) -> Result<File, EmbeddedError> {
     let path = data_dir.join("lock");
     let mut file = File::options()

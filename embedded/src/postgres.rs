@@ -1,4 +1,4 @@
-//! A real Postgres: its own cluster in the data directory, reachable over loopback only, with a password.
+//! A real Postgres: a database cluster in the data directory, reachable over loopback only, with password authentication.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -16,15 +16,16 @@ use crate::state::State;
 use crate::{port, unprivileged};
 
 const SUPERUSER: &str = "postgres";
-/// Both the role and the database of the application.
+/// The name of both the application's role and its database.
 const APPLICATION: &str = "device_manager";
 const INITDB_WITHIN: Duration = Duration::from_secs(60);
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// Backends of a postmaster that was killed need a moment to notice; until then a new one refuses to start.
+/// How often a start is tried. The backends of a killed postmaster need a moment to end; until then a new postmaster refuses to
+/// start.
 const ATTEMPTS: u32 = 10;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(300);
 
-/// Beyond Postgres's defaults: nobody but loopback, and no content of rows or statements in the log.
+/// The settings that differ from Postgres's defaults: loopback only, and no row or statement contents in the log.
 const SETTINGS: [&str; 7] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -37,7 +38,7 @@ const SETTINGS: [&str; 7] = [
 
 pub(super) struct Postgres {
     pub(super) child: Slot,
-    /// The cluster, at its real place.
+    /// The directory of the database cluster, without symbolic links.
     cluster: PathBuf,
     initdb: Program,
     initdb_command: Vec<String>,
@@ -48,7 +49,7 @@ pub(super) struct Postgres {
     url: String,
 }
 
-/// Where the process that runs on a data directory is noted.
+/// Returns the file that identifies the process of a data directory.
 pub(super) fn pid_file(data_dir: &Path) -> PathBuf {
     data_dir.join("postgres.pid")
 }
@@ -86,7 +87,7 @@ impl Postgres {
             command: command.to_vec(),
             environment: vec![("LC_ALL", word("C.UTF-8"))],
             user: user.clone(),
-            // "Fast": ends the sessions, writes a checkpoint.
+            // SIGINT is Postgres's "fast shutdown": it ends the sessions and writes a checkpoint.
             end_signal: Signal::INT,
             end_grace: Duration::from_secs(20),
             log: data_dir.join("postgres.log"),
@@ -139,7 +140,8 @@ impl Postgres {
         self.child.stop().await;
     }
 
-    /// Made beside and renamed, so that an interrupted one is never taken for whole.
+    /// Initialises the cluster under a temporary name and renames it, so that an interrupted initialisation is never mistaken
+    /// for a complete one.
     async fn init(&self) -> Result<(), EmbeddedError> {
         let unfinished = unfinished(&self.cluster);
         if unfinished.exists() {
@@ -162,7 +164,7 @@ impl Postgres {
             .open(path)
             .map_err(io("write", path))?;
         if let Some(user) = &self.initdb.user {
-            chown(path, Some(user.uid), Some(user.gid)).map_err(io("hand over", path))?;
+            chown(path, Some(user.uid), Some(user.gid)).map_err(io("change the owner of", path))?;
         }
         file.write_all(self.superuser_password.as_bytes()).map_err(io("write", path))
     }
@@ -172,7 +174,7 @@ impl Postgres {
         self.child.ready(READY_WITHIN, async || self.answers().await).await
     }
 
-    /// Whether `SELECT 1` is answered. A wrong password will not get better by waiting, so that is an error.
+    /// Returns whether `SELECT 1` is answered. A wrong password is an error, because waiting does not correct it.
     async fn answers(&self) -> Result<bool, sqlx::Error> {
         let answer = async {
             let mut connection = self.superuser.connect().await?;
@@ -192,12 +194,13 @@ impl Postgres {
         let (role, database): (bool, bool) =
             sqlx::query_as(exists).bind(APPLICATION).fetch_one(&mut connection).await?;
         if !role {
-            // Letters and digits: nothing to escape. May create databases because each test has one of its own.
+            // The password has letters and digits only, so nothing needs escaping. CREATEDB because each test creates its own
+            // database.
             let password = &self.password;
             let create = format!("CREATE ROLE {APPLICATION} LOGIN CREATEDB PASSWORD '{password}'");
             connection.execute(create.as_str()).await?;
         }
-        // For `device-manager roles apply`.
+        // `device-manager roles apply` requires CREATEROLE.
         connection.execute(format!("ALTER ROLE {APPLICATION} CREATEROLE").as_str()).await?;
         if !database {
             let create = format!("CREATE DATABASE {APPLICATION} OWNER {APPLICATION}");
@@ -215,8 +218,10 @@ fn unfinished(cluster: &Path) -> PathBuf {
     cluster.with_extension("part")
 }
 
-/// After a crash of the machine, the number in `postmaster.pid` may be that of any process, and Postgres would not start for it.
-/// Ours it cannot be (we hold the lock, and leftovers were waited for), so it only stays when it names a Postgres.
+/// Removes a `postmaster.pid` that names a process that is not Postgres. After a crash of the machine, the id in it may belong
+/// to any process, and Postgres would then refuse to start. The file cannot belong to a running Postgres of this directory,
+/// because this process has the lock and has waited for leftovers. It is kept only if no such process exists, or if the process
+/// is a Postgres.
 fn remove_stale_lock(cluster: &Path) -> Result<(), EmbeddedError> {
     let path = cluster.join("postmaster.pid");
     let Ok(lock) = std::fs::read_to_string(&path) else { return Ok(()) };
@@ -230,7 +235,7 @@ fn remove_stale_lock(cluster: &Path) -> Result<(), EmbeddedError> {
     Ok(())
 }
 
-/// The directory of the server programs: of `version` where data of that version exists, else the newest.
+/// Returns the directory of the server programs: those of `version` if data of that version exists, otherwise the newest.
 fn find_programs(version: Option<&str>) -> Option<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> =
         installed("/usr/lib/postgresql", "").chain(installed("/usr", "pgsql-")).collect();

@@ -1,4 +1,4 @@
-//! Ports and passwords, drawn once and kept in the data directory.
+//! Ports and passwords, generated once and stored in the data directory.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{EmbeddedError, io};
 use crate::port;
 
-/// What must outlive a restart so that clients find everything where it was. Holds secrets: no `Debug`.
+/// The values that must survive a restart, so that clients find the services at the same addresses. Contains secrets: no
+/// `Debug`.
 #[derive(Serialize, Deserialize)]
 pub(super) struct State {
     pub(super) kafka_cluster_id: String,
@@ -47,7 +48,7 @@ impl State {
         }
     }
 
-    /// Written beside and renamed, so that a crash leaves the old one or the new one.
+    /// Writes the state to a temporary file and renames it, so that a crash leaves either the old state or the new one.
     pub(super) fn save(&self, data_dir: &Path) -> Result<(), EmbeddedError> {
         let path = data_dir.join(FILE);
         let part = data_dir.join("embedded.json.part");
@@ -65,7 +66,7 @@ impl State {
     }
 }
 
-/// Letters and digits only: it stands in URLs, in SQL and in a properties file.
+/// Returns a random text of letters and digits only, because it is used in URLs, in SQL and in a properties file.
 fn word(length: usize) -> String {
     StdRng::from_os_rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
 }

@@ -1,4 +1,4 @@
-//! Whom Postgres runs as when we are root, and where its data can then lie.
+//! The user that Postgres runs as if this process runs as root, and where its data can be stored.
 
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use crate::error::{EmbeddedError, io};
 
-/// Postgres's data of runs by root, whose data directory no other user can enter.
+/// Contains Postgres's data for processes that run as root: other users cannot access a data directory of root's.
 const REACHABLE: &str = "/var/lib/device-manager";
 
-/// An account of this machine.
+/// A user account of this machine.
 #[derive(Debug, Clone)]
 pub(super) struct User {
     pub(super) name: String,
@@ -18,7 +18,8 @@ pub(super) struct User {
     pub(super) gid: u32,
 }
 
-/// Makes `directory` one that Postgres can own, and says whom it runs as (`None`: as we are) and where it really lies.
+/// Creates or checks a `directory` that Postgres can own. Returns its real path, and the user that Postgres runs as; `None` for
+/// the user of this process.
 pub(super) fn home(directory: &Path) -> Result<(PathBuf, Option<User>), EmbeddedError> {
     if !rustix::process::geteuid().is_root() {
         make(directory)?;
@@ -36,12 +37,12 @@ pub(super) fn home(directory: &Path) -> Result<(PathBuf, Option<User>), Embedded
     Ok((home, Some(user)))
 }
 
-/// Closes a data directory to others. One that holds the data of another user's Postgres, as earlier releases made it for root,
-/// must let that user through; what lies in it is closed instead.
+/// Restricts a data directory to its owner. If it contains a Postgres directory of another user, as earlier releases created it
+/// for root, that user must be able to traverse it; then the directories inside it are restricted instead.
 pub(super) fn close(data_dir: &Path) -> Result<(), EmbeddedError> {
     let close = |directory: &Path, mode| {
         std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))
-            .map_err(io("close to others", directory))
+            .map_err(io("restrict the permissions of", directory))
     };
     let postgres = std::fs::symlink_metadata(data_dir.join("postgres"));
     let is_anothers = postgres.is_ok_and(|found| found.is_dir() && found.uid() != rustix::process::geteuid().as_raw());
@@ -52,31 +53,31 @@ pub(super) fn close(data_dir: &Path) -> Result<(), EmbeddedError> {
     close(data_dir, if is_anothers { 0o711 } else { 0o700 })
 }
 
-/// Elsewhere, with a symbolic link to it: the data directory is its owner's only.
+/// Creates the directory elsewhere and a symbolic link to it, because only its owner may access the data directory.
 fn place(directory: &Path, user: &User) -> Result<(), EmbeddedError> {
     let elsewhere = Path::new(REACHABLE).join(uuid::Uuid::new_v4().to_string());
-    std::fs::create_dir_all(REACHABLE).map_err(io("make", Path::new(REACHABLE)))?;
+    std::fs::create_dir_all(REACHABLE).map_err(io("create", Path::new(REACHABLE)))?;
     make(&elsewhere)?;
-    chown(&elsewhere, Some(user.uid), Some(user.gid)).map_err(io("hand over", &elsewhere))?;
+    chown(&elsewhere, Some(user.uid), Some(user.gid)).map_err(io("change the owner of", &elsewhere))?;
     if directory.is_symlink() {
         std::fs::remove_file(directory).map_err(io("remove", directory))?;
     }
     symlink(&elsewhere, directory).map_err(io("link", directory))?;
-    tracing::info!(user = user.name, directory = %elsewhere.display(), "Postgres's data is kept where its user can reach it");
+    tracing::info!(user = user.name, directory = %elsewhere.display(), "Postgres's data is stored where its user can access it");
     Ok(())
 }
 
 fn make(directory: &Path) -> Result<(), EmbeddedError> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io("make", directory))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io("create", directory))
 }
 
 fn real(directory: &Path) -> Result<PathBuf, EmbeddedError> {
-    directory.canonicalize().map_err(io("find", directory))
+    directory.canonicalize().map_err(io("resolve", directory))
 }
 
-/// Data that is there already stays with whom it belongs to.
+/// Returns the owner of an existing directory, unless that is root: existing data keeps its owner.
 fn owner(directory: &Path) -> Result<Option<User>, EmbeddedError> {
-    let owner = std::fs::metadata(directory).map_err(io("look at", directory))?;
+    let owner = std::fs::metadata(directory).map_err(io("read the metadata of", directory))?;
     let user = User { name: format!("{}", owner.uid()), uid: owner.uid(), gid: owner.gid() };
     Ok((user.uid != 0).then_some(user))
 }
@@ -95,7 +96,8 @@ impl User {
         Some(Self { name: name.to_owned(), uid, gid })
     }
 
-    /// Tried rather than computed: access lists and mount options have a say, too.
+    /// Returns whether the user can enter the directory. The function tries it, because access lists and mount options matter
+    /// as well as the mode.
     fn can_enter(&self, directory: &Path) -> bool {
         Command::new("/bin/sh")
             .args(["-c", "cd \"$1\"", "sh"])
@@ -126,18 +128,22 @@ mod tests {
         open();
         close(data).unwrap();
         assert_eq!(mode(data), 0o700);
-        // Postgres's data elsewhere, or of the same user.
+        // Postgres's data is stored elsewhere, or belongs to the same user.
         std::fs::create_dir(&postgres).unwrap();
         open();
         close(data).unwrap();
         assert_eq!(mode(data), 0o700);
-        // As earlier releases had it for root.
+        // As earlier releases created it for root.
         if chown(&postgres, Some(12_345), None).is_err() {
-            eprintln!("skipped: only root can give a directory away");
+            eprintln!("skipped: only root can change the owner of a directory");
             return;
         }
         open();
         close(data).unwrap();
-        assert_eq!((mode(data), mode(&kafka)), (0o711, 0o700), "others pass, and see nothing");
+        assert_eq!(
+            (mode(data), mode(&kafka)),
+            (0o711, 0o700),
+            "other users can traverse the directory but not list it"
+        );
     }
 }
