@@ -1,5 +1,5 @@
-//! Accepting a body, the one step between a request and its answer that matters: it is appended to its raw topic, and accepted once
-//! Kafka has acknowledged it.
+//! Accepts a body: appends it to its raw topic and waits until Kafka has acknowledged it. A request is answered with 2xx only
+//! after that.
 
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,10 @@ use crate::{
     wellformed::Malformed,
 };
 
-/// How much longer than librdkafka's own limit a request waits for its answer.
+/// How much longer than librdkafka's own timeout a request waits for the acknowledgement.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Who sends a body, and the head of the request that it came with.
+/// The sender of a body: its credential, the request's headers and the correlation id.
 #[derive(Clone, Copy)]
 pub(crate) struct Sender<'a> {
     pub(crate) credential: &'a Credential,
@@ -34,7 +34,7 @@ pub(crate) struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// The headers that every record has.
+    /// Returns the headers that every raw record has.
     pub(crate) fn record_headers(&self, kind: Kind, hash: &ContentHash) -> Headers {
         Headers {
             kind,
@@ -56,32 +56,33 @@ impl Sender<'_> {
     }
 }
 
-/// The partition of a payload: that of its first try, so that a client's retry lands beside it.
+/// Returns the partition of a payload. It depends on the content only, so a retry of the same payload goes to the same
+/// partition.
 pub(crate) fn partition(shared: &Shared, topic: RawTopic, hash: &ContentHash) -> Result<Destination<'static>, Refusal> {
     let count = shared.log.partitions(topic).ok_or(Refusal::Unavailable)?;
     Ok(Destination::Partition(hash.partition(count)))
 }
 
-/// Appends a record and waits, within a bound, until Kafka has acknowledged it.
+/// Appends a record and waits, within a time limit, until Kafka has acknowledged it.
 pub(crate) async fn append(shared: &Shared, record: &RawAppend<'_>) -> Result<Position, Refusal> {
     let acknowledgement = shared.log.append(record).map_err(|_| Refusal::Unavailable)?;
     let Appended { partition, offset } = acknowledged(shared, acknowledgement).await?;
     Ok(Position { topic: record.topic, topic_epoch: shared.topic_epoch, partition, offset, item: 0 })
 }
 
-/// Waits, within a bound, until Kafka has acknowledged a record.
+/// Waits, within a time limit, until Kafka has acknowledged a record.
 pub(crate) async fn acknowledged(shared: &Shared, acknowledgement: Acknowledgement) -> Result<Appended, Refusal> {
     let started = Instant::now();
     let answered = tokio::time::timeout(shared.produce_timeout + GRACE, acknowledgement).await;
     shared.meters.produce_seconds.record(started.elapsed());
     match answered {
         Ok(Ok(Ok(appended))) => Ok(appended),
-        // Not acknowledged, the producer went away, or it took too long.
+        // The record was not acknowledged, the producer was dropped, or the time limit has passed.
         Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(Refusal::Unavailable),
     }
 }
 
-/// The refusal of a payload that is kept but of which nothing can be made.
+/// Returns the refusal of a payload that was stored but is malformed.
 pub(crate) fn malformed(shared: &Shared, position: &Position, why: Malformed) -> Refusal {
     Refusal::Malformed(why, shared.receipt_key.issue(position))
 }

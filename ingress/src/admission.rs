@@ -1,4 +1,4 @@
-//! What is decided before a body is read: who sends, whether they may, and what the request's head says.
+//! The checks before a body is read: the credential, its permissions, and the headers of the request.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Headers by which a client might try to name a patient.
+/// Headers with which a client might try to name a patient.
 const SUBJECTS: [HeaderName; 6] = [
     HeaderName::from_static("subject"),
     HeaderName::from_static("x-subject"),
@@ -28,7 +28,7 @@ const SUBJECTS: [HeaderName; 6] = [
     HeaderName::from_static("x-on-behalf-of"),
 ];
 
-/// The holder of the key that a request shows, or why it is refused.
+/// The credential of the request's API key, or the refusal.
 pub(crate) type Authenticated = Result<Principal<Arc<Credential>>, Refusal>;
 
 impl Authenticate for AppState {
@@ -46,7 +46,7 @@ impl Authenticate for AppState {
     }
 }
 
-/// The sender, if its key is good for `scope`, and for `provider` where one is known.
+/// Returns the sender's credential if it is permitted `scope` and, if given, `provider`.
 pub(crate) fn admit(
     sender: Authenticated,
     scope: Scope,
@@ -56,7 +56,7 @@ pub(crate) fn admit(
     if credential.may(scope, provider) { Ok(credential) } else { Err(Refusal::Forbidden(scope)) }
 }
 
-/// The format: from the path where it is named there, else from the content type.
+/// Returns the format: from the path if it is named there, otherwise from the content type.
 pub(crate) fn format(provider: Provider, named: Option<&str>, headers: &HeaderMap) -> Result<Format, Refusal> {
     if let Some(word) = named {
         let known = Format::parse(word).filter(|format| provider.formats().contains(format));
@@ -73,12 +73,12 @@ pub(crate) fn format(provider: Provider, named: Option<&str>, headers: &HeaderMa
     }
 }
 
-/// The content type as text, if it is one that can be kept.
+/// Returns the content type as text if it is at most 256 bytes long; only then is it stored.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).filter(|text| text.len() <= 256)
 }
 
-/// `traceparent` where it has the form of W3C Trace Context, version 00.
+/// Returns `traceparent` if it is valid by W3C Trace Context, version 00.
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(TRACEPARENT)?.to_str().ok()?;
     let mut parts = text.split('-');

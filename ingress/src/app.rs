@@ -20,7 +20,7 @@ use crate::{
     state::AppState,
 };
 
-/// The whole HTTP application, without a port.
+/// Returns the whole HTTP application, without a listener.
 pub fn app(state: AppState) -> Router {
     let docs = if state.shared().has_docs { docs::router() } else { Router::new() };
     Router::new()

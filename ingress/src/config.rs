@@ -1,4 +1,4 @@
-//! What the ingress is told.
+//! The configuration of ingress.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,103 +14,104 @@ use crate::error::IngressError;
 
 pub(crate) const BODY_BYTES_MAX_DEFAULT: usize = 1024 * 1024;
 
-/// Where clients are served, who they are, and how much of what they send is taken.
+/// The HTTP port, the API keys, and the limits on requests.
 #[derive(Debug, Clone, Args)]
 pub struct IngressArgs {
-    /// The port that clients use. Port 0 takes a free one.
+    /// The port for clients. Port 0 selects a free one.
     #[arg(long, env = "HTTP_PORT", default_value_t = 3000)]
     pub http_port: u16,
-    /// The address to listen on. Anything but loopback needs --tls-terminator.
+    /// The address to listen on. An address other than loopback requires --tls-terminator.
     #[arg(long, env = "HTTP_ADDRESS", default_value = "127.0.0.1")]
     pub http_address: IpAddr,
-    /// What ends TLS in front of this port, such as "nginx on the same host": keys travel in clear from there to here,
-    /// so only the terminator may reach this port.
+    /// A description of the TLS terminator in front of this port, such as "nginx on the same host". The keys travel unencrypted
+    /// from the terminator to this port, so no other client may be able to reach it.
     #[arg(long, env = "TLS_TERMINATOR")]
     pub tls_terminator: Option<String>,
-    /// The file with the API keys' hashes, as `device-manager keys create` writes it. Read again when it changes.
+    /// The file with the API keys' hashes, as `device-manager keys create` writes it. It is reloaded when it changes.
     #[arg(long, env = "KEYS_FILE")]
     pub keys_file: PathBuf,
     /// The file with the secret that signs receipts: 64 hexadecimal digits, readable by its owner and its group only.
-    /// `(umask 077; openssl rand -hex 32 > receipt.key)` makes one; all stages of an installation use the same.
+    /// `(umask 077; openssl rand -hex 32 > receipt.key)` creates one. All stages of an installation use the same secret.
     #[arg(long, env = "RECEIPT_KEY_FILE")]
     pub receipt_key_file: PathBuf,
-    /// The incarnation of the raw topics. Raise it when they were made anew, so that old receipts name nothing else.
+    /// The epoch of the raw topics. Raise it when the topics are deleted and created again, so that old receipts do not point
+    /// to new records.
     #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
     pub topic_epoch: u16,
-    /// The largest body in bytes, also after its content coding is undone.
+    /// The largest body in bytes, before and after its content coding is decoded.
     #[arg(long, env = "BODY_BYTES_MAX", default_value_t = BODY_BYTES_MAX_DEFAULT)]
     pub body_bytes_max: usize,
-    /// How long a client may take to send a request's headers, and how long an idle connection is kept.
+    /// How long a client may take to send a request's headers, and how long a connection may be idle.
     #[arg(long, env = "HEADER_TIMEOUT_SECONDS", default_value_t = 30)]
     pub header_timeout_seconds: u64,
-    /// How long a client may leave an answer unread before its connection is ended.
+    /// How long a client may leave a response unread before its connection is closed.
     #[arg(long, env = "WRITE_TIMEOUT_SECONDS", default_value_t = 30)]
     pub write_timeout_seconds: u64,
     /// How long a client may take to send a request's body.
     #[arg(long, env = "BODY_TIMEOUT_SECONDS", default_value_t = 30)]
     pub body_timeout_seconds: u64,
-    /// The largest export-xml upload in bytes, also after its content coding is undone. It is kept in chunks.
+    /// The largest export-xml upload in bytes, before and after its content coding is decoded. It is stored in chunks.
     #[arg(long, env = "UPLOAD_BYTES_MAX", default_value_t = 2 * 1024 * 1024 * 1024)]
     pub upload_bytes_max: u64,
-    /// How long a client may take to send an export-xml upload; each 64 KiB of it within BODY_TIMEOUT_SECONDS.
+    /// How long a client may take to send an export-xml upload. Each 64 KiB of it must arrive within BODY_TIMEOUT_SECONDS.
     #[arg(long, env = "UPLOAD_TIMEOUT_SECONDS", default_value_t = 3_600)]
     pub upload_timeout_seconds: u64,
-    /// How many export-xml uploads are received at once; each takes some 8 MiB of memory.
+    /// How many export-xml uploads are received at once; each uses about 8 MiB of memory.
     #[arg(long, env = "UPLOADS_MAX", default_value_t = 2)]
     pub uploads_max: usize,
-    /// How long Kafka may take to acknowledge; then the client is answered 503.
+    /// How long Kafka may take to acknowledge a record. After that the client receives a 503.
     #[arg(long, env = "PRODUCE_TIMEOUT_MS", default_value_t = 5_000)]
     pub produce_timeout_ms: u64,
-    /// How many connections are served at once; more wait to be accepted.
+    /// How many connections are served at once; further connections wait to be accepted.
     #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 4_096)]
     pub connections_max: usize,
-    /// Serve the page /docs also where this port is no loopback address. Nobody needs a key to read it.
+    /// Serve the page /docs even if the address is not loopback. No key is required to read the page.
     #[arg(long = "docs", env = "DOCS_ENABLED")]
     pub docs_enabled: bool,
-    /// How long requests in hand may take to end after SIGTERM.
+    /// How long requests in progress may take to end after SIGTERM.
     #[arg(long, env = "DRAIN_TIMEOUT_SECONDS", default_value_t = 15)]
     pub drain_timeout_seconds: u64,
 }
 
-/// The same, as [`crate::run`] wants it.
+/// The configuration in the types that [`crate::run`] uses.
 #[derive(Debug, Clone)]
 pub struct IngressConfig {
-    /// Where to listen.
+    /// The address to listen on.
     pub address: SocketAddr,
-    /// What ends TLS in front.
+    /// The description of the TLS terminator in front of the port.
     pub tls_terminator: Option<String>,
-    /// The keys file.
+    /// The file with the API keys' hashes.
     pub keys_file: PathBuf,
-    /// The receipt key's file.
+    /// The file with the secret that signs receipts.
     pub receipt_key_file: PathBuf,
-    /// The incarnation of the raw topics.
+    /// The epoch of the raw topics.
     pub topic_epoch: u16,
-    /// The largest body.
+    /// The largest body in bytes.
     pub body_bytes_max: usize,
-    /// For a request's headers, and for an idle connection.
+    /// The time to receive a request's headers; also the time that a connection may be idle.
     pub header_timeout: Duration,
-    /// For a client to take the next piece of its answers.
+    /// How long a client may leave a response unread.
     pub write_timeout: Duration,
-    /// For a request's body.
+    /// The time to receive a request's body.
     pub body_timeout: Duration,
-    /// The largest upload.
+    /// The largest upload in bytes.
     pub upload_bytes_max: u64,
-    /// For an upload's body.
+    /// The time to receive an upload.
     pub upload_timeout: Duration,
     /// How many uploads are received at once.
     pub uploads_max: usize,
-    /// For Kafka's acknowledgement.
+    /// The time for Kafka to acknowledge a record.
     pub produce_timeout: Duration,
     /// How many connections are served at once.
     pub connections_max: usize,
     /// Whether the page /docs is served on any address.
     pub docs_enabled: bool,
-    /// For requests in hand after SIGTERM.
+    /// The time for requests in progress to end after SIGTERM.
     pub drain_timeout: Duration,
 }
 
 impl IngressConfig {
-    /// The defaults with the two files, on a free port of the loopback address.
+    /// Creates a configuration with these two files and the defaults, on a free port of the loopback address.
     #[must_use]
     pub fn new(keys_file: PathBuf, receipt_key_file: PathBuf) -> Self {
         Self {
@@ -133,12 +134,12 @@ impl IngressConfig {
         }
     }
 
-    /// Whether the page /docs is served: to whoever sits at this machine, and to others where it is asked for.
+    /// Returns whether the page /docs is served: on a loopback address always, on others only if enabled.
     pub(crate) fn has_docs(&self) -> bool {
         self.docs_enabled || self.address.ip().is_loopback()
     }
 
-    /// Refuses settings that break a promise.
+    /// Checks the settings that guarantees depend on.
     ///
     /// # Errors
     /// [`IngressError::PlainHttp`] and [`IngressError::BodyLimit`].

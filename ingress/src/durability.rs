@@ -1,4 +1,5 @@
-//! What a 2xx is worth on the cluster as it is: said in the log and on `/ready`, as the topics are the operator's to make.
+//! Reports the durability of a 2xx response in the log and on `/ready`. It depends on the cluster, because the operator creates
+//! the topics.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::raw_log::kafka::KafkaLog;
 
-/// How soon a cluster is looked at again that was away.
+/// The interval between attempts while the durability is unknown.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often it is looked at again: an operator may change it.
+/// The interval between checks once it is known: an operator may change the topics.
 const EVERY: Duration = Duration::from_mins(10);
 
-/// Asks for the raw topics' durability until `shutdown`, and says what it is when it is known or changes. A cluster that is away
-/// is not asked: that it is away is said elsewhere.
+/// Queries the durability of the raw topics until `shutdown`, and reports it when it becomes known or changes. An unavailable
+/// cluster is not queried; the producer reports that it is unavailable.
 pub(crate) async fn watch(log: Arc<KafkaLog>, cluster: Cluster, health: StageHealth, shutdown: CancellationToken) {
     let client = cluster.settings.client();
     let names: Vec<String> = RawTopic::ALL.iter().map(|topic| cluster.topics.raw(*topic)).collect();
@@ -38,7 +39,7 @@ pub(crate) async fn watch(log: Arc<KafkaLog>, cluster: Cluster, health: StageHea
     }
 }
 
-/// On a thread that may block: the answer takes a while, and what waits for it cannot move between threads.
+/// Queries the durability on a blocking thread, because the future is not `Send`.
 async fn ask(client: ClientConfig, names: Vec<String>) -> Option<Durability> {
     let runtime = Handle::current();
     let asked = tokio::task::spawn_blocking(move || runtime.block_on(topics::durability(&client, &names)));
@@ -48,8 +49,8 @@ async fn ask(client: ClientConfig, names: Vec<String>) -> Option<Durability> {
 fn say(durability: Durability, health: &StageHealth) {
     health.detail("durability", &durability.to_string());
     if durability.losses_survived() == 0 {
-        tracing::warn!(%durability, "what is answered 2xx is as durable as the raw topics");
+        tracing::warn!(%durability, "a 2xx response is as durable as the raw topics");
     } else {
-        tracing::info!(%durability, "what is answered 2xx is as durable as the raw topics");
+        tracing::info!(%durability, "a 2xx response is as durable as the raw topics");
     }
 }

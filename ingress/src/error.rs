@@ -1,4 +1,4 @@
-//! Why the ingress does not start, or ends.
+//! Why ingress does not start, or why it ends.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -7,48 +7,48 @@ use service::secret::SecretError;
 
 use crate::keys::KeysError;
 
-/// Each one is for the operator, and says what to do.
+/// An error of ingress. The message is for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum IngressError {
-    /// The keys file is missing or cannot be used.
+    /// The keys file is missing or invalid.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// The keys file has no key: nobody could send anything, or everybody.
+    /// The keys file contains no key, so no request could be authenticated.
     #[error("the keys file {path} has no key: add one with `device-manager keys create`")]
     NoCredential {
         /// The file.
         path: PathBuf,
     },
-    /// The receipt key's file is missing or cannot be used.
+    /// The file of the receipt key is missing or invalid.
     #[error(transparent)]
     ReceiptKey(#[from] SecretError),
     /// The receipt key cannot be used.
     #[error("the receipt key cannot be used")]
     ReceiptKeyForm,
-    /// API keys would travel in clear.
+    /// API keys would travel unencrypted.
     #[error(
-        "{address} is no loopback address, and this port speaks plain HTTP: API keys would travel in clear. Listen on \
+        "{address} is not a loopback address, and this port uses plain HTTP: API keys would travel unencrypted. Listen on \
          127.0.0.1, or put a TLS terminator in front and name it with --tls-terminator (TLS_TERMINATOR)"
     )]
     PlainHttp {
-        /// Where it would listen.
+        /// The configured address.
         address: SocketAddr,
     },
     /// The body limit is zero or does not fit a Kafka record.
-    #[error("a body limit of {asked} bytes cannot be: it must be 1 to {BODY_BYTES_MAX} (BODY_BYTES_MAX)")]
+    #[error("a body limit of {asked} bytes is not possible: it must be 1 to {BODY_BYTES_MAX} (BODY_BYTES_MAX)")]
     BodyLimit {
-        /// What was asked for.
+        /// The configured limit.
         asked: usize,
     },
-    /// The Kafka producer cannot be made from the settings.
-    #[error("the Kafka producer cannot be made: check the KAFKA_ variables")]
+    /// The Kafka producer cannot be created from the settings.
+    #[error("the Kafka producer cannot be created: check the KAFKA_ variables")]
     Producer(#[from] rdkafka::error::KafkaError),
-    /// The port cannot be listened on.
-    #[error("{address} cannot be listened on (HTTP_ADDRESS, HTTP_PORT)")]
+    /// Listening on the port failed.
+    #[error("cannot listen on {address} (HTTP_ADDRESS, HTTP_PORT)")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The listener failed.

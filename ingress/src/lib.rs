@@ -1,11 +1,11 @@
 //! The HTTP edge of Device Manager.
 //!
-//! A request's path: [`keys`] say who sends, admission decides by its head whether it may, the body is read under caps of
-//! size and time, [`wellformed`] looks through it once without understanding it, [`raw_log`] keeps it byte for byte, and
-//! only when Kafka has acknowledged it is the request answered with 2xx. A malformed body goes the same way, and is
-//! answered 400 with its receipt.
+//! The path of a request: [`keys`] authenticate the sender; admission checks the headers; the body is read within limits on
+//! size and time; [`wellformed`] checks its syntax in one pass without interpreting it; [`raw_log`] stores it byte for byte.
+//! The request is answered with 2xx only when Kafka has acknowledged the record. A malformed body is stored too, and answered
+//! with 400 and its receipt.
 //!
-//! Deliberately absent: any knowledge of what a payload means, any state but the keys, any queue of its own.
+//! Deliberately absent: any knowledge of the meaning of a payload, any state except the keys, any queue of its own.
 
 mod accept;
 mod admission;

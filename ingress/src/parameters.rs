@@ -1,4 +1,4 @@
-//! The query of a request: every parameter is known and usable, or the request is refused with all that is wrong.
+//! The query parameters of a request. A request with an unknown or invalid parameter is refused, with all its faults.
 
 use axum::{extract::Query, http::Uri};
 use schemas::{
@@ -12,32 +12,36 @@ use utoipa::IntoParams;
 
 use crate::refusal::Refusal;
 
-/// More unknown parameters of one request are not reported.
+/// The largest number of unknown parameters that are reported for one request.
 const UNKNOWN_MAX: usize = 16;
 const TYPE: &str = "type";
 const UNIT: &str = "unit";
 const DEVICE_ID: &str = "deviceId";
 const DEFAULTS: &str = "defaults";
 
-/// The query parameters that hold for all samples of a payload, in the words of HealthKit's routes, which have them all.
+/// The query parameters that apply to all samples of a payload. Documented for the HealthKit routes, which accept all of them.
 #[derive(Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
-    /// The type of each standard-json sample that names none
+    /// The type of each standard-json sample that does not name one
     #[param(rename = "type")]
     pub(crate) sample_type: Option<String>,
-    /// The unit of each standard-json sample that names none
+    /// The unit of each standard-json sample that does not name one
     pub(crate) unit: Option<String>,
-    /// The device of each sample that names none, and of all samples of an export-xml. An export names devices by their model only, so use one deviceId for each person
+    /// The device of each sample that does not name one, and of all samples of an export-xml. An export names devices by their
+    /// model only, so use a different deviceId for each person
     #[param(rename = "deviceId")]
     pub(crate) device_id: Option<String>,
-    /// `react-native-health`: the documented default units of this library hold for each standard-json sample without a unit. Takes precedence over the default of the API key. Without both, a sample without a unit is refused if its type has several units
+    /// `react-native-health`: the default units that this library documents apply to each standard-json sample without a unit.
+    /// Takes precedence over the defaults of the API key. If neither is given, a sample without a unit is refused if its type
+    /// has several units
     #[param(value_type = Option<String>)]
     pub(crate) defaults: Option<Defaults>,
 }
 
 impl Parameters {
-    /// Of a payload. A message of Medisanté names its types and units itself, so that these parameters would be without effect.
+    /// Reads the parameters of a payload. Medisanté messages name their types and units themselves, so `type`, `unit` and
+    /// `defaults` would have no effect and are refused.
     pub(crate) fn of_payload(provider: Provider, uri: &Uri) -> Result<Self, Refusal> {
         match provider {
             Provider::Medisante => Self::read(uri, &[DEVICE_ID]),
@@ -45,7 +49,7 @@ impl Parameters {
         }
     }
 
-    /// Puts them into the headers of the raw record.
+    /// Sets the parameters in the headers of the raw record.
     pub(crate) fn add_to(self, headers: &mut Headers) {
         headers.sample_type = self.sample_type;
         headers.unit = self.unit;
@@ -53,7 +57,7 @@ impl Parameters {
         headers.defaults = self.defaults;
     }
 
-    /// Of a request that has none.
+    /// Checks that a request has no parameters.
     pub(crate) fn none(uri: &Uri) -> Result<(), Refusal> {
         Self::read(uri, &[]).map(drop)
     }
@@ -74,7 +78,7 @@ impl Parameters {
     }
 }
 
-/// The parameters as they were sent, and what is wrong with those that were looked at.
+/// The parameters as sent, and the faults found so far.
 struct Sent {
     pairs: Vec<(String, String)>,
     faults: Vec<Fault>,
@@ -83,12 +87,12 @@ struct Sent {
 impl Sent {
     fn read(uri: &Uri) -> Result<Self, Refusal> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| {
-            Refusal::Parameters(vec![Fault::new(None, Location::Query, "the query cannot be read".to_owned())])
+            Refusal::Parameters(vec![Fault::new(None, Location::Query, "the query cannot be decoded".to_owned())])
         })?;
         Ok(Self { pairs, faults: Vec::new() })
     }
 
-    /// Takes a parameter out, if it is one of the known ones.
+    /// Removes and parses the parameter `name` if it is one of the `known` ones.
     fn take<T>(
         &mut self,
         name: &'static str,
@@ -108,7 +112,7 @@ impl Sent {
         read.map_err(|why| self.faults.push(fault(why))).ok()
     }
 
-    /// Reports what was not taken: it would be left out of what the sender means.
+    /// Reports the remaining parameters as unknown: ignoring them could change what the sender means.
     fn rest_is_unknown(&mut self, known: &[&'static str]) {
         let mut names: Vec<&str> = Vec::new();
         for (name, _) in &self.pairs {
@@ -121,19 +125,19 @@ impl Sent {
 }
 
 fn unknown(name: &str, known: &[&'static str]) -> Fault {
-    // The parameter may be content in a wrong place.
+    // The name is shown only if it looks like a name: it could be misplaced content.
     let shown = spelling::is_name(name).then_some(name);
     let subject = shown.unwrap_or("a parameter whose name is not repeated here");
     let detail = match (spelling::nearest(name, known), known) {
         (Some(nearest), _) => format!("{subject} is unknown, the nearest known parameter is {nearest}"),
         (None, []) => format!("{subject} is unknown, this path has no parameters"),
-        (None, known) => format!("{subject} is unknown, known are {}", known.join(", ")),
+        (None, known) => format!("{subject} is unknown, the known parameters are {}", known.join(", ")),
     };
     Fault::new(shown, Location::Query, detail)
 }
 
-/// The rules of all names hold for the parameters too. Bytes that are no UTF-8 have been replaced by now: two devices whose names
-/// differ in such bytes would be one.
+/// Checks a parameter by the same rules as all names. Bytes that are not UTF-8 have already been replaced by U+FFFD; two
+/// devices whose names differ only in such bytes would become one, so they are refused.
 fn text(value: &str) -> Result<String, String> {
     if value.contains(char::REPLACEMENT_CHARACTER) {
         return Err("has bytes that are not UTF-8".to_owned());
@@ -143,5 +147,5 @@ fn text(value: &str) -> Result<String, String> {
 
 fn defaults(value: &str) -> Result<Defaults, String> {
     let words = || Defaults::ALL.map(Defaults::as_str).join(", ");
-    Defaults::parse(value).ok_or_else(|| format!("is not a known word; known is {}", words()))
+    Defaults::parse(value).ok_or_else(|| format!("is not a known value; the known values are {}", words()))
 }

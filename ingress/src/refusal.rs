@@ -1,4 +1,4 @@
-//! Why a request is refused, and the words, the status and the headers that say so.
+//! The reasons for refusing a request, with their statuses and texts.
 
 use axum::{
     http::StatusCode,
@@ -12,67 +12,67 @@ use service::http::{
 
 use crate::{keys::Scope, wellformed::Malformed};
 
-const KEPT: &str = "It is kept under the receipt, and `device-manager trace` shows what became of it.";
+const KEPT: &str = "It is stored under the receipt; `device-manager trace` shows its outcome.";
 
-/// Each decision against a request. A new one does not compile until its status and its words are decided.
+/// A reason for refusing a request. A new variant does not compile until its status and texts are defined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// No API key was shown, or more than one.
+    /// No API key was sent, or more than one.
     KeyMissing,
-    /// The key is unknown, not valid yet or no longer valid; which of them is not told.
+    /// The key is unknown, not valid yet or expired; the response does not say which.
     KeyInvalid,
-    /// The request names a patient in a header, which only a signed token may do.
+    /// The request names a patient in a header, which only a signed token could do.
     SubjectHeader,
-    /// The key is not good for this.
+    /// The key lacks the permission.
     Forbidden(Scope),
-    /// Nothing is served at this path.
+    /// The path does not exist.
     UnknownPath,
-    /// The path names a format that the provider does not send.
+    /// The path names a format that is not accepted from the provider.
     UnknownFormat(Provider),
-    /// The path is served, but not with this method.
+    /// The path exists, but not with this method.
     Method,
-    /// The content type does not decide the format.
+    /// The content type does not determine the format.
     ContentType(Provider),
-    /// The content coding is not understood, or several are stacked.
+    /// The content coding is unknown, or several codings are combined.
     ContentCoding,
-    /// Query parameters are unknown or cannot be used.
+    /// Query parameters are unknown or invalid.
     Parameters(Vec<Fault>),
     /// The body is larger than the limit in bytes.
     TooLarge(usize),
     /// The body did not arrive in time.
     BodyTimeout,
-    /// The body broke off, or its framing is broken.
+    /// The client closed the connection before the end of the body, or the framing is invalid.
     BodyBrokenOff,
-    /// The payload is kept under this receipt, but it cannot be used as a whole.
+    /// The payload was stored with this receipt, but it is malformed as a whole.
     Malformed(Malformed, String),
-    /// The device command is kept under this receipt, but it cannot be used.
+    /// The device command was stored with this receipt, but it is invalid.
     Command(Vec<Fault>, String),
-    /// The body was not acknowledged by Kafka in time.
+    /// Kafka did not acknowledge the body in time.
     Unavailable,
 }
 
 impl Refusal {
-    /// The word for metrics and the problem's URI, the status and the title.
+    /// Returns the word for metrics and for the problem's URI, the status, and the title.
     pub(crate) const fn problem_type(&self) -> ProblemType {
         let (word, status, title) = match self {
             Self::KeyMissing => ("key-missing", StatusCode::UNAUTHORIZED, "API key missing"),
             Self::KeyInvalid => ("key-invalid", StatusCode::UNAUTHORIZED, "API key not valid"),
             Self::SubjectHeader => ("subject-header", StatusCode::BAD_REQUEST, "Patient named in a header"),
-            Self::Forbidden(_) => ("forbidden", StatusCode::FORBIDDEN, "API key without this right"),
+            Self::Forbidden(_) => ("forbidden", StatusCode::FORBIDDEN, "API key lacks permission"),
             Self::UnknownPath => ("unknown-path", StatusCode::NOT_FOUND, "Unknown path"),
             Self::UnknownFormat(_) => ("unknown-format", StatusCode::NOT_FOUND, "Unknown format"),
             Self::Method => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
-            Self::ContentType(_) => ("content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Format not decided"),
+            Self::ContentType(_) => ("content-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Format not determined"),
             Self::ContentCoding => {
                 ("content-coding", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content coding not supported")
             }
-            Self::Parameters(_) => ("parameter", StatusCode::BAD_REQUEST, "Query parameter not usable"),
+            Self::Parameters(_) => ("parameter", StatusCode::BAD_REQUEST, "Query parameter invalid"),
             Self::TooLarge(_) => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
             Self::BodyTimeout => ("body-timeout", StatusCode::REQUEST_TIMEOUT, "Body too slow"),
-            Self::BodyBrokenOff => ("body-broken-off", StatusCode::BAD_REQUEST, "Body broken off"),
+            Self::BodyBrokenOff => ("body-broken-off", StatusCode::BAD_REQUEST, "Body incomplete"),
             Self::Malformed(..) => ("malformed", StatusCode::BAD_REQUEST, "Body malformed"),
-            Self::Command(..) => ("malformed", StatusCode::BAD_REQUEST, "Command not usable"),
-            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Not accepted for now"),
+            Self::Command(..) => ("malformed", StatusCode::BAD_REQUEST, "Command invalid"),
+            Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Temporarily unavailable"),
         };
         ProblemType { word, status, title }
     }
@@ -80,7 +80,7 @@ impl Refusal {
     fn detail(&self) -> String {
         match self {
             Self::KeyMissing => {
-                "Send exactly one API key, as X-API-Key or as Authorization: Bearer. The operator makes one with \
+                "Send exactly one API key, as X-API-Key or as Authorization: Bearer. The operator creates one with \
                  `device-manager keys create`."
                     .to_owned()
             }
@@ -88,7 +88,7 @@ impl Refusal {
                 "The API key is unknown, not valid yet, expired or revoked. Ask the operator for a valid one.".to_owned()
             }
             Self::SubjectHeader => {
-                "A patient cannot be named in a header of the request. Leave the header out; the patient is known by the \
+                "A patient cannot be named in a header of the request. Remove the header; the patient is determined by the \
                  device's assignment."
                     .to_owned()
             }
@@ -97,40 +97,41 @@ impl Refusal {
                 scope.as_str()
             ),
             Self::UnknownPath => {
-                "Served are POST /health-data/medisante, POST /health-data/healthkit (each also with /{format}), POST \
+                "The paths are POST /health-data/medisante, POST /health-data/healthkit (each also with /{format}), POST \
                  /devices/assign and POST /devices/{id}/unassign; see /openapi.json."
                     .to_owned()
             }
             Self::UnknownFormat(provider) => format!(
-                "The formats of {} are {}. Without a format in the path, the Content-Type decides.",
+                "The formats of {} are {}. If the path has no format, the Content-Type determines it.",
                 provider.as_str(),
                 formats(*provider)
             ),
-            Self::Method => "This path is served with the methods in the Allow header.".to_owned(),
+            Self::Method => "This path supports the methods in the Allow header.".to_owned(),
             Self::ContentType(provider) => format!(
-                "The Content-Type does not decide the format. Send application/json, application/fhir+json, \
+                "The Content-Type does not determine the format. Send application/json, application/fhir+json, \
                  application/fhir+xml or application/xml, or name the format in the path: {}.",
                 formats(*provider)
             ),
             Self::ContentCoding => {
-                "Send the body plain, or with one Content-Encoding out of gzip, deflate and zstd.".to_owned()
+                "Send the body without a Content-Encoding, or with exactly one of gzip, deflate and zstd.".to_owned()
             }
-            Self::Parameters(faults) => format!("The query cannot be used: {}.", problem::sentence(faults)),
+            Self::Parameters(faults) => format!("The query is invalid: {}.", problem::sentence(faults)),
             Self::TooLarge(limit) => format!(
-                "The body may have {limit} bytes, also after its content coding is undone. Split the payload."
+                "The body may have at most {limit} bytes, before and after its content coding is decoded. Split the payload."
             ),
             Self::BodyTimeout => "The body did not arrive in time. Send it again.".to_owned(),
-            Self::BodyBrokenOff => "The body broke off or its framing is broken. Send it again.".to_owned(),
-            // Of an export what stands before the fault becomes readings, of every other body nothing.
+            Self::BodyBrokenOff => "The body ended early or its framing is invalid. Send it again.".to_owned(),
+            // The text says only "cannot be used": the records of an export before the fault still become readings; any other
+            // body yields none.
             Self::Malformed(malformed, _) => format!("The body cannot be used: {malformed}. {KEPT}"),
-            Self::Command(faults, _) => format!("The command cannot be used: {}. {KEPT}", problem::sentence(faults)),
+            Self::Command(faults, _) => format!("The command is invalid: {}. {KEPT}", problem::sentence(faults)),
             Self::Unavailable => {
-                "The body could not be kept in time. Send it again: what is kept twice is counted once.".to_owned()
+                "The body could not be stored in time. Send it again: a body that is stored twice is counted once.".to_owned()
             }
         }
     }
 
-    /// The faults, and where the body was kept.
+    /// Returns the faults and the receipt.
     fn into_parts(self) -> (Vec<Fault>, Option<String>) {
         match self {
             Self::Parameters(faults) => (faults, None),
@@ -152,7 +153,7 @@ impl Refusal {
         }
     }
 
-    /// The problem document.
+    /// Returns the problem document.
     pub(crate) fn problem(self) -> Problem {
         let problem = Problem::new(self.problem_type(), self.detail());
         let (errors, receipt) = self.into_parts();
@@ -178,7 +179,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The fault of a payload that cannot be used; none where that is not the matter of one place in it.
+/// Returns the fault of a malformed payload; `None` if the fault does not concern one member or the top level.
 fn payload_fault(malformed: &Malformed) -> Option<Fault> {
     let name = match malformed {
         Malformed::WrongType { member, .. } => *member,

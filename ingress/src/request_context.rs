@@ -1,7 +1,7 @@
-//! What an endpoint has of its request beside the request itself: what all requests share, and the correlation id. Counts the request.
+//! The context of a request: the state that all requests share, and the correlation id. Also counts the requests.
 //!
-//! A value that each endpoint takes and answers with, not a middleware layer: axum boxes and moves the future of every layer, on the
-//! way of every request.
+//! The context is an extractor through which each endpoint also responds, and not a middleware layer: axum boxes and moves the
+//! future of every layer for every request.
 
 use std::convert::Infallible;
 
@@ -14,7 +14,7 @@ use service::http::correlation::CorrelationId;
 
 use crate::state::{AppState, Shared};
 
-/// The context of one request. The first of a handler's arguments, so that each request is counted.
+/// The context of one request. It must be the first argument of a handler, so that every request is counted.
 pub(crate) struct RequestContext {
     pub(crate) correlation_id: CorrelationId,
     in_flight: InFlight,
@@ -41,7 +41,7 @@ impl RequestContext {
     }
 }
 
-/// Counts down also when the client goes away and the request is dropped.
+/// Counts a request as in flight. The count also decreases if the client disconnects and the request is dropped.
 struct InFlight(AppState);
 
 impl InFlight {

@@ -1,4 +1,4 @@
-//! The stage: everything put together, from the files to the port.
+//! The ingress stage: connects all parts, from the files to the HTTP server.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     state::{AppState, SecretKeys},
 };
 
-/// Listens where the configuration says. Apart from [`run`], so that a caller can ask the listener for its port.
+/// Binds the configured address. Separate from [`run`], so that the caller can ask the listener for its port.
 ///
 /// # Errors
 /// [`IngressError::Listen`].
@@ -31,7 +31,7 @@ pub fn listen(config: &IngressConfig) -> Result<TcpListener, IngressError> {
     listener::listen(address, config.connections_max).map_err(|source| IngressError::Listen { address, source })
 }
 
-/// Whether [`run`] can work with these settings: refused before anything listens.
+/// Checks the configuration, before anything listens.
 ///
 /// # Errors
 /// [`IngressError`]: what is missing or unsafe.
@@ -40,7 +40,7 @@ pub fn check(config: &IngressConfig) -> Result<(), IngressError> {
     secrets(config).map(drop)
 }
 
-/// The API keys, of which there is one at least, and the installation's secret keys.
+/// Loads the API keys, of which there must be at least one, and derives the secret keys.
 fn secrets(config: &IngressConfig) -> Result<(KeyRing, SecretKeys), IngressError> {
     let keys = KeyRing::open(&config.keys_file)?;
     if keys.count() == 0 {
@@ -49,7 +49,8 @@ fn secrets(config: &IngressConfig) -> Result<(KeyRing, SecretKeys), IngressError
     Ok((keys, SecretKeys::derive(&secret::load_or_refuse(&config.receipt_key_file)?)?))
 }
 
-/// Serves clients on `listener` until `shutdown`; everything that was answered 2xx is then on the broker.
+/// Serves clients on `listener` until `shutdown`. Every body that was answered with 2xx has then been acknowledged by the
+/// broker.
 ///
 /// # Errors
 /// [`IngressError`]: what is missing or unsafe in the configuration.
@@ -75,10 +76,10 @@ pub async fn run(
     let limits = ConnectionLimits::from(&config);
     let connections_broken = metrics::counter!("device_manager_ingress_connections_broken_total");
     HttpPort { listener, limits, connections_broken }.serve(app, shutdown).await?;
-    // Each answer waited for its own record, so only records whose clients were given up can be left.
+    // Each response waited for its own record, so only records of timed-out or dropped requests can still be queued.
     let flushed = tokio::task::spawn_blocking(move || log.flush(config.produce_timeout)).await;
     if !matches!(flushed, Ok(Ok(()))) {
-        tracing::warn!("records without an answered request were not flushed in time");
+        tracing::warn!("queued records of timed-out or dropped requests were not flushed in time");
     }
     Ok(())
 }

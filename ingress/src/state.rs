@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,11 +10,11 @@ use crate::{
     config::IngressConfig, error::IngressError, keys::KeyRing, raw_log::RawLog, upload::capacity::UploadCapacity,
 };
 
-/// Shared by all requests; clones are cheap.
+/// The shared state; clones are cheap.
 #[derive(Clone)]
 pub struct AppState(Arc<Shared>);
 
-/// The parts of [`AppState`].
+/// The fields of [`AppState`].
 pub(crate) struct Shared {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) log: Arc<dyn RawLog>,
@@ -28,16 +28,16 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
 }
 
-/// The keys that are made of the installation's secret.
+/// The keys that are derived from the installation's secret.
 pub struct SecretKeys {
     /// Signs receipts.
     pub receipt: ReceiptKey,
-    /// Makes the hashes of bodies.
+    /// Computes the keyed hashes of bodies.
     pub content: ContentKey,
 }
 
 impl SecretKeys {
-    /// Makes both.
+    /// Derives both keys.
     ///
     /// # Errors
     /// [`IngressError::ReceiptKeyForm`].
@@ -48,7 +48,7 @@ impl SecretKeys {
     }
 }
 
-/// Handles on the metrics of the hot path, looked up once.
+/// Handles to the metrics of the hot path, looked up once.
 pub(crate) struct Meters {
     pub(crate) requests: Counter,
     pub(crate) in_flight: Gauge,
@@ -86,18 +86,21 @@ impl Meters {
 }
 
 fn describe() {
-    metrics::describe_counter!("device_manager_ingress_requests_total", "Requests that began, of any kind.");
+    metrics::describe_counter!("device_manager_ingress_requests_total", "Requests received, of any kind.");
     metrics::describe_counter!(
         "device_manager_ingress_accepted_total",
         "Requests answered 2xx after Kafka's acknowledgement."
     );
     metrics::describe_counter!("device_manager_ingress_rejected_total", "Requests refused, by reason.");
-    metrics::describe_gauge!("device_manager_ingress_requests_in_flight", "Requests that have begun and not ended.");
-    metrics::describe_histogram!("device_manager_ingress_produce_seconds", "From queueing a record to Kafka's answer.");
+    metrics::describe_gauge!("device_manager_ingress_requests_in_flight", "Requests in progress.");
+    metrics::describe_histogram!(
+        "device_manager_ingress_produce_seconds",
+        "Time spent waiting for Kafka to acknowledge a record."
+    );
 }
 
 impl AppState {
-    /// Puts the parts together.
+    /// Assembles the shared state.
     #[must_use]
     pub fn new(keys: Arc<KeyRing>, log: Arc<dyn RawLog>, secrets: SecretKeys, config: &IngressConfig) -> Self {
         Self(Arc::new(Shared {

@@ -1,5 +1,5 @@
-//! `GET /docs`: the description as a page to read and to try, with all its assets in the binary. Served on a loopback address, or
-//! where it is asked for: it is large, and nobody needs a key to read it.
+//! `GET /docs`: the OpenAPI document as an interactive page, with all its assets in the binary. The page is served on a
+//! loopback address, or if it is enabled: it is large, and needs no key.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use utoipa_swagger_ui::Config;
 
 use crate::state::AppState;
 
-/// Nothing comes from elsewhere, and nothing goes there.
+/// The page may load and send nothing except from and to this server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -33,7 +33,7 @@ fn asset(file: &str) -> Response {
         "index.html" => ("text/html; charset=utf-8", include_str!("page/index.html").as_bytes().into()),
         "page.css" => ("text/css; charset=utf-8", include_str!("page/page.css").as_bytes().into()),
         "page.js" => ("text/javascript; charset=utf-8", include_str!("page/page.js").as_bytes().into()),
-        // The library has more files, among them a page with a name of its own.
+        // Other files of the library are not served; among them is an index.html of its own.
         "swagger-ui.css" => ("text/css; charset=utf-8", library(file)),
         "swagger-ui-bundle.js" => ("text/javascript; charset=utf-8", library(file)),
         _ => return StatusCode::NOT_FOUND.into_response(),

@@ -1,5 +1,5 @@
-//! What the description shows beside the endpoints' own words: example bodies, and each answer that refuses a request. The examples
-//! of answers are made by the code that answers.
+//! The examples in the OpenAPI document: request bodies, and each response that refuses a request. The example responses are
+//! produced by the code that produces the real ones.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
 
 /// The receipt in the examples.
 pub(super) const RECEIPT: &str = "AAAAAAAABwAAAAAAAAAqAAAAAEbW3kqFzUc1";
-/// A mistake, whose answer is an example.
+/// A URL with a mistake; the response to it is an example.
 pub(super) const UNKNOWN_PARAMETER: &str = "/?devceId=watch-1";
 const NOT_JSON: &str = "{\"deviceId\": \"watch-1\",}";
 
@@ -26,18 +26,18 @@ const NOT_JSON: &str = "{\"deviceId\": \"watch-1\",}";
 pub(super) struct Documented {
     pub(super) path: &'static str,
     pub(super) bodies: Vec<ExampleBody>,
-    /// Each refusal that the endpoint can answer with, by a name of its own. A test of the router provokes each of them.
+    /// Each refusal that the endpoint can return, under a unique name. A test of the router provokes each of them.
     pub(super) refusals: Vec<(&'static str, Refusal)>,
 }
 
-/// A body that is accepted.
+/// An example of an accepted body.
 pub(super) struct ExampleBody {
     pub(super) content_type: &'static str,
     pub(super) name: &'static str,
     pub(super) text: &'static str,
 }
 
-/// The refusals that all endpoints with a body have in common.
+/// Returns the refusals that all endpoints with a body share.
 pub(super) fn refusals(scope: Scope) -> Vec<(&'static str, Refusal)> {
     let mut refusals = vec![
         ("subject-header", Refusal::SubjectHeader),
@@ -55,7 +55,7 @@ pub(super) fn refusals(scope: Scope) -> Vec<(&'static str, Refusal)> {
     refusals
 }
 
-/// The refusal of a payload that is kept under the receipt of the examples.
+/// Returns the refusal of a payload that was stored with the example receipt.
 pub(super) fn malformed(why: Malformed) -> Refusal {
     Refusal::Malformed(why, RECEIPT.to_owned())
 }
@@ -76,13 +76,13 @@ fn add_bodies(bodies: &[ExampleBody], operation: &mut Operation) {
     let Some(body) = &mut operation.request_body else { return };
     for ExampleBody { content_type, name, text } in bodies {
         let Some(content) = body.content.get_mut(*content_type) else { continue };
-        // JSON is shown as JSON, XML as its text.
+        // JSON is shown as JSON, and XML as a string.
         let value = serde_json::from_str(text).unwrap_or_else(|_| (*text).into());
         content.examples.insert((*name).to_owned(), RefOr::T(ExampleBuilder::new().value(Some(value)).build()));
     }
 }
 
-/// A response for each status, with an example for each kind of problem.
+/// Adds a response for each status, with an example for each problem type.
 fn add_refusals(refusals: Vec<(&'static str, Refusal)>, operation: &mut Operation, components: &mut Components) {
     let mut examples: BTreeMap<u16, Vec<(String, RefOr<Example>)>> = BTreeMap::new();
     for (name, refusal) in refusals {
@@ -117,7 +117,7 @@ fn response(status: u16, examples: Vec<(String, RefOr<Example>)>) -> Response {
     }
 }
 
-/// The name of a response that is the same for all operations.
+/// Returns the name of a response that is the same for all operations.
 const fn shared(status: u16) -> Option<&'static str> {
     match status {
         401 => Some("Unauthorized"),
@@ -132,25 +132,27 @@ const fn shared(status: u16) -> Option<&'static str> {
 const fn description(status: u16) -> &'static str {
     match status {
         400 => {
-            "The request cannot be used; `errors` names each fault. A body that was read is kept all the same, and the answer has its receipt."
+            "The request is invalid; `errors` lists each fault. A body that was read is stored, and the response has its receipt."
         }
-        401 => "The API key is missing or not valid.",
+        401 => "The API key is missing or invalid.",
         403 => "The API key is not allowed to do this.",
-        404 => "The path names a format that the provider does not send.",
+        404 => "The path names a format that is not accepted from the provider.",
         405 => "The method is not POST.",
         408 => "The body did not arrive in time.",
-        413 => "The body is larger than the limit, which the operator sets. For export-xml it is larger.",
-        415 => "The content coding is not supported, or the Content-Type does not decide the format.",
+        413 => {
+            "The body is larger than the limit that the operator has set. The limit for export-xml is a different, larger one."
+        }
+        415 => "The content coding is not supported, or the Content-Type does not determine the format.",
         _ => "Kafka did not acknowledge the body in time. Try again after Retry-After.",
     }
 }
 
-/// The header that belongs to the status.
+/// Returns the header that a response with this status has, and its description.
 const fn header(status: u16) -> Option<(&'static str, &'static str)> {
     match status {
         401 => Some(("WWW-Authenticate", "`Bearer realm=\"device-manager\"`")),
         405 => Some(("Allow", "The methods of this path.")),
-        503 => Some(("Retry-After", "The seconds to wait.")),
+        503 => Some(("Retry-After", "The number of seconds to wait.")),
         _ => None,
     }
 }

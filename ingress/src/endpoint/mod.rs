@@ -1,4 +1,4 @@
-//! One endpoint, one file: its parameters, its handler, its documentation with the refusals that it can answer with.
+//! The endpoints, one file each: its parameters, its handler, and its documentation with the refusals that it can return.
 
 pub(crate) mod devices;
 pub(crate) mod docs;
@@ -9,10 +9,10 @@ pub(crate) mod openapi;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What an accepted request is answered with.
+/// The response to an accepted request.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Id {
-    /// The receipt of a payload or sample, or a device's id.
+    /// The receipt of a payload or sample, or the id of a device.
     #[serde(rename = "_id")]
     #[schema(example = "AAAAAAAABwAAAAAAAAAqAAAAAEbW3kqFzUc1")]
     pub(crate) id: String,

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: the description of this API, made from the code.
+//! `GET /openapi.json`: the OpenAPI document of this API, generated from the code.
 
 use std::sync::LazyLock;
 
@@ -23,7 +23,7 @@ use crate::{parameters::Parameters, request_context::RequestContext};
 #[openapi(
     info(
         title = "Device Manager API",
-        description = "Accepts readings of health devices, and commands that say who holds which device.",
+        description = "Accepts readings of health devices, and commands that assign devices to patients.",
         license(name = "Apache-2.0"),
     ),
     paths(
@@ -49,7 +49,7 @@ impl Modify for Security {
     }
 }
 
-/// The examples and the refusals of each endpoint.
+/// Adds the examples and the refusals of each endpoint.
 struct Examples;
 
 impl Modify for Examples {
@@ -64,7 +64,7 @@ impl Modify for Examples {
         ] {
             endpoint.add_to(openapi);
         }
-        // An unknown member is refused.
+        // Unknown members are refused.
         for name in ["AssignBody", "UnassignBody"] {
             let schemas = openapi.components.as_mut().map(|components| &mut components.schemas);
             if let Some(RefOr::T(Schema::Object(body))) = schemas.and_then(|schemas| schemas.get_mut(name)) {
@@ -76,7 +76,7 @@ impl Modify for Examples {
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| Api::openapi().to_pretty_json().unwrap_or_default());
 
-/// The OpenAPI 3.1 document as JSON text.
+/// Returns the OpenAPI 3.1 document as JSON text.
 #[must_use]
 pub fn openapi_json() -> &'static str {
     &DOCUMENT

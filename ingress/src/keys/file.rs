@@ -1,4 +1,4 @@
-//! The keys file: one JSON object, read whole and checked, written whole and at once.
+//! The keys file: one JSON object, read and checked as a whole, and replaced atomically.
 
 use std::{
     collections::HashSet,
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-/// What a key is good for.
+/// What a key permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// Sending payloads.
@@ -27,7 +27,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The word in the file.
+    /// Returns the name used in the file.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Scope {
         }
     }
 
-    /// Reads the word.
+    /// Parses the name used in the file.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         match word {
@@ -47,28 +47,29 @@ impl Scope {
     }
 }
 
-/// One key as it stands in the file: no secret, only its hash.
+/// A key in the file. Contains the hash of the secret, not the secret.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyEntry {
-    /// Names the key in raw records and for `keys revoke`.
+    /// Identifies the key in raw records and for `keys revoke`.
     pub id: String,
     /// The sender's stable name. Keys that replace each other share it, so that readings keep their identity.
     pub source: String,
     /// SHA-256 of the secret, 64 hexadecimal digits.
     pub sha256: String,
-    /// What the key is good for.
+    /// What the key permits.
     pub scopes: Vec<Scope>,
-    /// The providers it may send for; all where this is absent.
+    /// The providers that the key may send for. If absent, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub providers: Option<Vec<String>>,
-    /// Whose documented defaults hold for its HealthKit payloads where the request names none.
+    /// The library whose documented default units apply to the key's HealthKit payloads, unless the request has a parameter
+    /// `defaults`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<String>,
-    /// From when it is valid.
+    /// When the key becomes valid.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub not_before: Option<OffsetDateTime>,
-    /// From when it is no longer valid.
+    /// When the key expires.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub expires_at: Option<OffsetDateTime>,
 }
@@ -79,7 +80,7 @@ pub(super) struct KeysFile {
     pub(super) keys: Vec<KeyEntry>,
 }
 
-/// Why the keys file cannot be used. Never shows what stands in it beyond a key's id.
+/// Why the keys file cannot be used. Shows nothing of the file's content except a key's id.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The file cannot be read or written.
@@ -87,37 +88,37 @@ pub enum KeysError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The file is not the JSON it must be.
-    #[error("the keys file {path} is not valid at line {line}; `device-manager keys create` writes one")]
+    /// The file is not JSON of the required form.
+    #[error("the keys file {path} is invalid at line {line}; `device-manager keys create` writes a valid one")]
     Form {
         /// The file.
         path: PathBuf,
-        /// Where.
+        /// The line of the error.
         line: usize,
     },
-    /// A key breaks a rule.
-    #[error("the key {id} in the keys file cannot be used: {rule}")]
+    /// A key in the file violates a rule.
+    #[error("the key {id} in the keys file is invalid: {rule}")]
     Key {
-        /// The key.
+        /// The id of the key.
         id: String,
-        /// The rule.
+        /// The member and the rule that it violates.
         rule: String,
     },
-    /// A new key breaks a rule.
+    /// A new key violates a rule.
     #[error("{argument} {rule}")]
     Argument {
         /// The argument of `device-manager keys create`.
         argument: &'static str,
-        /// The rule.
+        /// The rule that it violates.
         rule: &'static str,
     },
-    /// No such key.
-    #[error("there is no key {id}; `device-manager keys list` shows them")]
+    /// The key does not exist.
+    #[error("there is no key {id}; `device-manager keys list` lists all keys")]
     Unknown {
-        /// The id that was asked for.
+        /// The requested id.
         id: String,
     },
 }
@@ -142,13 +143,13 @@ pub(super) fn read(path: &Path) -> Result<KeysFile, KeysError> {
     Ok(file)
 }
 
-/// Writes the file so that a reader, and a power cut, sees the old one or the new one.
+/// Replaces the file atomically: a reader sees either the old or the new file, even after a power failure.
 pub(super) fn write(path: &Path, file: &KeysFile) -> Result<(), KeysError> {
     check(file)?;
     let text = serde_json::to_vec_pretty(file).map_err(|error| KeysError::io(path)(error.into()))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
-        // Such a file is made with mode 0600.
+        // `NamedTempFile` creates the file with mode 0600.
         let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
         temporary.write_all(&text)?;
         temporary.write_all(b"\n")?;
@@ -175,7 +176,7 @@ fn check(file: &KeysFile) -> Result<(), KeysError> {
     Ok(())
 }
 
-/// Checks one key by itself. The error is the member's name and the rule that it breaks.
+/// Checks a key on its own. The error is the name of the member and the rule that it violates.
 pub(super) fn check_entry(entry: &KeyEntry) -> Result<(), (&'static str, &'static str)> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if entry.id.is_empty() || entry.id.len() > 64 || !entry.id.bytes().all(is_word) {
@@ -197,12 +198,13 @@ pub(super) fn check_entry(entry: &KeyEntry) -> Result<(), (&'static str, &'stati
     }
 }
 
-/// What is kept of a secret. A plain hash suffices: the secret is 32 random bytes, not a password.
+/// Returns the hash that is stored of a secret. An unsalted SHA-256 suffices, because the secret is 32 random bytes and not a
+/// password.
 pub(super) fn fingerprint(secret: &[u8]) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
-/// Reads what is kept of a secret.
+/// Parses a stored hash.
 pub(super) fn hash(text: &str) -> Option<[u8; 32]> {
     <[u8; 32]>::from_hex(text).ok()
 }

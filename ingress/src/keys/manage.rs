@@ -1,4 +1,4 @@
-//! What `device-manager keys` does to the file.
+//! The operations of `device-manager keys` on the keys file.
 
 use std::path::Path;
 
@@ -7,30 +7,31 @@ use time::OffsetDateTime;
 
 use super::file::{self, KeyEntry, KeysError, KeysFile, Scope, fingerprint};
 
-/// What a new key shall be good for.
+/// The properties of a new key.
 #[derive(Clone)]
 pub struct NewKey {
-    /// The key's id; a random one where this is none.
+    /// The key's id. If `None`, a random one is generated.
     pub id: Option<String>,
     /// The sender's stable name.
     pub source: String,
-    /// What it is good for.
+    /// What the key permits.
     pub scopes: Vec<Scope>,
-    /// The providers it may send for; none means all.
+    /// The providers that the key may send for; `None` means all.
     pub providers: Option<Vec<String>>,
-    /// Whose documented defaults hold for its HealthKit payloads.
+    /// The library whose documented default units apply to the key's HealthKit payloads.
     pub defaults: Option<String>,
-    /// From when it is valid.
+    /// When the key becomes valid.
     pub not_before: Option<OffsetDateTime>,
-    /// From when it is no longer valid.
+    /// When the key expires.
     pub expires_at: Option<OffsetDateTime>,
 }
 
-/// A new key's secret. Has no `Debug` and no `Display`: whoever shows it must say so.
+/// The secret of a new key. Has no `Debug` and no `Display`, so that it is shown only by an explicit call of
+/// [`Secret::reveal`].
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret, to be shown once to whoever asked for the key.
+    /// Returns the secret, to be shown once to the person who created the key.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -44,22 +45,22 @@ pub struct KeySummary {
     pub id: String,
     /// The sender's stable name.
     pub source: String,
-    /// What it is good for.
+    /// What the key permits.
     pub scopes: Vec<Scope>,
-    /// The providers it may send for; none means all.
+    /// The providers that the key may send for; `None` means all.
     pub providers: Option<Vec<String>>,
-    /// Whose documented defaults hold for its HealthKit payloads.
+    /// The library whose documented default units apply to the key's HealthKit payloads.
     pub defaults: Option<String>,
-    /// From when it is valid.
+    /// When the key becomes valid.
     pub not_before: Option<OffsetDateTime>,
-    /// From when it is no longer valid.
+    /// When the key expires.
     pub expires_at: Option<OffsetDateTime>,
 }
 
-/// Adds a key to the file, which is made if there is none, and returns the key's id and its secret.
+/// Adds a key to the file and returns the key's id and its secret. Creates the file if it does not exist.
 ///
 /// # Errors
-/// [`KeysError::Argument`] when the new key breaks a rule, else as [`list`].
+/// [`KeysError::Argument`] if the new key violates a rule; otherwise the same as for [`list`].
 pub fn create(path: &Path, new: NewKey) -> Result<(String, Secret), KeysError> {
     let mut file = if path.exists() { file::read(path)? } else { KeysFile::default() };
     let secret = Secret(format!("dm_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())));
@@ -83,7 +84,7 @@ pub fn create(path: &Path, new: NewKey) -> Result<(String, Secret), KeysError> {
     Ok((id, secret))
 }
 
-/// The argument of `keys create` that fills a member of the file.
+/// Returns the argument of `keys create` that sets a member of the file.
 fn argument(member: &'static str) -> &'static str {
     match member {
         "id" => "--id",
@@ -96,7 +97,7 @@ fn argument(member: &'static str) -> &'static str {
     }
 }
 
-/// The keys in the file, in its order.
+/// Returns the keys in the file, in their order.
 ///
 /// # Errors
 /// [`KeysError`].
@@ -113,10 +114,10 @@ pub fn list(path: &Path) -> Result<Vec<KeySummary>, KeysError> {
     Ok(file::read(path)?.keys.into_iter().map(summary).collect())
 }
 
-/// Takes a key out of the file; a running ingress refuses it within two seconds.
+/// Removes a key from the file. A running ingress refuses the key within two seconds.
 ///
 /// # Errors
-/// [`KeysError::Unknown`] when there is no such key, else as [`list`].
+/// [`KeysError::Unknown`] if the key does not exist; otherwise the same as for [`list`].
 pub fn revoke(path: &Path, id: &str) -> Result<(), KeysError> {
     let mut file = file::read(path)?;
     let before = file.keys.len();

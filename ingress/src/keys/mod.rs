@@ -1,4 +1,4 @@
-//! API keys: what may be sent with which key, until when, and how the file that says so is kept.
+//! API keys: what each key permits and how long it is valid, and the file in which the keys are stored.
 
 mod file;
 mod manage;

@@ -1,4 +1,4 @@
-//! The keys that hold now, read again when the file changes.
+//! The valid keys in memory, reloaded when the file changes.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -21,13 +21,14 @@ use super::file::{self, KeyEntry, KeysError, Scope, fingerprint};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A sender that showed a valid key.
+/// The credential of a sender: a key of the file, without the secret.
 pub struct Credential {
     /// The key's id.
     pub id: String,
     /// The sender's stable name.
     pub source: SourceName,
-    /// Whose documented defaults hold for its HealthKit payloads where the request names none.
+    /// The library whose documented default units apply to the key's HealthKit payloads, unless the request has a parameter
+    /// `defaults`.
     pub defaults: Option<Defaults>,
     sha256: [u8; 32],
     scopes: Vec<Scope>,
@@ -36,7 +37,7 @@ pub struct Credential {
     expires_at: Option<OffsetDateTime>,
 }
 
-/// Why a key opens nothing. The client is told the same in each case.
+/// Why a key is refused. The client receives the same response in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// No key has this secret.
@@ -48,19 +49,19 @@ pub enum Refused {
 }
 
 impl Credential {
-    /// Whether the key is good for `scope`, and for `provider` where one is known.
+    /// Returns whether the key permits `scope` and, if given, `provider`.
     #[must_use]
     pub fn may(&self, scope: Scope, provider: Option<Provider>) -> bool {
         let for_provider = match (&self.providers, provider) {
             (None, _) => true,
-            // A list without a provider allows none. It must not pass for no list, which allows all.
+            // An empty list permits no provider. It must not be mistaken for a missing list, which permits all.
             (Some(allowed), None) => !allowed.is_empty(),
             (Some(allowed), Some(provider)) => allowed.contains(&provider),
         };
         self.scopes.contains(&scope) && for_provider
     }
 
-    /// The providers that the key is bound to; empty where it is bound to none.
+    /// Returns the providers that the key is restricted to; empty if it is not restricted.
     #[must_use]
     pub fn providers(&self) -> &[Provider] {
         self.providers.as_deref().unwrap_or_default()
@@ -80,7 +81,7 @@ impl Credential {
     }
 }
 
-/// What tells one state of the file from another without reading it.
+/// Identifies a version of the file without reading the file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: (i64, i64),
@@ -88,7 +89,7 @@ struct Stamp {
     inode: u64,
 }
 
-/// All keys of the file; shared by all requests.
+/// All keys of the file, shared by all requests.
 pub struct KeyRing {
     path: PathBuf,
     keys: ArcSwap<Vec<Arc<Credential>>>,
@@ -96,7 +97,7 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Reads the file.
+    /// Loads the file.
     ///
     /// # Errors
     /// [`KeysError`].
@@ -106,13 +107,13 @@ impl KeyRing {
         Ok(Self { path: path.to_owned(), keys: ArcSwap::from_pointee(keys), stamp: Mutex::new(stamp) })
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     #[must_use]
     pub fn count(&self) -> usize {
         self.keys.load().len()
     }
 
-    /// Finds the key that has this secret. Takes the same time whichever key matches, and if none does.
+    /// Returns the key with this secret. Takes the same time whichever key matches, and if none does.
     ///
     /// # Errors
     /// [`Refused`].
@@ -134,10 +135,10 @@ impl KeyRing {
         Ok(Arc::clone(key))
     }
 
-    /// Reads the file again if it has changed. A file that cannot be used changes nothing.
+    /// Reloads the file if it has changed. If the file is invalid, the previously loaded keys stay in use.
     ///
     /// # Errors
-    /// [`KeysError`]; it is reported once for each state of the file.
+    /// [`KeysError`]. An error is returned only once for each version of the file.
     pub fn refresh(&self) -> Result<Refreshed, KeysError> {
         let now = stamp(&self.path);
         {
@@ -151,23 +152,23 @@ impl KeyRing {
         Ok(Refreshed::Changed)
     }
 
-    /// Looks at the file each second until `shutdown`, and says on `/ready` and in the log what came of it.
+    /// Checks the file every second until `shutdown`, and reports the result on `/ready` and in the log.
     pub async fn watch(self: Arc<Self>, health: StageHealth, shutdown: CancellationToken) {
-        health.detail("keys", &format!("{} valid in form", self.count()));
+        health.detail("keys", &format!("{} loaded", self.count()));
         while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
             let ring = Arc::clone(&self);
             let Ok(refreshed) = tokio::task::spawn_blocking(move || ring.refresh()).await else { continue };
             match refreshed {
                 Ok(Refreshed::Unchanged) => {}
                 Ok(Refreshed::Changed) => {
-                    health.detail("keys", &format!("{} valid in form", self.count()));
-                    tracing::info!(keys = self.count(), "the keys file was read again");
+                    health.detail("keys", &format!("{} loaded", self.count()));
+                    tracing::info!(keys = self.count(), "the keys file has been reloaded");
                 }
                 Err(error) => {
-                    health.detail("keys", "the keys file cannot be used: the keys that were read before still hold");
+                    health.detail("keys", "the keys file cannot be used: the previously loaded keys stay in use");
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "the keys file cannot be used: the keys that were read before still hold"
+                        "the keys file cannot be used: the previously loaded keys stay in use"
                     );
                 }
             }
@@ -175,12 +176,12 @@ impl KeyRing {
     }
 }
 
-/// What a look at the file came to.
+/// The result of [`KeyRing::refresh`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refreshed {
-    /// It is as it was.
+    /// The file has not changed.
     Unchanged,
-    /// New keys hold.
+    /// The keys have been reloaded.
     Changed,
 }
 

@@ -1,4 +1,4 @@
-//! The raw topics on a real cluster: an idempotent producer, and the probe that says whether it works.
+//! The raw topics on a real cluster: an idempotent producer, and a probe that reports whether it works.
 
 use std::{
     num::NonZeroU16,
@@ -25,27 +25,27 @@ use super::{Acknowledgement, AppendError, Appended, Destination, RawAppend, RawL
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_EVERY: Duration = Duration::from_secs(2);
-/// How often a cluster is looked at that was not ready since the start.
+/// The interval between probes until the cluster is ready for the first time.
 const PROBE_AT_START: Duration = Duration::from_millis(100);
-/// How often librdkafka says whether the broker has given the producer its id.
+/// The interval of librdkafka's statistics, which show whether the broker has assigned the producer its id.
 const STATISTICS_MS: &str = "200";
 
-/// What librdkafka reports of the producer. Outlives a producer that is replaced.
+/// What librdkafka reports about the producer. Shared by successive producers.
 #[derive(Clone, Default)]
 struct ProducerReports {
     /// How many records were not acknowledged.
     unacknowledged: Arc<AtomicU64>,
-    /// Whether the broker has given the producer the id that makes it idempotent: before that, nothing is sent, and asking
-    /// for it takes up to a second after a start.
+    /// Whether the broker has assigned the producer id that idempotence requires. Nothing is sent before that, and the
+    /// assignment takes up to a second after a start.
     has_id: Arc<AtomicBool>,
 }
 
-/// Takes each delivery report to the request that waits for it.
+/// Forwards each delivery report to the request that waits for it.
 struct Deliveries(ProducerReports);
 
 impl ClientContext for Deliveries {
     fn stats(&self, statistics: Statistics) {
-        // A producer without idempotence has none, and would double what it sends again.
+        // Without idempotence the statistics have no such state, and a retried record could be duplicated.
         let has_id = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
         self.0.has_id.store(has_id, Ordering::Relaxed);
     }
@@ -56,7 +56,8 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
         let answer = match result {
-            // A batch that the broker already had is acknowledged without its offset: kept, but without a receipt.
+            // The broker acknowledges a batch that it already has without an offset: the record is stored, but no receipt can
+            // be issued.
             Ok(message) if message.offset() < 0 => Err(AppendError::NotAcknowledged(None)),
             Ok(message) => Ok(Appended { partition: message.partition(), offset: message.offset() }),
             Err((error, _)) => Err(AppendError::NotAcknowledged(error.rdkafka_error_code())),
@@ -64,7 +65,7 @@ impl ProducerContext for Deliveries {
         if answer.is_err() {
             self.0.unacknowledged.fetch_add(1, Ordering::Relaxed);
         }
-        // The request may have ended before: its client was answered 503, or is gone.
+        // The request may already have ended, because it timed out or its client disconnected.
         let _gone = waiting.send(answer);
     }
 }
@@ -78,22 +79,22 @@ pub struct KafkaLog {
     devices: Target,
     uploads: Target,
     reports: ProducerReports,
-    /// Whether nothing was wrong with the cluster when it was looked at last.
+    /// Whether the last probe found no fault.
     works: AtomicBool,
 }
 
 /// A raw topic on the cluster.
 struct Target {
     name: String,
-    /// How many partitions it had when the cluster was looked at last; 0 before.
+    /// The number of partitions at the last probe; 0 before the first.
     partitions: AtomicU16,
 }
 
 impl KafkaLog {
-    /// Makes the producer; does not wait for the cluster.
+    /// Creates the producer. Does not wait for the cluster.
     ///
     /// # Errors
-    /// librdkafka refuses the settings.
+    /// librdkafka rejects the settings.
     pub fn new(cluster: &Cluster, produce_timeout: Duration) -> Result<Self, KafkaError> {
         let mut config = cluster.settings.producer();
         config.set("message.timeout.ms", produce_timeout.as_millis().to_string());
@@ -122,21 +123,21 @@ impl KafkaLog {
         }
     }
 
-    /// Whether nothing was wrong with the cluster when it was looked at last.
+    /// Returns whether the last probe found no fault.
     pub(crate) fn works(&self) -> bool {
         self.works.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything that is queued was answered. Blocks.
+    /// Waits until all queued records have been acknowledged or have failed. Blocks.
     ///
     /// # Errors
-    /// It was not in time.
+    /// The timeout has passed.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.producer.load().flush(timeout)
     }
 
-    /// Looks at the cluster until `shutdown`, says on `/ready` what it waits for, and replaces a producer that librdkafka
-    /// gave up. As long as it waits, requests are answered 503.
+    /// Probes the cluster until `shutdown`, reports on `/ready` what ingress waits for, and replaces a producer that has had a
+    /// fatal error. While ingress waits, requests are answered with 503.
     pub async fn watch(
         self: Arc<Self>,
         mut rebootstrap: Rebootstrap,
@@ -151,7 +152,7 @@ impl KafkaLog {
             let probed = tokio::task::spawn_blocking(move || log.probe()).await;
             let fault = match probed {
                 Ok(fault) => fault,
-                Err(_) => Some("the probe of Kafka ended abnormally".to_owned()),
+                Err(_) => Some("the probe of Kafka failed unexpectedly".to_owned()),
             };
             let unacknowledged = self.reports.unacknowledged.load(Ordering::Relaxed);
             let fault =
@@ -174,10 +175,10 @@ impl KafkaLog {
     fn probe(&self) -> Option<String> {
         let producer = self.producer.load_full();
         if let Some((code, _)) = producer.client().fatal_error() {
-            tracing::error!(%code, "the producer was given up by librdkafka and is made anew");
+            tracing::error!(%code, "the producer has had a fatal error and is replaced");
             match make(&self.config, &self.reports) {
                 Ok(fresh) => self.producer.store(Arc::new(fresh)),
-                Err(_) => return Some("the Kafka producer cannot be made".to_owned()),
+                Err(_) => return Some("the Kafka producer cannot be created".to_owned()),
             }
         }
         let Ok(metadata) = producer.client().fetch_metadata(None, PROBE_TIMEOUT) else {
@@ -192,7 +193,7 @@ impl KafkaLog {
             target.partitions.store(count, Ordering::Relaxed);
         }
         let has_id = self.reports.has_id.load(Ordering::Relaxed);
-        (!has_id).then(|| "Kafka has not given the producer its id yet".to_owned())
+        (!has_id).then(|| "Kafka has not assigned the producer id yet".to_owned())
     }
 }
 
@@ -239,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    /// One broker alone acknowledges for all copies, so that a test on it cannot show this.
+    /// Checks the settings only: on a single broker, a test cannot observe that all replicas acknowledge.
     #[test]
     fn all_copies_acknowledge_and_nothing_is_doubled() {
         let cluster = Cluster { settings: KafkaSettings::new("127.0.0.1:1"), topics: Topics::new("") };
@@ -247,6 +248,6 @@ mod tests {
         for (property, value) in [("acks", "all"), ("enable.idempotence", "true"), ("message.timeout.ms", "1234")] {
             assert_eq!(log.config.get(property), Some(value), "{property}");
         }
-        assert_eq!(log.partitions(RawTopic::Medisante), None, "nothing is known of the topics yet");
+        assert_eq!(log.partitions(RawTopic::Medisante), None, "the topics have not been probed yet");
     }
 }

@@ -1,4 +1,4 @@
-//! The raw topics as the ingress sees them: something that a body is appended to, and that says where it came to lie.
+//! The raw topics from the point of view of ingress: a log that stores a record and returns its position.
 
 pub mod kafka;
 
@@ -8,11 +8,11 @@ use rdkafka::error::RDKafkaErrorCode;
 use schemas::{format::RawTopic, raw::Headers};
 use tokio::sync::oneshot;
 
-/// One record to append.
+/// A record to append.
 pub struct RawAppend<'a> {
     /// The raw topic.
     pub topic: RawTopic,
-    /// Where in it.
+    /// The partition or the key.
     pub destination: Destination<'a>,
     /// The headers.
     pub headers: &'a Headers,
@@ -20,16 +20,16 @@ pub struct RawAppend<'a> {
     pub body: &'a [u8],
 }
 
-/// Where in its topic a record belongs.
+/// How the partition of a record is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination<'a> {
-    /// Beside all others of this key, in their order.
+    /// By the key, so that all records of this key are in one partition, in their order.
     Key(&'a str),
-    /// In this partition, without a key.
+    /// This partition; the record has no key.
     Partition(i32),
 }
 
-/// Where a record lies.
+/// The position of an appended record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// The partition.
@@ -38,27 +38,27 @@ pub struct Appended {
     pub offset: i64,
 }
 
-/// Why a record is not known to be kept. It may be kept all the same: a retry is then a duplicate, which the reading's
-/// identity resolves.
+/// Why a record may not have been stored. It may have been stored all the same; then a retry creates a duplicate, which is
+/// detected by the reading's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendError {
     /// The producer's queue is full.
     QueueFull,
-    /// Kafka did not acknowledge.
+    /// Kafka did not acknowledge the record.
     NotAcknowledged(Option<RDKafkaErrorCode>),
 }
 
-/// Resolves when Kafka has answered.
+/// Resolves when Kafka has acknowledged the record or delivery has failed.
 pub type Acknowledgement = oneshot::Receiver<Result<Appended, AppendError>>;
 
-/// What bodies are appended to. The one other implementation is the double in the HTTP tests.
+/// The log to which bodies are appended. The only other implementation is the fake in the HTTP tests.
 pub trait RawLog: Send + Sync + 'static {
     /// Queues a record without waiting.
     ///
     /// # Errors
-    /// [`AppendError`] when it cannot even be queued.
+    /// [`AppendError`] if the record cannot be queued.
     fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError>;
 
-    /// How many partitions a topic has; none as long as that is not known.
+    /// Returns the number of partitions of a topic; `None` while it is unknown.
     fn partitions(&self, topic: RawTopic) -> Option<NonZeroU16>;
 }

@@ -1,4 +1,4 @@
-//! How many uploads go on at once, and how large and how slow each may be.
+//! The limits on uploads: how many are received at once, and the size and duration of each.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::IngressConfig;
 
-/// Uploads in hand: each takes some megabytes, so that only so many go on at once.
+/// The slots for uploads. Each upload uses several megabytes of memory, so their number is limited.
 pub(crate) struct UploadCapacity {
     pub(super) slots: Semaphore,
     pub(super) limits: UploadLimits,
@@ -16,9 +16,9 @@ pub(crate) struct UploadCapacity {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UploadLimits {
     pub(super) bytes_max: u64,
-    /// For the whole body.
+    /// The time to receive the whole body.
     pub(super) time_max: Duration,
-    /// For each [`super::PIECE_BYTES`] of it, and for its rest.
+    /// The time to receive each [`super::PIECE_BYTES`] of the body, and the last, shorter piece.
     pub(super) stall_max: Duration,
 }
 

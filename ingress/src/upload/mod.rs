@@ -1,8 +1,8 @@
-//! A body that may be gigabytes: kept chunk by chunk while it comes, and closed by a manifest. What fits one chunk is kept as
-//! one record like any other body.
+//! Receives a body that may be several gigabytes: appends it in chunks while it is received, and then appends a manifest. A
+//! body that fits into one chunk is appended as one record like any other body.
 //!
-//! Three things go on at once, each waiting for the next: the request's frames are taken in, a thread cuts and looks through
-//! them, and the chunks are appended. Nothing of it grows with the body.
+//! Three tasks run concurrently with backpressure: one reads the request's frames, a blocking thread splits and checks them,
+//! and one appends the chunks. Their memory use does not depend on the size of the body.
 
 pub(crate) mod capacity;
 mod split;
@@ -34,14 +34,15 @@ use crate::{
 use capacity::{UploadCapacity, UploadLimits};
 use split::{Broken, Chunk, ChunkOutput, Whole};
 
-/// How many frames wait for the thread that looks through them.
+/// The capacity of the channel of frames to the blocking thread.
 const FRAMES_WAITING: usize = 4;
-/// How many chunks are with Kafka at once.
+/// How many chunks wait for Kafka's acknowledgement at once.
 const CHUNKS_IN_FLIGHT: usize = 3;
-/// How much of an upload must come within its stall limit: who sends a byte now and then would hold a slot for an hour.
+/// How many bytes of an upload must arrive within its stall limit. Without that, a client that sends single bytes could occupy
+/// a slot for an hour.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Accepts a body. The position is that of its one record or of its manifest.
+/// Receives and stores a body. Returns the position of its only record or of its manifest.
 pub(crate) async fn receive(
     shared: &Shared,
     request: &HeaderMap,
@@ -91,7 +92,7 @@ fn too_large(limits: &UploadLimits) -> Refusal {
     Refusal::TooLarge(usize::try_from(limits.bytes_max).unwrap_or(usize::MAX))
 }
 
-/// Takes the frames in as fast as they are looked through.
+/// Reads the frames of the body as fast as the blocking thread consumes them.
 async fn feed(mut body: Body, frames: mpsc::Sender<Option<Bytes>>, limits: &UploadLimits) -> Result<(), Refusal> {
     let whole = async {
         let (mut deadline, mut piece_bytes) = (Instant::now() + limits.stall_max, 0);
@@ -109,14 +110,15 @@ async fn feed(mut body: Body, frames: mpsc::Sender<Option<Bytes>>, limits: &Uplo
             piece_bytes += frame.as_ref().map_or(0, Bytes::len);
             let received = Instant::now();
             if frames.send(frame).await.is_err() {
-                // The upload is refused for another reason: the client gets to see it.
+                // The blocking thread has stopped, and its reason becomes the refusal. The body is drained so that the client
+                // receives the response.
                 body::drain(body).await;
                 return Ok(());
             }
             if is_last {
                 return Ok(());
             }
-            // What Kafka takes is not the client's time.
+            // The time spent waiting for Kafka does not count against the client.
             deadline += received.elapsed();
             if piece_bytes >= PIECE_BYTES {
                 (deadline, piece_bytes) = (Instant::now() + limits.stall_max, 0);
@@ -126,7 +128,7 @@ async fn feed(mut body: Body, frames: mpsc::Sender<Option<Bytes>>, limits: &Uplo
     tokio::time::timeout(limits.time_max, whole).await.unwrap_or(Err(Refusal::BodyTimeout))
 }
 
-/// One upload on its raw topic.
+/// An upload on its raw topic.
 struct UploadLog<'s> {
     shared: &'s Shared,
     topic: RawTopic,
@@ -142,13 +144,13 @@ struct Acknowledged {
 }
 
 impl UploadLog<'_> {
-    /// Appends chunks until there are no more, some at once.
+    /// Appends all chunks, a few at a time.
     async fn append_chunks(&self, mut chunks: mpsc::Receiver<Chunk>) -> Result<Acknowledged, Refusal> {
         let mut acknowledged = Acknowledged::default();
         let mut in_flight = VecDeque::with_capacity(CHUNKS_IN_FLIGHT);
         let (mut number, mut destination) = (0_u32, None);
         while let Some(chunk) = chunks.recv().await {
-            // All of the upload lies where its first chunk belongs, and so does a retry of it.
+            // The hash of the first chunk selects the partition of the whole upload, so a retry goes to the same partition.
             let destination = match destination {
                 Some(decided) => decided,
                 None => *destination.insert(accept::partition(self.shared, self.topic, &chunk.hash)?),
@@ -194,7 +196,7 @@ impl UploadLog<'_> {
         Ok(())
     }
 
-    /// Appends the manifest: from then on the upload counts.
+    /// Appends the manifest. Only with the manifest does the upload count as received.
     async fn append_manifest(&self, chunks: Acknowledged, bytes: u64, hash: ContentHash) -> Result<Position, Refusal> {
         let first = chunks.first.ok_or(Refusal::Unavailable)?;
         let part = Part::Manifest { chunks: chunks.count, bytes, first: first.offset };

@@ -1,5 +1,5 @@
-//! A body as it comes, cut into chunks and checked through on the way, in memory that does not grow with it. Runs on a thread
-//! that may block.
+//! Splits a body into chunks and checks it while it is received. Memory use does not depend on the size of the body. Runs on a
+//! blocking thread.
 
 use std::io::{self, BufRead, Read};
 
@@ -15,21 +15,21 @@ use tokio::sync::mpsc;
 
 use crate::wellformed::{Malformed, shape, xml};
 
-/// Bytes in a row, with their keyed hash.
+/// A part of the body, with its keyed hash.
 pub(super) struct Chunk {
     pub(super) bytes: Bytes,
     pub(super) hash: ContentHash,
 }
 
-/// Where chunks go, and the key of their hashes.
+/// The channel to which chunks are sent, and the key of their hashes.
 pub(super) struct ChunkOutput {
     pub(super) chunks: mpsc::Sender<Chunk>,
     pub(super) key: ContentKey,
 }
 
-/// What was seen of a body that came to its end.
+/// The result of reading a body to its end.
 pub(super) struct Whole {
-    /// The body, where it fits one chunk: then none was handed over.
+    /// The whole body if it fits into one chunk. Then no chunk has been sent.
     pub(super) only: Option<Bytes>,
     pub(super) bytes: u64,
     pub(super) hash: ContentHash,
@@ -40,16 +40,16 @@ pub(super) struct Whole {
 /// Why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// The sender went away.
+    /// The client disconnected.
     Off,
-    /// It has more than the allowed bytes.
+    /// The body has more bytes than allowed.
     TooLarge,
-    /// Nobody takes the chunks any more.
+    /// The receiver of the chunks was dropped.
     NotKept,
 }
 
-/// Cuts `frames` into chunks. A body that fits one is not handed over, but returned; as it was sent, where its coding cannot be
-/// undone.
+/// Splits `frames` into chunks and sends them. A body that fits into one chunk is not sent but returned. If its content coding
+/// cannot be decoded, it is returned as it was sent.
 pub(super) fn split(
     coding: Coding,
     frames: mpsc::Receiver<Option<Bytes>>,
@@ -82,7 +82,7 @@ fn look_through(coding: Coding, frames: &mut Frames, output: &ChunkOutput, bytes
         undecodable: false,
     };
     let checked = xml::check(&mut chunker, true, TOKEN_BYTES_MAX).and_then(|root| shape::xml(Format::ExportXml, root));
-    // What is not well-formed is kept all the same: the rest is read for its bytes alone.
+    // A malformed body is stored all the same, so the rest is read without being checked.
     loop {
         let length = match chunker.fill_buf() {
             Ok([]) => break,
@@ -94,13 +94,13 @@ fn look_through(coding: Coding, frames: &mut Frames, output: &ChunkOutput, bytes
     chunker.finish(checked)
 }
 
-/// The frames of a request, as a reader. `None` among them is the end; a channel that closes before is a sender that went
-/// away.
+/// A reader of a request's frames. A `None` marks the end of the body; a channel that is closed without it means that the
+/// client disconnected.
 struct Frames {
     frames: mpsc::Receiver<Option<Bytes>>,
     current: Bytes,
     ended: bool,
-    /// The first bytes as they were sent.
+    /// The first [`CHUNK_BYTES`] as they were sent.
     sent: Vec<u8>,
 }
 
@@ -139,13 +139,14 @@ impl Read for Frames {
     }
 }
 
-/// Reads the decoded body chunk by chunk, and hands each on once it is known that another follows or that it is the last.
+/// Reads the decoded body chunk by chunk. Holds the first chunk back until a second one follows; sends all later chunks at
+/// once.
 struct Chunker<'d> {
     decoder: Box<dyn Read + 'd>,
     output: &'d ChunkOutput,
     chunk: Bytes,
     at: usize,
-    /// The first chunk, as long as it may be the only one.
+    /// The first chunk, while no second chunk has been read.
     pending: Option<Bytes>,
     bytes: u64,
     hasher: ContentHasher,
@@ -161,7 +162,7 @@ impl Chunker<'_> {
         match limited.read_to_end(&mut chunk) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Err(self.breaks(Broken::Off)),
-            // What could be decoded is kept; the rest cannot be told from noise.
+            // The bytes decoded so far are stored; the rest is not usable.
             Err(_) => self.undecodable = true,
         }
         if chunk.is_empty() {

@@ -1,4 +1,5 @@
-//! Whether a body is well-formed, in one pass and without a tree. What it means is the normalizer's matter.
+//! Checks whether a body is well-formed, in one pass and without building a tree. Its meaning is interpreted by the normalizer
+//! only.
 
 mod json;
 mod malformed;
@@ -12,14 +13,14 @@ use schemas::{
 
 pub use malformed::Malformed;
 
-/// What a well-formed body shows without being understood.
+/// What is known about a well-formed body without interpreting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    /// How many elements the top-level JSON array has; none where the top level is no array.
+    /// The number of elements of a top-level JSON array; `None` if the top level is not an array.
     pub array_items: Option<usize>,
 }
 
-/// Looks through a payload once.
+/// Checks a payload in one pass.
 ///
 /// # Errors
 /// [`Malformed`].
@@ -37,7 +38,7 @@ pub fn payload(provider: Provider, format: Format, body: &[u8]) -> Result<Shape,
     Ok(Shape { array_items: top.array_items })
 }
 
-/// The body as text.
+/// Returns the body as text.
 ///
 /// # Errors
 /// [`Malformed::Empty`] and [`Malformed::NotUtf8`].

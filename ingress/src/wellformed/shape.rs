@@ -1,5 +1,5 @@
-//! The shape that a format gives to the top level of a body, as far as the whole body is unusable without it. An item of a wrong
-//! shape is no matter of this module: the normalizer refuses it alone, and stores the items beside it.
+//! Checks the top level of a body against its format, as far as a violation makes the whole body unusable. A single item of a
+//! wrong shape is not checked here: the normalizer rejects that item only, and stores the others.
 
 use schemas::format::{Format, Provider};
 
@@ -20,7 +20,7 @@ impl JsonType {
         }
     }
 
-    /// Whether a value that begins with this byte is of the type.
+    /// Returns whether a value that begins with this byte has this type.
     const fn begins_with(self, byte: u8) -> bool {
         match self {
             Self::Object => byte == b'{',
@@ -29,7 +29,7 @@ impl JsonType {
     }
 }
 
-/// A member of the object at the top level. One that is not required may be null.
+/// A member of the top-level object. A member that is not required may also be null.
 struct Member {
     name: &'static str,
     expected: JsonType,
@@ -54,11 +54,11 @@ const fn members(provider: Provider, format: Format) -> &'static [Member] {
     }
 }
 
-/// Compares the top level of a JSON body with its format, member by member.
+/// Checks the top level of a JSON body against its format, member by member.
 pub(super) struct JsonShape {
     members: &'static [Member],
     is_array_allowed: bool,
-    /// A bit for each member that is there.
+    /// One bit for each member that has been seen.
     seen: u8,
     fault: Option<Malformed>,
 }
@@ -69,7 +69,7 @@ impl JsonShape {
         Self { members: members(provider, format), is_array_allowed, seen: 0, fault: None }
     }
 
-    /// Takes a member of the object at the top level, and the first byte of its value.
+    /// Checks a member of the top-level object by the first byte of its value.
     pub(super) fn member(&mut self, name: &str, value: u8) {
         let Some((number, member)) = self.members.iter().enumerate().find(|(_, member)| member.name == name) else {
             return;
@@ -82,7 +82,7 @@ impl JsonShape {
         }
     }
 
-    /// Says what is wrong, after the whole body was read.
+    /// Returns the first fault, after the whole body has been read.
     pub(super) fn check(self, top: &Top) -> Result<(), Malformed> {
         let expected = if self.is_array_allowed { "a JSON array or a JSON object" } else { JsonType::Object.name() };
         let is_expected = top.first == b'{' || (top.first == b'[' && self.is_array_allowed);
@@ -104,7 +104,7 @@ impl JsonShape {
     }
 }
 
-/// Compares the root of an XML body with its format.
+/// Checks the root of an XML body against its format.
 pub(crate) fn xml(format: Format, root: Root) -> Result<(), Malformed> {
     match format {
         Format::StandardXml if !root.has_measurements => {

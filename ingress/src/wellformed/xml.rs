@@ -1,5 +1,5 @@
-//! XML as a stream of events. A document type is refused, or skipped where the format always begins with one; entities
-//! other than XML's own five are refused, so nothing is ever expanded.
+//! Checks XML as a stream of events. A document type is refused, or skipped in formats that always begin with one. Entities
+//! other than XML's five predefined ones are refused, so no entity is ever expanded.
 
 use std::io::BufRead;
 
@@ -16,18 +16,18 @@ use super::malformed::Malformed;
 /// FHIR's namespace.
 const FHIR: &str = "http://hl7.org/fhir";
 
-/// What is seen of the root.
+/// What is known about the root element.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Root {
-    /// Whether it is of FHIR's namespace.
+    /// Whether the root is in FHIR's namespace.
     pub(crate) is_fhir: bool,
-    /// Whether it is Apple's `HealthData`.
+    /// Whether the root is Apple's `HealthData`.
     pub(crate) is_health_data: bool,
-    /// Whether it holds an element `measurements`.
+    /// Whether the root has a child element `measurements`.
     pub(crate) has_measurements: bool,
 }
 
-/// Reads to the end. A token longer than `token_bytes_max` is refused before it is collected.
+/// Reads the input to its end. A token longer than `token_bytes_max` is refused before it is buffered.
 pub(crate) fn check(
     input: impl BufRead,
     document_type_allowed: bool,
@@ -93,7 +93,7 @@ pub(crate) fn check(
 }
 
 impl Root {
-    /// Looks at an element that begins at this depth.
+    /// Examines an element that begins at this depth.
     fn look(&mut self, element: &BytesStart<'_>, depth: usize) {
         let (name, prefix) = (element.local_name(), element.name().prefix());
         let name: &str = name.as_ref();
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(check(text.as_bytes(), true, usize::MAX), Ok(Root::default()));
         assert!(
             check("<!DOCTYPE a [<!ENTITY x \"y\">]><a>&x;</a>".as_bytes(), true, usize::MAX).is_err(),
-            "nothing is expanded"
+            "no entity is expanded"
         );
         assert!(check("<a/><!DOCTYPE a>".as_bytes(), true, usize::MAX).is_err());
     }

@@ -1,4 +1,4 @@
-//! The application with a double for the raw topics.
+//! The HTTP application on a fake raw log.
 
 use std::{
     num::NonZeroU16,
@@ -31,22 +31,22 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tower::ServiceExt;
 
-/// The least message of Medisanté that is accepted.
+/// The smallest Medisanté message that is accepted.
 pub(crate) const MESSAGE: &str = "{\"measurements\":{}}";
-/// How many partitions each topic of the double has; more than there are bodies in a test.
+/// The number of partitions of each topic of the fake log; larger than the number of bodies in a test.
 const PARTITIONS: u16 = 1_000;
-/// Where the double puts what has a key.
+/// The partition to which the fake log assigns records with a key.
 pub(crate) const KEYED_PARTITION: i32 = 1_000;
 
-/// What the double does with a record.
+/// How the fake log handles a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
     Keeps,
-    /// Acknowledges, and keeps nothing.
+    /// Acknowledges each record but does not store it.
     Forgets,
-    /// Keeps all but this one, counted from 0.
+    /// Stores all records except this one, counted from 0.
     RefusesOne(usize),
-    /// Keeps all, but does not know its topics yet.
+    /// Stores all records, but reports the number of partitions as unknown.
     IsUnknown,
     IsFull,
     Refuses,
@@ -56,15 +56,15 @@ pub(crate) enum Manner {
 
 pub(crate) struct Recorded {
     pub(crate) topic: RawTopic,
-    /// The key, where it has one.
+    /// The key, if the record has one.
     pub(crate) key: Option<String>,
-    /// The partition, where the key does not decide it.
+    /// The partition, if the record has no key.
     pub(crate) partition: Option<i32>,
     pub(crate) headers: Headers,
     pub(crate) body: Vec<u8>,
 }
 
-/// Stands for Kafka: keeps records in memory, or fails in the manner it is told to.
+/// A fake of Kafka: stores records in memory, or fails as its [`Manner`] says.
 pub(crate) struct RecordingLog {
     manner: Manner,
     asked: AtomicUsize,
@@ -115,7 +115,7 @@ impl RawLog for RecordingLog {
     }
 }
 
-/// Where the payload belongs.
+/// Returns the partition of a payload.
 pub(crate) fn partition(body: &[u8]) -> i32 {
     content_key().hash(body).partition(NonZeroU16::new(PARTITIONS).unwrap())
 }
@@ -173,7 +173,7 @@ impl Bench {
         Self { app: app(state), log, keys, keys_file, key: secret.reveal().to_owned(), config, directory }
     }
 
-    /// A request with the bench's key.
+    /// Starts a request with the bench's key.
     pub(crate) fn post(&self, path: &str) -> Post {
         Post { app: self.app.clone(), request: Request::post(path).header("x-api-key", &self.key) }
     }
@@ -182,7 +182,7 @@ impl Bench {
         Post { app: self.app.clone(), request: Request::post(path) }
     }
 
-    /// A key of another kind, known to the application at once.
+    /// Creates a further key and makes the application reload the keys.
     pub(crate) fn key(&self, new: NewKey) -> String {
         let (_, secret) = keys::create(&self.keys_file, new).unwrap();
         self.keys.refresh().unwrap();
@@ -239,7 +239,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// Checks that this is a whole problem document with this status, and returns its word.
+    /// Checks that the response is a complete problem document with this status, and returns its word.
     pub(crate) fn problem(&self, status: u16) -> String {
         assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
         assert_eq!(self.headers["content-type"], "application/problem+json");
@@ -256,7 +256,7 @@ impl Answer {
         receipt_key().read(self.json()["_id"].as_str().unwrap()).unwrap()
     }
 
-    /// The names of the faults that the problem lists, each with its place: `body name`.
+    /// Returns the faults that the problem document lists, each as location and name: `body name`.
     pub(crate) fn faults(&self) -> Vec<String> {
         let text = |fault: &Value, member: &str| fault[member].as_str().unwrap_or("-").to_owned();
         let problem = self.json();
@@ -266,7 +266,7 @@ impl Answer {
         errors.iter().map(|fault| format!("{} {}", text(fault, "in"), text(fault, "name"))).collect()
     }
 
-    /// The command's receipt in the header.
+    /// Returns the command's receipt from the header.
     pub(crate) fn command_receipt(&self) -> Position {
         receipt_key().read(self.headers["receipt"].to_str().unwrap()).unwrap()
     }

@@ -64,10 +64,10 @@ async fn an_unusable_assign_is_kept_and_names_the_field() {
         assert_eq!(answer.problem(400), "malformed");
         assert_eq!(answer.faults(), [format!("body {field}")]);
         assert!(answer.json()["message"].as_str().unwrap().contains(&format!(" {field} ")), "{field}");
-        assert!(!answer.headers.contains_key("receipt"), "a refusal has its receipt in the body");
+        assert!(!answer.headers.contains_key("receipt"), "a refusal contains its receipt in the body");
         assert_eq!(answer.receipt().topic, RawTopic::Devices);
         bench.last(|record| {
-            // Nobody knows whose command it is.
+            // The device is unknown, so the command is partitioned by its content.
             assert_eq!((record.key.as_deref(), record.partition), (None, Some(partition(text.as_bytes()))));
             assert_eq!(record.headers.content_hmac, content_hmac(text.as_bytes()));
         });
@@ -165,9 +165,9 @@ async fn a_command_carries_the_providers_that_its_key_is_bound_to() {
         assert_eq!(bench.bare(path).header("x-api-key", &bound).send(body.clone()).await.status, status);
         bench.last(|record| assert_eq!(record.headers.providers, [Provider::Medisante]));
         assert_eq!(bench.post(path).send(body).await.status, status);
-        bench.last(|record| assert!(record.headers.providers.is_empty(), "the key is bound to none"));
+        bench.last(|record| assert!(record.headers.providers.is_empty(), "the key is not restricted to providers"));
     }
-    // A list without a provider allows none: it must not look like no list.
+    // An empty list permits no provider. It must not be mistaken for a missing list.
     let mut none = new_key("none");
     none.providers = Some(Vec::new());
     let none = bench.key(none);

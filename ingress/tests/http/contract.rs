@@ -1,4 +1,4 @@
-//! Paths, methods, documentation.
+//! Paths, methods and the OpenAPI document.
 
 use axum::{
     body::Body,

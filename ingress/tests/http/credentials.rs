@@ -1,4 +1,4 @@
-//! Who may send.
+//! Authentication and permissions.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -73,7 +73,7 @@ async fn a_key_is_good_for_its_scopes_and_providers_only() {
     assert_eq!(bench.bare(PATH).header("x-api-key", &healthkit).send(MESSAGE).await.problem(403), "forbidden");
     let own = bench.bare("/health-data/healthkit/json").header("x-api-key", &healthkit).send("[]").await;
     assert_eq!(own.status, 200);
-    assert_eq!(bench.post(PATH).send(MESSAGE).await.status, 200, "the first key holds beside the new ones");
+    assert_eq!(bench.post(PATH).send(MESSAGE).await.status, 200, "the first key stays valid beside the new ones");
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_changed_file_holds_and_a_broken_one_changes_nothing() {
     assert!(matches!(bench.keys.refresh(), Err(KeysError::Io { .. })));
     assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.status, 200);
 
-    // The last key taken out is a decision, not a fault.
+    // An empty list of keys is a valid file: the operator removed the last key.
     fs::write(&bench.keys_file, "{\"keys\":[]}").unwrap();
     bench.keys.refresh().unwrap();
     assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.problem(401), "key-invalid");
@@ -123,7 +123,7 @@ async fn a_changed_file_is_seen_without_a_restart_and_a_broken_one_is_shown() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(20), seen).await.expect("it is seen in time");
+        tokio::time::timeout(std::time::Duration::from_secs(20), seen).await.expect("the change is reported in time");
     };
     shows("1 ").await;
     let (_, secret) = keys::create(&bench.keys_file, new_key("second")).unwrap();

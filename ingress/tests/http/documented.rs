@@ -1,4 +1,5 @@
-//! The description against the service: each example body is accepted, and each example of a refusal is what the service answers.
+//! Compares the OpenAPI document with the service: each example body is accepted, and each example of a refusal is the
+//! service's real response.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ fn document() -> Value {
     serde_json::from_str(ingress::openapi_json()).unwrap()
 }
 
-/// All operations with their paths.
+/// Returns all operations with their paths.
 fn operations(document: &Value) -> Vec<(String, Value)> {
     let paths = document["paths"].as_object().unwrap();
     assert_eq!(paths.len(), 6);
@@ -52,7 +53,7 @@ async fn each_example_body_is_accepted() {
             }
         }
     }
-    // 4 and 5 formats by the path, one less of HealthKit's by the Content-Type, and two commands.
+    // 4 and 5 formats named in the path, 4 and 4 by the Content-Type (it cannot name one of HealthKit's), and two commands.
     assert_eq!(sent.len(), 4 + 5 + 4 + 4 + 2, "{sent:?}");
 }
 
@@ -76,7 +77,7 @@ async fn each_example_of_a_refusal_is_what_is_answered() {
                 answer.problem(status);
                 let mut said = answer.json();
                 let mut expected = example["value"].clone();
-                // Where it was kept is another place each time.
+                // The receipt differs each time.
                 let receipts = [said.as_object_mut(), expected.as_object_mut()].map(|it| it.unwrap().remove("receipt"));
                 assert_eq!(receipts[0].is_some(), receipts[1].is_some(), "{documented} {name}");
                 assert_eq!(said, expected, "{documented} {name}");
@@ -91,7 +92,7 @@ async fn each_example_of_a_refusal_is_what_is_answered() {
     }
 }
 
-/// Sends what the example of this name is the answer to.
+/// Sends the request whose response the example of this name shows.
 async fn provoke(documented: &str, name: &str) -> Answer {
     let bench = match name {
         "unavailable" => Bench::with(Manner::Refuses, |_| {}),

@@ -1,4 +1,4 @@
-//! Caps of size and time, and content codings.
+//! Limits on size and time, and content codings.
 
 use std::{io::Write, time::Duration};
 
@@ -13,12 +13,12 @@ use crate::bench::{Bench, Manner, partition};
 const PATH: &str = "/health-data/healthkit/json";
 const LIMIT: usize = 1024 * 1024;
 
-/// A JSON text of exactly this length.
+/// Returns a JSON text of exactly this length.
 fn text(length: usize) -> String {
     format!("[\"{}\"]", "x".repeat(length - 4))
 }
 
-/// A body whose length is not told before.
+/// Returns a body without a `Content-Length`.
 fn chunked(text: &str) -> Body {
     let chunks: Vec<_> =
         text.as_bytes().chunks(60_000).map(Bytes::copy_from_slice).map(Ok::<_, std::io::Error>).collect();
@@ -151,7 +151,7 @@ async fn without_an_acknowledgement_the_answer_is_503_within_a_bound() {
         let bench = Bench::with(manner, |config| config.produce_timeout = Duration::from_millis(50));
         for body in ["{}", "{"] {
             let answer = tokio::time::timeout(Duration::from_secs(10), bench.post(PATH).send(body)).await;
-            let answer = answer.expect("it is answered within the bound");
+            let answer = answer.expect("the request is answered within the time limit");
             assert_eq!(answer.problem(503), "unavailable");
             assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
             assert_eq!(bench.kept(), 0);

@@ -1,5 +1,5 @@
-//! The HTTP contract, spoken to the router itself. What is kept goes to a named double, which can also fail in ways that a
-//! real broker cannot be made to; the real one is in `kafka.rs`.
+//! The HTTP contract, tested on the router itself. Records go to a fake log, which can also fail in ways in which a real broker
+//! cannot be made to fail. The tests on a real Kafka are in `tests/kafka`.
 
 #[cfg(test)]
 mod bench;

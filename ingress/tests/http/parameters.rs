@@ -1,4 +1,4 @@
-//! The query of a request.
+//! The query parameters of a request.
 
 use schemas::{
     event::DeviceId,
@@ -33,7 +33,7 @@ async fn parameters_are_bounded_and_single() {
         assert_eq!(bench.post(command).send("").await.problem(400), "parameter", "{command}");
     }
     assert_eq!(bench.kept(), 0);
-    // Every text that is UTF-8 and no control character is a name.
+    // Any UTF-8 text without control characters is a valid name.
     for (query, text) in [("type=%c3%a4", "ä".to_owned()), (&format!("type={}", &long[1..]), "x".repeat(256))] {
         assert_eq!(bench.post(&format!("/health-data/healthkit/json?{query}")).send("[]").await.status, 200);
         bench.last(|record| assert_eq!(record.headers.sample_type.as_ref(), Some(&text)));
@@ -53,7 +53,7 @@ async fn all_faults_of_a_query_are_reported_at_once_and_with_the_nearest_name() 
         "type is given more than once",
         "unit is empty",
         "deviceId is longer than 256 bytes",
-        "known is react-native-health",
+        "the known values are react-native-health",
         "devceId is unknown, the nearest known parameter is deviceId",
     ] {
         assert!(text.contains(part), "{part}: {text}");

@@ -1,4 +1,4 @@
-//! What an accepted, and what a malformed payload is answered with, and what is kept of it.
+//! The responses to accepted and malformed payloads, and the records that are stored.
 
 use schemas::{
     format::{Format, RawTopic},
@@ -83,7 +83,7 @@ async fn a_healthkit_array_gets_one_receipt_for_each_sample() {
     assert_eq!(upload.position().item, 0, "only a standard-json array has a receipt for each item");
 }
 
-/// The least body of a format that is accepted of both providers.
+/// Returns a minimal body of a format that is accepted from both providers.
 fn minimal(format: Format) -> &'static str {
     match format {
         Format::StandardJson => MESSAGE,
@@ -139,7 +139,7 @@ async fn the_path_names_the_format_by_name_or_alias() {
     for path in ["medisante/csv", "medisante/export-xml", "healthkit/xml", "healthkit/standard-xml", "medisante/JSON"] {
         let answer = bench.post(&format!("/health-data/{path}")).json().send("{}").await;
         assert_eq!(answer.problem(404), "unknown-format");
-        assert!(answer.json()["detail"].as_str().unwrap().contains("standard-json"), "the list is in the answer");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("standard-json"), "the response lists the formats");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The port itself: slow clients, the end, and what must be so before it opens.
+//! The HTTP server: slow clients, shutdown, and the preconditions of a start.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub(crate) fn head(bench: &Bench, length: usize) -> String {
     )
 }
 
-/// One answer with a receipt, which is a JSON object.
+/// Reads one response with a receipt, which is a JSON object.
 pub(crate) async fn receipt(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     while !text.ends_with(b"}") {
@@ -76,7 +76,7 @@ async fn a_client_that_never_ends_its_headers_is_cut_off() {
 async fn a_large_body_sees_its_answer() {
     let bench = Bench::new();
     let port = port(&bench, |_| {}).await;
-    // More than lies in the buffers between the two.
+    // Larger than the buffers between client and server.
     let body = vec![b'x'; 4 * 1024 * 1024 - 1];
     for (key, status) in [(true, "413"), (false, "401")] {
         let socket = TcpSocket::new_v4().unwrap();
@@ -84,7 +84,7 @@ async fn a_large_body_sees_its_answer() {
         let mut stream = socket.connect(port.address).await.unwrap();
         let head = head(&bench, body.len()).replace("x-api-key", if key { "x-api-key" } else { "x-other" });
         stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(&body).await.expect("the server reads on until the client is done");
+        stream.write_all(&body).await.expect("the server reads the whole body");
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer[..], format!("HTTP/1.1 {status}").as_bytes());
@@ -101,13 +101,13 @@ async fn what_is_no_http_is_told_so() {
     for (request, status) in [
         (head(&bench, 2).replace("host: x", "host: x\r\ncontent-length: 3") + "{}", "400"),
         (format!("{chunked}no-number\r\n{{}}\r\n0\r\n\r\n"), "400"),
-        // As much as is read of a head, and no end of it.
+        // As many bytes as the server reads of a head, without the end of the head.
         (endless, "431"),
     ] {
         let mut stream = TcpStream::connect(port.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = [0; 12];
-        stream.read_exact(&mut answer).await.expect("an answer, not only an end");
+        stream.read_exact(&mut answer).await.expect("a response before the connection is closed");
         assert_eq!(&answer[..], format!("HTTP/1.1 {status}").as_bytes());
     }
     assert_eq!(bench.kept(), 0);
@@ -119,10 +119,10 @@ async fn a_request_in_hand_is_answered_before_the_end() {
     let mut port = port(&bench, |_| {}).await;
     let _idle = TcpStream::connect(port.address).await.unwrap();
     let mut busy = TcpStream::connect(port.address).await.unwrap();
-    // One whole exchange first, so that the server has surely taken up the connection.
+    // A complete exchange first, so that the server has certainly accepted the connection.
     busy.write_all(format!("{}{{}}", head(&bench, 2)).as_bytes()).await.unwrap();
     assert!(receipt(&mut busy).await.starts_with("HTTP/1.1 200"));
-    // The server asks for the body only when it has the request in hand.
+    // The server sends 100 Continue only once it is handling the request.
     let head = head(&bench, 2).replace("host: x", "host: x\r\nexpect: 100-continue");
     busy.write_all(head.as_bytes()).await.unwrap();
     let mut asked = [0; 25];
@@ -130,13 +130,13 @@ async fn a_request_in_hand_is_answered_before_the_end() {
     assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
     port.shutdown.cancel();
     let refused = async { while TcpStream::connect(port.address).await.is_ok() {} };
-    tokio::time::timeout(Duration::from_secs(10), refused).await.expect("nothing more is accepted");
-    // Who does not wait has ended by then; who waits does so however long this takes.
+    tokio::time::timeout(Duration::from_secs(10), refused).await.expect("no more connections are accepted");
+    // A server that does not wait has ended within this time; a server that waits passes however long it takes.
     let ended = tokio::time::timeout(Duration::from_millis(100), &mut port.served).await;
-    assert!(ended.is_err(), "the end waits for the request in hand");
+    assert!(ended.is_err(), "the shutdown waits for the request in progress");
     busy.write_all(b"{}").await.unwrap();
     assert!(rest(&mut busy).await.contains("HTTP/1.1 200"));
-    tokio::time::timeout(Duration::from_secs(10), port.served).await.expect("it ends").unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), port.served).await.expect("the server ends").unwrap().unwrap();
     assert_eq!(bench.kept(), 2);
 }
 
@@ -149,7 +149,7 @@ async fn the_end_waits_no_longer_than_it_was_told() {
     busy.write_all(head.as_bytes()).await.unwrap();
     busy.read_exact(&mut [0; 25]).await.unwrap();
     port.shutdown.cancel();
-    tokio::time::timeout(Duration::from_secs(10), port.served).await.expect("it ends").unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), port.served).await.expect("the server ends").unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -162,13 +162,13 @@ async fn no_more_connections_than_allowed_are_served() {
     first.write_all(request("{}").as_bytes()).await.unwrap();
     receipt(&mut first).await;
     second.write_all(request("{\"a\":2}").as_bytes()).await.unwrap();
-    // Far more than a second connection would need: its request lies there all the while.
+    // Far longer than the second connection would need: its request waits all the while.
     for _ in 0..200 {
         first.write_all(request("{}").as_bytes()).await.unwrap();
         receipt(&mut first).await;
     }
     let all_of_the_first = bench.log.records.lock().unwrap().iter().all(|record| record.body == b"{}");
-    assert!(all_of_the_first && bench.kept() == 201, "the second waits");
+    assert!(all_of_the_first && bench.kept() == 201, "the second connection waits");
     drop(first);
     assert!(receipt(&mut second).await.starts_with("HTTP/1.1 200"));
     bench.last(|record| assert_eq!(record.body, b"{\"a\":2}"));
@@ -179,7 +179,7 @@ async fn a_rush_of_connections_waits_in_the_system() {
     let bench = Bench::new();
     let listener = ingress::listen(&bench.config).unwrap();
     let address = listener.local_addr().unwrap();
-    // Nothing is accepted yet: these are all in the listener's queue.
+    // Nothing is accepted yet: all connections are in the accept queue.
     let mut waiting = Vec::new();
     for number in 0..400 {
         let connected = tokio::time::timeout(Duration::from_secs(10), TcpStream::connect(address)).await;
@@ -192,7 +192,7 @@ async fn readiness_says_why_kafka_does_not_answer() {
     service::telemetry::init_logs("info");
     let bench = Bench::new();
     service::secret::load_or_make(&bench.directory().join("receipt.key")).unwrap();
-    // Bound and not listened on: nobody else gets it meanwhile.
+    // Bound but not listening: connections are refused, and no other process can take the port.
     let silent = TcpSocket::new_v4().unwrap();
     silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let broker = silent.local_addr().unwrap();
@@ -210,7 +210,7 @@ async fn readiness_says_why_kafka_does_not_answer() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), said).await.expect("the cause is said");
+    tokio::time::timeout(Duration::from_secs(30), said).await.expect("the cause is reported");
     shutdown.cancel();
     run.await.unwrap().unwrap();
 }

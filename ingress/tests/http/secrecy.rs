@@ -1,4 +1,4 @@
-//! Canary values that stand for health data and secrets: none may be in a log line or in an answer.
+//! Canary values in the place of health data and secrets: none may appear in a log line or a response.
 
 use std::{
     io,
@@ -60,12 +60,12 @@ async fn no_canary_is_in_a_log_or_in_an_answer() {
         }
         std::fs::write(&bench.keys_file, "{\"keys\":[{\"id\":\"CANARY\",\"sha256\":\"CANARY\"}]}").unwrap();
         let error = bench.keys.refresh().unwrap_err();
-        tracing::error!(error = &error as &dyn std::error::Error, "as the watch logs it");
+        tracing::error!(error = &error as &dyn std::error::Error, "logged as by KeyRing::watch");
         let _other = new_key("x");
         assert!(!String::from_utf8_lossy(&capture.0.lock().unwrap()).contains(&secret));
     }
     let logged = String::from_utf8(capture.0.lock().unwrap().clone()).unwrap();
-    assert!(logged.contains("as the watch logs it"), "the capture works");
+    assert!(logged.contains("logged as by KeyRing::watch"), "the capture works");
     assert!(!logged.contains("CANAR"), "{logged}");
     for answer in answers {
         let text = String::from_utf8_lossy(&answer.body).into_owned();

@@ -1,5 +1,5 @@
-//! What is well-formed but not of the shape of its format: the answer names the place and the type, and nothing is refused that
-//! the normalizer reads.
+//! Bodies that are well-formed but not of the shape of their format. The response names the place and the expected type, and no
+//! body is refused from which the normalizer can produce a reading.
 
 use std::{fs, path::Path};
 
@@ -47,7 +47,7 @@ async fn a_payload_of_another_shape_is_kept_and_the_answer_names_the_field_and_t
         answer.receipt();
         bench.last(|record| assert_eq!(record.body, body.as_bytes()));
     }
-    // The items' own shapes are the normalizer's matter: it refuses one and stores its neighbours.
+    // The shapes of single items are checked by the normalizer: it rejects one item and stores the others.
     for (path, body) in [
         ("healthkit/json", "[1,{}]"),
         ("healthkit/health-auto-export", "{\"data\":{\"metrics\":5}}"),
@@ -61,7 +61,7 @@ async fn a_payload_of_another_shape_is_kept_and_the_answer_names_the_field_and_t
     }
 }
 
-/// The golden pairs of the normalizer: each body, and the events that are made of it.
+/// Checks the golden pairs of the normalizer: each body, and the events that are produced from it.
 #[test]
 fn no_payload_is_refused_that_the_normalizer_makes_something_of() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../normalizer/tests/golden");

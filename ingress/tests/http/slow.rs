@@ -1,4 +1,4 @@
-//! Clients that are slow on purpose: none holds its place, whatever it is slow at.
+//! Slow clients: none can occupy a connection slot for long, whatever it is slow at.
 
 use std::time::{Duration, Instant};
 
@@ -17,32 +17,32 @@ const PLACES: usize = 8;
 const SHORT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a client does to hold its place.
+/// How a client tries to keep its connection slot.
 #[derive(Debug, Clone, Copy)]
 enum Slowness {
-    /// Says nothing at all.
+    /// Sends nothing.
     Silent,
-    /// Begins its headers.
+    /// Sends a part of its headers.
     HalfHeaders,
     /// Sends its headers byte by byte, without end.
     DrippingHeaders,
-    /// Begins its body.
+    /// Sends a part of its body.
     HalfBody,
     /// Sends its body byte by byte.
     DrippingBody,
-    /// The same, of a request that is refused by its head.
+    /// Sends byte by byte the body of a request whose headers are refused.
     DrippingRefused,
-    /// The same, of an upload.
+    /// Sends an upload byte by byte.
     DrippingUpload,
-    /// Keeps its connection after an answer.
+    /// Keeps its connection open after a response.
     Idle,
-    /// Asks for much and reads nothing.
+    /// Sends many requests and reads no response.
     Deaf,
-    /// The same with answers that were made of its own large request.
+    /// Sends large requests, whose responses are large arrays of receipts, and reads no response.
     DeafToReceipts,
-    /// The same, and says that it has no more to send.
+    /// Sends many requests, shuts down its sending side and reads no response.
     DeafAndDone,
-    /// Reads byte by byte.
+    /// Reads the responses byte by byte.
     Sipping,
 }
 
@@ -62,7 +62,7 @@ impl Slowness {
         Self::Sipping,
     ];
 
-    /// What is sent at once, and the byte that is sent again and again.
+    /// Returns the bytes that are sent at once, and the byte that is then sent repeatedly.
     fn words(self, bench: &Bench) -> (Vec<u8>, Option<&'static [u8]>) {
         let whole = head(bench, 100_000);
         let upload = whole.replace("medisante/json", "healthkit/export-xml");
@@ -85,7 +85,7 @@ impl Slowness {
         }
     }
 
-    /// Until the server ends the connection.
+    /// Runs until the server closes the connection.
     async fn hold(self, mut stream: TcpStream, words: Vec<u8>, drip: Option<&'static [u8]>) {
         let tick = Duration::from_millis(20);
         let (mut from, mut to) = stream.split();
@@ -98,7 +98,7 @@ impl Slowness {
             if matches!(self, Self::DeafAndDone) {
                 let _ended_before = to.shutdown().await;
             }
-            // What could not be sent because the connection was ended needs no further waiting.
+            // If the connection was closed while sending, there is nothing more to wait for.
             if sent.is_ok() {
                 std::future::pending::<()>().await;
             }
@@ -118,7 +118,7 @@ impl Slowness {
     }
 }
 
-/// Whether somebody else is served beside clients of one kind that have taken every place.
+/// Returns whether another client is served after clients of one kind have taken every connection slot.
 async fn serves_an_honest_one(beside: Slowness) -> bool {
     let bench = Bench::with(Manner::Forgets, |config| {
         (config.body_timeout, config.header_timeout, config.write_timeout) = (SHORT, SHORT, SHORT);
@@ -156,7 +156,7 @@ async fn a_slow_reader_gets_its_whole_answer() {
     let bench = Bench::new();
     let port = port(&bench, |limits| limits.write_timeout = SHORT).await;
     let socket = TcpSocket::new_v4().unwrap();
-    // So that the answer waits at the server.
+    // A small receive buffer, so that the response waits at the server.
     socket.set_recv_buffer_size(64 * 1024).unwrap();
     let mut stream = socket.connect(port.address).await.unwrap();
     let samples = format!("[{}]", vec!["{}"; 100_000].join(","));
@@ -169,6 +169,10 @@ async fn a_slow_reader_gets_its_whole_answer() {
         answer.extend_from_slice(&buffer[..bytes]);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(started.elapsed() > SHORT * 2, "it is read too fast to show anything: {:?}", started.elapsed());
-    assert!(answer.ends_with(b"}]"), "the answer is whole");
+    assert!(
+        started.elapsed() > SHORT * 2,
+        "the response was read too fast for a meaningful test: {:?}",
+        started.elapsed()
+    );
+    assert!(answer.ends_with(b"}]"), "the response is complete");
 }

@@ -1,4 +1,4 @@
-//! Large uploads: what lies on the topic, and what is said of bodies that break, in memory that does not grow with them.
+//! Large uploads: the records on the topic, and the responses to broken bodies.
 
 use std::{io::Write as _, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::bench::{Bench, Manner, content_hmac, partition};
 
 const PATH: &str = "/health-data/healthkit/export-xml";
 
-/// An export of about `bytes` bytes.
+/// Returns an export of about `bytes` bytes.
 fn export(bytes: usize) -> Vec<u8> {
     let record = "<Record type='HKQuantityTypeIdentifierHeartRate' unit='count/min' value='61'/>\n";
     format!(
@@ -24,7 +24,7 @@ fn export(bytes: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// In frames, as it comes over a network.
+/// Returns a body that arrives in frames, as over a network.
 fn frames(body: &[u8]) -> Body {
     let frames: Vec<Result<Bytes, std::io::Error>> =
         body.chunks(10_000).map(|frame| Ok(Bytes::copy_from_slice(frame))).collect();
@@ -49,7 +49,7 @@ async fn a_large_body_lies_in_chunks_closed_by_a_manifest() {
     assert_eq!(chunks.iter().flat_map(|chunk| chunk.body.clone()).collect::<Vec<u8>>(), body);
     for (number, chunk) in (0..).zip(chunks) {
         assert_eq!(part(&chunk.headers), Some(Part::Chunk { number }));
-        // All where the first chunk belongs, so that a retry lies beside it.
+        // All chunks are in the partition of the first one, so that a retry goes to the same partition.
         assert_eq!((chunk.topic, chunk.key.as_deref()), (RawTopic::Uploads, None));
         assert_eq!(chunk.partition, Some(partition(&body[..CHUNK_BYTES])));
         assert_eq!(chunk.headers.content_hmac, content_hmac(&chunk.body));
@@ -146,7 +146,7 @@ async fn too_large_and_broken_off_uploads_are_never_closed() {
     let bench = Bench::with(Manner::Keeps, |config| config.upload_bytes_max = CHUNK_BYTES as u64 * 2);
     let body = export(CHUNK_BYTES * 3);
     assert_eq!(bench.post(PATH).send(frames(&body)).await.problem(413), "too-large");
-    // Announced or not, and also behind its coding.
+    // With and without Content-Length, and also with a content coding.
     let answer = bench.post(PATH).header("content-length", &body.len().to_string()).send(frames(&body)).await;
     assert_eq!(answer.problem(413), "too-large");
     let bomb = zstd::encode_all(body.as_slice(), 1).unwrap();
@@ -159,7 +159,7 @@ async fn too_large_and_broken_off_uploads_are_never_closed() {
     assert!(records.iter().all(|record| matches!(part(&record.headers), Some(Part::Chunk { .. }))));
 }
 
-/// A body that comes as its client sends it. The next piece is taken when there is room for one more.
+/// Returns a body that is sent piece by piece through the channel. The channel has room for one piece.
 fn piecewise() -> (mpsc::Sender<Bytes>, Body) {
     let (pieces, taken) = mpsc::channel::<Bytes>(1);
     let taken = futures_util::stream::unfold(taken, async |mut taken| {
@@ -169,7 +169,7 @@ fn piecewise() -> (mpsc::Sender<Bytes>, Body) {
     (pieces, Body::from_stream(taken))
 }
 
-/// Sends an export of equal pieces, until nobody takes them or they are enough.
+/// Sends an export of equal pieces, until the body is dropped or `count` pieces have been sent.
 async fn drip(pieces: mpsc::Sender<Bytes>, piece: Bytes, every: Duration, count: usize) {
     let mut taken = pieces.send(Bytes::from("<HealthData>")).await.is_ok();
     for _ in 0..count {
@@ -204,7 +204,7 @@ async fn an_upload_that_stalls_is_given_up_long_before_its_whole_time() {
     let bench = Bench::with(Manner::Keeps, |config| config.body_timeout = Duration::from_millis(300));
     let given_up = async |body| {
         let answer = tokio::time::timeout(Duration::from_secs(30), bench.post(PATH).send(body)).await;
-        assert_eq!(answer.expect("it is given up").problem(408), "body-timeout");
+        assert_eq!(answer.expect("the upload is refused in time").problem(408), "body-timeout");
     };
     let (stalled, body) = piecewise();
     stalled.send("<HealthData>".into()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Promise 1.
+//! A 2xx response means that the broker has the record; an outage is a 503.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,10 +20,10 @@ use tokio::sync::watch;
 
 use crate::edge::{Edge, PARTITIONS, PATIENCE, post};
 
-/// The least message that is accepted.
+/// The smallest message that is accepted.
 const SMALL: &[u8] = b"{\"measurements\":{}}";
 
-/// What lies at each position of a topic: the key, the contract's headers, the body.
+/// The record at each position of a topic: key, headers and body.
 type Kept = HashMap<(i32, i64), (Option<Vec<u8>>, Headers, Vec<u8>)>;
 
 async fn everything(edge: &Edge, topic: RawTopic) -> Kept {
@@ -36,7 +36,7 @@ fn read(mut client: ClientConfig, topic: RawTopic, name: &str) -> Kept {
     let consumer: BaseConsumer = client.create().unwrap();
     let (mut left, mut wanted) = (0, TopicPartitionList::new());
     for partition in consumer.fetch_metadata(Some(name), PATIENCE).unwrap().topics()[0].partitions() {
-        // A partition that was just made may not have its leader yet.
+        // A partition that was just created may not have a leader yet.
         let ends = (0..600).find_map(|_| {
             let asked = consumer.fetch_watermarks(name, partition.id(), PATIENCE);
             asked.inspect_err(|_| std::thread::sleep(Duration::from_millis(100))).ok()
@@ -85,7 +85,11 @@ async fn what_is_accepted_lies_at_its_receipt() {
         let (key, headers, found) = &kept[&(partition, offset)];
         assert!(*found == body);
         let hash = edge.content_key.hash(&body);
-        assert_eq!((partition, key), (hash.partition(PARTITIONS), &None), "a retry lands beside the first");
+        assert_eq!(
+            (partition, key),
+            (hash.partition(PARTITIONS), &None),
+            "a retry goes to the partition of the first attempt"
+        );
         assert_eq!(headers.content_hmac, hash.to_hex());
         assert_eq!(headers.kind, Kind::Payload(Format::StandardJson));
         assert_eq!((headers.credential.as_str(), headers.source.as_str()), ("the-key", "portal"));
@@ -130,10 +134,10 @@ async fn what_an_acceptance_is_worth_is_said_where_the_operator_looks() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let said = tokio::time::timeout(PATIENCE, said).await.expect("it is said on /ready");
+    let said = tokio::time::timeout(PATIENCE, said).await.expect("the durability is reported on /ready");
     assert_eq!(said, "1 copy of each record: the loss of a broker may lose acknowledged records");
     let lines = Edge::logged();
-    let line = lines.iter().find(|line| line["fields"]["durability"] == *said).expect("it is in the log");
+    let line = lines.iter().find(|line| line["fields"]["durability"] == *said).expect("the durability is in the log");
     assert_eq!(line["level"], "WARN");
 }
 
@@ -151,7 +155,7 @@ async fn partitions_that_are_added_are_used_without_a_restart() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, used).await.expect("they are used");
+    tokio::time::timeout(PATIENCE, used).await.expect("the added partitions are used");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +182,7 @@ async fn a_broker_that_hangs_means_503_in_time_and_readiness_says_so() {
     };
     let ((), told) = tokio::join!(requests, told);
     assert!(told < TOLD_WITHIN, "{told:?}");
-    assert!(!edge.health.is_ready(), "and still");
+    assert!(!edge.health.is_ready(), "ingress is still not ready");
     edge.embedded.resume_kafka();
     let resumed = Instant::now();
     edge.until_ready(true).await;
@@ -216,7 +220,10 @@ async fn stopping_under_load_keeps_what_was_answered() {
             accepted
         }));
     }
-    tokio::time::timeout(PATIENCE, more.wait_for(|total| *total > 200)).await.expect("it accepts").unwrap();
+    tokio::time::timeout(PATIENCE, more.wait_for(|total| *total > 200))
+        .await
+        .expect("ingress accepts payloads")
+        .unwrap();
     edge.shutdown.cancel();
     let mut accepted = Vec::new();
     for sender in senders {
@@ -228,5 +235,5 @@ async fn stopping_under_load_keeps_what_was_answered() {
         let Position { partition, offset, .. } = edge.position(answer);
         assert!(kept[&(partition, offset)].2 == body.as_bytes());
     }
-    tokio::time::timeout(PATIENCE, edge.ended).await.expect("it ends in time").unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, edge.ended).await.expect("ingress ends in time").unwrap().unwrap();
 }

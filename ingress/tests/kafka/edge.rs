@@ -1,4 +1,4 @@
-//! An ingress and topics of the test's own, on the Kafka of all tests.
+//! An ingress with its own topics for each test, on a Kafka that all tests share.
 
 use std::{io, net::SocketAddr, num::NonZeroU16, path::Path, time::Duration};
 
@@ -34,10 +34,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// One test at a time: one of them freezes Kafka.
+/// Only one test runs at a time, because one of them freezes Kafka.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// What is logged. Of all tests, as the threads of the runtime are not a test's own.
+/// The log of all tests: the runtime's threads do not belong to a single test.
 static LOG: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
 
 pub(crate) const PARTITIONS: NonZeroU16 = NonZeroU16::new(3).unwrap();
@@ -72,7 +72,7 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// `name` is in front of its topics' names.
+    /// Starts an ingress. `name` is the prefix of its topics' names.
     pub(crate) async fn start(name: &str, change: impl FnOnce(&mut IngressConfig)) -> Self {
         let turn = TURN.lock().await;
         let _once = tracing_subscriber::fmt().json().with_writer(|| Logged).try_init();
@@ -141,13 +141,13 @@ impl Edge {
         self.kafka.client().create().unwrap()
     }
 
-    /// The lines since the last call.
+    /// Returns the lines logged since the last call.
     pub(crate) fn logged() -> Vec<serde_json::Value> {
         let log = std::mem::take(&mut *LOG.lock().unwrap());
         log.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 
-    /// One request on a connection of its own: status and body, or none when there was no answer.
+    /// Sends one request on its own connection. Returns status and body, or `None` if there was no response.
     pub(crate) async fn post(&self, path: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
         post(self.address, &self.key, path, body).await
     }

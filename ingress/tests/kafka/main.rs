@@ -1,5 +1,5 @@
-//! The ingress on a real Kafka: what is answered 2xx is there, an outage is a 503 in bounded time, and stopping loses
-//! nothing. Needs what `make setup` installs.
+//! Ingress on a real Kafka: a body that was answered with 2xx is stored, an outage is answered with 503 within a time limit,
+//! and a shutdown loses nothing. Requires `make setup`.
 
 #[cfg(test)]
 mod durability;

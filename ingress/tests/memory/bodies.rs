@@ -1,4 +1,4 @@
-//! Bodies that are larger than they look, and one that is as large as it looks.
+//! The memory used by compressed bodies that decode to far more than their size, and by large bodies.
 
 use std::io::{self, Write};
 
@@ -22,10 +22,10 @@ const MIB: usize = 1024 * 1024;
 const BODY: &str = "/health-data/medisante/json";
 const UPLOAD: &str = "/health-data/healthkit/export-xml";
 
-/// What one upload may take, as the help of UPLOADS_MAX says.
+/// The memory that one upload may use, as stated in the help of UPLOADS_MAX.
 const UPLOAD_BYTES: usize = 8 * MIB;
 
-/// An export of so many MiB, all of it well-formed, coded.
+/// Returns a well-formed export of this many MiB in each content coding.
 fn bombs(mib: usize) -> [(&'static str, Vec<u8>); 3] {
     let part = "<a/>".repeat(MIB / 4);
     let write = |to: &mut dyn Write| {
@@ -48,7 +48,7 @@ async fn a_bomb_is_not_inflated_beyond_the_limit() {
     let bench = Bench::with(Manner::Forgets, |config| config.upload_bytes_max = 16 * MIB as u64);
     for (coding, bomb) in bombs(24) {
         assert!(bomb.len() < MIB, "{coding}: {}", bomb.len());
-        // A vector that grows by doubling, and what it grew out of.
+        // 4 MiB: a vector that grows by doubling, together with its previous buffer.
         for (path, most) in [(BODY, 4 * MIB), (UPLOAD, UPLOAD_BYTES)] {
             let (answer, bytes) = peak(bench.post(path).header("content-encoding", coding).send(bomb.clone())).await;
             assert_eq!(answer.problem(413), "too-large", "{path} {coding}");
@@ -88,6 +88,6 @@ async fn the_receipts_of_many_samples_are_made_as_they_are_taken() {
     };
     let ((announced, taken), bytes) = peak(answered).await;
     assert!(taken > 4_000_000 && announced == Some(taken), "{announced:?} {taken}");
-    // The inflated body, a vector that grew by doubling.
+    // The decoded body, in a vector that grew by doubling.
     assert!(bytes < MIB, "{bytes} bytes for an answer of {taken}");
 }

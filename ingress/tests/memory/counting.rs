@@ -1,4 +1,4 @@
-//! How much memory the process has at once, by the requests to its allocator.
+//! Measures the memory of the process by counting the requests to its allocator.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 static NOW: AtomicIsize = AtomicIsize::new(0);
 static PEAK: AtomicIsize = AtomicIsize::new(0);
-/// One measurement at a time.
+/// Only one measurement runs at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 #[global_allocator]
@@ -17,7 +17,7 @@ static COUNTING: Counting = Counting;
 
 struct Counting;
 
-/// What comes of the work, and the most bytes that the process had at once beyond what was there before.
+/// Returns the result of `work`, and the most bytes that were allocated at once in addition to those allocated before.
 pub(crate) async fn peak<T>(work: impl Future<Output = T>) -> (T, usize) {
     let before = NOW.load(Relaxed);
     PEAK.store(before, Relaxed);
@@ -25,12 +25,12 @@ pub(crate) async fn peak<T>(work: impl Future<Output = T>) -> (T, usize) {
     (done, usize::try_from(PEAK.load(Relaxed) - before).unwrap_or_default())
 }
 
-/// How many bytes the process has.
+/// Returns how many bytes are allocated.
 pub(crate) fn now() -> isize {
     NOW.load(Relaxed)
 }
 
-/// Nothing else is measured, or made to be measured, as long as the guard lives.
+/// Waits for exclusive use of the measurement. No other test allocates memory while the guard is held.
 pub(crate) async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
     TURN.lock().await
 }
@@ -41,11 +41,14 @@ fn count(bytes: usize, bytes_before: usize) {
     PEAK.fetch_max(now, Relaxed);
 }
 
-#[expect(unsafe_code, reason = "only an allocator sees what is allocated; each call goes to the system's as it came")]
+#[expect(
+    unsafe_code,
+    reason = "only an allocator can count allocations; each call is passed on unchanged to the system allocator"
+)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
-        // SAFETY: the caller keeps the rules of GlobalAlloc, which are the same.
+        // SAFETY: the caller fulfils the contract of GlobalAlloc, which is also that of `System`.
         unsafe { System.alloc(layout) }
     }
 

@@ -1,9 +1,9 @@
-//! What a body can do to the memory, whatever it is answered with: a bomb is inflated up to the limit and no further, and an upload
-//! takes what is documented of `UPLOADS_MAX`.
+//! The memory that a body can make the process use, whatever the response: a decompression bomb is decoded only up to the
+//! limit, and an upload uses no more than the help of `UPLOADS_MAX` states.
 
 #[cfg(test)]
 #[path = "../http/bench.rs"]
-#[expect(dead_code, reason = "the tests of the HTTP contract use more of it")]
+#[expect(dead_code, reason = "the tests in tests/http use more of the module")]
 mod bench;
 #[cfg(test)]
 mod bodies;

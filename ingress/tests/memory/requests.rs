@@ -1,4 +1,4 @@
-//! What requests leave behind.
+//! The memory that requests leave allocated.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::{
 };
 
 const PATH: &str = "/health-data/healthkit/json";
-/// Before, so that all that is made on first use is there.
+/// Sent first, so that everything that is allocated on first use exists.
 const WARM_UP: usize = 10_000;
 const REQUESTS: usize = 60_000;
-/// Four bytes each. A sample that nobody takes away has sixteen.
+/// Four bytes for each request. A histogram sample that is not collected takes sixteen.
 const LEFT_BYTES_MAX: isize = 4 * REQUESTS.cast_signed();
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -33,7 +33,7 @@ async fn send(bench: &Bench, count: usize) {
 async fn requests_leave_nothing_behind_though_nobody_asks_for_the_metrics() {
     let _turn = turn().await;
     let metrics = telemetry::init_metrics().unwrap();
-    // The management port looks after the metrics, whether or not anybody asks it for them.
+    // The management port runs the recorder's upkeep, whether or not it is scraped.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let shutdown = CancellationToken::new();
     let _served = tokio::spawn(management::serve(listener, Health::new(), metrics.clone(), shutdown.clone()));

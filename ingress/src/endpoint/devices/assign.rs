@@ -1,4 +1,4 @@
-//! `POST /devices/assign`: gives a device to a patient.
+//! `POST /devices/assign`: assigns a device to a patient.
 
 use axum::{
     Json,
@@ -23,9 +23,9 @@ use crate::{
     request_context::RequestContext,
 };
 
-/// A device, and the patient who gets it.
+/// A device and the patient to assign it to.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "documents the body, which schemas::command reads")]
+#[expect(dead_code, reason = "documents the body, which schemas::command parses")]
 pub(crate) struct AssignBody {
     /// The device's id at its provider.
     #[schema(rename = "deviceId", example = "apple-12345")]
@@ -39,7 +39,7 @@ pub(crate) struct AssignBody {
     /// `medisante`, `healthkit` or `apple-healthkit`.
     #[schema(rename = "deviceProvider", example = "apple-healthkit")]
     device_provider: String,
-    /// Who gets the device.
+    /// The patient to assign the device to.
     #[schema(rename = "assignedPatientId", example = "patient-1")]
     assigned_patient_id: String,
     /// The serial number.
@@ -47,7 +47,7 @@ pub(crate) struct AssignBody {
     serial_number: Option<String>,
     /// What the device can do.
     features: Option<Value>,
-    /// From when this holds, RFC 3339; now where it is absent.
+    /// When the assignment starts, in RFC 3339 format. The default is the current time.
     #[schema(rename = "effectiveFrom")]
     effective_from: Option<String>,
 }
@@ -87,13 +87,13 @@ async fn accept(
     Ok(([(RECEIPT, receipt)], Json(Id { id })))
 }
 
-/// The provider and the `_id` of the device, once the whole body is known to be usable.
+/// Returns the provider and the `_id` of the device if the whole body is valid.
 fn parse(received: &Received) -> Result<(Provider, Uuid), Unusable> {
     let assign = schemas::command::assign(command::json(received)?)?;
     Ok((assign.provider, identity::device_key(assign.provider, &assign.device_id)))
 }
 
-/// What the description shows beside the words above.
+/// Returns the examples of this endpoint for the OpenAPI document.
 pub(in crate::endpoint) fn documented() -> Documented {
     let body = ExampleBody { content_type: "application/json", name: "assign", text: example::ASSIGN };
     command::documented("/devices/assign", body, |text| schemas::command::assign(text).err().map(Unusable::from))

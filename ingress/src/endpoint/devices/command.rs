@@ -1,4 +1,4 @@
-//! What both device commands share: a command is kept, also if it cannot be used, and answered with its receipt.
+//! The part that both device commands share: a command is stored, even if it is invalid, and answered with its receipt.
 
 use std::sync::Arc;
 
@@ -32,19 +32,19 @@ use crate::{
 /// The response header with a command's receipt.
 pub(super) const RECEIPT: HeaderName = HeaderName::from_static("receipt");
 
-/// A body that neither command takes; what is answered to it is an example.
+/// A body that is invalid for both commands; the response to it is an example in the OpenAPI document.
 const UNUSABLE: &str = "{\"deviceId\": \"watch-1\", \"name\": \"Watch\", \"effectiveTo\": \"2025-06-01T08:00:00Z\"}";
 
-/// Why a command cannot be used.
+/// Why a command is invalid.
 pub(super) enum Unusable {
-    /// The body is no JSON.
+    /// The body is not JSON.
     Malformed(Malformed),
-    /// Members are missing, unknown or wrong.
+    /// Members are missing, unknown or invalid.
     Faults(Vec<Fault>),
 }
 
 impl Unusable {
-    /// The refusal of a command that is kept under this receipt.
+    /// Returns the refusal of a command that was stored with this receipt.
     pub(super) fn refusal(self, receipt: String) -> Refusal {
         match self {
             Self::Malformed(why) => Refusal::Malformed(why, receipt),
@@ -65,7 +65,7 @@ impl From<command::Refused> for Unusable {
     }
 }
 
-/// A fault of a member of a command's body, as it stands in the problem document.
+/// Converts a fault of a command's body into a fault of the problem document.
 fn fault(fault: &command::Fault) -> Fault {
     let name = match fault {
         command::Fault::NotAnObject => None,
@@ -77,7 +77,7 @@ fn fault(fault: &command::Fault) -> Fault {
     Fault::new(name, Location::Body, fault.for_sender())
 }
 
-/// A command's request, once its sender is admitted and its body is read.
+/// The request of an admitted sender, with its body.
 pub(super) struct Sent {
     pub(super) credential: Arc<Credential>,
     pub(super) body: Received,
@@ -85,8 +85,9 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// Which provider's devices the key is good for is seen later. The `_id` that an unassign names is a one-way name and does not show
-    /// the provider: the sink, which knows the device, applies the key's list of providers.
+    /// Admits the sender and reads the body. The provider is not checked here. The `_id` that an unassign command names is a
+    /// one-way hash that does not reveal the provider, so the sink, which knows the device, applies the key's list of
+    /// providers.
     pub(super) async fn read(
         context: &RequestContext,
         sender: Authenticated,
@@ -101,12 +102,12 @@ impl Sent {
     }
 }
 
-/// A command, as far as it is understood.
+/// A command, as far as it could be parsed.
 pub(super) struct Command {
     pub(super) kind: Kind,
     /// The device's `_id`, if it is known.
     pub(super) device: Option<Uuid>,
-    /// What the path of the request names.
+    /// The id in the path of the request.
     pub(super) in_path: Option<String>,
     pub(super) checked: Result<(), Unusable>,
 }
@@ -122,7 +123,8 @@ pub(super) async fn accept(context: &RequestContext, sent: &Sent, command: Comma
         providers: credential.providers().to_vec(),
         ..sender.record_headers(command.kind, &hash)
     };
-    // Commands for one device lie in one partition, in their order; of one that names no device only the bytes are known.
+    // The commands for one device go to one partition, in their order. A command without a device is partitioned by its
+    // content.
     let key = command.device.as_ref().map(Uuid::to_string);
     let destination = match key.as_deref() {
         Some(key) => Destination::Key(key),
@@ -140,7 +142,8 @@ pub(super) async fn accept(context: &RequestContext, sent: &Sent, command: Comma
     }
 }
 
-/// The body as text, if it is JSON. The depth is checked as well, so that parsing cannot run deep.
+/// Returns the body as text if it is JSON. The nesting depth is checked first, so that the later parse cannot recurse too
+/// deeply.
 pub(super) fn json(received: &Received) -> Result<&str, Malformed> {
     if !received.decoded {
         return Err(Malformed::Coding);
@@ -150,7 +153,7 @@ pub(super) fn json(received: &Received) -> Result<&str, Malformed> {
     Ok(text)
 }
 
-/// The examples of a command: a body that is accepted, and each refusal. `read` says why the command cannot be used.
+/// Returns the examples of a command: an accepted body, and each refusal. `read` returns why a body is invalid.
 pub(super) fn documented(path: &'static str, body: ExampleBody, read: impl Fn(&str) -> Option<Unusable>) -> Documented {
     let mut refusals = documented::refusals(Scope::DevicesWrite);
     let parameter = Parameters::none(&Uri::from_static(documented::UNKNOWN_PARAMETER));

@@ -1,4 +1,4 @@
-//! Commands that say who holds which device.
+//! Commands that assign devices to patients.
 
 pub(crate) mod assign;
 mod command;

@@ -1,4 +1,4 @@
-//! `POST /devices/{id}/unassign`: takes a device from whoever holds it.
+//! `POST /devices/{id}/unassign`: ends the assignment of a device.
 
 use axum::{
     extract::{Path, Request},
@@ -21,11 +21,11 @@ use crate::{
     request_context::RequestContext,
 };
 
-/// When a device is taken back. The body may also be empty.
+/// When the assignment ends. The body may also be empty.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "documents the body, which schemas::command reads")]
+#[expect(dead_code, reason = "documents the body, which schemas::command parses")]
 pub(crate) struct UnassignBody {
-    /// From when this holds, RFC 3339; now where it is absent.
+    /// When the assignment ends, in RFC 3339 format. The default is the current time.
     #[schema(rename = "effectiveFrom")]
     effective_from: Option<String>,
 }
@@ -33,10 +33,10 @@ pub(crate) struct UnassignBody {
 /// Ends a device's assignment.
 #[utoipa::path(
     post, path = "/devices/{id}/unassign", tag = "Devices",
-    params(("id" = Uuid, Path, description = "The `_id` that the assign command was answered with")),
+    params(("id" = Uuid, Path, description = "The `_id` in the response to the assign command")),
     request_body(content = Option<UnassignBody>),
     responses(
-        (status = 204, description = "Recorded. Whether the command took effect is a verdict that the receipt resolves to.", headers(("Receipt" = String, description = "The receipt of the command. `device-manager trace` resolves it to the verdict"))),
+        (status = 204, description = "Recorded. The receipt resolves to the verdict, which says whether the command took effect.", headers(("Receipt" = String, description = "The receipt of the command. `device-manager trace` resolves it to the verdict"))),
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
@@ -88,7 +88,7 @@ fn check_body(received: &Received) -> Result<(), Unusable> {
     Ok(())
 }
 
-/// What the description shows beside the words above.
+/// Returns the examples of this endpoint for the OpenAPI document.
 pub(in crate::endpoint) fn documented() -> Documented {
     let body = ExampleBody { content_type: "application/json", name: "unassign", text: example::UNASSIGN };
     command::documented("/devices/{id}/unassign", body, |text| {

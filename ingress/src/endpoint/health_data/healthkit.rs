@@ -1,4 +1,4 @@
-//! `POST /health-data/healthkit`: HealthKit samples, in the format that the Content-Type decides.
+//! `POST /health-data/healthkit`: HealthKit samples, in the format that the Content-Type determines.
 
 use axum::{extract::Request, response::Response};
 use schemas::format::{Format, Provider};
@@ -12,13 +12,13 @@ use crate::{
     request_context::RequestContext,
 };
 
-/// Accepts HealthKit samples; the Content-Type decides the format.
+/// Accepts HealthKit samples; the Content-Type determines the format.
 #[utoipa::path(
     post, path = "/health-data/healthkit", tag = "Health data",
     params(Parameters),
-    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "standard-json by application/json, fhir-json by application/fhir+json, fhir-xml by application/fhir+xml, export-xml by application/xml or text/xml"),
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "application/json means standard-json, application/fhir+json fhir-json, application/fhir+xml fhir-xml, application/xml or text/xml export-xml"),
     responses(
-        (status = 200, description = "Kept: Kafka acknowledged the body. One entry for each sample of an array; one object for any other body.", body = Vec<Id>),
+        (status = 200, description = "Stored: Kafka has acknowledged the body. An array body returns one entry for each sample; any other body returns one object.", body = Vec<Id>),
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
@@ -26,10 +26,10 @@ pub(crate) async fn healthkit(context: RequestContext, sender: Authenticated, re
     payload::answer(context, sender, Route { provider: Provider::HealthKit, format: None }, request).await
 }
 
-/// What the description shows beside the words above.
+/// Returns the examples of this endpoint for the OpenAPI document.
 pub(in crate::endpoint) fn documented() -> Documented {
     let mut documented = payload::documented("/health-data/healthkit", Provider::HealthKit);
-    // No Content-Type stands for this format: only a path can name it.
+    // No Content-Type means this format; only the path can name it.
     documented.bodies.retain(|body| body.name != Format::HealthAutoExport.as_str());
     documented.refusals.push(("content-type", Refusal::ContentType(Provider::HealthKit)));
     documented

@@ -24,7 +24,7 @@ use crate::{
     ),
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "The payload, in the format of the path"),
     responses(
-        (status = 200, description = "Kept: Kafka acknowledged the body. One entry for each sample of a standard-json array; one object for any other body.", body = Vec<Id>),
+        (status = 200, description = "Stored: Kafka has acknowledged the body. A standard-json array returns one entry for each sample; any other body returns one object.", body = Vec<Id>),
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
@@ -37,7 +37,7 @@ pub(crate) async fn healthkit_format(
     payload::answer(context, sender, Route { provider: Provider::HealthKit, format: Some(&format) }, request).await
 }
 
-/// What the description shows beside the words above.
+/// Returns the examples of this endpoint for the OpenAPI document.
 pub(in crate::endpoint) fn documented() -> Documented {
     let mut documented = payload::documented("/health-data/healthkit/{format}", Provider::HealthKit);
     documented.refusals.push(("unknown-format", Refusal::UnknownFormat(Provider::HealthKit)));

@@ -1,4 +1,4 @@
-//! `POST /health-data/medisante`: a payload of the Medisanté portal, in the format that the Content-Type decides.
+//! `POST /health-data/medisante`: a payload of the Medisanté portal, in the format that the Content-Type determines.
 
 use axum::{extract::Request, response::Response};
 use schemas::format::Provider;
@@ -11,13 +11,13 @@ use crate::{
     request_context::RequestContext,
 };
 
-/// Accepts a payload of the Medisanté portal; the Content-Type decides the format.
+/// Accepts a payload of the Medisanté portal; the Content-Type determines the format.
 #[utoipa::path(
     post, path = "/health-data/medisante", tag = "Health data",
-    params(("deviceId" = Option<String>, Query, description = "The device of each FHIR Observation that names none. standard-json and standard-xml name the device themselves")),
-    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "standard-json by application/json, fhir-json by application/fhir+json, fhir-xml by application/fhir+xml, standard-xml by application/xml or text/xml"),
+    params(("deviceId" = Option<String>, Query, description = "The device of each FHIR Observation that does not name one. standard-json and standard-xml payloads name the device themselves")),
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "application/json means standard-json, application/fhir+json fhir-json, application/fhir+xml fhir-xml, application/xml or text/xml standard-xml"),
     responses(
-        (status = 200, description = "Kept: Kafka acknowledged the body. `_id` is its receipt.", body = Id),
+        (status = 200, description = "Stored: Kafka has acknowledged the body. `_id` is its receipt.", body = Id),
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
@@ -25,7 +25,7 @@ pub(crate) async fn medisante(context: RequestContext, sender: Authenticated, re
     payload::answer(context, sender, Route { provider: Provider::Medisante, format: None }, request).await
 }
 
-/// What the description shows beside the words above.
+/// Returns the examples of this endpoint for the OpenAPI document.
 pub(in crate::endpoint) fn documented() -> Documented {
     let mut documented = payload::documented("/health-data/medisante", Provider::Medisante);
     documented.refusals.push(("content-type", Refusal::ContentType(Provider::Medisante)));

@@ -19,11 +19,11 @@ use crate::{
     post, path = "/health-data/medisante/{format}", tag = "Health data",
     params(
         ("format" = String, Path, description = "standard-json (or json), standard-xml (or xml), fhir-json or fhir-xml"),
-        ("deviceId" = Option<String>, Query, description = "The device of each FHIR Observation that names none. standard-json and standard-xml name the device themselves"),
+        ("deviceId" = Option<String>, Query, description = "The device of each FHIR Observation that does not name one. standard-json and standard-xml payloads name the device themselves"),
     ),
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/fhir+json"), (String = "application/fhir+xml"), (String = "application/xml")), description = "The payload, in the format of the path"),
     responses(
-        (status = 200, description = "Kept: Kafka acknowledged the body. `_id` is its receipt.", body = Id),
+        (status = 200, description = "Stored: Kafka has acknowledged the body. `_id` is its receipt.", body = Id),
     ),
     security(("apiKey" = []), ("bearer" = []))
 )]
@@ -36,7 +36,7 @@ pub(crate) async fn medisante_format(
     payload::answer(context, sender, Route { provider: Provider::Medisante, format: Some(&format) }, request).await
 }
 
-/// What the description shows beside the words above.
+/// Returns the examples of this endpoint for the OpenAPI document.
 pub(in crate::endpoint) fn documented() -> Documented {
     let mut documented = payload::documented("/health-data/medisante/{format}", Provider::Medisante);
     documented.refusals.push(("unknown-format", Refusal::UnknownFormat(Provider::Medisante)));

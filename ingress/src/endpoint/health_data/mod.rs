@@ -1,4 +1,4 @@
-//! Payloads with readings: a route for each provider, with and without the format in the path.
+//! The endpoints for payloads: two routes for each provider, with and without the format in the path.
 
 pub(crate) mod healthkit;
 pub(crate) mod healthkit_format;

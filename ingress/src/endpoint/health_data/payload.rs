@@ -1,4 +1,4 @@
-//! What the routes of payloads share: how a payload is accepted, and what the description shows of it.
+//! The part that the payload routes share: accepting a payload, and the examples in the OpenAPI document.
 
 use std::sync::Arc;
 
@@ -34,14 +34,14 @@ use crate::{
     wellformed::{self, Malformed, Shape},
 };
 
-/// A body that no format takes.
+/// A body that is invalid in every format.
 const WRONG_SHAPE: &str = "\"a text\"";
 
-/// What tells one route from another.
+/// The parameters by which the routes differ.
 #[derive(Clone, Copy)]
 pub(super) struct Route<'a> {
     pub(super) provider: Provider,
-    /// The format as the path names it; the Content-Type decides where it names none.
+    /// The format that the path names. If `None`, the Content-Type determines it.
     pub(super) format: Option<&'a str>,
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn answer(
     context.answer(accepted)
 }
 
-/// What the head of an admitted request says.
+/// The admitted head of a request.
 struct Head {
     credential: Arc<Credential>,
     format: Format,
@@ -77,7 +77,8 @@ async fn accept(
         Sender { credential: &head.credential, headers: &parts.headers, correlation_id: &context.correlation_id };
     let (format, topic) = (head.format, provider.raw_topic(head.format));
     if format == Format::ExportXml {
-        // An export may be gigabytes: it is appended while it comes. The records of an upload get hashes of their own.
+        // An export may be several gigabytes, so it is appended while it is received. Each record of an upload gets its own
+        // hash later.
         let mut headers = sender.record_headers(Kind::Payload(format), &shared.content_key.hash(&[]));
         head.parameters.add_to(&mut headers);
         let position = upload::receive(shared, &parts.headers, topic, headers, body).await?;
@@ -118,7 +119,8 @@ fn one_receipt(shared: &Shared, position: &Position) -> Response {
     Json(Id { id: shared.receipt_key.issue(position) }).into_response()
 }
 
-/// The examples that all routes of a provider have: each of its formats, and each refusal but that of an undecided format.
+/// Returns the examples that all routes of a provider share: each of its formats, and each refusal except the one for an
+/// unknown format.
 pub(super) fn documented(path: &'static str, provider: Provider) -> Documented {
     let bodies = example::PAYLOADS.iter().filter(|example| example.provider == provider).map(|example| ExampleBody {
         content_type: example.content_type,

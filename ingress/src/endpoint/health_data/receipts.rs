@@ -1,5 +1,5 @@
-//! The answer to an array: a receipt for each sample, made as the client takes them. A hundred thousand samples fit a few hundred
-//! bytes of a compressed body, and their receipts are megabytes.
+//! The response to an array: a receipt for each sample, produced while the client reads. A hundred thousand samples fit into a
+//! compressed body of a few hundred bytes, but their receipts are several megabytes.
 
 use std::{
     convert::Infallible,
@@ -15,23 +15,23 @@ use axum::{
 use hyper::body::{Frame, SizeHint};
 use schemas::receipt::{Position, ReceiptKey};
 
-/// How many are made at once.
+/// How many receipts are produced at once.
 const PIECE: u32 = 500;
-/// What stands around a receipt, as [`crate::endpoint::Id`] has it.
+/// The JSON before and after a receipt; matches the serialized form of [`crate::endpoint::Id`].
 const AROUND: [&str; 2] = ["{\"_id\":\"", "\"}"];
 
 /// A JSON array of receipts.
 pub(super) struct Receipts {
     key: ReceiptKey,
-    /// Of the next sample.
+    /// The position of the next sample.
     position: Position,
     count: u32,
-    /// How many bytes are still to come.
+    /// How many bytes have not been produced yet.
     left_bytes: u64,
 }
 
 impl Receipts {
-    /// The receipts of the first `count` samples of a payload.
+    /// Creates the receipts of the first `count` samples of a payload.
     pub(super) fn new(key: ReceiptKey, payload: Position, count: usize) -> Self {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let each = AROUND.concat().len() + key.issue(&payload).len() + ",".len();

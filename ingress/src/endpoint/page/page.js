@@ -1,11 +1,11 @@
 SwaggerUIBundle({
   dom_id: "#api",
   url: "../openapi.json",
-  // Without the standalone layout, which has a top bar with another name.
+  // The standalone layout would add a top bar with the library's name.
   presets: [SwaggerUIBundle.presets.apis],
   layout: "BaseLayout",
   deepLinking: true,
   defaultModelsExpandDepth: 0,
-  // It would send the page's address to a server on the internet.
+  // The validator would send the page's address to a server on the internet.
   validatorUrl: null,
 });

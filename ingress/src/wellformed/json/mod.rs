@@ -1,7 +1,8 @@
-//! JSON by the grammar of RFC 8259, without recursion and without a value: what is nested is a bit on a fixed stack.
+//! A JSON validator for the grammar of RFC 8259. It is not recursive and builds no values: the nesting is a fixed stack with
+//! one bit for each level.
 //!
-//! Escapes that name half of a surrogate pair are refused here, because no text can hold them: the normalizer could not
-//! read the body.
+//! Escapes of unpaired surrogates are refused, because they cannot be represented in UTF-8: the normalizer could not parse the
+//! body.
 
 mod token;
 
@@ -12,7 +13,7 @@ use schemas::limit::DEPTH_MAX;
 use super::malformed::Malformed;
 use token::Scanner;
 
-/// Which bracket is open at each depth: a set bit is an object.
+/// The stack of open brackets: a set bit is an object, a clear bit an array.
 #[derive(Default)]
 struct Nesting {
     objects: u64,
@@ -41,16 +42,16 @@ impl Nesting {
     }
 }
 
-/// What is seen at the top level.
+/// What the validator reports about the top level.
 pub(crate) struct Top {
-    /// The byte that the body begins with, after white space.
+    /// The first byte of the body after white space.
     pub(crate) first: u8,
-    /// How many elements the array has; none where there is no array.
+    /// The number of elements of a top-level array; `None` if the top level is not an array.
     pub(crate) array_items: Option<usize>,
 }
 
-/// Checks the text and counts the elements of a top-level array. Hands over each member of a top-level object: its name, and the
-/// first byte of its value.
+/// Validates the text and counts the elements of a top-level array. Calls `member` for each member of a top-level object with
+/// its name and the first byte of its value.
 pub(crate) fn check(text: &str, items_max: usize, member: &mut dyn FnMut(&str, u8)) -> Result<Top, Malformed> {
     let mut scanner = Scanner::new(text);
     let mut nesting = Nesting::default();
@@ -58,7 +59,7 @@ pub(crate) fn check(text: &str, items_max: usize, member: &mut dyn FnMut(&str, u
     scanner.skip_space();
     let first = scanner.peek().unwrap_or_default();
     loop {
-        // Here a value must begin; `opened` says that a bracket was opened that may be closed at once.
+        // A value must begin here. `opened` means that a bracket was opened, which may be closed immediately.
         let opened = scanner.value(&mut nesting)?;
         if opened && nesting.depth == 1 && !nesting.in_object() {
             items = Some(0);
@@ -68,7 +69,7 @@ pub(crate) fn check(text: &str, items_max: usize, member: &mut dyn FnMut(&str, u
             items = counted(items, &nesting, items_max)?;
             continue;
         }
-        // Here a value has ended.
+        // A value has ended here.
         if !scanner.next_member(&mut nesting)? {
             return Ok(Top { first, array_items: items });
         }
@@ -77,7 +78,7 @@ pub(crate) fn check(text: &str, items_max: usize, member: &mut dyn FnMut(&str, u
     }
 }
 
-/// Counts an element that is about to begin, when it stands in a top-level array.
+/// Counts an element that is about to begin if it is in a top-level array.
 fn counted(items: Option<usize>, nesting: &Nesting, items_max: usize) -> Result<Option<usize>, Malformed> {
     match items {
         Some(count) if nesting.depth == 1 && count == items_max => Err(Malformed::TooManyItems),
@@ -87,7 +88,7 @@ fn counted(items: Option<usize>, nesting: &Nesting, items_max: usize) -> Result<
 }
 
 impl Scanner<'_> {
-    /// Passes over a scalar, or opens a bracket and says so.
+    /// Consumes a scalar, or opens a bracket. Returns whether a bracket was opened.
     fn value(&mut self, nesting: &mut Nesting) -> Result<bool, Malformed> {
         self.skip_space();
         match self.peek() {
@@ -106,7 +107,7 @@ impl Scanner<'_> {
         Ok(false)
     }
 
-    /// Passes over the closing bracket of what is open, if that comes next.
+    /// Consumes the closing bracket of the current level if it comes next. Returns whether it did.
     fn closes(&mut self, nesting: &mut Nesting) -> bool {
         self.skip_space();
         let bracket = if nesting.in_object() { b'}' } else { b']' };
@@ -118,7 +119,8 @@ impl Scanner<'_> {
         closes
     }
 
-    /// After a value: closes what ends here, and says whether another member follows. At the top nothing may follow.
+    /// Called after a value: closes all levels that end here and returns whether another member or element follows. Nothing may
+    /// follow the top level.
     fn next_member(&mut self, nesting: &mut Nesting) -> Result<bool, Malformed> {
         loop {
             self.skip_space();
@@ -135,7 +137,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// In an object, passes over a member's name and colon. One at the top level is handed over.
+    /// In an object, consumes a member's name and colon. Calls `member` if the object is at the top level.
     fn key(&mut self, nesting: &Nesting, member: &mut dyn FnMut(&str, u8)) -> Result<(), Malformed> {
         if !nesting.in_object() {
             return Ok(());
@@ -149,7 +151,7 @@ impl Scanner<'_> {
         if nesting.depth == 1 {
             self.skip_space();
             let quoted = self.bytes.get(start..end).unwrap_or_default();
-            // A name may be written with escapes.
+            // The name may contain escapes.
             let name: Cow<'_, str> = serde_json::from_slice(quoted).unwrap_or_default();
             member(&name, self.peek().unwrap_or_default());
         }
@@ -260,7 +262,7 @@ mod tests {
         let top = check(text, 9, &mut |name, value| found.push((name.to_owned(), value))).ok().unwrap();
         assert_eq!((top.first, top.array_items), (b'{', None));
         assert_eq!(found, [("a".to_owned(), b'{'), ("c".to_owned(), b'['), ("e".to_owned(), b'n')]);
-        check("[{\"a\":1}]", 9, &mut |name, _| panic!("{name} is no member of the top level")).ok().unwrap();
+        check("[{\"a\":1}]", 9, &mut |name, _| panic!("{name} is not a member of the top level")).ok().unwrap();
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The tokens of JSON: what begins and ends without a bracket.
+//! The scanner for JSON tokens: scalars and punctuation.
 
 use crate::wellformed::malformed::Malformed;
 
-/// A place in the text, which is passed over token by token.
+/// A position in the text, which advances token by token.
 pub(super) struct Scanner<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) at: usize,
