@@ -1,4 +1,4 @@
-//! What HealthKit says, whichever app wrote it down: Apple's codes, categories and electrocardiograms.
+//! What all HealthKit formats share, whichever app wrote them: Apple's codes, categories and electrocardiograms.
 
 use std::borrow::Cow;
 
@@ -11,20 +11,20 @@ use schemas::{
 use crate::observed::{Coded, Series, SourceNumber, coding, waveform};
 use crate::refusal::{Refused, refused};
 
-/// No name of Apple's is as long.
+/// Longer than any of Apple's names.
 const NAME_BYTES_MAX: usize = 96;
 
-/// A code of Apple's.
+/// A code in Apple's code system.
 pub(crate) fn code(name: &str) -> Coding {
     Coding { system: HEALTHKIT.into(), code: name.to_owned().into(), display: None }
 }
 
-/// A value that Apple's documentation lists and the catalogue does not.
+/// A coded value that Apple documents and the catalogue does not contain.
 pub(crate) fn coded(word: &str) -> Value {
     Value::Coded(event::Coded { coding: code(word), text: None })
 }
 
-/// A category sample: one of the values of its type, or that and when it was so.
+/// Maps a category sample: one of the values of its type or, if the type has no values, only the fact that it occurred.
 pub(crate) fn category(metric: &'static Metric, word: Option<&str>, source: Coding) -> Result<Coded, Refused> {
     let value = match word {
         Some(word) => match metric.coded_value(word) {
@@ -37,21 +37,21 @@ pub(crate) fn category(metric: &'static Metric, word: Option<&str>, source: Codi
                 text: Some(word.to_owned()),
             }),
             None if metric.coded_values().is_empty() => coded(word),
-            // What react-native-health writes where Apple has added a value since.
+            // react-native-health writes `UNKNOWN` for a value that Apple has added since.
             None if word.eq_ignore_ascii_case("UNKNOWN") => Value::Absent(Missing::Unknown),
-            // A value that Apple has added since is kept as it is, and told as unknown.
+            // A value that Apple has added since is stored as it was written, and reported as unknown.
             None if is_name(word) => coded(word),
             None => return Err(refused(Reason::ValueInvalid, "the value is no word that a category may have")),
         },
-        // Some categories have nothing to say but that and when it was so.
+        // Some categories have no value: a sample says only that something occurred, and when.
         None if metric.coded_values().is_empty() => Value::Absent(Missing::NotApplicable),
         None => return Err(refused(Reason::ValueMissing, "the sample has no value")),
     };
     Ok(Coded { code: coding(metric.code()), source_codes: vec![source], value, flags: Vec::new() })
 }
 
-/// Whether a text may be the name or the number of a category's value: Apple's own, or an app's word for it. No list of Apple's
-/// has a hundred values, so that a larger number is something else, such as minutes of sleep.
+/// Whether a text may be the name or the number of a category value, either Apple's own or an app's word for it. None of
+/// Apple's enumerations has a hundred values, so a larger number is something else, such as minutes of sleep.
 fn is_name(word: &str) -> bool {
     let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
     word.len() <= if is_number { 2 } else { NAME_BYTES_MAX }
@@ -65,16 +65,17 @@ pub(crate) struct Electrocardiogram<'a> {
     pub(crate) voltages: Vec<Cow<'a, str>>,
     /// The unit of all voltages.
     pub(crate) unit: Option<Cow<'a, str>>,
-    /// How many voltages there are in a second: Apple records the frequency in hertz (HKElectrocardiogram.samplingFrequency).
+    /// Voltages per second, in hertz (HKElectrocardiogram.samplingFrequency).
     pub(crate) hertz: Option<Cow<'a, str>>,
-    /// Apple's word for the rhythm.
+    /// Apple's classification of the rhythm.
     pub(crate) classification: Option<Cow<'a, str>>,
-    /// Beats in a minute, and how that unit is written where it is.
+    /// Beats per minute, and the unit as it was written, if it was.
     pub(crate) average_heart_rate: Option<(Cow<'a, str>, Option<Cow<'a, str>>)>,
 }
 
 impl Electrocardiogram<'_> {
-    /// The waveform, where there is what one needs, and what was found in it.
+    /// Maps the recording to a waveform, if voltages, frequency and unit are present, and to components for the classification
+    /// and the average heart rate.
     pub(crate) fn read(self, metric: &'static Metric, source: Coding) -> Result<(Coded, Vec<Component>), Refused> {
         let mut components = Vec::new();
         if let Some(word) = &self.classification {
@@ -106,7 +107,7 @@ impl Electrocardiogram<'_> {
             _ if components.is_empty() => {
                 return Err(refused(Reason::ValueMissing, "neither a waveform nor anything that was found in it"));
             }
-            // Voltages without their unit or their distance are no waveform.
+            // Without a unit or a sampling frequency, voltages do not make a waveform.
             _ if !self.voltages.is_empty() => (Value::Absent(Missing::Unsupported), Vec::new()),
             _ => (Value::Absent(Missing::Panel), Vec::new()),
         };

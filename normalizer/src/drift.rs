@@ -1,5 +1,5 @@
-//! What a payload holds that this release does not know, by its shape: names and types, never values. Names are shown as
-//! [`redact`] allows.
+//! Drift: fields, metrics, codes and units of a payload that this release does not know. They are reported by shape, as names
+//! and types without values. Names are shown as far as [`redact`] allows.
 
 use std::collections::BTreeMap;
 
@@ -12,60 +12,60 @@ use serde_json::value::RawValue;
 
 use crate::{json::Word, redact};
 
-/// More shapes than this are not told of one payload.
+/// At most this many shapes are reported for one payload.
 const SHAPES_MAX: usize = 32;
-/// Members beyond the shape's so many are `...`.
+/// At most this many members of an object appear in its shape; `...` stands for the rest.
 const MEMBERS_MAX: usize = 8;
-/// An object larger than this is not looked into.
+/// The members of a larger object are not listed.
 const OBJECT_BYTES_MAX: usize = 64 * 1024;
 
-/// The shapes of one payload, each once, in the order in which they were met.
+/// The shapes of one payload, without repetitions, in the order of their first occurrence.
 #[derive(Default)]
 pub(crate) struct Shapes(Vec<(UnknownKind, String)>);
 
 impl Shapes {
-    /// As an outcome tells them.
+    /// Converts the shapes to the form that an outcome contains.
     pub(crate) fn of(self, format: Format) -> Vec<Unknown> {
         self.0.into_iter().map(|(kind, shape)| Unknown { format, kind, shape }).collect()
     }
 
-    /// Takes note of unknown members of the object at `path`, which ends with a dot unless it is empty. Its names are known or
-    /// went through [`redact::name`].
+    /// Records the unknown members of the object at `path`. `path` is empty or ends with a dot; its names are known ones or
+    /// were passed through [`redact::name`].
     pub(crate) fn members(&mut self, path: &str, members: &[(Word<'_>, &RawValue)]) {
         for (name, value) in members {
             self.member(UnknownKind::Field, path, &name.0, value);
         }
     }
 
-    /// Takes note of one member of the object at `path`.
+    /// Records one unknown member of the object at `path`.
     pub(crate) fn member(&mut self, kind: UnknownKind, path: &str, name: &str, value: &RawValue) {
         self.add(kind, || format!("{path}{}{}", redact::name(name), typed(value.get())));
     }
 
-    /// Takes note of an element below `path`.
+    /// Records an unknown element below `path`.
     pub(crate) fn element(&mut self, path: &str, name: &str) {
         self.add(UnknownKind::Field, || format!("{path}{}", redact::name(name)));
     }
 
-    /// Takes note of a type of measurement.
+    /// Records an unknown type of measurement.
     pub(crate) fn metric(&mut self, name: &str) {
         self.add(UnknownKind::Metric, || redact::name(name).into_owned());
     }
 
-    /// Takes note of a code. One without a system is a text that somebody wrote.
+    /// Records an unknown code. A code without a system is treated as free text and shown by its length only.
     pub(crate) fn code(&mut self, system: &str, code: &str) {
         let code = if system.is_empty() { redact::length(code) } else { redact::code(code) };
         self.add(UnknownKind::Code, || format!("{}|{code}", redact::code(system)));
     }
 
-    /// Takes note of a unit, unless the catalogue knows it.
+    /// Records a unit, unless the catalogue contains it.
     pub(crate) fn unit(&mut self, unit: &str) {
         if ucum_of(unit).is_none() {
             self.add(UnknownKind::Unit, || redact::unit(unit).into_owned());
         }
     }
 
-    /// Takes note of what the mapping flagged as unknown in a reading.
+    /// Records what the mapping flagged as unknown in a reading.
     pub(crate) fn reading(&mut self, reading: &Reading) {
         let format = reading.provenance.format;
         if reading.flags.contains(&Flag::UnknownMetric) {
@@ -74,7 +74,7 @@ impl Shapes {
         self.value_of(reading);
         self.unit_of(&reading.flags, &reading.value);
         for part in &reading.components {
-            // The parts of an export's entry have the name of the entry.
+            // In a Health Auto Export entry, the components bear the name of the entry itself.
             if part.flags.contains(&Flag::UnknownMetric) && format != Format::HealthAutoExport {
                 self.named_by(format, part.source_codes.first().unwrap_or(&part.code));
             }
@@ -85,7 +85,7 @@ impl Shapes {
     fn named_by(&mut self, format: Format, source: &Coding) {
         match format {
             Format::FhirJson | Format::FhirXml => self.code(&source.system, &source.code),
-            // Medisanté's measurements are members, and told with their types.
+            // Medisanté's measurements are members of an object and are recorded as such, with their types.
             Format::StandardJson | Format::StandardXml | Format::HealthAutoExport | Format::ExportXml => {
                 if source.system != MEDISANTE && !is_own(&source.code) {
                     self.metric(&source.code);
@@ -94,7 +94,7 @@ impl Shapes {
         }
     }
 
-    /// A category's value that the catalogue does not list beside those that it does.
+    /// Records the value of a category if the catalogue lists values for the category, but not this one.
     fn value_of(&mut self, reading: &Reading) {
         if let Value::Coded(Coded { coding, .. }) = &reading.value
             && coding.system == HEALTHKIT
@@ -128,17 +128,17 @@ impl Shapes {
     }
 }
 
-/// A value of Apple's by its name or number; another app's word may be anything.
+/// Whether a code is one of Apple's category values, by its name or its number. A word of another app may be anything.
 fn is_apples_value(code: &str) -> bool {
     code.starts_with("HKCategoryValue") || code.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Names that this project gives to what has no metric of its own, and that are no news.
+/// Names that this project itself gives to things without a metric of their own; they are not drift.
 fn is_own(code: &str) -> bool {
     code.starts_with("HKActivitySummary.") || code == "heartRateNotifications"
 }
 
-/// `:number`, `[object]`, or `{unit:string,value:number}` with the members by name.
+/// The type of a JSON value as a suffix: `:number`, `[object]`, or the members by name as `{unit:string,value:number}`.
 fn typed(json: &str) -> String {
     match json.as_bytes() {
         [b'{', ..] if json.len() <= OBJECT_BYTES_MAX => members(json),

@@ -1,4 +1,4 @@
-//! Outcomes as JSON for people who try a mapping: one object for each item.
+//! Normalized records as JSON, for people who try out a mapping: one object for each item.
 
 use schemas::codec::Event;
 use serde::Serialize;
@@ -7,14 +7,15 @@ use time::{OffsetDateTime, macros::format_description};
 
 use crate::normalized::{Normalized, Rejection};
 
-/// Fields that are microseconds since the epoch.
+/// Fields that contain microseconds since the epoch.
 const TIMES: [&str; 6] =
     ["measured_from", "measured_until", "imprecise_until", "received_at", "source_updated_at", "effective_from"];
-/// Fields that are bytes.
+/// Fields that contain bytes.
 const BYTES: [&str; 2] = ["content", "sha256"];
 
-/// One object an item: `{"reading": …}`, `{"command": …}` or `{"rejection": {"item": …, "reason": …, "detail": …,
-/// "device": …}}`. Times are RFC 3339 in UTC, bytes hexadecimal. A document is no item: the reading that cites it says what it is.
+/// Returns one object for each item: `{"reading": …}`, `{"command": …}` or `{"rejection": {"item": …, "reason": …, "detail": …,
+/// "device": …}}`. Times are RFC 3339 in UTC, bytes are hexadecimal. Documents have no object of their own: the reading that
+/// cites a document describes it.
 pub fn json_lines(normalized: &Normalized) -> impl Iterator<Item = Value> {
     let readings = normalized.readings.iter().map(|reading| json!({ "reading": event(reading) }));
     let commands = normalized.commands.iter().map(|command| json!({ "command": event(command) }));
@@ -23,7 +24,7 @@ pub fn json_lines(normalized: &Normalized) -> impl Iterator<Item = Value> {
 }
 
 fn event<E: Event + Serialize>(event: &E) -> Value {
-    // Events have string keys and finite numbers only, so they are always JSON.
+    // Events have only string keys and finite numbers, so the conversion to JSON cannot fail.
     let mut value = serde_json::to_value(event).unwrap_or(Value::Null);
     readable(&mut value);
     value

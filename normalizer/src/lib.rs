@@ -1,11 +1,11 @@
-//! Raw records into events.
+//! Normalizes raw records: turns each one into events.
 //!
-//! [`normalize`] is a pure function: the same record gives the same events today and in ten years, but for a raised
-//! [`MAPPING_VERSION`]. It has no clock and no I/O and does not panic. Around it stands the loop of [`run`]: consume,
-//! normalize, produce, commit last.
+//! [`normalize`] is a pure function: the same record gives the same events today and in ten years, unless [`MAPPING_VERSION`]
+//! is raised. It uses no clock, does no I/O and does not panic. [`run`] is the loop around it: consume, normalize, produce, and
+//! commit last.
 //!
-//! One foreign format, one folder: `wire` is the foreign shape, `map` turns it into our event, and nothing outside knows
-//! either. `registry` lists the formats; nothing else names one.
+//! Each foreign format has a folder: `wire` is the foreign shape, `map` turns it into our event, and no code outside the folder
+//! uses either. `registry` lists the formats; no other module names one.
 
 mod apple;
 mod devices;

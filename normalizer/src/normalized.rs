@@ -1,4 +1,4 @@
-//! What a raw record comes to.
+//! The result of normalizing a raw record.
 
 use std::borrow::Cow;
 
@@ -10,32 +10,33 @@ use uuid::Uuid;
 
 use crate::refusal::{Refused, RefusedItem};
 
-/// Raised whenever a golden output changes, so that a replay knows which rows are older. A test sees to it.
+/// The version of the mapping. It must be raised whenever a golden output changes, so that a replay can tell which rows are
+/// older. A test checks this.
 pub const MAPPING_VERSION: i32 = 1;
 
-/// What one raw record comes to: each item is one reading, one command or one rejection.
+/// The result of normalizing one raw record: each item is one reading, one command or one rejection.
 #[derive(Default)]
 pub struct Normalized {
     /// The readings, in the order of the payload.
     pub readings: Vec<Reading>,
-    /// The device command.
+    /// The device command, if the record is one.
     pub commands: Vec<Assignment>,
     /// The documents that readings cite.
     pub documents: Vec<Document>,
-    /// What was refused.
+    /// The items that were refused, or the refusal of the whole payload.
     pub rejections: Vec<Rejection>,
-    /// The shapes of what the mapping does not know, each once, and no more than 32.
+    /// The shapes of what the mapping does not know, without repetitions, at most 32.
     pub unknown: Vec<Unknown>,
 }
 
 impl Normalized {
-    /// How many items the payload held; a payload that is refused as a whole counts as one.
+    /// The number of items in the payload; a payload that is refused as a whole counts as one.
     #[must_use]
     pub fn items(&self) -> usize {
         self.readings.len() + self.commands.len() + self.refused()
     }
 
-    /// How many items were refused.
+    /// The number of refused items.
     #[must_use]
     pub fn refused(&self) -> usize {
         self.rejections.iter().map(|rejection| rejection.item_count as usize).sum()
@@ -48,31 +49,33 @@ impl From<Rejection> for Normalized {
     }
 }
 
-/// A refused payload, a refused item, or several items in a row of one device that were refused for the same reason.
+/// A refused payload, a refused item, or several consecutive items of one device that were refused for the same reason.
 pub struct Rejection {
-    /// Its place in the payload, of several the first one's; none where the whole payload is refused.
+    /// The index in the payload of the (first) refused item; `None` if the whole payload is refused.
     pub item: Option<u32>,
-    /// How many items it is about: 1, also where that is the whole payload.
+    /// The number of refused items; 1 if the whole payload is refused.
     pub item_count: u32,
-    /// Why.
+    /// Why the item was refused.
     pub reason: Reason,
-    /// What exactly is wrong, in this project's words: never a value of the payload, nor a name that the sender invented.
+    /// What exactly is wrong, in this project's words. It never contains a value of the payload or a name that the sender
+    /// invented.
     pub detail: Cow<'static, str>,
-    /// The `_id` of the device that the items name, where the format names one.
+    /// The `_id` of the device that the items name, if the format names devices.
     pub device: Option<Uuid>,
-    /// The item's bytes; empty where it is about more than one item, which the raw record keeps.
+    /// The bytes of the item. Empty if the rejection covers more than one item or the whole payload, whose bytes the raw record
+    /// contains.
     pub bytes: Vec<u8>,
 }
 
 impl Rejection {
-    /// Of the payload as a whole.
+    /// The rejection of a whole payload.
     pub(crate) fn whole(refused: Refused) -> Self {
         let Refused { reason, detail } = refused;
         Self { item: None, item_count: 1, reason, detail, device: None, bytes: Vec::new() }
     }
 
-    /// Adds a refused item. Items in a row of one device that are refused for the same reason are one rejection, without their
-    /// bytes: a body of a few kilobytes may hold a hundred thousand of them.
+    /// Adds a refused item. Consecutive items of one device that are refused for the same reason become one rejection, without
+    /// their bytes: a body of a few kilobytes may contain a hundred thousand of them.
     pub(crate) fn add(rejections: &mut Vec<Self>, item: u32, refused: RefusedItem, bytes: impl FnOnce() -> Vec<u8>) {
         let RefusedItem { why: Refused { reason, detail }, device } = refused;
         if let Some(last) = rejections.last_mut()
@@ -86,7 +89,7 @@ impl Rejection {
         rejections.push(Self { item: Some(item), item_count: 1, reason, detail, device, bytes: bytes() });
     }
 
-    /// The same for what was refused already.
+    /// Adds a rejection as [`Self::add`] does, and merges it with the last one where possible.
     pub(crate) fn add_to(self, rejections: &mut Vec<Self>) {
         match self.item {
             Some(item) => {

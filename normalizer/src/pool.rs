@@ -1,5 +1,5 @@
-//! Mapping on threads of its own, beside those that wait for Kafka: as many as the machine has cores, in the order of the
-//! records, and with a bound on what lies between a thread and whoever takes its events.
+//! A pool of threads that map records, separate from the threads that wait for Kafka. Results are returned in the order of the
+//! records, and the bodies that are in work or whose events are not taken yet are bounded.
 
 use std::{
     collections::VecDeque,
@@ -13,28 +13,28 @@ use tokio::sync::oneshot;
 
 use crate::withheld::withheld;
 
-/// So many small records are handed to a thread at once: a hand-over costs as much as a record.
+/// At most this many records are sent to a thread as one job: sending a job costs as much as mapping a small record.
 const JOB_RECORDS: usize = 256;
-/// The same, in bytes.
+/// At most this many bytes of bodies are sent to a thread as one job, unless a single record is larger.
 const JOB_BYTES: usize = 256 * 1024;
-/// Bodies of so many bytes may be in work, or mapped and not taken yet; a single larger one is alone. What comes of a body may
-/// have forty times its bytes.
+/// At most this many bytes of bodies may be in work, or mapped and not taken yet; a larger body is mapped alone. The events of
+/// a body may take forty times its bytes.
 const AHEAD_BYTES: usize = 1024 * 1024;
 
-/// What the threads do to a record.
+/// What the threads of a pool do with a record.
 pub trait Work: Send + Sync + 'static {
-    /// What is mapped.
+    /// The input: one record.
     type Record: Send + Sync + 'static;
-    /// What comes of it.
+    /// The output: the events of one record.
     type Events: Send + 'static;
 
-    /// How large the record's body is.
+    /// The size of the record's body.
     fn bytes(&self, record: &Self::Record) -> usize;
 
-    /// Maps a record.
+    /// Maps a record to its events.
     fn map(&self, record: &Self::Record) -> Self::Events;
 
-    /// What comes of a record on which [`Work::map`] panicked.
+    /// Returns the events of a record on which [`Work::map`] panicked.
     fn panicked(&self, record: &Self::Record) -> Self::Events;
 }
 
@@ -51,16 +51,16 @@ struct Job<W: Work> {
     answer: oneshot::Sender<Vec<W::Events>>,
 }
 
-/// The threads are gone, which they only are when [`Work::panicked`] panics too.
+/// The threads of the pool have ended. This happens only if [`Work::panicked`] panics too.
 #[derive(Debug, thiserror::Error)]
-#[error("the threads that map ended")]
+#[error("the mapping threads have ended")]
 pub struct PoolGone;
 
 impl<W: Work> Pool<W> {
     /// Starts the threads.
     ///
     /// # Errors
-    /// The system has no more of them.
+    /// The operating system refuses to start another thread.
     pub fn start(threads: NonZeroUsize, work: W) -> io::Result<Self> {
         let (jobs, taken) = mpsc::channel::<Job<W>>();
         let (work, taken) = (Arc::new(work), Arc::new(Mutex::new(taken)));
@@ -71,7 +71,7 @@ impl<W: Work> Pool<W> {
         Ok(Self { jobs, work, threads })
     }
 
-    /// Begins to map a batch.
+    /// Starts to map a batch.
     #[must_use]
     pub fn map(&self, batch: Arc<Vec<W::Record>>) -> Mapping<'_, W> {
         Mapping { pool: self, batch, next: 0, ahead: VecDeque::new(), ahead_bytes: 0 }
@@ -80,33 +80,33 @@ impl<W: Work> Pool<W> {
 
 fn serve<W: Work>(work: &W, jobs: &Mutex<mpsc::Receiver<Job<W>>>) {
     loop {
-        // One thread waits for the next job, the others for the lock.
+        // One idle thread waits for the next job, the other idle threads wait for the lock.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { batch, range, answer }) = job else { return };
         let records = batch.get(range).unwrap_or_default();
         let events = records
             .iter()
             .map(|record| withheld(|| work.map(record)).unwrap_or_else(|_panicked| work.panicked(record)));
-        // Nobody waits for it where the batch was given up.
+        // Sending fails if the batch was given up: the receiver has been dropped.
         let _given_up = answer.send(events.collect());
     }
 }
 
-/// A batch that is being mapped. What comes of its records is taken in their order.
+/// A batch that is being mapped. Events are returned in the order of the records.
 pub struct Mapping<'p, W: Work> {
     pool: &'p Pool<W>,
     batch: Arc<Vec<W::Record>>,
-    /// The first record that no thread has.
+    /// The index of the first record that has not been sent to a thread.
     next: usize,
     ahead: VecDeque<(usize, oneshot::Receiver<Vec<W::Events>>)>,
     ahead_bytes: usize,
 }
 
 impl<W: Work> Mapping<'_, W> {
-    /// What comes of the next few records; none behind the last.
+    /// Returns the events of the next few records, or `None` after the last record.
     ///
     /// # Errors
-    /// [`PoolGone`].
+    /// [`PoolGone`] if the threads have ended.
     pub async fn next(&mut self) -> Result<Option<Vec<W::Events>>, PoolGone> {
         self.hand_over()?;
         let Some((bytes, answer)) = self.ahead.front_mut() else { return Ok(None) };
@@ -117,7 +117,7 @@ impl<W: Work> Mapping<'_, W> {
     }
 
     fn hand_over(&mut self) -> Result<(), PoolGone> {
-        // One more for each thread, so that none waits for this one.
+        // Two jobs for each thread: a thread that finishes one finds the next without waiting for this task.
         while self.next < self.batch.len() && self.ahead.len() < 2 * self.pool.threads.get() {
             let (range, bytes) = self.job();
             if !self.ahead.is_empty() && self.ahead_bytes + bytes > AHEAD_BYTES {
@@ -133,7 +133,7 @@ impl<W: Work> Mapping<'_, W> {
         Ok(())
     }
 
-    /// The next records for one thread, and how many bytes they have.
+    /// The next records for one thread, and the size of their bodies in bytes.
     fn job(&self) -> (Range<usize>, usize) {
         let (mut end, mut bytes) = (self.next, 0);
         for record in self.batch.iter().skip(self.next).take(JOB_RECORDS) {
@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// Doubles a number; panics at those that it is told.
+    /// Doubles a number; panics at the numbers in `bad`.
     #[derive(Default)]
     struct Doubling {
         bad: Vec<usize>,
@@ -173,7 +173,7 @@ mod tests {
         fn map(&self, record: &usize) -> Option<usize> {
             let working = self.working.fetch_add(1, Ordering::SeqCst) + 1;
             self.most.fetch_max(working, Ordering::SeqCst);
-            // Later ones are done sooner.
+            // Later records finish sooner, so that the order of the results is not that in which they are done.
             std::thread::sleep(std::time::Duration::from_micros(200 - (*record as u64 % 200)));
             self.working.fetch_sub(1, Ordering::SeqCst);
             assert!(!self.bad.contains(record), "canary-9f3 {record}");

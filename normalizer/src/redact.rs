@@ -1,28 +1,28 @@
-//! How a word of a sender may be shown: as it is where it looks like a name, else by its length only.
+//! How a text of the sender is shown: as it is if it looks like a name, otherwise by its length only.
 //!
-//! A sender may put values, dates or ids into names. So a name is shown only where it is short and of few characters, and, but
-//! for codes, has few digits; a field's or a metric's also begins with a letter.
+//! A sender may put values, dates or identifiers into names. So a name is shown only if it is short, consists of the characters
+//! of codes and units and, except for codes, has few digits. The name of a field or a metric must also begin with a letter.
 
 use std::borrow::Cow;
 
 use schemas::spelling::{has_few_digits, is_name, is_plain};
 
-/// The name of a field or of a metric, or how long it is.
+/// Returns the name of a field or a metric, or its length if it may not be shown.
 pub(crate) fn name(text: &str) -> Cow<'_, str> {
     if is_name(text) { Cow::Borrowed(text) } else { length(text) }
 }
 
-/// A unit, or how long it is.
+/// Returns a unit, or its length if it may not be shown.
 pub(crate) fn unit(text: &str) -> Cow<'_, str> {
     if has_few_digits(text) { code(text) } else { length(text) }
 }
 
-/// A code, which may have digits, or how long it is.
+/// Returns a code, which may contain digits, or its length if it may not be shown.
 pub(crate) fn code(text: &str) -> Cow<'_, str> {
     if is_plain(text) { Cow::Borrowed(text) } else { length(text) }
 }
 
-/// How long a text is.
+/// Returns a placeholder with the length of a text, rounded up to a few steps.
 pub(crate) fn length(text: &str) -> Cow<'static, str> {
     Cow::Borrowed(match text.len() {
         0..=16 => "<up to 16 bytes>",

@@ -1,5 +1,5 @@
-//! The formats, one line each: who sends it, what it is called, and the function that reads it. Everything around the pure
-//! mapping knows this list and none of the formats.
+//! The formats: one line for each, with its provider, its name and the function that reads it. The code around the pure mapping
+//! uses this list and no format directly.
 
 use std::io::BufRead;
 
@@ -19,7 +19,7 @@ use crate::{
     refusal::{Refused, refused},
 };
 
-/// The function that reads a payload.
+/// The function that maps a payload.
 type Read = fn(Payload<'_>) -> Items;
 
 const FORMATS: [(Provider, Format, Read); 9] = [
@@ -34,20 +34,21 @@ const FORMATS: [(Provider, Format, Read); 9] = [
     (Provider::HealthKit, Format::ExportXml, export_xml::body),
 ];
 
-/// What is called with each item of a stream; it says whether to go on.
+/// The callback for each item of a stream. It returns whether to continue.
 pub(crate) type Each<'e> = &'e mut dyn FnMut(Result<Reading, Rejection>) -> bool;
 
-/// The function that reads a payload as it comes, in constant memory.
+/// A function that maps a payload from a reader, in constant memory.
 type Stream<R> = fn(Payload<'_>, R, Each<'_>) -> Shapes;
 
-/// The formats of large uploads. A function, as a constant cannot be generic: the reader is called for each token.
+/// The formats of large uploads. This is a function because a constant cannot be generic. The functions are generic over the
+/// reader, which is called for each token.
 fn streamed<R: BufRead>() -> [(Provider, Format, Stream<R>); 1] {
     [(Provider::HealthKit, Format::ExportXml, export_xml::stream)]
 }
 
 const NOT_SENT: Refused = refused(Reason::BrokenRecord, "the provider does not send the format");
 
-/// Turns one raw record into events.
+/// Turns one raw record into events. It is pure: the same record gives the same events.
 #[must_use]
 pub fn normalize(record: &RawRecord<'_>) -> Normalized {
     match (record.headers.kind, record.topic.provider()) {
@@ -72,8 +73,8 @@ fn payload(payload: Payload<'_>) -> Normalized {
     }
 }
 
-/// Turns a large upload into events as it is read, and hands over each item in turn until told `false`. Returns the shapes that
-/// are unknown.
+/// Turns a large upload into events while it is read, and passes each item to `each` until that returns `false`. Returns the
+/// shapes that the mapping does not know.
 pub(crate) fn stream(record: &RawRecord<'_>, input: impl BufRead, each: Each<'_>) -> Vec<Unknown> {
     let found = match (record.headers.kind, record.topic.provider()) {
         (Kind::Payload(format), Some(provider)) => Some(Payload { record, provider, format }),

@@ -1,5 +1,5 @@
-//! What is wrong with the shape of a payload that is well-formed: which field, and what it must be. Never what it is, and never a
-//! name that the sender invented ([`redact`]).
+//! Describes why the shape of a well-formed payload is wrong: which field is at fault and what the field must be. The text
+//! never contains the value that was found, nor a name that the sender invented ([`redact`]).
 
 use std::borrow::Cow;
 
@@ -12,29 +12,29 @@ use crate::{
     refusal::{Refused, refused},
 };
 
-/// A field that has not the shape of its format.
+/// A field that does not have the shape that its format requires.
 #[derive(Clone)]
 pub(crate) struct Misshapen {
-    /// Where it stands; empty where it is the whole that was read.
+    /// The path of the field; empty if the fault is in the whole text that was read.
     path: String,
-    /// Such as `must be an object`.
+    /// What is wrong with the field, such as `must be an object`.
     fault: Cow<'static, str>,
 }
 
 impl Misshapen {
-    /// The fault of the whole that is read.
+    /// A fault of the whole text that was read, not of a field of it.
     pub(crate) const fn whole(fault: &'static str) -> Self {
         Self { path: String::new(), fault: Cow::Borrowed(fault) }
     }
 
-    /// The same, seen from what holds it under a name.
+    /// Prefixes the path with `name`, the name under which the enclosing object holds this value.
     #[must_use]
     pub(crate) fn within(self, name: &str) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         Self { path: format!("{name}{dot}{}", self.path), ..self }
     }
 
-    /// Says of a missing field what it must be, such as `an object`: serde does not say it.
+    /// If the fault is a missing field, adds what the field must be, such as `an object`: serde does not report this.
     #[must_use]
     pub(crate) fn expecting(self, fields: &[(&str, &str)]) -> Self {
         let name = self.path.rsplit('.').next().unwrap_or_default();
@@ -45,7 +45,7 @@ impl Misshapen {
         }
     }
 
-    /// The refusal. `whole` is what was read as a whole, such as `the payload`.
+    /// Returns the refusal. `whole` names the whole text that was read, such as `the payload`; it is used if the path is empty.
     pub(crate) fn refused(self, whole: &str) -> Refused {
         let path = if self.path.is_empty() { whole } else { &self.path };
         Refused { detail: Cow::Owned(format!("{path} {}", self.fault)), ..UNSPECIFIC }
@@ -55,7 +55,8 @@ impl Misshapen {
 const MISSING: &str = "is missing";
 const UNSPECIFIC: Refused = refused(Reason::UnexpectedShape, "");
 
-/// Why a text that is JSON is no `T`. The text is read once more: only what is refused pays for its explanation.
+/// Finds out why a JSON text cannot be read as a `T`. The text is parsed a second time, so that only refused texts pay for the
+/// explanation.
 pub(crate) fn misshapen<'a, T: Deserialize<'a>>(text: &'a str) -> Misshapen {
     let mut json = serde_json::Deserializer::from_str(text);
     let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut json) else {
@@ -87,8 +88,9 @@ fn push(path: &mut String, name: &str) {
     path.push_str(name);
 }
 
-/// What a message of serde says was expected. What it says was found is left out: that may be a value. It stands in front, so that
-/// the last comma is the one; and only known words are passed on.
+/// Returns what serde's error message says was expected. What the message says was found is dropped, because that may be a
+/// value. serde writes the found value before the expected one, so the last `, expected ` in the message is serde's own; and
+/// only the texts listed here are passed on.
 fn expected(message: &str) -> &'static str {
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     match message.rsplit_once(", expected ").map(|(_, expected)| expected) {
@@ -101,7 +103,7 @@ fn expected(message: &str) -> &'static str {
         Some("an array" | "a sequence") => "must be an array",
         Some("an array of numbers") => "must be an array of numbers",
         Some("a tuple of size 2") => "must be an array of two elements",
-        Some(_) | None => "has not the shape of the format",
+        Some(_) | None => "does not have the shape of the format",
     }
 }
 

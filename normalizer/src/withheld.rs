@@ -1,4 +1,4 @@
-//! Panics whose text is not told: on a thread that maps, it may quote the payload.
+//! Panics whose message is not logged: on a mapping thread, the message may quote the payload.
 
 use std::{
     cell::Cell,
@@ -13,15 +13,16 @@ thread_local! {
 
 static INSTALLED: Once = Once::new();
 
-/// The work panicked. What it said is nowhere.
+/// The work panicked. The panic message is not kept anywhere.
 #[derive(Debug)]
 pub(crate) struct Panicked;
 
-/// Does work that sees health data. Where it panics, the log has the line of the code, and the text of the panic is dropped.
+/// Runs work that sees health data. If the work panics, the log contains the line of the code, and the panic message is
+/// dropped.
 pub(crate) fn withheld<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     INSTALLED.call_once(install);
     let before = WITHHELD.replace(true);
-    // Whatever the work had in hand is dropped with it: nothing of it is looked at again.
+    // `AssertUnwindSafe` holds: everything that the work owned is dropped with it and is not used again.
     let done = panic::catch_unwind(AssertUnwindSafe(work));
     WITHHELD.set(before);
     done.map_err(|_text| Panicked)
@@ -35,7 +36,7 @@ fn install() {
         }
         let file = info.location().and_then(|at| Path::new(at.file()).file_name()?.to_str()).unwrap_or_default();
         let line = info.location().map_or(0, panic::Location::line);
-        tracing::error!(file, line, "the mapping panicked; its text is withheld");
+        tracing::error!(file, line, "the mapping panicked; the panic message is withheld");
     }));
 }
 
@@ -49,7 +50,7 @@ mod tests {
 
     /// Run by the test below, in a process of its own.
     #[test]
-    #[ignore = "panics aloud"]
+    #[ignore = "panics with its message on stderr; run by another test"]
     fn panics() {
         assert!(withheld(|| panic!("{CANARY} within")).is_err());
         assert_eq!(withheld(|| 7).unwrap(), 7);

@@ -1,5 +1,5 @@
-//! Device commands: who gets a device, and who gives it back. [`schemas::command`] reads the documented body, here it becomes an
-//! event.
+//! Device commands, which assign a device to a patient or unassign it. [`schemas::command`] parses the documented body; this
+//! module turns the command into an event.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ use crate::{
     refusal::{Refused, RefusedItem, refused},
 };
 
-/// Reads a record of `raw.devices`.
+/// Maps a record of `raw.devices`.
 pub(crate) fn normalize(record: &RawRecord<'_>) -> Normalized {
     let command = match record.headers.kind {
         Kind::Unassign => unassign(record),
@@ -60,7 +60,7 @@ fn unassign(record: &RawRecord<'_>) -> Result<Assignment, RefusedItem> {
     Ok(event(record, Command::Unassign, key, body.effective_from))
 }
 
-/// All faults of a command. JSON that is no command is told from what is no JSON.
+/// Returns the refusal with all faults of a command. A body that is not JSON is refused as malformed instead.
 fn broken(text: &str, faulty: &command::Refused) -> Refused {
     if !json::is_json(text) {
         return json::MALFORMED;
@@ -69,7 +69,7 @@ fn broken(text: &str, faulty: &command::Refused) -> Refused {
     Refused { detail: Cow::Owned(faults.join("; ")), ..refused(Reason::CommandInvalid, "") }
 }
 
-/// What both commands share.
+/// Builds the event from the fields that both commands have.
 fn event(record: &RawRecord<'_>, command: Command, device_key: Uuid, effective_from: Option<i64>) -> Assignment {
     Assignment {
         device_key,

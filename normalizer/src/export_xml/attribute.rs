@@ -1,4 +1,4 @@
-//! The attributes of an element.
+//! Reads the attributes of an element.
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ use schemas::limit::ATTRIBUTES_MAX;
 
 use super::element::{ActivitySummary, Broken, Each, Element, Record, Statistics, Workout};
 
-/// The description of a device as it was last written, and what it says. It is nothing but references and stands in long runs,
-/// so that it is read once a run.
+/// The description of the last device, as written and unescaped. It consists mostly of character references and is repeated in
+/// long runs of records, so it is unescaped once for each run.
 #[derive(Default)]
 pub(super) struct Described {
     written: String,
@@ -129,7 +129,7 @@ pub(super) fn activity_summary<'e>(tag: &'e BytesStart<'_>, each: Each<'_>) -> R
     Ok(summary)
 }
 
-/// Goes through all attributes, also of elements that say nothing: what is not well-formed is an error wherever it stands.
+/// Reads all attributes, also of elements whose attributes are not used, because a syntax error anywhere is an error.
 pub(super) fn attributes<'e>(tag: &'e BytesStart<'_>, mut each: impl FnMut(&str, Cow<'e, str>)) -> Result<(), Broken> {
     for attribute in written(tag) {
         let attribute = attribute?;
@@ -138,10 +138,11 @@ pub(super) fn attributes<'e>(tag: &'e BytesStart<'_>, mut each: impl FnMut(&str,
     Ok(())
 }
 
-/// All attributes as they are written, each name once (XML 1.0, section 3.1).
+/// The attributes as written. A duplicate name is an error (XML 1.0, section 3.1).
 fn written<'e>(tag: &'e BytesStart<'_>) -> impl Iterator<Item = Result<Attribute<'e>, Broken>> {
     let mut attributes = tag.attributes();
-    // quick-xml compares each name with all before it. No two of Apple's names have the same bit here, so none is compared.
+    // quick-xml compares each name with all before it. Here a bit set rules out most duplicates: no two of Apple's names map to
+    // the same bit, so none of them are compared.
     attributes.with_checks(false);
     let (mut names, mut bits) = (Vec::with_capacity(16), 0_u64);
     attributes.map(move |attribute| {
@@ -157,8 +158,8 @@ fn written<'e>(tag: &'e BytesStart<'_>) -> impl Iterator<Item = Result<Attribute
     })
 }
 
-/// What an attribute says (XML 1.0, section 3.3.3). Most values are short and have nothing in them that must be read: looking at
-/// all bytes without a branch in each step is faster than looking for the first such.
+/// The normalized value of an attribute (XML 1.0, section 3.3.3). Most values are short and contain nothing to normalize.
+/// Testing all bytes without a branch in each step is faster than searching for the first byte that must be normalized.
 fn said(attribute: Attribute<'_>) -> Result<Cow<'_, str>, Broken> {
     let to_be_read = |byte| u8::from(byte < b' ') | u8::from(byte == b'&') | u8::from(byte == b'<');
     if attribute.value.bytes().fold(0, |found, byte| found | to_be_read(byte)) == 0 {

@@ -1,7 +1,8 @@
-//! What an export says of a device.
+//! Parses the description of a device in an export.
 
-/// `<<HKDevice: 0x282a45810>, name:Apple Watch, manufacturer:Apple, model:Watch, hardware:Watch2,4, software:4.3.1>`: what
-/// Foundation prints of an `HKDevice`. A value may have commas; a comma, a space and a word with a colon begin the next.
+/// `<<HKDevice: 0x282a45810>, name:Apple Watch, manufacturer:Apple, model:Watch, hardware:Watch2,4, software:4.3.1>`: the text
+/// that Foundation prints for an `HKDevice`. A value may contain commas. The next key begins after a comma and a space, and is
+/// a word with a colon.
 #[derive(Default)]
 pub(super) struct Description<'d> {
     name: Option<&'d str>,
@@ -13,7 +14,7 @@ pub(super) struct Description<'d> {
 }
 
 impl<'d> Description<'d> {
-    /// Reads it.
+    /// Parses a description.
     pub(super) fn read(text: &'d str) -> Self {
         let mut read = Self::default();
         let inner = text.strip_prefix("<<").and_then(|rest| rest.split_once(">, ")).map_or(text, |(_, rest)| rest);
@@ -35,8 +36,8 @@ impl<'d> Description<'d> {
         read
     }
 
-    /// The system's own identifier of the device, else all that is said of it. What a UDI holds of a device is its model
-    /// (HKDevice.udiDeviceIdentifier is the DI portion), which two of a household may share.
+    /// The device's local identifier, else all parts of the description together. A UDI identifies only the model
+    /// (HKDevice.udiDeviceIdentifier is the DI portion), and two people of a household may own the same model.
     pub(super) fn id(&self) -> Option<String> {
         if let Some(id) = self.local_identifier {
             return Some(id.to_owned());
@@ -47,8 +48,8 @@ impl<'d> Description<'d> {
     }
 }
 
-/// The value at the beginning of a text, and what stands behind it: the next key, or nothing. No byte is looked at more than a
-/// few times, however many commas there are.
+/// Splits a text after its first value. Returns the value, and the rest, which begins with the next key or is empty. Each byte
+/// is examined only a few times, however many commas there are.
 fn value(text: &str) -> (&str, &str) {
     for (comma, separator) in text.match_indices(", ") {
         let (head, tail) = text.split_at(comma);
@@ -60,7 +61,7 @@ fn value(text: &str) -> (&str, &str) {
     (text.trim(), "")
 }
 
-/// A word and a colon; one key has two words.
+/// Whether a text begins with a word and a colon. One key consists of two words.
 fn begins_with_key(text: &str) -> bool {
     let behind = text.trim_start_matches(|char: char| char.is_ascii_alphabetic());
     behind.len() < text.len() && behind.starts_with(':') || text.starts_with("creation date:")

@@ -1,32 +1,32 @@
-//! What stands below `HealthData`, as it is read.
+//! The elements below `HealthData`, as they are read.
 
 use std::borrow::Cow;
 
-/// What stands below `HealthData`.
+/// An element below `HealthData`.
 pub(super) enum Element<'e> {
-    /// `ExportDate`: when the export was made.
+    /// `ExportDate`: the time of the export.
     ExportDate(Option<Cow<'e, str>>),
-    /// `Record`, with its start tag as it was written.
+    /// `Record`, with its start tag as written.
     Record(Record<'e>, &'e str),
     /// `Workout`, with its start tag.
     Workout(Workout, String),
     /// `ActivitySummary`, with its start tag.
     ActivitySummary(ActivitySummary<'e>, &'e str),
-    /// `WorkoutRoute`: the places of a workout.
+    /// `WorkoutRoute`: the locations of a workout.
     WorkoutRoute,
-    /// `Correlation`: records that also stand by themselves.
+    /// `Correlation`: its records also occur at the top level.
     Correlation,
     /// `Me`: the characteristics of the owner.
     Me,
-    /// An element of which the DTD knows and that is no reading.
+    /// An element that the DTD defines and that is not a reading.
     Document,
     /// Any other element, by its name.
     Other(&'e str),
-    /// An attribute or an element of these that nobody knows. It is no item.
+    /// An unknown attribute or child element of one of the above. It is not an item.
     Unknown {
-        /// Where it stands, with a dot at the end.
+        /// The path of the parent, ending with a dot.
         path: &'static str,
-        /// Its name.
+        /// The name of the attribute or element.
         name: &'e str,
     },
 }
@@ -43,7 +43,7 @@ pub(super) struct Record<'e> {
     pub(super) end: Option<Cow<'e, str>>,
 }
 
-/// `Workout`, with its totals: as attributes until iOS 15, as `WorkoutStatistics` since.
+/// `Workout`, with its totals. They are attributes until iOS 15, and `WorkoutStatistics` since.
 #[derive(Default)]
 pub(super) struct Workout {
     pub(super) activity: Option<String>,
@@ -64,7 +64,7 @@ pub(super) struct Total {
     pub(super) unit: Option<String>,
 }
 
-/// `WorkoutStatistics`: what a type came to over a workout.
+/// `WorkoutStatistics`: the aggregates of one type over a workout.
 #[derive(Default)]
 pub(super) struct Statistics {
     pub(super) kind: Option<String>,
@@ -75,7 +75,7 @@ pub(super) struct Statistics {
     pub(super) sum: Option<String>,
 }
 
-/// `ActivitySummary`: the rings of a day.
+/// `ActivitySummary`: the activity rings of a day.
 #[derive(Default)]
 pub(super) struct ActivitySummary<'e> {
     pub(super) date: Option<Cow<'e, str>>,
@@ -86,22 +86,22 @@ pub(super) struct ActivitySummary<'e> {
     pub(super) stand_hours: Option<Cow<'e, str>>,
 }
 
-/// What is called with each element; it says whether to go on.
+/// The callback for each element. It returns whether to continue.
 pub(super) type Each<'f> = &'f mut dyn FnMut(Element<'_>) -> bool;
 
-/// Why reading ends before the end.
+/// Why reading stopped before the end of the export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broken {
     /// The XML is not well-formed.
     Syntax,
-    /// The root is not `HealthData`.
+    /// The root element is not `HealthData`.
     Root,
-    /// The XML declares another encoding than UTF-8.
+    /// The XML declares an encoding other than UTF-8.
     Encoding,
-    /// One token is longer than [`TOKEN_BYTES_MAX`](schemas::limit::TOKEN_BYTES_MAX).
+    /// A token is longer than [`TOKEN_BYTES_MAX`](schemas::limit::TOKEN_BYTES_MAX).
     TooLarge,
-    /// More than 64 levels.
+    /// Elements are nested deeper than 64 levels.
     TooDeep,
-    /// More than 128 attributes.
+    /// An element has more than 128 attributes.
     TooWide,
 }

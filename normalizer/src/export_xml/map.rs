@@ -1,4 +1,4 @@
-//! Elements into readings.
+//! Maps elements to readings.
 
 use std::borrow::Cow;
 
@@ -24,17 +24,17 @@ use crate::{
     refusal::{Refused, refused},
 };
 
-/// HealthKit's percent is a part of one (HKUnit.percent): an export writes 97 % as `0.97 %`.
+/// HealthKit's percent is a fraction of one (HKUnit.percent): an export writes 97 % as `0.97 %`.
 const PERCENT: &str = "%";
 
-/// One export: its elements are mapped in their order.
+/// The state of mapping one export, whose elements are mapped in their order.
 pub(super) struct Export<'r> {
     payload: Payload<'r>,
-    /// When the export was made: the version of what changes between two exports, such as the rings of a day.
+    /// The time of the export. It is the version of readings that change between two exports, such as the rings of a day.
     made_at: Option<i64>,
-    /// The last device by its description: those of an export stand in long runs, and a name costs a hash.
+    /// The last device, with its description. An export repeats a device in long runs, and computing a device key costs a hash.
     last_device: Option<(String, Device)>,
-    /// What is unknown.
+    /// The shapes of what the mapping does not know.
     pub(super) unknown: Shapes,
 }
 
@@ -43,7 +43,7 @@ impl<'r> Export<'r> {
         Self { payload, made_at: None, last_device: None, unknown: Shapes::default() }
     }
 
-    /// What an element comes to; none where it is no item.
+    /// Maps an element; `None` if it is not an item.
     pub(super) fn take(&mut self, item: u32, element: Element<'_>) -> Option<Result<Reading, Rejection>> {
         let not_a_reading = |detail| (Err(refused(Reason::NotAReading, detail)), None, Cow::Borrowed(""));
         let (found, device, tag) = match element {
@@ -141,7 +141,7 @@ impl<'r> Export<'r> {
             content.optional(literal.as_deref());
         }
         let observed = Observed { times: Times::read(start, end)?, ..Observed::of(item, device, coded, components) };
-        // What a workout came to is written in more detail by later releases of iOS: it is no part of its name.
+        // The totals of a workout are not part of its id, because later releases of iOS write them in more detail.
         let source = workout.source_name.as_deref().unwrap_or_default();
         let [from, until] = observed.times.instants().map(Option::unwrap_or_default);
         let name = ["HKWorkoutTypeIdentifier", id.as_str(), source, from.as_str(), until.as_str(), kind];
@@ -151,8 +151,8 @@ impl<'r> Export<'r> {
     fn summary(&mut self, item: u32, summary: &ActivitySummary<'_>) -> Result<Reading, Refused> {
         let date =
             filled(summary.date.as_deref()).ok_or(refused(Reason::TimeInvalid, "the activity summary says no day"))?;
-        // The DTD has an attribute for the unit of the energy alone: Apple's rings count the minutes of moving and of exercise, and
-        // the hours of the day in which the owner stood, a count and no duration.
+        // In the DTD, only the energy has an attribute for its unit. Apple's rings count the minutes of moving and of exercise,
+        // and the hours of the day in which the owner stood; the latter is a count and not a duration.
         let parts = [
             ("activeEnergyBurned", "HKQuantityTypeIdentifierActiveEnergyBurned", &summary.energy, None),
             ("appleMoveTime", "HKQuantityTypeIdentifierAppleMoveTime", &summary.move_time, Some("min")),
@@ -184,7 +184,8 @@ impl<'r> Export<'r> {
             value: Value::Absent(Missing::Panel),
             flags: Vec::new(),
         };
-        // The rings of a day grow until its end: another number is another version of the same reading.
+        // The numbers of a day grow until its end. A changed number is a new version of the same reading, so numbers are not
+        // part of its id.
         let observed = Observed {
             times: Times::read(Some(date), None)?,
             source_updated_at: self.made_at,
@@ -195,8 +196,8 @@ impl<'r> Export<'r> {
         Ok(observed.reading(self.payload, Identity::Stable(&name), content))
     }
 
-    /// The device that Apple's description names. It is known by the id that the request gives, else by what the description
-    /// says; never by the address in memory, which each export writes anew, nor by its software.
+    /// The device that Apple's description names. Its id is the one that the request gives, else it comes from the description.
+    /// It never contains the memory address, which differs in each export, nor the software version.
     fn device(&mut self, text: Option<&str>) -> Result<Option<Device>, Refused> {
         let text = text.unwrap_or_default();
         if let Some((_, last)) = self.last_device.as_ref().filter(|(known, _)| known == text) {
@@ -218,7 +219,7 @@ impl<'r> Export<'r> {
     }
 }
 
-/// A number of a panel, under Apple's name for it, measured like a metric of the same dimension.
+/// Builds the component of a panel, under Apple's name of the number and in the unit of a metric of the same dimension, `like`.
 fn part(name: &str, like: &str, number: &str, unit: Option<&str>) -> Result<Component, Refused> {
     let metric: Option<&'static Metric> = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
     let measure =
@@ -249,7 +250,7 @@ fn statistics_parts(statistics: &Statistics, components: &mut Vec<Component>) ->
     Ok(())
 }
 
-/// The unit of a number in an export, whose per cent is always a part of one.
+/// The unit of a number in an export: its percentages are always fractions of one.
 fn fraction(unit: &str) -> &str {
     if unit == PERCENT { "1" } else { unit }
 }
@@ -258,7 +259,7 @@ fn filled(text: Option<&str>) -> Option<&str> {
     text.map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// The same as a sample of HealthKit's own JSON, so that one mapping reads both.
+/// Converts a record to a sample of HealthKit's JSON, so that both are mapped by the same code.
 fn as_sample<'s>(record: &'s Record<'_>) -> Sample<'s> {
     let unit = record.unit.as_deref().map(fraction);
     let word = |text: &'s Option<Cow<'_, str>>| text.as_deref().map(|text| Word(Cow::Borrowed(text)));

@@ -1,8 +1,9 @@
-//! Apple's `export.xml`: what the Health app of an iPhone writes when its owner exports everything. `wire` reads its elements
-//! as a stream, with `element` and `attribute`; `map` makes readings of them, with `description`. Nothing outside knows any of them.
+//! Apple's `export.xml`, which the Health app of an iPhone writes when its owner exports all health data. `wire` reads its
+//! elements as a stream, with `element` and `attribute`. `map` turns elements into readings, with `description`. No code
+//! outside this folder uses any of them.
 //!
-//! Apple publishes no specification; the facts are those of the DTD at the head of each export. It says that records inside a
-//! `Correlation` also stand at the top level, so a correlation is no item of its own.
+//! Apple publishes no specification; the facts are those of the DTD at the start of each export. The DTD says that records
+//! inside a `Correlation` also occur at the top level, so a correlation is not an item of its own.
 
 mod attribute;
 mod description;
@@ -23,8 +24,8 @@ use crate::{
 
 use element::{Broken, Element};
 
-/// Reads a body as a whole, as far as the first 100,000 items; in the 15 MiB that a body may have there are less, unless they
-/// say nothing.
+/// Maps a whole body, up to 100,000 items. A body may have 15 MiB, in which there are fewer items unless their elements are
+/// nearly empty.
 pub(crate) fn body(payload: Payload<'_>) -> Items {
     let mut items = Items::default();
     let (mut taken, mut is_too_long) = (0, false);
@@ -52,8 +53,9 @@ pub(crate) fn body(payload: Payload<'_>) -> Items {
     Items { unknown, ..items }
 }
 
-/// Reads an export as it comes, in constant memory, and hands over each item in turn until told `false`. Where the XML breaks,
-/// what stands before is read, and the last thing handed over is the refusal of the rest. Returns what is unknown.
+/// Maps an export as it is read, in constant memory, and passes each item to `each` until that returns `false`. If the XML is
+/// not well-formed, the items before the error are mapped, and the last call passes the refusal of the rest. Returns the shapes
+/// of what the mapping does not know.
 pub(crate) fn stream(
     payload: Payload<'_>,
     input: impl BufRead,

@@ -1,5 +1,5 @@
-//! The elements of an export, one after the other, from any source of bytes. Memory is bounded by the longest single tag that
-//! is accepted. The internal DTD is passed over, never read.
+//! Reads the elements of an export one after another, from any byte source. Memory is bounded by the longest tag that is
+//! accepted. The internal DTD is skipped.
 
 use std::io::BufRead;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::observed::PARTS_MAX;
 
-/// Reads elements until the end, or until `each` says `false`.
+/// Reads elements until the end, or until `each` returns `false`.
 pub(super) fn elements(input: impl BufRead, each: Each<'_>) -> Result<(), Broken> {
     let mut reader = Reader::from_reader(Capped::new(input, TOKEN_BYTES_MAX));
     reader.config_mut().enable_all_checks(true);
@@ -66,7 +66,7 @@ pub(super) fn elements(input: impl BufRead, each: Each<'_>) -> Result<(), Broken
     }
 }
 
-/// Where in the tree the reader stands, and the last device.
+/// The position of the reader in the tree, and the last device.
 #[derive(Default)]
 struct Walk {
     depth: usize,
@@ -75,13 +75,13 @@ struct Walk {
     device: Described,
 }
 
-/// The element below the root in which the reader stands.
+/// The element below the root that the reader is inside of.
 #[derive(Default)]
 enum Inside {
     Record,
-    /// With its start tag: it is complete when it ends. In a box, as most elements are records and small.
+    /// With its start tag, because a workout is passed on when it ends. Boxed, because most elements are records and small.
     Workout(Box<Workout>, String),
-    /// Of others nothing within is looked at; the records of a correlation also stand by themselves.
+    /// The content of other elements is ignored; the records of a correlation also occur at the top level.
     #[default]
     Other,
 }
@@ -143,7 +143,7 @@ impl Walk {
 
     fn grandchild(&mut self, name: &str, tag: &BytesStart<'_>, each: Each<'_>) -> Result<bool, Broken> {
         match (&mut self.inside, name) {
-            // One more than may be, so that the mapping sees it.
+            // One more than the maximum is kept, so that the mapping can refuse the workout.
             (Inside::Workout(workout, _), "WorkoutStatistics") => {
                 let statistics = statistics(tag, each)?;
                 if workout.statistics.len() <= PARTS_MAX {
@@ -151,7 +151,7 @@ impl Walk {
                 }
                 return Ok(true);
             }
-            // Samples of a workout that stand nowhere else, such as its effort.
+            // Samples of a workout that occur nowhere else, such as its effort.
             (Inside::Workout(..), "Record") => {
                 let record = record(tag, &mut self.device, each)?;
                 return Ok(each(Element::Record(record, tag)));

@@ -1,5 +1,5 @@
-//! The resources that say who and with what: devices and patients of a Bundle or inside an Observation, found by reference
-//! (FHIR R4, references.html and bundle.html, "Resolving references in Bundles").
+//! Resolves references to devices and patients, which are resources of the Bundle or contained in the Observation (FHIR R4,
+//! references.html and bundle.html, "Resolving references in Bundles").
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::{
     value::filled,
 };
 
-/// The resources of a Bundle by full URL and by `Type/id`; where two have the same name, the first.
+/// The resources of a Bundle by full URL and by `Type/id`. If two resources have the same name, the first one is used.
 #[derive(Default)]
 pub(super) struct Context<'a> {
     names: HashMap<String, usize>,
@@ -41,7 +41,8 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The source of a DeviceMetric as it reads outside of it; what the DeviceMetric contains is not looked into.
+/// Converts the source of a DeviceMetric to a reference that can be resolved outside of the DeviceMetric. Resources that the
+/// DeviceMetric contains are ignored.
 fn rooted<'a>(source: Reference<'a>, full_url: Option<&str>) -> Option<Reference<'a>> {
     let Some(text) = filled(source.reference.as_ref()) else { return Some(source) };
     if text.starts_with('#') {
@@ -52,13 +53,13 @@ fn rooted<'a>(source: Reference<'a>, full_url: Option<&str>) -> Option<Reference
     Some(Reference { reference: absolute.or(source.reference), ..source })
 }
 
-/// Where a reference stands: what it may lead to.
+/// Where a reference occurs, which determines what it can resolve to.
 pub(super) struct Scope<'s, 'a> {
-    /// The resource that `#` refers into: the Observation, or the one that contains it.
+    /// The resource whose contained resources `#` refers to: the Observation, or the one that contains it.
     pub(super) holder: &'s Observation<'a>,
-    /// The full URL of its entry.
+    /// The full URL of the Bundle entry.
     pub(super) full_url: Option<&'s str>,
-    /// The Bundle's resources.
+    /// The resources of the Bundle.
     pub(super) context: &'s Context<'a>,
 }
 
@@ -81,7 +82,8 @@ impl<'s, 'a> Scope<'s, 'a> {
             Contained::Device(device) => Some(device),
             Contained::Metric(_) | Contained::Patient(_) => None,
         });
-        // The id of a contained device names it within its holder only, and a UDI without a serial number names its model.
+        // The id of a contained device is unique within its container only. A UDI without a serial number identifies only the
+        // model.
         let id_of = |device: &'s Device<'a>| filled(device.id.as_ref()).filter(|_| !is_inside(reference));
         let id = found
             .and_then(|device| {
@@ -100,8 +102,8 @@ impl<'s, 'a> Scope<'s, 'a> {
         Ok(Some(named))
     }
 
-    /// What a reference claims as the patient: the patient's identifier where it is known, else the reference, unless that
-    /// leads to a contained patient, whose id names nobody outside.
+    /// The patient that a reference claims: the identifier of the patient if there is one, else the reference itself. A
+    /// reference to a contained patient is not used itself, because its id has no meaning outside of the payload.
     pub(super) fn patient(&self, reference: &'s Reference<'_>) -> Option<&'s str> {
         let text = filled(reference.reference.as_ref());
         if kind_of(reference).is_some_and(|kind| kind != "Patient") {
@@ -113,8 +115,8 @@ impl<'s, 'a> Scope<'s, 'a> {
             .or_else(|| text.and_then(|text| outside(text, |text| Some(without_version(text)))))
     }
 
-    /// Whom the source means as the patient, as a literal: what it wrote, but for a reference that is good within the payload
-    /// only, instead of which the identifier of the patient stands that it leads to.
+    /// The patient that the source means, as literals: the reference as it was written. A reference that is valid only within
+    /// the payload is replaced by the system and value of the patient's identifier, if there is one.
     pub(super) fn subject(&self, reference: &'s Reference<'_>) -> [Option<&'s str>; 2] {
         let text = filled(reference.reference.as_ref());
         if let Some(text) = text.filter(|text| !is_inside(reference) && !text.starts_with("urn:")) {
@@ -133,7 +135,7 @@ impl<'s, 'a> Scope<'s, 'a> {
         })
     }
 
-    /// The resource that a reference leads to, if it is of the kind that is picked.
+    /// Resolves a reference to a resource that `pick` accepts.
     fn find<T>(&self, reference: &Reference<'_>, pick: impl Fn(&'s Contained<'a>) -> Option<&'s T>) -> Option<&'s T> {
         let text = filled(reference.reference.as_ref())?;
         match text.strip_prefix('#') {
@@ -142,8 +144,8 @@ impl<'s, 'a> Scope<'s, 'a> {
         }
     }
 
-    /// A relative reference means the server of the Observation's full URL; where that names no server, any resource of the
-    /// name.
+    /// The index of the resource that a reference names. A relative reference is resolved against the server of the
+    /// Observation's full URL; if the full URL names no server, against all resources of the Bundle.
     fn position(&self, reference: &str) -> Option<usize> {
         let names = &self.context.names;
         if names.is_empty() {
@@ -158,17 +160,18 @@ impl<'s, 'a> Scope<'s, 'a> {
     }
 }
 
-/// Whether a reference leads to a contained resource.
+/// Whether a reference is to a contained resource.
 fn is_inside(reference: &Reference<'_>) -> bool {
     filled(reference.reference.as_ref()).is_some_and(|text| text.starts_with('#'))
 }
 
-/// Whether a reference is `Type/id`: neither has a colon, and every absolute reference has one.
+/// Whether a reference is relative, that is `Type/id`: an absolute reference always contains a colon, a relative one never.
 fn is_relative(reference: &str) -> bool {
     !reference.contains(':')
 }
 
-/// Whom a reference names outside of the payload: `plain` says it of one that is no search. A contained resource is nobody.
+/// The id in a reference that is valid outside of the payload: the identifier of a conditional reference, else what `plain`
+/// returns. `None` for a reference to a contained resource.
 fn outside<'t>(reference: &'t str, plain: impl FnOnce(&'t str) -> Option<&'t str>) -> Option<&'t str> {
     match reference.split_once('?') {
         _ if reference.starts_with('#') => None,
@@ -177,12 +180,12 @@ fn outside<'t>(reference: &'t str, plain: impl FnOnce(&'t str) -> Option<&'t str
     }
 }
 
-/// The value that the query of a conditional reference such as `Device?identifier=system|value` looks for; none where it is
-/// not that of one identifier.
+/// The value in the query of a conditional reference such as `Device?identifier=system|value`; `None` if the query does not ask
+/// for exactly one identifier.
 fn searched(query: &str) -> Option<&str> {
     let token = query.split('&').find_map(|part| part.strip_prefix("identifier="));
     let value = token.map(|token| ["|", "%7C", "%7c"].into_iter().fold(token, after));
-    // A list, an escape, or a character that stands for another one.
+    // Excludes a list, an escape sequence, and an encoded character.
     value.filter(|value| !value.is_empty() && !value.contains(['|', ',', '\\', '%', '+']))
 }
 
@@ -190,7 +193,7 @@ fn after<'t>(text: &'t str, separator: &str) -> &'t str {
     text.split_once(separator).map_or(text, |(_, value)| value)
 }
 
-/// The type of the resource that a reference leads to, where the reference says it.
+/// The type of the referenced resource, if the reference states it.
 fn kind_of<'r>(reference: &'r Reference<'_>) -> Option<&'r str> {
     filled(reference.kind.as_ref()).or_else(|| {
         let text = without_version(filled(reference.reference.as_ref())?);
@@ -199,19 +202,20 @@ fn kind_of<'r>(reference: &'r Reference<'_>) -> Option<&'r str> {
     })
 }
 
-/// The base of the RESTful URL of an Observation: what stands before `/Observation/id`.
+/// The base of the RESTful URL of an Observation: the part before `/Observation/id`.
 pub(super) fn server(full_url: &str) -> Option<&str> {
     base(full_url, "Observation")
 }
 
-/// The base of the RESTful URL of a resource of a type.
+/// The base of the RESTful URL of a resource of the type `of`.
 fn base<'u>(full_url: &'u str, of: &str) -> Option<&'u str> {
     let (rest, _) = without_version(full_url).rsplit_once('/')?;
     let (base, kind) = rest.rsplit_once('/')?;
     (kind == of && base.contains("://")).then_some(base)
 }
 
-/// The last part of a reference: the id of a RESTful one, all of a URN. A fragment names nothing outside its resource.
+/// The last part of a reference: the id of a RESTful URL, or a whole URN. `None` for a fragment, which has no meaning outside
+/// its resource.
 pub(super) fn tail(reference: &str) -> Option<&str> {
     let reference = without_version(reference);
     if reference.starts_with('#') {

@@ -1,4 +1,4 @@
-//! The source's literals of an Observation: what its content is compared by, and its name where it has no id.
+//! The source's literals of an Observation: its content is computed from them and, if it has no id of its own, its reading id.
 
 use schemas::identity::Content;
 
@@ -7,14 +7,14 @@ use super::{
     value::filled,
 };
 
-/// Behind these stand parts that most observations lack, so that those keep their names. No text of FHIR's has such a character
-/// (datatypes.html#string).
+/// Separators before parts that most observations lack. The parts are appended only where they are present, so that the ids of
+/// observations without them stay the same. No FHIR string contains the character U+0001 (datatypes.html#string).
 const BODY_SITE: &str = "\u{1}bodySite";
 const SUBJECT: &str = "\u{1}subject";
 
-/// Where literals go.
+/// Receives literals.
 pub(super) trait Sink<'t> {
-    /// Takes a literal or the place of one.
+    /// Appends a literal, or a placeholder for an absent one.
     fn take(&mut self, text: Option<&'t str>);
 }
 
@@ -24,14 +24,14 @@ impl<'t> Sink<'t> for Content {
     }
 }
 
-/// Literals in a row; the empty text, which no FHIR primitive can be, marks the place of an absent one.
+/// A list of literals. An absent one is an empty text, which a FHIR primitive never is.
 impl<'t> Sink<'t> for Vec<&'t str> {
     fn take(&mut self, text: Option<&'t str>) {
         self.push(text.unwrap_or_default());
     }
 }
 
-/// Type, time, value and body site.
+/// The type, time, value and body site.
 pub(super) fn observed<'t>(observation: &'t Observation<'_>, to: &mut impl Sink<'t>) {
     concept(observation.code.as_ref(), to);
     match &observation.effective {
@@ -53,7 +53,7 @@ pub(super) fn observed<'t>(observation: &'t Observation<'_>, to: &mut impl Sink<
     }
 }
 
-/// Whom the source means as the patient.
+/// The patient that the source means.
 pub(super) fn subject<'t>(named: [Option<&'t str>; 2], to: &mut impl Sink<'t>) {
     if named.iter().any(Option::is_some) {
         to.take(Some(SUBJECT));
@@ -71,7 +71,7 @@ fn concept<'t>(concept: Option<&'t Concept<'_>>, to: &mut impl Sink<'t>) {
     let Some(concept) = concept else { return to.take(None) };
     for coding in &concept.codings {
         text(coding.system.as_ref(), to);
-        // A display stands beside a code, or in its place.
+        // If there is no code, the display takes its place.
         text(coding.code.as_ref().filter(|code| filled(Some(code)).is_some()).or(coding.display.as_ref()), to);
     }
     text(concept.text.as_ref(), to);

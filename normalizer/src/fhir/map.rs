@@ -1,4 +1,4 @@
-//! One Observation becomes one reading, whatever syntax it was written in.
+//! Maps one Observation to one reading, independent of its syntax.
 
 use schemas::{
     event::{Component, Device, Missing, Reading, Status},
@@ -18,25 +18,26 @@ use super::{
     value::{coded, filled},
 };
 
-/// Where an Observation stands in its payload.
+/// The position of an Observation in its payload.
 pub(super) struct Location<'s, 'a> {
-    /// Its number among the entries.
+    /// The number of the item.
     pub(super) item: u32,
-    /// The full URL of its entry.
+    /// The full URL of its Bundle entry.
     pub(super) full_url: Option<&'s str>,
-    /// The Observation that contains it.
+    /// The Observation that contains it, if any.
     pub(super) holder: Option<&'s Holder<'s, 'a>>,
 }
 
-/// An Observation that contains others.
+/// An Observation that contains other Observations.
 pub(super) struct Holder<'s, 'a> {
     observation: &'s Observation<'a>,
-    /// Its literals in short, as each that it contains is named by them: what is contained often says neither when nor of whom.
+    /// A hash of its literals. It is part of the reading ids of the contained Observations, because these often contain neither
+    /// a time nor a patient.
     name: String,
 }
 
 impl<'s, 'a> Holder<'s, 'a> {
-    /// Names it, once for all that it contains.
+    /// Computes the hash once for all Observations that it contains.
     pub(super) fn of(observation: &'s Observation<'a>, full_url: Option<&'s str>, context: &'s Context<'a>) -> Self {
         let mut content = Content::default();
         content.optional(filled(observation.id.as_ref()));
@@ -49,26 +50,26 @@ impl<'s, 'a> Holder<'s, 'a> {
     }
 }
 
-/// Whom the source means as the patient.
+/// The patient that the source means, as literals.
 fn subject<'s>(observation: &'s Observation<'_>, scope: &Scope<'s, '_>) -> [Option<&'s str>; 2] {
     observation.subject.as_ref().map_or([None, None], |reference| scope.subject(reference))
 }
 
-/// One Observation, and what it takes to map it.
+/// One Observation, with what is needed to map it.
 #[derive(Clone, Copy)]
 pub(super) struct Mapping<'s, 'a> {
-    /// The payload that holds it.
+    /// The payload that contains it.
     pub(super) payload: Payload<'s>,
-    /// Where it stands.
+    /// Its position in the payload.
     pub(super) location: &'s Location<'s, 'a>,
     /// The Observation.
     pub(super) observation: &'s Observation<'a>,
-    /// The Bundle's resources.
+    /// The resources of the Bundle.
     pub(super) context: &'s Context<'a>,
 }
 
 impl<'s, 'a> Mapping<'s, 'a> {
-    /// The reading.
+    /// Maps the Observation to a reading.
     pub(super) fn reading(self) -> Result<Reading, Refused> {
         let Self { payload, location, observation, .. } = self;
         let (provider, headers) = (payload.provider, &payload.record.headers);
@@ -100,7 +101,7 @@ impl<'s, 'a> Mapping<'s, 'a> {
         Ok(self.named(observed))
     }
 
-    /// The `_id` of the device that it names, for a refused one, else that of the request.
+    /// The `_id` of the device that a refused Observation names, else of the device that the request names.
     pub(super) fn refused_device(self, by_request: impl FnOnce() -> Option<Uuid>) -> Option<Uuid> {
         match self.named_device() {
             Ok(Some(device)) => Some(device.key),
@@ -109,7 +110,7 @@ impl<'s, 'a> Mapping<'s, 'a> {
         }
     }
 
-    /// What its references lead to.
+    /// The scope in which its references are resolved.
     fn scope(self) -> Scope<'s, 'a> {
         let holder = self.location.holder.map_or(self.observation, |holder| holder.observation);
         Scope { holder, full_url: self.location.full_url, context: self.context }
@@ -121,7 +122,7 @@ impl<'s, 'a> Mapping<'s, 'a> {
         Ok(reference.map(device).transpose()?.flatten())
     }
 
-    /// Gives the reading its name: the source's own identifier, else its id with its server, else its literals.
+    /// Builds the reading, with an id from the source's own identifier, else from its id and server, else from its literals.
     fn named(self, observed: Observed) -> Reading {
         let Self { payload, location, observation, .. } = self;
         let content = content(&observed, observation);
@@ -131,12 +132,12 @@ impl<'s, 'a> Mapping<'s, 'a> {
             let identity = Identity::Stable(&["identifier", system.unwrap_or_default(), value]);
             return observed.reading(payload, identity, content);
         }
-        // The id of a contained resource names it within its holder only.
+        // The id of a contained resource is unique within its container only.
         let own = location.holder.is_none().then_some(observation);
         let base = location.full_url.and_then(server);
         let id = own.and_then(|own| filled(own.id.as_ref()).or_else(|| base.and(location.full_url).and_then(tail)));
         if let Some(id) = id {
-            // What follows `#` in meta.source changes with each request to some servers.
+            // On some servers, the part of meta.source after `#` changes with each request.
             let source = filled(observation.meta.source.as_ref()).and_then(|source| source.split('#').next());
             let identity = Identity::Stable(&["id", base.or(source).unwrap_or_default(), id]);
             return observed.reading(payload, identity, content);
@@ -152,7 +153,7 @@ impl<'s, 'a> Mapping<'s, 'a> {
     }
 }
 
-/// Everything that makes another version when it changes; not the version's own number and times.
+/// What makes a new version of the reading when it changes; not the version number and the times of the version.
 fn content(observed: &Observed, observation: &Observation<'_>) -> Content {
     let mut content = Content::default();
     content.literal(observed.status.as_str());
@@ -163,8 +164,9 @@ fn content(observed: &Observed, observation: &Observation<'_>) -> Content {
     content
 }
 
-/// Refuses what may mean something else than its elements say (FHIR R4, extensibility.html, "Modifier Extensions", and
-/// resource.html, "implicitRules"): none of these is known here, and such data must not be read as if it had none.
+/// Refuses an Observation that may mean something else than its elements say (FHIR R4, extensibility.html, "Modifier
+/// Extensions", and resource.html, "implicitRules"). This release knows none of these, and such data must not be read as if it
+/// had none.
 fn understood(observation: &Observation<'_>) -> Result<(), Refused> {
     if filled(observation.implicit_rules.as_ref()).is_some() {
         return Err(refused(
@@ -181,7 +183,7 @@ fn understood(observation: &Observation<'_>) -> Result<(), Refused> {
 fn status(observation: &Observation<'_>) -> Result<Status, Refused> {
     let word = filled(observation.status.as_ref()).ok_or(refused(Reason::Incomplete, "status is missing"))?;
     match Status::from_word(word) {
-        // `deleted` is this system's own word, not FHIR's.
+        // `deleted` is a status of this system, not of FHIR.
         None | Some(Status::Deleted) => {
             Err(refused(Reason::ValueInvalid, "status is none of FHIR's ObservationStatus"))
         }
@@ -189,7 +191,8 @@ fn status(observation: &Observation<'_>) -> Result<Status, Refused> {
     }
 }
 
-/// Why an observation without a value, and without a reason for that, may still be one.
+/// Returns why an Observation without a value and without a dataAbsentReason may be accepted nevertheless; `None` if it may
+/// not.
 fn without_value(observation: &Observation<'_>, status: Status) -> Option<Missing> {
     if observation.has_members || !observation.components.is_empty() {
         return Some(Missing::Panel);

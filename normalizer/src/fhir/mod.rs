@@ -1,5 +1,5 @@
-//! FHIR R4: Observations, alone or in Bundles. `wire` is FHIR's JSON and XML, `model` what both syntaxes say, `map` turns that
-//! into readings; nothing outside knows any of them.
+//! FHIR R4: Observations, alone or in Bundles. `wire` is FHIR's JSON and XML, `model` is what both syntaxes have in common, and
+//! `map` turns the model into readings. No code outside this folder uses any of them.
 
 mod context;
 mod literals;
@@ -25,11 +25,10 @@ use map::{Holder, Location, Mapping};
 use model::{Contained, Observation, Text};
 use wire::Node;
 
-/// A batch's response holds Bundles; deeper than that none is read.
+/// The response to a batch may contain Bundles. At most this many levels of them are read.
 const BUNDLES_MAX: usize = 4;
 
-/// Resources that say who, where, with what and by which message, but nothing that was observed. In a Bundle they are no
-/// items of their own.
+/// Resources that describe people, places, devices and messages, but no observation. In a Bundle they are not items.
 const ABOUT: &[&str] = &[
     "Device",
     "DeviceDefinition",
@@ -44,7 +43,7 @@ const ABOUT: &[&str] = &[
     "RelatedPerson",
 ];
 
-/// Reads a FHIR JSON payload.
+/// Maps a FHIR JSON payload.
 pub(crate) fn json(payload: Payload<'_>) -> Items {
     Reader::read(payload, |reader| {
         let text = json::text(payload.record.body)?;
@@ -56,7 +55,7 @@ pub(crate) fn json(payload: Payload<'_>) -> Items {
     })
 }
 
-/// Reads a FHIR XML payload.
+/// Maps a FHIR XML payload.
 pub(crate) fn xml(payload: Payload<'_>) -> Items {
     Reader::read(payload, |reader| {
         let tree = xml::read(payload.record.body, Some(wire::xml::NAMESPACE))?;
@@ -67,7 +66,7 @@ pub(crate) fn xml(payload: Payload<'_>) -> Items {
     })
 }
 
-/// What a fault is of where it has no path.
+/// What a fault without a path is about.
 const PAYLOAD: &str = "the payload";
 const RESOURCE: &str = "the resource";
 const NO_TYPE: Refused = refused(Reason::UnexpectedShape, "resourceType is missing and must be a text");
@@ -76,9 +75,10 @@ const NOT_OBSERVED: Refused = refused(Reason::NotAReading, "the resource is no O
 struct Reader<'r> {
     payload: Payload<'r>,
     items: Items,
-    /// The device of the request, once it was asked for.
+    /// The device that the request names, computed when it is first needed.
     device: OnceCell<Option<Uuid>>,
-    /// The number of the next contained Observation: behind those of all entries, so that none of these is moved.
+    /// The item number of the next contained Observation. Contained ones are numbered after all entries, so that they do not
+    /// change the numbers of entries.
     next: u32,
 }
 
@@ -113,7 +113,7 @@ impl<'r> Reader<'r> {
         Ok(())
     }
 
-    /// Reads an Observation and the ones inside it.
+    /// Maps an Observation and those that it contains.
     fn observation<'a, N: Node<'a>>(&mut self, item: u32, full_url: Option<&str>, node: N, context: &Context<'a>) {
         let text = node.text();
         let observation = match node.observation() {
@@ -157,7 +157,7 @@ impl<'r> Reader<'r> {
         self.items.add(location.item, found, text);
     }
 
-    /// Refuses an item that names no device.
+    /// Refuses an item that names no device. The device of the request is used.
     fn refuse(&mut self, item: u32, refusal: Refused, text: &str) {
         let refusal = refusal.of(self.by_request());
         self.items.add(item, Err(refusal), text);
@@ -168,17 +168,17 @@ impl<'r> Reader<'r> {
     }
 }
 
-/// An entry that counts as an item.
+/// An entry that is an item.
 struct Item<'a, N> {
     item: u32,
     full_url: Option<Text<'a>>,
-    /// That it is an Observation, or why it is refused.
+    /// `Ok` if it is an Observation, else why it is refused.
     found: Result<(), Refused>,
-    /// The resource, or the entry where it has none.
+    /// The resource, or the entry if it has no resource.
     node: N,
 }
 
-/// Goes through the entries in the order of the document, also through those of Bundles within, and numbers all of them.
+/// Traverses and numbers all entries in document order, including those of nested Bundles.
 struct Walk<'a, N> {
     count: u32,
     entries: Vec<Item<'a, N>>,

@@ -1,7 +1,7 @@
-//! The parts of FHIR R4 resources that a reading is made of, in no syntax: `wire` fills them from JSON and from
-//! XML. Literals are borrowed and kept as the sender wrote them; nothing is judged here.
+//! The parts of FHIR R4 resources that a reading is made of, independent of the syntax. `wire` fills them from JSON and from
+//! XML. Literals are borrowed and kept as the sender wrote them; they are not validated here.
 //!
-//! No type here has `Debug`: they hold health data.
+//! No type here implements `Debug`, because they hold health data.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ pub(super) type Text<'a> = Cow<'a, str>;
 /// `Observation` (FHIR R4, section 10.1).
 #[derive(Default)]
 pub(super) struct Observation<'a> {
-    /// As it stands in the payload.
+    /// The resource as it is written in the payload.
     pub(super) text: &'a str,
     pub(super) id: Option<Text<'a>>,
     pub(super) meta: Meta<'a>,
@@ -35,13 +35,13 @@ pub(super) struct Observation<'a> {
     /// Whether `hasMember` names other observations.
     pub(super) has_members: bool,
     pub(super) contained: Vec<Contained<'a>>,
-    /// The Observations inside this one.
+    /// The contained Observations.
     pub(super) observations: Vec<Observation<'a>>,
-    /// Names that FHIR does not define.
+    /// The names of elements that FHIR does not define.
     pub(super) unknown: Vec<Text<'a>>,
 }
 
-/// What `meta` says of the version.
+/// The version fields of `meta`.
 #[derive(Default)]
 pub(super) struct Meta<'a> {
     pub(super) version_id: Option<Text<'a>>,
@@ -56,7 +56,7 @@ pub(super) struct Identifier<'a> {
     pub(super) value: Option<Text<'a>>,
 }
 
-/// `Reference`: where the resource is, or who it is.
+/// `Reference`: a URL, an identifier, or both.
 #[derive(Default)]
 pub(super) struct Reference<'a> {
     pub(super) reference: Option<Text<'a>>,
@@ -72,8 +72,8 @@ pub(super) struct Concept<'a> {
 }
 
 impl<'a> Concept<'a> {
-    /// What it says as a `dataAbsentReason`: the first code that is one of FHIR's, else the first code; the empty word where
-    /// only words are given, which are a reason that has no code.
+    /// The code of a `dataAbsentReason`: the first one that FHIR defines, else the first one. An empty text if there is only
+    /// text, which is a reason without a code.
     pub(super) fn reason(self) -> Option<Text<'a>> {
         let has_words = self.text.is_some() || self.codings.iter().any(|coding| coding.display.is_some());
         let mut codes: Vec<Text<'a>> = self.codings.into_iter().filter_map(|coding| coding.code).collect();
@@ -93,12 +93,12 @@ pub(super) struct Coding<'a> {
 /// `effective[x]`.
 #[derive(Default)]
 pub(super) enum Effective<'a> {
-    /// None is given, or only an extension that says why.
+    /// No time is given, or only an extension that says why.
     #[default]
     Absent,
     /// `effectiveDateTime` or `effectiveInstant`.
     Point(Text<'a>),
-    /// `effectivePeriod`, or the span of an `effectiveTiming`.
+    /// `effectivePeriod`, or the interval of an `effectiveTiming`.
     Period { start: Option<Text<'a>>, end: Option<Text<'a>> },
 }
 
@@ -108,11 +108,11 @@ pub(super) struct Component<'a> {
     pub(super) has_modifier: bool,
     pub(super) code: Option<Concept<'a>>,
     pub(super) value: Given<'a>,
-    /// Names that FHIR does not define.
+    /// The names of elements that FHIR does not define.
     pub(super) unknown: Vec<Text<'a>>,
 }
 
-/// `value[x]` with `dataAbsentReason`.
+/// `value[x]`, with `dataAbsentReason`.
 #[derive(Default)]
 pub(super) struct Given<'a> {
     pub(super) value: Option<Value<'a>>,
@@ -141,12 +141,12 @@ pub(super) enum Value<'a> {
         start: Option<Text<'a>>,
         end: Option<Text<'a>>,
     },
-    /// More than one `value[x]`: which one holds cannot be known.
+    /// More than one `value[x]`: which one is meant cannot be known.
     Several,
 }
 
 impl Value<'_> {
-    /// Whether it holds nothing, as one does that is there for its extension only.
+    /// Whether the value is empty, such as one that has only an extension.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Quantity(quantity) => quantity.value.is_none(),
@@ -181,7 +181,7 @@ pub(super) struct Sampled<'a> {
     pub(super) data: Option<Text<'a>>,
 }
 
-/// A resource inside another one.
+/// A contained resource, or one in a Bundle, that references lead to.
 pub(super) enum Contained<'a> {
     Device(Device<'a>),
     Metric(DeviceMetric<'a>),
@@ -189,7 +189,7 @@ pub(super) enum Contained<'a> {
 }
 
 impl Contained<'_> {
-    /// Its id.
+    /// The id of the resource.
     pub(super) fn id(&self) -> Option<&str> {
         match self {
             Self::Device(device) => device.id.as_deref(),
@@ -209,22 +209,22 @@ pub(super) struct Device<'a> {
     pub(super) serial: Option<Text<'a>>,
 }
 
-/// `DeviceMetric`: only the device that it belongs to.
+/// `DeviceMetric`: only the device that it belongs to is read.
 #[derive(Default)]
 pub(super) struct DeviceMetric<'a> {
     pub(super) id: Option<Text<'a>>,
     pub(super) source: Option<Reference<'a>>,
 }
 
-/// `Patient`: only what a claim needs.
+/// `Patient`: only what a patient claim needs is read.
 #[derive(Default)]
 pub(super) struct Patient<'a> {
     pub(super) id: Option<Text<'a>>,
     pub(super) identifiers: Vec<Identifier<'a>>,
 }
 
-/// The reason for a missing value that a code of FHIR's gives.
+/// The reason for a missing value, if the code is one of FHIR's.
 pub(super) fn known_reason(code: &str) -> Option<Missing> {
-    // `panel` is this system's own word, not FHIR's.
+    // `panel` is a reason of this system, not of FHIR.
     Missing::from_word(code.trim()).filter(|reason| *reason != Missing::Panel)
 }

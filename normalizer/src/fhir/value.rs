@@ -1,4 +1,4 @@
-//! `code` and `value[x]` of an Observation or of one of its components.
+//! Maps `code` and `value[x]` of an Observation or of one of its components.
 
 use catalogue::{self, CodeUnit, LOINC, MDC, Metric, UCUM, decimal::Decimal};
 use schemas::{
@@ -11,8 +11,8 @@ use crate::refusal::{Refused, refused};
 
 use super::model::{Concept, Given, Quantity, Sampled, Text, Value, known_reason};
 
-/// Maps code and value together: the metric decides what the unit must be, and the unit which code of the metric holds.
-/// `without` is the value where neither a value nor a reason for its absence is given.
+/// Maps code and value together: the metric determines which units are allowed, and the unit selects one of the metric's codes.
+/// `without` is the reason for an absent value if neither a value nor a dataAbsentReason is given.
 pub(super) fn coded(
     concept: Option<&Concept<'_>>,
     given: &Given<'_>,
@@ -39,7 +39,8 @@ pub(super) fn coded(
     if code.metric.is_none() && derivation.flags.is_empty() {
         derivation.flags.push(Flag::UnknownMetric);
     }
-    // LOINC where a code exists, else the source's own: the catalogue's other systems are those of other senders.
+    // The canonical code is a LOINC code if there is one, else the source's own: the catalogue's codes in other systems are
+    // those of other senders.
     let canonical = match derivation.code.or(code.own).filter(|known| known.system() == LOINC) {
         Some(known) => coding(known),
         None => code.first,
@@ -56,7 +57,8 @@ struct Derivation {
 
 struct Code {
     metric: Option<&'static Metric>,
-    /// The code of the metric that the source itself wrote, else the metric's first: it holds where no unit selects one.
+    /// The code of the metric that the source wrote, else the first code of the metric. It is used if the unit does not select
+    /// a code.
     own: Option<&'static CodeUnit>,
     first: Coding,
     all: Vec<Coding>,
@@ -76,7 +78,7 @@ impl Code {
         });
         let first = match (all.first(), text_of(concept)) {
             (Some(first), _) => first.clone(),
-            // A code without a coding is its text; FHIR allows that, and no system can be named.
+            // A CodeableConcept without a coding is represented by its text. FHIR allows that, and the text has no code system.
             (None, Some(text)) => {
                 Coding { system: "".into(), code: text.to_owned().into(), display: Some(text.to_owned().into()) }
             }
@@ -86,7 +88,7 @@ impl Code {
     }
 }
 
-/// The first code of a concept of which the catalogue knows none.
+/// The first code of a concept if the catalogue knows none of the concept's codes.
 pub(super) fn unknown(concept: &Concept<'_>) -> Option<Coding> {
     Code::read(Some(concept)).ok().filter(|code| code.metric.is_none()).map(|code| code.first)
 }
@@ -99,13 +101,13 @@ fn owned(coding: &super::model::Coding<'_>) -> Option<Coding> {
     })
 }
 
-/// What a concept without a code says: its text, else the display of a coding.
+/// The text of a concept without a code: `text`, else the display of a coding.
 fn text_of<'t>(concept: &'t Concept<'_>) -> Option<&'t str> {
     let display = || concept.codings.iter().find_map(|coding| filled(coding.display.as_ref()));
     filled(concept.text.as_ref()).or_else(display)
 }
 
-/// The text, unless it is nothing but white space.
+/// The trimmed text, unless it is blank.
 pub(super) fn filled<'t>(text: Option<&'t Text<'_>>) -> Option<&'t str> {
     text.map(|text| text.trim()).filter(|text| !text.is_empty())
 }
@@ -138,7 +140,7 @@ fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Val
             if start.is_none() && end.is_none() {
                 return Err(refused(Reason::ValueMissing, "the period has neither a start nor an end"));
             }
-            // ISO 8601-1, section 5.5.2.4: `..` stands for an open side.
+            // `..` stands for an open side (ISO 8601-1, section 5.5.2.4).
             let side = |text: &Option<Text<'_>>| text.as_deref().unwrap_or("..").to_owned();
             plain(event::Value::Text(format!("{}/{}", side(start), side(end))))
         }
@@ -152,7 +154,7 @@ fn source<'q>(quantity: &'q Quantity<'_>) -> Result<SourceNumber<'q>, Refused> {
     let system = filled(quantity.system.as_ref());
     let units = match system {
         Some(other) if !says_units(other) => [unit, code],
-        // The code says what the unit is, also one that is not known; the unit beside it is for people.
+        // The code determines the unit, even if the catalogue does not know it; the `unit` beside it is for people.
         Some(_) if code.is_some() => [code, None],
         None | Some(_) => [code, unit],
     };
@@ -161,20 +163,21 @@ fn source<'q>(quantity: &'q Quantity<'_>) -> Result<SourceNumber<'q>, Refused> {
 
 const UCUM_OID: &str = "urn:oid:2.16.840.1.113883.6.8";
 
-/// The unit of a quantity in UCUM, where it says so. As long as no metric says what is measured, none of the catalogue's other
-/// spellings is meant: UCUM's `C` is the coulomb.
+/// The code of a quantity's unit if its system is UCUM. Without a metric, the code is taken literally and not looked up among
+/// the catalogue's other spellings: in UCUM, `C` is the coulomb.
 fn ucum_code<'q>(quantity: &'q Quantity<'_>) -> Option<&'q str> {
     let is_ucum = matches!(filled(quantity.system.as_ref()), Some(UCUM | UCUM_OID));
     filled(quantity.code.as_ref()).filter(|_| is_ucum)
 }
 
-/// Whether a system's codes are units that the catalogue may know: UCUM's and MDC's, each also by its OID.
+/// Whether the codes of a system are units that the catalogue may know: UCUM and MDC, each also by its OID.
 fn says_units(system: &str) -> bool {
     const MDC_OID: &str = "urn:oid:2.16.840.1.113883.6.24";
     matches!(system, UCUM | UCUM_OID | MDC | MDC_OID | "urn:std:iso:11073:10101")
 }
 
-/// A Quantity without a comparator (FHIR R4, datatypes.html#SimpleQuantity, sqty-1): with one, what it says is not known.
+/// Refuses a comparator where FHIR allows none (FHIR R4, datatypes.html#SimpleQuantity, sqty-1): what it would mean is not
+/// defined.
 fn simple(quantity: &Quantity<'_>) -> Result<(), Refused> {
     match filled(quantity.comparator.as_ref()) {
         Some(_) => Err(refused(Reason::ValueInvalid, "a comparator stands where none is allowed")),
@@ -187,7 +190,7 @@ fn number(source: SourceNumber<'_>, metric: Option<&'static Metric>) -> Result<(
     Ok((event::Value::Quantity(measure.quantity), Derivation { code: measure.code, flags: measure.flags }))
 }
 
-/// A valueInteger is a plain number by its type (FHIR R4, datatypes.html#integer): where no metric says more, its unit is `1`.
+/// A valueInteger is a plain number by its type (FHIR R4, datatypes.html#integer). Without a metric, its unit is `1`.
 fn integer(text: &str, metric: Option<&'static Metric>) -> Result<(event::Value, Derivation), Refused> {
     let unit = if metric.is_none() { Some("1") } else { None };
     let (mut value, derivation) = number(SourceNumber { number: text, units: [unit, None], comparator: None }, metric)?;
@@ -208,7 +211,8 @@ fn concept_value(concept: &Concept<'_>) -> Result<event::Value, Refused> {
     }
 }
 
-/// A range with one side is a bound, and stays a number; one with both sides is kept as text, as no number stands for it.
+/// Maps a range. A range with one side becomes a number with a comparator; one with both sides becomes a text, because no
+/// single number represents it.
 fn range(
     low: &Quantity<'_>,
     high: &Quantity<'_>,
@@ -225,7 +229,7 @@ fn range(
     }
 }
 
-/// A ratio to a plain one is its numerator; any other is kept as text.
+/// Maps a ratio. If the denominator is a plain 1, the value is the numerator; any other ratio becomes a text.
 fn ratio(
     numerator: &Quantity<'_>,
     denominator: &Quantity<'_>,
@@ -272,7 +276,7 @@ fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
         origin: decimal(origin.number)?.canonical(),
         unit: match ucum_code(&sampled.origin) {
             Some(code) => code.to_owned().into(),
-            // No metric says what is measured: a series without a unit is the plain numbers of the device.
+            // No metric determines what is measured. A series without a unit is treated as plain numbers.
             None => origin.units.into_iter().flatten().next().map_or("1".into(), ucum),
         },
         period_ms: decimal(filled(sampled.period.as_ref()).ok_or(LACKS)?)?.canonical(),

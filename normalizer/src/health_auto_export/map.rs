@@ -1,4 +1,4 @@
-//! One entry becomes one reading.
+//! Maps one entry to one reading.
 
 use std::borrow::Cow;
 
@@ -24,13 +24,13 @@ use crate::{
     refusal::{Refused, refused},
 };
 
-/// An entry that counts as an item.
+/// An entry of the export, which is one item.
 pub(super) struct Item<'i> {
-    /// Its number among the entries of the export.
+    /// The index among all entries of the export.
     pub(super) number: u32,
-    /// As it stands in the payload.
+    /// The entry as written in the payload.
     pub(super) text: &'i str,
-    /// The group that holds it.
+    /// The group that contains the entry.
     pub(super) group: &'i Group<'i>,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn reading(payload: Payload<'_>, item: &Item<'_>, shapes: &mut Shapes
     }
     let observed = Observed { times, ..Observed::of(item.number, device, coded, components) };
     if let Some(id) = stable(&subject, &entry)? {
-        // Apple's UUID names the same workout whichever app wrote it; another id is one of this member only.
+        // Apple's UUID names the same workout whichever app wrote it. Any other id is unique within its section only.
         let (own, shared) = ([subject.section.name(), &id], [id.as_str()]);
         let identity = if Uuid::try_parse(&id).is_ok() { Identity::Stable(&shared) } else { Identity::Stable(&own) };
         return Ok(observed.reading(payload, identity, content));
@@ -73,8 +73,8 @@ pub(super) fn reading(payload: Payload<'_>, item: &Item<'_>, shapes: &mut Shapes
     Ok(observed.reading(payload, Identity::Literals(&literals), content))
 }
 
-/// The app documents an id for workouts and states of mind only. Apple writes UUIDs in upper case, some apps turn them
-/// into lower case.
+/// Returns the stable id of an entry. The app documents an id for workouts and states of mind only. Apple writes UUIDs in upper
+/// case; some apps convert them to lower case.
 fn stable(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Option<String>, Refused> {
     match subject.section {
         Section::Workouts | Section::StateOfMind => Ok(entry.literal("id")?.map(|id| id.trim().to_ascii_lowercase())),
@@ -82,8 +82,9 @@ fn stable(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Option<String>, Re
     }
 }
 
-/// Member, name, device, time, and all that is one number or one text in the entry, by name: the app writes its fields in any
-/// order. Lists and objects are left out, as a later export of the same entry may hold more of them.
+/// The literals that identify an entry without an id: section, name, device and times, and then all fields that are a number or
+/// a text, by name, because the app writes fields in any order. Arrays and objects are left out, because a later export of the
+/// same entry may contain more of them.
 fn literals<'a>(
     subject: &Subject<'a>,
     entry: &Entry<'a>,
@@ -103,7 +104,7 @@ fn literals<'a>(
     literals
 }
 
-/// Adds a value so that neither white space, nor escapes, nor the order of fields make another content of it.
+/// Adds a value to the content, in a form that does not depend on white space, escapes or the order of members.
 fn feed(content: &mut Content, value: &RawValue) {
     let text = value.get();
     match text.as_bytes().first() {

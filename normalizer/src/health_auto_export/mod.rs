@@ -1,10 +1,9 @@
-//! Health Auto Export's JSON (`health-auto-export`): what the iOS app of that name posts to a REST address. `wire` is its
-//! shape, `subject` says what an
-//! entry is about, `map`, `value` and `other_fields` make readings of it, `time` reads its dates, `names` are those it is known to
-//! write; nothing outside knows any of them.
+//! Health Auto Export's JSON (`health-auto-export`), which the iOS app of that name posts to a REST API. `wire` is its shape,
+//! `subject` determines what an entry is about, and `map`, `value` and `other_fields` turn entries into readings. `time` parses
+//! the app's dates, `names` lists the fields that it is known to write. No code outside this folder uses any of them.
 //!
-//! Facts: the app's documentation ("JSON Export Format", help.healthyapps.dev, and before 2026 the wiki of
-//! Lybron/health-auto-export), and what its users publish of its output.
+//! Sources: the documentation of the app ("JSON Export Format", help.healthyapps.dev, and before 2026 the wiki of
+//! Lybron/health-auto-export), and output that its users have published.
 
 mod map;
 mod names;
@@ -20,7 +19,7 @@ use map::Item;
 
 use crate::observed::{Items, Payload};
 
-/// Reads an export. An item's number counts the entries of all members in the order of the document.
+/// Maps an export. The number of an item is its index among the entries of all members, in document order.
 pub(crate) fn json(payload: Payload<'_>) -> Items {
     let mut items = Items::default();
     match wire::groups(payload.record.body, &mut items.unknown) {

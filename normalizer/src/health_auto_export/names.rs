@@ -1,9 +1,9 @@
-//! The names of an entry's fields, as the app documents them and its users publish them.
+//! The names of an entry's fields, from the app's documentation and from output that its users have published.
 
 use super::value::{ABOUT, AMOUNTS};
 
-/// Those of all members together, the most frequent first, beside [`ABOUT`] and [`AMOUNTS`]. What is not read under its name is
-/// kept as a component, known or not; the list only tells what is new.
+/// The fields of all sections, the most frequent first, without [`ABOUT`] and [`AMOUNTS`]. A field that no mapping reads by
+/// name becomes a component, whether it is listed here or not; the list only determines what is reported as drift.
 const FIELDS: &[&str] = &[
     // Any entry.
     "date",
@@ -97,7 +97,7 @@ const FIELDS: &[&str] = &[
     "numberOfVoltageMeasurements",
 ];
 
-/// Whether a field has a documented name.
+/// Whether a field has a known name.
 pub(super) fn is_known(name: &str) -> bool {
     FIELDS.iter().chain(&ABOUT).chain(&AMOUNTS).any(|known| known.eq_ignore_ascii_case(name))
 }

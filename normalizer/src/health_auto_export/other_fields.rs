@@ -1,4 +1,4 @@
-//! The fields of an entry that no mapping reads under their names, as components.
+//! Maps the fields of an entry that no mapping reads by name to components.
 
 use schemas::{
     event::{Coding, Component, Flag, Missing, Value},
@@ -14,11 +14,11 @@ use crate::{
 
 use super::wire::{Entry, NAME_BYTES_MAX};
 
-/// A list of more texts than this is not taken apart.
+/// An array of more texts than this is not split into components.
 const TEXTS_MAX: usize = 100;
 
-/// What is left of an entry: texts, truths, amounts with their unit, and bare numbers as they stand. Series and routes are
-/// not read: they stay in the raw record, and an absent component says that they are there.
+/// Maps a remaining field of an entry: texts, booleans, amounts with their unit, and bare numbers as text. Series and routes
+/// are not mapped. They stay in the raw record, and a component without a value shows that they exist.
 pub(super) fn parts(code: Coding, raw: &RawValue, depth: u8, into: &mut Vec<Component>) -> Result<(), Refused> {
     const TEXT: Refused = refused(Reason::UnexpectedShape, "a text of the entry is not Unicode");
     let text = raw.get();
@@ -54,7 +54,7 @@ fn add(part: Component, into: &mut Vec<Component>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// `{"qty": 1, "units": "kcal"}`, `{"ascent": 10, "units": "m"}`, or fields of any other kind.
+/// Maps `{"qty": 1, "units": "kcal"}`, `{"ascent": 10, "units": "m"}`, or an object with any other members.
 fn members(code: &Coding, text: &str, depth: u8, into: &mut Vec<Component>) -> Result<(), Refused> {
     let inner = Entry::read(text)?;
     let units = inner.literal("units").ok().flatten();
@@ -74,7 +74,7 @@ fn members(code: &Coding, text: &str, depth: u8, into: &mut Vec<Component>) -> R
     Ok(())
 }
 
-/// An amount of something that has a code of its own and is no metric: it keeps its unit.
+/// Maps an amount that has a code of its own and no metric. It keeps its unit.
 pub(super) fn amount(number: &str, unit: Option<&str>, code: Coding) -> Result<Component, Refused> {
     let unit = unit.ok_or(NO_UNIT)?;
     if unit.len() > NAME_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! What an entry is about.
+//! Determines what an entry is about.
 
 use std::borrow::Cow;
 
@@ -11,23 +11,23 @@ use crate::{
     refusal::{Refused, refused},
 };
 
-/// Where the entry stands and what it is about.
+/// What an entry is about, and the section that contains it.
 pub(super) struct Subject<'a> {
     pub(super) section: Section,
-    /// What the app calls it.
+    /// The name that the app uses.
     pub(super) name: Cow<'a, str>,
     pub(super) metric: Option<&'static Metric>,
-    /// The unit of its numbers as it is written.
+    /// The unit of the entry's numbers, as written.
     pub(super) units: Option<Cow<'a, str>>,
 }
 
 impl Subject<'_> {
-    /// What the app calls the subject, as a code: it publishes no code system, so that each member has one here.
+    /// The app's name of the subject as a code. The app publishes no code system, so each section has one of this project.
     pub(super) fn coding(&self) -> Coding {
         self.code(&self.name)
     }
 
-    /// What the app calls a part of it.
+    /// The app's name of a part of the subject as a code.
     pub(super) fn part(&self, name: &str) -> Coding {
         self.code(&format!("{}.{name}", self.name))
     }
@@ -38,7 +38,7 @@ impl Subject<'_> {
     }
 }
 
-/// What an entry of a group is about.
+/// Determines what an entry of a group is about.
 pub(super) fn subject<'a>(section: Section, group: &'a Group<'a>, entry: &Entry<'a>) -> Result<Subject<'a>, Refused> {
     let borrowed = |literal: &'a Option<Literal<'a>>| {
         literal.as_ref().map(|literal| literal.0.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed)
@@ -58,7 +58,7 @@ pub(super) fn subject<'a>(section: Section, group: &'a Group<'a>, entry: &Entry<
     Ok(Subject { section, name, metric, units })
 }
 
-/// `Abdominal Cramps` and `weight_&_body_mass` as the catalogue has them.
+/// Converts `Abdominal Cramps` and `weight_&_body_mass` to the spelling of the catalogue, except for case.
 fn snake_case(name: &str) -> String {
     let words: Vec<&str> =
         name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();

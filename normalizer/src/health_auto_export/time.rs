@@ -1,4 +1,4 @@
-//! The app's dates: `2021-12-24 00:04:00 +0800`, or as the phone's own settings write them.
+//! The app's dates: `2021-12-24 00:04:00 +0800`, or as the settings of the phone format them.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,8 @@ use crate::refusal::{Refused, refused};
 
 use super::wire::Entry;
 
-/// The fields that begin and end an entry's time, the ones that say more first. An aggregated sleep has no other span
-/// than that of its sleep, and its `date` is that of the day on which it is counted.
+/// Pairs of the fields with an entry's start and end, the more specific ones first. An aggregated sleep has no other interval
+/// than that of the sleep itself; its `date` is the day to which it is attributed.
 const SPANS: [(&str, &str); 5] = [
     ("startDate", "endDate"),
     ("start", "end"),
@@ -19,14 +19,14 @@ const SPANS: [(&str, &str); 5] = [
     ("date", "date"),
 ];
 
-/// An entry's time.
+/// The time of an entry.
 pub(super) struct EntryTime<T> {
     pub(super) times: T,
-    /// The names of the fields that said it; `date` is one of them where it repeats the beginning.
+    /// The names of the fields that the time was read from. They include `date` if it repeats the start.
     pub(super) fields: [&'static str; 3],
 }
 
-/// Reads an entry's time.
+/// Reads the time of an entry.
 pub(super) fn read(entry: &Entry<'_>) -> Result<EntryTime<Times>, Refused> {
     for (start, end) in SPANS {
         let Some(from) = entry.literal(start)? else { continue };
@@ -41,8 +41,8 @@ pub(super) fn read(entry: &Entry<'_>) -> Result<EntryTime<Times>, Refused> {
     Ok(EntryTime { times: Times::default(), fields: ["date"; 3] })
 }
 
-/// A phone set to twelve hours writes `2024-01-05 3:04:00 PM +0800`, since iOS 17 with a narrow no-break space before the
-/// marker. Markers of other languages are refused: none is guessed.
+/// Converts a twelve-hour time to twenty-four hours. A phone with that setting writes `2024-01-05 3:04:00 PM +0800`, since iOS
+/// 17 with a narrow no-break space before the marker. Markers in other languages are not recognized, so such times are refused.
 fn plain(text: &str) -> Result<Cow<'_, str>, Refused> {
     const NO_TIME: Refused = refused(Reason::TimeInvalid, "a time of twelve hours is not on the clock");
     let spaced =

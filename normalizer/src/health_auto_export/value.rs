@@ -1,5 +1,5 @@
-//! What an entry's value is, by the kind of its metric, and what else it says: the rest of its fields become components,
-//! so that nothing is lost that a component can say.
+//! Maps the value of an entry by the kind of its metric. The remaining fields become components, so that everything is kept
+//! that a component can represent.
 
 use std::borrow::Cow;
 
@@ -23,10 +23,10 @@ use super::{
     wire::{Entry, Number, Section, Voltage},
 };
 
-/// Fields that are no value: names and units of what is, and the apps and devices that wrote it, which the reading's name
-/// keeps apart.
+/// Fields that are not values: ids, names and units of values, and the apps and devices that wrote them. The reading's id
+/// distinguishes entries by them.
 pub(super) const ABOUT: [&str; 6] = ["id", "name", "units", "source", "sleepSource", "inBedSource"];
-/// Hours of a night's stages, counts of a kind, and the amount that stands beside a category's word.
+/// Fields with amounts: the hours of sleep stages, counts by kind, and the amount beside the word of a category.
 pub(super) const AMOUNTS: [&str; 11] = [
     "qty",
     "totalSleep",
@@ -44,9 +44,9 @@ pub(super) const AMOUNTS: [&str; 11] = [
 struct Total {
     /// The app's name.
     name: &'static str,
-    /// Apple's name.
+    /// The code of the total in Apple's code system.
     apple: &'static str,
-    /// The key of a metric of the same dimension.
+    /// The key of a metric of the same dimension, whose unit the total is converted to.
     like: &'static str,
 }
 
@@ -58,14 +58,14 @@ const TOTALS: [Total; 4] = [
 ];
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "the entry has none of the fields that carry a value");
 
-/// What was found, and the fields that said it.
+/// The value and components found so far, and the names of the fields that they were read from.
 struct Found {
     coded: Coded,
     components: Vec<Component>,
     taken: Vec<&'static str>,
 }
 
-/// The value of an entry, and its components. `time_fields` are the fields that said when.
+/// Maps the value and the components of an entry. `time_fields` are the fields that the time was read from.
 pub(super) fn value(
     subject: &Subject<'_>,
     entry: &Entry<'_>,
@@ -88,7 +88,7 @@ pub(super) fn value(
         (Section::Medications, _) => medication(subject, entry)?,
         (Section::Ecg, _) => electrocardiogram(subject, entry)?,
         (Section::HeartRateNotifications, _) => {
-            // The app does not say of which of Apple's three kinds it is.
+            // The app does not write which of Apple's three kinds of notification it is.
             let value = Value::Absent(Missing::NotApplicable);
             let coded = Coded {
                 code: subject.coding(),
@@ -111,8 +111,9 @@ pub(super) fn value(
     Ok((coded, components))
 }
 
-/// A number under `qty`; of an aggregate, its average, with the least and the greatest as components, as the code of the
-/// metric means any of its values. A text where the catalogue does not know the metric.
+/// Maps the number in `qty`. For an aggregate, the value is the average, and the minimum and maximum are components with codes
+/// of their own, because the code of the metric stands for a single value. A text is accepted only if the catalogue does not
+/// know the metric.
 fn quantity(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> {
     let (qty, average) = (entry.literal("qty")?, entry.literal("Avg")?);
     let mut components: Vec<Component> = Vec::new();
@@ -139,7 +140,7 @@ fn quantity(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> 
     Ok(Found { coded, components, taken })
 }
 
-/// A blood pressure.
+/// Maps a blood pressure.
 fn panel(subject: &Subject<'_>, entry: &Entry<'_>, metric: &'static Metric) -> Result<Found, Refused> {
     let taken = vec!["systolic", "diastolic"];
     let mut components = Vec::with_capacity(taken.len());
@@ -155,12 +156,12 @@ fn panel(subject: &Subject<'_>, entry: &Entry<'_>, metric: &'static Metric) -> R
     Ok(Found { coded: absent(subject, Some(metric)), components, taken })
 }
 
-/// A category's word, or the amounts of its values: an aggregated sleep has the hours of each stage.
+/// Maps the word of a category, or the amounts of its values: an aggregated sleep has the hours of each stage.
 fn category(subject: &Subject<'_>, entry: &Entry<'_>, metric: &'static Metric) -> Result<Found, Refused> {
     let mut components = Vec::new();
     for name in AMOUNTS {
         if let Some(number) = entry.literal(name)? {
-            // `asleep` is the sum of all sleep in older versions of the app and sleep of no stage in newer ones.
+            // In older versions of the app `asleep` is the sum of all sleep, in newer ones it is sleep without a stage.
             let known = metric.coded_value(name).filter(|_| name != "asleep");
             let mut part = amount(&number, subject.units.as_deref(), subject.part(name))?;
             if let Some(known) = known {
@@ -178,13 +179,13 @@ fn category(subject: &Subject<'_>, entry: &Entry<'_>, metric: &'static Metric) -
     Ok(Found { coded, components, taken })
 }
 
-/// A workout: what it was, and its totals.
+/// Maps a workout: its activity, and its totals.
 fn workout(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> {
     let (mut components, mut taken) = (Vec::new(), Vec::new());
     for known in &TOTALS {
         let name = known.name;
-        // A list under the same name is a series, and a number without a unit is read only where one is documented: the duration
-        // is in seconds (help.healthyapps.dev, "Workouts - JSON Export Format").
+        // A list under the same name is a series. A number without a unit is read only if a unit is documented: the duration is
+        // in seconds (help.healthyapps.dev, "Workouts - JSON Export Format").
         if entry.get(name).is_none_or(|value| value.get().starts_with('[')) {
             continue;
         }
@@ -209,7 +210,7 @@ fn workout(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> {
     Ok(Found { coded: Coded { value, ..absent(subject, subject.metric) }, components, taken })
 }
 
-/// A total of a workout under Apple's name, measured like a metric of the same dimension.
+/// Maps a total of a workout, under Apple's name and in the unit of a metric of the same dimension.
 fn total(total: &Total, number: &Number<'_>, unit: &str, source: Coding) -> Result<Component, Refused> {
     let measure = SourceNumber { number: &number.text, units: [Some(unit), None], comparator: None }
         .total(catalogue::metric_by_key(total.like))?;
@@ -223,7 +224,7 @@ fn total(total: &Total, number: &Number<'_>, unit: &str, source: Coding) -> Resu
     Ok(Component { code, source_codes: vec![source], value, flags })
 }
 
-/// A dose: what became of it, and the codes of the medication.
+/// Maps a dose of a medication: its status, and the codes of the medication.
 fn medication(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, Refused> {
     #[derive(Deserialize)]
     struct MedicationCode<'a> {
@@ -274,7 +275,7 @@ fn electrocardiogram(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, 
     Ok(Found { coded, components, taken })
 }
 
-/// The number where its unit is this one or not written.
+/// Returns the number if its unit is `ucum` or is not written.
 fn in_unit<'a>(number: Number<'a>, ucum: &str) -> Result<Number<'a>, Refused> {
     if number.unit.as_ref().is_some_and(|unit| catalogue::ucum_of(unit) != Some(ucum)) {
         return Err(refused(Reason::UnitInvalid, "a number of the electrocardiogram has another unit than its own"));
@@ -287,7 +288,7 @@ fn word<'a>(entry: &Entry<'a>) -> Result<Option<Cow<'a, str>>, Refused> {
     Ok(entry.literal("value")?.or(entry.literal("severity")?))
 }
 
-/// The subject's code without a value of its own.
+/// The code of the subject with an absent value, for entries whose values are in components.
 fn absent(subject: &Subject<'_>, metric: Option<&'static Metric>) -> Coded {
     Coded {
         code: metric.map_or_else(|| subject.coding(), |metric| coding(metric.code())),
@@ -297,7 +298,7 @@ fn absent(subject: &Subject<'_>, metric: Option<&'static Metric>) -> Coded {
     }
 }
 
-/// A number in the unit of the entry.
+/// Maps a number in the unit of the entry.
 fn measured(
     subject: &Subject<'_>,
     metric: Option<&'static Metric>,

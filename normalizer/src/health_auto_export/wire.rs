@@ -1,5 +1,5 @@
-//! An export as it stands on the wire: `{"data": {"metrics": […], "workouts": […], …}}`. Version 1 of the app's format
-//! wrote `workouts` beside `data` as well.
+//! The wire format of an export: `{"data": {"metrics": […], "workouts": […], …}}`. Version 1 of the app's format also wrote
+//! `workouts` beside `data`.
 
 use std::borrow::Cow;
 
@@ -14,17 +14,17 @@ use crate::{
     shape::{Misshapen, misshapen},
 };
 
-/// What the fields of lists must be that are required.
+/// What each required field must be.
 const REQUIRED: [(&str, &str); 3] = [("voltage", "a number or a text"), ("system", "a text"), ("code", "a text")];
 
-/// A metric's name and unit stand in each of its readings, and a field's name in its component: longer ones would let a
-/// small body make large events.
+/// The maximum length of a name or a unit. The name and unit of a metric are repeated in each of its readings, and the name of
+/// a field in its component, so longer ones would let a small body produce large events.
 pub(super) const NAME_BYTES_MAX: usize = 128;
 
-/// A member of the export that holds entries.
+/// A member of the export that contains entries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
-    /// Samples of one metric, or sums over a stretch of time.
+    /// Samples of one metric, or aggregates over an interval.
     Metrics,
     Workouts,
     StateOfMind,
@@ -33,12 +33,12 @@ pub(super) enum Section {
     Symptoms,
     CycleTracking,
     Ecg,
-    /// Apple's events of a high, a low and an irregular heart rate.
+    /// Apple's events for a high, a low and an irregular heart rate.
     HeartRateNotifications,
 }
 
 impl Section {
-    /// The member's name; it is also the end of the code system of what the member's entries call things.
+    /// The name of the member. The code system of its entries' names ends with it.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Metrics => "metrics",
@@ -52,7 +52,7 @@ impl Section {
         }
     }
 
-    /// Where the member's entries stand.
+    /// The path of the member's entries, as it begins the shape of an unknown field.
     pub(super) const fn path(self) -> &'static str {
         match self {
             Self::Metrics => "metrics.data.",
@@ -82,11 +82,11 @@ impl Section {
     }
 }
 
-/// Entries that share what stands above them.
+/// Entries that share a section, a name and a unit.
 pub(super) struct Group<'a> {
-    /// What they are, or why none of them can be read.
+    /// The section of the entries, or why none of them can be read.
     pub(super) section: Result<Section, Refused>,
-    /// The metric's name.
+    /// The name of the metric.
     pub(super) name: Option<Literal<'a>>,
     /// The unit of the metric's numbers.
     pub(super) units: Option<Literal<'a>>,
@@ -100,7 +100,7 @@ struct Metric<'a> {
     name: Option<Literal<'a>>,
     #[serde(borrow)]
     units: Option<Literal<'a>>,
-    /// Null where the metric has no entry.
+    /// Null if the metric has no entries.
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -109,7 +109,7 @@ impl Wire for Metric<'_> {
     const UNREAD: &'static [&'static str] = &[];
 }
 
-/// All entries of an export, in the order of the document.
+/// Returns all entries of an export, in document order.
 pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Group<'a>>, Refused> {
     let text = json::text(body)?;
     let root: Members<'_> = serde_json::from_str(text).map_err(|_| json::broken::<Members<'_>>(text))?;
@@ -157,12 +157,12 @@ fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>, shap
             groups.push(group(Err(refusal), vec![value.get()]));
         }
         (None, None) if value.get().starts_with('{') => groups.push(group(Err(UNKNOWN), vec![value.get()])),
-        // Null stands for an empty list, and a scalar beside the lists says something of the export.
+        // Null means an empty list. A scalar beside the lists describes the export itself and is not an item.
         (_, None) => {}
     }
 }
 
-/// A metric without entries is none; one that cannot be read is a single item.
+/// Reads one element of `metrics`. A metric without entries is skipped; one that cannot be read is a single item.
 fn metric<'a>(text: &'a str, shapes: &mut Shapes) -> Option<Group<'a>> {
     let misshapen_metric = |fault: Misshapen| fault.within("metrics[]").refused("the payload");
     let Ok(Noted::<'_, Metric<'_>> { known: Metric { name, units, data }, unknown }) = serde_json::from_str(text)
@@ -191,16 +191,16 @@ fn elements(list: &RawValue) -> Option<Vec<&str>> {
     Some(elements.into_iter().map(RawValue::get).collect())
 }
 
-/// One entry: its members by name, as the app writes them in any order.
+/// One entry: its members sorted by name, because the app writes them in any order.
 pub(super) struct Entry<'a>(pub(super) Vec<(Word<'a>, &'a RawValue)>);
 
-/// A number, and its unit where it stands beside it.
+/// A number, with its unit if one is written beside it.
 pub(super) struct Number<'a> {
     pub(super) text: Cow<'a, str>,
     pub(super) unit: Option<Cow<'a, str>>,
 }
 
-/// `{"qty": 1, "units": "kcal"}`.
+/// An amount, such as `{"qty": 1, "units": "kcal"}`.
 #[derive(Deserialize)]
 struct Amount<'a> {
     #[serde(borrow)]
@@ -219,7 +219,7 @@ pub(super) struct Voltage<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Reads an entry.
+    /// Parses an entry.
     pub(super) fn read(text: &'a str) -> Result<Self, Refused> {
         let Members(mut members) =
             serde_json::from_str(text).map_err(|_| misshapen::<Members<'_>>(text).refused("the entry"))?;
@@ -230,20 +230,20 @@ impl<'a> Entry<'a> {
         Ok(Self(members))
     }
 
-    /// A field that is not null.
+    /// Returns a field that is not null.
     pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
         let found = self.0.iter().find(|(found, _)| found.0.eq_ignore_ascii_case(name));
         found.map(|(_, value)| *value).filter(|value| value.get() != "null")
     }
 
-    /// A field that is a number or a text, unless it is blank.
+    /// Returns a field that is a number or a text, unless it is blank.
     pub(super) fn literal(&self, name: &str) -> Result<Option<Cow<'a, str>>, Refused> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let literal: Literal<'a> = field(name, value)?;
         Ok(Some(literal.0).filter(|text| !text.trim().is_empty()))
     }
 
-    /// A field that is a number, or one with its unit.
+    /// Returns a field that is a number, or an object of a number and its unit.
     pub(super) fn number(&self, name: &str) -> Result<Option<Number<'a>>, Refused> {
         match self.get(name) {
             Some(value) if value.get().starts_with('{') => {
@@ -254,7 +254,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A field that is a list.
+    /// Returns a field that is an array of objects.
     pub(super) fn list<T: Deserialize<'a>>(&self, name: &str) -> Result<Vec<T>, Refused> {
         let Some(value) = self.get(name) else { return Ok(Vec::new()) };
         let elements: Vec<Object<T>> = field(name, value)?;

@@ -1,4 +1,4 @@
-//! One sample becomes one reading.
+//! Maps one sample to one reading.
 
 use catalogue::ValueKind;
 use schemas::{
@@ -19,7 +19,7 @@ use crate::{
     refusal::Refused,
 };
 
-/// Maps one sample, which the device has measured.
+/// Maps one sample. `device` returns the device that measured; it is called only if the type of the sample can be a reading.
 pub(crate) fn reading(
     payload: Payload<'_>,
     item: u32,
@@ -59,7 +59,7 @@ pub(crate) fn reading(
             content.optional(literal);
         }
     }
-    // Apple writes UUIDs in upper case, some apps turn them into lower case.
+    // Apple writes UUIDs in upper case; some apps convert them to lower case.
     let id = literal(sample.id.as_ref()).map(str::to_ascii_lowercase);
     let stable = id.as_deref();
     if let Some(id) = &stable {
@@ -76,13 +76,13 @@ pub(crate) fn reading(
     }
 }
 
-/// The device that the sample or the request names.
+/// Returns the device that the sample names, else the device that the request names.
 pub(super) fn device_of(payload: Payload<'_>, sample: &Sample<'_>) -> Result<Option<Device>, Refused> {
     let id = sample.device_id.as_ref().map(|id| id.0.as_ref()).or(payload.record.headers.device_id.as_deref());
     id.map(|id| device(payload.provider, id)).transpose()
 }
 
-/// The `_id` of the device that a refused sample names, else that of the request.
+/// Returns the `_id` of the device that a refused sample names, else of the device that the request names.
 pub(super) fn refused_device(
     provider: Provider,
     sample: &Sample<'_>,
@@ -94,7 +94,7 @@ pub(super) fn refused_device(
     }
 }
 
-/// When a sample begins and ends, as it is written.
+/// The start and the end of a sample, as written.
 #[derive(Clone, Copy)]
 struct Span<'s> {
     start: Option<&'s str>,
@@ -110,7 +110,7 @@ impl<'s> Span<'s> {
     }
 }
 
-/// Type, device, source, time and value as the source wrote them.
+/// The type, device, source, times and values of a sample as the source wrote them.
 fn literals<'s>(
     kind: &SampleType<'s>,
     sample: &'s Sample<'_>,
@@ -135,7 +135,7 @@ fn literals<'s>(
     ]
 }
 
-/// What only ECGs and heartbeat series have.
+/// The fields that only ECGs and heartbeat series have.
 fn series<'s>(sample: &'s Sample<'_>) -> [Option<&'s str>; 5] {
     [
         literal(sample.classification.as_ref()),

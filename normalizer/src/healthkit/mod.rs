@@ -1,5 +1,5 @@
-//! HealthKit's own JSON (`standard-json`): an array of the samples that react-native-health emits. `wire` is their shape,
-//! `map` makes readings of them; nothing outside knows either.
+//! HealthKit's JSON (`standard-json`): an array of the samples that react-native-health emits. `wire` is the shape of a sample,
+//! `map` turns samples into readings. No code outside this folder uses either.
 
 mod map;
 mod sample_type;
@@ -23,7 +23,7 @@ pub(crate) use map::reading as sample;
 use sample_type::type_name;
 pub(crate) use wire::Sample;
 
-/// Reads an array of samples, or a single sample. An item's number is its index.
+/// Maps an array of samples, or a single sample. The index in the array is the number of the item.
 pub(crate) fn json(payload: Payload<'_>) -> Items {
     let mut items = Items::default();
     match samples(payload.record.body) {
@@ -52,7 +52,7 @@ pub(crate) fn json(payload: Payload<'_>) -> Items {
     items
 }
 
-/// Takes note of the type of a sample that became no reading, where the catalogue does not know it: no flag says so.
+/// Records the type of a refused sample if the catalogue does not know it. For a reading, a flag does this.
 pub(crate) fn refused_type(record: &RawRecord<'_>, sample: &Sample<'_>, shapes: &mut Shapes) {
     if let Ok(name) = type_name(record, sample)
         && catalogue::metric_by_spelling(Vocabulary::HealthKit, name).is_none()
@@ -64,7 +64,7 @@ pub(crate) fn refused_type(record: &RawRecord<'_>, sample: &Sample<'_>, shapes: 
 fn samples(body: &[u8]) -> Result<Vec<&str>, Refused> {
     let text = json::text(body)?;
     if text.starts_with('{') {
-        // Read as a whole, so that a body that is no JSON is not taken for a sample of another shape.
+        // Parsed as a whole first, so that a body that is not JSON is not refused as a sample of the wrong shape.
         return match serde_json::from_str::<&RawValue>(text) {
             Ok(sample) => Ok(vec![sample.get()]),
             Err(_) => Err(json::broken::<&RawValue>(text)),

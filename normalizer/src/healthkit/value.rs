@@ -1,4 +1,4 @@
-//! What a sample's value is, by the kind of its metric.
+//! Maps the value of a sample by the kind of its metric.
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -25,11 +25,11 @@ use super::{
     wire::{self, Beat, Sample, Share, Voltage, literal, word},
 };
 
-/// The code system of the apps and devices that wrote a sample: Apple publishes none for their bundle identifiers.
+/// The code system for the apps and devices that wrote a sample. Apple publishes none for their bundle identifiers.
 const SOURCE: &str = "urn:healthkit:source";
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "the sample has no value");
 
-/// A sample with one value.
+/// Maps a sample with one value.
 pub(super) fn single(kind: &SampleType<'_>, sample: &Sample<'_>) -> Result<Coded, Refused> {
     let value = literal(sample.value.as_ref());
     match kind.metric {
@@ -67,15 +67,16 @@ fn quantity(kind: &SampleType<'_>, metric: &'static Metric, number: &str, source
     })
 }
 
-/// HealthKit's per cent is a part of one: its 97 % is `0.97 %` (HKUnit, percent). Some apps multiply before they send, and then
-/// the number is above one, which no part is.
+/// Whether a number in per cent is a fraction of one. HealthKit writes 97 % as `0.97 %` (HKUnit, percent). Some apps multiply
+/// by 100 before they send; then the number is greater than one, which a fraction is not.
 fn is_part_of_one(unit: &str, number: &str) -> bool {
     catalogue::ucum_of(unit) == Some("%")
         && Decimal::parse(number)
             .is_ok_and(|number| Decimal::parse("1").is_ok_and(|one| number.cmp_value(&one) != Ordering::Greater))
 }
 
-/// What each source gave to a sum, under the source's own name: the code of the metric would count it twice.
+/// Maps what each source contributed to a sum, as components. Each has the code of its source: under the code of the metric, it
+/// would be counted twice.
 pub(super) fn sources(
     kind: &SampleType<'_>,
     metric: &'static Metric,
@@ -87,7 +88,7 @@ pub(super) fn sources(
         return Err(TOO_MANY_PARTS);
     }
     let mut components = Vec::with_capacity(listed.len());
-    // What is listed in another shape is no source.
+    // An element of another shape is not a source.
     for Object(share) in listed.into_iter().filter_map(|raw| serde_json::from_str::<Object<Share<'_>>>(raw.get()).ok())
     {
         let name = word(share.source_name.as_ref());
@@ -100,12 +101,12 @@ pub(super) fn sources(
     Ok(components)
 }
 
-/// Whether a component is what a source gave to a sum.
+/// Whether a component is the contribution of a source to a sum.
 pub(super) fn is_of_source(component: &Component) -> bool {
     component.code.system == SOURCE
 }
 
-/// A type that the catalogue does not know keeps what the source says.
+/// Maps a sample of a type that the catalogue does not know. It keeps what the source says.
 fn unknown(kind: &SampleType<'_>, value: &str) -> Result<Coded, Refused> {
     let (value, flags) = if kind.name.starts_with("HKCategoryTypeIdentifier") {
         (apple::coded(value), vec![Flag::UnknownMetric])
@@ -118,7 +119,7 @@ fn unknown(kind: &SampleType<'_>, value: &str) -> Result<Coded, Refused> {
     Ok(Coded { code: kind.coding(), source_codes: vec![kind.coding()], value, flags })
 }
 
-/// A correlation: a blood pressure, whose two numbers the library writes under names of their own, or a food.
+/// Maps a correlation: a blood pressure, whose two numbers react-native-health writes in fields of their own, or a food.
 pub(super) fn panel(kind: &SampleType<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
     let metric = kind.metric.ok_or(NO_VALUE)?;
     let parts = [
@@ -149,7 +150,7 @@ pub(super) fn panel(kind: &SampleType<'_>, sample: &Sample<'_>) -> Result<(Coded
     Ok((panel, components))
 }
 
-/// A sample inside a correlation. The request's type and unit are those of the correlation.
+/// Maps a sample inside a correlation. The type and unit of the request are those of the correlation, so they do not apply.
 fn part(text: &str, defaults: Option<Defaults>) -> Result<Coded, Refused> {
     let part = wire::sample(text).map_err(|fault| fault.within("objects[]").refused("the sample"))?.known;
     let name = word(part.kind.as_ref())
@@ -158,15 +159,15 @@ fn part(text: &str, defaults: Option<Defaults>) -> Result<Coded, Refused> {
     single(&SampleType { name, metric, unit: word(part.unit.as_ref()), defaults }, &part)
 }
 
-/// What was eaten (HKMetadataKeyFoodType).
+/// The name of the food that was eaten (HKMetadataKeyFoodType).
 fn food_type(sample: &Sample<'_>) -> Option<String> {
     let metadata: Members<'_> = serde_json::from_str(sample.metadata?.get()).ok()?;
     let name: Word<'_> = serde_json::from_str(metadata.get("HKFoodType")?.get()).ok()?;
     Some(name.0.into_owned()).filter(|name| !name.trim().is_empty())
 }
 
-/// A workout: what it was, and its totals. The library documents their units and never writes them, so that totals are read only
-/// where its defaults are declared.
+/// Maps a workout: its activity, and its totals. react-native-health documents the units of totals and never writes them, so
+/// totals are refused unless its defaults are declared.
 pub(super) fn workout(kind: &SampleType<'_>, sample: &Sample<'_>) -> Result<(Coded, Vec<Component>), Refused> {
     let metric = kind.metric.ok_or(NO_VALUE)?;
     let totals = [
@@ -195,8 +196,8 @@ pub(super) fn workout(kind: &SampleType<'_>, sample: &Sample<'_>) -> Result<(Cod
     Ok((coded, components))
 }
 
-/// Whether the units hold that react-native-health documents and never writes, here of an ECG, of heartbeats and of the totals of
-/// a workout.
+/// Checks that react-native-health's defaults are declared. It documents the units of an ECG, of heartbeats and of a workout's
+/// totals, and never writes them.
 fn documented(kind: &SampleType<'_>) -> Result<(), Refused> {
     match kind.defaults {
         Some(Defaults::ReactNativeHealth) => Ok(()),
@@ -204,7 +205,8 @@ fn documented(kind: &SampleType<'_>) -> Result<(), Refused> {
     }
 }
 
-/// A waveform: an ECG, or a series of heartbeats. The library's unit of a voltage is the volt, that of a beat's time the second.
+/// Maps a waveform: an ECG, or a series of heartbeats. In react-native-health, voltages are in volts and the times of beats in
+/// seconds.
 pub(super) fn waveform(
     kind: &SampleType<'_>,
     metric: &'static Metric,
@@ -240,8 +242,8 @@ fn series<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Re
     })
 }
 
-/// Beats have no even distance, so that the period is zero and each says its own time: of the two dimensions the first is
-/// the seconds since the beginning, the second 1 where beats before it may be missing and else 0.
+/// Maps a series of heartbeats. Beats are not at equal intervals, so the period is zero and each beat has its own time. The
+/// first of the two dimensions is the seconds since the start; the second is 1 if beats before this one may be missing, else 0.
 fn heartbeats(kind: &SampleType<'_>, metric: &'static Metric, beats: &[Object<Beat<'_>>]) -> Result<Coded, Refused> {
     if beats.is_empty() {
         return Err(NO_VALUE);
@@ -261,7 +263,8 @@ fn heartbeats(kind: &SampleType<'_>, metric: &'static Metric, beats: &[Object<Be
     Ok(Coded { code: coding(metric.code()), source_codes: vec![kind.coding()], value, flags })
 }
 
-/// A total of a workout, under Apple's name of the property: measured like a metric of the same dimension.
+/// Maps a total of a workout, under Apple's name of the property. `like` is the type of a metric of the same dimension, whose
+/// unit it is converted to.
 fn total(name: &str, number: &str, like: &str, unit: &str) -> Result<Component, Refused> {
     let metric = catalogue::metric_by_spelling(Vocabulary::HealthKit, like);
     let measure = SourceNumber { number, units: [Some(unit), None], comparator: None }.total(metric)?;

@@ -1,4 +1,4 @@
-//! Lists of items.
+//! Arrays of items.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// The elements of an array; one more than [`ITEMS_MAX`] where there are more, so that a list of nothing does not take many
-/// times the memory of its body. What is left out is read all the same, to see whether it is JSON.
+/// The elements of an array, at most one more than [`ITEMS_MAX`], so that a list of tiny elements does not take many times the
+/// memory of its body. The remaining elements are parsed and dropped, to check that they are JSON.
 #[derive(Default)]
 pub(crate) struct Elements<'a>(pub(crate) Vec<&'a RawValue>);
 

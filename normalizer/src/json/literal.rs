@@ -1,4 +1,4 @@
-//! How JSON literals are read: borrowed where they have no escapes, numbers with their text, objects only as objects.
+//! JSON literals: strings borrowed where they have no escapes, numbers with their text, objects that are not read from arrays.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// A JSON string, borrowed where it has no escapes. (`Option<Cow<str>>` would always copy.)
+/// A JSON string, borrowed if it has no escapes. (`Option<Cow<str>>` would always copy.)
 pub(crate) struct Word<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Word<'a> {
@@ -33,7 +33,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Word<'a> {
     }
 }
 
-/// A JSON number with its text as written, or the text of a string that hand-written senders put a number in.
+/// A JSON number as it was written, or the text of a JSON string, because some senders write numbers as strings.
 pub(crate) struct Literal<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Literal<'a> {
@@ -49,8 +49,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Literal<'a> {
     }
 }
 
-/// An object and nothing else: derived implementations also read an array as a struct, field by field, which would give
-/// a meaning to what has none.
+/// A `T` that is read from a JSON object only. Derived implementations also read an array as a struct, field by field, which
+/// would give a meaning to an array that has none.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

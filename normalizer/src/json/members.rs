@@ -1,4 +1,4 @@
-//! Objects whose names are data, or are known only in part.
+//! Objects whose member names are data, or are known only in part.
 
 use std::fmt;
 
@@ -10,15 +10,16 @@ use serde_json::value::RawValue;
 
 use super::literal::Word;
 
-/// More members than any object of a payload has; each is compared with those before it.
+/// More members than any object of a payload has. An object with more is refused, because each name is compared with all before
+/// it.
 const MEMBERS_MAX: usize = 1_000;
 
-/// The members of an object in their order. Two members of one name are refused: nobody knows which of them the sender
-/// meant. Names differ only if they do without regard to ASCII case.
+/// The members of an object in their order. An object with two members of the same name is refused, because it is unclear which
+/// of them the sender meant. Names are compared without regard to ASCII case.
 pub(crate) struct Members<'a>(pub(crate) Vec<(Word<'a>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// The member whose name is this one, without regard to ASCII case.
+    /// Returns the member with this name, without regard to ASCII case.
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(found, _)| found.0.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }

@@ -1,4 +1,4 @@
-//! JSON bodies: checked once for encoding and depth, then read by typed structures that borrow from them.
+//! JSON bodies: checked once for encoding and depth, then parsed into typed structures that borrow from them.
 
 mod elements;
 mod literal;
@@ -18,27 +18,27 @@ pub(crate) use literal::{Literal, Object, Word};
 pub(crate) use members::Members;
 pub(crate) use noted::{Noted, Wire};
 
-/// The body as text without the white space around it, if it is UTF-8 and not nested too deeply. Whether it is JSON is seen
-/// by reading it.
+/// Returns the body as text without surrounding white space, if it is UTF-8 and not nested too deeply. Whether it is JSON is
+/// found out when it is parsed.
 pub(crate) fn text(body: &[u8]) -> Result<&str, Refused> {
     let text = std::str::from_utf8(body).map_err(|_| refused(Reason::Malformed, "the body is not UTF-8"))?;
     if is_too_deep(body) {
         return Err(refused(Reason::TooLarge, "the body is nested deeper than 64 levels"));
     }
-    // White space of RFC 8259: a form feed is none.
+    // White space as in RFC 8259, which does not include the form feed.
     Ok(text.trim_matches([' ', '\t', '\n', '\r']))
 }
 
-/// The refusal of a body that is no JSON.
+/// The refusal of a body that is not JSON.
 pub(crate) const MALFORMED: Refused = refused(Reason::Malformed, "the body is not well-formed JSON");
 
-/// Tells a body that is no JSON from one that is JSON and no `T`. A typed reader stops at the first surprise, so that it has not
-/// seen what follows.
+/// Returns the refusal of a body that could not be read as a `T`: malformed if it is not JSON, otherwise what is wrong with its
+/// shape. A typed parser stops at the first error, so it has not seen whether the rest is JSON.
 pub(crate) fn broken<'a, T: Deserialize<'a>>(text: &'a str) -> Refused {
     refused_by(text, || misshapen::<T>(text))
 }
 
-/// The same where the fault is known to the caller.
+/// Like [`broken`], for a caller that knows what is wrong with the shape.
 pub(crate) fn refused_by(text: &str, fault: impl FnOnce() -> Misshapen) -> Refused {
     if is_json(text) { fault().refused("the payload") } else { MALFORMED }
 }
@@ -49,7 +49,8 @@ pub(crate) fn is_json(text: &str) -> bool {
 }
 
 fn is_too_deep(body: &[u8]) -> bool {
-    // Most bodies have too few brackets to be deep; to count them is ten times cheaper than to follow them.
+    // Most bodies have too few brackets to be nested too deeply, and counting brackets is ten times cheaper than tracking the
+    // depth.
     if body.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= DEPTH_MAX {
         return false;
     }
@@ -60,7 +61,7 @@ fn is_too_deep(body: &[u8]) -> bool {
     })
 }
 
-/// The brackets of a JSON text that stand in no string of it.
+/// The brackets of a JSON text that are not inside a string.
 pub(crate) fn brackets(body: &[u8]) -> impl Iterator<Item = u8> {
     let (mut in_string, mut escaped) = (false, false);
     body.iter().copied().filter(move |byte| {

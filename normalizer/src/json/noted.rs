@@ -1,4 +1,4 @@
-//! Objects whose members are known, and what else they hold.
+//! Objects with known members, and the unknown members that they contain.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -13,16 +13,16 @@ use serde_json::value::RawValue;
 
 use super::literal::Word;
 
-/// Unknown members beyond this many of one object are not noted.
+/// At most this many unknown members of one object are recorded.
 const UNKNOWN_MAX: usize = 32;
 
-/// A wire structure, and which members are known and not read.
+/// A wire structure that lists the members which are known but not read.
 pub(crate) trait Wire {
     /// Names of members that the format documents and no mapping needs.
     const UNREAD: &'static [&'static str];
 }
 
-/// An object (as [`super::literal::Object`]) and those of its members that are neither fields of `T` nor of [`Wire::UNREAD`].
+/// An object (as in [`super::literal::Object`]), and its members that are neither fields of `T` nor in [`Wire::UNREAD`].
 pub(crate) struct Noted<'a, T> {
     pub(crate) known: T,
     pub(crate) unknown: Vec<(Word<'a>, &'a RawValue)>,
@@ -50,10 +50,10 @@ impl<'de: 'a, 'a, T: Wire + Deserialize<'de>> Deserialize<'de> for Noted<'a, T> 
     }
 }
 
-/// The members on their way into a structure.
+/// Passes the members of an object on to a structure, and collects the unknown ones.
 struct Members<'n, 'de, A> {
     map: A,
-    /// Of the member whose value comes next.
+    /// The name of the member whose value comes next.
     name: Cow<'de, str>,
     unread: &'static [&'static str],
     unknown: &'n mut Vec<(Word<'de>, &'de RawValue)>,
@@ -75,8 +75,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
 
     #[inline]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        // A derived implementation asks for a type without content (`IgnoredAny`) where it has no field of the name, and only
-        // there: known members cost no second look at their names.
+        // A derived implementation requests a zero-sized type (`IgnoredAny`) if and only if it has no field with the name. So
+        // the names of known members are not looked up a second time.
         if size_of::<V::Value>() > 0 || self.unread.contains(&self.name.as_ref()) || self.unknown.len() >= UNKNOWN_MAX {
             return self.map.next_value_seed(seed);
         }

@@ -1,4 +1,4 @@
-//! What a message says of a measurement beside its value.
+//! The annotations of a message: what it says about a measurement beside the value.
 
 use catalogue::{Vocabulary, metric_by_spelling};
 use schemas::{
@@ -10,19 +10,19 @@ use serde_json::value::RawValue;
 use super::wire::read;
 use crate::json::{Members, Word};
 
-/// The code system of annotations: Medisanté publishes none.
+/// The code system of annotations. Medisanté publishes none.
 const ANNOTATION: &str = "urn:medisante:annotation";
 
-/// Adds the annotations of a message to the one reading that it is about: the blood pressure, else what
-/// `metadata.measurementType` names, else any, by name, so that no order counts. They are part of its content, so that a
-/// corrected one is a new version.
+/// Adds the annotations of a message to the one reading that they are about: the blood pressure if the message has one, else
+/// the reading that `metadata.measurementType` names, else the first reading by name, so that the order of the members does not
+/// matter. Annotations are part of the reading's content, so that a corrected annotation makes a new version.
 pub(super) fn annotate(readings: &mut [Reading], measurement_type: Option<&str>, raw: &RawValue) {
     let annotations = annotations(raw);
     if annotations.is_empty() {
         return;
     }
     let named = measurement_type.and_then(|name| metric_by_spelling(Vocabulary::Medisante, name));
-    // `ECG` for ecgSamples, `BodyWeightComposition` for bodyWeight.
+    // Matches `ECG` to ecgSamples, and `BodyWeightComposition` to bodyWeight.
     let is_like = |name: &str| {
         let (name, kind) = (name.to_ascii_lowercase(), measurement_type.unwrap_or_default().to_ascii_lowercase());
         !kind.is_empty() && (name.starts_with(&kind) || kind.starts_with(&name))
@@ -57,19 +57,21 @@ pub(super) fn annotate(readings: &mut [Reading], measurement_type: Option<&str>,
 fn annotations(raw: &RawValue) -> Vec<Component> {
     match read::<Members<'_>>(raw) {
         Some(members) => members.0.into_iter().filter_map(|(name, raw)| annotation(&name.0, raw)).collect(),
-        // Whatever else it is, a list, a text, a name twice or more names than are read, is kept as it stands.
+        // Anything else is stored as it was written: a list, a text, an object with a duplicate name or with more names than
+        // are read.
         None => annotation("annotations", raw).into_iter().collect(),
     }
 }
 
-/// An annotation as it was written: Medisanté documents no meaning for most, so none is given to them.
+/// Maps an annotation as it was written. Medisanté does not document what most annotations mean, so the mapping gives them no
+/// meaning.
 fn annotation(name: &str, raw: &RawValue) -> Option<Component> {
     let raw_text = raw.get();
     let value = match raw_text {
         "null" => return None,
         "true" | "\"true\"" => Value::Boolean(true),
         "false" | "\"false\"" => Value::Boolean(false),
-        // A number too: nobody says its unit.
+        // Numbers are texts too: their unit is not documented.
         _ => Value::Text(read::<Word<'_>>(raw).map_or_else(|| raw_text.to_owned(), |word| word.0.into_owned())),
     };
     let code = Coding { system: ANNOTATION.into(), code: name.to_owned().into(), display: None };

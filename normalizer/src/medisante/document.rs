@@ -1,4 +1,4 @@
-//! The documents of a message.
+//! The documents of a message, such as PDF reports.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use catalogue::{Vocabulary, metric_by_spelling};
@@ -20,7 +20,7 @@ use crate::{
     refusal::{Refused, refused},
 };
 
-/// The documents of a message; `first` is the item that the first of them is.
+/// Maps the documents of a message. `first` is the item index of the first document.
 pub(super) fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items) {
     let members = match shaped::<Option<Members<'_>>>("documents", raw) {
         Ok(members) => members,

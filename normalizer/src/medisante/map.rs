@@ -1,4 +1,4 @@
-//! Measurements into readings.
+//! Maps the measurements of a message to readings.
 
 use catalogue::{Vocabulary, metric_by_spelling};
 use schemas::event::{Flag, Reading, UnknownKind};
@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{observed::Items, refusal::Refused};
 
-/// Members of `measurements` that are no measurement.
+/// Members of `measurements` that are not measurements.
 const ABOUT: [&str; 4] = ["timestamp", "annotations", "device", "documents"];
 
-/// All measurements of a message, in their order. The parts of a blood pressure are one item, at the place of the first.
+/// Maps all measurements of a message, in their order. The parts of a blood pressure are one item, at the position of the first
+/// part.
 pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut Items) {
     let measurements = &message.measurements;
     let is_pressure = |name: &str| PRESSURES.iter().any(|pressure| name.eq_ignore_ascii_case(pressure));
@@ -49,7 +50,8 @@ pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut It
     }
 }
 
-/// Whether the catalogue does not know a measurement. It is asked again only where there is no reading that says so.
+/// Whether the catalogue does not know a measurement. The catalogue is searched again only if there is no reading whose flags
+/// show it.
 fn is_unknown(name: &str, found: &Result<Reading, Refused>) -> bool {
     match found {
         Ok(reading) => reading.flags.contains(&Flag::UnknownMetric),

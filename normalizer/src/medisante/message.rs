@@ -21,16 +21,16 @@ use crate::{
     refusal::{Refused, RefusedItem, refused},
 };
 
-/// The message as it was sent, for the bytes of a refused item.
+/// The message as it was sent, from which the bytes of a refused item are taken.
 pub(super) enum Sent<'a> {
-    /// As the JSON that is mapped.
+    /// Sent as JSON: the text that is mapped is the text that was sent.
     Json,
-    /// As XML, of which these are the measurements and the documents.
+    /// Sent as XML: the elements of `measurements` and of `documents`.
     Xml { measurements: Groups<'a, 'a>, documents: Groups<'a, 'a> },
 }
 
 impl Sent<'_> {
-    /// What was sent of a measurement, or of all parts of one: `json` is what is mapped of it.
+    /// The text that was sent for a measurement, or for all parts of a blood pressure. `json` is the JSON that is mapped.
     pub(super) fn measured<'j>(&self, names: &[&str], json: impl Into<Cow<'j, str>>) -> Cow<'j, str> {
         match self {
             Self::Json => json.into(),
@@ -38,7 +38,7 @@ impl Sent<'_> {
         }
     }
 
-    /// What was sent of a document.
+    /// The text that was sent for a document. `json` is the JSON that is mapped.
     pub(super) fn document<'j>(&self, name: &str, json: &'j str) -> Cow<'j, str> {
         match self {
             Self::Json => Cow::Borrowed(json),
@@ -107,7 +107,7 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// What an item came to; a refused one is of the message's device.
+    /// Adds the message's device to the refusal of an item.
     pub(super) fn own(&self, found: Result<Reading, Refused>) -> Result<Reading, RefusedItem> {
         found.map_err(|refused| refused.of(self.device.as_ref().map(|device| device.key)))
     }
@@ -128,7 +128,7 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// The reading of one measurement. `literals` are what the source wrote of it.
+    /// Builds the reading of one measurement. `literals` are the texts that the source wrote for it.
     pub(super) fn reading(
         &self,
         item: u32,
@@ -170,7 +170,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Code, value and components of a reading.
+/// The code, the value and the components of a reading.
 pub(super) struct ObservedValue {
     pub(super) coded: Coded,
     pub(super) components: Vec<Component>,
@@ -182,7 +182,7 @@ impl From<Coded> for ObservedValue {
     }
 }
 
-/// The device under the first id it has; none when it has none.
+/// Reads the device, under the first of its ids that is not empty; `None` if it has no id.
 fn described(
     provider: Provider,
     path: &str,

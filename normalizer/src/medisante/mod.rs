@@ -1,6 +1,6 @@
-//! The Medisanté portal's own JSON, and its XML. `wire` is the message as it arrives, `xml` the JSON of a message that
-//! arrives as XML; `message` is what its readings share, `map` turns its measurements into readings, with `value`, `document` and
-//! `annotation`.
+//! The JSON and XML formats of the Medisanté portal. `wire` is the shape of the message, `xml` converts a message in XML to
+//! JSON. `message` contains what the readings of a message share, and `map` turns its measurements into readings, with `value`,
+//! `document` and `annotation`.
 
 mod annotation;
 mod document;
@@ -21,7 +21,7 @@ use crate::{
 };
 use message::{Head, Sent};
 
-/// Reads a `standard-json` payload: one message with any number of measurements.
+/// Maps a `standard-json` payload: one message with any number of measurements.
 pub(crate) fn standard_json(payload: Payload<'_>) -> Items {
     read(|items| {
         let text = json::text(payload.record.body)?;
@@ -32,7 +32,7 @@ pub(crate) fn standard_json(payload: Payload<'_>) -> Items {
     })
 }
 
-/// Reads a `standard-xml` payload: the same message with elements for the members.
+/// Maps a `standard-xml` payload: the same message, with elements as members.
 pub(crate) fn standard_xml(payload: Payload<'_>) -> Items {
     read(|items| {
         let tree = crate::xml::read(payload.record.body, None)?;

@@ -3,13 +3,15 @@
 use catalogue::decimal::Decimal;
 use schemas::moment::{Moment, MomentError};
 
-/// From here on a number counts milliseconds: in seconds it would be the year 5138, in milliseconds it is March 1973.
+/// Numbers of at least this magnitude are milliseconds. In seconds this would be the year 5138; in milliseconds it is March
+/// 1973.
 const MILLISECONDS_FROM: i128 = 100_000_000_000;
 
-/// Reads what Medisanté documents for `measurements.timestamp`. A text of digits only is always a number, never a year.
+/// Parses a time as Medisanté documents it for `measurements.timestamp`. A text of digits only is always a number, never a
+/// year.
 ///
 /// # Errors
-/// [`MomentError`], as of [`Moment::rfc3339`] and [`epoch`].
+/// [`MomentError`], as returned by [`Moment::rfc3339`] and [`epoch`].
 pub(super) fn read(text: &str) -> Result<Moment, MomentError> {
     let text = text.trim_ascii();
     match text.as_bytes() {
@@ -18,8 +20,9 @@ pub(super) fn read(text: &str) -> Result<Moment, MomentError> {
     }
 }
 
-/// Reads the time since 1970-01-01T00:00:00Z as a decimal number: seconds, or milliseconds where the magnitude is 100,000,000,000 or
-/// more, which in seconds would lie behind the year 5138. Microseconds and nanoseconds are refused as out of range.
+/// Parses the time since 1970-01-01T00:00:00Z as a decimal number. The unit is seconds, or milliseconds if the magnitude is
+/// 100,000,000,000 or more, which in seconds would be after the year 5138. Microseconds and nanoseconds are refused as out of
+/// range.
 fn epoch(text: &str) -> Result<Moment, MomentError> {
     let number = Decimal::parse(text).map_err(|_| MomentError::Malformed)?;
     let (mantissa, exponent) = number.small_parts().ok_or(MomentError::OutOfRange)?;
@@ -31,7 +34,7 @@ fn epoch(text: &str) -> Result<Moment, MomentError> {
     Moment::instant(i64::try_from(us).map_err(|_| MomentError::OutOfRange)?, digits, number.as_str())
 }
 
-/// The greatest integer not above `mantissa × 10^exponent`.
+/// The greatest integer that is not greater than `mantissa × 10^exponent`.
 fn floor_scaled(mantissa: i128, exponent: i32) -> Option<i128> {
     if mantissa == 0 {
         return Some(0);

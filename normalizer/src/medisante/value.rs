@@ -1,4 +1,4 @@
-//! Measurements by the kind of their value.
+//! Maps measurements by the kind of their value.
 
 use catalogue::{MEDISANTE, Metric, Vocabulary, metric_by_key, metric_by_spelling};
 use schemas::{
@@ -18,17 +18,17 @@ use crate::{
     refusal::{Refused, refused},
 };
 
-/// The parts of a blood pressure, which are one reading with components (LOINC 85354-9).
+/// The parts of a blood pressure, which become one reading with components (LOINC 85354-9).
 pub(super) const PRESSURES: [&str; 3] = ["systolicBloodPressure", "diastolicBloodPressure", "meanBloodPressure"];
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "a measurement has no value");
 
-/// All that the source wrote of a blood pressure.
+/// The parts of a blood pressure as the source wrote them, as one JSON object.
 pub(super) fn pressure_text(measurements: &Members<'_>) -> String {
     let parts = PRESSURES.iter().filter_map(|name| Some(format!("\"{name}\":{}", measurements.get(name)?.get())));
     format!("{{{}}}", parts.collect::<Vec<_>>().join(","))
 }
 
-/// A blood pressure, one reading of its parts.
+/// Maps the parts of a blood pressure to one reading.
 pub(super) fn pressure(
     head: &Head<'_>,
     item: u32,
@@ -39,7 +39,7 @@ pub(super) fn pressure(
     let mut literals = Vec::new();
     let mut measured = Vec::new();
     for name in PRESSURES {
-        // Some models have no mean and say so with null.
+        // Some models do not measure the mean and send null for it.
         let Some(raw) = message.measurements.get(name).filter(|raw| raw.get() != "null") else { continue };
         let measurement = wire::measurement(name, raw)?;
         if measurement.known.value.is_some() {
@@ -64,7 +64,7 @@ pub(super) fn pressure(
     head.reading(item, "bloodPressure", ObservedValue { coded, components }, &literals)
 }
 
-/// Any other measurement.
+/// Maps any other measurement.
 pub(super) fn measurement(head: &Head<'_>, member: &Member<'_>, shapes: &mut Shapes) -> Result<Reading, Refused> {
     let Member { item, name, raw } = *member;
     if name.eq_ignore_ascii_case("ecgSamples") {
@@ -113,7 +113,7 @@ fn quantity(
     Ok(Coded { code, source_codes: vec![local(name)], value: Value::Quantity(measure.quantity), flags: measure.flags })
 }
 
-/// What Medisanté calls it.
+/// The code of a measurement in Medisanté's own code system.
 pub(super) fn local(name: &str) -> Coding {
     Coding { system: MEDISANTE.into(), code: name.to_owned().into(), display: None }
 }

@@ -1,4 +1,4 @@
-//! A Medisanté message as it arrives.
+//! The wire format of a Medisanté message.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use crate::{
     shape::{Misshapen, misshapen},
 };
 
-/// What the fields must be that are required.
+/// What each required field must be.
 pub(super) const REQUIRED: [(&str, &str); 3] =
     [("measurements", "an object"), ("samples", "an array of numbers"), ("frequency", "a number or a text")];
 
@@ -43,7 +43,8 @@ pub(super) struct Metadata<'a> {
     pub(super) measurement_type: Option<Literal<'a>>,
 }
 
-/// A device or a hub. Some senders leave out what others fill, and write what has only digits as a number.
+/// A device or a hub. All fields are optional, because senders differ in which they fill. Some write a text of digits as a
+/// number.
 #[derive(Deserialize)]
 pub(super) struct Device<'a> {
     #[serde(borrow, default)]
@@ -58,7 +59,7 @@ pub(super) struct Device<'a> {
     pub(super) model: Option<Literal<'a>>,
 }
 
-/// A measurement's value. A bare number or string is a value without a unit.
+/// The value of a measurement. A bare number or string is a value without a unit.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Measurement<'a> {
@@ -70,17 +71,18 @@ pub(super) struct Measurement<'a> {
     pub(super) is_in_range: Option<&'a RawValue>,
 }
 
-/// A longer text is no value of a measurement.
+/// A longer text is not accepted as the value of a measurement.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
 
-/// A member of `measurements` or of its documents, and the item that it is.
+/// A member of `measurements` or of `documents`, with its item index.
 pub(super) struct Member<'m> {
     pub(super) item: u32,
     pub(super) name: &'m str,
     pub(super) raw: &'m RawValue,
 }
 
-/// A value that is a truth or a text and no number, bare or in an object: what a measurement may have that is not known yet.
+/// Returns a value that is a boolean or a text and not a number, bare or in an object. A measurement that the catalogue does
+/// not know may have such a value.
 pub(super) fn other(raw: &RawValue) -> Option<Value> {
     #[derive(Deserialize)]
     struct Inner<'a> {
@@ -96,7 +98,7 @@ pub(super) fn other(raw: &RawValue) -> Option<Value> {
     }
 }
 
-/// Samples of an ECG: Medisanté documents no form, so the plain one is read and every other is refused.
+/// Samples of an ECG. Medisanté does not document their form, so the plain one is read and every other one is refused.
 #[derive(Deserialize)]
 pub(super) struct Waveform<'a> {
     #[serde(alias = "values", alias = "data")]
@@ -107,7 +109,8 @@ pub(super) struct Waveform<'a> {
     pub(super) unit: Option<Word<'a>>,
 }
 
-/// The samples in one text, or why they have none: element by element, a list of short numbers takes many times its bytes.
+/// The samples as one text, or why a sample is refused. A list of short numbers as separate elements would take many times its
+/// bytes.
 pub(super) struct Samples(pub(super) Result<Series, Refused>);
 
 impl<'de> Deserialize<'de> for Samples {
@@ -152,7 +155,7 @@ impl Wire for Waveform<'_> {
     const UNREAD: &'static [&'static str] = &[];
 }
 
-/// `{value, unit, isInRange}`, or a bare value.
+/// Parses `{value, unit, isInRange}`, or a bare value.
 pub(super) fn measurement<'a>(name: &str, raw: &'a RawValue) -> Result<Noted<'a, Measurement<'a>>, Refused> {
     if raw.get() == "null" {
         return Err(refused(Reason::ValueMissing, "a measurement has no value"));
@@ -168,17 +171,17 @@ pub(super) fn measurement<'a>(name: &str, raw: &'a RawValue) -> Result<Noted<'a,
     Ok(Noted { known: bare(value), unknown: Vec::new() })
 }
 
-/// An identifier that says something.
+/// The text of an identifier, unless it is blank.
 pub(super) fn said<'a>(literal: Option<&'a Literal<'_>>) -> Option<&'a str> {
     literal.map(|literal| literal.0.trim()).filter(|text| !text.is_empty())
 }
 
-/// A text that says something.
+/// The text of a word, unless it is blank.
 pub(super) fn text<'a>(word: Option<&'a Word<'_>>) -> Option<&'a str> {
     word.map(|word| word.0.trim()).filter(|text| !text.is_empty())
 }
 
-/// Reads a member of `measurements`.
+/// Parses a member of `measurements`.
 pub(super) fn shaped<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Refused> {
     read(raw).ok_or_else(|| {
         let fault = misshapen::<T>(raw.get()).expecting(&REQUIRED);

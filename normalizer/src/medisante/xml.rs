@@ -1,8 +1,9 @@
-//! A message in XML as the JSON of the same content. Medisanté publishes no schema, so what is read is tolerant: a member
-//! may be an element or an attribute, what repeats is a list, and an element's text beside attributes is its `value`.
+//! Converts a message in XML to the JSON with the same content. Medisanté publishes no schema, so the conversion is tolerant: a
+//! member may be an element or an attribute, repeated elements are a list, and the text of an element with attributes is its
+//! `value`.
 //!
-//! XML does not tell a number from a text. The mapping does not either, but in annotations; there, what is written like a
-//! number is one.
+//! XML does not distinguish numbers from texts. The mapping does not need to either, except in annotations: there, a text that
+//! has the form of a number is a number.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -14,21 +15,21 @@ use crate::{
     xml::Element,
 };
 
-/// More names than any element of a message has, as in a JSON object.
+/// More names than the children of any element of a message have, as for the members of a JSON object.
 const NAMES_MAX: usize = 1_000;
-/// The names of the list of samples, which may hold one.
+/// The names of the list of samples. They are always converted to a list, even with a single element.
 const SAMPLES: [&str; 3] = ["samples", "values", "data"];
 
-/// The JSON of an element.
+/// Converts an element to JSON.
 pub(super) fn json(root: Element<'_, '_>) -> Result<String, Refused> {
     let mut json = String::with_capacity(root.outer().len());
     element(&mut json, "", root)?;
-    // The text is kept as long as the message is mapped.
+    // The text is kept for as long as the message is mapped, so unused capacity is released.
     json.shrink_to_fit();
     Ok(json)
 }
 
-/// Writes an element; `within` is the name of the one that holds it.
+/// Writes an element. `within` is the name of its parent.
 fn element(json: &mut String, within: &str, of: Element<'_, '_>) -> Result<(), Refused> {
     let text = of.text();
     let text = text.trim_ascii();
@@ -38,7 +39,7 @@ fn element(json: &mut String, within: &str, of: Element<'_, '_>) -> Result<(), R
         (false, false) => word(json, within, of.name(), text),
         (true, true) => members(json, of, None)?,
         (true, false) if !has_children => members(json, of, Some(text))?,
-        // Text between elements has no meaning in a message; nothing reads a list of both.
+        // Text between elements has no meaning in a message. Both are written as a list, which no mapping accepts.
         (true, false) => {
             json.push('[');
             string(json, text);
@@ -78,8 +79,8 @@ fn members(json: &mut String, of: Element<'_, '_>, value: Option<&str>) -> Resul
     Ok(())
 }
 
-/// The elements right below one by their names, in the order in which these first occur; each by its number, as there may be
-/// millions.
+/// The children of an element, grouped by name in the order in which the names first occur. Children are stored by their index,
+/// because there may be millions.
 #[derive(Default)]
 pub(super) struct Groups<'t, 'a> {
     holder: Option<Element<'t, 'a>>,
@@ -107,13 +108,14 @@ impl<'t, 'a> Groups<'t, 'a> {
         Ok(Self { holder: Some(holder), numbers })
     }
 
-    /// Those at the end of a path; none where it leads nowhere.
+    /// The groups of the element at the end of a path; empty if the path does not exist.
     pub(super) fn at(root: Element<'t, 'a>, path: &[&str]) -> Result<Self, Refused> {
         let end = path.iter().try_fold(root, |at, name| at.children().find(|child| is(child.name(), name)));
         end.map_or_else(|| Ok(Self::default()), Self::of)
     }
 
-    /// The elements of these names as they stand in the body; none where they are attributes.
+    /// The elements with these names as they were sent; `None` if there are none, for example because the members are
+    /// attributes.
     pub(super) fn outer(&self, names: &[&str]) -> Option<String> {
         let named = self.numbers.iter().filter(|(found, _)| names.iter().any(|name| is(found, name)));
         let elements = || named.clone().flat_map(|(_, group)| self.elements(group));
@@ -130,7 +132,7 @@ impl<'t, 'a> Groups<'t, 'a> {
 fn word(json: &mut String, within: &str, name: &str, text: &str) {
     let is_boolean = matches!(text, "true" | "false");
     if is(within, "documents") {
-        // Base64 in XML may have line breaks (XML Schema, part 2, section 3.2.16).
+        // Base64 in XML may contain line breaks (XML Schema, part 2, section 3.2.16).
         string(json, &text.split_ascii_whitespace().collect::<String>());
     } else if (name == "isInRange" && is_boolean) || (is(within, "annotations") && (is_boolean || is_number(text))) {
         json.push_str(text);
@@ -144,12 +146,12 @@ fn is_number(text: &str) -> bool {
         && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-/// Medisanté's names differ only without regard to ASCII case.
+/// Medisanté's names are compared without regard to ASCII case.
 fn is(name: &str, known: &str) -> bool {
     name.eq_ignore_ascii_case(known)
 }
 
 fn string(json: &mut String, text: &str) {
-    // A string is always JSON.
+    // Serializing a string to JSON cannot fail.
     json.push_str(&serde_json::to_string(text).unwrap_or_default());
 }

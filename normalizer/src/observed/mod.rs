@@ -1,7 +1,7 @@
-//! What a format's mapping says of one observation, before it becomes the event.
+//! What a mapping found out about one observation, before it becomes the event.
 //!
-//! The mappings of HealthKit and FHIR end here: they say what was observed, and [`Observed::reading`] adds what is the
-//! same for every reading of a record, its name, its provenance and the flags that depend on the time of receipt.
+//! The mapping of every format ends here: it says what was observed, and [`Observed::reading`] adds what is the same for every
+//! reading of a record: its id, its provenance and the flags that depend on the time of receipt.
 
 mod quantity;
 mod time;
@@ -26,12 +26,12 @@ pub(crate) use quantity::{NO_UNIT, SourceNumber, coding, ucum};
 pub(crate) use time::Times;
 pub(crate) use waveform::{Series, waveform};
 
-/// One reading has no more parts than this: each takes many times the bytes that it is written in.
+/// The maximum number of components of a reading: each takes many times the bytes in which it is written.
 pub(crate) const PARTS_MAX: usize = 1_000;
-/// The refusal of more.
+/// The refusal of an item with more components than [`PARTS_MAX`].
 pub(crate) const TOO_MANY_PARTS: Refused = refused(Reason::TooLarge, "the item has more than 1,000 parts");
 
-/// A code, what else the source calls it, and what was observed of it.
+/// A code, the codes of the source for the same thing, and the value.
 pub(crate) struct Coded {
     /// The canonical code.
     pub(crate) code: Coding,
@@ -51,30 +51,30 @@ impl From<Coded> for Component {
 
 /// One observation, mapped.
 pub(crate) struct Observed {
-    /// Its place in the payload.
+    /// The index of the item in the payload.
     pub(crate) item: u32,
     /// The device that measured.
     pub(crate) device: Option<Device>,
-    /// The hub.
+    /// The hub that passed the reading on.
     pub(crate) gateway: Option<Device>,
-    /// What the payload claims as its patient.
+    /// The patient whom the payload names.
     pub(crate) patient_claim: Option<String>,
-    /// Code and value.
+    /// The code and the value.
     pub(crate) coded: Coded,
-    /// The parts of a panel.
+    /// The components of a panel.
     pub(crate) components: Vec<Component>,
-    /// The state.
+    /// The status of the observation.
     pub(crate) status: Status,
-    /// When.
+    /// The time of the measurement.
     pub(crate) times: Times,
-    /// The source's own version number.
+    /// The version number that the source gives.
     pub(crate) source_version: Option<i64>,
-    /// The source's own time of this version.
+    /// The time of this version that the source gives.
     pub(crate) source_updated_at: Option<i64>,
 }
 
 impl Observed {
-    /// What a device measured and nobody has corrected; the time is to be said.
+    /// A final observation that nobody has corrected. The caller sets the time.
     pub(crate) fn of(item: u32, device: Option<Device>, coded: Coded, components: Vec<Component>) -> Self {
         Self {
             item,
@@ -90,7 +90,7 @@ impl Observed {
         }
     }
 
-    /// The event. `identity` and `content` are made of literals only, never of what the mapping made of them.
+    /// Builds the event. `identity` and `content` consist of what the source wrote, never of mapped values.
     pub(crate) fn reading(self, payload: Payload<'_>, identity: Identity<'_>, content: Content) -> Reading {
         const DAY_US: i64 = 86_400_000_000;
         let Payload { record, provider, format } = payload;
@@ -101,7 +101,8 @@ impl Observed {
         if self.times.from.is_some_and(|from| from > record.received_at.saturating_add(DAY_US)) {
             flags.push(Flag::MeasuredInFuture);
         }
-        // Before the name is made: a waveform's literals are long, and neither needs the other's.
+        // Finished before the id is computed: a waveform's literals are long, and this frees their buffer before the id
+        // allocates its own.
         let content = content.finish();
         let scope =
             record.headers.subject.as_ref().map_or(TrustScope::Source(&record.headers.source), TrustScope::Subject);
@@ -144,26 +145,26 @@ impl Observed {
     }
 }
 
-/// A raw record that is mapped, and as what it is read.
+/// A raw record to be mapped, with its provider and its format.
 #[derive(Clone, Copy)]
 pub(crate) struct Payload<'r> {
     /// The record.
     pub(crate) record: &'r RawRecord<'r>,
-    /// Who sent it.
+    /// The provider that sent the record.
     pub(crate) provider: Provider,
-    /// In which format.
+    /// The format of the body.
     pub(crate) format: Format,
 }
 
 impl Payload<'_> {
-    /// The `_id` of the device that the request names for the items that name none.
+    /// The `_id` of the device that the request names for items that name no device.
     pub(crate) fn request_device(self) -> Option<Uuid> {
         let id = DeviceId::parse(self.record.headers.device_id.as_deref()?).ok()?;
         Some(device_key(self.provider, &id))
     }
 }
 
-/// A device that is known by its id alone.
+/// A device of which only the id is known.
 pub(crate) fn device(provider: Provider, id: &str) -> Result<Device, Refused> {
     let id = DeviceId::parse(id).map_err(|_| {
         refused(Reason::IdentifierInvalid, "the device's id is empty, too long or has a control character")
@@ -171,21 +172,21 @@ pub(crate) fn device(provider: Provider, id: &str) -> Result<Device, Refused> {
     Ok(Device { key: device_key(provider, &id), id, manufacturer: None, model: None, serial: None })
 }
 
-/// What became of a payload's items.
+/// The results of a payload's items.
 #[derive(Default)]
 pub(crate) struct Items {
     /// The readings, in the order of the payload.
     pub(crate) readings: Vec<Reading>,
     /// The documents that readings cite.
     pub(crate) documents: Vec<Document>,
-    /// What was refused.
+    /// The items that were refused, or the refusal of the whole payload.
     pub(crate) rejections: Vec<Rejection>,
-    /// What is unknown.
+    /// The shapes of what the mapping does not know.
     pub(crate) unknown: Shapes,
 }
 
 impl Items {
-    /// Adds what became of an item.
+    /// Adds the result of an item. `text` is the item as it was sent.
     pub(crate) fn add(&mut self, item: u32, found: Result<Reading, RefusedItem>, text: &str) {
         match found {
             Ok(reading) => {

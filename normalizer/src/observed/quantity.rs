@@ -1,4 +1,4 @@
-//! A number and its unit, brought into the unit of its metric.
+//! Converts a number and its unit to the unit of its metric.
 
 use catalogue::{CodeUnit, Metric, UnitError, ValueKind, decimal::Decimal, ucum_of};
 use schemas::{
@@ -8,21 +8,21 @@ use schemas::{
 
 use crate::refusal::{Refused, refused};
 
-/// The refusal of a number whose unit nobody has said.
+/// The refusal of a number without a unit.
 pub(crate) const NO_UNIT: Refused = refused(Reason::UnitMissing, "the value needs a unit and none is given");
 
-/// A number as a source gives it.
+/// A number as the source gives it.
 #[derive(Clone, Copy)]
 pub(crate) struct SourceNumber<'a> {
-    /// The number's text.
+    /// The number as it was written.
     pub(crate) number: &'a str,
-    /// The unit's spellings, the one to be preferred first: FHIR writes one as a code and one for people.
+    /// The spellings of the unit, the preferred one first: FHIR has one spelling as a code and one for people.
     pub(crate) units: [Option<&'a str>; 2],
     /// `<`, `<=`, `>=` or `>`.
     pub(crate) comparator: Option<&'a str>,
 }
 
-/// A quantity with what is known of it.
+/// A quantity, with the code and the flags that come from its unit and value.
 pub(crate) struct Measure {
     /// The quantity.
     pub(crate) quantity: Quantity,
@@ -33,8 +33,8 @@ pub(crate) struct Measure {
 }
 
 impl<'a> SourceNumber<'a> {
-    /// Brings the number into the metric's unit. What the catalogue does not know keeps its own unit. A missing unit is inferred
-    /// if the metric allows one unit only ([`Metric::only_unit`]), and never otherwise.
+    /// Converts the number to the unit of the metric. If the catalogue does not know the metric or the unit, the quantity keeps
+    /// its own unit. A missing unit is inferred only if the metric allows exactly one unit ([`Metric::only_unit`]).
     pub(crate) fn measure(self, metric: Option<&'static Metric>) -> Result<Measure, Refused> {
         let number = Decimal::parse(self.number)
             .map_err(|_| refused(Reason::ValueInvalid, "the value is not a decimal number of up to 400 digits"))?;
@@ -48,7 +48,8 @@ impl<'a> SourceNumber<'a> {
         }
     }
 
-    /// The same of a total or an extreme of many samples: the metric's range is that of one.
+    /// Like [`Self::measure`], for a total or an extreme of many samples. `OutOfRange` is not flagged, because the range of the
+    /// metric is that of a single value.
     pub(crate) fn total(self, metric: Option<&'static Metric>) -> Result<Measure, Refused> {
         let mut measure = self.measure(metric)?;
         measure.flags.retain(|flag| *flag != Flag::OutOfRange);
@@ -101,12 +102,12 @@ impl<'a> SourceNumber<'a> {
     }
 }
 
-/// A unit in UCUM, or as it is written where the catalogue does not know it.
+/// The UCUM code of a unit, or the unit as it was written if the catalogue does not know it.
 pub(crate) fn ucum(written: &str) -> Text {
     ucum_of(written).map_or_else(|| written.to_owned().into(), Text::Borrowed)
 }
 
-/// A code of the catalogue as an event has it.
+/// Converts a code of the catalogue to the coding of an event.
 pub(crate) fn coding(code: &'static CodeUnit) -> Coding {
     Coding { system: code.system().into(), code: code.code().into(), display: Some(code.display().into()) }
 }

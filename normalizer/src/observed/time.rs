@@ -1,4 +1,4 @@
-//! Times of an observation: one point, an imprecise one, or a span.
+//! The time of an observation: an instant, an imprecise time such as a day, or an interval.
 
 use schemas::{
     moment::{Moment, Precision},
@@ -7,7 +7,7 @@ use schemas::{
 
 use crate::refusal::{Refused, refused};
 
-/// The time part of a reading; the default is an observation without any time.
+/// The time fields of a reading. The default is an observation without a time.
 pub(crate) struct Times {
     pub(crate) from: Option<i64>,
     pub(crate) until: Option<i64>,
@@ -16,7 +16,7 @@ pub(crate) struct Times {
     pub(crate) offset_minutes: Option<i32>,
     pub(crate) from_text: Option<String>,
     pub(crate) until_text: Option<String>,
-    /// One of the texts has no offset and was read as UTC, or with the offset of the other.
+    /// Whether one of the texts has no offset and was read as UTC, or with the offset of the other text.
     pub(crate) local: bool,
 }
 
@@ -36,12 +36,12 @@ impl Default for Times {
 }
 
 impl Times {
-    /// Reads a beginning and an end, of which each may be absent.
+    /// Parses a start and an end; either may be absent.
     pub(crate) fn read(from: Option<&str>, until: Option<&str>) -> Result<Self, Refused> {
         let mut times = Self::default();
         let mut begin = from.map(|text| read(text, None)).transpose()?;
         let end = until.map(|text| read(text, begin.as_ref().and_then(Moment::offset_minutes))).transpose()?;
-        // A day has no offset of its own: beside a time that has one, it is a day there.
+        // A date has no offset of its own. Beside an end with an offset, it is read as a day at that offset.
         if let (Some(text), Some(moment), Some(end)) = (from, &begin, &end)
             && moment.offset_minutes().is_none()
             && end.offset_minutes().is_some()
@@ -57,7 +57,8 @@ impl Times {
             times.from_text = Some(text.to_owned());
         }
         if let (Some(text), Some(moment)) = (until, end) {
-            // An imprecise end includes all that it may mean (FHIR R4, Period.end), but not the instant behind that.
+            // An imprecise end includes the whole period that it may mean (FHIR R4, Period.end), but not the instant after that
+            // period.
             let until = moment.until_us().unwrap_or_else(|| moment.from_us());
             if times.from.is_some_and(|from| until < from || (until == from && moment.until_us().is_some())) {
                 return Err(refused(Reason::TimeInvalid, "the end lies before the beginning"));
@@ -69,8 +70,8 @@ impl Times {
         Ok(times)
     }
 
-    /// Beginning and end as literals of a name. A phone writes its whole history with the offset of the day of the export, so
-    /// that the instants stand for what was written.
+    /// Start and end as literals for the reading's id: microseconds since the epoch instead of the text. A phone writes its
+    /// whole history with the offset of the day of the export, so the text of the same instant changes between exports.
     pub(crate) fn instants(&self) -> [Option<String>; 2] {
         [self.from, self.until].map(|instant| instant.map(|microseconds| microseconds.to_string()))
     }

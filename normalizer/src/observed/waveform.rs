@@ -1,4 +1,4 @@
-//! Samples at even distance.
+//! Waveforms: samples at equal intervals.
 
 use catalogue::decimal::{Conversion, Decimal};
 use schemas::{
@@ -9,8 +9,8 @@ use schemas::{
 use super::quantity::ucum;
 use crate::refusal::{Refused, refused};
 
-/// A waveform of one dimension. The distance of its samples is the reciprocal of their frequency, rounded and flagged
-/// where that does not terminate.
+/// Builds a waveform of one dimension. The sample period is the reciprocal of the frequency; if the decimal does not terminate,
+/// it is rounded and flagged.
 pub(crate) fn waveform(samples: Series, hertz: &str, unit: &str) -> Result<(Waveform, Vec<Flag>), Refused> {
     let (period_ms, flags) =
         period_ms(hertz).ok_or(refused(Reason::ValueInvalid, "the frequency is not above zero"))?;
@@ -25,12 +25,12 @@ pub(crate) fn waveform(samples: Series, hertz: &str, unit: &str) -> Result<(Wave
     Ok((wave, flags))
 }
 
-/// Numbers as decimal texts separated by single spaces, none more than twice as long as it is written.
+/// Numbers as decimal texts separated by single spaces. No number is more than twice as long as the sender wrote it.
 #[derive(Default)]
 pub(crate) struct Series(String);
 
 impl Series {
-    /// All of these numbers.
+    /// Builds a series from numbers.
     pub(crate) fn of<'s>(numbers: impl Iterator<Item = &'s str>) -> Result<Self, Refused> {
         let mut series = Self::default();
         for number in numbers {
@@ -39,7 +39,7 @@ impl Series {
         Ok(series)
     }
 
-    /// Adds a number.
+    /// Appends a number.
     pub(crate) fn push(&mut self, number: &str) -> Result<(), Refused> {
         let written = number.trim();
         let number =
@@ -47,13 +47,13 @@ impl Series {
         if !self.0.is_empty() {
             self.0.push(' ');
         }
-        // A power of ten stays one: a few bytes shall not become hundreds of digits.
+        // A number in exponent notation stays in it: a few bytes must not become hundreds of digits.
         let canonical = number.canonical();
         self.0.push_str(if canonical.len() <= 2 * written.len() { &canonical } else { written });
         Ok(())
     }
 
-    /// The text.
+    /// The series as text.
     pub(crate) fn into_text(self) -> String {
         self.0
     }

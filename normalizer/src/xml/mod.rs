@@ -1,5 +1,5 @@
-//! XML bodies (XML 1.0, Namespaces in XML 1.0): checked and read in one pass into a tree that borrows from them. `read`
-//! builds it, `tree` is what the formats see of it.
+//! XML bodies (XML 1.0, Namespaces in XML 1.0): checked and parsed in one pass into a tree that borrows from them. `read`
+//! builds the tree, `tree` is the interface that the formats use.
 //!
 //! No type here has `Debug`: they hold health data.
 

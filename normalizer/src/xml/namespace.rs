@@ -1,4 +1,4 @@
-//! Which namespace a prefix stands for (Namespaces in XML 1.0).
+//! Resolves prefixes to namespaces (Namespaces in XML 1.0).
 
 use std::borrow::Cow;
 
@@ -6,14 +6,14 @@ use schemas::rejection::Reason;
 
 use crate::refusal::{Refused, refused};
 
-/// More declarations than this are not kept in sight: each name is looked up among them.
+/// At most this many declarations may be in scope at once, because each prefix is searched for among them.
 const DECLARATIONS_MAX: usize = 128;
 const XML: &str = "http://www.w3.org/XML/1998/namespace";
-/// What holds without a declaration.
+/// The prefixes that are bound without a declaration.
 const UNDECLARED: [(&str, &str); 2] = [("", ""), ("xml", XML)];
 const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
 
-/// A name in its two parts; the prefix is empty where there is none.
+/// A qualified name in its two parts; the prefix is empty if there is none.
 #[derive(Clone, Copy)]
 pub(super) struct Name<'a> {
     pub(super) prefix: &'a str,
@@ -21,7 +21,7 @@ pub(super) struct Name<'a> {
 }
 
 impl<'a> Name<'a> {
-    /// Parts a qualified name (section 4). Of the letters of other scripts none is looked at.
+    /// Splits a qualified name (section 4). Non-ASCII characters are accepted without a check.
     pub(super) fn of(name: &'a str) -> Option<Self> {
         let (prefix, local) = name.split_once(':').unwrap_or(("", name));
         let is_name = |part: &str| {
@@ -33,13 +33,14 @@ impl<'a> Name<'a> {
     }
 }
 
-/// The declarations in sight, the innermost last; the default namespace has the empty prefix.
+/// The declarations in scope, the innermost last. The default namespace has the empty prefix.
 pub(super) struct Scope<'a>(Vec<Declaration<'a>>);
 
 struct Declaration<'a> {
     prefix: &'a str,
     uri: Cow<'a, str>,
-    /// The first declaration in sight of the same namespace, by which long names are compared only once.
+    /// The index of the first declaration in scope of the same namespace. Namespaces are compared by it, so that long names are
+    /// compared only once.
     first: usize,
 }
 
@@ -51,17 +52,17 @@ impl Default for Scope<'_> {
 }
 
 impl<'a> Scope<'a> {
-    /// How many declarations are in sight.
+    /// The number of declarations in scope.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Forgets the declarations of an element that ends.
+    /// Removes the declarations of an element that ends, down to a length that [`Self::len`] returned before it.
     pub(super) fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
     }
 
-    /// Adds a declaration: `xmlns="uri"` has the empty prefix.
+    /// Adds a declaration. The prefix is empty for `xmlns="uri"`.
     pub(super) fn declare(&mut self, prefix: &'a str, uri: Cow<'a, str>) -> Result<(), Refused> {
         // Section 3, "Reserved Prefixes and Namespace Names"; section 5, "No Prefix Undeclaring".
         let is_reserved = prefix == "xmlns" || uri == XMLNS || ((prefix == "xml") != (uri == XML));
@@ -76,13 +77,14 @@ impl<'a> Scope<'a> {
         Ok(())
     }
 
-    /// The number of the namespace that a prefix stands for: the same while its declaration is in sight.
+    /// Returns the number of the namespace that a prefix is bound to. The number stays the same while the declaration is in
+    /// scope.
     pub(super) fn resolve(&self, prefix: &str) -> Result<usize, Refused> {
         let declaration = self.0.iter().rfind(|known| known.prefix == prefix);
         declaration.map(|found| found.first).ok_or(refused(Reason::Malformed, "a prefix is not declared"))
     }
 
-    /// Whether the number is that of a namespace.
+    /// Whether a number from [`Self::resolve`] is that of the namespace `uri`.
     pub(super) fn is(&self, number: usize, uri: &str) -> bool {
         self.0.get(number).is_some_and(|found| found.uri == uri)
     }

@@ -1,5 +1,5 @@
-//! The one pass over a body: what is not well-formed, or is so but dangerous, is refused here. Stricter than the check of
-//! the ingress, which looks neither at prefixes nor at characters.
+//! The one pass over a body. It refuses what is not well-formed, and what is well-formed but dangerous. It is stricter than the
+//! check of the ingress, which does not check prefixes and characters.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ const ENTITY: Refused = refused(Reason::Malformed, "a reference is neither one o
 const LONG_NAME: Refused = refused(Reason::TooLarge, "an element's name is longer than 64 KiB");
 const TOO_LARGE: Refused = refused(Reason::TooLarge, "the body is larger than 4 GiB");
 
-/// Reads a body. With a namespace, elements of any other are left out with all that they hold.
+/// Parses a body. If a namespace is given, elements of any other namespace are left out with all that they contain.
 pub(crate) fn read<'a>(body: &'a [u8], namespace: Option<&str>) -> Result<Tree<'a>, Refused> {
     let text = std::str::from_utf8(body).map_err(|_| refused(Reason::Malformed, "the body is not UTF-8"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -37,7 +37,7 @@ pub(crate) fn read<'a>(body: &'a [u8], namespace: Option<&str>) -> Result<Tree<'
     {
         return Err(refused(Reason::Malformed, "there is a character that XML does not allow"));
     }
-    // Reserved at once, as a vector that grows takes up to twice what it needs; `<a/>` is the shortest element.
+    // Reserved at once, because a growing vector takes up to twice what it needs. `<a/>` is the shortest element.
     let tags = text.bytes().filter(|byte| *byte == b'<').count().min(text.len() / 4);
     let tree = Tree { text, nodes: Vec::with_capacity(tags) };
     let mut builder = Builder { tree, namespace, open: Vec::new(), scope: Scope::default(), roots: 0 };
@@ -55,7 +55,7 @@ pub(crate) fn read<'a>(body: &'a [u8], namespace: Option<&str>) -> Result<Tree<'
             }
             Event::End(_) => builder.end(to)?,
             Event::Text(run) if builder.open.is_empty() && !run.trim_ascii().is_empty() => return Err(MALFORMED),
-            // XML 1.0, section 2.4.
+            // `]]>` may not occur in text (XML 1.0, section 2.4).
             Event::Text(run) if run.contains("]]>") => return Err(MALFORMED),
             Event::CData(_) | Event::GeneralRef(_) if builder.open.is_empty() => return Err(MALFORMED),
             Event::GeneralRef(reference) => known(&reference)?,
@@ -71,11 +71,11 @@ pub(crate) fn read<'a>(body: &'a [u8], namespace: Option<&str>) -> Result<Tree<'
     }
 }
 
-/// An element that has not ended.
+/// An element whose end tag has not been read.
 struct Open {
-    /// Its node; none where it is left out.
+    /// The index of its node; `None` if the element is left out.
     node: Option<usize>,
-    /// The declarations that were in sight before it.
+    /// The number of declarations in scope before this element.
     declarations: usize,
 }
 
@@ -88,7 +88,7 @@ struct Builder<'a, 'n> {
 }
 
 impl<'a> Builder<'a, '_> {
-    /// Takes a start tag, which stands from `from` to `to`.
+    /// Handles the start tag from offset `from` to `to`.
     fn start(&mut self, from: u32, to: u32) -> Result<(), Refused> {
         if self.open.len() >= DEPTH_MAX {
             return Err(refused(Reason::TooLarge, "the body is nested deeper than 64 levels"));
@@ -132,7 +132,7 @@ impl<'a> Builder<'a, '_> {
         let mut names = Vec::with_capacity(prefixed.len());
         for Name { prefix, local } in prefixed {
             let name = (self.scope.resolve(prefix)?, local);
-            // Two prefixes may stand for one namespace (Namespaces in XML, section 6.3).
+            // Two prefixes may be bound to the same namespace (Namespaces in XML, section 6.3).
             if names.contains(&name) {
                 return Err(MALFORMED);
             }
@@ -141,7 +141,7 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    /// Takes an end tag, which ends at `to`.
+    /// Handles an end tag that ends at offset `to`.
     fn end(&mut self, to: u32) -> Result<(), Refused> {
         let ended = self.open.pop().ok_or(MALFORMED)?;
         self.scope.truncate(ended.declarations);
@@ -162,7 +162,7 @@ fn value<'a>(attribute: &Written<'a>) -> Result<Cow<'a, str>, Refused> {
         return Err(MALFORMED);
     }
     let value = attribute.normalized_value_with(XmlVersion::Implicit1_0, 1, resolve_xml_entity).map_err(|_| ENTITY)?;
-    // What is still borrowed holds no reference.
+    // A value that is still borrowed contains no reference.
     match &value {
         Cow::Owned(text) if !text.chars().all(is_allowed) => Err(ENTITY),
         Cow::Owned(_) | Cow::Borrowed(_) => Ok(value),
@@ -177,12 +177,13 @@ fn known(reference: &BytesRef<'_>) -> Result<(), Refused> {
     }
 }
 
-/// XML 1.0, section 2.2, `Char`.
+/// Whether a character matches `Char` (XML 1.0, section 2.2).
 fn is_allowed(char: char) -> bool {
     matches!(char, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// The XML declaration stands first or not at all. ASCII is UTF-8 too, and the ingress takes it.
+/// Checks the XML declaration, which must be at the very start of the body. US-ASCII is accepted because it is a subset of
+/// UTF-8 and the ingress accepts it.
 fn encoding(declaration: &BytesDecl<'_>, from: u32) -> Result<(), Refused> {
     let is_utf8 = |name: &str| ["utf-8", "utf8", "us-ascii"].iter().any(|known| name.eq_ignore_ascii_case(known));
     match declaration.encoding() {

@@ -1,4 +1,4 @@
-//! What the formats see of a body: its elements.
+//! The elements of a parsed XML body, as the mappings of the formats see them.
 
 use std::borrow::Cow;
 
@@ -8,30 +8,30 @@ use quick_xml::{
     events::{Event, attributes::Attributes},
 };
 
-/// A well-formed document. Its elements stand in the order of the document, each before what it holds.
+/// A well-formed document. `nodes` contains the elements in document order, each before its descendants.
 pub(crate) struct Tree<'a> {
     pub(super) text: &'a str,
     pub(super) nodes: Vec<Node>,
 }
 
-/// An element: where its parts stand in the text. Small, as a body may hold an element for every four bytes; what is rarely
-/// asked for is looked up in the text again.
+/// An element, as byte offsets into the text. A node is kept small, because a body may contain an element for every four bytes;
+/// attributes and text are parsed again when they are needed.
 pub(super) struct Node {
-    /// Where `<` stands.
+    /// The offset of the `<` of the start tag.
     pub(super) start: u32,
-    /// Where the name without its prefix stands, counted from `start`, and its length.
+    /// The offset of the name without its prefix, relative to `start`; `name_bytes` is its length.
     pub(super) name: u16,
     pub(super) name_bytes: u16,
-    /// Behind the start tag.
+    /// The offset after the start tag.
     pub(super) content: u32,
-    /// Behind the end tag.
+    /// The offset after the end tag.
     pub(super) end: u32,
-    /// The node behind all that this one holds.
+    /// The index of the first node after all descendants of this one.
     pub(super) next: u32,
 }
 
 impl<'a> Tree<'a> {
-    /// The root; none where it is of another namespace than the one that was read.
+    /// The root element; `None` if it belongs to another namespace than the one that was read.
     pub(crate) fn root(&self) -> Option<Element<'_, 'a>> {
         self.element(0)
     }
@@ -54,44 +54,43 @@ pub(crate) struct Element<'t, 'a> {
 }
 
 impl<'t, 'a> Element<'t, 'a> {
-    /// Its name without the prefix.
+    /// The name of the element without its prefix.
     pub(crate) fn name(self) -> &'a str {
         let from = self.node.start + u32::from(self.node.name);
         self.tree.slice(from, from + u32::from(self.node.name_bytes))
     }
 
-    /// Its number in the document, by which [`Element::numbered`] finds it again.
+    /// The index of the element in the document. [`Element::numbered`] returns the element of an index.
     pub(crate) fn number(self) -> u32 {
         self.at
     }
 
-    /// The element of the same document that has a number.
+    /// The element of the same document with this index.
     pub(crate) fn numbered(self, number: u32) -> Option<Self> {
         self.tree.element(number)
     }
 
-    /// The element as it stands in the body, with its tags.
+    /// The element as it is written in the body, including its tags.
     pub(crate) fn outer(self) -> &'a str {
         self.tree.slice(self.node.start, self.node.end)
     }
 
-    /// How many elements it is, with all that it holds.
+    /// The number of elements in this subtree, including this one.
     pub(crate) fn elements(self) -> u32 {
         self.node.next - self.at
     }
 
-    /// The elements right below it.
+    /// The child elements.
     pub(crate) fn children(self) -> impl Iterator<Item = Self> + use<'t, 'a> {
         let below = |at: u32| self.tree.element(at).filter(|_| at < self.node.next);
         std::iter::successors(below(self.at + 1), move |child| below(child.node.next))
     }
 
-    /// Its attributes without a prefix, but for the declarations of namespaces; their values normalized (XML 1.0, section
-    /// 3.3.3).
+    /// The attributes without a prefix, except namespace declarations. Their values are normalized (XML 1.0, section 3.3.3).
     pub(crate) fn attributes(self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> + use<'t, 'a> {
         let tag = self.tree.slice(self.node.start, self.node.content).trim_end_matches(['/', '>']);
         let mut written = Attributes::new(tag, usize::from(self.node.name) + usize::from(self.node.name_bytes));
-        // The pass that built the tree has looked for names that stand twice.
+        // The pass that built the tree has already refused duplicate names.
         written.with_checks(false);
         written.filter_map(Result::ok).filter_map(|attribute| {
             let name = attribute.key.into_inner();
@@ -105,10 +104,10 @@ impl<'t, 'a> Element<'t, 'a> {
         self.attributes().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 
-    /// The text right inside it, around its elements, without comments and processing instructions.
+    /// The text directly inside the element, outside of its child elements, without comments and processing instructions.
     pub(crate) fn text(self) -> Cow<'a, str> {
         let inner = self.tree.slice(self.node.content, self.node.end);
-        // `<` stands only where markup begins, and the last markup is the end tag.
+        // `<` occurs only at the start of markup, and the last markup is the end tag.
         let content = inner.rfind('<').and_then(|end| inner.get(..end)).unwrap_or_default();
         let (mut from, mut all) = (0, Cow::Borrowed(""));
         let within = |at: u32| (at - self.node.content) as usize;
@@ -126,7 +125,8 @@ impl<'t, 'a> Element<'t, 'a> {
     }
 }
 
-/// The characters that a piece without elements stands for; [`super::read()`] has seen that it is well-formed.
+/// The text of a piece without elements, with references and CDATA sections replaced. [`super::read()`] has checked that the
+/// piece is well-formed.
 fn resolved(piece: &str) -> Cow<'_, str> {
     if !piece.contains(['<', '&', '\r']) {
         return Cow::Borrowed(piece);

@@ -1,6 +1,6 @@
-//! FHIR R4 as it stands on the wire, in its two syntaxes: JSON (json.html) and XML (xml.html). Each reads the elements that
-//! a reading is made of, passes over all others, and notes which of an Observation's the standard does not define; what they
-//! have in common is here.
+//! The wire format of FHIR R4 in its two syntaxes: JSON (json.html) and XML (xml.html). Each syntax reads the elements that a
+//! reading is made of, skips all others, and records the elements of an Observation that the standard does not define. This
+//! module contains what the syntaxes have in common.
 
 pub(super) mod json;
 mod names;
@@ -16,33 +16,33 @@ use crate::{
 
 /// The extension that names a hub (Personal Health Device implementation guide).
 const GATEWAY: &str = "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice";
-/// The extension that says why a value is missing.
+/// The extension that gives the reason for a missing value.
 const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
-/// A resource or an entry of a Bundle in one of the syntaxes, not yet read.
+/// An unparsed resource or Bundle entry in one of the syntaxes.
 pub(super) trait Node<'a>: Copy {
-    /// As it stands in the payload.
+    /// The node as it is written in the payload.
     fn text(self) -> &'a str;
 
-    /// The resource's type and nothing else; none where it has none.
+    /// The type of the resource, without parsing anything else; `None` if it has none.
     fn resource_type(self) -> Result<Option<Text<'a>>, Misshapen>;
 
-    /// Reads an Observation.
+    /// Parses an Observation.
     fn observation(self) -> Result<Observation<'a>, Misshapen>;
 
-    /// Reads a Device.
+    /// Parses a Device.
     fn device(self) -> Result<Device<'a>, Misshapen>;
 
-    /// Reads a DeviceMetric.
+    /// Parses a DeviceMetric.
     fn device_metric(self) -> Result<DeviceMetric<'a>, Misshapen>;
 
-    /// Reads a Patient.
+    /// Parses a Patient.
     fn patient(self) -> Result<Patient<'a>, Misshapen>;
 
-    /// Reads a Bundle as far as its entries.
+    /// Returns the entries of a Bundle, unparsed.
     fn entries(self) -> Result<Vec<Self>, Misshapen>;
 
-    /// Reads one entry of a Bundle.
+    /// Parses one entry of a Bundle, without its resource.
     fn entry(self) -> Result<Entry<'a, Self>, Misshapen>;
 }
 
@@ -50,12 +50,12 @@ pub(super) trait Node<'a>: Copy {
 pub(super) struct Entry<'a, N> {
     pub(super) full_url: Option<Text<'a>>,
     pub(super) resource: Option<N>,
-    /// Why the entry is refused where it has no resource; none where it needs none.
+    /// Why the entry is refused if it has no resource; `None` if it needs none.
     pub(super) lack: Option<Refused>,
 }
 
-/// Why an entry without a resource is refused. Those need none that only answer, and requests that carry none (FHIR R4,
-/// bundle.html, bdl-5; http.html#transaction).
+/// Returns why an entry without a resource is refused. Responses need no resource, nor do requests whose method carries none
+/// (FHIR R4, bundle.html, bdl-5; http.html#transaction).
 fn lack(method: Option<&str>, url: Option<&str>, is_answer: bool) -> Option<Refused> {
     let is_observation = |url: &str| url.split(['/', '?']).any(|part| part == "Observation");
     match method {
@@ -68,7 +68,7 @@ fn lack(method: Option<&str>, url: Option<&str>, is_answer: bool) -> Option<Refu
     }
 }
 
-/// What an Observation holds: who and what with, and other Observations.
+/// The contained resources of an Observation: devices and patients, and other Observations.
 #[derive(Default)]
 struct Inside<'a> {
     contained: Vec<Contained<'a>>,
@@ -99,7 +99,7 @@ impl<'a> Inside<'a> {
 /// `Period`: its start and its end.
 type Period<'a> = (Option<Text<'a>>, Option<Text<'a>>);
 
-/// `effective[x]`: a point where one is given, else a period, else what a timing comes to.
+/// `effective[x]`: the point in time if one is given, else the period, else the result of a timing.
 fn effective<'a>(point: Option<Text<'a>>, period: Option<Period<'a>>, timing: Option<Effective<'a>>) -> Effective<'a> {
     match (point, period) {
         (Some(point), _) => Effective::Point(point),
@@ -108,8 +108,8 @@ fn effective<'a>(point: Option<Text<'a>>, period: Option<Period<'a>>, timing: Op
     }
 }
 
-/// A timing is a schedule; what it says of the span is its events, which are in no order (FHIR R4, datatypes.html#Timing), or its
-/// bounds. An event that is no time comes first, to be refused.
+/// Maps a timing, which is a schedule. Its interval is that of its events, which are in no particular order (FHIR R4,
+/// datatypes.html#Timing), or its bounds. An event that is not a time sorts first, so that it becomes the start and is refused.
 fn timing<'a>(mut events: Vec<Text<'a>>, bounds: Option<Period<'a>>) -> Effective<'a> {
     let time = |text: &Text<'_>| Moment::fhir(text, 0).ok();
     let first = |text: &&Text<'_>| time(text).map(|moment| moment.from_us());
@@ -122,7 +122,7 @@ fn timing<'a>(mut events: Vec<Text<'a>>, bounds: Option<Period<'a>>) -> Effectiv
     }
 }
 
-/// The one `value[x]` among all that there may be.
+/// The only `value[x]` of those that may be given, or [`Value::Several`].
 fn only<'a>(values: impl IntoIterator<Item = Option<Value<'a>>>) -> Option<Value<'a>> {
     let mut values = values.into_iter().flatten();
     let value = values.next();

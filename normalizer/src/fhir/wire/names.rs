@@ -1,6 +1,6 @@
-//! The names that FHIR R4 gives to the elements of an Observation.
+//! The element names that FHIR R4 defines for an Observation.
 
-/// The elements of an Observation (FHIR R4, observation.html), with those of every resource.
+/// Whether a name is that of an element of an Observation (FHIR R4, observation.html), including those of every resource.
 pub(super) fn is_of_observation(name: &str) -> bool {
     matches!(
         name,
@@ -34,7 +34,7 @@ pub(super) fn is_of_observation(name: &str) -> bool {
     ) || is_of_component(name)
 }
 
-/// The elements of a component, all of which an Observation has too.
+/// Whether a name is that of an element of a component. An Observation has all of these too.
 pub(super) fn is_of_component(name: &str) -> bool {
     matches!(
         name,
@@ -42,7 +42,7 @@ pub(super) fn is_of_component(name: &str) -> bool {
     ) || is_value(name)
 }
 
-/// The names of `value[x]` (FHIR R4, observation.html).
+/// Whether a name is one of `value[x]` (FHIR R4, observation.html).
 pub(super) fn is_value(name: &str) -> bool {
     matches!(
         name,

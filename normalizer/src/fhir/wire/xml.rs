@@ -1,5 +1,5 @@
-//! FHIR XML (xml.html): an element for each element, its value in the attribute `value`; what repeats is a list. The
-//! narrative is of another namespace and not in the tree.
+//! FHIR XML (xml.html): one XML element for each FHIR element, with its value in the attribute `value`. Repeated elements are a
+//! list. The narrative belongs to another namespace and is not in the tree.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,14 @@ use super::{
 };
 use crate::{shape::Misshapen, xml::Element};
 
-/// The namespace of all elements but the narrative's.
+/// The namespace of all elements except those of the narrative.
 pub(in crate::fhir) const NAMESPACE: &str = "http://hl7.org/fhir";
 
-/// Unknown elements beyond this many of one element are not noted.
+/// At most this many unknown elements of one element are recorded.
 const UNKNOWN_MAX: usize = 32;
 
-/// More elements than this are not read of one Observation, Device or Patient, with all that they contain: an object of JSON
-/// comes to some four.
+/// The maximum number of elements of one Observation, Device or Patient, including its descendants. One object of FHIR JSON
+/// corresponds to about four elements.
 const ELEMENTS_MAX: u32 = 4_000;
 
 impl<'a> Node<'a> for Element<'_, 'a> {
@@ -101,7 +101,7 @@ impl<'a> Node<'a> for Element<'_, 'a> {
     }
 }
 
-/// Refuses more elements than a resource has: some take many times the memory of their text.
+/// Refuses a resource with too many elements: some take many times the memory of their text.
 fn small(resource: Element<'_, '_>) -> Result<(), Misshapen> {
     if resource.elements() > ELEMENTS_MAX {
         return Err(Misshapen::whole("holds more than 4,000 elements"));
@@ -109,18 +109,18 @@ fn small(resource: Element<'_, '_>) -> Result<(), Misshapen> {
     Ok(())
 }
 
-/// The resource in `resource`: one, and of FHIR's namespace.
+/// Returns the one resource in the element `resource`. It must belong to FHIR's namespace.
 fn wrapped<'t, 'a>(wrapper: Element<'t, 'a>) -> Result<Element<'t, 'a>, Misshapen> {
     let mut resources = wrapper.children();
     resources.next().filter(|_| resources.next().is_none()).ok_or(Misshapen::whole("must hold one resource"))
 }
 
-/// The elements of a name.
+/// The child elements with this name.
 fn named<'t, 'a>(of: Element<'t, 'a>, name: &str) -> impl Iterator<Item = Element<'t, 'a>> {
     of.children().filter(move |child| child.name() == name)
 }
 
-/// The element of a name that does not repeat.
+/// Returns the child element with this name, which must not repeat.
 fn one<'t, 'a>(of: Element<'t, 'a>, name: &str) -> Result<Option<Element<'t, 'a>>, Misshapen> {
     let mut found = named(of, name);
     let first = found.next();
@@ -130,7 +130,7 @@ fn one<'t, 'a>(of: Element<'t, 'a>, name: &str) -> Result<Option<Element<'t, 'a>
     Ok(first)
 }
 
-/// The literal of a primitive; none where it has only extensions.
+/// Returns the value of a primitive; `None` if it has only extensions.
 fn word<'a>(of: Element<'_, 'a>, name: &str) -> Result<Option<Text<'a>>, Misshapen> {
     Ok(one(of, name)?.and_then(|found| found.attribute("value")))
 }
@@ -221,7 +221,7 @@ fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
     Ok(model::Given { value, absent: stated.or(extended.flatten()).or(reason) })
 }
 
-/// The first of the elements that are not those of the standard.
+/// The names of the first elements that the standard does not define.
 fn unknown<'a>(of: Element<'_, 'a>, is_known: fn(&str) -> bool) -> Vec<Text<'a>> {
     of.children().map(Element::name).filter(|name| !is_known(name)).take(UNKNOWN_MAX).map(Cow::Borrowed).collect()
 }
@@ -244,7 +244,7 @@ fn quantity<'a>(of: Element<'_, 'a>) -> Result<model::Quantity<'a>, Misshapen> {
     })
 }
 
-/// The quantity, and the reason that an extension gives for its lack of a number.
+/// Parses a quantity, and the reason that an extension gives if it has no number.
 fn quantity_or_absent<'a>(of: Element<'_, 'a>) -> Result<(model::Quantity<'a>, Option<Text<'a>>), Misshapen> {
     let quantity = quantity(of)?;
     if quantity.value.is_some() {

@@ -1,4 +1,4 @@
-//! `value[x]`: one of many elements, of which an Observation and a component have the same.
+//! `value[x]`: one of many elements, which are the same for an Observation and a component.
 
 use super::{
     super::{super::model, only},
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::json::{Literal, Object, Word};
 
-/// `value[x]` and its `dataAbsentReason`; the names are the same in an Observation and in a component.
+/// `value[x]` and `dataAbsentReason` of an Observation or a component.
 pub(super) struct Choice<'a> {
     pub(super) value_quantity: Option<Object<Quantity<'a>>>,
     pub(super) value_codeable_concept: Option<Object<Concept<'a>>>,
@@ -19,7 +19,7 @@ pub(super) struct Choice<'a> {
     pub(super) value_time: Option<Word<'a>>,
     pub(super) value_date_time: Option<Word<'a>>,
     pub(super) value_period: Option<Object<Period<'a>>>,
-    /// What stands beside the primitives among them (`_valueString`).
+    /// The `_` members of the primitives among them, such as `_valueString`.
     pub(super) elements: [Option<Object<Element<'a>>>; 5],
     pub(super) data_absent_reason: Option<Object<Concept<'a>>>,
 }

@@ -1,4 +1,4 @@
-//! FHIR's data types, and the resources that are read for what they identify.
+//! FHIR's data types, and the resources of which only the identifying elements are read.
 
 use std::borrow::Cow;
 
@@ -117,7 +117,7 @@ impl<'a> Period<'a> {
 #[derive(Deserialize)]
 pub(super) struct Timing<'a> {
     #[serde(borrow)]
-    /// In an array of primitives, `null` stands where there is only what stands beside one (json.html#primitive).
+    /// An array of primitives has `null` for an element that has only an id or extensions (json.html#primitive).
     pub(super) event: Option<Vec<Option<Word<'a>>>>,
     pub(super) repeat: Option<Object<Repeat<'a>>>,
 }
@@ -149,7 +149,7 @@ pub(super) struct Quantity<'a> {
     pub(super) code: Option<Word<'a>>,
 }
 
-/// What stands beside a primitive (`_value`).
+/// The `_` member beside a primitive, such as `_value`.
 #[derive(Deserialize)]
 pub(super) struct Element<'a> {
     #[serde(borrow)]
@@ -167,7 +167,7 @@ impl<'a> Quantity<'a> {
         }
     }
 
-    /// The quantity, or the reason that an extension gives for its lack of a number.
+    /// Converts the quantity; if it has no number, also returns the reason that an extension gives.
     pub(super) fn model_or_absent(mut self) -> (Option<model::Quantity<'a>>, Option<model::Text<'a>>) {
         if self.value.is_some() {
             return (Some(self.model()), None);

@@ -20,7 +20,7 @@ use datatype::{
     Reference, Sampled, Timing, identifiers, words,
 };
 
-/// More objects than this are not read of one Observation, Device or Patient, with all that they contain.
+/// The maximum number of objects of one Observation, Device or Patient, including nested ones.
 const OBJECTS_MAX: usize = 1_000;
 
 /// The text of a JSON value.
@@ -76,10 +76,10 @@ impl<'a> Node<'a> {
         Self(raw.get())
     }
 
-    /// Refuses more objects than a resource has: each takes many times the memory of its text.
+    /// Refuses a resource with too many objects: each takes many times the memory of its text.
     fn small(self) -> Result<Self, Misshapen> {
         let objects = |bytes: &mut dyn Iterator<Item = u8>| bytes.filter(|byte| *byte == b'{').count() > OBJECTS_MAX;
-        // Most have few braces, also with those of their texts.
+        // Most resources have few braces, even if those inside strings are counted, so the exact count is rarely needed.
         let too_many = objects(&mut self.0.bytes()) && objects(&mut brackets(self.0.as_bytes()));
         if too_many { Err(Misshapen::whole("holds more than 1,000 objects")) } else { Ok(self) }
     }
@@ -118,8 +118,8 @@ struct Request<'a> {
     url: Option<Word<'a>>,
 }
 
-/// Declares elements that have a [`Choice`] among their fields. (serde's `flatten` would copy what is borrowed, and numbers lose
-/// their text.)
+/// Declares structures that have the fields of a [`Choice`] among others. (serde's `flatten` would copy what is borrowed, and
+/// numbers would lose their text.)
 macro_rules! with_choice {
     ($(struct $name:ident<'a> { $($(#[$meta:meta])* $field:ident: $type:ty,)+ })+) => {$(
         #[derive(Deserialize)]
@@ -209,8 +209,8 @@ with_choice! {
     }
 }
 
-/// What FHIR R4 defines for every resource and for an Observation (observation.html) beside what is read, with what stands beside
-/// primitives (json.html#primitive).
+/// The members that FHIR R4 defines for every resource and for an Observation (observation.html) and that are not read, with
+/// the `_` members of primitives (json.html#primitive).
 impl Wire for Observation<'_> {
     const UNREAD: &'static [&'static str] = &[
         "resourceType",
