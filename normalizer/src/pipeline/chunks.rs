@@ -1,4 +1,4 @@
-//! The chunks of one upload, read again from Kafka as one stream.
+//! Reads the chunks of one upload again from Kafka, as one byte stream.
 
 use std::{
     io::{self, BufRead, Read},
@@ -26,10 +26,10 @@ use super::{
     record::{Consumed, upload_of},
 };
 
-/// How long the next chunk may take to come from Kafka before the upload is begun again.
+/// How long to wait for the next chunk from Kafka before reading the upload fails; it is then read again from the start.
 const CHUNK_WITHIN: Duration = Duration::from_secs(30);
 
-/// Whether what was read is what the manifest closes.
+/// Whether the chunks that were read are those that the manifest describes.
 pub(super) enum Ending {
     Whole,
     Other,
@@ -39,7 +39,7 @@ pub(super) enum Ending {
 pub(super) struct Chunks {
     consumer: BaseConsumer,
     id: Uuid,
-    /// The manifest's offset: behind it there are no chunks.
+    /// The offset of the manifest. All chunks of the upload are before it.
     end: i64,
     expected: upload::Part,
     hash_expected: String,
@@ -59,7 +59,7 @@ impl Chunks {
             None => (Uuid::nil(), upload::Part::Chunk { number: 0 }, manifest.message.offset()),
         };
         let mut settings = config.kafka.consumer(&group_of(&config.group, manifest.topic), GroupProtocol::Classic);
-        // Partitions are given, not shared out: no group is joined.
+        // The partition is assigned directly, so the consumer does not join the group.
         settings.set("queued.max.messages.kbytes", "1024");
         let consumer: BaseConsumer = settings.create()?;
         let mut from = TopicPartitionList::new();
@@ -80,7 +80,7 @@ impl Chunks {
         })
     }
 
-    /// Goes on to the next chunk; false behind the last.
+    /// Fetches the next chunk. Returns `false` after the last one.
     fn next(&mut self) -> Result<bool, NormalizerError> {
         if matches!(self.expected, upload::Part::Manifest { chunks, .. } if chunks == self.number) {
             return Ok(false);
@@ -113,7 +113,7 @@ impl Chunks {
         }
     }
 
-    /// Reads what the mapping left, and compares.
+    /// Reads the chunks that the mapping did not read, and compares count, size and hash with the manifest.
     pub(super) fn finish(mut self) -> Result<Ending, NormalizerError> {
         if let Some(error) = self.failed {
             return Err(error);

@@ -5,57 +5,57 @@ use std::{num::NonZeroUsize, time::Duration};
 use schemas::{content::ContentKey, format::RawTopic, topic::Topics};
 use service::kafka::KafkaSettings;
 
-/// The settings of the stage.
+/// The settings of the normalizer stage.
 #[derive(Clone)]
 pub struct NormalizerConfig {
-    /// Where Kafka is.
+    /// How to connect to Kafka.
     pub kafka: KafkaSettings,
-    /// The topics' names.
+    /// The names of the topics.
     pub topics: Topics,
-    /// The consumer group; all normalizers of an installation share it.
+    /// The consumer group, which all normalizers of an installation share.
     pub group: String,
-    /// The incarnation of the raw topics, see [`schemas::receipt::Position`].
+    /// The topic epoch of the raw topics, see [`schemas::receipt::Position`].
     pub topic_epoch: u16,
-    /// Shows that an upload is whole; the ingress's.
+    /// The key for the hash that verifies an upload. It must be the same as the ingress's.
     pub content_key: ContentKey,
-    /// What is mapped before its events must be acknowledged.
+    /// How much is mapped before its events must be acknowledged.
     pub batch: BatchLimits,
     /// How long after its last chunk an upload without a manifest is given up.
     pub upload_wait: Duration,
-    /// How many threads map.
+    /// The number of mapping threads.
     pub threads: NonZeroUsize,
-    /// What is stepped over.
+    /// The records to skip.
     pub skip: Skip,
 }
 
-/// The records that an operator steps over, because the normalizer cannot get past them.
+/// The records that an operator skips, because the normalizer cannot get past them.
 #[derive(Clone, Default)]
 pub struct Skip {
-    /// Where they lie; of a large upload, its manifest.
+    /// The positions of the records; for a large upload, that of its manifest.
     pub positions: Vec<SkippedRecord>,
-    /// Why, in the operator's words, for the dead letters.
+    /// The operator's reason, which is added to the dead letters.
     pub reason: String,
 }
 
-/// A record that is stepped over.
+/// A record to skip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SkippedRecord {
-    /// Its raw topic.
+    /// The raw topic of the record.
     pub topic: RawTopic,
-    /// Its partition.
+    /// The partition of the record.
     pub partition: i32,
-    /// Its offset.
+    /// The offset of the record.
     pub offset: i64,
 }
 
-/// When a batch is full: it is held in memory.
+/// When a batch is full. A batch is held in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
-    /// Records.
+    /// The maximum number of records.
     pub records: usize,
-    /// Bytes of their bodies; a single larger one is a batch of its own.
+    /// The maximum size of their bodies in bytes. A single larger record is a batch of its own.
     pub bytes: usize,
-    /// Time since its first record.
+    /// The maximum time since the first record.
     pub age: Duration,
 }
 
@@ -65,7 +65,7 @@ impl Default for BatchLimits {
     }
 }
 
-/// The group that maps a raw topic: large uploads have their own.
+/// Returns the consumer group that maps a raw topic. Large uploads have a group of their own.
 #[must_use]
 pub fn group_of(group: &str, topic: RawTopic) -> String {
     if topic == RawTopic::Uploads { format!("{group}-uploads") } else { group.to_owned() }

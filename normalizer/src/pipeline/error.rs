@@ -1,4 +1,4 @@
-//! Why the normalizer ends.
+//! Errors of the normalizer.
 
 use catalogue::CatalogueError;
 use rdkafka::error::KafkaError;
@@ -7,10 +7,11 @@ use service::kafka_error::{Verdict, verdict_on};
 
 use crate::pool::PoolGone;
 
-/// What waiting does not heal, and, inside the stage, what it does.
+/// An error of the normalizer. [`run`](super::run) returns only those that waiting does not resolve; the stage itself waits for
+/// the end of an outage.
 #[derive(Debug, thiserror::Error)]
 pub enum NormalizerError {
-    /// Kafka refuses or is away.
+    /// Kafka refused a request, or is not available.
     #[error("Kafka: {0}")]
     Kafka(#[from] KafkaError),
     /// A compiled-in schema is broken.
@@ -19,22 +20,22 @@ pub enum NormalizerError {
     /// The compiled-in catalogue is broken.
     #[error("the metric catalogue is broken")]
     Catalogue(#[source] &'static CatalogueError),
-    /// The threads that map cannot be started.
-    #[error("the threads that map cannot be started")]
+    /// The mapping threads cannot be started.
+    #[error("the mapping threads cannot be started")]
     Threads(#[from] std::io::Error),
-    /// The threads that map ended.
+    /// The mapping threads have ended.
     #[error(transparent)]
     Mapping(#[from] PoolGone),
     /// A task ended abnormally.
     #[error("a task ended abnormally")]
     Task(#[from] tokio::task::JoinError),
-    /// The producer went away before it answered.
+    /// The producer was dropped before it reported the delivery of an event.
     #[error("a delivery report was lost")]
     NoReport,
 }
 
 impl NormalizerError {
-    /// Whether the other side is away and waiting may heal it.
+    /// Whether Kafka is not available and waiting may resolve the error.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
@@ -61,6 +62,6 @@ mod tests {
             assert!(NormalizerError::from(KafkaError::MessageProduction(code)).is_outage(), "{code}");
         }
         let ours = KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge);
-        assert!(!NormalizerError::from(ours).is_outage(), "what the broker will never take is no outage");
+        assert!(!NormalizerError::from(ours).is_outage(), "what the broker will never accept is not an outage");
     }
 }

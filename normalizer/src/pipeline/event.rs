@@ -1,4 +1,4 @@
-//! What a raw record comes to, in bytes: events, refusals and the outcome.
+//! Encodes the result of mapping a raw record: events, dead letters and the outcome.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -25,22 +25,22 @@ use crate::{
     refusal::{Refused, refused},
 };
 
-/// The pure mapping: [`crate::registry::normalize`], or what a test has in its place.
+/// The pure mapping: [`crate::registry::normalize`], or a replacement in tests.
 pub(super) type Normalize = fn(&RawRecord<'_>) -> Normalized;
 
-/// What the threads of the pool do to a record.
+/// Maps and encodes records on the threads of the pool.
 pub(super) struct Mapper {
     pub(super) config: NormalizerConfig,
     pub(super) normalize: Normalize,
 }
 
-/// What a record came to, in bytes.
+/// The encoded result of mapping a record.
 pub(super) struct Mapped {
-    /// Key and value of each document.
+    /// The key and value of each document.
     pub(super) documents: Vec<([u8; 32], Vec<u8>)>,
-    /// Key and value of each reading.
+    /// The key and value of each reading.
     pub(super) readings: Vec<(String, Vec<u8>)>,
-    /// Key and value of each command.
+    /// The key and value of each command.
     pub(super) commands: Vec<(String, Vec<u8>)>,
     pub(super) rejections: Vec<Rejection>,
     pub(super) outcome: Outcome,
@@ -48,8 +48,8 @@ pub(super) struct Mapped {
 
 impl Work for Mapper {
     type Record = Consumed;
-    /// None where a record comes to nothing, or where that hangs on what comes after it: the first chunk of an upload stands for
-    /// all of it until its manifest is read.
+    /// `None` if the record is not mapped: it has no value, or an earlier process has handled it. `None` also for the first
+    /// chunk and the manifest of an upload, because the upload is mapped when its manifest is read.
     type Events = Option<Mapped>;
 
     fn bytes(&self, record: &Consumed) -> usize {
@@ -88,7 +88,7 @@ impl Work for Mapper {
 pub(super) const PANICKED: Refused =
     refused(Reason::MappingFailed, "the mapping failed on this payload, which is a defect of ours");
 
-/// Says where the record lies; what the panic said is withheld.
+/// Logs the position of the record. The panic message is withheld.
 pub(super) fn log_panic(record: &Consumed) {
     let (topic, message) = (record.topic.as_str(), &record.message);
     metrics::counter!("device_manager_normalizer_mapping_failures_total").increment(1);
@@ -96,7 +96,7 @@ pub(super) fn log_panic(record: &Consumed) {
         topic,
         partition = message.partition(),
         offset = message.offset(),
-        "a payload could not be mapped, which is a defect of ours; it is a dead letter"
+        "the mapping panicked on a payload, which is a defect of the normalizer; the payload becomes a dead letter"
     );
 }
 
@@ -105,7 +105,7 @@ fn all_refused(rejection: Rejection) -> Normalized {
 }
 
 impl Skip {
-    /// Whether the operator steps over a record.
+    /// Whether the operator skips this record.
     pub(super) fn is_skipped(&self, record: &Consumed) -> bool {
         let message = &record.message;
         self.positions
@@ -114,10 +114,10 @@ impl Skip {
     }
 }
 
-/// The refusal of a payload that an operator steps over.
-pub(super) const SKIPPED: Refused = refused(Reason::Skipped, "an operator stepped over the payload");
+/// The refusal of a payload that an operator skips.
+pub(super) const SKIPPED: Refused = refused(Reason::Skipped, "an operator skipped the payload");
 
-/// The record as the mapping gets it.
+/// Builds the input of the mapping from a consumed record.
 pub(super) fn raw<'a>(config: &NormalizerConfig, record: &'a Consumed) -> Result<RawRecord<'a>, HeaderError> {
     let message = &record.message;
     Ok(RawRecord {
@@ -136,7 +136,7 @@ fn received_at(record: &Consumed) -> i64 {
     record.message.timestamp().to_millis().unwrap_or(0).saturating_mul(1_000)
 }
 
-/// What a record came to, in numbers and in unknown shapes.
+/// What an outcome reports about a record: counts, and unknown shapes.
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) readings: usize,
@@ -160,12 +160,13 @@ pub(super) fn outcome(config: &NormalizerConfig, record: &Consumed, counts: Coun
     }
 }
 
-/// Readings of one device stay in their order; one without a device needs none.
+/// The Kafka key of a reading. Readings of one device have the same key, so they stay in order; a reading without a device
+/// needs no order.
 fn key(reading: &Reading) -> String {
     reading.device.as_ref().map_or(reading.reading_id, |device| device.key).hyphenated().to_string()
 }
 
-/// A reading's key and value; a refusal where no message can carry it.
+/// Encodes a reading to key and value. A reading that is too large for a message is refused.
 pub(super) fn event(reading: &Reading) -> Result<(String, Vec<u8>), Rejection> {
     let value = encode(reading);
     if value.len() > EVENT_BYTES_MAX {
@@ -179,13 +180,14 @@ fn too_large(reading: &Reading) -> Rejection {
         item: u32::try_from(reading.provenance.item).ok(),
         item_count: 1,
         reason: Reason::TooLarge,
-        detail: Cow::Borrowed("the item's event is larger than a message may be; the raw record keeps the item"),
+        detail: Cow::Borrowed("the item's event is larger than a message may be; the raw record contains the item"),
         device: reading.device.as_ref().map(|device| device.key),
         bytes: Vec::new(),
     }
 }
 
-/// The events in bytes. What no message can carry is refused, so that it ends as an outcome and not as a stuck stage.
+/// Encodes the events. An event that is too large for a message is refused: it ends as a dead letter and does not block the
+/// stage.
 fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized) -> Mapped {
     let Normalized { readings: found, commands, documents, mut rejections, unknown } = normalized;
     let too_large_documents: HashSet<[u8; 32]> =
@@ -246,7 +248,7 @@ pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejectio
         detail,
         content_hmac: record.headers.as_ref().ok().map(|headers: &Headers| headers.content_hmac.clone()),
         raw_position: Some(position.to_string()),
-        // The raw record keeps what is too long for a message.
+        // An item that is too large for a message is left out; the raw record contains it.
         value: if rejection.bytes.len() > EVENT_BYTES_MAX { Vec::new() } else { rejection.bytes },
     }
 }
@@ -303,7 +305,7 @@ pub(super) mod tests {
         Consumed { topic: RawTopic::HealthKit, headers: Ok(headers), message, is_handled: false, assignment: 1 }
     }
 
-    /// The manifest of an export.
+    /// Returns the manifest of an export.
     pub(in super::super) fn upload() -> (NormalizerConfig, Consumed) {
         let mut manifest = record(7, "");
         let headers = manifest.headers.as_mut().unwrap();
@@ -312,7 +314,7 @@ pub(super) mod tests {
         (config(), manifest)
     }
 
-    /// Every payload that says so makes the mapping panic.
+    /// Panics on every payload that begins with `panic`.
     fn panicking(record: &RawRecord<'_>) -> Normalized {
         assert!(!record.body.starts_with(b"panic"), "{}", String::from_utf8_lossy(record.body));
         crate::registry::normalize(record)

@@ -1,4 +1,4 @@
-//! Whether a subscription gets on, by what is seen at one look after the other.
+//! Judges whether a subscription makes progress, from a series of observations.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,67 +7,70 @@ use tokio::time::Instant;
 
 use super::{consume::group::Named, progress::Suspects};
 
-/// How often it is looked.
+/// The time between two looks.
 pub(super) const EVERY: Duration = Duration::from_secs(3);
-/// What lasts longer is no pause. With the time between two looks and that for an answer it is seen within 15 s.
+/// A state that lasts longer than this is reported. With the time between two looks and the time for an answer, it is reported
+/// within 15 s.
 const STUCK: Duration = Duration::from_secs(7);
 
-/// What is seen at one look.
+/// What one look observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) pending_since: Option<Instant>,
     pub(super) is_member: bool,
-    /// How many partitions are this member's; those of a topic that does not exist are left out.
+    /// The number of partitions that this member owns, without those of topics that do not exist.
     pub(super) owns: usize,
-    /// What this member acknowledged so far.
+    /// The number of acknowledgements that this member has received so far.
     pub(super) moved: u64,
-    /// What is next in each partition that can be read, and where its log ends; where this member owns nothing, in each of
-    /// the group's.
+    /// The next offset to map and the end offset of the log, for each partition that can be read. If this member owns no
+    /// partition, for all partitions of the subscription.
     pub(super) logs: BTreeMap<Named, (i64, i64)>,
     /// A topic that does not exist.
     pub(super) missing: Option<String>,
-    /// Where no partition can be read, why.
+    /// Why no partition can be read, if none can.
     pub(super) fault: Option<String>,
-    /// What was handled before the last look and stands elsewhere in its log now, as the times of its records say.
+    /// Records that were handled before the previous look and, according to their append times, are at another offset of the
+    /// log now.
     pub(super) suspects: Suspects,
 }
 
-/// What is said of what was seen.
+/// What an observation means for the readiness of the stage.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Why nothing gets on.
+    /// Why nothing makes progress.
     pub(super) waits: Option<String>,
-    /// What is wrong while the rest works.
+    /// What is wrong with some partitions while the others make progress.
     pub(super) partly: Vec<String>,
-    /// That a log may have been made anew, of which no error need tell, and what would show it.
+    /// Set if a log may have been recreated, which librdkafka does not always report as an error. Contains the records to
+    /// check.
     pub(super) doubt: Option<Suspects>,
 }
 
 impl Verdict {
-    /// Nothing gets on.
+    /// A verdict that nothing makes progress.
     pub(super) fn waits(reason: String) -> Self {
         Self { waits: Some(reason), ..Self::default() }
     }
 }
 
-/// Remembers from look to look.
+/// The state that is kept between looks.
 #[derive(Default)]
 pub(super) struct Judge {
     moved: u64,
-    /// When anything moved last.
+    /// When anything made progress last.
     moved_at: Option<Instant>,
-    /// What is next in each partition, and since when records wait there.
+    /// The next offset of each partition, and since when records have been waiting there.
     still: BTreeMap<Named, (i64, Instant)>,
-    /// When partitions that stand still were looked at again: each time what is fetched is dropped.
+    /// When partitions without progress were last checked. Each check drops the records that are already fetched.
     doubted_at: Option<Instant>,
-    /// Since when the group does not know this consumer.
+    /// Since when the consumer has not been a member of its group.
     absent_since: Option<Instant>,
-    /// What was suspected at the look before. Where the clock of a broker was set back, the same is seen again and again.
+    /// The suspects of the previous look. If the clock of a broker was set back, each look finds the same ones again.
     suspected: Suspects,
 }
 
 impl Judge {
-    /// What is to be said of what was seen at a look.
+    /// Returns the verdict on what a look observed.
     pub(super) fn judge(&mut self, now: Instant, seen: Seen) -> Verdict {
         let mut verdict = self.judge_progress(now, &seen);
         let is_news = !seen.suspects.is_empty() && seen.suspects != self.suspected;
@@ -90,7 +93,7 @@ impl Judge {
             verdict.doubt = is_doubtful.then(Suspects::new);
             verdict.partly.extend(seen.missing.as_deref().map(not_there));
             verdict.partly.extend(still.into_iter().map(|((name, partition), (next, _))| {
-                format!("{name} partition {partition} does not get on, though records wait from offset {next}")
+                format!("{name} partition {partition} makes no progress, although records wait from offset {next}")
             }));
             if is_still {
                 self.doubted_at = Some(now);
@@ -99,12 +102,12 @@ impl Judge {
         verdict
     }
 
-    /// Takes note of what has moved.
+    /// Updates which partitions have moved.
     fn follow(&mut self, now: Instant, seen: &Seen) {
         let is_at = |named: &Named, next: i64| self.still.get(named).is_none_or(|(known, _)| *known == next);
         let is_further = seen.logs.iter().any(|(named, (next, _))| !is_at(named, *next));
         let has_moved = std::mem::replace(&mut self.moved, seen.moved) != seen.moved;
-        // A batch that takes long keeps all partitions waiting.
+        // A batch that takes long makes all partitions wait.
         let is_busy = has_moved && !is_further;
         if has_moved || is_further {
             self.moved_at = Some(now);
@@ -117,25 +120,25 @@ impl Judge {
             seen.logs.iter().map(|(named, (next, end))| (named.clone(), (*next, since(named, *next, *end)))).collect();
     }
 
-    /// Why nothing gets on, if nothing does.
+    /// Returns why nothing makes progress, if nothing does.
     fn waits(&self, lasts: impl Fn(Instant) -> bool, seen: &Seen, is_any_still: bool) -> Option<String> {
         if seen.pending_since.is_some_and(&lasts) {
-            return Some("partitions were assigned, but could not be begun yet".to_owned());
+            return Some("partitions were assigned, but their start offsets are not known yet".to_owned());
         }
         if self.absent_since.is_some_and(&lasts) {
-            return Some("the group does not admit this consumer".to_owned());
+            return Some("this consumer is not a member of its group".to_owned());
         }
         if let Some(name) = seen.missing.as_deref().filter(|_| seen.owns == 0) {
             return Some(not_there(name));
         }
         if is_any_still && self.moved_at.is_none_or(&lasts) {
             return Some(if seen.owns == 0 {
-                "records wait, this member owns no partition, and nobody else gets on".to_owned()
+                "records wait, this member owns no partition, and no other member makes progress".to_owned()
             } else {
-                "records wait, and no partition gets on".to_owned()
+                "records wait, and no partition makes progress".to_owned()
             });
         }
-        // As long as there are others, a partition that cannot be read is a matter of degree.
+        // While other partitions can be read, one that cannot be read only degrades the stage.
         seen.fault.clone()
     }
 }
@@ -150,7 +153,7 @@ mod tests {
         ("raw.devices".to_owned(), partition)
     }
 
-    /// A member that owns partitions, with what is next in each and where its log ends.
+    /// An observation of a member that owns partitions, with the next offset and the end offset of each.
     fn owner(logs: &[(i64, i64)]) -> Seen {
         let logs: BTreeMap<_, _> = (0..).map(named).zip(logs.iter().copied()).collect();
         let owns = logs.len();
@@ -166,7 +169,7 @@ mod tests {
         }
     }
 
-    /// What is said when this is seen every few seconds, one after the other.
+    /// Returns the verdicts on five looks, one every [`EVERY`].
     fn judged(seen: impl Fn(u64, Instant) -> Seen) -> Vec<Verdict> {
         let start = Instant::now();
         let mut judge = Judge::default();
@@ -174,7 +177,7 @@ mod tests {
         (0..5).map(|look| judge.judge(at(look), seen(look, start))).collect()
     }
 
-    /// Seen at the fourth look, 12 s after the first, but not before it lasts.
+    /// Asserts that the wait is reported at the fifth look, 12 s after the first, but not yet at the first two.
     fn is_waiting_at_last(said: &[Verdict], part: &str) {
         let at_once = said.iter().take(2).all(|said| said.waits.is_none());
         assert!(at_once && said[4].waits.as_deref().is_some_and(|said| said.contains(part)), "{part}: {said:?}");
@@ -182,13 +185,13 @@ mod tests {
 
     #[test]
     fn what_lasts_is_told() {
-        is_waiting_at_last(&judged(|_, _| owner(&[(4, 5), (7, 7)])), "no partition gets on");
+        is_waiting_at_last(&judged(|_, _| owner(&[(4, 5), (7, 7)])), "no partition makes progress");
         is_waiting_at_last(&judged(|_, _| Seen { owns: 0, ..owner(&[(4, 5)]) }), "owns no partition");
         is_waiting_at_last(
             &judged(|_, start| Seen { pending_since: Some(start), ..owner(&[(7, 7)]) }),
-            "could not be begun",
+            "start offsets are not known",
         );
-        is_waiting_at_last(&judged(|_, _| Seen { is_member: false, ..owner(&[(7, 7)]) }), "does not admit");
+        is_waiting_at_last(&judged(|_, _| Seen { is_member: false, ..owner(&[(7, 7)]) }), "is not a member");
         let fault = judged(|_, _| Seen { fault: Some("x".to_owned()), ..owner(&[]) });
         assert!(fault.iter().all(|said| said.waits.as_deref() == Some("x")));
     }
@@ -215,7 +218,7 @@ mod tests {
             judged(|look, _| Seen { is_member: look.is_multiple_of(2), ..owner(&[(7, 7)]) }),
             // In the middle of a batch that takes long, such as a large upload.
             judged(|look, _| Seen { moved: look, ..owner(&[(4, 5), (4, 9)]) }),
-            // Others map one, and the one that stands still is theirs to tell.
+            // Other members map one of the partitions. The one without progress is reported by its owner.
             judged(|look, _| Seen { owns: 0, ..owner(&[(look.cast_signed(), 9), (4, 9)]) }),
         ] {
             assert!(said.iter().all(|said| *said == Verdict::default()), "{said:?}");
@@ -224,11 +227,11 @@ mod tests {
 
     #[test]
     fn a_partition_that_stands_still_while_others_move_is_told() {
-        // Busy partition 0, partition 1 with records that are not read, and partition 2 at its end.
+        // Partition 0 is busy, partition 1 has records that are not read, and partition 2 is at its end.
         let said = judged(|look, _| Seen { moved: look, ..owner(&[(look.cast_signed(), 9), (4, 5), (7, 7)]) });
         assert!(said.iter().all(|said| said.waits.is_none()), "{said:?}");
         assert!(said.iter().take(2).all(|said| said.partly.is_empty()), "{said:?}");
-        let told = "raw.devices partition 1 does not get on, though records wait from offset 4";
+        let told = "raw.devices partition 1 makes no progress, although records wait from offset 4";
         assert_eq!(said[4].partly, [told]);
     }
 

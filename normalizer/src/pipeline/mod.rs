@@ -1,8 +1,8 @@
 //! The loop around the mapping: consume, normalize, produce, commit last.
 //!
-//! A batch of raw records is mapped by the threads of a [`Pool`], a document is produced and acknowledged before the
-//! reading that cites it, and only when all events of the batch are acknowledged is the position committed. Killed in between,
-//! the stage maps the same records again: the ids are the same, so the sink sees duplicates and counts them.
+//! The threads of a [`Pool`] map a batch of raw records. A document is produced and acknowledged before the reading that cites
+//! it. The position is committed only after all events of the batch are acknowledged. If the stage is killed in between, it
+//! maps the same records again: the ids are the same, so the sink sees duplicates and counts them.
 //!
 //! Large uploads have a topic, a group and a loop of their own, so that nothing else waits for them.
 
@@ -42,10 +42,10 @@ use readiness::Readiness;
 use record::{Consumed, is_manifest};
 use watch::watch;
 
-/// Runs until `shutdown`, or until something happens that waiting does not heal.
+/// Runs until `shutdown`, or until an error occurs that waiting does not resolve.
 ///
 /// # Errors
-/// [`NormalizerError`]; an outage of the broker is waited for and is no error.
+/// [`NormalizerError`]. An outage of the broker is not an error: the stage waits for its end.
 pub async fn run(
     config: NormalizerConfig,
     health: StageHealth,
@@ -66,7 +66,7 @@ pub async fn run(
     whole.map(|((), ())| ())
 }
 
-/// The two loops over raw topics: what they share.
+/// What the loops of the two subscriptions share.
 struct Consumers<'s> {
     config: &'s NormalizerConfig,
     events: &'s Events,
@@ -92,18 +92,18 @@ impl Consumers<'_> {
                 Ok(true) => raw.commit(&[], &mut open),
                 Ok(false) => {}
                 Err(error) if error.is_outage() => {
-                    tracing::debug!(%error, "an upload that was never closed is given up later");
+                    tracing::debug!(%error, "an upload without a manifest could not be given up yet");
                 }
                 Err(error) => return Err(error),
             }
         }
-        // It holds the consumer, which must be closed.
+        // The watch task holds a reference to the consumer, which closes when the last reference is dropped.
         drop(watched);
         raw.close().await;
         Ok(())
     }
 
-    /// Waits for the broker, publishes the schemas and joins the group. None when asked to stop before that.
+    /// Waits for the broker, publishes the schemas and joins the group. `None` if shutdown was requested first.
     async fn connect(
         &self,
         subscription: &Subscription,
@@ -134,15 +134,15 @@ impl Consumers<'_> {
         Raw::subscribe(self.config, subscription, Arc::clone(progress)).await
     }
 
-    /// Maps a batch and produces its events. Whether all are acknowledged: false when asked to stop during an outage; then
-    /// nothing is committed and the next process maps the records again, to the same ids.
+    /// Maps a batch and produces its events. Returns whether all events are acknowledged. It returns `false` if shutdown was
+    /// requested during an outage; then nothing is committed, and the next process maps the records again, to the same ids.
     async fn step(&self, batch: &Arc<Vec<Consumed>>, progress: &Progress) -> Result<bool, NormalizerError> {
         let mut backoff = Backoff::default();
         while let Err(error) = self.produce(batch, progress).await {
             if !error.is_outage() {
                 return Err(error);
             }
-            // The same events again, with the same ids: what was acknowledged already becomes a duplicate.
+            // The same events are produced again with the same ids, so those that were already acknowledged become duplicates.
             progress.waits(Some(&because("Kafka does not acknowledge events")));
             tracing::debug!(%error, records = batch.len(), "the batch is produced again");
             tokio::select! {

@@ -1,4 +1,4 @@
-//! Uploads that have begun and not ended.
+//! Open uploads: those with a first chunk and no manifest yet.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::record::{Consumed, RawPartition, upload_of};
 
-/// Uploads whose manifest was not met yet, by partition.
+/// The uploads whose manifest has not been read yet, by partition.
 #[derive(Default)]
 pub(super) struct Open(pub(super) HashMap<RawPartition, Uploads>);
 
@@ -16,7 +16,7 @@ pub(super) struct Open(pub(super) HashMap<RawPartition, Uploads>);
 #[derive(Default)]
 pub(super) struct Uploads {
     pub(super) unclosed: HashMap<Uuid, Unclosed>,
-    /// When the last record that was read was appended, milliseconds since the epoch.
+    /// When the last record that was read was appended, in milliseconds since the epoch.
     pub(super) read_until_ms: i64,
 }
 
@@ -24,12 +24,12 @@ pub(super) struct Uploads {
 pub(super) struct Unclosed {
     /// The first chunk, without its body.
     pub(super) first: Consumed,
-    /// When the last chunk was appended, milliseconds since the epoch.
+    /// When the last chunk was appended, in milliseconds since the epoch.
     pub(super) last_ms: i64,
 }
 
 impl Open {
-    /// Takes note of the chunks of a batch and of the manifests, whose uploads are over.
+    /// Updates the open uploads from the chunks of a batch and from the manifests, which close their uploads.
     pub(super) fn follow(&mut self, batch: &[Consumed]) {
         for record in batch {
             let place = (record.topic, record.message.partition());
@@ -60,12 +60,12 @@ impl Open {
         self.forget_ended();
     }
 
-    /// Forgets the partitions that are somebody else's.
+    /// Removes the partitions that this consumer no longer owns.
     pub(super) fn keep_only(&mut self, is_owned: impl Fn(RawPartition) -> bool) {
         self.0.retain(|place, _| is_owned(*place));
     }
 
-    /// The first chunk of the earliest open upload of a partition: nothing behind it may be committed.
+    /// The offset of the first chunk of the earliest open upload of a partition. The committed offset must not be after it.
     pub(super) fn earliest(&self, place: RawPartition) -> Option<i64> {
         self.0.get(&place)?.unclosed.values().map(|unclosed| unclosed.first.message.offset()).min()
     }
@@ -74,7 +74,7 @@ impl Open {
         self.0.is_empty()
     }
 
-    /// Forgets the partitions whose uploads have all ended.
+    /// Removes the partitions without open uploads.
     pub(super) fn forget_ended(&mut self) {
         self.0.retain(|_, uploads| !uploads.unclosed.is_empty());
     }

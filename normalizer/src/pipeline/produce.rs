@@ -1,4 +1,4 @@
-//! Events to Kafka: a document before the reading that cites it, and no more in flight than a window holds.
+//! Produces events to Kafka: a document before the reading that cites it, and with a bound on unacknowledged events.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -21,15 +21,15 @@ use super::{
 };
 use crate::normalized::Rejection;
 
-/// So many events may be on their way at once.
+/// At most this many events may be unacknowledged at once.
 const WINDOW_EVENTS: usize = 8_000;
-/// The same, in bytes; a single larger one is alone.
+/// At most this many bytes of events may be unacknowledged at once; a larger event is sent alone.
 const WINDOW_BYTES: usize = 8 * 1024 * 1024;
-/// What a message has beside its key and value in the producer's queue, about.
+/// The approximate size of a message in the producer's queue, without key and value.
 const MESSAGE_BYTES: usize = 512;
 
-/// The producer of all event topics. What it has not delivered when it is dropped is lost, and made again from the raw records:
-/// a position is committed behind acknowledged events only.
+/// The producer for all event topics. Events that are not delivered when it is dropped are lost, and are made again from the
+/// raw records: a position is committed only after its events are acknowledged.
 pub(super) struct Events {
     producer: FutureProducer,
     names: Names,
@@ -64,7 +64,7 @@ impl Events {
         Ok(Self { producer, names, _rebootstrap: rebootstrap })
     }
 
-    /// Puts a message into the producer's queue; waits while the queue is full.
+    /// Puts a message into the producer's queue. Waits while the queue is full.
     pub(super) async fn send(
         &self,
         topic: &str,
@@ -77,7 +77,7 @@ impl Events {
             match self.producer.send_result(record) {
                 Ok(delivery) => return Ok(delivery),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
-                    // The queue empties as the broker acknowledges, or as its messages time out.
+                    // The queue empties as the broker acknowledges messages, or as they time out.
                     record = refused;
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -87,7 +87,7 @@ impl Events {
     }
 }
 
-/// Events on their way, in the order in which they were sent.
+/// The unacknowledged events, in the order in which they were sent.
 pub(super) struct Window<'e> {
     events: &'e Events,
     config: &'e NormalizerConfig,
@@ -105,7 +105,7 @@ impl<'e> Window<'e> {
         self.config
     }
 
-    /// Sends what a record came to. Returns its outcome, which counts once everything is acknowledged.
+    /// Sends the events of a record. Returns its outcome, which may be counted once everything is acknowledged.
     pub(super) async fn record(&mut self, record: &Consumed, mapped: Mapped) -> Result<Outcome, NormalizerError> {
         let names = &self.events.names;
         if !mapped.documents.is_empty() {
@@ -123,7 +123,7 @@ impl<'e> Window<'e> {
         Ok(mapped.outcome)
     }
 
-    /// Sends readings. Those of large uploads have a topic of their own, so that no other waits behind them.
+    /// Sends readings. Those of large uploads go to a topic of their own, so that other readings do not wait behind them.
     pub(super) async fn readings(
         &mut self,
         topic: RawTopic,
@@ -137,7 +137,7 @@ impl<'e> Window<'e> {
         Ok(())
     }
 
-    /// Sends what was refused of a record.
+    /// Sends the rejections of a record as dead letters.
     pub(super) async fn rejections(
         &mut self,
         record: &Consumed,
@@ -151,7 +151,7 @@ impl<'e> Window<'e> {
         Ok(())
     }
 
-    /// Sends what became of a record.
+    /// Sends the outcome of a record.
     pub(super) async fn outcome(&mut self, outcome: &Outcome) -> Result<(), NormalizerError> {
         let key = format!("{}:{}", outcome.topic.as_str(), outcome.partition);
         self.send(&self.events.names.outcomes, key.as_bytes(), &encode(outcome), None).await
@@ -183,7 +183,7 @@ impl<'e> Window<'e> {
         Ok(())
     }
 
-    /// Returns when every event is acknowledged.
+    /// Waits until every event is acknowledged.
     pub(super) async fn acknowledged(&mut self) -> Result<(), NormalizerError> {
         while !self.on_their_way.is_empty() {
             self.first_acknowledged().await?;
@@ -204,7 +204,7 @@ fn headers(letter: &DeadLetter) -> OwnedHeaders {
         .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
 }
 
-/// Counts what became of records, once it is acknowledged.
+/// Adds outcomes to the metrics. Call it once they are acknowledged.
 pub(super) fn count<'o>(outcomes: impl Iterator<Item = &'o Outcome>) {
     let mut sums = [0_u64; 5];
     for outcome in outcomes {

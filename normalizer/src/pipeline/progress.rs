@@ -1,4 +1,4 @@
-//! How far a subscription is, as the loop says it and as is seen from beside it.
+//! The progress of a subscription, as reported by its loop and as observed from outside the loop.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{readiness::Readiness, record::RawPartition};
 
-/// How far one subscription is.
+/// The progress of one subscription.
 pub(super) struct Progress {
     name: &'static str,
     readiness: Readiness,
@@ -22,21 +22,22 @@ pub(super) struct Progress {
     doubted: Notify,
 }
 
-/// Where a subscription stands.
+/// The state of a subscription.
 #[derive(Clone, Default)]
 pub(super) struct Standing {
-    /// By partition, the first record that is not mapped and acknowledged, and when the one before it was appended, if that is
-    /// known: milliseconds since the epoch.
+    /// By partition, the offset of the first record that is not yet mapped and acknowledged, and the append time of the record
+    /// before it if it is known, in milliseconds since the epoch.
     pub(super) handled: HashMap<RawPartition, (i64, Option<i64>)>,
-    /// Of each partition the first of these since the last look, so that a look compares what was handled before it.
+    /// By partition, the entry of `handled` at the last look, or the first one after it. The next look checks these records.
     pub(super) since_look: Suspects,
     pub(super) faults: BTreeMap<(&'static str, i32), String>,
     pub(super) pending_since: Option<Instant>,
-    /// Whether a log seems to be another one than it was, and what would show it.
+    /// Set if a log may have been recreated. Contains the records to check.
     doubt: Option<Suspects>,
 }
 
-/// Records by which it is seen whether a log is still the same: behind which offset the record stands, and when it was appended.
+/// Records by which to check whether a log is still the same: the offset after the record, and when the record was appended, in
+/// milliseconds since the epoch.
 pub(super) type Suspects = HashMap<RawPartition, (i64, i64)>;
 
 impl Progress {
@@ -48,48 +49,48 @@ impl Progress {
         &self.readiness.health
     }
 
-    /// Where the subscription stands.
+    /// Locks and returns the state of the subscription.
     pub(super) fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the loop waits for; none where it works.
+    /// Reports what the loop waits for; `None` if it does not wait.
     pub(super) fn waits(&self, reason: Option<&str>) {
         self.readiness.change(self.name, |report| report.work = reason.map(str::to_owned));
     }
 
-    /// Whether the logs of this member's partitions should be looked at again; asked once for each doubt.
+    /// Takes the request to check the logs of this member's partitions again. Each request is returned once.
     pub(super) fn take_doubt(&self) -> Option<Suspects> {
         self.standing().doubt.take()
     }
 
-    /// The logs should be looked at again.
+    /// Requests that the logs are checked again.
     pub(super) fn doubt(&self, suspects: Suspects) {
         self.standing().doubt.get_or_insert_default().extend(suspects);
         self.doubted.notify_one();
     }
 
-    /// Resolves when there is a doubt to be taken.
+    /// Waits until there is a doubt to take.
     pub(super) async fn doubted(&self) {
         self.doubted.notified().await;
     }
 
-    /// Something was acknowledged.
+    /// Counts an acknowledgement.
     pub(super) fn moved(&self) {
         self.moved.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often something was acknowledged so far.
+    /// The number of acknowledgements so far.
     pub(super) fn moves(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
 
-    /// What is seen from beside the loop: why nothing gets on, and what is wrong while the rest works.
+    /// Reports what was observed from outside the loop: why nothing makes progress, and what is wrong while the rest works.
     pub(super) fn seen(&self, waits: Option<String>, partly: Vec<String>) {
         self.readiness.change(self.name, |report| (report.seen, report.partly) = (waits, partly));
     }
 
-    /// All records of a partition before `next` are handled; the last of them was appended then.
+    /// Records that all records of a partition before `next` are handled. `appended_ms` is the append time of the last of them.
     pub(super) fn handled(&self, place: RawPartition, next: i64, appended_ms: Option<i64>) {
         let mut standing = self.standing();
         standing.handled.insert(place, (next, appended_ms));
@@ -101,7 +102,7 @@ impl Progress {
         self.moved();
     }
 
-    /// Whether the group waits for partitions to be taken.
+    /// Records whether an assignment of the group has not been acknowledged yet.
     pub(super) fn pending(&self, is_pending: bool) {
         let mut standing = self.standing();
         if is_pending {
@@ -111,12 +112,12 @@ impl Progress {
         }
     }
 
-    /// So many partitions are this member's now.
+    /// Reports the number of partitions that this member owns.
     pub(super) fn owns(&self, count: usize) {
         self.health().detail(self.name, &format!("{count} partitions"));
     }
 
-    /// A partition is another member's.
+    /// Removes a partition that this member no longer owns.
     pub(super) fn lost(&self, place: RawPartition) {
         let mut standing = self.standing();
         standing.handled.remove(&place);
@@ -129,9 +130,9 @@ impl Progress {
         }
     }
 
-    /// A partition waits for its operator.
+    /// Reports that a partition waits for an operator.
     pub(super) fn fault(&self, place: RawPartition, advice: String) {
-        tracing::error!(advice, "a partition is not read");
+        tracing::error!(advice, "a partition is blocked until an operator acts");
         self.standing().faults.insert((place.0.as_str(), place.1), advice);
         self.tell_faults();
     }

@@ -1,4 +1,4 @@
-//! Schemas to the compacted topic, before the first event that uses them.
+//! Publishes schemas to the compacted topic, before the first event that uses them.
 
 use schemas::codec::own_schemas;
 
@@ -8,7 +8,7 @@ use super::{
     produce::{Events, acknowledged},
 };
 
-/// Publishes every schema of this release under its fingerprint. Writing one again changes nothing: the topic is
+/// Publishes every schema of this release under its fingerprint. Publishing a schema again has no effect, because the topic is
 /// compacted by key.
 pub(super) async fn schemas(config: &NormalizerConfig, events: &Events) -> Result<(), NormalizerError> {
     let mut waiting = Vec::new();

@@ -1,4 +1,4 @@
-//! The readiness of the stage, as `/ready` says it.
+//! The readiness of the stage, as `/ready` reports it.
 
 use std::{
     collections::BTreeMap,
@@ -7,23 +7,23 @@ use std::{
 
 use service::health::StageHealth;
 
-/// The health of the stage, of which each subscription reports its own.
+/// The health of the stage, combined from the reports of all subscriptions.
 #[derive(Clone)]
 pub(super) struct Readiness {
     pub(super) health: StageHealth,
     reports: Arc<Mutex<BTreeMap<&'static str, Report>>>,
 }
 
-/// What one subscription says.
+/// The report of one subscription.
 #[derive(Default)]
 pub(super) struct Report {
     /// What its loop waits for.
     pub(super) work: Option<String>,
-    /// What is seen from beside it.
+    /// Why nothing makes progress, as observed from outside the loop.
     pub(super) seen: Option<String>,
-    /// What its operator must do.
+    /// What an operator must do.
     pub(super) faults: Vec<String>,
-    /// What is seen to be wrong while the rest works.
+    /// What is wrong while the rest works, as observed from outside the loop.
     pub(super) partly: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ impl Readiness {
         Self { health, reports: Arc::default() }
     }
 
-    /// Changes the report of a subscription, and tells what all of them come to.
+    /// Changes the report of a subscription, and updates the health of the stage from all reports.
     pub(super) fn change(&self, name: &'static str, change: impl FnOnce(&mut Report)) {
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         change(reports.entry(name).or_default());

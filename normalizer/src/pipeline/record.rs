@@ -1,4 +1,4 @@
-//! A raw record as the loop handles it.
+//! A consumed raw record.
 
 use rdkafka::{Message, message::OwnedMessage};
 use schemas::{
@@ -10,19 +10,19 @@ use schemas::{
 /// A partition of a raw topic.
 pub(super) type RawPartition = (RawTopic, i32);
 
-/// One record with its headers read.
+/// A raw record with its headers parsed.
 pub(super) struct Consumed {
     pub(super) topic: RawTopic,
     pub(super) headers: Result<Headers, HeaderError>,
     pub(super) message: OwnedMessage,
-    /// Whether an earlier process mapped it, so that it is there to be followed only.
+    /// Whether an earlier process has mapped it. Then it is read only to find the uploads that are open.
     pub(super) is_handled: bool,
-    /// Which assignment of its partition it came with.
+    /// The number of the partition assignment during which it was received.
     pub(super) assignment: u64,
 }
 
 impl Consumed {
-    /// The same record without what it holds.
+    /// Returns the record without its body.
     pub(super) fn without_body(&self) -> Self {
         let message = &self.message;
         let (topic, partition, offset) = (message.topic().to_owned(), message.partition(), message.offset());
@@ -34,17 +34,17 @@ impl Consumed {
     }
 }
 
-/// The bytes of a record's body.
+/// The size of a record's body in bytes.
 pub(super) fn bytes_of(record: Option<&Consumed>) -> usize {
     record.and_then(|record| record.message.payload()).map_or(0, <[u8]>::len)
 }
 
-/// The upload that a record is a part of.
+/// The upload that a record belongs to.
 pub(super) fn upload_of(record: &Consumed) -> Option<&Upload> {
     record.headers.as_ref().ok()?.upload.as_ref()
 }
 
-/// Whether a record closes an upload.
+/// Whether a record is the manifest of an upload.
 pub(super) fn is_manifest(record: &Consumed) -> bool {
     upload_of(record).is_some_and(|upload| matches!(upload.part(), Part::Manifest { .. }))
 }

@@ -1,6 +1,7 @@
-//! Large uploads: what lies on `raw.uploads` as chunks is read again, from the first chunk, when its manifest is met, and
-//! mapped as a stream. Until then, or until it is given up, nothing is committed behind its first chunk: a normalizer that
-//! starts again meets all of it again. What was handled behind that chunk is in the commit's mark, and not mapped again.
+//! Large uploads. When a manifest is read from `raw.uploads`, its chunks are read again, from the first one, and mapped as a
+//! stream. Until then, or until the upload is given up, the committed offset is not moved past its first chunk, so that a
+//! restarted normalizer reads the upload again. The commit's mark says what was handled after that chunk; those records are not
+//! mapped again.
 
 use std::{
     io::BufRead,
@@ -32,19 +33,21 @@ use crate::{
     withheld::withheld,
 };
 
-/// A batch is handed over with so many events.
+/// A batch is passed on when it has this many events.
 const BATCH_EVENTS: usize = 1_000;
-/// The same, in bytes.
+/// A batch is passed on when it has this many bytes.
 const BATCH_BYTES: usize = 512 * 1024;
 
 const NEVER_CLOSED: Refused =
-    refused(Reason::UploadIncomplete, "the upload was never closed: its sender or the ingress went away in the middle");
-const OTHER_CHUNKS: Refused = refused(Reason::BrokenRecord, "the chunks are not those that the manifest closes");
+    refused(Reason::UploadIncomplete, "the upload was never completed: its sender or the ingress stopped");
+const OTHER_CHUNKS: Refused = refused(Reason::BrokenRecord, "the chunks are not those that the manifest describes");
 
-/// Ends the uploads to which nothing was added for the configured wait: each is a refusal, in the place of its first chunk.
+/// Gives up the uploads to which nothing was added for the configured time: each ends as a rejection at the position of its
+/// first chunk.
 ///
-/// A manifest that is there already must be met first. So the wait is over when a record that was appended so much later
-/// has been read, or, by this machine's clock, when all there is has been read. Whether it was so for any.
+/// A manifest that already exists must be read first. So an upload is given up only when a record that was appended more than
+/// `wait` after its last chunk has been read, or when the whole log has been read and `wait` is over by this machine's clock.
+/// Returns whether any upload was given up.
 pub(super) async fn give_up(
     open: &mut Open,
     wait: Duration,
@@ -74,7 +77,7 @@ pub(super) async fn give_up(
     Ok(is_any)
 }
 
-/// Ends a record as a refusal.
+/// Ends a record with a rejection.
 async fn refuse(record: &Consumed, rejection: Rejection, window: &mut Window<'_>) -> Result<(), NormalizerError> {
     let counts = Counts { rejections: 1, ..Counts::default() };
     let outcome = outcome(window.config(), record, counts);
@@ -85,10 +88,10 @@ async fn refuse(record: &Consumed, rejection: Rejection, window: &mut Window<'_>
     Ok(())
 }
 
-/// Events of an upload that are handed over together.
+/// Events of an upload that are passed on together.
 #[derive(Default)]
 struct EventBatch {
-    /// Key and value of each reading.
+    /// The key and value of each reading.
     readings: Vec<(String, Vec<u8>)>,
     rejections: Vec<Rejection>,
     bytes: usize,
@@ -100,7 +103,7 @@ impl EventBatch {
     }
 }
 
-/// Maps the upload that a manifest closes, and produces its events and the outcomes of the manifest and of the first chunk.
+/// Maps the upload of a manifest, and produces its events and the outcomes of the manifest and of the first chunk.
 pub(super) async fn map(manifest: &Consumed, window: &mut Window<'_>) -> Result<(), NormalizerError> {
     let Some(upload::Part::Manifest { first, .. }) = upload_of(manifest).map(Upload::part) else { return Ok(()) };
     let config = window.config();
@@ -122,7 +125,7 @@ pub(super) async fn map(manifest: &Consumed, window: &mut Window<'_>) -> Result<
     Ok(())
 }
 
-/// Maps on a thread of its own, and produces what comes of it.
+/// Maps an upload on a blocking thread, and produces its events.
 async fn produced(manifest: &Consumed, window: &mut Window<'_>) -> Result<Counts, NormalizerError> {
     let (batches, mut taken) = mpsc::channel(1);
     let (own, record) = (window.config().clone(), manifest.without_body());
@@ -137,14 +140,14 @@ async fn produced(manifest: &Consumed, window: &mut Window<'_>) -> Result<Counts
             break;
         }
     }
-    // The mapping ends when nobody takes its batches.
+    // The mapping ends when the receiver of its batches is dropped.
     drop(taken);
     let counts = mapping.await?;
     result?;
     counts
 }
 
-/// Reads and maps; blocks. Ends early when nobody takes the batches.
+/// Reads and maps an upload. Blocks. Ends early when the receiver of the batches is dropped.
 fn read(
     config: &NormalizerConfig,
     manifest: &Consumed,
@@ -160,7 +163,7 @@ fn read(
     Ok(mapping.finish())
 }
 
-/// An upload on its way through the mapping.
+/// The state of mapping one upload.
 struct UploadMapping<'p> {
     batches: &'p mpsc::Sender<EventBatch>,
     batch: EventBatch,
@@ -168,7 +171,7 @@ struct UploadMapping<'p> {
 }
 
 impl UploadMapping<'_> {
-    /// Maps what is read. A panic costs what it stands before.
+    /// Maps the stream. If the mapping panics, the items before the panic are kept and the rest is refused.
     fn stream(&mut self, config: &NormalizerConfig, manifest: &Consumed, input: &mut impl BufRead) {
         let Ok(record) = raw(config, manifest) else { return };
         let read = withheld(|| registry::stream(&record, input, &mut |found| self.take(found)));
@@ -181,7 +184,7 @@ impl UploadMapping<'_> {
         }
     }
 
-    /// Takes an item. Whether there shall be more.
+    /// Adds an item. Returns whether to continue.
     fn take(&mut self, found: Result<Reading, Rejection>) -> bool {
         match found.and_then(|reading| event(&reading)) {
             Ok((key, value)) => {
@@ -204,7 +207,7 @@ impl UploadMapping<'_> {
     }
 
     fn finish(self) -> Counts {
-        // Whether anybody takes it is seen by the one who would.
+        // If the receiver is gone, the receiving side reports the error.
         let _taken = self.batches.blocking_send(self.batch);
         self.counts
     }
@@ -216,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    /// Holds the beginning of an export, and panics behind it.
+    /// Contains the beginning of an export, and panics after it.
     struct Panicking<'b>(&'b [u8]);
 
     impl Read for Panicking<'_> {

@@ -1,4 +1,4 @@
-//! Looks at Kafka from beside the loop, which may be what is stuck.
+//! Observes Kafka from outside the loop, because the loop itself may be stuck.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,7 +22,7 @@ use super::{
     record::RawPartition,
 };
 
-/// Looks again and again until the handle is dropped.
+/// Looks at Kafka every [`EVERY`] until the handle is dropped.
 pub(super) fn watch(
     progress: &Arc<Progress>,
     consumer: Arc<StreamConsumer<Group>>,
@@ -42,13 +42,13 @@ pub(super) fn watch(
                     unanswered = 0;
                     judge.judge(Instant::now(), seen)
                 }
-                // A single look that fails at once may have met a connection that a broker has just closed.
+                // A single look that fails quickly may have used a connection that a broker had just closed.
                 Ok(Err(_)) if unanswered == 0 && asked.elapsed() < EVERY => {
                     unanswered += 1;
                     continue;
                 }
                 Ok(Err(_)) => Verdict::waits(because("Kafka does not answer")),
-                Err(_) => Verdict::waits("the look at Kafka ended abnormally".to_owned()),
+                Err(_) => Verdict::waits("the check of Kafka ended abnormally".to_owned()),
             };
             if let Some(suspects) = verdict.doubt {
                 progress.doubt(suspects);
@@ -65,7 +65,7 @@ struct Look {
 }
 
 impl Look {
-    /// Asks Kafka; blocks.
+    /// Queries Kafka. Blocks.
     fn at(&self, topics: &[RawTopic]) -> Result<Seen, KafkaError> {
         let Standing { handled, since_look, faults, pending_since, .. } = self.progress.standing().clone();
         let moved = self.progress.moves();
@@ -73,7 +73,8 @@ impl Look {
         let named = |(topic, partition): RawPartition| (self.names.raw(topic), partition);
         let (mut owns, mut nexts) = (0, BTreeMap::new());
         if handled.is_empty() && !there.is_empty() {
-            // There may be more members than partitions: it is looked whether others map what this one does not own.
+            // There may be more members than partitions. A member without partitions checks whether others map the group's
+            // partitions.
             nexts.extend(there.iter().map(|named| (named.clone(), 0)));
             nexts.extend(ask::group_positions(&self.consumer, &there)?);
         }
@@ -102,8 +103,9 @@ impl Look {
         })
     }
 
-    /// A log that was made anew under a running client may have outgrown the old one: the client reads on at the same offset
-    /// and tells nothing. What was appended after the last handled record then begins before that record's place.
+    /// Finds logs that may have been recreated. A log that was recreated under a running client may be longer than the old one:
+    /// then the client continues at the same offset and reports no error. The records that were appended after the last handled
+    /// one then begin before the offset of that record.
     fn suspects(&self, there: &[Named], handled: &Suspects) -> Result<Suspects, KafkaError> {
         let named = |(topic, partition): RawPartition| (self.names.raw(topic), partition);
         let asked: BTreeMap<Named, (RawPartition, i64, i64)> = handled
@@ -120,7 +122,7 @@ impl Look {
         Ok(found.into_iter().filter_map(earlier).collect())
     }
 
-    /// The partitions that there are, and a topic that does not exist.
+    /// Returns the partitions that exist, and a topic that does not exist.
     fn partitions(&self, topics: &[RawTopic]) -> Result<(Vec<Named>, Option<String>), KafkaError> {
         let (mut there, mut missing) = (Vec::new(), None);
         for topic in topics {

@@ -1,4 +1,4 @@
-//! Questions to Kafka, which block.
+//! Blocking queries to Kafka.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use rdkafka::{
     error::KafkaError,
 };
 
-/// How long Kafka may take to answer one question.
+/// How long to wait for Kafka's answer to one query.
 pub(in crate::pipeline) const ANSWER_LONGEST: Duration = Duration::from_secs(4);
 
-/// The consumer that is asked.
+/// The consumer that sends the queries.
 pub(super) type Asked = StreamConsumer<Group>;
 
-/// Between which offsets the log of a partition lies.
+/// Returns the start and end offsets of a partition's log.
 pub(super) fn log(consumer: &Asked, (name, partition): &Named) -> Result<Log, KafkaError> {
     let (start, end) = consumer.fetch_watermarks(name, *partition, ANSWER_LONGEST)?;
     Ok(Log { start, end })
 }
 
-/// Up to where the group has come in each partition; those without a position are left out.
+/// Returns the offset up to which the group has mapped each partition. Partitions without a committed offset are left out.
 pub(in crate::pipeline) fn group_positions(consumer: &Asked, named: &[Named]) -> Result<Vec<(Named, i64)>, KafkaError> {
     let committed = committed(consumer, named)?;
     let found = committed.elements().into_iter().filter_map(|one| {
@@ -34,7 +34,7 @@ pub(in crate::pipeline) fn group_positions(consumer: &Asked, named: &[Named]) ->
     Ok(found.collect())
 }
 
-/// What a group committed.
+/// Returns the offsets that the group of a consumer has committed.
 pub(super) fn committed<X: ConsumerContext, C: Consumer<X>>(
     consumer: &C,
     named: &[Named],
@@ -46,10 +46,10 @@ pub(super) fn committed<X: ConsumerContext, C: Consumer<X>>(
     consumer.committed_offsets(asked, ANSWER_LONGEST)
 }
 
-/// Behind the last record of each partition, with one question to each broker.
+/// Returns the end offset of each partition, with one request to each broker.
 pub(in crate::pipeline) fn ends(consumer: &Asked, named: &[Named]) -> Result<Vec<(Named, i64)>, KafkaError> {
     if named.is_empty() {
-        // Only whether anybody answers.
+        // Only checks whether Kafka answers.
         consumer.fetch_metadata(None, ANSWER_LONGEST)?;
         return Ok(Vec::new());
     }
@@ -57,8 +57,8 @@ pub(in crate::pipeline) fn ends(consumer: &Asked, named: &[Named]) -> Result<Vec
     offsets(consumer, &ends)
 }
 
-/// The first record of each partition that was appended at a time, milliseconds since the epoch, or later; those without one are
-/// left out.
+/// Returns, for each partition, the offset of the first record that was appended at the given time (milliseconds since the
+/// epoch) or later. Partitions without such a record are left out.
 pub(in crate::pipeline) fn appended_from(
     consumer: &Asked,
     times: &[(Named, i64)],
@@ -80,7 +80,7 @@ fn offsets(consumer: &Asked, times: &[(Named, Offset)]) -> Result<Vec<(Named, i6
     Ok(found.filter_map(|one| Some(((one.topic().to_owned(), one.partition()), position(one.offset())?))).collect())
 }
 
-/// A real offset.
+/// The value of an absolute offset; `None` for a logical one.
 pub(super) fn position(offset: Offset) -> Option<i64> {
     match offset {
         Offset::Offset(offset) => Some(offset),

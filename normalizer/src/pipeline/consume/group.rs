@@ -1,5 +1,5 @@
-//! What the group says of who reads what. A partition is taken only after it was asked where to begin, so the callback takes
-//! note and the loop does the rest; what is revoked is given back at once.
+//! Handles rebalances of the consumer group. A partition may be assigned only after Kafka was asked where to start it, so the
+//! callback only records an assignment, and the loop completes it. Revoked partitions are unassigned at once.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -15,10 +15,10 @@ use rdkafka::{
 use service::group;
 use tokio::sync::Notify;
 
-/// A partition by the full name of its topic.
+/// A partition, with the full name of its topic.
 pub(in crate::pipeline) type Named = (String, i32);
 
-/// The context of a subscription.
+/// The client context of a subscription.
 #[derive(Default)]
 pub(in crate::pipeline) struct Group {
     changes: Mutex<Changes>,
@@ -28,7 +28,8 @@ pub(in crate::pipeline) struct Group {
 
 #[derive(Default)]
 struct Changes {
-    /// The partitions that the group waits for this consumer to take; also none of them must be taken.
+    /// The partitions of an assignment that this consumer has not acknowledged yet. An empty assignment must be acknowledged
+    /// too.
     assigned: Option<Vec<Named>>,
     revoked: Vec<Named>,
 }
@@ -49,7 +50,7 @@ impl ConsumerContext for Group {
             }
             changes.revoked.extend(named);
             if let Err(error) = give_back(consumer, list) {
-                tracing::warn!(%error, "partitions could not be given back");
+                tracing::warn!(%error, "revoked partitions could not be unassigned");
             }
         }
         self.is_changed.store(true, Ordering::Release);
@@ -62,14 +63,14 @@ impl Group {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until there is something new.
+    /// Waits until a rebalance has changed something.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// What was revoked since it was asked last.
+    /// Returns the partitions that were revoked since the last call.
     pub(super) fn revoked(&self) -> Vec<Named> {
-        // Asked before each record.
+        // This is called for each record, so the common case takes no lock.
         if !self.is_changed.load(Ordering::Acquire) {
             return Vec::new();
         }
@@ -77,17 +78,17 @@ impl Group {
         std::mem::take(&mut self.changes().revoked)
     }
 
-    /// What waits to be taken.
+    /// The partitions of the pending assignment, if there is one.
     pub(super) fn assigned(&self) -> Option<Vec<Named>> {
         self.changes().assigned.clone()
     }
 
-    /// Whether something waits to be taken.
+    /// Whether an assignment is pending.
     pub(super) fn is_pending(&self) -> bool {
         self.changes().assigned.is_some()
     }
 
-    /// Takes what waits, each from the offset in the list: only that tells the group that it is taken.
+    /// Acknowledges the pending assignment, with the offset of each partition in the list. The group waits for this.
     pub(super) fn take<C: Consumer<Self>>(&self, consumer: &C, list: &TopicPartitionList) -> KafkaResult<()> {
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,

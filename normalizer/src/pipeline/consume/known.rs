@@ -1,4 +1,5 @@
-//! What Kafka knows of partitions: where the group has come, and whether the log is the one that was read. Blocks.
+//! Queries what Kafka knows about partitions: the committed offsets of the group, and whether the log is still the one that was
+//! read. All functions block.
 
 use rdkafka::error::KafkaError;
 use schemas::topic::Topics;
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::pipeline::record::RawPartition;
 
-/// What is known of each partition, and what its log holds.
+/// Returns what is known about each partition, and the offsets of its log.
 pub(super) fn positions(
     consumer: &Asked,
     marks: &Marks,
@@ -36,7 +37,7 @@ pub(super) fn positions(
     Ok(found)
 }
 
-/// Looks for copies of the marks of which Kafka has nothing.
+/// Adds the copy of the mark to the partitions for which Kafka has no committed offset.
 fn add_copies(marks: &Marks, names: &Topics, found: &mut [(Named, Known, Log)]) -> Result<(), KafkaError> {
     let mut unknown: Vec<(&Named, &mut Known, Log)> = found
         .iter_mut()
@@ -58,7 +59,8 @@ fn add_copies(marks: &Marks, names: &Topics, found: &mut [(Named, Known, Log)]) 
     Ok(())
 }
 
-/// The log of a partition, and whether the record before a position, where there is one, was appended when it was.
+/// Returns the offsets of a partition's log. Also returns whether the record before `position`, if it still exists, has the
+/// append time in `position`.
 pub(super) fn look(
     consumer: &Asked,
     marks: &Marks,

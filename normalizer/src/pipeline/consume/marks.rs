@@ -1,6 +1,6 @@
-//! A second copy of the marks. Kafka forgets a group's offsets with the topic, so that a topic which is deleted and made anew
-//! would look like one that nobody has read yet. The copy is committed by a group of its own on another topic, which stands
-//! for the raw one.
+//! A second copy of the marks. Kafka deletes a group's offsets together with the topic, so a topic that is deleted and
+//! recreated would look like one that nobody has read yet. The copy is committed by a group of its own on another topic, which
+//! stands in for the raw topic.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,13 +20,13 @@ use super::{
 };
 use crate::pipeline::record::RawPartition;
 
-/// Reads and writes the copies.
+/// Reads and writes the copies of the marks.
 #[derive(Clone)]
 pub(super) struct Marks(Arc<BaseConsumer>);
 
 impl Marks {
     pub(super) fn new(kafka: &KafkaSettings, group: &str) -> Result<Self, KafkaError> {
-        // No member of the group: it commits and asks, and subscribes to nothing.
+        // This consumer is not a member of the group: it commits and queries offsets, and subscribes to nothing.
         let settings = kafka.consumer(&format!("{group}-marks"), GroupProtocol::Classic);
         Ok(Self(Arc::new(settings.create()?)))
     }
@@ -35,7 +35,7 @@ impl Marks {
         self.0.client()
     }
 
-    /// Writes them without waiting. A copy that fails is an older one, which tells as much.
+    /// Commits the copies asynchronously. If this fails, an older copy remains, which serves the purpose as well.
     pub(super) fn write(&self, names: &Topics, marks: impl Iterator<Item = (RawPartition, Mark)>) {
         let mut list = TopicPartitionList::new();
         for ((topic, partition), mark) in marks {
@@ -44,13 +44,13 @@ impl Marks {
         if list.count() > 0
             && let Err(error) = self.0.commit(&list, CommitMode::Async)
         {
-            tracing::debug!(%error, "marks are not copied");
+            tracing::debug!(%error, "the marks could not be copied");
         }
-        // Takes the answers of earlier ones.
+        // Handles the responses to earlier commits.
         let _nothing_is_assigned = self.0.poll(Duration::ZERO);
     }
 
-    /// The copy of each partition; blocks.
+    /// Returns the copy of the mark of each partition. Blocks.
     pub(super) fn read(&self, names: &Topics, places: &[RawPartition]) -> Result<Vec<Option<Mark>>, KafkaError> {
         let named: Vec<Named> = places.iter().map(|(topic, partition)| (stand_in(names, *topic), *partition)).collect();
         let found = committed(&*self.0, &named)?;
@@ -58,8 +58,8 @@ impl Marks {
         Ok(named.iter().map(mark).collect())
     }
 
-    /// When the record at an offset was appended, milliseconds since the epoch; blocks. None where there is no such record any
-    /// more.
+    /// Returns when the record at an offset was appended, in milliseconds since the epoch. `None` if the record does not exist
+    /// any more. Blocks.
     pub(super) fn appended_ms(&self, (name, partition): &Named, offset: i64) -> Result<Option<i64>, KafkaError> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(name, *partition, Offset::Offset(offset))?;
@@ -81,7 +81,8 @@ impl Marks {
     }
 }
 
-/// The topic that stands for a raw one. Each has another, because both have a mark for each partition.
+/// The topic that stands in for a raw topic. Each raw topic has a different one, because all have a mark for each partition
+/// number.
 fn stand_in(names: &Topics, topic: RawTopic) -> String {
     match topic {
         RawTopic::Medisante => names.readings(),

@@ -1,5 +1,5 @@
-//! Raw records from Kafka, in batches. The group is heard all the time, also while a batch is mapped or waits to be
-//! acknowledged.
+//! Reads raw records from Kafka, in batches. The consumer is polled at all times, even while a batch is mapped or waits for
+//! acknowledgements, so that the group's rebalances are answered.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -40,24 +40,25 @@ use owned::Owned;
 
 pub use resume::mapped_until;
 
-/// How long an empty topic is waited for while an upload is open.
+/// How long to wait for records of an empty topic while an upload is open.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long a batch may take before the group is heard beside it. A shorter one keeps what librdkafka has fetched meanwhile.
+/// How long work on a batch may take before partitions are paused and the consumer is polled. Pausing drops the records that
+/// librdkafka has fetched, so short batches do not pause.
 const BESIDE: Duration = Duration::from_secs(1);
-/// How often what Kafka did not answer is looked at.
+/// How often to check again while something is pending that Kafka has not answered.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How often the copies of the marks are written again: Kafka forgets what was committed a week ago.
+/// How often the copies of the marks are committed again. Kafka deletes offsets that were committed a week ago.
 const REMEMBER: Duration = Duration::from_secs(6 * 3_600);
-/// How long Kafka may take to answer once the stage was asked to stop.
+/// How long to wait for Kafka's answer during shutdown.
 const ANSWER_AT_END: Duration = Duration::from_secs(1);
 
-/// Which topics are read, by whom.
+/// The topics to read, and the consumer group.
 pub(super) struct Subscription {
     pub(super) topics: &'static [RawTopic],
     pub(super) group: String,
 }
 
-/// A subscription to raw topics.
+/// A running subscription to raw topics.
 pub(super) struct Raw {
     consumer: Arc<StreamConsumer<Group>>,
     names: schemas::topic::Topics,
@@ -65,12 +66,12 @@ pub(super) struct Raw {
     group: String,
     owned: HashMap<RawPartition, Owned>,
     assignments: u64,
-    /// What came although all partitions were to be paused.
+    /// Records that were received although all partitions should have been paused.
     stash: VecDeque<Consumed>,
     is_paused: bool,
-    /// Whether something went wrong in reading: afterwards it is looked whether the logs are what they were.
+    /// Whether reading failed or a doubt was raised. Then the logs are checked for whether they are still the same.
     is_doubtful: bool,
-    /// By which records it is then looked, where they are not the last ones that were handled.
+    /// The records to check instead of the last handled ones.
     suspects: Suspects,
     backoff: Backoff,
     retry_at: Instant,
@@ -128,8 +129,8 @@ impl Raw {
         Arc::clone(&self.consumer)
     }
 
-    /// As many records as a batch takes; a manifest ends it, because what it closes may be large. Empty when asked to stop, and
-    /// after a while where something else `waits`.
+    /// Returns the next batch of records. A manifest ends the batch, because its upload may be large. The batch is empty if
+    /// shutdown was requested and, if something else `waits`, after [`IDLE`].
     pub(super) async fn batch(
         &mut self,
         limits: BatchLimits,
@@ -153,7 +154,7 @@ impl Raw {
                 record = self.next() => batch.extend(record?),
             }
         }
-        // One timer for all records.
+        // One timer for all records of the batch.
         let mut is_old = pin!(sleep_until(Instant::now() + limits.age));
         bytes += bytes_of(batch.last());
         while batch.len() < limits.records
@@ -175,8 +176,9 @@ impl Raw {
         Ok(batch)
     }
 
-    /// Does work while the group is heard: a member that is silent for minutes is thrown out, and one that does not give its
-    /// partitions back holds up all others. All partitions are paused meanwhile, which bounds what is held in memory.
+    /// Runs work while the consumer is polled. A member that does not poll for minutes is removed from the group, and one that
+    /// does not release revoked partitions delays all others. All partitions are paused meanwhile, which bounds the records in
+    /// memory.
     pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, NormalizerError> {
         let mut work = pin!(work);
         if let Ok(done) = timeout(BESIDE, &mut work).await {
@@ -202,8 +204,8 @@ impl Raw {
         self.received().await
     }
 
-    /// The next record; none where something else happened. Nothing is awaited once a record is here: whoever stops waiting
-    /// must not lose one.
+    /// Returns the next record, or `None` if something else happened. There is no await after a record has been received, so
+    /// that no record is lost if the future is dropped.
     async fn next(&mut self) -> Result<Option<Consumed>, NormalizerError> {
         if let Some(record) = self.stash.pop_front() {
             return Ok(self.is_current(&record).then_some(record));
@@ -221,7 +223,8 @@ impl Raw {
         }
         let progress = Arc::clone(&self.progress);
         tokio::select! {
-            // Waiting for changes of the group costs more than taking a record that is there; they are looked for with each record.
+            // Waiting for rebalances costs more than receiving a record that is already fetched. `hear` checks for rebalances
+            // with each record.
             biased;
             received = consumer.recv() => self.heard(received),
             () = consumer.context().changed() => Ok(None),
@@ -237,14 +240,15 @@ impl Raw {
             Ok(message) => Ok(self.consumed(&message)),
             Err(error @ KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
             Err(error) => {
-                tracing::debug!(%error, "reading raw records");
+                tracing::debug!(%error, "raw records could not be read");
                 self.is_doubtful = true;
                 Ok(None)
             }
         }
     }
 
-    /// What a message is to the stage; none where it is nothing: another's by now, or there to be compared only.
+    /// Converts a message to a record for the stage. `None` if the message is ignored: its partition is no longer owned, or it
+    /// was fetched only to compare its append time.
     fn consumed(&mut self, message: &BorrowedMessage<'_>) -> Option<Consumed> {
         self.hear();
         let topic = self.names.raw_of(message.topic())?;
@@ -285,40 +289,41 @@ impl Raw {
         self.owned.get(&place).is_some_and(|owned| owned.assignment == record.assignment && !owned.is_faulty)
     }
 
-    /// Leaves the group; what was asked to be committed is committed.
+    /// Leaves the group, after pending commits have completed.
     pub(super) async fn close(mut self) {
-        // The last one to hold the consumer leaves the group: it must not be a look that is still going on.
+        // The consumer leaves the group when its last reference is dropped. The rebootstrap checks hold references too, so they
+        // are stopped first.
         for rebootstrap in &mut self.rebootstraps {
             rebootstrap.abort();
             let _aborted = rebootstrap.await;
         }
         let closed = tokio::task::spawn_blocking(move || {
             if self.consumer.fetch_metadata(None, ANSWER_AT_END).is_err() {
-                // Leaving waits a session's time for a broker that is away; the process does not wait for that. What is not
-                // committed is mapped again.
+                // Leaving the group waits for the session timeout if the broker is not available; the process does not wait
+                // that long. Records that are not committed are mapped again.
                 let leaves = std::thread::Builder::new().name("normalizer-leaves".to_owned()).spawn(move || drop(self));
                 if let Err(error) = leaves {
-                    tracing::warn!(%error, "leaving the group");
+                    tracing::warn!(%error, "the consumer could not leave the group");
                 }
                 return;
             }
             if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync) {
-                tracing::debug!(%error, "nothing left to commit");
+                tracing::debug!(%error, "nothing was committed at the end");
             }
         });
         if let Err(error) = closed.await {
-            tracing::warn!(%error, "leaving the group");
+            tracing::warn!(%error, "the consumer could not leave the group");
         }
     }
 }
 
 impl Drop for Raw {
-    /// librdkafka waits for ever for partitions to be taken that it has assigned, also to close.
+    /// Acknowledges a pending assignment: librdkafka waits for this forever, even while closing.
     fn drop(&mut self) {
         if self.consumer.context().is_pending()
             && let Err(error) = self.consumer.context().take(&*self.consumer, &TopicPartitionList::new())
         {
-            tracing::debug!(%error, "what was assigned at the end is not taken");
+            tracing::debug!(%error, "a pending assignment could not be acknowledged");
         }
     }
 }

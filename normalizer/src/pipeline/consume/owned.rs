@@ -1,21 +1,21 @@
-//! What is known of a partition that is this consumer's.
+//! The state of a partition that this consumer owns.
 
 use super::resume::{Begin, Mark};
 
-/// A partition that is this consumer's.
+/// A partition that this consumer owns.
 pub(super) struct Owned {
-    /// Which assignment it came with.
+    /// The number of the assignment in which it was assigned.
     pub(super) assignment: u64,
     pub(super) begin: Begin,
-    /// The next record to be read.
+    /// The offset of the next record to be read.
     pub(super) next: i64,
     pub(super) is_faulty: bool,
-    /// Where the operator said that the topic was made anew: what still comes from behind this offset was fetched before that was
-    /// found.
+    /// Set after the operator declared, by a higher epoch, that the topic was recreated: records from this offset on were
+    /// fetched before this was detected, and are ignored.
     pub(super) behind_anew: Option<i64>,
-    /// Up to where records are handled, and when the last of them was appended.
+    /// The offset up to which records are handled, and the append time of the last of them.
     pub(super) done: Option<(i64, i64)>,
-    /// Up to where it is known which uploads are open.
+    /// The offset up to which the open uploads are known.
     pub(super) followed: i64,
     pub(super) committed: Option<(i64, Mark)>,
 }

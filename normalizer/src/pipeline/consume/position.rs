@@ -1,4 +1,4 @@
-//! Where partitions are begun, and up to where they are committed.
+//! Where to start reading partitions, and up to where to commit them.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ use crate::pipeline::{
 };
 
 impl Raw {
-    /// Takes what the group has assigned, and looks at a log that has not what would be next. Where Kafka does not answer it is
-    /// asked again the next time. May be dropped while it waits.
+    /// Acknowledges a pending assignment, or checks the logs again if there is a doubt. If Kafka does not answer, the next call
+    /// tries again. The future may be dropped at any time.
     pub(super) async fn settle(&mut self) -> Result<(), NormalizerError> {
         self.hear();
         let assigned = self.consumer.context().assigned();
@@ -43,7 +43,7 @@ impl Raw {
         match done {
             Ok(()) => self.backoff.reset(),
             Err(error) if error.is_outage() => {
-                tracing::debug!(%error, "asking where to begin again");
+                tracing::debug!(%error, "the start offsets are not known; trying again");
                 self.retry_at = Instant::now() + self.backoff.next_wait();
             }
             Err(error) => return Err(error),
@@ -51,7 +51,7 @@ impl Raw {
         Ok(())
     }
 
-    /// Drops what was revoked.
+    /// Drops the state of revoked partitions.
     pub(super) fn hear(&mut self) {
         for (name, partition) in self.consumer.context().revoked() {
             let Some(topic) = self.names.raw_of(&name) else { continue };
@@ -70,7 +70,7 @@ impl Raw {
             let Some(topic) = self.names.raw_of(&name) else { continue };
             let place = (topic, partition);
             let begun = begin(known, log, self.epoch);
-            // One that cannot be begun is taken all the same, for the group, and not read.
+            // A partition that cannot be started is acknowledged to the group nevertheless, and not read.
             let begin = begun.unwrap_or(Begin::at(log.end));
             list.add_partition_offset(&name, partition, Offset::Offset(begin.from))?;
             taken.push((place, begin));
@@ -81,20 +81,20 @@ impl Raw {
         self.assignments += 1;
         for (place, begin) in taken {
             self.owned.insert(place, Owned::new(self.assignments, begin));
-            // What an earlier incarnation of the topic held says nothing of this one.
+            // The append time of a record in an earlier incarnation of the topic means nothing in this one.
             self.progress.handled(place, begin.handled, begin.appended_ms.filter(|_| !begin.may_be_anew));
         }
         for (place, fault) in faults {
             self.fault(place, fault);
         }
         self.progress.owns(self.owned.len());
-        // librdkafka keeps a pause beyond the assignment in which it began.
+        // librdkafka keeps a partition paused beyond the assignment in which it was paused.
         self.pause(self.is_paused);
         Ok(())
     }
 
-    /// After an error that says nothing of its partition: one may have lost records, or be another log by now. What is as it was is
-    /// read on.
+    /// Checks all partitions after an error that does not name one: a log may have lost records, or have been recreated.
+    /// Partitions whose log is unchanged are read further.
     async fn look_again(&mut self) -> Result<(), NormalizerError> {
         let sound = self.owned.iter().filter(|(_, owned)| !owned.is_faulty);
         let sound = sound.map(|(place, owned)| {
@@ -116,7 +116,7 @@ impl Raw {
             } else if next < log.start {
                 self.fault(place, Fault::Gone { next, start: log.start });
             } else {
-                // librdkafka has stopped to read a partition of which it found no more.
+                // librdkafka stops reading a partition after an offset error. Seeking makes it continue.
                 self.consumer.seek(&self.names.raw(place.0), place.1, Offset::Offset(next), Duration::ZERO)?;
             }
         }
@@ -124,19 +124,19 @@ impl Raw {
         Ok(())
     }
 
-    /// The record before the position is another than the one that was mapped.
+    /// Handles a partition in which the record before the position is not the one that was mapped.
     pub(super) fn another(&mut self, place: RawPartition, begin: Begin) {
         let name = self.names.raw(place.0);
         if !begin.may_be_anew {
             return self.fault(place, Fault::Anew { next: begin.handled });
         }
-        // Without waiting: the answer is the first record.
+        // The seek is asynchronous: its result shows in the next record.
         match self.consumer.seek(&name, place.1, Offset::Beginning, Duration::ZERO) {
             Ok(()) => {
                 tracing::info!(
                     topic = name,
                     partition = place.1,
-                    "made anew, as its higher epoch says: from the beginning"
+                    "the topic was recreated, as the higher epoch declares; reading it from the start"
                 );
                 if let Some(owned) = self.owned.get_mut(&place) {
                     *owned = Owned::new(owned.assignment, Begin::at(0));
@@ -145,25 +145,25 @@ impl Raw {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "a topic that was made anew is not begun before the next rebalance");
+                tracing::warn!(%error, "a recreated topic is not read before the next rebalance");
                 self.fault(place, Fault::Anew { next: begin.handled });
             }
         }
     }
 
-    /// The partition waits for its operator; all others go on.
+    /// Blocks a partition until the operator acts. All others continue.
     fn fault(&mut self, place: RawPartition, fault: Fault) {
         let name = self.names.raw(place.0);
         if let Some(owned) = self.owned.get_mut(&place) {
             owned.is_faulty = true;
         }
         if let Err(error) = self.consumer.pause(&self.list([place].into_iter())) {
-            tracing::debug!(%error, "a partition that is not read is not paused");
+            tracing::debug!(%error, "a blocked partition could not be paused");
         }
         self.progress.fault(place, fault.advice(&name, place.1, &self.group));
     }
 
-    /// Whether every record of a partition was read that is there.
+    /// Whether all existing records of a partition have been read.
     pub(in crate::pipeline) async fn is_at_end(&self, place: RawPartition) -> Result<bool, NormalizerError> {
         let Some(owned) = self.owned.get(&place) else { return Ok(false) };
         let (consumer, named) = (self.consumer(), (self.names.raw(place.0), place.1));
@@ -171,9 +171,8 @@ impl Raw {
         Ok(owned.next >= log.end)
     }
 
-    /// Commits behind the records of the batch, in each partition that is still this consumer's: all of them are
-    /// acknowledged. A commit that fails is repaired by the next one; after a crash the records are mapped again, to the same
-    /// ids.
+    /// Commits the position after the batch, whose events are all acknowledged, in each partition that this consumer still
+    /// owns. A commit that fails is corrected by the next one. After a crash the records are mapped again, to the same ids.
     pub(in crate::pipeline) fn commit(&mut self, batch: &[Consumed], open: &mut Open) {
         self.hear();
         for record in batch {
@@ -206,25 +205,25 @@ impl Raw {
             list
         });
         if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
-            tracing::warn!(%error, "positions are not committed");
+            tracing::warn!(%error, "positions could not be committed");
         }
         self.marks.write(&self.names, positions.iter().map(|(place, _, mark)| (*place, *mark)));
     }
 
-    /// Says again what Kafka forgets after some days.
+    /// Commits the copies of the marks again, because Kafka deletes them after some days.
     pub(super) fn remember(&self) {
         let known = self.owned.iter().filter_map(|(place, owned)| Some((*place, owned.committed?.1)));
         self.marks.write(&self.names, known);
     }
 
-    /// Pauses all partitions, or resumes all that can be read.
+    /// Pauses all partitions, or resumes all that are not blocked.
     pub(super) fn pause(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
         let places = self.owned.iter().filter(|(_, owned)| is_paused || !owned.is_faulty).map(|(place, _)| *place);
         let list = self.list(places);
         let done = if is_paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
         if let Err(error) = done {
-            tracing::debug!(%error, is_paused, "a partition that was lost meanwhile");
+            tracing::debug!(%error, is_paused, "partitions could not be paused or resumed; some may have been revoked");
         }
     }
 

@@ -1,39 +1,39 @@
-//! Where a partition is begun, by what the group committed and what its log holds now.
+//! Decides where to start reading a partition, from what the group committed and what the log contains now.
 //!
-//! A commit says more than its offset: up to where records were handled, when the last of them was appended, and in which
-//! incarnation of the topic. So a topic that was made anew is known even when it has grown past the old position, and an open
-//! upload, which holds the offset back, does not cause the finished ones behind it to be mapped again.
+//! The metadata of a commit is a mark: the offset up to which records are handled, when the last of them was appended, and the
+//! topic epoch. So a recreated topic is detected even when it has grown past the old position. An open upload holds back the
+//! committed offset, but does not cause the finished uploads after it to be mapped again.
 
 use rdkafka::{Offset, TopicPartitionList};
 
-/// What a commit says beside its offset.
+/// The metadata of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pipeline) struct Mark {
-    /// The topic's incarnation.
+    /// The topic epoch.
     pub(super) epoch: u16,
-    /// What stands before this offset is mapped. The committed offset may lie before it, at the first chunk of an open upload.
+    /// All records before this offset are handled. The committed offset may be lower, at the first chunk of an open upload.
     pub(in crate::pipeline) handled: i64,
-    /// When the record before `handled` was appended, milliseconds since the epoch.
+    /// When the record before `handled` was appended, in milliseconds since the epoch.
     pub(super) appended_ms: i64,
 }
 
 impl Mark {
-    /// Adds a position and the mark to what is to be committed.
+    /// Adds an offset, with the mark as its metadata, to the list of what is committed.
     pub(super) fn put(&self, list: &mut TopicPartitionList, name: &str, partition: i32, offset: i64) {
         let mut one = list.add_partition(name, partition);
         one.set_metadata(self.text());
         if let Err(error) = one.set_offset(Offset::Offset(offset)) {
-            tracing::warn!(%error, "a position is not committed");
+            tracing::warn!(%error, "an offset could not be added to a commit");
         }
     }
 
-    /// The commit's metadata.
+    /// The mark as the text of the metadata.
     pub(super) fn text(&self) -> String {
         let Self { epoch, handled, appended_ms } = self;
         format!("epoch={epoch};handled={handled};appended={appended_ms}")
     }
 
-    /// Reads the metadata; none where it is another's, such as that of a tool that sets offsets.
+    /// Parses the metadata. `None` if it is not a mark, for example because a tool has set the offset.
     pub(in crate::pipeline) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(';');
         let mut value = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=');
@@ -45,79 +45,80 @@ impl Mark {
     }
 }
 
-/// Up to where a partition is mapped, by the offset that its group committed and the commit's metadata.
+/// Returns the offset up to which a partition is mapped, from the offset that its group committed and the metadata of the
+/// commit.
 #[must_use]
 pub fn mapped_until(offset: i64, metadata: &str) -> i64 {
     Mark::parse(metadata).map_or(offset, |mark| mark.handled.max(offset))
 }
 
-/// What is known of a partition.
+/// What Kafka knows about the group's position in a partition.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pipeline) enum Known {
-    /// The group is new there.
+    /// Nothing: the group has never committed there.
     Nothing,
     /// What the group committed.
     Committed { offset: i64, mark: Option<Mark> },
-    /// Kafka has forgotten what the group committed; of the copy of the mark, and when the record before its position was
-    /// appended, if there is one.
+    /// The copy of the mark. Kafka has no committed offset of the group. `found_ms` is the append time of the record before the
+    /// mark's position, if that record exists.
     Copy { mark: Mark, found_ms: Option<i64> },
 }
 
-/// The offsets between which the log of a partition lies.
+/// The start and end offsets of a partition's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pipeline) struct Log {
     pub(super) start: i64,
-    /// Behind the last record.
+    /// The offset after the last record.
     pub(super) end: i64,
 }
 
-/// How a partition is begun.
+/// How to start reading a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Begin {
-    /// The first record that is fetched.
+    /// The offset of the first record to fetch.
     pub(super) from: i64,
-    /// The first record that counts; one before it is there to be looked at alone.
+    /// The offset of the first record to use. The one before it, if it is fetched, is only compared with the mark.
     pub(super) floor: i64,
-    /// The first record that is mapped. Those before it are followed, for the uploads that are open.
+    /// The offset of the first record to map. Those between `floor` and this one are read only to find the open uploads.
     pub(super) handled: i64,
-    /// When the record before `handled` was appended, if that can still be seen.
+    /// When the record before `handled` was appended, if that record still exists.
     pub(super) appended_ms: Option<i64>,
-    /// Whether the operator said, by a higher epoch, that the topic was made anew.
+    /// Whether the operator declared, by a higher epoch, that the topic may have been recreated.
     pub(super) may_be_anew: bool,
 }
 
-/// Why a partition cannot be begun, or not be gone on with.
+/// Why a partition cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Records were deleted before they were mapped.
     Gone {
-        /// What would be next.
+        /// The offset of the next record to map.
         next: i64,
-        /// Where the log begins.
+        /// The first offset of the log.
         start: i64,
     },
     /// The log is not the one that was mapped.
     Anew {
-        /// What would be next.
+        /// The offset of the next record to map.
         next: i64,
     },
 }
 
 impl Begin {
-    /// At the beginning of the log.
+    /// At an offset, without a mark.
     pub(super) const fn at(start: i64) -> Self {
         Self { from: start, floor: start, handled: start, appended_ms: None, may_be_anew: false }
     }
 }
 
-/// Decides where a partition is begun. A group that is new there begins at the first record.
+/// Decides where to start reading a partition. A group without a committed offset starts at the first record.
 pub(super) fn begin(known: Known, log: Log, epoch: u16) -> Result<Begin, Fault> {
     let (floor, mark) = match known {
         Known::Nothing => return Ok(Begin::at(log.start)),
         Known::Committed { offset, mark } => (offset, mark),
         Known::Copy { mark, found_ms } => {
             let is_another = mark.handled > log.end || found_ms.is_some_and(|found_ms| found_ms != mark.appended_ms);
-            // The same log, of which an operator has deleted the offsets, is begun again.
+            // If the log is the same, an operator has deleted the offsets to have all of it mapped again.
             let is_right = !is_another || mark.epoch < epoch;
             return if is_right { Ok(Begin::at(log.start)) } else { Err(Fault::Anew { next: mark.handled }) };
         }
@@ -137,17 +138,17 @@ pub(super) fn begin(known: Known, log: Log, epoch: u16) -> Result<Begin, Fault> 
 }
 
 impl Fault {
-    /// What is wrong with a partition, and what the operator can do.
+    /// Describes what is wrong with a partition, and what the operator can do.
     pub(super) fn advice(&self, topic: &str, partition: i32, group: &str) -> String {
         match self {
             Self::Gone { next, start } => format!(
                 "{topic} partition {partition} begins at offset {start}, but {next} is the next to be mapped: records were deleted \
                  before they were read; restore them, or stop all normalizers and set the offset of the group {group} to {start} to \
-                 accept the loss; if the topic was made anew, raise TOPIC_EPOCH of the ingress and the normalizer"
+                 accept the loss; if the topic was recreated, raise TOPIC_EPOCH of the ingress and the normalizer"
             ),
             Self::Anew { next } => format!(
-                "{topic} partition {partition} is not the log that was mapped up to offset {next}: the topic was made anew or cut; \
-                 raise TOPIC_EPOCH of the ingress and the normalizer and start both again, or restore the topic"
+                "{topic} partition {partition} is not the log that was mapped up to offset {next}: it was recreated or truncated; \
+                 raise TOPIC_EPOCH of the ingress and the normalizer and restart both, or restore the topic"
             ),
         }
     }
@@ -181,9 +182,9 @@ mod tests {
     fn the_record_before_the_position_is_looked_at() {
         let found = begin(committed(20, 0, 20), LOG, 0).unwrap();
         assert_eq!((found.from, found.floor, found.handled, found.appended_ms), (19, 20, 20, Some(77)));
-        // At the log's end, too.
+        // This also holds at the end of the log.
         assert_eq!(begin(committed(50, 0, 50), LOG, 0).unwrap().from, 49);
-        // It is deleted, or nobody wrote down when it was appended.
+        // The record has been deleted, or there is no mark with its append time.
         assert_eq!(begin(committed(10, 0, 10), LOG, 0).unwrap().appended_ms, None);
         let bare = begin(Known::Committed { offset: 20, mark: None }, LOG, 0).unwrap();
         assert_eq!((bare.from, bare.appended_ms), (20, None));
@@ -207,7 +208,7 @@ mod tests {
         }
         assert!(begin(committed(20, 1, 20), LOG, 2).unwrap().may_be_anew);
         assert!(!begin(committed(20, 2, 20), LOG, 2).unwrap().may_be_anew);
-        // An offset that a tool has set says nothing of the epoch.
+        // An offset that a tool has set contains no epoch.
         let bare = Known::Committed { offset: 9, mark: None };
         assert_eq!(begin(bare, LOG, 2), Err(Fault::Gone { next: 9, start: 10 }));
     }
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn a_topic_that_was_deleted_with_its_offsets_is_known_by_the_copy_of_the_mark() {
         let copy = |epoch, handled, found_ms| Known::Copy { mark: Mark { epoch, handled, appended_ms: 77 }, found_ms };
-        // The offsets alone were deleted: all is mapped again.
+        // Only the offsets were deleted: everything is mapped again.
         assert_eq!(begin(copy(1, 50, Some(77)), LOG, 1), Ok(Begin::at(10)));
         assert_eq!(begin(copy(1, 5, None), LOG, 1), Ok(Begin::at(10)));
         for (handled, found_ms) in [(51, None), (50, Some(78))] {
