@@ -1,4 +1,4 @@
-//! What a few bytes may cost.
+//! The cost of small hostile bodies.
 
 use std::{
     fs,
@@ -12,8 +12,8 @@ use crate::world::{World, standard_json};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Twenty bodies of a hundred thousand items each, all refused; each is a few hundred bytes on the wire. Where reasons take
-/// turns, each item has a letter.
+/// Twenty bodies of a hundred thousand items each, all refused; each is a few hundred bytes when compressed. Where consecutive
+/// reasons differ, each item has a dead letter of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_bodies_of_refused_items_stay_small() {
     let world = World::new(1).await;
@@ -58,7 +58,7 @@ async fn twenty_bodies_of_refused_items_stay_small() {
     assert_eq!(refused, letters.iter().map(|letter| i64::from(letter.item_count)).sum::<i64>());
 }
 
-/// The memory of this process that is in use.
+/// The resident memory of this process, in bytes.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

@@ -1,4 +1,4 @@
-//! The loop on a real Kafka, which these tests start themselves.
+//! Tests of the loop on a real Kafka, which the tests start themselves.
 
 #[cfg(test)]
 mod hostile;

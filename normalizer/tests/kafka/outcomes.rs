@@ -1,4 +1,4 @@
-//! Each raw record comes to its outcome.
+//! Each raw record has an outcome.
 
 use normalizer::{Skip, SkippedRecord};
 use schemas::{format::RawTopic, rejection::Reason};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::world::{World, records, standard_json, start};
 
-/// An upload's chunks hold no item: their outcomes say so.
+/// The chunks of an upload contain no items, and their outcomes report that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_without_items_has_an_outcome() {
     let world = World::new(1).await;
@@ -36,7 +36,7 @@ async fn a_skipped_record_and_one_without_a_value_do_not_stop_the_others() {
     config.skip = Skip { positions, reason: "an operator's words".to_owned() };
     let running = start(config);
     world.until(&[&running], &world.topics.readings(), 2).await;
-    // The records but for the one without a value, the chunks and the manifest.
+    // One outcome for each record with a value, each chunk and the manifest.
     world.until(&[&running], &world.topics.outcomes(), 3 + manifest + 1).await;
     running.stop().await;
 
@@ -57,7 +57,7 @@ async fn a_skipped_record_and_one_without_a_value_do_not_stop_the_others() {
     assert_eq!(refused(RawTopic::Uploads, manifest), Some((1, 1)));
     assert_eq!(world.count(&world.topics.readings_bulk()), 0);
 
-    // Neither is met again.
+    // Neither record is read again.
     let running = world.start();
     world.sample(0, 4).await;
     world.until(&[&running], &world.topics.readings(), 3).await;
@@ -65,7 +65,7 @@ async fn a_skipped_record_and_one_without_a_value_do_not_stop_the_others() {
     assert_eq!(world.letters().len(), 2);
 }
 
-/// Nothing writes it there; a hand at the topics may.
+/// The ingress never writes a chunk to another topic, but somebody else may.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_on_another_topic_is_refused() {
     use schemas::{

@@ -1,4 +1,4 @@
-//! Records that are gone, and topics that were made anew.
+//! Deleted records and recreated topics.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use schemas::format::RawTopic;
 
 use crate::world::{Running, World, start};
 
-/// A stuck partition is looked at again within 15 s; Kafka has been frozen just before.
+/// A stuck partition is checked again within 15 s, and Kafka was frozen just before.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
 async fn delete_before(world: &World, topic: RawTopic, partition: i32, offset: i64) {
@@ -16,7 +16,7 @@ async fn delete_before(world: &World, topic: RawTopic, partition: i32, offset: i
     world.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
 }
 
-/// Maps three records of each of two partitions, and stops.
+/// Maps three records in each of two partitions, and stops.
 async fn mapped(world: &World) {
     let running = world.start();
     world.samples(2, 0, 6).await;
@@ -35,7 +35,7 @@ async fn records_that_are_gone_are_not_passed_over() {
     let running = world.start();
     let raw = world.topics.raw(RawTopic::HealthKit);
     running.until_told(&[&format!("{raw} partition 0 begins at offset 5, but 3 is the next"), "TOPIC_EPOCH"]).await;
-    // The other partition goes on, and the stage with it.
+    // The other partition is read further, and the stage stays ready.
     world.sample(1, 13).await;
     world.until(&[&running], &world.topics.readings(), 7).await;
     assert!(running.state().waiting.is_none(), "{:?}", running.state());
@@ -43,7 +43,7 @@ async fn records_that_are_gone_are_not_passed_over() {
     assert!(world.readings().iter().all(|one| one.provenance.partition == 1 || one.provenance.offset < 3));
 }
 
-/// Kafka forgets a group's offsets with the topic; a cluster that is put together from copies may have kept them.
+/// Kafka deletes the offsets of a group together with the topic, but a cluster that is restored from copies may have kept them.
 async fn made_anew(records: u32, are_offsets_kept: bool) {
     let world = World::new(2).await;
     mapped(&world).await;
@@ -61,7 +61,7 @@ async fn made_anew(records: u32, are_offsets_kept: bool) {
     running.stop().await;
     assert_eq!(world.count(&world.topics.readings()), 6);
 
-    // The way out that it told.
+    // Follows the advice: the epoch is raised.
     let mut config = world.config();
     config.topic_epoch = 1;
     let running = start(config.clone());
@@ -83,7 +83,7 @@ async fn made_anew(records: u32, are_offsets_kept: bool) {
     assert_eq!(offsets(0), [0, 1, 2]);
     assert_eq!(offsets(1), (0..i64::from(records)).collect::<Vec<_>>());
 
-    // And it is no news the next time.
+    // After the next start, the topic is not treated as recreated again.
     let running = start(config);
     world.sample(0, 98).await;
     world.until(&[&running], &world.topics.readings(), 8 + i64::from(records)).await;
@@ -116,7 +116,7 @@ async fn a_topic_that_was_made_anew_and_has_outgrown_the_old_one_is_noticed_wher
     made_anew(9, true).await;
 }
 
-/// Deleted while they are waited for.
+/// Recreates the topic while its records are awaited.
 async fn made_anew_under_a_running_stage(records: u32) {
     let world = World::new(1).await;
     let running = world.start();
@@ -142,7 +142,7 @@ async fn a_topic_that_is_made_anew_under_a_running_stage_is_noticed_when_it_is_a
     made_anew_under_a_running_stage(6).await;
 }
 
-/// Right behind an outage, in which the client may miss that the topic was away: no error tells of it.
+/// Recreates the topic directly after an outage. The client may miss that the topic was deleted and report no error.
 async fn made_anew_after_an_outage(records: u32) {
     let world = World::alone(1).await;
     let mut config = world.config();
@@ -150,7 +150,7 @@ async fn made_anew_after_an_outage(records: u32) {
     let running = start(config);
     world.samples(1, 0, 6).await;
     world.until(&[&running], &world.topics.readings(), 6).await;
-    // What is not committed yet when the outage begins is mapped again behind it.
+    // Offsets that are not committed before the outage would cause records to be mapped again after it.
     let is_committed = || world.committed(RawTopic::HealthKit, 0).is_some_and(|(offset, _)| offset == 6);
     running.until("committed", |_| is_committed()).await;
     let frozen = world.freeze().await;
@@ -164,7 +164,7 @@ async fn made_anew_after_an_outage(records: u32) {
     let told = format!("{raw} partition 0 is not the log that was mapped up to offset 6");
     let since = Instant::now();
     running.until_told(&[&told, "raise TOPIC_EPOCH"]).await;
-    assert!(since.elapsed() < TOLD_WITHIN, "told after {:?}", since.elapsed());
+    assert!(since.elapsed() < TOLD_WITHIN, "reported after {:?}", since.elapsed());
     running.stop().await;
 }
 

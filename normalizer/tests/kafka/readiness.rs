@@ -1,4 +1,4 @@
-//! What `/ready` says when nothing gets on.
+//! What `/ready` reports when nothing makes progress.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use schemas::format::RawTopic;
 
 use crate::world::World;
 
-/// What an orchestrator may take for granted.
+/// The time limit that an orchestrator may rely on.
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,7 +19,7 @@ async fn a_frozen_kafka_is_told_and_so_is_its_return() {
 
     let (frozen, since) = (world.freeze().await, Instant::now());
     running.until("waiting", |state| state.waiting.is_some()).await;
-    assert!(since.elapsed() < TOLD_WITHIN, "told after {:?}", since.elapsed());
+    assert!(since.elapsed() < TOLD_WITHIN, "reported after {:?}", since.elapsed());
     drop(frozen);
     let since = Instant::now();
     running.until_ready().await;
@@ -29,7 +29,7 @@ async fn a_frozen_kafka_is_told_and_so_is_its_return() {
     running.stop().await;
 }
 
-/// Members that have no partition are as ready as the others.
+/// Members without a partition are as ready as the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_too_many_is_ready() {
     let world = World::new(1).await;
@@ -49,7 +49,7 @@ async fn a_member_too_many_is_ready() {
     }
 }
 
-/// Of the topics of a stage that has partitions of all, one is deleted.
+/// Deletes topics of a stage that owns partitions of all topics.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_deleted_is_told_by_the_member_that_owned_it() {
     let world = World::new(2).await;
@@ -68,7 +68,7 @@ async fn a_topic_that_is_deleted_is_told_by_the_member_that_owned_it() {
                 said.as_deref().is_some_and(|said| said.contains(&told))
             })
             .await;
-        assert!(since.elapsed() < TOLD_WITHIN, "{name} is told after {:?}", since.elapsed());
+        assert!(since.elapsed() < TOLD_WITHIN, "{name} is reported after {:?}", since.elapsed());
     }
     running.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Members that come and go.
+//! Members that join and leave the group.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn members_come_and_go(protocol: &str) {
     let mut config = world.config();
     config.kafka.properties.insert("group.protocol".to_owned(), protocol.to_owned());
     let (mut members, mut sent): (Vec<Running>, u32) = (Vec::new(), 0);
-    // One, three, one, and two that take turns.
+    // One member, then three, then one, and then two that replace each other.
     for change in [1, 2, 2, -1, -1, 1, -1, 1, -1] {
         if change > 0 {
             for _more in 0..change {
@@ -21,7 +21,7 @@ async fn members_come_and_go(protocol: &str) {
         } else {
             members.remove(0).stop().await;
         }
-        // While the group finds its balance, and when it has found it.
+        // Once during the rebalance, and once after it.
         for _part in 0..2 {
             world.samples(PARTITIONS, sent, sent + 40).await;
             sent += 40;
@@ -34,7 +34,7 @@ async fn members_come_and_go(protocol: &str) {
     }
 }
 
-/// A rebalance in the middle of a batch makes the same events again.
+/// A rebalance in the middle of a batch produces the same events again, so ids are counted.
 async fn until_all(world: &World, members: &[Running], sent: u32) {
     let waited = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
@@ -46,7 +46,7 @@ async fn until_all(world: &World, members: &[Running], sent: u32) {
         }
     });
     let states = || members.iter().map(Running::state).collect::<Vec<_>>();
-    assert!(waited.await.is_ok(), "{} readings of {sent}; {:?}", world.readings().len(), states());
+    assert!(waited.await.is_ok(), "{} readings instead of {sent}; {:?}", world.readings().len(), states());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,7 @@ async fn members_come_and_go_with_the_classic_protocol() {
     members_come_and_go("classic").await;
 }
 
-/// A member in the middle of a large upload gives a partition to one that comes: it does not have to be through.
+/// A member in the middle of a large upload releases a partition to a new member, without finishing the upload first.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_group_is_heard_while_a_batch_is_mapped() {
     const LARGE: u32 = 600_000;
@@ -79,12 +79,12 @@ async fn the_group_is_heard_while_a_batch_is_mapped() {
     while world.count(&outcomes) == before {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(world.count(&bulk) < i64::from(LARGE), "the small one waited for the large one");
+    assert!(world.count(&bulk) < i64::from(LARGE), "the small upload waited for the large one");
     first.stop().await;
     second.stop().await;
 }
 
-/// While a batch is mapped nothing is read; what went to another member meanwhile is read when it comes back.
+/// While a batch is mapped, nothing is read. Partitions that moved to another member in the meantime are read when they return.
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_went_while_a_batch_was_mapped_are_read_when_they_come_back() {
     const LARGE: u32 = 600_000;
@@ -115,12 +115,12 @@ async fn partitions_that_went_while_a_batch_was_mapped_are_read_when_they_come_b
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        assert!(mapped.await.is_ok(), "not all is mapped: {:?}", first.state());
+        assert!(mapped.await.is_ok(), "not all records are mapped: {:?}", first.state());
     };
     let ends = put_to_all().await;
     assert!(
         ends[0] > manifest && world.count(&bulk) < i64::from(LARGE),
-        "the second came in the middle of the large one"
+        "the second member did not join in the middle of the large upload"
     );
     until_mapped(&ends).await;
     second.stop().await;

@@ -1,4 +1,4 @@
-//! Large uploads: chunks and a manifest, apart from everything else.
+//! Large uploads: chunks and a manifest, on a topic of their own.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn an_upload_becomes_readings_of_its_own_topic() {
     let running = world.start();
     let content = records(0, 3_000);
     let manifest = world.upload(1, content.as_bytes(), 10_000).await;
-    // A small one is a single record.
+    // A small upload is a single record.
     let small = records(4_000, 4_002);
     let small_at = world.put(RawTopic::Uploads, 0, &export(), Some(small.as_bytes())).await;
     world.until(&[&running], &world.topics.readings_bulk(), 3_002).await;
@@ -37,7 +37,7 @@ async fn a_hash_that_does_not_match_is_noticed() {
     let chunks: Vec<&[u8]> = content.as_bytes().chunks(300).collect();
     let id = Uuid::from_u128(5);
     let first = world.chunks(0, id, &chunks).await;
-    // Of as many bytes, but for one letter the same.
+    // The content that the hash is of has the same size and differs in one letter.
     let manifest = world.manifest((0, first), id, &chunks, content.replacen('H', "J", 1).as_bytes()).await;
     world.until(&[&running], &world.topics.outcomes(), manifest + 1).await;
     running.stop().await;
@@ -49,7 +49,7 @@ async fn a_hash_that_does_not_match_is_noticed() {
     assert_eq!((closing.items, closing.rejections), (11, 1));
 }
 
-/// The finished ones are mapped once, also when a normalizer starts again in the middle.
+/// The finished uploads are mapped once, even if a normalizer is restarted in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_upload_holds_back_no_other_and_ends_as_a_refusal() {
     let world = World::new(1).await;
@@ -64,7 +64,7 @@ async fn an_open_upload_holds_back_no_other_and_ends_as_a_refusal() {
     let running = start(config.clone());
     let content = records(100, 130);
     let manifest = world.upload(0, content.as_bytes(), 500).await;
-    // Those of the first are not there again.
+    // The readings of the first upload are not produced again.
     world.until(&[&running], &world.topics.readings_bulk(), 50).await;
     world.until(&[&running], &world.topics.outcomes(), manifest).await;
     running.stop().await;
@@ -80,7 +80,7 @@ async fn an_open_upload_holds_back_no_other_and_ends_as_a_refusal() {
 
     assert_eq!(world.committed(RawTopic::Uploads, 0).map(|(offset, _)| offset), Some(manifest + 1));
 
-    // It is over for good, with nothing behind it.
+    // The open upload is given up for good, also when no record follows it.
     let running = start(config);
     world.sample(0, 1).await;
     world.until(&[&running], &world.topics.readings(), 1).await;
@@ -89,7 +89,7 @@ async fn an_open_upload_holds_back_no_other_and_ends_as_a_refusal() {
     assert_eq!((world.count(&world.topics.readings_bulk()), world.letters().len()), (50, 1));
 }
 
-/// While an upload is mapped, everything else goes on, in each partition.
+/// While an upload is mapped, everything else is processed, in each partition.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reading_does_not_wait_for_an_upload() {
     let world = World::new(2).await;
@@ -102,7 +102,7 @@ async fn a_reading_does_not_wait_for_an_upload() {
     }
     world.samples(2, 0, 10).await;
     world.until(&[&running], &world.topics.readings(), 10).await;
-    assert!(world.count(&bulk) < 60_000, "the upload was over before");
+    assert!(world.count(&bulk) < 60_000, "the upload was finished before");
     world.until(&[&running], &bulk, 60_000).await;
     running.stop().await;
 }

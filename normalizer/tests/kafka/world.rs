@@ -1,4 +1,4 @@
-//! Topics, groups and stages of one test, on the Kafka of all.
+//! The topics, groups and stages of one test, on a Kafka that all tests share.
 
 use std::{
     num::NonZeroUsize,
@@ -44,12 +44,12 @@ use crate::record::headers;
 
 const DIRECTORY: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/normalizer");
 const ANSWER: Duration = Duration::from_secs(20);
-/// Longer than anything takes here, on a busy machine.
+/// Longer than any step takes on a busy machine.
 const WITHIN: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
-/// Some share Kafka; one that freezes it has it alone.
+/// Most tests share Kafka; a test that freezes it has it alone.
 static SHARED: RwLock<()> = RwLock::const_new(());
 
 pub(crate) struct World {
@@ -65,7 +65,7 @@ enum Turn {
     Alone { _turn: RwLockWriteGuard<'static, ()> },
 }
 
-/// A Kafka that stands still until this is dropped.
+/// A stopped Kafka process, which continues when this is dropped.
 pub(crate) struct Frozen(String);
 
 impl Frozen {
@@ -87,12 +87,12 @@ pub(crate) struct Running {
 }
 
 impl World {
-    /// Empty topics of so many partitions.
+    /// Creates empty topics with the given number of partitions.
     pub(crate) async fn new(partitions: i32) -> Self {
         Self::of(partitions, Turn::Shared { _turn: SHARED.read().await }).await
     }
 
-    /// The same, and no other test runs meanwhile.
+    /// Like [`Self::new`], but no other test runs at the same time.
     pub(crate) async fn alone(partitions: i32) -> Self {
         Self::of(partitions, Turn::Alone { _turn: SHARED.write().await }).await
     }
@@ -100,14 +100,14 @@ impl World {
     async fn of(partitions: i32, turn: Turn) -> Self {
         let embedded = servers(Path::new(DIRECTORY)).await;
         let kafka = KafkaSettings::new(embedded.kafka_bootstrap().unwrap());
-        // Of no earlier run: groups outlive their topics.
+        // A prefix that no earlier run has used: committed offsets may exist longer than their topics.
         let topics = Topics::new(&format!("{}.", Uuid::new_v4().simple()));
         topics::apply(&kafka.client(), &topics, Size { partitions, replication: 1 }).await.unwrap();
         let producer = kafka.producer().create().unwrap();
         Self { kafka, topics, key: ContentKey::derive(&[7; 32]).unwrap(), producer, _turn: turn }
     }
 
-    /// Stops Kafka's process where it is.
+    /// Stops the Kafka process with SIGSTOP.
     pub(crate) async fn freeze(&self) -> Frozen {
         let embedded = servers(Path::new(DIRECTORY)).await;
         let frozen = Frozen(embedded.kafka_pid().unwrap().to_string());
@@ -133,7 +133,7 @@ impl World {
         start(self.config())
     }
 
-    /// Appends a raw record; returns its offset.
+    /// Appends a raw record. Returns its offset.
     pub(crate) async fn put(&self, topic: RawTopic, partition: i32, headers: &Headers, body: Option<&[u8]>) -> i64 {
         let name = self.topics.raw(topic);
         let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&name).partition(partition);
@@ -156,7 +156,7 @@ impl World {
         }
     }
 
-    /// Appends the chunks of an upload; returns the offset of the first.
+    /// Appends the chunks of an upload. Returns the offset of the first one.
     pub(crate) async fn chunks(&self, partition: i32, id: Uuid, chunks: &[&[u8]]) -> i64 {
         let mut first = None;
         for (number, chunk) in (0..).zip(chunks) {
@@ -171,7 +171,7 @@ impl World {
         first.unwrap()
     }
 
-    /// Appends the manifest of an upload, with the hash of `content`.
+    /// Appends the manifest of an upload, with the hash of `content`. Returns its offset.
     pub(crate) async fn manifest(
         &self,
         (partition, first): (i32, i64),
@@ -186,7 +186,7 @@ impl World {
         self.put(RawTopic::Uploads, partition, &headers, Some(&[])).await
     }
 
-    /// Appends a whole upload; returns the offset of its manifest.
+    /// Appends a whole upload. Returns the offset of its manifest.
     pub(crate) async fn upload(&self, partition: i32, content: &[u8], chunk_bytes: usize) -> i64 {
         let chunks: Vec<&[u8]> = content.chunks(chunk_bytes).collect();
         let id = Uuid::from_u128(u128::from(COUNT.fetch_add(1, Ordering::SeqCst)) + (1 << 100));
@@ -200,13 +200,13 @@ impl World {
         settings.create().unwrap()
     }
 
-    /// How many messages a topic has.
+    /// The number of messages of a topic.
     pub(crate) fn count(&self, topic: &str) -> i64 {
         let consumer = self.consumer();
         partitions(&consumer, topic).into_iter().map(|(start, end)| end - start).sum()
     }
 
-    /// All messages of a topic.
+    /// Returns all messages of a topic.
     pub(crate) fn all(&self, topic: &str) -> Vec<OwnedMessage> {
         let consumer = self.consumer();
         let (mut list, mut left) = (TopicPartitionList::new(), 0);
@@ -249,7 +249,7 @@ impl World {
         self.all(&self.topics.dead_letters()).iter().map(read).collect()
     }
 
-    /// Waits until a topic has so many messages; more than that is an error at once.
+    /// Waits until a topic has `wanted` messages. Fails at once if it has more.
     pub(crate) async fn until(&self, running: &[&Running], topic: &str, wanted: i64) {
         let waited = tokio::time::timeout(WITHIN, async {
             loop {
@@ -263,11 +263,11 @@ impl World {
         });
         if waited.await.is_err() {
             let states: Vec<_> = running.iter().map(|running| running.state()).collect();
-            panic!("{topic} has {} messages, not {wanted}; the stages say {states:?}", self.count(topic));
+            panic!("{topic} has {} messages, not {wanted}; the stages report {states:?}", self.count(topic));
         }
     }
 
-    /// What the stage's group has committed for a partition: the offset and what is written beside it.
+    /// The offset and the metadata that the stage's group has committed for a partition.
     pub(crate) fn committed(&self, topic: RawTopic, partition: i32) -> Option<(i64, String)> {
         let name = self.topics.raw(topic);
         let mut list = TopicPartitionList::new();
@@ -277,7 +277,7 @@ impl World {
         Some((one.offset().to_raw().filter(|offset| *offset >= 0)?, one.metadata().to_owned()))
     }
 
-    /// Commits in the place of the stage's group, which must have no member.
+    /// Commits on behalf of the stage's group, which must have no members.
     pub(crate) fn commit(&self, topic: RawTopic, partition: i32, (offset, metadata): (i64, String)) {
         let mut list = TopicPartitionList::new();
         let mut one = list.add_partition(&self.topics.raw(topic), partition);
@@ -301,7 +301,7 @@ impl World {
         self.admin().delete_topics(&[&name], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
     }
 
-    /// Deletes a raw topic and makes it anew.
+    /// Deletes and recreates a raw topic.
     pub(crate) async fn make_anew(&self, topic: RawTopic, partitions: i32) {
         self.delete(topic).await;
         let name = self.topics.raw(topic);
@@ -309,7 +309,7 @@ impl World {
             loop {
                 let size = Size { partitions, replication: 1 };
                 let done = topics::apply(&self.kafka.client(), &self.topics, size).await;
-                // The old one may still be on its way out.
+                // The old topic may not have been removed completely yet.
                 if done.is_ok() && self.count(&name) == 0 {
                     return;
                 }
@@ -320,21 +320,21 @@ impl World {
     }
 }
 
-/// Runs a stage.
+/// Starts a stage.
 pub(crate) fn start(config: NormalizerConfig) -> Running {
     let (shutdown, health) = (CancellationToken::new(), Health::new());
     let (stage, stop) = (health.stage("normalizer"), shutdown.clone());
     Running { health, shutdown, task: tokio::spawn(normalizer::run(config, stage, stop)) }
 }
 
-/// Between which offsets the logs of a topic lie.
+/// The start and end offsets of each partition of a topic.
 fn partitions(consumer: &BaseConsumer, topic: &str) -> Vec<(i64, i64)> {
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER).unwrap();
     let count = metadata.topics()[0].partitions().len();
     (0..count).map(|one| watermarks(consumer, topic, i32::try_from(one).unwrap())).collect()
 }
 
-/// A topic that was just made may have no leader for a moment.
+/// Retries, because a topic that was just created may have no leader for a moment.
 fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
     let deadline = std::time::Instant::now() + ANSWER;
     loop {
@@ -356,7 +356,7 @@ impl Running {
         self.task.await.unwrap().unwrap();
     }
 
-    /// Waits until the stage says what the condition wants.
+    /// Waits until the state of the stage fulfils a condition. `what` describes the condition.
     pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&StageState) -> bool) {
         let waited = tokio::time::timeout(WITHIN, async {
             while !is_so(&self.state()) {
@@ -370,7 +370,7 @@ impl Running {
         self.until("ready", |state| state.waiting.is_none()).await;
     }
 
-    /// Waits until some of the stage waits for an operator, with these words.
+    /// Waits until the stage or a part of it waits, and the reason contains these texts.
     pub(crate) async fn until_told(&self, parts: &[&str]) {
         self.until(&format!("told {parts:?}"), |state| {
             let said = state.waiting.iter().chain(&state.degraded).cloned().collect::<String>();
@@ -397,7 +397,7 @@ pub(crate) fn sample(number: u32) -> String {
     )
 }
 
-/// An export of so many records.
+/// An export with records numbered from `from` up to, but not including, `to`.
 pub(crate) fn records(from: u32, to: u32) -> String {
     let records = (from..to).map(|number| {
         format!(

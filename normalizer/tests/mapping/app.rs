@@ -1,4 +1,4 @@
-//! The edges of Health Auto Export: the longest names and units, and what is left out.
+//! Edge cases of Health Auto Export: the longest names and units, and the fields that are left out.
 
 use normalizer::Normalized;
 use schemas::{
@@ -25,7 +25,7 @@ fn workout(fields: &str) -> Normalized {
     normalized(&format!(r#""workouts":[{{"name":"Walk",{DATE},{fields}}}]"#))
 }
 
-/// The components of the one reading that is not about what every workout has.
+/// The components of the only reading that come from the field `extra`.
 fn parts(found: &Normalized) -> Vec<&Component> {
     assert_eq!((found.readings.len(), found.rejections.len()), (1, 0));
     found.readings[0].components.iter().filter(|part| part.code.code.contains("extra")).collect()
@@ -71,14 +71,14 @@ fn a_part_is_kept_as_what_it_is() {
     assert!(values(r#""extra":false"#) == [Value::Boolean(false)]);
     assert!(values(r#""extra":["a","b"]"#) == [text("a"), text("b")]);
     assert!(values(r#""extra":[1]"#) == [Value::Absent(Missing::Unsupported)]);
-    // A text beside a unit is none of its numbers.
+    // A text beside a unit is not an amount.
     let amounts = workout(r#""extra":{"low":1,"high":-2,"units":"m","note":"said","qty":3}"#);
     let told: Vec<(&str, &str)> = parts(&amounts)
         .into_iter()
         .map(|part| match &part.value {
             Value::Quantity(quantity) => (part.code.code.as_ref(), quantity.value.as_str()),
             Value::Text(text) => (part.code.code.as_ref(), text.as_str()),
-            _ => panic!("another value"),
+            _ => panic!("not the expected kind of value"),
         })
         .collect();
     let expected = [
@@ -118,10 +118,10 @@ fn a_workout_is_its_kind_or_at_least_one_total() {
         let found = found(fields);
         let [reading] = found.readings.as_slice() else { panic!("{} readings", found.readings.len()) };
         assert!(reading.value == Value::Absent(Missing::Panel));
-        let Value::Quantity(quantity) = &reading.components[0].value else { panic!("another value") };
+        let Value::Quantity(quantity) = &reading.components[0].value else { panic!("not a quantity") };
         (quantity.value.clone(), quantity.source_unit.clone(), reading.components[0].flags.clone())
     };
-    // The app documents the unit of the duration, and of nothing else.
+    // The app documents the unit of the duration, and no other unit.
     assert_eq!(total(r#","duration":60"#), ("1".to_owned(), None, vec![Flag::DefaultUnit]));
     let minutes = r#","duration":{"qty":2,"units":"min"}"#;
     assert_eq!(total(minutes), ("2".to_owned(), Some("min".to_owned()), Vec::new()));

@@ -1,4 +1,4 @@
-//! What payloads hold that the mapping does not know: told by its shape, never by a value.
+//! Unknown parts of payloads are reported by their shape, never by a value.
 
 use std::{fs, path::Path};
 
@@ -22,7 +22,7 @@ fn normalized((topic, format): (RawTopic, Format), body: &str) -> Normalized {
     record::normalized(topic, headers(Kind::Payload(format), "drift"), body.as_bytes(), 0)
 }
 
-/// `kind shape`, in the order of the letters.
+/// Returns each shape as `kind shape`, sorted.
 fn shapes(found: &Normalized) -> Vec<String> {
     let mut shapes: Vec<String> =
         found.unknown.iter().map(|unknown| format!("{} {}", unknown.kind.as_str(), unknown.shape)).collect();
@@ -68,7 +68,7 @@ fn a_message_tells_what_is_unknown_at_each_level_and_keeps_what_is_known() {
 
 #[test]
 fn xml_tells_the_same_names() {
-    // What declares a namespace or is of one is no member.
+    // Namespace declarations and attributes of another namespace are not members.
     let body = r#"<message xmlns="urn:m" xmlns:x="urn:x">
         <device battery="3" x:colour="red"><id>d-1</id></device>
         <measurements>
@@ -180,7 +180,7 @@ fn fhir_tells_unknown_codes_and_units() {
     );
 }
 
-/// Of every resource, of an Observation and of a component, as R4 lists them (resource.html, domainresource.html,
+/// The elements of every resource, of an Observation and of a component, as R4 lists them (resource.html, domainresource.html,
 /// observation.html).
 const OBSERVATION: &str = "id meta implicitRules language text contained extension modifierExtension identifier basedOn partOf \
     status category code subject focus encounter effectiveDateTime effectivePeriod effectiveTiming effectiveInstant issued \
@@ -190,7 +190,7 @@ const OBSERVATION: &str = "id meta implicitRules language text contained extensi
 const COMPONENT: &str = "id extension modifierExtension code valueQuantity valueCodeableConcept valueString valueBoolean \
     valueInteger valueRange valueRatio valueSampledData valueTime valueDateTime valuePeriod dataAbsentReason interpretation \
     referenceRange";
-/// What may stand beside the primitives among them.
+/// The `_` members that these primitives may have.
 const BESIDE: &str = "_id _implicitRules _language _status _effectiveDateTime _effectiveInstant _issued";
 const BESIDE_VALUES: &str = "_valueString _valueBoolean _valueInteger _valueTime _valueDateTime";
 
@@ -237,7 +237,7 @@ fn what_the_standard_defines_is_no_news() {
     assert_eq!(told(&body(r#","_code":null"#)).len(), 2);
     let empty = |of| names(of).map(|name| format!("<{name}/>")).collect::<Vec<_>>().concat();
     let observation = empty(&[OBSERVATION]).replace("<component/>", "").replace("<contained/>", "");
-    // An element's id is an attribute (xml.html).
+    // In XML, the id of an element is an attribute (xml.html).
     let component = empty(&[COMPONENT]).replace("<id/>", "");
     let body = |last: &str| {
         format!(
@@ -248,7 +248,7 @@ fn what_the_standard_defines_is_no_news() {
     assert_eq!(told(&body("<x/>")), ["field Observation.component.x", "field Observation.x"]);
 }
 
-/// Values, and names that are none: with spaces, beyond ASCII, long, of digits.
+/// Checks values, and texts that do not look like names: with spaces, non-ASCII characters, many characters or many digits.
 #[test]
 fn no_value_and_no_odd_name_is_told() {
     for odd in ["canary name", "canary\u{e4}", "canary=5.4", &"canary".repeat(11), "canary-2026-03-01", "5.4321098765"]

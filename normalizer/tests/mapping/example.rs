@@ -1,5 +1,5 @@
-//! The examples that the documentation shows: each becomes the readings of `tests/examples`, nothing of it is refused, unknown
-//! or noteworthy. `UPDATE_GOLDEN=1` writes the readings anew.
+//! The examples in the documentation: each becomes the readings in `tests/examples`, and nothing in it is refused, unknown or
+//! flagged. `UPDATE_GOLDEN=1` rewrites the files with the readings.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -21,7 +21,7 @@ fn of(example: &Example) -> Normalized {
     for (name, value) in example.query {
         match *name {
             "deviceId" => headers.device_id = Some((*value).to_owned()),
-            other => panic!("{}: no example needs the parameter {other}", example.file),
+            other => panic!("{}: the test does not support the parameter {other}", example.file),
         }
     }
     normalized(example.provider.raw_topic(example.format), headers, example.text.as_bytes(), 0)
@@ -44,7 +44,7 @@ fn assert_as_written(file: &str, found: &Normalized) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &text).unwrap();
     }
-    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "{file}: other events than written");
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "{file}: the events differ from the file");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The edges of Apple's export: what is well-formed, where it breaks off, and the largest that is read.
+//! Edge cases of Apple's export: well-formedness, errors in the middle, and the maximum sizes.
 
 use normalizer::Normalized;
 use schemas::{
@@ -18,14 +18,14 @@ fn normalized(body: &str) -> Normalized {
     record::normalized(RawTopic::Uploads, headers(Kind::Payload(Format::ExportXml), "export"), body.as_bytes(), 0)
 }
 
-/// How many readings there are, and why the rest of the export is refused.
+/// The number of readings, and why the rest of the export is refused.
 fn outcome(body: &str) -> (usize, Option<(Reason, &'static str)>) {
     let found = normalized(body);
     let whole = found.rejections.iter().find(|rejection| rejection.item.is_none());
     (found.readings.len(), whole.map(|rejection| (rejection.reason, detail(rejection))))
 }
 
-/// What is refused after its one record was read.
+/// Asserts that an export is refused as malformed after its one record was read.
 fn broken(body: &str) {
     let syntax = (Reason::Malformed, "the export is not well-formed XML; what stands before is read");
     assert_eq!(outcome(body), (1, Some(syntax)), "{body}");
@@ -56,7 +56,7 @@ fn what_is_not_well_formed_is_read_as_far_as_it_is() {
     inside("<a b='&nbsp;'/>");
     inside("<a b='&'/>");
     inside("<a b='1' b='2'/>");
-    // Names that are as long and end alike, and so are compared.
+    // Names of the same length and with the same last letter, which map to the same bit and are compared.
     inside("<a bc='1' dc='2' bc='3'/>");
     inside("<a></b>");
     let after = |text: &str| broken(&format!("<HealthData>{RECORD}</HealthData>{text}"));
@@ -110,7 +110,7 @@ fn the_largest_is_read_and_one_more_is_not() {
     assert_eq!(outcome(&long(1024 * 1024 + 1)), too_large("a tag, a text or the DTD is longer than 1 MiB"));
 }
 
-/// The id and the model of the device that a description names.
+/// The id and the model of the device in a description.
 fn device(description: &str) -> Option<(String, Option<String>)> {
     let written = description.replace('<', "&lt;").replace('>', "&gt;");
     let record = RECORD.replace(" unit=", &format!(" device=\"{written}\" unit="));
@@ -136,7 +136,7 @@ fn a_device_is_what_its_description_says_but_for_what_changes() {
         device("<<HKDevice: 0x1>, name:Buds, model:0x200e, localIdentifier:38:EC:0D-tacl, creation date:2020-06-01>"),
         known("38:EC:0D-tacl", Some("0x200e"))
     );
-    // A UDI names a model, of which there may be two.
+    // A UDI identifies a model, of which there may be two devices.
     assert_eq!(
         device("<<HKDevice: 0x1>, name:Sensor, UDIDeviceIdentifier:00386270000385, localIdentifier:A>"),
         known("A", None)
@@ -146,7 +146,7 @@ fn a_device_is_what_its_description_says_but_for_what_changes() {
     assert_eq!(device("<<HKDevice: 0x1>, name:, manufacturer:>"), None);
 }
 
-/// XML 1.0, section 3.3.3.
+/// Attribute values are normalized (XML 1.0, section 3.3.3).
 #[test]
 fn a_line_end_in_an_attribute_is_a_space() {
     let workout = |activity: &str, source: &str| {
@@ -198,7 +198,7 @@ fn what_nobody_knows_of_a_record_or_a_workout_is_told() {
 
 #[test]
 fn a_workout_ends_where_its_element_does() {
-    // Statistics that stand in no workout, and a workout after another without any.
+    // Statistics outside of a workout, and a second workout without statistics.
     let body = r#"<HealthData>
         <Workout workoutActivityType="A" startDate="2026-03-01 08:00:00 +0100" device="&lt;&lt;HKDevice: 0x1&gt;, name:Watch, localIdentifier:u-1&gt;">
             <WorkoutStatistics type="HKQuantityTypeIdentifierHeartRate" average="120" unit="count/min"/>

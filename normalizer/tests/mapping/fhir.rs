@@ -1,4 +1,4 @@
-//! The edges of FHIR: values that are there in part, and the names of a Bundle's devices.
+//! Edge cases of FHIR: partial values, and references to the devices of a Bundle.
 
 use normalizer::Normalized;
 use schemas::{
@@ -31,7 +31,7 @@ fn half_of_a_value_is_not_absent() {
         r#""valuePeriod":{"end":"2026-03-01"}"#,
     ] {
         let reading = observation(&format!(r#"{half},"dataAbsentReason":{{"coding":[{{"code":"masked"}}]}}"#));
-        // A half may be refused, but is never taken for nothing.
+        // A partial value may be refused, but is never treated as absent.
         assert!(reading.is_none_or(|reading| !matches!(reading.value, Value::Absent(_))), "{half}");
     }
     for nothing in [r#""valueRange":{}"#, r#""valuePeriod":{}"#, r#""valueQuantity":{"unit":"m"}"#] {
@@ -40,7 +40,7 @@ fn half_of_a_value_is_not_absent() {
     }
 }
 
-/// From when until when an observation lasted, in microseconds; none where the period is refused.
+/// The start and end of an observation, in microseconds; `None` if the period is refused.
 fn lasted(period: &str) -> Option<(i64, i64)> {
     let reading = observation(&format!(r#""valueInteger":1,"effectivePeriod":{period}"#))?;
     Some((reading.measured_from?, reading.measured_until?))
@@ -76,12 +76,12 @@ fn a_unit_of_ucum_is_itself_where_no_metric_says_what_is_measured() {
     for code in ["dB", "C", "F", "st", "G", "mm[Hg]", "µV"] {
         let unit = format!(r#""unit":"x","system":"http://unitsofmeasure.org","code":"{code}""#);
         let reading = observation(&format!(r#""valueQuantity":{{"value":1,{unit}}}"#)).unwrap();
-        let Value::Quantity(quantity) = &reading.value else { panic!("{code}") };
+        let Value::Quantity(quantity) = &reading.value else { panic!("{code}: not a quantity") };
         assert_eq!(quantity.unit, code);
         let sampled =
             format!(r#""valueSampledData":{{"origin":{{"value":0,{unit}}},"period":1,"dimensions":1,"data":"1"}}"#);
         let reading = observation(&sampled).unwrap();
-        let Value::Waveform(waveform) = &reading.value else { panic!("{code}") };
+        let Value::Waveform(waveform) = &reading.value else { panic!("{code}: not a waveform") };
         assert_eq!(waveform.unit, code);
     }
     let other = observation(r#""valueQuantity":{"value":1,"unit":"mmHg"}"#).unwrap();

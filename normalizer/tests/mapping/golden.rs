@@ -1,7 +1,7 @@
-//! Golden pairs: `<case>.input.json` or `<case>.input.xml` beside `<case>.events.json`, one JSON object a line as
-//! `device-manager normalize` prints it. The first word of a case names the mapping; `<case>.request.json` has the request's
-//! parameters where there are any. `<case>-xml.input.xml` says what `<case>.input.json` says. `UPDATE_GOLDEN=1` writes the
-//! events anew: then raise `MAPPING_VERSION`.
+//! Golden pairs: `<case>.input.json` or `<case>.input.xml`, and `<case>.events.json` with one JSON object a line as
+//! `device-manager normalize` prints it. The first word of a case names the mapping. `<case>.request.json` contains the
+//! parameters of the request, if there are any. `<case>-xml.input.xml` has the same content as `<case>.input.json`.
+//! `UPDATE_GOLDEN=1` rewrites the events; `MAPPING_VERSION` must then be raised.
 
 use std::{
     collections::BTreeSet,
@@ -23,11 +23,11 @@ use crate::{
     xml::assert_same,
 };
 
-/// The mapping version, and the SHA-256 over all cases and their events that it writes. Before the first release the
-/// version stays 1; after it, another hash needs another version.
+/// The mapping version, and the SHA-256 over all cases and the events that it produces. Before the first release the version
+/// stays 1; after it, a different hash requires a new version.
 const PINNED: (i32, &str) = (1, "c53d08a5edbde4305a82508e173c6152b8dd6dc52a35e1c5dbb64ee4b7ccd533");
 
-/// The parameters of a request; also the keys that a `.request.json` may have.
+/// The parameters of a request, which are the keys that a `.request.json` may have.
 #[derive(Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Request {
@@ -47,14 +47,14 @@ fn cases(suffix: &str) -> BTreeSet<String> {
     names.filter_map(|name| name.strip_suffix(suffix).map(str::to_owned)).collect()
 }
 
-/// The cases in both syntaxes.
+/// The cases with an input in JSON or XML.
 fn inputs() -> BTreeSet<String> {
     let (json, xml) = (cases(".input.json"), cases(".input.xml"));
-    assert!(json.is_disjoint(&xml), "a case with two inputs");
+    assert!(json.is_disjoint(&xml), "a case has two inputs");
     &json | &xml
 }
 
-/// A case's body, and whether it is XML.
+/// Returns the body of a case, and whether it is XML.
 fn input(case: &str) -> (Vec<u8>, bool) {
     let xml = folder().join(format!("{case}.input.xml"));
     let is_xml = xml.exists();
@@ -72,7 +72,7 @@ fn kind(case: &str, is_xml: bool) -> (RawTopic, Kind) {
         ("fhir", true) => (RawTopic::Medisante, Kind::Payload(Format::FhirXml)),
         ("assign", false) => (RawTopic::Devices, Kind::Assign),
         ("unassign", false) => (RawTopic::Devices, Kind::Unassign),
-        (other, _) => panic!("no mapping is named {other}"),
+        (other, _) => panic!("no mapping has the name {other}"),
     }
 }
 
@@ -101,11 +101,11 @@ fn outcome(case: &str) -> Normalized {
         RawRecord { topic, topic_epoch: 1, partition: 3, offset: 42, received_at: RECEIVED_AT, headers, body: &body };
     let normalized = normalize(&record);
     assert_documents(case, &normalized);
-    assert_eq!(normalized.items(), json_lines(&normalized).count(), "{case}: a line for each item");
+    assert_eq!(normalized.items(), json_lines(&normalized).count(), "{case}: there is not one line for each item");
     normalized
 }
 
-/// Every document that a reading cites is there under its hash, and no other.
+/// Asserts that the documents are exactly those that the readings cite, each under its hash.
 fn assert_documents(case: &str, normalized: &Normalized) {
     let cited = normalized.readings.iter().filter_map(|reading| match &reading.value {
         Value::Document(cited) => Some((cited.sha256, cited.bytes, cited.content_type.as_str())),
@@ -125,9 +125,9 @@ fn every_case_has_both_halves() {
         return;
     }
     let (inputs, events) = (inputs(), cases(".events.json"));
-    assert!(inputs.len() > 20, "the golden folder is not where it should be");
+    assert!(inputs.len() > 20, "the folder with the golden pairs was not found");
     assert_eq!(inputs, events);
-    assert!(cases(".request.json").is_subset(&inputs), "a request without an input");
+    assert!(cases(".request.json").is_subset(&inputs), "a request has no input");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn events_are_as_written() {
 fn xml_gives_what_json_of_the_same_content_gives() {
     let twins: Vec<(String, String)> =
         cases(".input.xml").into_iter().filter_map(|xml| Some((xml.strip_suffix("-xml")?.to_owned(), xml))).collect();
-    assert!(twins.len() > 20, "the golden folder is not where it should be");
+    assert!(twins.len() > 20, "the folder with the golden pairs was not found");
     for (json, xml) in twins {
         assert_same(&xml, &outcome(&json), &outcome(&xml));
     }

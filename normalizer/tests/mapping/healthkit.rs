@@ -1,4 +1,4 @@
-//! The edges of HealthKit's samples: workouts without a kind, totals, and times with and without an offset.
+//! Edge cases of HealthKit's samples: workouts without an activity, totals, and times with and without an offset.
 
 use normalizer::Normalized;
 use schemas::{
@@ -39,7 +39,7 @@ fn a_workout_is_its_kind_or_at_least_one_total() {
 
 #[test]
 fn a_total_of_many_samples_is_not_held_to_the_range_of_one() {
-    // 10,000 miles are further than one sample of a distance can be, and a mile is a whole number of millimetres.
+    // 10,000 miles are more than one distance sample can be, and a mile is a whole number of millimetres.
     let far = workout(r#","distance":10000"#);
     assert_eq!(total(&far), ("HKWorkout.totalDistance", "16093440", [Flag::DefaultUnit].as_slice(), None));
 }
@@ -98,7 +98,7 @@ fn a_sum_has_the_shares_of_its_sources() {
         let found = found(metadata);
         let part = |part: &Component| match &part.value {
             Value::Quantity(quantity) => format!("{} {} {}", part.code.code, quantity.value, quantity.unit),
-            _ => panic!("another value"),
+            _ => panic!("not the expected kind of value"),
         };
         found.readings[0].components.iter().map(part).collect::<Vec<_>>()
     };
@@ -147,7 +147,7 @@ fn a_number_where_a_category_belongs_keeps_its_unit() {
                            "code":"HKCategoryTypeIdentifierSleepAnalysis"}]}}"#;
     let found = normalized(Format::FhirJson, body);
     let reading = &found.readings[0];
-    let Value::Quantity(quantity) = &reading.value else { panic!("another value") };
+    let Value::Quantity(quantity) = &reading.value else { panic!("not a quantity") };
     assert_eq!((quantity.value.as_str(), quantity.unit.as_ref()), ("5", "mg"));
     assert_eq!(reading.flags, [Flag::UnknownUnit]);
 }

@@ -1,4 +1,4 @@
-//! Names and contents of readings: what a retry, a correction and another sender come to.
+//! Ids and contents of readings: the results of a retry, a correction, and the same sample from another sender.
 
 use schemas::{
     event::{PatientId, Reading},
@@ -90,7 +90,7 @@ fn an_id_is_unique_at_its_server_only_and_an_identifier_everywhere() {
     assert!(same_name(&of("https://a.example/Observation/o", known), &of("urn:uuid:1", known)));
 }
 
-/// A sender's Bundle names its resources anew with each attempt.
+/// The fullUrls that a sender gives to the resources of a Bundle change with each attempt.
 #[test]
 fn what_differs_in_patient_or_body_site_only_has_its_own_name() {
     let of = |patient: &str, more: &str| {
@@ -158,13 +158,13 @@ fn a_workout_keeps_its_name_in_another_export_and_through_another_app() {
     assert!(same_name(&workout(""), &workout(r#","duration":60"#)));
     assert_ne!(workout("").content, workout(r#","duration":60"#).content);
     assert!(same_name(&workout(""), &of_another_app[0]));
-    // What is no UUID is an id of its member only.
+    // An id that is not a UUID is unique within its section only.
     let counted = exported("1", "");
     assert!(!same_name(&counted[0], &counted[1]));
     assert!(!same_name(&counted[0], &samples(r#"[{"type":"HeartRate","id":"1","value":70}]"#)[0]));
 }
 
-/// A phone writes its whole history with the offset that it has on the day of the export.
+/// A phone writes its whole history with the offset of the day of the export.
 #[test]
 fn a_second_export_under_another_offset_gives_the_same_names() {
     let (here, there) = (["10:00:00 +0100", "10:05:00 +0100"], ["04:00:00 -0500", "04:05:00 -0500"]);
@@ -218,14 +218,15 @@ fn a_patient_is_named_by_what_the_source_wrote() {
     };
     let reference = r#"{"reference":"Patient/A"}"#;
     let alone = of_patient(reference, "");
-    // The patient that travels beside it changes the claim, not the name; nor does the version of the patient.
+    // A Patient resource in the Bundle changes the patient claim and not the id; nor does the version of the patient change the
+    // id.
     let beside = of_patient(reference, &patient("https://a.example/Patient/A", "A", "urn:one"));
     assert!(same_name(&alone, &beside));
     assert!(same_name(&alone, &of_patient(r#"{"reference":"Patient/A/_history/3"}"#, "")));
     for other in [r#"{"reference":"Patient/B"}"#, r#"{"reference":"Group/A"}"#] {
         assert!(!same_name(&alone, &of_patient(other, "")), "{other}");
     }
-    // A reference that is good within the payload only means what it leads to.
+    // A reference that is valid only within the payload is identified by the resource that it resolves to.
     let within =
         |url: &str, system: &str| of_patient(&format!(r#"{{"reference":"{url}"}}"#), &patient(url, "p", system));
     let (one, other) =

@@ -1,4 +1,4 @@
-//! What payloads become: pairs of what arrives and what comes of it, names and versions, real payloads, and noise.
+//! Tests of the mapping: pairs of input and events, ids and contents, real payloads, and random input.
 
 #[cfg(test)]
 mod app;

@@ -1,4 +1,4 @@
-//! The edges of a Medisanté message: texts as values, and annotations.
+//! Edge cases of a Medisanté message: texts as values, and annotations.
 
 use normalizer::Normalized;
 use schemas::{
@@ -30,11 +30,11 @@ fn a_text_of_4096_bytes_is_a_value_and_a_longer_one_is_not() {
     for more in ["n", "nn"] {
         assert!(outcome(&[&long, more].concat()) == (None, Some(Reason::ValueInvalid)));
     }
-    // A number is one also between quotes, and then needs a unit.
+    // A number in quotes is a number, and so needs a unit.
     assert!(outcome(" 12 ") == (None, Some(Reason::UnitMissing)));
 }
 
-/// The codes of the readings that have an annotation, and how many were refused.
+/// The codes of the readings that have an annotation, and the number of refused items.
 fn annotated(measurement_type: &str, measurements: &str) -> (Vec<String>, usize) {
     let headers = headers(Kind::Payload(Format::StandardJson), "portal");
     let body = format!(
@@ -55,7 +55,7 @@ fn annotations_stand_in_one_reading_whatever_the_order() {
     for measurements in [format!("{room},{glucose}"), format!("{glucose},{room}")] {
         assert_eq!(annotated("Glucose", &measurements), one("15074-8", 0));
     }
-    // What the type names was refused, or it names nothing.
+    // The measurement that the type names was refused, or the type names none.
     assert_eq!(annotated("Glucose", &format!("\"glucose\":null,{room}")), one("60832-3", 1));
     for measurements in [format!("{room},{glucose}"), format!("{glucose},{room}")] {
         assert_eq!(annotated("Other", &measurements), one("60832-3", 0));

@@ -1,4 +1,4 @@
-//! Raw records as the loop would hand them over.
+//! Builds raw records as the loop passes them to the mapping.
 
 use normalizer::{Normalized, normalize};
 use schemas::{
@@ -8,10 +8,10 @@ use schemas::{
     rejection::Reason,
 };
 
-/// When the records were appended: 2025-07-20T08:26:40Z, in microseconds.
+/// The append time of the records: 2025-07-20T08:26:40Z, in microseconds.
 pub(crate) const RECEIVED_AT: i64 = 1_753_000_000_000_000;
 
-/// The headers of a request without any parameters.
+/// The headers of a request without parameters.
 pub(crate) fn headers(kind: Kind, source: &str) -> Headers {
     Headers {
         kind,
@@ -38,7 +38,7 @@ pub(crate) fn reasons(found: &Normalized) -> Vec<Reason> {
     refused.flat_map(|rejection| (0..rejection.item_count).map(|_item| rejection.reason)).collect()
 }
 
-/// What comes of a body at an offset of partition 0.
+/// Normalizes a body at an offset of partition 0.
 pub(crate) fn normalized(topic: RawTopic, headers: Headers, body: &[u8], offset: i64) -> Normalized {
     let (topic_epoch, partition, received_at) = (1, 0, RECEIVED_AT + offset);
     normalize(&RawRecord { topic, topic_epoch, partition, offset, received_at, headers, body })

@@ -1,4 +1,4 @@
-//! Refused items in a row: which are one rejection, and of which device.
+//! Consecutive refused items: which of them become one rejection, and with which device.
 
 use normalizer::Normalized;
 use schemas::{
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::record::{headers, normalized};
 
-/// First item, how many there are, and their device.
+/// The first item, the number of items, and their device.
 type Run = (Option<u32>, u32, Option<Uuid>);
 
 fn key(provider: Provider, id: &str) -> Option<Uuid> {
@@ -23,7 +23,7 @@ fn runs(found: &Normalized) -> Vec<Run> {
     found.rejections.iter().map(|one| (one.item, one.item_count, one.device)).collect()
 }
 
-/// What comes of a payload whose request names this device.
+/// Returns the rejections of a payload whose request names this device.
 fn refused((topic, format): (RawTopic, Format), device_id: Option<&str>, body: &str) -> Vec<Run> {
     let headers = Headers { device_id: device_id.map(str::to_owned), ..headers(Kind::Payload(format), "refused") };
     runs(&normalized(topic, headers, body.as_bytes(), 0))
@@ -39,12 +39,12 @@ fn samples_of_healthkit() {
         refused(format, None, body),
         [(Some(0), 2, None), (Some(2), 2, of("a")), (Some(4), 1, of("b")), (Some(5), 1, None)]
     );
-    // The request names the device of those that name none.
+    // The device of the request applies to items that name none.
     assert_eq!(
         refused(format, Some("a"), body),
         [(Some(0), 2, of("a")), (Some(2), 2, of("a")), (Some(4), 1, of("b")), (Some(5), 1, of("a"))]
     );
-    // An id that cannot be one names no device.
+    // An invalid id is not a device.
     assert_eq!(refused(format, Some("a"), r#"[{"deviceId":"","value":1}]"#), [(Some(0), 1, None)]);
 }
 
@@ -93,7 +93,7 @@ fn observations_of_fhir() {
     );
     let by_request = [(Some(0), 2, of("a")), (Some(2), 1, of("b")), (Some(3), 1, of("hub")), (Some(4), 1, of("hub"))];
     assert_eq!(refused(format, Some("hub"), &body), by_request);
-    // What one contains is measured with what it contains.
+    // A contained Observation may refer to the devices of its container.
     let holder = r##"{"resourceType":"Observation","device":{"reference":"#d"},"contained":[
         {"resourceType":"Device","id":"d","serialNumber":"s"},
         {"resourceType":"Observation","id":"o","device":{"reference":"#d"}}]}"##;

@@ -1,5 +1,5 @@
-//! Well-formed payloads of a wrong shape: the detail names the field and the expected type, and holds no value and no name that the
-//! sender invented.
+//! Well-formed payloads of the wrong shape. The detail names the field and the expected type, and contains no value and no name
+//! that the sender invented.
 
 use normalizer::Rejection;
 use schemas::{
@@ -10,15 +10,15 @@ use schemas::{
 
 use crate::record::{headers, normalized};
 
-/// The detail of a rejection, for as long as a test runs.
+/// The detail of a rejection. It is leaked, so that it is valid for the whole test.
 pub(crate) fn detail(rejection: &Rejection) -> &'static str {
     rejection.detail.clone().into_owned().leak()
 }
 
-/// What no detail may hold, as a value or as a name.
+/// A text that no detail may contain, used as a value and as a name.
 const SECRET: &str = "SECRET-1985, expected an object at line 7";
 
-/// The details of what is refused as [`Reason::UnexpectedShape`], which is all of it.
+/// Returns the details of the rejections, all of which must have [`Reason::UnexpectedShape`].
 fn details(topic: RawTopic, format: Format, body: &str) -> Vec<String> {
     let headers = Headers {
         sample_type: Some("HeartRate".to_owned()),
@@ -210,7 +210,7 @@ fn of_commands() {
     assert_eq!(found.rejections[0].detail, "the body must be a JSON object");
 }
 
-/// Items in a row with the same fault are one rejection, so that a small body cannot cost much.
+/// Consecutive items with the same fault are one rejection, so that a small body cannot have a large cost.
 #[test]
 fn a_fault_of_many_items_is_one_rejection() {
     let body = format!("[{}]", vec![r#"{"startDate":7}"#; 1_000].join(","));

@@ -1,4 +1,4 @@
-//! Whatever arrives, normalizing ends, without a panic, and accounts for every item.
+//! For any input, normalizing ends without a panic and accounts for every item.
 
 use normalizer::{Normalized, Rejection};
 use proptest::prelude::*;
@@ -44,14 +44,14 @@ fn normalized_at(topic: RawTopic, format: Format, body: &[u8], offset: i64) -> N
 }
 
 fn accounted(found: &Normalized) {
-    assert!(found.items() > 0, "a payload without an outcome");
+    assert!(found.items() > 0, "the payload has no outcome");
     let mut items: Vec<i64> = found.readings.iter().map(|reading| i64::from(reading.provenance.item)).collect();
     let refused = found.rejections.iter().filter_map(|rejection| Some((rejection.item?, rejection.item_count)));
     items.extend(refused.flat_map(|(first, count)| first..first + count).map(i64::from));
     let count = items.len();
     items.sort_unstable();
     items.dedup();
-    assert_eq!(items.len(), count, "two outcomes of one item");
+    assert_eq!(items.len(), count, "an item has two outcomes");
     let has_bytes = |rejection: &Rejection| rejection.item.is_some() && rejection.item_count == 1;
     assert!(found.rejections.iter().all(|rejection| has_bytes(rejection) != rejection.bytes.is_empty()));
     let is_plain = |shape: &str| shape.len() < 800 && shape.bytes().all(|byte| (b' '..=b'~').contains(&byte));
@@ -106,7 +106,7 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-/// Any JSON, and any JSON as the measurements of a message, as the members of an export and as a workout of one.
+/// Any JSON, also as the measurements of a message, as the members of an export and as a workout of an export.
 fn message() -> impl Strategy<Value = String> {
     prop_oneof![
         json(),
@@ -220,7 +220,7 @@ fn an_item_too_many_and_a_level_too_many_are_refused() {
     let entries = |count: usize| format!("{{\"resourceType\":\"Bundle\",\"entry\":{}}}", samples(count));
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, entries(100_001)), Reason::TooLarge);
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, entries(100_000)), Reason::Incomplete);
-    // Those of a Bundle within count beside those around it.
+    // The entries of a nested Bundle are added to those of the outer Bundle.
     let inner = format!("{{\"resource\":{}}},{{\"resource\":{{}}}}", entries(100_000));
     let body = format!("{{\"resourceType\":\"Bundle\",\"entry\":[{{\"resource\":{{}}}},{inner}]}}");
     let found = normalized(RawTopic::Medisante, Format::FhirJson, body.as_bytes());
@@ -231,14 +231,14 @@ fn an_item_too_many_and_a_level_too_many_are_refused() {
     };
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, nested(65)), Reason::TooLarge);
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, nested(64)), Reason::NotAReading);
-    // Brackets of a text open no level, also behind a quote and a backslash of the text.
+    // Brackets inside a string do not count as nesting, even after an escaped quote or backslash.
     let text = format!("{{\"resourceType\":\"Basic\",\"x\":\"\\\\\",\"y\":\"\\\"{}\"}}", "[".repeat(65));
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, text), Reason::NotAReading);
     let abyss = "[".repeat(1 << 20);
     assert_eq!(reason(RawTopic::Medisante, Format::FhirJson, abyss), Reason::TooLarge);
 }
 
-/// The ingress lets no such record through; a hand at the topics may write one.
+/// The ingress does not write such records, but somebody else may write to the topics.
 #[test]
 fn a_record_that_does_not_belong_on_its_topic_is_refused() {
     for (topic, kind) in [
@@ -255,7 +255,7 @@ fn a_record_that_does_not_belong_on_its_topic_is_refused() {
     }
 }
 
-/// What is kept of a refused item is what its sender must look at: the item, and nothing beside it.
+/// The bytes of a rejection are what its sender must look at: the refused item and nothing else.
 #[test]
 fn a_refused_item_keeps_its_own_json() {
     let kept = |topic, format, body: &str| -> Vec<String> {

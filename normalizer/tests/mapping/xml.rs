@@ -1,4 +1,4 @@
-//! What is the same in XML as in JSON, and what XML alone can do to a reader.
+//! What XML and JSON have in common, and attacks that are possible only in XML.
 
 use normalizer::{Normalized, Rejection, json_lines};
 use proptest::prelude::*;
@@ -14,13 +14,13 @@ use crate::{
     shape::detail,
 };
 
-/// The same readings but for the format in their provenance, and the same refusals but for the words on the syntax.
+/// Asserts that the readings are the same except for the format in the provenance, and the rejections except for the detail.
 pub(crate) fn assert_same(case: &str, json: &Normalized, xml: &Normalized) {
     assert_eq!(comparable(json), comparable(xml), "{case}");
     let words = |found: &Normalized| -> Vec<Vec<u8>> {
         found.documents.iter().map(|document| document.content.clone()).collect()
     };
-    assert!(words(json) == words(xml), "{case}: other documents");
+    assert!(words(json) == words(xml), "{case}: the documents differ");
 }
 
 fn comparable(found: &Normalized) -> Vec<Value> {
@@ -41,7 +41,7 @@ fn normalized(format: Format, body: &[u8]) -> Normalized {
 
 const FORMATS: [Format; 2] = [Format::FhirXml, Format::StandardXml];
 
-/// Why a body is refused as a whole, the same in both formats.
+/// Why a body is refused as a whole. Both formats must give the same reason.
 fn refusal(body: &[u8]) -> (Reason, &'static str) {
     let [one, other] = FORMATS.map(|format| {
         let found = normalized(format, body);
@@ -146,8 +146,8 @@ fn what_is_well_formed_but_too_much_is_refused_at_little_cost() {
     assert_eq!(reason(format!("{level}{level}</a></a>")), declared);
 }
 
-/// A declaration holds for its element only, so that a million of them, one after another, are none too many; and a
-/// million attributes of one namespace under many prefixes, on elements that repeat, are no work that grows faster.
+/// A declaration is in scope for its element only, so a million elements with declarations are accepted. A million attributes
+/// of one namespace under many prefixes, on repeated elements, take linear time.
 #[test]
 fn many_small_declarations_in_a_row_are_read() {
     let prefixes = (0..60).map(|n| format!(" xmlns:n{n}='urn:{n}'")).collect::<Vec<_>>().concat();
@@ -216,12 +216,12 @@ fn the_root_is_of_the_format() {
     assert_eq!(reason(Format::FhirXml, "<Basic xmlns='http://hl7.org/fhir'/>"), Reason::NotAReading);
     assert_eq!(reason(Format::FhirXml, "\u{feff}<b:Basic xmlns:b='http://hl7.org/fhir'/>"), Reason::NotAReading);
     assert_eq!(reason(Format::StandardXml, "<message/>"), Reason::UnexpectedShape);
-    // Names may begin with a low line and with letters of any script, and hold digits, hyphens and dots.
+    // Names may begin with an underscore or a letter of any script, and contain digits, hyphens and dots.
     for name in ["_a", "_", "\u{e9}t\u{e9}", "a-1.b_c", "_p:_a"] {
         let known = format!("<Basic xmlns='http://hl7.org/fhir'><{name} xmlns:_p='urn:n' {name}=''/></Basic>");
         assert_eq!(reason(Format::FhirXml, &known), Reason::NotAReading, "{name}");
     }
-    // An attribute without a prefix is of no namespace (Namespaces in XML, section 6.2), so that these two differ.
+    // An attribute without a prefix has no namespace (Namespaces in XML, section 6.2), so these two attributes differ.
     let attributes = "<m xmlns='urn:n' xmlns:p='urn:n' b='1' p:b='2'/>";
     assert_eq!(reason(Format::StandardXml, attributes), Reason::UnexpectedShape);
     assert_eq!(reason(Format::StandardXml, "<m><measurements/></m>"), Reason::UnexpectedShape);
@@ -253,7 +253,7 @@ fn a_refused_item_keeps_its_own_xml() {
 }
 
 fn accounted(found: &Normalized) {
-    assert!(found.items() > 0, "a payload without an outcome");
+    assert!(found.items() > 0, "the payload has no outcome");
     let has_bytes = |refused: &Rejection| refused.item.is_some() && refused.item_count == 1;
     assert!(found.rejections.iter().all(|refused| has_bytes(refused) != refused.bytes.is_empty()));
 }
@@ -276,7 +276,7 @@ proptest! {
     #[test]
     fn damaged_payloads(case in 0..GOLDEN.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let (format, text) = GOLDEN[case];
-        // Without the last line break, every cut is one.
+        // The last line break is removed: without it the document would still be complete.
         let mut body = text.trim_end().as_bytes().to_vec();
         let at = at.index(body.len());
         body[at] = byte;

@@ -1,4 +1,5 @@
-//! The bombs, by what they are made of; each for every format that it can be written in.
+//! Bodies that are designed to take much memory, grouped by what they consist of. Each is tried in every format that it can be
+//! written in.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ use crate::{
 const MESSAGE: (Provider, Format) = (Provider::Medisante, Format::StandardXml);
 const FHIR_XML: (Provider, Format) = (Provider::Medisante, Format::FhirXml);
 const EXPORT: (Provider, Format) = (Provider::HealthKit, Format::ExportXml);
-/// The formats that are read as a tree.
+/// The formats that are parsed into a tree.
 const TREES: [(Provider, Format); 2] = [MESSAGE, FHIR_XML];
 const FHIR_JSON: (Provider, Format) = (Provider::Medisante, Format::FhirJson);
 const HEALTHKIT: (Provider, Format) = (Provider::HealthKit, Format::StandardJson);
@@ -25,20 +26,20 @@ const AUTO_EXPORT: (Provider, Format) = (Provider::HealthKit, Format::HealthAuto
 const JSON: [(Provider, Format); 4] = [(Provider::Medisante, Format::StandardJson), FHIR_JSON, HEALTHKIT, AUTO_EXPORT];
 const MEGABYTE: usize = 1_000_000;
 
-/// How many readings come of a body, and the reasons of what was refused.
+/// The number of readings, and the reasons of the rejections.
 type Outcome = (usize, BTreeSet<Reason>);
 
 fn outcome((provider, format): (Provider, Format), body: &[u8]) -> Outcome {
-    // The catalogue is read once in a process, which is no cost of the body.
+    // The catalogue is loaded once in a process, which must not be counted for the body.
     assert!(metric_by_key("heart_rate").is_some());
     let headers = headers(Kind::Payload(format), "bombs");
     let (found, bytes) = peak(|| normalized(provider.raw_topic(format), headers, body, 0));
     assert!(bytes <= bound(body.len()), "{provider:?} {format:?}: {bytes} bytes for a body of {}", body.len());
-    assert!(found.items() > 0, "a payload without an outcome");
+    assert!(found.items() > 0, "the payload has no outcome");
     (found.readings.len(), reasons(&found).into_iter().collect())
 }
 
-/// Every format refuses all of the body, for one of the reasons.
+/// Asserts that every format refuses the whole body, for the same reason.
 fn refused(formats: &[(Provider, Format)], body: &str, reason: Reason) {
     bytes_refused(formats, body.as_bytes(), reason);
 }
@@ -55,7 +56,7 @@ fn nesting() {
         refused(&JSON, &"[".repeat(levels), Reason::TooLarge);
         refused(&JSON, &format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels)), Reason::TooLarge);
         refused(&TREES, &"<a>".repeat(levels), Reason::TooLarge);
-        // What stands before the end of what is read is an item.
+        // The element before the limit is reached is an item.
         let export = outcome(EXPORT, "<HealthData>".repeat(levels).as_bytes());
         assert_eq!(export, (0, BTreeSet::from([Reason::NotAReading, Reason::TooLarge])));
     }
@@ -125,7 +126,7 @@ fn encodings() {
             bytes_refused(&[EXPORT], &body, Reason::Malformed);
         }
     }
-    // `/` in two bytes, in three, in four; half a surrogate pair; beyond the last character.
+    // `/` in two, three and four bytes; a surrogate; and a code point above the last one.
     for overlong in [b"\xc0\xaf".as_slice(), b"\xe0\x80\xaf", b"\xf0\x80\x80\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80"]
     {
         let within = |before: &str, after: &str| [before.as_bytes(), overlong, after.as_bytes()].concat();
@@ -134,20 +135,20 @@ fn encodings() {
         bytes_refused(&TREES, &within("<a>", "</a>"), Reason::Malformed);
         bytes_refused(&[EXPORT], &within("<HealthData>", "</HealthData>"), Reason::Malformed);
     }
-    // A byte order mark is none of JSON's; XML may begin with one.
+    // JSON has no byte order mark; XML may begin with one.
     refused(&JSON, "\u{feff}{}", Reason::Malformed);
-    // A form feed is no white space of JSON's.
+    // A form feed is not white space in JSON.
     refused(&JSON, "\u{c}{}", Reason::Malformed);
     refused(&JSON, "[]\u{c}", Reason::Malformed);
     refused(&JSON, &"\u{feff}".repeat(MEGABYTE), Reason::Malformed);
     refused(&TREES, &"\u{feff}".repeat(MEGABYTE), Reason::Malformed);
-    // Longer than any text of an export may be.
+    // Longer than a text of an export may be.
     refused(&[EXPORT], &"\u{feff}".repeat(MEGABYTE), Reason::TooLarge);
     refused(&[MESSAGE], "\u{feff}<m/>", Reason::UnexpectedShape);
     refused(&[EXPORT], "\u{feff}<HealthData/>", Reason::Empty);
 }
 
-/// A body of each JSON format with a value at a place that is read.
+/// Returns a body of each JSON format with the given value in a field that is read.
 fn with_value(value: &str) -> [((Provider, Format), String); 4] {
     [
         (JSON[0], format!("{{\"measurements\":{{\"pulse\":{{\"value\":{value},\"unit\":\"bpm\"}}}}}}")),
@@ -208,7 +209,7 @@ fn lone_surrogates() {
         for (format, body) in with_value(&format!("\"{escape}\"")) {
             refused(&[format], &body, Reason::UnexpectedShape);
         }
-        // What nothing reads costs no reading; an export's entry keeps all its texts.
+        // A field that is not read does not cost the reading; Health Auto Export keeps all texts of an entry.
         for (format, body) in with_value(&format!("60,\"x\":\"{escape}\"")) {
             let unread = if format == AUTO_EXPORT {
                 (0, BTreeSet::from([Reason::UnexpectedShape]))
@@ -231,7 +232,7 @@ fn duplicates() {
     }
     let many = vec!["\"a\":1"; MEGABYTE].join(",");
     for format in JSON {
-        // Of a sample nobody reads the member.
+        // No mapping reads this member of a sample.
         let reason = if format == HEALTHKIT { Reason::TypeMissing } else { Reason::UnexpectedShape };
         refused(&[format], &format!("{{{many}}}"), reason);
     }
@@ -241,7 +242,7 @@ fn duplicates() {
 
 #[test]
 fn bare_elements() {
-    // Half of it too, as a vector that grows by doubling is largest a little above a power of two.
+    // Also with half as many, because a vector that grows by doubling has the most unused capacity just above a power of two.
     for count in [1 << 22, (1 << 21) + 9] {
         let elements = "<a/>".repeat(count);
         let measurements = format!("<m><measurements>{elements}</measurements></m>");
@@ -249,7 +250,7 @@ fn bare_elements() {
         let observation = format!("<Observation xmlns='http://hl7.org/fhir'>{elements}</Observation>");
         refused(&[FHIR_XML], &observation, Reason::UnexpectedShape);
     }
-    // The first of them are items.
+    // The first elements are items.
     let export = outcome(EXPORT, format!("<HealthData>{}</HealthData>", "<a/>".repeat(1 << 22)).as_bytes());
     assert_eq!(export, (0, BTreeSet::from([Reason::NotAReading, Reason::TooLarge])));
 }
@@ -268,7 +269,7 @@ fn an_item_too_many() {
     refused(&[FHIR_XML], &format!("<Bundle xmlns='http://hl7.org/fhir'>{entries}</Bundle>"), Reason::TooLarge);
 }
 
-/// A list of the shortest numbers there are, which is a waveform.
+/// A waveform of the shortest numbers.
 #[test]
 fn short_samples() {
     const MESSAGE_JSON: (Provider, Format) = (Provider::Medisante, Format::StandardJson);
@@ -285,7 +286,7 @@ fn short_samples() {
     }
 }
 
-/// A resource of empty parts; and contained Observations, each of which is refused with its own text alone.
+/// A resource of empty parts, and contained Observations, each of which is refused with its own text only.
 #[test]
 fn parts_of_a_resource() {
     let list = |element: &str, count: usize| vec![element; count].join(",");
@@ -312,7 +313,7 @@ fn parts_of_a_resource() {
     refused(&[FHIR_XML], &xml(format!("{note}{contained}")), Reason::Incomplete);
 }
 
-/// An item of more parts than one may have; each would take many times the bytes that it is written in.
+/// An item with more components than allowed; each would take many times the bytes in which it is written.
 #[test]
 fn parts_of_an_item() {
     let food = r#"{"type":"DietaryWater","value":1,"unit":"L"}"#;
@@ -338,7 +339,8 @@ fn parts_of_an_item() {
     assert_eq!((readings, reasons.len()), (0, 1), "{reasons:?}");
 }
 
-/// A body that is a few hundred bytes on the wire: refused items in a row are one rejection, and nobody copies them.
+/// Consecutive refused items are one rejection, and their bytes are not copied. The body is a few hundred bytes when
+/// compressed.
 #[test]
 fn refused_items_in_a_row() {
     let body = format!("[{}]", vec!["0"; 100_000].join(","));
@@ -346,6 +348,6 @@ fn refused_items_in_a_row() {
     let (found, bytes) = peak(|| normalized(HEALTHKIT.0.raw_topic(HEALTHKIT.1), headers, body.as_bytes(), 0));
     let refused: Vec<_> = found.rejections.iter().map(|one| (one.item, one.item_count, one.bytes.len())).collect();
     assert_eq!((found.items(), refused), (100_000, vec![(Some(0), 100_000, 0)]));
-    // The list of what is there, and no more.
+    // Only the list of items takes memory.
     assert!(bytes < 20 * body.len(), "{bytes} bytes for a body of {}", body.len());
 }

@@ -1,4 +1,4 @@
-//! How much memory a thread has at once, by the requests to its allocator. The fuzz targets have this file too.
+//! Counts the memory that a thread has allocated at once. The fuzz targets use this file too.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -15,12 +15,12 @@ static COUNTING: Counting = Counting;
 
 struct Counting;
 
-/// What the stated bound allows beyond a body of so many bytes.
+/// The stated bound on the memory for a body, in bytes.
 pub(crate) fn bound(body_bytes: usize) -> usize {
     2 * 1024 * 1024 + 10 * body_bytes
 }
 
-/// What comes of the work, and the most bytes that it had at once beyond what was there before.
+/// Runs work. Returns its result, and the maximum of the bytes that were allocated at once in addition to those before.
 pub(crate) fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = NOW.get();
     PEAK.set(before);
@@ -34,11 +34,11 @@ fn count(bytes: usize, bytes_before: usize) {
     PEAK.set(PEAK.get().max(now));
 }
 
-#[expect(unsafe_code, reason = "only an allocator sees what is allocated; each call goes to the system's as it came")]
+#[expect(unsafe_code, reason = "only an allocator can count allocations; each call goes to the system's unchanged")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
-        // SAFETY: the caller keeps the rules of GlobalAlloc, which are the same.
+        // SAFETY: the caller upholds the contract of GlobalAlloc, which is the same for both allocators.
         unsafe { System.alloc(layout) }
     }
 

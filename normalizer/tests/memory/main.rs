@@ -1,4 +1,4 @@
-//! What a body can do to the memory: each bomb ends in its stated outcome within 2 MiB and ten times its own size.
+//! The memory that a body can take: each hostile body ends in its stated outcome within 2 MiB plus ten times its own size.
 
 #[cfg(test)]
 mod bombs;

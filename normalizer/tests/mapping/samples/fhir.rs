@@ -19,7 +19,7 @@ const FOLDERS: [&str; 5] = [
     "hl7-phd",
 ];
 
-/// File, readings, and the reason of each refused item.
+/// Path, number of readings, and the reason of each refused item.
 const FILES: &[(&str, usize, &[Reason])] = &[
     ("fhir-test-cases/good/Observation-bp-1.json", 1, &[]),
     ("fhir-test-cases/good/PulseOxBundle_25Oct2022.json", 2, &[]),
@@ -77,7 +77,7 @@ const FILES: &[(&str, usize, &[Reason])] = &[
     ("hl7-phd/spotnumeric-1.0.0.3.json", 1, &[]),
 ];
 
-/// The same of the files in XML, but for those of HL7, which say what their counterparts in JSON say.
+/// The same for the files in XML, except those of HL7 whose content is the same as that of their counterparts in JSON.
 const XML_FILES: &[(&str, usize, &[Reason])] = &[
     ("fhir-test-cases/good/bundle-good.xml", 0, &[Reason::Empty]),
     ("fhir-test-cases/good/observation-bp-localcode.xml", 1, &[]),
@@ -99,7 +99,7 @@ const XML_FILES: &[(&str, usize, &[Reason])] = &[
     ("fhir-test-cases/malformed/xml-bad-entities.xml", 0, &[Reason::Malformed]),
 ];
 
-/// HL7's own pair writes its decimals otherwise in JSON (`1.0`) than in XML (`1.0e0`).
+/// HL7's own pair writes its decimals differently in JSON (`1.0`) and in XML (`1.0e0`).
 const REWRITTEN: &str = "observation-decimal.xml";
 
 fn is_xml(file: &str) -> bool {

@@ -1,4 +1,4 @@
-//! The samples beside the repository.
+//! The sample files in a folder beside the repository.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use schemas::{
 use super::folder::folder;
 use crate::record::{self, headers};
 
-/// What comes of a body that a sender without any parameters sends, but for the type, and for the defaults of the library that
-/// wrote all samples of HealthKit's own JSON.
+/// Normalizes a body as sent without parameters, except for the type and, for HealthKit, the defaults of the library that wrote
+/// all samples of HealthKit's own JSON.
 pub(super) fn normalized(topic: RawTopic, format: Format, body: &[u8], sample_type: Option<&str>) -> Normalized {
     let mut headers = headers(Kind::Payload(format), "samples");
     headers.sample_type = sample_type.map(str::to_owned);
@@ -20,13 +20,13 @@ pub(super) fn normalized(topic: RawTopic, format: Format, body: &[u8], sample_ty
     record::normalized(topic, headers, body, 7)
 }
 
-/// Reads a sample that the table names.
+/// Reads a sample file that the table names.
 pub(super) fn read(path: &str) -> Option<Vec<u8>> {
     let path = folder()?.join(path);
     Some(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
-/// The names of the files in a folder of the samples.
+/// The names of the files in a folder of samples.
 pub(super) fn names(path: &str, suffix: &str) -> Option<BTreeSet<String>> {
     let entries = std::fs::read_dir(folder()?.join(path)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());

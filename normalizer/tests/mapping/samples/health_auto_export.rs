@@ -15,7 +15,7 @@ use super::{
 
 const FOLDER: &str = "health-auto-export";
 
-/// File, readings, reasons of the refusals.
+/// Name, number of readings, and the reason of each refused item.
 const FILES: &[(&str, usize, &[Reason])] = &[
     ("01-marshal-metrics.json", 2, &[]),
     ("03-marshal-aggregated-sleep-analysis.json", 1, &[]),
@@ -31,7 +31,7 @@ fn readings(file: &str) -> Option<Vec<Reading>> {
 }
 
 fn quantity(value: &Value) -> String {
-    let Value::Quantity(quantity) = value else { panic!("not a quantity") };
+    let Value::Quantity(quantity) = value else { panic!("the value is not a quantity") };
     format!("{} {} of {}", quantity.value, quantity.unit, quantity.source_value)
 }
 

@@ -16,7 +16,7 @@ use super::{
 
 const FOLDER: &str = "react-native-health/json";
 
-/// File, type, readings, and the first value with its unit, in the unit that the library documents.
+/// Name, type, number of readings, and the first value with its unit, which is the one that the library documents.
 const QUANTITIES: &[(&str, &str, usize, &str)] = &[
     ("getActiveEnergyBurned", "ActiveEnergyBurned", 1, "123 kcal"),
     ("getAppleStandTime", "AppleStandTime", 1, "2.05 min"),
@@ -48,10 +48,10 @@ const QUANTITIES: &[(&str, &str, usize, &str)] = &[
     ("getWeightSamples", "Weight", 3, "72.5747792 kg"),
 ];
 
-/// Other shapes than a number.
+/// Samples whose value is not a single number.
 const SHAPES: &[(&str, &str)] = &[("getBloodPressureSamples", "BloodPressure"), ("getSleepSamples", "SleepAnalysis")];
 
-/// Files that hold no reading.
+/// Files without readings.
 const CHARACTERISTICS: &[(&str, &str)] =
     &[("getBiologicalSex", "BiologicalSex"), ("getBloodType", "BloodType"), ("getDateOfBirth", "DateOfBirth")];
 
@@ -63,7 +63,7 @@ fn readings(file: &str, kind: &str) -> Vec<Reading> {
 }
 
 fn quantity(value: &Value) -> String {
-    let Value::Quantity(quantity) = value else { panic!("not a quantity") };
+    let Value::Quantity(quantity) = value else { panic!("the value is not a quantity") };
     format!("{} {}", quantity.value, quantity.unit)
 }
 
@@ -91,7 +91,7 @@ fn a_blood_pressure_is_a_panel_and_sleep_is_coded() {
     let parts: Vec<String> = panels[0].components.iter().map(|part| quantity(&part.value)).collect();
     assert_eq!((panels.len(), parts), (2, vec!["120 mm[Hg]".to_owned(), "81 mm[Hg]".to_owned()]));
     let sleep = readings("getSleepSamples", "SleepAnalysis");
-    let Value::Coded(coded) = &sleep[0].value else { panic!("not coded") };
+    let Value::Coded(coded) = &sleep[0].value else { panic!("the value is not coded") };
     assert_eq!((sleep.len(), coded.coding.code.as_ref()), (1, "HKCategoryValueSleepAnalysisInBed"));
 }
 

@@ -18,7 +18,7 @@ fn capture() -> Option<Reading> {
 fn the_captured_request_is_one_glucose_reading() {
     let Some(reading) = capture() else { return };
     assert_eq!((reading.code.system.as_ref(), reading.code.code.as_ref()), ("http://loinc.org", "15074-8"));
-    let Value::Quantity(quantity) = &reading.value else { panic!("not a quantity") };
+    let Value::Quantity(quantity) = &reading.value else { panic!("the value is not a quantity") };
     assert_eq!((quantity.value.as_str(), quantity.unit.as_ref()), ("5.5", "mmol/L"));
     assert_eq!((quantity.source_value.as_str(), quantity.source_unit.as_deref()), ("5.5", Some("mmol/L")));
     let device = reading.device.as_ref().unwrap();

@@ -1,5 +1,6 @@
-//! Payloads that no one in this project wrote: what comes of each. They lie beside the repository where there are any
-//! (`../shared/samples` from the workspace's root) and are never copied into it; without them the tests say so.
+//! Payloads that nobody in this project wrote, and what each becomes. They are in a folder beside the repository
+//! (`../shared/samples` from the root of the workspace) and are never copied into it. Without that folder, the tests report
+//! that it is missing.
 
 mod fhir;
 mod files;

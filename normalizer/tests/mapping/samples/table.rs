@@ -1,9 +1,9 @@
-//! Every sample file with what comes of it, written down after it was read: `tests/samples.tsv` holds its path, its SHA-256, the
-//! format and the type that it is sent with, and the outcome. `UPDATE_SAMPLES=1` writes the outcomes anew, to be read before they
-//! are committed.
+//! Checks every sample file against a reviewed table. A line of `tests/samples.tsv` contains the path and the SHA-256 of the
+//! file, the format and the type that it is sent with, and the outcome. `UPDATE_SAMPLES=1` rewrites the outcomes, which must be
+//! reviewed before they are committed.
 //!
-//! An outcome is how many readings there are, how many refusals of each reason, and the first digits of the SHA-256 over all
-//! of it as JSON, which pins each value, unit, time and id without a word of the file.
+//! An outcome consists of the number of readings, the number of rejections by reason, and the first digits of the SHA-256 over
+//! all of them as JSON. The hash pins each value, unit, time and id without quoting the file.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -18,9 +18,9 @@ use crate::record;
 struct Line {
     path: String,
     sha256: String,
-    /// `provider/format`, or `-` for a file that is no payload.
+    /// `provider/format`, or `-` for a file that is not a payload.
     sent_as: String,
-    /// The request's `type`, or `-`.
+    /// The `type` parameter of the request, or `-`.
     sample_type: String,
     outcome: String,
 }
@@ -73,7 +73,7 @@ fn each_file_comes_to_what_is_written_down() {
             (line.sha256, line.outcome) = (sha256, outcome);
             continue;
         }
-        assert_eq!(sha256, line.sha256, "{} is another file than the one that was read", line.path);
+        assert_eq!(sha256, line.sha256, "{} is not the file that was reviewed", line.path);
         assert_eq!(outcome, line.outcome, "{}", line.path);
     }
     if std::env::var_os("UPDATE_SAMPLES").is_some() {
