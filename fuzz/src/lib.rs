@@ -1,9 +1,9 @@
-//! What must hold of every body, in each format. One fuzz target, one line: [`check`] with its format.
+//! Properties that must hold for every body, in each format. Each fuzz target is one line that calls [`check`] with its format.
 
 #[path = "../../normalizer/tests/memory/counting.rs"]
 mod counting;
-// The check alone, without the server around it, which takes minutes to build.
-#[expect(dead_code, reason = "device commands and uploads of the ingress use the rest")]
+// The module is included alone: the whole ingress takes minutes to build.
+#[expect(dead_code, reason = "the ingress uses the rest for device commands and uploads")]
 #[path = "../../ingress/src/wellformed/mod.rs"]
 mod wellformed;
 
@@ -16,23 +16,23 @@ use schemas::{event::SourceName, format::{Format, Provider}, raw::{Headers, Kind
 use serde::de::IgnoredAny;
 use wellformed::Malformed;
 
-/// Normalizes a body and asserts what holds of every one: it ends within the bound of memory, each item has one outcome, the
-/// same body gives the same events, and what the ingress calls malformed is refused.
+/// Normalizes a body and asserts what must hold for every body: the memory stays within its bound, each item has one outcome, the
+/// same body gives the same events, and a body that the ingress calls malformed is refused.
 pub fn check(provider: Provider, format: Format, body: &[u8]) {
-    // Read once in a process, which is no cost of the body.
+    // The catalogue is loaded once in a process, which must not be counted for the body.
     assert!(metric_by_key("heart_rate").is_some());
     let (found, bytes) = peak(|| normalized(provider, format, body));
     assert!(bytes <= bound(body.len()), "{bytes} bytes of memory for a body of {}", body.len());
     accounted(&found);
-    assert_eq!(events(&found), events(&normalized(provider, format, body)), "two outcomes of one body");
-    // Half of a surrogate pair costs the normalizer no more than the item that reads it, by a golden case.
+    assert_eq!(events(&found), events(&normalized(provider, format, body)), "one body has two results");
+    // Half of a surrogate pair makes the normalizer refuse only the item that reads it, as a golden case shows.
     let has_half_pair = || !format.is_xml() && serde_json::from_slice::<IgnoredAny>(body).is_ok();
     if let Err(malformed) = wellformed::payload(provider, format, body)
         && !(matches!(malformed, Malformed::Json { .. }) && has_half_pair())
     {
         let refused = found.rejections.iter().any(|rejection| rejection.item.is_none());
         assert!(refused, "the ingress refuses it: {malformed}");
-        // An export is read as far as it is well-formed.
+        // The items of an export before the error are mapped.
         assert!(
             found.readings.is_empty() || format == Format::ExportXml,
             "readings, but the ingress refuses it: {malformed}"
@@ -40,20 +40,21 @@ pub fn check(provider: Provider, format: Format, body: &[u8]) {
     }
 }
 
-/// Looks whether a body is well-formed in any format, within the bound of memory; what is JSON is so for `serde_json` too.
+/// Checks a body as the ingress does, for every format. Asserts that the memory stays within its bound, and that the check and
+/// `serde_json` agree on which bodies are JSON.
 pub fn check_wellformed(body: &[u8]) {
     for provider in [Provider::Medisante, Provider::HealthKit] {
         for format in provider.formats() {
             let (found, bytes) = peak(|| wellformed::payload(provider, *format, body));
             assert!(bytes <= bound(body.len()), "{bytes} bytes of memory for a body of {}", body.len());
-            assert_eq!(found, wellformed::payload(provider, *format, body), "two outcomes of one body");
+            assert_eq!(found, wellformed::payload(provider, *format, body), "one body has two results");
             if format.is_xml() || matches!(found, Err(Malformed::TooDeep | Malformed::TooManyItems)) {
                 continue;
             }
             match serde_json::from_slice::<serde_json::Value>(body) {
-                // A number that no double holds may be JSON all the same, and what follows it is not seen.
+                // A number that does not fit a double may be JSON nevertheless; serde_json does not parse what follows it.
                 Err(error) if error.to_string().starts_with("number out of range") => {}
-                // Of another shape than its format's it is JSON all the same.
+                // A body that does not have the shape of its format may be JSON nevertheless.
                 theirs => {
                     let is_json = matches!(found, Ok(_) | Err(Malformed::WrongType { .. } | Malformed::Missing { .. }));
                     assert_eq!(is_json, theirs.is_ok(), "{found:?}, but serde_json: {:?}", theirs.err());
@@ -68,7 +69,7 @@ fn accounted(found: &Normalized) {
     let refused = found.rejections.iter().filter_map(|rejection| Some((rejection.item?, rejection.item_count)));
     let rejections = refused.flat_map(|(first, count)| first..first + count).map(i64::from);
     let mut items = HashSet::new();
-    assert!(readings.chain(rejections).all(|item| items.insert(item)), "two outcomes of one item");
+    assert!(readings.chain(rejections).all(|item| items.insert(item)), "an item has two outcomes");
     let whole = found.rejections.iter().filter(|rejection| rejection.item.is_none()).count();
     assert!(whole <= 1 && items.len() + whole > 0, "{whole} refusals of the whole body and {} items", items.len());
 }
