@@ -3,8 +3,7 @@
 use catalogue::decimal::Decimal;
 use schemas::moment::{Moment, MomentError};
 
-/// Numbers of at least this magnitude are milliseconds. In seconds this would be the year 5138; in milliseconds it is March
-/// 1973.
+/// Numbers of at least this magnitude are milliseconds: in seconds it would be the year 5138, in milliseconds it is March 1973.
 const MILLISECONDS_FROM: i128 = 100_000_000_000;
 
 /// Parses a time as Medisanté documents it for `measurements.timestamp`. A text of digits only is always a number, never a

@@ -6,7 +6,7 @@ use metrics::{Unit, describe_counter, describe_gauge};
 pub(super) fn describe() {
     for (name, about) in [
         ("device_manager_normalizer_records_total", "Raw records whose outcome was acknowledged"),
-        ("device_manager_normalizer_items_total", "Items in these raw records"),
+        ("device_manager_normalizer_items_total", "Items in raw records"),
         ("device_manager_normalizer_readings_total", "Readings made from items"),
         ("device_manager_normalizer_commands_total", "Device commands made from raw records"),
         ("device_manager_normalizer_rejections_total", "Items that were refused"),
