@@ -1,4 +1,4 @@
-//! What is written in one transaction.
+//! A batch: the content of one transaction.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use crate::{
     staged::Staged,
 };
 
-/// When a batch is full.
+/// The limits of a batch. It is due when it reaches the first of them.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
-    /// Messages.
+    /// The number of messages.
     pub messages: usize,
-    /// Bytes of their values.
+    /// The total size of the message values, in bytes.
     pub bytes: usize,
-    /// Time since its first message.
+    /// The time since the first message was added.
     pub age: Duration,
 }
 
@@ -25,28 +25,28 @@ impl Default for BatchLimits {
     }
 }
 
-/// What must stand in `sink_offsets` before, and what after.
+/// The next offset of a partition in `sink_offsets`, before and after a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fence {
     /// The partition.
     pub place: Partition,
-    /// What must stand there.
+    /// The offset that must be stored before the batch.
     pub expected: i64,
-    /// What will stand there.
+    /// The offset that is stored after the batch.
     pub next: i64,
 }
 
-/// Messages and the offsets they move.
+/// Messages, and the offsets that they advance.
 pub struct Batch {
-    /// Batches of an older generation than the sink's are dropped.
+    /// The reader's generation. The writer drops batches of older generations.
     pub generation: u64,
     /// The messages.
     pub items: Vec<Item>,
-    /// The readings among them, encoded.
+    /// The readings among the messages, encoded for COPY.
     pub staged: Staged,
-    /// What became of the dead letters among them.
+    /// The dead letters that were produced for the messages, and their delivery state.
     pub letters: Letters,
-    /// All assigned partitions, also those that do not move: a restored database is noticed at once.
+    /// All partitions whose next offset is known, including those that do not advance: so a restored database is noticed at once.
     pub fence: Vec<Fence>,
 }
 

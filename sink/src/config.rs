@@ -1,23 +1,23 @@
-//! What the sink is told.
+//! The configuration of the sink.
 
 use schemas::{receipt::ReceiptKey, topic::Topics};
 use service::kafka::KafkaSettings;
 
 use crate::batch::BatchLimits;
 
-/// What the sink is told.
+/// The configuration of the sink.
 #[derive(Clone)]
 pub struct SinkConfig {
-    /// Where Kafka is.
+    /// How to connect to Kafka.
     pub kafka: KafkaSettings,
-    /// The topics' names.
+    /// The names of the topics.
     pub topics: Topics,
-    /// Where Postgres is.
+    /// The address of the Postgres database.
     pub database_url: String,
-    /// The consumer group; sinks of one database share it.
+    /// The consumer group, shared by all sinks of one database. [`crate::item::Lane::group`] derives the group of each lane.
     pub group: String,
-    /// When a batch is full.
+    /// When a batch is due.
     pub batch: BatchLimits,
-    /// Signs receipts.
+    /// The key that signs receipts.
     pub receipt_key: ReceiptKey,
 }

@@ -1,8 +1,9 @@
-//! The reading half: a thread of its own that polls Kafka from the offsets in Postgres.
+//! The reading half of the sink: a thread that polls Kafka from the offsets stored in Postgres.
 //!
-//! Partitions are added only after Postgres said where to begin, so nothing is ever read from another place. Kafka's committed
-//! offsets are written, to show the lag, and never read. The thread never waits long for anything: what takes time is asked
-//! by `lookups`, so the consumer is polled, and its group answered, whatever is away.
+//! A partition is assigned to the consumer only after Postgres has returned its next offset, so no partition is ever read
+//! from another position. Offsets are committed to Kafka to show the lag, and never read from it. The thread never blocks for
+//! long: `lookups` runs the requests that take time. So the consumer is polled, and its group is answered, even if Kafka or
+//! Postgres is not reachable.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -60,39 +61,40 @@ pub(crate) struct Setup {
     pub(crate) shutdown: CancellationToken,
 }
 
-/// How long Kafka and the writer may take once the sink was asked to stop.
+/// How long to wait for an answer from Kafka once the sink is asked to stop.
 const ANSWER_AT_END: Duration = Duration::from_secs(1);
+/// How long to wait for the writer once the sink is asked to stop.
 const WRITE_AT_END: Duration = Duration::from_secs(10);
-/// How often an idle sink compares its offsets with Postgres's, and how often offsets are committed to Kafka.
+/// How often an idle sink compares its offsets with those in Postgres, and how often offsets are committed to Kafka.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
-/// How long an empty topic is waited for before the group and the writer are heard again.
+/// How long to wait for a message, or for the writer, before the events of the group and the writer are handled again.
 const IDLE_POLL: Duration = Duration::from_millis(50);
-/// How long the writer may be busy before the partitions are paused, so that polling brings no more of them.
+/// How long the writer may be busy before the partitions are paused, so that polling returns no more messages.
 const BUSY_LONG: Duration = Duration::from_secs(1);
-/// After how many messages that come without a pause the clock is looked at.
+/// While messages arrive without a pause, the clock is read once for this many of them.
 const LOOK_EVERY: usize = 64;
 
 pub(crate) fn spawn(setup: Setup, runtime: Handle) -> Result<JoinHandle<Result<(), SinkError>>, SinkError> {
     let work = move || {
         let shutdown = setup.shutdown.clone();
-        // Timers made on this thread belong to the runtime.
+        // Timers that are created on this thread require the runtime.
         let handle = runtime.clone();
         let _entered = handle.enter();
         let ended = Reader::start(setup, runtime).and_then(Reader::work);
-        // Whatever ended this thread ends the stage.
+        // The end of this thread stops the stage, whatever the reason.
         shutdown.cancel();
         ended
     };
     Ok(std::thread::Builder::new().name("sink-consumer".to_owned()).spawn(work)?)
 }
 
-/// What the reader does between two looks at the group and the writer.
+/// What the reader does between two rounds of event handling.
 enum State {
-    /// It takes messages into the batch.
+    /// It adds messages to the batch.
     Filling,
-    /// The batch is due, and the writer has been busy with others since then.
+    /// The batch is due, but the writer has been busy with other batches since then.
     Offering { since: Instant },
-    /// The writer has been busy for long: the partitions are paused, and the consumer is polled for its group only.
+    /// The writer has been busy for long: the partitions are paused, and the consumer is polled only for its group.
     Paused,
 }
 
@@ -107,12 +109,12 @@ struct Reader {
     watch: Watch,
     owned: Owned,
     place_backoff: Backoff,
-    /// Published schemas that were complained of.
+    /// Published schemas that a warning was logged for.
     unusable: HashSet<Fingerprint>,
     pending: Pending,
     in_flight: InFlight,
     generation: u64,
-    /// Messages that came although all partitions were paused.
+    /// Messages that arrived although all partitions were paused.
     early: VecDeque<OwnedMessage>,
     to_commit: BTreeMap<Partition, i64>,
     committed_at: Instant,
@@ -166,7 +168,7 @@ impl Reader {
         self.end()
     }
 
-    /// Hands over what was read, waits for the writer, and leaves the group.
+    /// Sends the remaining batch, waits for the writer, and leaves the group.
     fn end(mut self) -> Result<(), SinkError> {
         self.send();
         let deadline = Instant::now() + WRITE_AT_END;
@@ -176,20 +178,20 @@ impl Reader {
         if self.consumer.fetch_metadata(None, ANSWER_AT_END).is_ok() {
             self.commit(Duration::ZERO, CommitMode::Sync);
         } else {
-            // Leaving the group waits a session's time for a broker that is away; the process does not wait for that.
+            // If a broker is not reachable, leaving the group takes up to a session timeout. The process does not wait for that.
             let consumer = self.consumer;
             std::thread::Builder::new().name("sink-leaves".to_owned()).spawn(move || drop(consumer))?;
         }
         Ok(())
     }
 
-    /// Reads messages until the batch is due or the topics are empty for a moment.
+    /// Reads messages until the batch is due or no message has arrived for a moment.
     fn fill(&mut self) -> Result<State, SinkError> {
         loop {
             let limits = self.setup.config.batch;
             let message = match self.early.pop_front() {
                 Some(message) => Some(message),
-                // What is there is taken without a look at the clock.
+                // Messages that are available are read without a look at the clock.
                 None => match self.poll(Duration::ZERO)? {
                     Some(message) => Some(message),
                     None => self.poll(self.pending.time_left(&limits).unwrap_or(IDLE_POLL))?,
@@ -205,13 +207,13 @@ impl Reader {
         Ok(if self.is_due() { State::Offering { since: Instant::now() } } else { State::Filling })
     }
 
-    /// Whether the writer is to get a batch: also an empty one now and then, which compares the offsets.
+    /// Whether the writer should get a batch. An idle sink sends an empty one now and then, to compare the offsets.
     fn is_due(&self) -> bool {
         let is_idle = self.pending.len() == 0 && self.in_flight.is_empty();
         self.pending.is_due(&self.setup.config.batch) || (is_idle && self.sent_at.elapsed() >= IDLE_CHECK)
     }
 
-    /// Hands the batch to the writer once it takes it. A writer that is busy is the back-pressure.
+    /// Sends the batch to the writer if it accepts it. A busy writer slows the reader down, which is the back-pressure.
     fn offer(&mut self, since: Instant) -> Result<State, SinkError> {
         if self.send() {
             return Ok(State::Filling);
@@ -224,7 +226,7 @@ impl Reader {
         Ok(if is_paused { State::Paused } else { State::Offering { since } })
     }
 
-    /// The same while the partitions are paused.
+    /// Does the same as `offer` while the partitions are paused.
     fn offer_paused(&mut self) -> Result<State, SinkError> {
         if self.send() && self.turn(Consumer::resume) {
             return Ok(State::Filling);
@@ -233,14 +235,14 @@ impl Reader {
         Ok(State::Paused)
     }
 
-    /// Answers the group while nothing is to be read; what comes nevertheless is kept for later.
+    /// Polls to answer the group while no message is expected. A message that arrives nevertheless is kept for later.
     fn poll_early(&mut self) -> Result<(), SinkError> {
         let message = self.poll(Duration::ZERO)?;
         self.early.extend(message);
         Ok(())
     }
 
-    /// Whether something else than reading is to be done.
+    /// Whether there is something else to do than to read.
     fn is_disturbed(&self) -> bool {
         self.setup.shutdown.is_cancelled() || self.setup.generation.load(Ordering::SeqCst) != self.generation
     }
@@ -253,7 +255,7 @@ impl Reader {
             Some(Err(error)) => {
                 match error.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
-                        // Beginning anew finds out what is gone and says so.
+                        // The new generation looks up where the log begins, and reports what is gone.
                         self.setup.generation.fetch_add(1, Ordering::SeqCst);
                     }
                     Some(_) | None => self.watch.kafka_failed(format!("Kafka: {error}")),
@@ -299,7 +301,7 @@ impl Reader {
         }
     }
 
-    /// Hands the batch to the writer if it takes it within a moment. Whether it did, or has ended.
+    /// Sends the batch to the writer if it accepts it within `IDLE_POLL`. Returns true if it did, or if the writer has ended.
     fn send(&mut self) -> bool {
         let batches = self.setup.batches.clone();
         let permit = match self.runtime.block_on(tokio::time::timeout(IDLE_POLL, batches.reserve())) {
@@ -318,24 +320,23 @@ impl Reader {
         true
     }
 
-    /// Pauses or resumes all partitions. Whether that was done.
+    /// Pauses or resumes all partitions. Returns whether that succeeded.
     fn turn(&self, how: fn(&BaseConsumer<Context>, &TopicPartitionList) -> KafkaResult<()>) -> bool {
         self.consumer.assignment().and_then(|all| how(&self.consumer, &all)).is_ok()
     }
 
-    /// Partitions that are added are paused or read as the others are: librdkafka keeps a pause beyond the assignment in which it
-    /// began.
+    /// Pauses or resumes added partitions like the others: librdkafka keeps a pause beyond the assignment in which it was set.
     fn pause_as_others(&self, added: &TopicPartitionList) {
         let done = match self.state {
             State::Paused => self.consumer.pause(added),
             State::Filling | State::Offering { .. } => self.consumer.resume(added),
         };
         if let Err(error) = done {
-            tracing::warn!(%error, "partitions that were added are not paused or read as the others");
+            tracing::warn!(%error, "added partitions could not be paused or resumed like the others");
         }
     }
 
-    /// Takes partitions out of what librdkafka reads; they stay this sink's.
+    /// Removes partitions from the assignment of librdkafka. They still belong to this sink.
     fn remove(&mut self, places: &[Partition]) {
         let topics = &self.setup.config.topics;
         let mut list = TopicPartitionList::new();
@@ -354,7 +355,7 @@ impl Reader {
         let offsets = std::mem::take(&mut self.to_commit);
         self.committed_at = Instant::now();
         if let Ok(list) = self.list(offsets) {
-            // Only for the lag that others see; the offsets that count are in Postgres.
+            // Only to show the lag. The authoritative offsets are in Postgres.
             let _ = self.consumer.commit(&list, mode);
         }
     }

@@ -1,4 +1,5 @@
-//! Producing dead letters: when nothing but the commit of their batch is left to do, and each once over all tries to write it.
+//! Produces dead letters to Kafka: only when the commit of their batch is the last step left, and once over all attempts to
+//! write it.
 
 use std::{
     borrow::Cow,
@@ -17,37 +18,39 @@ use uuid::Uuid;
 
 use crate::item::{Body, Item, Partition};
 
-/// How long Kafka may take while a transaction is held open for it. What is not acknowledged by then is asked for at the next try.
+/// How long to wait for Kafka while a transaction is open. The next attempt waits again for what is not acknowledged by then.
 const ANSWER_LONGEST: Duration = Duration::from_secs(5);
 
-/// What became of the dead letters of a batch.
+/// The dead letters that were produced for a batch.
 #[derive(Default)]
 pub struct Letters {
     produced: Vec<Produced>,
-    /// Messages whose letter the brokers never take with its value: it is to be sent without, for the raw record has the bytes.
+    /// Messages whose dead letter the brokers refuse with its value. It is sent again without the value, which the raw record
+    /// contains.
     too_large: BTreeSet<Key>,
 }
 
-/// A refused message's position.
+/// The position of a refused message.
 type Key = (Partition, i64);
 
-/// A letter on its way, and the messages that it is about: another try may find more of them, which get another letter.
+/// A dead letter that was sent, and the messages that it covers. A later attempt may refuse more messages; they get another
+/// dead letter.
 struct Produced {
     about: Vec<Key>,
     delivery: Delivery,
 }
 
 enum Delivery {
-    /// On its way.
+    /// Sent, but not acknowledged yet.
     Sent(DeliveryFuture),
-    /// The brokers have it.
+    /// Acknowledged by the brokers.
     Acknowledged,
-    /// To be sent again.
+    /// Failed; to be sent again.
     Failed,
 }
 
 impl Letters {
-    /// Produces the letters of the refused items, and waits until the brokers have all of them.
+    /// Produces the dead letters of the refused items, and waits until the brokers have acknowledged all of them.
     pub(crate) async fn produce(
         &mut self,
         producer: &FutureProducer,
@@ -106,25 +109,26 @@ fn refused(item: &Item) -> Option<Refused<'_>> {
     }
 }
 
-/// A letter for each run of items, and what it is about.
+/// Returns one dead letter for each run of items, with the messages that it covers.
 fn runs(mut refused: Vec<Refused<'_>>) -> Vec<(Vec<Key>, Cow<'_, DeadLetter>)> {
     refused.sort_by(|(_, one), (_, other)| (alike(one), one.item).cmp(&(alike(other), other.item)));
     let runs = refused.chunk_by(|(_, one), (_, next)| is_continued(one, next));
     runs.filter_map(|run| Some((run.iter().map(|(key, _)| *key).collect(), letter_of(run)?))).collect()
 }
 
-/// What items have in common that are one letter.
+/// The fields that items must have in common to share a dead letter.
 fn alike(letter: &DeadLetter) -> (Option<&str>, &str, &str, Option<Uuid>) {
     (letter.raw_position.as_deref(), letter.reason.as_str(), &letter.detail, letter.device)
 }
 
-/// Whether the next item is about the same as this one, or comes right behind it: then both are one letter.
+/// Whether both are about the same item or about consecutive ones, and can share a dead letter.
 fn is_continued(one: &DeadLetter, next: &DeadLetter) -> bool {
     let (Some(item), Some(after)) = (one.item, next.item) else { return false };
     alike(one) == alike(next) && (after == item || item.checked_add(1) == Some(after))
 }
 
-/// The letter of items in a row, at the position of the first. Of several it has no value, which the raw record keeps.
+/// The dead letter of a run of items, at the position of the first. If there are several, it has no value: the raw record
+/// contains it.
 fn letter_of<'i>(run: &[Refused<'i>]) -> Option<Cow<'i, DeadLetter>> {
     let ((_, first), (_, last)) = (run.first()?, run.last()?);
     let item_count = last.item.zip(first.item).map_or(1, |(last, first)| last - first + 1);
@@ -175,7 +179,8 @@ mod tests {
         }
     }
 
-    /// First item, how many there are, whether there is a value, and of how many messages; in the order of the first items.
+    /// For each dead letter: the first item, the number of items, whether it has a value, and the number of messages; sorted by
+    /// first item.
     fn found(letters: &[DeadLetter]) -> Vec<(Option<i32>, i32, bool, usize)> {
         let refused =
             (0..).zip(letters).map(|(offset, letter)| (((EventTopic::Readings, 0), offset), letter)).collect();
@@ -190,7 +195,7 @@ mod tests {
     fn items_in_a_row_are_one_letter() {
         let of = |items: &[i32]| items.iter().map(|item| letter(Some(*item))).collect::<Vec<_>>();
         assert_eq!(found(&of(&[5, 3, 4, 7])), [(Some(3), 3, false, 3), (Some(7), 1, true, 1)]);
-        // The normalizer was killed and produced them again.
+        // The normalizer was killed and produced the same items again.
         assert_eq!(found(&of(&[1, 2, 3, 1, 2, 3])), [(Some(1), 3, false, 6)]);
         assert_eq!(found(&of(&[1, 1])), [(Some(1), 1, true, 2)]);
         assert_eq!(found(&of(&[i32::MAX, 0])), [(Some(0), 1, true, 1), (Some(i32::MAX), 1, true, 1)]);

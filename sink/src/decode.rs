@@ -1,4 +1,4 @@
-//! A message into an item: an event, a dead letter, or why it cannot be read yet.
+//! Decodes a message into an item, or returns why it cannot be decoded yet.
 
 use schemas::{
     codec::{Fingerprint, SchemaCache, WriterSchemaError, encode},
@@ -14,16 +14,16 @@ use uuid::Uuid;
 
 use crate::item::{Body, EventTopic, Item, Origin};
 
-/// A message's headers.
+/// The headers of a message.
 pub type Headers<'a> = Vec<(&'a str, &'a [u8])>;
 
-/// Why a message cannot be read now. Whatever it is, the reader waits in front of it.
+/// Why a message cannot be decoded now. In all cases the partition is blocked at this message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Its schema is not known: look it up, then wait for its publication.
+    /// The schema of the message is unknown. The reader looks it up and waits until it is published.
     #[error("the schema {0} is not known yet")]
     Schema(Fingerprint),
-    /// This release is too old for it, or it is no event at all.
+    /// This release is too old for the message, or the message is not an event.
     #[error("{0}")]
     Other(String),
 }
@@ -46,21 +46,21 @@ impl From<DeadLetterError> for Unreadable {
     }
 }
 
-/// What decoding needs beside the message.
+/// What decoding requires besides the message.
 pub struct Decoder {
-    /// Schemas of other releases.
+    /// The known writer schemas, including those of other releases.
     pub schemas: SchemaCache,
-    /// Signs the receipts that the view shows.
+    /// The key that signs the receipts shown in the view.
     pub key: ReceiptKey,
-    /// The topics' names.
+    /// The names of the topics.
     pub topics: Topics,
 }
 
 impl Decoder {
-    /// Reads a message.
+    /// Decodes a message. An event that Postgres cannot store becomes a refused item.
     ///
     /// # Errors
-    /// [`Unreadable`]: never a reason for a dead letter, as a later release may read it.
+    /// [`Unreadable`]. It is never a reason for a dead letter, because a later release may be able to decode the message.
     pub fn item(&self, origin: Origin, value: &[u8], headers: &Headers<'_>) -> Result<Item, Unreadable> {
         let body = match origin.place.0 {
             EventTopic::Readings | EventTopic::ReadingsBulk => {
@@ -77,7 +77,7 @@ impl Decoder {
             Body::Document(event) => storable::document(event),
             Body::Outcome(event) => storable::outcome(event),
             Body::Letter(letter) => storable::letter(letter),
-            // Checked while it is encoded.
+            // A reading is checked when its row is encoded. A refused item is not stored.
             Body::Reading(_) | Body::Refused(_) => Ok(()),
         };
         Ok(match checked {
@@ -86,14 +86,14 @@ impl Decoder {
         })
     }
 
-    /// The dead letter of a message that an operator wants to be stepped over; the message is its value.
+    /// Returns the dead letter of a message that an operator skips. Its value is the message.
     #[must_use]
     pub fn skip(&self, origin: Origin, value: &[u8], why: &str) -> Item {
         let about = About { value: value.to_vec(), ..About::default() };
         Item { origin, body: self.letter(origin, Reason::Skipped, why, about) }
     }
 
-    /// The dead letter of an item that Postgres refuses.
+    /// Returns the dead letter of an item that Postgres refuses.
     #[must_use]
     pub fn refuse_item(&self, item: &Item, detail: &str) -> Item {
         let about = match &item.body {
@@ -135,13 +135,13 @@ impl Decoder {
     }
 }
 
-/// What a dead letter is about, so that `trace` finds it.
+/// The subject of a dead letter, by which `trace` finds it.
 #[derive(Default)]
 struct About {
     raw_position: Option<String>,
     item: Option<i32>,
     device: Option<Uuid>,
-    /// The event itself.
+    /// The encoded event; for a skipped message the bytes as they were read.
     value: Vec<u8>,
 }
 

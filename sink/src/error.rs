@@ -1,26 +1,27 @@
-//! Why the sink stops, waits or refuses.
+//! Errors that end the sink.
 
 use rdkafka::error::KafkaError;
 
-/// Why the sink ended. Outages are not among them: it waits those out.
+/// Why the sink ended. An outage of Kafka or Postgres is not an error: the sink waits until it is over.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// A client setting is refused, or a client has failed for good.
+    /// A Kafka client rejected a setting or failed fatally.
     #[error("the Kafka client of the sink failed")]
     Kafka(#[from] KafkaError),
-    /// The database's address cannot be read.
+    /// `DATABASE_URL` cannot be parsed.
     #[error("DATABASE_URL is not a Postgres address")]
     Address(#[source] sqlx::Error),
-    /// A schema compiled in does not parse.
+    /// A schema that is compiled in cannot be parsed.
     #[error(transparent)]
     Schema(#[from] schemas::codec::SchemaError),
-    /// The consumer's thread could not be started.
-    #[error("the consumer's thread could not be started")]
+    /// The consumer thread could not be started.
+    #[error("the consumer thread could not be started")]
     Thread(#[from] std::io::Error),
-    /// The consumer's thread ended without being asked to.
-    #[error("the consumer's thread ended")]
+    /// The consumer thread or the writer task ended abnormally.
+    #[error("a thread of the sink ended abnormally")]
     ThreadEnded,
-    /// The sink and the database misunderstand each other in a way that neither waiting nor another row heals.
+    /// Postgres returned an error that neither waiting nor changing a row resolves: this program is wrong. Contains the name of
+    /// the error.
     #[error("the sink has a defect: {0}")]
     Defect(String),
 }

@@ -1,4 +1,5 @@
-//! Device commands into intervals: the same result in any order of arrival, in time that grows with their number alone.
+//! Folds device commands into intervals. The result does not depend on the order of arrival, and the time grows with the
+//! number of commands only.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +10,29 @@ use schemas::{
 };
 use store::Verdict;
 
-/// How many commands about one device a source may have appended on one day (UTC). The first ones count.
+/// The maximum number of commands about one device that a source may append on one day (UTC). Only the first ones count.
 pub const COMMANDS_PER_DAY_MAX: usize = 1_000;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// What the fold needs of a device command.
+/// The fields of a device command that the fold requires.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeviceCommand {
-    /// Where and when it was appended; `item` is 0.
+    /// Where and when the command was appended; `item` is 0.
     pub appended: Appended,
-    /// Who said it.
+    /// The source that sent the command.
     pub source: SourceName,
-    /// From when it holds, microseconds; none: from when it was appended.
+    /// The time from which the command is effective, in microseconds. `None`: from when it was appended.
     pub effective_from: Option<i64>,
-    /// What it does.
+    /// Assign or unassign.
     pub command: Command,
-    /// Who gets the device.
+    /// The patient who gets the device.
     pub patient: Option<PatientId>,
-    /// The patient who commands for themself; none for an operator.
+    /// The patient who sends the command for themself; `None` for an operator.
     pub subject: Option<PatientId>,
-    /// The device's provider; none for an unassign, which names the device by its key alone.
+    /// The provider of the device; `None` for an unassign, which names the device by its key only.
     pub provider: Option<Provider>,
-    /// The providers whose devices the credential may command; empty where it may command those of any.
+    /// The providers whose devices the credential may command; empty if it may command those of any provider.
     pub bound_to: Vec<Provider>,
 }
 
@@ -41,28 +42,31 @@ impl DeviceCommand {
     }
 }
 
-/// A time during which a patient holds the device.
+/// An interval in which a patient holds the device.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Interval {
-    /// Who.
+    /// The patient.
     pub patient: PatientId,
-    /// From when, microseconds.
+    /// The start, in microseconds.
     pub from: i64,
-    /// Until when, exclusive; none while it goes on.
+    /// The end, exclusive; `None` while the interval is open.
     pub until: Option<i64>,
 }
 
-/// What all commands of one device come to.
+/// The result of folding all commands of one device.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Folded {
-    /// The intervals in order of time, without overlap.
+    /// The intervals, ordered by time and without overlap.
     pub intervals: Vec<Interval>,
-    /// The verdict on each command, by its append position.
+    /// The verdict on each command, with the position at which the command was appended.
     pub verdicts: Vec<(Appended, Verdict)>,
 }
 
-/// Takes out what a source said of the device beyond its share of a day. What is left is the same in any order of arrival, also where
-/// what was taken out before is not given again: an earlier command pushes a later one out, and none comes back.
+/// Removes the commands of each source beyond its limit for one day. Returns the commands that are left, and the positions of
+/// those that were removed.
+///
+/// The commands that are left are the same in any order of arrival, even if the removed ones are not given again: an earlier
+/// command displaces a later one, and a displaced command never comes back.
 #[must_use]
 pub fn bound(mut commands: Vec<DeviceCommand>) -> (Vec<DeviceCommand>, Vec<Appended>) {
     commands.sort_unstable_by_key(|command| command.appended);
@@ -81,8 +85,8 @@ pub fn bound(mut commands: Vec<DeviceCommand>) -> (Vec<DeviceCommand>, Vec<Appen
     (commands, excess)
 }
 
-/// Folds all commands of one device, given in any order, each position once. Only a command that assigns the device makes it known, and
-/// says what its provider is.
+/// Folds all commands of one device. They are given in any order, each position once. Only a command that assigns the device
+/// makes the device known and determines its provider.
 #[must_use]
 pub fn fold(commands: &[DeviceCommand]) -> Folded {
     let provider = commands.iter().find_map(|command| command.provider);
@@ -99,8 +103,8 @@ pub fn fold(commands: &[DeviceCommand]) -> Folded {
     state.folded
 }
 
-/// The commands in the order in which they hold, each with the time from which it does. A broker's clock may go back; what it appends
-/// later is later nevertheless, so the time of an append is that of the latest one before it in its partition.
+/// The commands in the order in which they become effective, each with that time. A broker's clock may go back, but what is
+/// appended later is later. So the append time of a command is the latest one up to this command in its partition.
 fn ordered(commands: &[DeviceCommand]) -> Vec<(i64, &DeviceCommand)> {
     let place = |one: &Appended| (one.topic_epoch, one.partition);
     let mut by_position: Vec<&DeviceCommand> = commands.iter().collect();
@@ -127,7 +131,7 @@ struct State {
 
 struct Open {
     interval: Interval,
-    /// Which of the verdicts is on the command that began it.
+    /// The index of the verdict on the command that started the interval.
     by: usize,
 }
 

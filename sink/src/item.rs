@@ -1,4 +1,4 @@
-//! What the sink reads: messages of the event topics, and what each is.
+//! The messages that the sink reads from the event topics.
 
 use schemas::{
     dead_letter::DeadLetter,
@@ -7,7 +7,7 @@ use schemas::{
 };
 use store::reading::Row;
 
-/// A topic the sink reads.
+/// A topic that the sink reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventTopic {
     /// `readings`.
@@ -25,11 +25,11 @@ pub enum EventTopic {
 }
 
 impl EventTopic {
-    /// All of them.
+    /// All topics.
     pub const ALL: [Self; 6] =
         [Self::Readings, Self::ReadingsBulk, Self::Assignments, Self::Documents, Self::Outcomes, Self::DeadLetters];
 
-    /// The topic's full name.
+    /// The full name of the topic.
     #[must_use]
     pub fn topic(self, topics: &Topics) -> String {
         match self {
@@ -43,21 +43,20 @@ impl EventTopic {
     }
 }
 
-/// Topics that are read and written apart from the others, by a consumer and a connection of their own: nothing of one lane waits
-/// behind another.
+/// A set of topics with a consumer and a database connection of its own, so that no lane has to wait for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// What is to be seen soon.
+    /// Events that must become visible soon.
     Live,
-    /// What comes in masses.
+    /// Events of large uploads and replays, which arrive in bulk.
     Bulk,
 }
 
 impl Lane {
-    /// All of them.
+    /// All lanes.
     pub const ALL: [Self; 2] = [Self::Live, Self::Bulk];
 
-    /// The topics.
+    /// The topics of the lane.
     #[must_use]
     pub const fn sources(self) -> &'static [EventTopic] {
         match self {
@@ -72,7 +71,7 @@ impl Lane {
         }
     }
 
-    /// The consumer group of the lane, where the sinks' is this one.
+    /// The consumer group of the lane, derived from the configured group.
     #[must_use]
     pub fn group(self, group: &str) -> String {
         match self {
@@ -82,29 +81,29 @@ impl Lane {
     }
 }
 
-/// A partition the sink reads.
+/// A partition that the sink reads.
 pub type Partition = (EventTopic, i32);
 
-/// A message's position and time.
+/// The position and the timestamp of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// The partition.
     pub place: Partition,
     /// The offset.
     pub offset: i64,
-    /// The broker's time, microseconds.
+    /// The timestamp that the broker assigned, in microseconds.
     pub timestamp: i64,
 }
 
-/// A message that has been read.
+/// A decoded message.
 pub struct Item {
-    /// Where it lies.
+    /// The position of the message.
     pub origin: Origin,
-    /// What it is.
+    /// The content of the message.
     pub body: Body,
 }
 
-/// What a message is.
+/// The content of a message.
 pub enum Body {
     /// A reading.
     Reading(Box<Row>),
@@ -114,8 +113,8 @@ pub enum Body {
     Document(Box<Document>),
     /// An outcome.
     Outcome(Outcome),
-    /// A dead letter, to be listed.
+    /// A dead letter that was read from `dead-letters`, to be listed in the table.
     Letter(Box<DeadLetter>),
-    /// Refused: to be produced as a dead letter before the transaction commits.
+    /// A refused message. Its dead letter must be produced before the transaction commits.
     Refused(Box<DeadLetter>),
 }

@@ -1,10 +1,12 @@
-//! Events into Postgres, each exactly once in its effect.
+//! Writes events to Postgres, each with effect exactly once.
 //!
-//! `consume` reads the event topics from the offsets that Postgres holds and fills a [`batch`]; `writer` writes it in
-//! one transaction ([`mod@write`]) that also moves those offsets, and only from where this sink left them. Both exist once for
-//! each [`item::Lane`]. What a reading's
-//! versions come to ([`merge`]), what device commands come to ([`fold`]) and how outcomes are kept ([`ranges`]) are pure
-//! functions. The tables, and the conversion of a reading into its row, are those of the crate `store`.
+//! `consume` reads the event topics from the offsets stored in Postgres and fills a [`batch`]. `writer` writes the batch in
+//! one transaction ([`mod@write`]). The transaction also advances those offsets, and only if they are still the ones that
+//! this sink wrote last. There is one reader and one writer for each [`item::Lane`].
+//!
+//! Three parts are pure functions: the merge of a reading's versions ([`merge`]), the fold of device commands into intervals
+//! ([`fold`]), and the storage of outcomes as runs ([`ranges`]). The tables, and the conversion between a reading and its
+//! row, are in the crate `store`.
 
 pub mod batch;
 mod config;

@@ -1,11 +1,12 @@
-//! What the versions of one reading in Postgres and in a batch come to, as steps that sets of readings share.
+//! Plans how the versions of a reading in Postgres and in a batch are merged, as steps that can be executed for many readings
+//! at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::version::{Appended, Version};
 use uuid::Uuid;
 
-/// Where a content is stored.
+/// Where the row of a content is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Location {
     /// The row in `readings`.
@@ -14,42 +15,42 @@ pub enum Location {
     Archived,
 }
 
-/// A stored content.
+/// A content that is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// Its hash.
+    /// The hash of the content.
     pub content: Uuid,
-    /// What is known of it.
+    /// What is known of the content.
     pub version: Version,
     /// Where its row is.
     pub location: Location,
 }
 
-/// The steps for one reading, to be done in the order of the fields.
+/// The steps for one reading, to be executed in the order of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Copy the current row to the archive.
     pub archive: bool,
     /// Delete the current row.
     pub clear: bool,
-    /// Delete these archived rows: better ones of the same content are staged.
+    /// Delete these archived rows, because better ones of the same content are staged.
     pub drop_archived: Vec<Uuid>,
     /// Move this content from the archive to the current place.
     pub restore: Option<Uuid>,
-    /// Put the staged row of this content into the current place.
+    /// Insert the staged row of this content as the current row.
     pub put_current: Option<Uuid>,
-    /// Put the staged rows of these contents into the archive.
+    /// Insert the staged rows of these contents into the archive.
     pub put_archived: Vec<Uuid>,
-    /// Set what is known of these contents.
+    /// Update what is known of these contents.
     pub touch: Vec<(Uuid, Version)>,
-    /// Items that other items' rows stand for.
+    /// Items that are represented by the row of another item.
     pub duplicates: BTreeSet<Appended>,
-    /// Items that have rows, and so are no duplicates (any more).
+    /// Items that have rows, and so are not duplicates, or no longer.
     pub rows: BTreeSet<Appended>,
 }
 
-/// Plans for one reading: `stored` as Postgres has it, `staged` by content, joined within the batch, and `delivered`,
-/// the position of each delivery in the batch.
+/// Plans the steps for one reading. `stored` is what Postgres contains, `staged` the version of each content in the batch,
+/// and `delivered` the position of each delivery in the batch.
 #[must_use]
 pub fn plan(stored: &[Stored], staged: &BTreeMap<Uuid, Version>, delivered: &BTreeSet<Appended>) -> Plan {
     let mut contents: BTreeMap<Uuid, (Option<Stored>, Version, bool)> =

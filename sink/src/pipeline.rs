@@ -1,4 +1,4 @@
-//! The sink as a whole: a reader and a writer for each lane.
+//! Runs the sink: a reader and a writer for each lane.
 
 use std::{
     str::FromStr as _,
@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{SinkConfig, SinkError, consume, decode::Decoder, item::Lane, verdict::LaneHealth, writer::Writer};
 
-/// Runs the sink until it is asked to stop. Outages are waited out.
+/// Runs the sink until it is asked to stop. It waits out outages of Kafka and Postgres.
 ///
 /// # Errors
-/// [`SinkError`]: a setting that can never work, or a thread that ended.
+/// [`SinkError`]: a setting that cannot work, a defect, or a thread that ended abnormally.
 pub async fn run(config: SinkConfig, health: StageHealth, shutdown: CancellationToken) -> Result<(), SinkError> {
     PgConnectOptions::from_str(&config.database_url).map_err(SinkError::Address)?;
     let decoder = Arc::new(RwLock::new(Decoder {
@@ -31,7 +31,7 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
         rebootstrap.check(known.client());
     });
     let stop = shutdown.child_token();
-    // The threads end also when nobody waits for them any more.
+    // Dropping this future stops the threads as well.
     let _ends = stop.clone().drop_guard();
     let [live, bulk] = LaneHealth::of(&health);
     let shared = Shared { config, decoder, producer, stop };
@@ -40,17 +40,17 @@ pub async fn run(config: SinkConfig, health: StageHealth, shutdown: Cancellation
     live.and(bulk)
 }
 
-/// What both lanes use.
+/// What both lanes share.
 #[derive(Clone)]
 struct Shared {
     config: SinkConfig,
     decoder: Arc<RwLock<Decoder>>,
     producer: FutureProducer,
-    /// Stops both.
+    /// Stops both lanes.
     stop: CancellationToken,
 }
 
-/// Runs a reader and a writer. Whatever ends one of them stops the whole sink.
+/// Runs the reader and the writer of a lane. If one of them ends, the whole sink stops.
 async fn run_lane(lane: Lane, shared: Shared, health: LaneHealth) -> Result<(), SinkError> {
     let Shared { config, decoder, producer, stop } = shared;
     let (batches, inbox) = mpsc::channel(1);
@@ -68,10 +68,10 @@ async fn run_lane(lane: Lane, shared: Shared, health: LaneHealth) -> Result<(), 
     };
     let thread = consume::spawn(setup, tokio::runtime::Handle::current()).inspect_err(|_| stop.cancel())?;
     let writer = Writer { config, decoder, producer, events, generation, shutdown: stop.clone(), session: None };
-    // On a thread of its own: it mostly waits for Postgres, and its future holds what rustc cannot prove to be `Send`.
+    // On a thread of its own: the writer mostly waits for Postgres, and rustc cannot prove that its future is `Send`.
     let handle = tokio::runtime::Handle::current();
     let written = tokio::task::spawn_blocking(move || handle.block_on(writer.work(inbox))).await;
-    // The writer ends when the consumer has, or because it cannot go on; then the consumer is asked to end, too.
+    // The writer ends when the consumer has ended, or because it cannot continue. In the latter case this stops the consumer.
     stop.cancel();
     let read = tokio::task::spawn_blocking(move || thread.join()).await;
     match (written, read) {

@@ -1,34 +1,35 @@
-//! Outcomes as runs: raw records side by side that ended alike share a row.
+//! Outcomes as runs: adjacent raw records with the same outcome share a row.
 
 use std::collections::BTreeMap;
 
-/// How a raw record ended.
+/// The outcome of a raw record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ending {
-    /// Items in it.
+    /// The number of items in the record.
     pub items: i32,
-    /// Readings made of them.
+    /// The number of readings made of them.
     pub readings: i32,
-    /// Device commands made of them.
+    /// The number of device commands made of them.
     pub commands: i32,
-    /// Items refused.
+    /// The number of items that were refused.
     pub rejections: i32,
-    /// The mapping that judged.
+    /// The version of the mapping that produced the outcome.
     pub mapping_version: i32,
 }
 
-/// Records from `first` to `last`, both included, that ended alike.
+/// Adjacent records with the same outcome, from `first` to `last`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     /// The first offset.
     pub first: i64,
     /// The last offset.
     pub last: i64,
-    /// How each of them ended.
+    /// The outcome of each record.
     pub ending: Ending,
 }
 
-/// The runs that `stored` (disjoint, in order) and `new` come to; where an offset is in both, the higher mapping version decides.
+/// Merges new outcomes into the stored runs, which are disjoint and ordered. If an offset is in both, the higher mapping
+/// version wins.
 #[must_use]
 pub fn merge(stored: &[Run], new: &BTreeMap<i64, Ending>) -> Vec<Run> {
     let mut merged: Vec<Run> = Vec::new();

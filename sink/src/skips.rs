@@ -1,4 +1,4 @@
-//! Records that an operator wants to be stepped over (`store::skip`), as the sink carries it out.
+//! Records that operators have asked to skip (`store::skip`): how the sink reads and settles these requests.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::item::{Body, EventTopic, Item, Partition};
 
-/// What is to be stepped over in these partitions, with the reason.
+/// The pending skips of these partitions, with the operator's reasons.
 pub(crate) async fn pending(
     connection: &mut PgConnection,
     topics: &Topics,
@@ -31,7 +31,7 @@ pub(crate) async fn pending(
         .collect())
 }
 
-/// Marks the wishes of the items that were stepped over as done.
+/// Marks the skips of the items that were skipped as done.
 pub(crate) async fn settle(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
     for item in items {
         let Body::Refused(letter) = &item.body else { continue };

@@ -1,7 +1,7 @@
-//! The readings of a batch as one COPY, in the order of their ids.
+//! Encodes the readings of a batch as one COPY, ordered by reading id.
 //!
-//! Made by the consumer's thread while Postgres works on the batch before: the writer only fills in the numbers of dictionary
-//! entries, each of which it looks up once.
+//! The consumer thread does this while Postgres works on the previous batch. The writer only fills in the numbers of
+//! dictionary entries, and looks up each number once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,26 +17,26 @@ use uuid::Uuid;
 
 use crate::item::{Body, Item};
 
-/// The rows of a batch before they have the numbers of their dictionary entries.
+/// The rows of a batch, before the numbers of their dictionary entries are filled in.
 pub struct Staged {
     bytes: Vec<u8>,
     rows: u64,
     codings: Vec<Coding>,
     devices: Vec<Device>,
     blanks: Vec<Blank>,
-    /// The readings among the items, by id.
+    /// The indexes of the readings among the items, ordered by reading id.
     order: Vec<usize>,
-    /// Readings that came from more than one position.
+    /// Readings that were delivered from more than one position.
     repeated: Vec<Uuid>,
 }
 
-/// Where the number of an entry belongs, and of which.
+/// Where the number of a dictionary entry belongs, and the index of the entry.
 enum Blank {
-    /// Of a coding, as a bigint.
+    /// The number of a coding, as a bigint.
     Coding { at: usize, entry: usize },
-    /// Of a device, as a bigint.
+    /// The number of a device, as a bigint.
     Device { at: usize, entry: usize },
-    /// Of a coding, as digits within JSON.
+    /// The number of a coding, as digits within JSON.
     Part { at: usize, entry: usize },
 }
 
@@ -50,7 +50,7 @@ impl Staged {
     /// Encodes the readings among the items.
     #[must_use]
     pub fn of(items: &[Item]) -> Self {
-        // In the order of the id: two sinks lock in the same order.
+        // Ordered by id, so that two sinks lock rows in the same order.
         let mut order: Vec<(Uuid, usize)> = items
             .iter()
             .enumerate()
@@ -78,32 +78,32 @@ impl Staged {
         Self { bytes, rows, codings: codings.owned(), devices: devices.owned(), blanks, order, repeated }
     }
 
-    /// How many rows the COPY has.
+    /// The number of rows in the COPY.
     pub(crate) const fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// How many readings were delivered.
+    /// The number of readings that were delivered.
     pub(crate) fn delivered(&self) -> u64 {
         self.order.len() as u64
     }
 
-    /// The codings whose numbers are needed, each once.
+    /// The codings whose numbers are required, each once.
     pub(crate) fn codings(&self) -> &[Coding] {
         &self.codings
     }
 
-    /// The devices whose numbers are needed, each once.
+    /// The devices whose numbers are required, each once.
     pub(crate) fn devices(&self) -> &[Device] {
         &self.devices
     }
 
-    /// Readings that came from more than one position.
+    /// Readings that were delivered from more than one position.
     pub(crate) fn repeated(&self) -> &[Uuid] {
         &self.repeated
     }
 
-    /// All deliveries of a reading among the items that this was made of.
+    /// All deliveries of a reading. `items` must be the items that this was made from.
     pub(crate) fn group<'a>(&self, items: &'a [Item], id: Uuid) -> Group<'a> {
         let row = |place: &usize| items.get(*place).and_then(reading);
         let id_at = |place: &usize| row(place).map(|row| row.reading.reading_id);
@@ -112,7 +112,7 @@ impl Staged {
         Group::of(self.order.get(start..end).unwrap_or_default().iter().filter_map(row))
     }
 
-    /// The COPY with these numbers, which are in the order of [`Staged::codings`] and [`Staged::devices`].
+    /// Returns the COPY with these numbers, which are in the order of [`Staged::codings`] and [`Staged::devices`].
     pub(crate) fn filled(&mut self, codings: &[i64], devices: &[i64]) -> &[u8] {
         let number = |numbers: &[i64], entry: usize| numbers.get(entry).copied().unwrap_or_default();
         for blank in &self.blanks {
@@ -139,7 +139,7 @@ fn fill(bytes: &mut [u8], at: usize, with: &[u8]) {
     }
 }
 
-/// A [`Staged`] in the making.
+/// A [`Staged`] under construction.
 #[derive(Default)]
 struct Stage<'a> {
     bytes: Vec<u8>,
@@ -150,7 +150,7 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Appends a row, under the version that it comes to together with other deliveries.
+    /// Appends a row under `version`, which is its own version joined with those of other deliveries.
     fn put(&mut self, row: &'a Row, version: Version) {
         let start = self.bytes.len();
         let joined;
@@ -177,7 +177,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Entries in the order in which they were met.
+/// Dictionary entries, in the order in which they were first used.
 struct Entries<'a, T> {
     numbers: HashMap<&'a T, usize>,
     all: Vec<&'a T>,

@@ -1,4 +1,4 @@
-//! How the lanes stand, as one sentence of the stage.
+//! Combines the states of the lanes into the health of the stage.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,20 +6,20 @@ use service::health::StageHealth;
 
 use crate::item::Lane;
 
-/// How one lane stands.
+/// The state of one lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It works.
+    /// The lane works.
     Works,
-    /// It works, but some of its partitions wait for an operator.
+    /// The lane works, but some of its partitions wait for an operator.
     Degraded(String),
-    /// All of its partitions wait for an operator.
+    /// All partitions of the lane wait for an operator.
     Held(String),
-    /// It waits.
+    /// The lane waits, for the reason given.
     Waits(String),
 }
 
-/// The stage's health, of which each lane says its part.
+/// The part of one lane in the health of the stage.
 #[derive(Clone)]
 pub(crate) struct LaneHealth {
     health: StageHealth,
@@ -28,7 +28,7 @@ pub(crate) struct LaneHealth {
 }
 
 impl LaneHealth {
-    /// One for each lane; all of them start.
+    /// Returns one for each lane. All lanes begin in the state "starting".
     pub(crate) fn of(health: &StageHealth) -> [Self; Lane::ALL.len()] {
         let verdicts = Arc::new(Mutex::new(Lane::ALL.map(|_| Verdict::Waits("starting".to_owned()))));
         Lane::ALL.map(|lane| Self { health: health.clone(), verdicts: verdicts.clone(), lane })
@@ -48,14 +48,15 @@ impl LaneHealth {
         }
     }
 
-    /// A fact worth showing.
+    /// Sets a detail of the stage; `name` has one entry for each lane.
     pub(crate) fn detail(&self, name: [&'static str; Lane::ALL.len()], value: &str) {
         let lanes = Lane::ALL.into_iter().zip(name);
         lanes.filter(|(lane, _)| *lane == self.lane).for_each(|(_, name)| self.health.detail(name, value));
     }
 }
 
-/// What waits comes first, each reason once. A stage is held only as a whole.
+/// Combines the states of the lanes. A reason to wait takes precedence, and is listed once. The stage is held only if no lane
+/// works.
 fn joined(verdicts: &[Verdict]) -> Verdict {
     let (mut waits, mut held, mut works) = (Vec::new(), Vec::new(), false);
     for verdict in verdicts {

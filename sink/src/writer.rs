@@ -1,4 +1,4 @@
-//! The writing half: take a batch, write it until it is written or stale, tell the reader.
+//! The writing half of the sink: takes a batch, tries until it is written or stale, and reports to the reader.
 
 use std::{
     sync::{
@@ -28,19 +28,22 @@ use crate::{
 
 mod isolate;
 
-/// From the writer to the reader: for each batch one `Written` or `Dropped`, in the order in which they were handed over.
+/// A report from the writer to the reader. Each batch gets one `Written` or `Dropped`, in the order in which the batches were
+/// sent.
 pub(crate) enum WriterEvent {
-    /// The batch and its fence's offsets stand in Postgres. It comes back so that the writer need not wait for its end.
+    /// The batch and the offsets of its fence are committed. The batch is returned so that the writer does not spend time on
+    /// dropping it.
     Written(Box<Batch>),
-    /// The batch was given up: its generation is over (after a fence the writer begins the next one), or the sink stops.
+    /// The batch was dropped: its generation is over (when a batch is fenced off, the writer starts the next one), or the sink
+    /// stops.
     Dropped,
-    /// The writer waits for something.
+    /// The writer waits, for the reason given.
     Waiting(String),
 }
 
-/// A transaction that takes longer counts as an outage. Postgres ends its statements before (`write::connect`).
+/// A transaction that takes longer counts as an outage. Postgres ends each statement earlier (`store::connect`).
 const WRITE_LONGEST: Duration = Duration::from_mins(1);
-/// How often a batch is tried again because two writers seem to have met, before one of its rows is called bad.
+/// How often a batch is retried because two writers seem to conflict, before one of its rows is treated as bad.
 const CONFLICTS_MAX: u32 = 5;
 
 pub(crate) struct Writer {
@@ -57,12 +60,12 @@ enum Try {
     Done(Written),
     Fenced,
     Wait(String),
-    /// Two writers seem to have met.
+    /// Two writers seem to conflict.
     Conflict,
     BadRow,
     PositionsReused(Vec<(Partition, i64)>),
     Defect(String),
-    /// The producer has ended.
+    /// The producer has failed fatally.
     Producer(KafkaError),
 }
 
@@ -88,7 +91,7 @@ impl Writer {
                     return Ok(WriterEvent::Written(Box::new(batch)));
                 }
                 Try::Fenced => {
-                    tracing::warn!("the next offsets in Postgres were moved by another sink or restored: seeking anew");
+                    tracing::warn!("another sink or a restore changed the next offsets in Postgres: reading again");
                     self.generation.fetch_add(1, Ordering::SeqCst);
                     return Ok(WriterEvent::Dropped);
                 }
@@ -107,7 +110,7 @@ impl Writer {
                     if self.isolate(&mut batch).await {
                         continue;
                     }
-                    "Postgres refuses a batch, but none of its rows alone".to_owned()
+                    "Postgres refuses a batch, but accepts each of its rows alone".to_owned()
                 }
             };
             let _ = self.events.send(WriterEvent::Waiting(waits));
@@ -124,7 +127,7 @@ impl Writer {
             Ok(session) => session,
             Err(error) => return judge(&error),
         };
-        // A write that is given up is dropped with its connection; the backend has ended its statement by then.
+        // A write that times out is dropped with its connection. Postgres has ended its statement by then.
         match tokio::time::timeout(WRITE_LONGEST, self.carry_out(&mut session, batch)).await {
             Ok(Ok(Ok(written))) => {
                 self.session = Some(session);
@@ -142,7 +145,7 @@ impl Writer {
         }
     }
 
-    /// Writes the batch; its dead letters are produced when nothing but the commit can fail any more.
+    /// Writes the batch. Its dead letters are produced when only the commit can still fail.
     async fn carry_out(
         &self,
         session: &mut Session,
@@ -180,8 +183,8 @@ fn judge(error: &WriteError) -> Try {
 
 fn judge_letters(error: KafkaError) -> Try {
     match verdict_on(&error) {
-        // What the brokers never take goes without its value at the next try.
-        Verdict::Retry | Verdict::Refuse => Try::Wait(format!("Kafka does not take dead letters: {error}")),
+        // A dead letter that the brokers refuse is sent without its value in the next attempt.
+        Verdict::Retry | Verdict::Refuse => Try::Wait(format!("Kafka does not accept dead letters: {error}")),
         Verdict::Fatal => Try::Producer(error),
     }
 }

@@ -1,4 +1,4 @@
-//! The sink on a real Postgres and a real Kafka, which these tests start themselves.
+//! Tests of the sink on a real Postgres and a real Kafka, which the tests start themselves.
 
 #[cfg(test)]
 mod postgres {

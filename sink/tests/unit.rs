@@ -1,4 +1,4 @@
-//! The pure parts: whatever the order of arrival, the same result.
+//! Tests of the pure parts: the result is the same in any order of arrival.
 
 #[cfg(test)]
 mod unit {

@@ -1,4 +1,5 @@
-//! What the reader does beside reading: it answers the group, hears the writer and the lookups, begins partitions, reports.
+//! What the reader does besides reading: it answers the group, handles reports of the writer and answers of lookups, begins
+//! partitions, and reports its health.
 
 use std::{
     collections::HashSet,
@@ -24,20 +25,22 @@ use super::{
 use crate::{SinkError, item::Partition, verdict::Verdict, write, writer::WriterEvent};
 use store::fault::{Fault, cause, fault, name};
 
-/// How long the first probe of the cluster may take.
+/// How long one attempt to reach Postgres or Kafka may take when the sink starts.
 const PROBE_LONGEST: Duration = Duration::from_secs(5);
-/// How long a revocation waits for the writer to be done with the batch in hand.
+/// How long a revocation waits for the writer to finish the batches that it has.
 const REVOKE_LONGEST: Duration = Duration::from_secs(3);
 const HEAR_FOR: Duration = Duration::from_millis(50);
-/// How often is looked up: what an operator must do, and whether Kafka answers.
+/// How often the sink looks up what blocked partitions wait for.
 const OPERATOR_EVERY: Duration = Duration::from_secs(1);
+/// How often the sink probes whether Kafka answers.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 impl Setup {
-    /// Waits until Postgres takes what this sink would write: one that cannot write holds partitions that others could write.
+    /// Waits until Postgres is reachable and this release can write its tables. A sink that cannot write must not hold partitions
+    /// that other sinks could write.
     ///
     /// # Errors
-    /// This sink does not understand what Postgres answers.
+    /// [`SinkError::Defect`]: this sink does not understand the answer of Postgres.
     pub(super) fn wait_for_postgres(&self, runtime: &Handle) -> Result<(), SinkError> {
         let mut backoff = Backoff::default();
         let answered = async {
@@ -57,7 +60,7 @@ impl Setup {
         runtime.block_on(self.shutdown.run_until_cancelled(answered)).unwrap_or(Ok(()))
     }
 
-    /// Which protocol the group speaks. Waits until Kafka says so; any will do for a sink that is asked to stop before.
+    /// Returns the protocol of the group. Waits until Kafka answers. A sink that is asked to stop before gets any protocol.
     pub(super) fn group_protocol(&self, runtime: &Handle) -> GroupProtocol {
         let mut backoff = Backoff::default();
         let answered = async {
@@ -109,7 +112,8 @@ impl Reader {
         self.watch.report(facts, &self.setup.health);
     }
 
-    /// Looks up what is not known. A place whose batch the writer has waits for that: Postgres would say too little.
+    /// Starts the lookups that are due. A partition of a batch that the writer has is looked up later: its offset in Postgres is
+    /// about to change.
     fn ask(&mut self) {
         let places: Vec<Partition> = self.owned.unplaced().filter(|place| !self.in_flight.holds(*place)).collect();
         if self.lookups.ask_places(&places) {
@@ -137,8 +141,8 @@ impl Reader {
         }
     }
 
-    /// Gives partitions back. What the writer has of them it may finish before: else the next owner would find that the offsets
-    /// move under it, and so would this sink with the partitions that it keeps.
+    /// Gives partitions back to the group. The writer may finish its batches with these partitions first. Otherwise the offsets
+    /// would move under the next owner, and also under this sink, for the partitions that it keeps.
     fn give_back(&mut self, list: &TopicPartitionList) {
         let place = |(topic, partition): (&str, i32)| self.sources.get(topic).map(|source| (*source, partition));
         let places: Vec<Partition> =
@@ -160,7 +164,7 @@ impl Reader {
         self.remove(&places);
     }
 
-    /// False when the writer has ended.
+    /// Waits a moment for a report of the writer, and handles it. Returns false if the writer has ended.
     pub(super) fn hear_for_a_moment(&mut self) -> bool {
         match self.setup.events.recv_timeout(HEAR_FOR) {
             Ok(event) => self.hear(event),
@@ -183,7 +187,8 @@ impl Reader {
         }
     }
 
-    /// Forgets what was read: the offsets in Postgres are other ones, or Kafka has not what was to be read.
+    /// Discards what was read and begins all partitions again: the offsets in Postgres have changed, or Kafka does not have the
+    /// next records.
     fn begin_anew(&mut self) {
         self.generation = self.setup.generation.load(Ordering::SeqCst);
         self.pending.take();
@@ -194,7 +199,7 @@ impl Reader {
         self.lookups.hurry();
     }
 
-    /// Begins the partitions that were asked for and are still this sink's.
+    /// Begins the partitions that were looked up and still belong to this sink.
     fn begin(&mut self, placed: Result<Placed, String>) {
         let begun = placed.and_then(|placed| {
             self.owned.know_skips(placed.skips);
@@ -203,13 +208,13 @@ impl Reader {
             self.list(add)
                 .and_then(|list| group::add(&self.consumer, &list).map(|()| list))
                 .map(|list| self.pause_as_others(&list))
-                .map_err(|error| format!("the partitions could not be taken: {error}"))?;
+                .map_err(|error| format!("the partitions could not be assigned: {error}"))?;
             for (place, begin) in begins {
                 self.owned.place(place, begin);
             }
             Ok(())
         });
-        // Of which nothing was said.
+        // Partitions that the answer does not contain are looked up again.
         self.owned.ask_again();
         match begun {
             Ok(()) => {
@@ -224,7 +229,7 @@ impl Reader {
         }
     }
 
-    /// Tries blocked partitions again whose schema is known by now, or whose record an operator wants to be stepped over.
+    /// Tries blocked partitions again if their schema is known by now, or if an operator has asked to skip their record.
     fn release(&mut self, looked: Result<Looked, String>) {
         self.lookups.looked(OPERATOR_EVERY);
         let Ok(looked) = looked else { return };
@@ -248,7 +253,7 @@ impl Reader {
             if decoder.schemas.knows(fingerprint) || decoder.schemas.add(fingerprint, &text).is_ok() {
                 known.insert(fingerprint);
             } else if self.unusable.insert(fingerprint) {
-                tracing::warn!(%fingerprint, "a published schema is not usable");
+                tracing::warn!(%fingerprint, "a published schema cannot be used");
             }
         }
         known

@@ -1,8 +1,8 @@
-//! What the consumer group says, and how it is answered.
+//! The rebalance events of the consumer group, and how they are answered.
 //!
-//! librdkafka pauses all partitions with each event of a rebalance until the event is answered, and takes no part in the next
-//! rebalance before. So each is answered, also when it is about no partition, and none waits for Postgres: an assignment is
-//! acknowledged without its partitions, which the reader adds when it knows where to begin.
+//! librdkafka pauses all partitions with each rebalance event until the event is answered, and takes no part in the next
+//! rebalance before that. So each event is answered, even one without partitions, and no answer waits for Postgres. An
+//! assignment is acknowledged without its partitions; the reader adds them when it knows where to begin.
 
 use std::{
     collections::VecDeque,
@@ -17,15 +17,15 @@ use rdkafka::{
 };
 use service::group;
 
-/// What the group wants of this member.
+/// A rebalance event.
 pub(super) enum GroupEvent {
-    /// Already acknowledged; the partitions are to be added.
+    /// An assignment. It is already acknowledged; the partitions have to be added.
     Given(Vec<(String, i32)>),
-    /// To be answered with [`give_back`].
+    /// A revocation, to be answered with [`give_back`].
     Revoked(TopicPartitionList),
 }
 
-/// Whether the reader still takes events.
+/// Whether the reader still handles events.
 enum Events {
     Heard(VecDeque<GroupEvent>),
     /// The consumer is closing.
@@ -39,7 +39,7 @@ impl Context {
         Self(Mutex::new(Events::Heard(VecDeque::new())))
     }
 
-    /// The next event, in the order in which they came.
+    /// Returns the next event, in the order of arrival.
     pub(super) fn next(&self) -> Option<GroupEvent> {
         match &mut *self.events() {
             Events::Heard(events) => events.pop_front(),
@@ -47,7 +47,7 @@ impl Context {
         }
     }
 
-    /// From now on events are answered as they come.
+    /// From now on, events are answered as they arrive.
     pub(super) fn close(&self) {
         *self.events() = Events::Closing;
     }
@@ -79,7 +79,7 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Answers a revocation. Of its partitions only those that were added can be taken away, which may be none.
+/// Answers a revocation. Only those of its partitions that were added can be unassigned, which may be none.
 pub(super) fn give_back(consumer: &BaseConsumer<Context>, revoked: &TopicPartitionList) {
     let mut added = TopicPartitionList::new();
     let all = consumer.assignment().unwrap_or_default();
@@ -89,11 +89,11 @@ pub(super) fn give_back(consumer: &BaseConsumer<Context>, revoked: &TopicPartiti
         }
     }
     if let Err(error) = consumer.incremental_unassign(&added) {
-        tracing::warn!(%error, "partitions could not be given back");
+        tracing::warn!(%error, "partitions could not be unassigned");
     }
 }
 
-/// Adds partitions, each to be read from its offset.
+/// Adds partitions to the assignment, each to be read from its offset.
 pub(super) fn add(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> Result<(), KafkaError> {
     if partitions.count() == 0 {
         return Ok(());

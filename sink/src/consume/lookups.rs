@@ -1,5 +1,6 @@
-//! What takes time is asked elsewhere, so that the consumer is polled meanwhile: where Kafka's logs begin and end, where
-//! Postgres says to go on, what is published, whether Kafka answers. Each question is out once at a time, and bounded.
+//! Requests that take time run on other threads, so that the consumer is polled meanwhile: where the logs in Kafka begin and
+//! end, the next offsets in Postgres, which schemas are published, and whether Kafka answers. At most one request of each
+//! kind runs at a time, and each has a time limit.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -29,45 +30,45 @@ use crate::{
 };
 use store::fault::cause;
 
-/// How long each side may take for an answer.
+/// The time limit for a request to Kafka, and for all requests to Postgres of one lookup.
 const ANSWER_LONGEST: Duration = Duration::from_secs(4);
 
-/// What came of a question.
+/// The result of a lookup.
 pub(super) enum Answer {
     Placed(Result<Placed, String>),
-    /// Blocked partitions that may be tried again, and schemas that are new.
+    /// Skips that operators have requested for blocked partitions, and published schemas.
     Looked(Result<Looked, String>),
     Probed(Result<Probe, KafkaError>),
 }
 
-/// What Kafka has.
+/// The result of a probe of Kafka.
 pub(super) enum Probe {
-    /// Where the logs end.
+    /// The end offsets of the logs.
     Ends(BTreeMap<Partition, i64>),
-    /// Of a sink that owns no partition, a topic that does not exist.
+    /// A topic that does not exist. Only a sink without partitions looks for it.
     Missing(String),
 }
 
-/// Where partitions begin.
+/// Where partitions begin, and which of their records are skipped.
 pub(super) struct Placed {
     pub(super) begin: BTreeMap<Partition, Result<i64, String>>,
     pub(super) skips: BTreeMap<(Partition, i64), String>,
 }
 
-/// What blocked partitions wait for.
+/// What blocked partitions may wait for.
 pub(super) struct Looked {
     pub(super) skips: BTreeMap<(Partition, i64), String>,
     pub(super) schemas: Vec<(Fingerprint, String)>,
 }
 
-/// When a question is asked.
+/// The state of one kind of lookup: it runs, or it is due at a time.
 enum Question {
     Out,
     Due(Instant),
 }
 
 impl Question {
-    /// Whether to ask now; then it is out.
+    /// Returns whether the lookup is due now. If so, it counts as running.
     fn ask(&mut self) -> bool {
         match self {
             Self::Due(at) if *at <= Instant::now() => {
@@ -114,13 +115,13 @@ impl Lookups {
         })
     }
 
-    /// The next answer, if there is one.
+    /// Returns the next answer, if there is one.
     pub(super) fn answer(&mut self) -> Option<Answer> {
         self.rebootstrap.check(self.shared.client.client());
         self.told.try_recv().ok()
     }
 
-    /// Where to begin. Whether it is being asked now.
+    /// Looks up where partitions begin. Returns whether the lookup was started.
     pub(super) fn ask_places(&mut self, places: &[Partition]) -> bool {
         let asks = !places.is_empty() && self.placing.ask();
         if asks {
@@ -130,19 +131,19 @@ impl Lookups {
         asks
     }
 
-    /// The next time places are asked for, once this one is answered.
+    /// Sets when places are looked up next, after the current lookup is answered.
     pub(super) fn placed(&mut self, again_in: Duration) {
         self.placing = Question::Due(Instant::now() + again_in);
     }
 
-    /// Places are to be asked for without a pause.
+    /// Makes the next lookup of places due now.
     pub(super) fn hurry(&mut self) {
         if let Question::Due(at) = &mut self.placing {
             *at = Instant::now();
         }
     }
 
-    /// Whether blocked partitions may go on.
+    /// Looks up whether blocked partitions can continue.
     pub(super) fn ask_blocked(&mut self, blocked: Vec<(Partition, i64, Option<Fingerprint>)>) {
         if !blocked.is_empty() && self.looking.ask() {
             self.errand(move |shared| Answer::Looked(shared.look(&blocked)));
@@ -153,7 +154,7 @@ impl Lookups {
         self.looking = Question::Due(Instant::now() + again_in);
     }
 
-    /// Whether Kafka answers, and where these logs end.
+    /// Asks Kafka whether it answers, and where these logs end.
     pub(super) fn ask_kafka(&mut self, places: impl FnOnce() -> Vec<Partition>) {
         if self.probing.ask() {
             let places = places();
@@ -168,7 +169,7 @@ impl Lookups {
     fn errand(&self, work: impl FnOnce(&Shared) -> Answer + Send + 'static) {
         let (shared, tell) = (self.shared.clone(), self.tell.clone());
         self.runtime.spawn_blocking(move || {
-            // Nobody listens any more when the reader has ended.
+            // The receiver is gone if the reader has ended.
             let _ended = tell.send(work(&shared));
         });
     }
@@ -177,7 +178,7 @@ impl Lookups {
 impl Shared {
     fn place(&self, places: &[Partition]) -> Result<Placed, String> {
         let topics = &self.config.topics;
-        let silent = |_| "Kafka does not say where its logs begin".to_owned();
+        let silent = |_| "Kafka does not return where its logs begin and end".to_owned();
         self.find_leaders(places).map_err(silent)?;
         let starts = self.logs(places, Offset::Beginning).map_err(silent)?;
         let ends = self.logs(places, Offset::End).map_err(silent)?;
@@ -200,7 +201,7 @@ impl Shared {
         let wants_schema = blocked.iter().any(|(_, _, fingerprint)| fingerprint.is_some());
         let schemas = if wants_schema {
             published::schemas(&self.config, ANSWER_LONGEST)
-                .map_err(|_| "Kafka does not say which schemas are published".to_owned())?
+                .map_err(|_| "Kafka does not return the published schemas".to_owned())?
         } else {
             Vec::new()
         };
@@ -208,7 +209,7 @@ impl Shared {
     }
 
     fn probe(&self, places: &[Partition]) -> Result<Probe, KafkaError> {
-        // Nobody else takes this client's events.
+        // Nothing else polls the events of this client.
         while self.client.poll(Duration::ZERO).is_some() {}
         if places.is_empty() {
             return Ok(self.missing()?.map_or_else(|| Probe::Ends(BTreeMap::new()), Probe::Missing));
@@ -217,7 +218,7 @@ impl Shared {
         self.logs(places, Offset::End).map(Probe::Ends)
     }
 
-    /// A topic of the lane that is not there.
+    /// Returns a topic of the lane that does not exist, if there is one.
     fn missing(&self) -> Result<Option<String>, KafkaError> {
         for source in self.lane.sources() {
             let name = source.topic(&self.config.topics);
@@ -229,8 +230,8 @@ impl Shared {
         Ok(None)
     }
 
-    /// Who leads, to be asked before [`Shared::logs`]: this client subscribes to nothing, so librdkafka would go on to ask a
-    /// broker that is gone.
+    /// Finds the partition leaders. Must be called before [`Shared::logs`]: this client subscribes to nothing, so librdkafka
+    /// would keep asking a broker that is gone.
     fn find_leaders(&self, places: &[Partition]) -> Result<(), KafkaError> {
         let sources: BTreeSet<EventTopic> = places.iter().map(|(source, _)| *source).collect();
         for source in sources {
@@ -239,7 +240,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Where the logs begin or end, in one question to each broker.
+    /// Returns where the logs begin or end, with one request to each broker.
     fn logs(&self, places: &[Partition], which: Offset) -> Result<BTreeMap<Partition, i64>, KafkaError> {
         let topics = &self.config.topics;
         let mut list = TopicPartitionList::new();
@@ -285,7 +286,7 @@ async fn skips_of(
     Ok(skips)
 }
 
-/// A connection whose statements end by themselves where Postgres makes them wait: nobody waits that long for them.
+/// Opens a connection on which Postgres ends a waiting statement itself, before the time limit of the lookup is over.
 async fn connect(config: &SinkConfig) -> Result<PgConnection, sqlx::Error> {
     let mut connection = PgConnection::connect(&config.database_url).await?;
     sqlx::raw_sql("SET application_name = 'device-manager sink lookups'; SET statement_timeout = '3s'")
@@ -294,7 +295,7 @@ async fn connect(config: &SinkConfig) -> Result<PgConnection, sqlx::Error> {
     Ok(connection)
 }
 
-/// On a runtime of its own: the process's may end meanwhile.
+/// Runs requests to Postgres on a runtime of their own, because the runtime of the process may end meanwhile.
 fn postgres<T>(question: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, String> {
     let asked =
         async { tokio::time::timeout(ANSWER_LONGEST, question).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) };
@@ -302,15 +303,16 @@ fn postgres<T>(question: impl Future<Output = Result<T, sqlx::Error>>) -> Result
     runtime.map_err(sqlx::Error::Io).and_then(|runtime| runtime.block_on(asked)).map_err(|error| cause(&error))
 }
 
-/// What Kafka has of a partition, and what Postgres wants next.
+/// The log of a partition in Kafka, and the next offset in Postgres.
 struct Log {
     start: i64,
     end: i64,
     next: i64,
 }
 
-/// Where partitions are read from; refused when Kafka does not have that record any more, or never had it. In the latter case none of
-/// the topic is read: where one partition was never so long, what the others have is not what was read before either.
+/// Returns where partitions are read from, or why they are not: Kafka no longer has the next record, or never had it. In the
+/// latter case no partition of the topic is read. If one log was never that long, the records of the others are not the ones
+/// that were read before either.
 fn begin(topics: &Topics, logs: &BTreeMap<Partition, Log>) -> BTreeMap<Partition, Result<i64, String>> {
     let foreign: BTreeMap<EventTopic, String> = logs
         .iter()
@@ -318,8 +320,8 @@ fn begin(topics: &Topics, logs: &BTreeMap<Partition, Log>) -> BTreeMap<Partition
         .map(|((source, partition), Log { end, next, .. })| {
             let topic = source.topic(topics);
             let why = format!(
-                "{topic} partition {partition} ends at {end}, but {next} is the next to be read: this is another or an older \
-                 Kafka than the one the database was filled from"
+                "{topic} partition {partition} ends at {end}, but the next offset to read is {next}: this is another or an older \
+                 Kafka than the one that the database was filled from"
             );
             (*source, why)
         })
@@ -330,7 +332,7 @@ fn begin(topics: &Topics, logs: &BTreeMap<Partition, Log>) -> BTreeMap<Partition
         let begin = match foreign.get(&place.0) {
             Some(why) => Err(why.clone()),
             None if next < start => Err(format!(
-                "messages are gone: {topic} partition {partition} begins at {start}, but {next} is the next to be read; \
+                "messages are gone: {topic} partition {partition} begins at {start}, but the next offset to read is {next}; \
                  restore the topic, or accept the loss with `device-manager sink accept-gap --topic {topic} \
                  --partition {partition}`"
             )),

@@ -1,4 +1,4 @@
-//! The partitions that the group gave to this sink, and where each stands.
+//! The partitions that the group has assigned to this sink, and the state of each.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use schemas::codec::Fingerprint;
 
 use crate::{batch::Fence, decode::Unreadable, item::Partition};
 
-/// Where a partition stands.
+/// The state of a partition.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum State {
-    /// Where to begin is to be asked.
+    /// Its next offset must be looked up.
     Unplaced,
-    /// Where to begin is being asked.
+    /// Its next offset is being looked up.
     Asked,
-    /// It is read.
+    /// It is being read.
     Reading(Span),
-    /// The record at the span's end cannot be read: the partition is not read on before that changes.
+    /// The record at the end of the span cannot be decoded. The partition is not read further until that changes.
     Blocked(Span, Unreadable),
-    /// Kafka does not have the record that Postgres says is the next; why, and what to do.
+    /// Kafka does not have the record that is the next one according to Postgres. Contains the reason, and what to do.
     Adrift(String),
 }
 
-/// What was read and not handed over yet.
+/// The records that were read and not yet sent to the writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
-    /// What the last batch leaves in Postgres.
+    /// The next offset in Postgres after the last batch that was sent.
     pub(super) sent: i64,
-    /// What is read next.
+    /// The offset that is read next.
     pub(super) next: i64,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Span {
 #[derive(Default)]
 pub(super) struct Owned {
     partitions: BTreeMap<Partition, State>,
-    /// Records that an operator wants to be stepped over, with his reason.
+    /// Records that an operator has asked to skip, with the operator's reason.
     skips: BTreeMap<(Partition, i64), String>,
 }
 
@@ -47,23 +47,23 @@ impl Owned {
         self.partitions.contains_key(&place)
     }
 
-    /// The group gave it.
+    /// Adds a partition that the group has assigned.
     pub(super) fn give(&mut self, place: Partition) {
         self.partitions.entry(place).or_insert(State::Unplaced);
     }
 
-    /// The group took it.
+    /// Removes a partition that the group has revoked.
     pub(super) fn take(&mut self, place: Partition) {
         self.partitions.remove(&place);
     }
 
-    /// All are to begin anew.
+    /// Makes all partitions begin again.
     pub(super) fn restart(&mut self) {
         self.partitions.values_mut().for_each(|state| *state = State::Unplaced);
         self.skips.clear();
     }
 
-    /// Those whose beginning is to be asked.
+    /// The partitions whose next offset must be looked up.
     pub(super) fn unplaced(&self) -> impl Iterator<Item = Partition> {
         self.iter().filter_map(|(place, state)| match state {
             State::Unplaced | State::Adrift(_) => Some(place),
@@ -71,12 +71,12 @@ impl Owned {
         })
     }
 
-    /// All that are to be asked are being asked.
+    /// Records that the unplaced partitions are being looked up.
     pub(super) fn ask(&mut self) {
         self.turn(&State::Unplaced, &State::Asked);
     }
 
-    /// The question came to nothing: they are to be asked again.
+    /// Records that the lookup did not answer: these partitions must be looked up again.
     pub(super) fn ask_again(&mut self) {
         self.turn(&State::Asked, &State::Unplaced);
     }
@@ -85,17 +85,18 @@ impl Owned {
         self.partitions.values_mut().filter(|state| **state == *from).for_each(|state| *state = to.clone());
     }
 
-    /// Whether an answer about the beginning is for this one: one that was given back and given anew is asked anew.
+    /// Whether the answer to a lookup applies to this partition. One that was revoked and assigned again meanwhile is looked up
+    /// again.
     pub(super) fn is_asked(&self, place: Partition) -> bool {
         matches!(self.partitions.get(&place), Some(State::Asked | State::Adrift(_)))
     }
 
-    /// Whether one waits because Kafka and Postgres do not agree about it.
+    /// Whether a partition waits because Kafka and Postgres disagree about it.
     pub(super) fn is_adrift(&self) -> bool {
         self.partitions.values().any(|state| matches!(state, State::Adrift(_)))
     }
 
-    /// Where an unplaced one begins, or why it cannot.
+    /// Sets where a partition begins, or why it cannot begin.
     pub(super) fn place(&mut self, place: Partition, begin: Result<i64, String>) {
         match self.partitions.get_mut(&place) {
             Some(state @ (State::Asked | State::Adrift(_))) => {
@@ -108,7 +109,7 @@ impl Owned {
         }
     }
 
-    /// Whether records of one that is read are not handed over yet, where the logs end here.
+    /// Whether a partition that is being read has records that were not sent to the writer, given the ends of the logs.
     pub(super) fn lags(&self, ends: &BTreeMap<Partition, i64>) -> bool {
         self.iter().any(|(place, state)| match state {
             State::Reading(span) => ends.get(&place).is_some_and(|end| *end > span.sent),
@@ -116,7 +117,7 @@ impl Owned {
         })
     }
 
-    /// The next record of one that is read.
+    /// The next offset of a partition that is being read.
     pub(super) fn next(&self, place: Partition) -> Option<i64> {
         match self.partitions.get(&place)? {
             State::Reading(span) => Some(span.next),
@@ -124,14 +125,14 @@ impl Owned {
         }
     }
 
-    /// A record of it was read.
+    /// Records that the partition was read up to `next`.
     pub(super) fn advance(&mut self, place: Partition, next: i64) {
         if let Some(State::Reading(span)) = self.partitions.get_mut(&place) {
             span.next = next;
         }
     }
 
-    /// Its record at `offset` cannot be read.
+    /// Blocks a partition, because its record at `offset` cannot be decoded.
     pub(super) fn block(&mut self, place: Partition, offset: i64, why: Unreadable) {
         if let Some(state) = self.partitions.get_mut(&place)
             && let State::Reading(span) = *state
@@ -140,7 +141,7 @@ impl Owned {
         }
     }
 
-    /// What is waited for at a record: the record, and the schema where that is what is missing.
+    /// The blocked partitions, with the offset of the record and the missing schema, if the schema is what is missing.
     pub(super) fn blocked(&self) -> impl Iterator<Item = (Partition, i64, Option<Fingerprint>)> {
         self.iter().filter_map(|(place, state)| match state {
             State::Blocked(span, Unreadable::Schema(fingerprint)) => Some((place, span.next, Some(*fingerprint))),
@@ -149,7 +150,7 @@ impl Owned {
         })
     }
 
-    /// Tries a blocked one again, once all that was read before is handed over.
+    /// Makes a blocked partition begin again, if all records before the blocked one were sent to the writer.
     pub(super) fn release(&mut self, place: Partition) {
         if let Some(state) = self.partitions.get_mut(&place)
             && let State::Blocked(span, _) = state
@@ -159,18 +160,18 @@ impl Owned {
         }
     }
 
-    /// An operator's reason to step over the record.
+    /// The operator's reason to skip the record, if there is one.
     pub(super) fn skip(&self, place: Partition, offset: i64) -> Option<&str> {
         self.skips.get(&(place, offset)).map(String::as_str)
     }
 
-    /// What operators want to be stepped over.
+    /// Adds the records that operators have asked to skip.
     pub(super) fn know_skips(&mut self, skips: BTreeMap<(Partition, i64), String>) {
         self.skips.extend(skips);
     }
 
-    /// What all that was read moves; from now on it counts as handed over. Also where nothing moves, so that a restored
-    /// database is noticed.
+    /// Returns the offsets that the records read so far advance. From now on these records count as sent. Includes partitions
+    /// that do not advance, so that a restored database is noticed.
     pub(super) fn hand_over(&mut self) -> Vec<Fence> {
         let fence = |(place, state): (&Partition, &mut State)| match state {
             State::Reading(span) | State::Blocked(span, _) => {
@@ -197,14 +198,14 @@ mod tests {
     const ONE: Partition = (EventTopic::Readings, 0);
     const OTHER: Partition = (EventTopic::Outcomes, 1);
 
-    /// Both are read: one from 5 on, the other from 7 on.
+    /// Both partitions are being read, the first from offset 5, the second from offset 7.
     fn reading() -> Owned {
         let mut owned = Owned::default();
         for (place, next) in [(ONE, 5), (OTHER, 7)] {
             owned.give(place);
             assert!(owned.unplaced().any(|unplaced| unplaced == place) && owned.next(place).is_none());
             owned.ask();
-            assert_eq!(owned.unplaced().count(), 0, "one question at a time");
+            assert_eq!(owned.unplaced().count(), 0, "one lookup at a time");
             owned.place(place, Ok(next));
         }
         assert_eq!(owned.unplaced().count(), 0);
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(owned.next(ONE), None);
         assert_eq!(owned.blocked().collect::<Vec<_>>(), [(ONE, 6, None)]);
         owned.release(ONE);
-        assert_eq!(owned.unplaced().count(), 0, "an item of it waits to be handed over");
+        assert_eq!(owned.unplaced().count(), 0, "one of its items was not sent yet");
         assert!(owned.hand_over().contains(&Fence { place: ONE, expected: 5, next: 6 }));
         owned.release(ONE);
         assert_eq!(owned.unplaced().collect::<Vec<_>>(), [ONE]);
@@ -252,7 +253,7 @@ mod tests {
         let mut owned = Owned::default();
         owned.give(ONE);
         owned.ask();
-        // It went and came back meanwhile; another one is new.
+        // The first partition was revoked and assigned again meanwhile; the second one is new.
         owned.take(ONE);
         owned.give(ONE);
         owned.give(OTHER);
@@ -264,7 +265,7 @@ mod tests {
         assert_eq!(owned.unplaced().count(), 2);
         owned.ask();
         owned.place(ONE, Err(String::new()));
-        assert!(owned.is_adrift() && owned.is_asked(ONE), "an operator may mend it");
+        assert!(owned.is_adrift() && owned.is_asked(ONE), "an operator may resolve it");
     }
 
     #[test]
@@ -273,9 +274,9 @@ mod tests {
         let ends = |one, other| BTreeMap::from([(ONE, one), (OTHER, other)]);
         assert!(!owned.lags(&ends(5, 7)) && owned.lags(&ends(6, 7)));
         owned.block(OTHER, 7, Unreadable::Other(String::new()));
-        assert!(!owned.lags(&ends(5, 9)), "a blocked one waits for an operator");
+        assert!(!owned.lags(&ends(5, 9)), "a blocked partition waits for an operator");
         owned.advance(ONE, 6);
-        assert!(owned.lags(&ends(6, 7)), "what is not handed over is not written");
+        assert!(owned.lags(&ends(6, 7)), "what was not sent is not written");
         owned.hand_over();
         assert!(!owned.lags(&ends(6, 7)));
     }

@@ -1,4 +1,4 @@
-//! The batch that is being filled, and those that the writer has.
+//! The batch that is being filled, and the batches that the writer has.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use crate::{
     item::{Item, Partition},
 };
 
-/// Items of the next batch.
+/// The items of the next batch.
 #[derive(Default)]
 pub(super) struct Pending {
     items: Vec<Item>,
@@ -48,16 +48,16 @@ impl Pending {
         self.is_full(limits) || self.begun.is_some_and(|begun| begun.elapsed() >= limits.age)
     }
 
-    /// How long more may be waited for; none when nothing is there.
+    /// The time until the batch is due because of its age; `None` if it is empty.
     pub(super) fn time_left(&self, limits: &BatchLimits) -> Option<Duration> {
         self.begun.map(|begun| limits.age.saturating_sub(begun.elapsed()))
     }
 }
 
-/// Batches that the writer was given and has not answered for, the oldest first.
+/// Batches that were sent to the writer and that it has not reported on, the oldest first.
 pub(super) struct InFlight {
     batches: VecDeque<Vec<Partition>>,
-    /// Since when the oldest is the oldest.
+    /// When the oldest batch became the oldest.
     since: Instant,
 }
 
@@ -73,7 +73,7 @@ impl InFlight {
         self.batches.push_back(batch.fence.iter().map(|one| one.place).collect());
     }
 
-    /// The oldest is answered for.
+    /// Removes the oldest batch, which the writer has reported on.
     pub(super) fn pop(&mut self) {
         self.batches.pop_front();
         self.since = Instant::now();
@@ -87,12 +87,12 @@ impl InFlight {
         self.batches.iter().any(|places| places.contains(&place))
     }
 
-    /// How long the writer has been busy with the oldest.
+    /// How long the writer has been busy with the oldest batch.
     pub(super) fn busy(&self) -> Duration {
         if self.batches.is_empty() { Duration::ZERO } else { self.since.elapsed() }
     }
 
-    /// As if it had been busy for longer.
+    /// Pretends that the writer has been busy for longer.
     #[cfg(test)]
     pub(super) fn age(&mut self, by: Duration) {
         self.since = self.since.checked_sub(by).unwrap();

@@ -1,4 +1,4 @@
-//! The compacted topic `schemas`, read from its beginning.
+//! Reads the compacted topic `schemas` from its beginning.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use schemas::codec::Fingerprint;
 
 use crate::SinkConfig;
 
-/// All published schemas: key is the fingerprint in 16 hexadecimal digits, value the text.
+/// Returns the published schemas that can be read within `longest`. The key of a message is the fingerprint in 16 hexadecimal
+/// digits, the value is the text.
 pub(super) fn schemas(config: &SinkConfig, longest: Duration) -> Result<Vec<(Fingerprint, String)>, KafkaError> {
     let topic = config.topics.schemas();
     let consumer: BaseConsumer = config
@@ -29,7 +30,7 @@ pub(super) fn schemas(config: &SinkConfig, longest: Duration) -> Result<Vec<(Fin
     let mut next = 0;
     while next < end && Instant::now() < deadline {
         let Some(message) = consumer.poll(Duration::from_millis(50)) else {
-            // Compaction may have taken the last messages away.
+            // Compaction may have removed the last messages.
             if consumer.position()?.find_partition(&topic, 0).is_some_and(|at| at.offset() == Offset::Offset(end)) {
                 break;
             }

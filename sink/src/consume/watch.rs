@@ -1,4 +1,4 @@
-//! Whether the sink works: what is known of both sides and of the group comes to one sentence.
+//! Decides whether a lane works, and summarizes the states of Kafka, Postgres and the group in one sentence.
 
 use std::{
     collections::BTreeMap,
@@ -22,48 +22,51 @@ use crate::{
 
 /// How long it may take to begin a partition.
 const PLACE_LONG: Duration = Duration::from_secs(5);
-/// How long a member may be outside its group. After a pause of Kafka the group puts it out, and admits it again at once.
+/// How long a member may be outside its group. After a pause of Kafka the group removes the member, and admits it again at
+/// once.
 const OUTSIDE_LONG: Duration = Duration::from_secs(5);
-/// How long Postgres may take for a batch before it is spoken of.
+/// How long Postgres may take for a batch before it is reported.
 const WRITE_LONG: Duration = Duration::from_secs(5);
-/// How long records may wait while no partition gets on.
+/// How long records may wait while no partition makes progress.
 const LAG_LONG: Duration = Duration::from_secs(8);
-/// How long a group may leave a new member without a word. One that has more members than partitions says nothing at all.
+/// How long to wait for the first assignment of a new member. A group with more members than partitions never sends one to
+/// some of them.
 const GROUP_LONG: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How this member stands with its group.
+/// The state of this member in its group.
 enum Membership {
-    /// It has not joined, or was put out.
+    /// It has not joined, or was removed.
     Outside(Instant),
-    /// It has joined and was given nothing yet. Where there are more sinks than partitions, it stays so.
+    /// It has joined, and has received no assignment yet. If there are more sinks than partitions, this state lasts.
     Joined(Instant),
-    /// The group has spoken.
+    /// It has received an assignment.
     Given,
 }
 
-/// What is known.
+/// What is known of the lane.
 pub(super) struct Watch {
     membership: Membership,
-    /// Whether all was well at the last look. What was well stays so through a short trouble, and what waits goes on to wait
-    /// until there is none: else each outage would be told several times while it ends.
+    /// Whether the lane was well at the last check. A lane that was well remains so through a short disturbance, and one that
+    /// waits continues to wait until there is no reason left. Otherwise the end of an outage would be reported as several
+    /// outages.
     is_well: bool,
-    /// Since when partitions are to be begun, and why they are not.
+    /// Since when partitions have waited to begin, and the reason.
     placing: Option<(Instant, Option<String>)>,
     /// What the writer waits for.
     writer: Option<String>,
-    /// What Kafka last said that is no answer.
+    /// The last failure of Kafka.
     kafka: Option<String>,
-    /// How many probes in a row it left unanswered.
+    /// The number of consecutive probes that Kafka has not answered.
     unanswered: u32,
-    /// Since when records wait while none is written.
+    /// Since when records have waited while none was written.
     lag: Option<Instant>,
-    /// Partitions of each topic that wait for an operator.
+    /// The number of partitions of each topic that wait for an operator.
     blocked: BTreeMap<EventTopic, u32>,
     looked: Instant,
 }
 
-/// What a report rests on.
+/// What a report is based on.
 #[derive(Clone, Copy)]
 pub(super) struct Facts<'r> {
     pub(super) consumer: &'r BaseConsumer<Context>,
@@ -91,12 +94,12 @@ impl Watch {
         self.membership = Membership::Given;
     }
 
-    /// All partitions are begun, as far as Kafka and Postgres agree about them.
+    /// All partitions have begun, except those that Kafka and Postgres disagree about.
     pub(super) fn placed(&mut self) {
         self.placing = None;
     }
 
-    /// Partitions could not be begun.
+    /// Partitions could not begin.
     pub(super) fn place_waits(&mut self, reason: String) {
         self.placing = Some((self.placing.take().map_or_else(Instant::now, |(since, _)| since), Some(reason)));
     }
@@ -109,7 +112,7 @@ impl Watch {
         self.writer.is_some()
     }
 
-    /// A batch stands in Postgres.
+    /// A batch was committed; `moved` says whether it advanced an offset.
     pub(super) fn written(&mut self, moved: bool) {
         self.writer = None;
         if moved {
@@ -121,7 +124,7 @@ impl Watch {
         self.kafka = Some(reason);
     }
 
-    /// Kafka leaves a probe unanswered. A single one may have met a connection that a broker has just closed.
+    /// Kafka did not answer a probe. A single failure may be due to a connection that a broker has just closed.
     pub(super) fn probe_failed(&mut self, reason: impl FnOnce() -> String) {
         self.unanswered += 1;
         if self.unanswered > 1 {
@@ -129,14 +132,14 @@ impl Watch {
         }
     }
 
-    /// Kafka answers, and records wait or not.
+    /// Kafka has answered a probe; `has_lag` says whether records wait.
     pub(super) fn kafka_answers(&mut self, has_lag: bool) {
         self.kafka = None;
         self.unanswered = 0;
         self.lag = has_lag.then(|| self.lag.unwrap_or_else(Instant::now));
     }
 
-    /// Says how it is, now and then.
+    /// Reports the state of the lane, at most once per `LOOK_EVERY`.
     pub(super) fn report(&mut self, rests_on: Facts<'_>, health: &LaneHealth) {
         let Facts { consumer, topics, owned, in_flight } = rests_on;
         if self.looked.elapsed() < LOOK_EVERY {
@@ -159,7 +162,7 @@ impl Watch {
         self.count(owned, &held, topics);
     }
 
-    /// How many partitions of each topic wait for an operator; also none, where there were some.
+    /// Counts the partitions of each topic that wait for an operator. A topic that had some before is reported with 0.
     fn count(&mut self, owned: &Owned, held: &[(EventTopic, String)], topics: &Topics) {
         self.blocked.values_mut().for_each(|count| *count = 0);
         for (place, _) in owned.iter() {
@@ -201,15 +204,15 @@ impl Watch {
         }
         match &self.membership {
             Membership::Outside(since) if tells(since, OUTSIDE_LONG) => {
-                return Some("the sink is no member of its consumer group".to_owned());
+                return Some("the sink is not a member of its consumer group".to_owned());
             }
             Membership::Joined(since) if !self.is_well && since.elapsed() < GROUP_LONG => {
-                return Some("waits for partitions".to_owned());
+                return Some("no partition is assigned yet".to_owned());
             }
             Membership::Outside(_) | Membership::Joined(_) | Membership::Given => {}
         }
         let lags = self.lag.is_some_and(|since| since.elapsed() > LAG_LONG);
-        lags.then(|| "events wait, but no partition gets on".to_owned())
+        lags.then(|| "events wait, but no partition makes progress".to_owned())
     }
 }
 
@@ -226,14 +229,14 @@ fn waits_at(topics: &Topics, (source, partition): Partition, state: &State) -> O
                 Unreadable::Other(why) => why.clone(),
             };
             Some(format!(
-                "{topic} partition {partition} waits at offset {offset}: {why}; publish the schema, upgrade the sink, or give \
-                 the record up with `device-manager skip --topic {topic} --partition {partition} --offset {offset} --reason …`"
+                "{topic} partition {partition} waits at offset {offset}: {why}; publish the schema, upgrade the sink, or skip \
+                 the record with `device-manager skip --topic {topic} --partition {partition} --offset {offset} --reason …`"
             ))
         }
     }
 }
 
-/// The first, and how many more.
+/// The first reason, and the number of further ones.
 fn sentence(held: &[(EventTopic, String)]) -> String {
     let first = held.first().map(|(_, why)| why.as_str()).unwrap_or_default();
     match held.len() {
@@ -269,10 +272,10 @@ mod tests {
 
     #[test]
     fn each_thing_to_wait_for_is_said_within_15_seconds() {
-        assert!(said(&Watch { membership: Membership::Outside(ago(10)), ..well() }).contains("no member"));
+        assert!(said(&Watch { membership: Membership::Outside(ago(10)), ..well() }).contains("not a member"));
         assert_eq!(said(&Watch { placing: Some((ago(10), None)), ..well() }), "an assignment is pending");
         assert_eq!(said(&Watch { placing: Some((ago(10), Some("away".to_owned()))), ..well() }), "away");
-        assert_eq!(said(&Watch { lag: Some(ago(10)), ..well() }), "events wait, but no partition gets on");
+        assert_eq!(said(&Watch { lag: Some(ago(10)), ..well() }), "events wait, but no partition makes progress");
         assert_eq!(said(&Watch { kafka: Some("silent".to_owned()), ..well() }), "silent");
         let mut in_flight = InFlight::new();
         in_flight.push(&Batch::new(0, Vec::new(), Vec::new()));
@@ -284,8 +287,8 @@ mod tests {
     #[test]
     fn a_short_trouble_begins_no_outage_and_does_not_end_one() {
         for (reason, trouble) in [
-            ("no member", Watch { membership: Membership::Outside(ago(1)), ..well() }),
-            ("waits for partitions", Watch { membership: Membership::Joined(ago(1)), ..well() }),
+            ("not a member", Watch { membership: Membership::Outside(ago(1)), ..well() }),
+            ("no partition is assigned yet", Watch { membership: Membership::Joined(ago(1)), ..well() }),
             ("an assignment is pending", Watch { placing: Some((ago(1), None)), ..well() }),
             ("away", Watch { placing: Some((ago(1), Some("away".to_owned()))), ..well() }),
         ] {
@@ -312,7 +315,7 @@ mod tests {
     fn events_that_wait_are_a_fault_only_while_none_is_written() {
         let mut watch = Watch { lag: Some(ago(10)), ..well() };
         watch.kafka_answers(true);
-        assert_ne!(said(&watch), "", "the first look at them counts");
+        assert_ne!(said(&watch), "", "the time counts from the first probe");
         watch.written(false);
         assert_ne!(said(&watch), "", "an empty batch is no progress");
         watch.written(true);
@@ -332,9 +335,9 @@ mod tests {
         assert!(watch.placing.is_none());
         watch.is_well = false;
         watch.look(false, &owned);
-        assert!(said(&watch).contains("no member"));
+        assert!(said(&watch).contains("not a member"));
         watch.look(true, &owned);
-        assert_eq!(said(&watch), "waits for partitions");
+        assert_eq!(said(&watch), "no partition is assigned yet");
         watch.group_gave();
         assert_eq!(said(&watch), "");
     }

@@ -1,4 +1,5 @@
-//! Device commands, and the intervals that the fold makes of them. Only what differs from what stands there is written.
+//! Writes device commands, and the intervals that the fold computes from them. Only rows that differ from the stored ones are
+//! written.
 
 mod tables;
 
@@ -22,25 +23,26 @@ use crate::{
 /// Topic epoch, partition and offset of a command.
 type Position = (i32, i32, i64);
 
-/// Of how many devices all commands are held in memory.
+/// The number of devices whose commands are held in memory at once.
 const DEVICES_AT_ONCE: usize = 256;
 
-/// What stands in the tables of one device.
+/// The stored rows of one device.
 #[derive(Default)]
 struct Stored {
+    /// Command, mapping version, verdict.
     commands: BTreeMap<Position, (DeviceCommand, i32, Option<String>)>,
     /// Patient, from, until.
     intervals: BTreeSet<(String, i64, Option<i64>)>,
 }
 
-/// What has to change.
+/// The rows that have to change.
 #[derive(Default)]
 struct Changes<'a> {
-    /// New commands, and those that a better mapping has read, with the verdict.
+    /// New commands, and those that a better mapping has changed, with the verdict.
     put: Vec<(&'a Assignment, Verdict)>,
-    /// Commands that earlier ones push out of their source's share.
+    /// Stored commands that earlier ones displace from the daily limit of their source.
     pushed_out: Vec<Position>,
-    /// Commands that are not kept.
+    /// Commands beyond the daily limit, which are not stored.
     excess: BTreeSet<Position>,
     verdicts: Vec<(Position, Verdict)>,
     ended: Vec<(Uuid, String, i64, Option<i64>)>,
@@ -61,7 +63,7 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
         return Err(WriteError::PositionsReused(reused));
     }
     let devices: Vec<Uuid> = given.keys().copied().collect();
-    // The rows of `devices` are the locks: one sink at a time folds a device.
+    // The rows of `devices` are used as locks: only one sink at a time folds the commands of a device.
     sqlx::query!("INSERT INTO devices (device_key) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING", &devices as _)
         .execute(&mut *connection)
         .await?;
@@ -82,7 +84,7 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
     Ok(verdicts)
 }
 
-/// The commands among the items, and where each stands.
+/// The commands among the items, each with its position on the event topic.
 fn commands(items: &[Item]) -> impl Iterator<Item = (Origin, &Assignment)> {
     items.iter().filter_map(|item| match &item.body {
         Body::Assignment(command) => Some((item.origin, command.as_ref())),
@@ -90,7 +92,8 @@ fn commands(items: &[Item]) -> impl Iterator<Item = (Origin, &Assignment)> {
     })
 }
 
-/// Where the commands stand that have the position of another. A record is appended once: another time means another record.
+/// The event positions of commands at whose raw position another command is stored. A record is appended once, so another
+/// append time means another record.
 fn reused(items: &[Item], mut appended: BTreeMap<Position, i64>) -> Vec<(Partition, i64)> {
     let mut is_other = |command: &Assignment| {
         let position = (command.topic_epoch, command.partition, command.offset);
@@ -99,7 +102,7 @@ fn reused(items: &[Item], mut appended: BTreeMap<Position, i64>) -> Vec<(Partiti
     commands(items).filter(|(_, command)| is_other(command)).map(|(origin, _)| (origin.place, origin.offset)).collect()
 }
 
-/// The commands among the items by device and position; the better mapping of each.
+/// The commands among the items by device and position; for each position the one with the higher mapping version.
 fn given(items: &[Item]) -> BTreeMap<Uuid, BTreeMap<Position, &Assignment>> {
     let mut given: BTreeMap<Uuid, BTreeMap<Position, &Assignment>> = BTreeMap::new();
     for (_, command) in commands(items) {
@@ -137,7 +140,7 @@ fn command(event: &Assignment) -> DeviceCommand {
 }
 
 impl<'a> Changes<'a> {
-    /// Adds what has to change for one device.
+    /// Adds the changes for one device.
     fn of(&mut self, device: Uuid, given: &BTreeMap<Position, &'a Assignment>, stored: Stored) {
         let Stored { commands: stored, intervals } = stored;
         let is_new = |(position, event): &(&Position, &&Assignment)| {
@@ -193,7 +196,7 @@ impl<'a> Changes<'a> {
             WHERE a.device_key = n.device AND a.patient_id = n.patient AND a.during = n.during";
         let insert = "INSERT INTO device_assignments (device_key, patient_id, during) \
             SELECT * FROM unnest($1::uuid[], $2::text[], $3::tstzrange[])";
-        // What ends makes room for what begins.
+        // Intervals are deleted first, to make room for the new ones.
         for (statement, intervals) in [(delete, &self.ended), (insert, &self.begun)] {
             if !intervals.is_empty() {
                 tables::change_intervals(connection, statement, intervals).await?;

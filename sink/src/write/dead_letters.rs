@@ -1,4 +1,4 @@
-//! The list of dead letters.
+//! Writes the table of dead letters.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,15 +14,15 @@ use sqlx::PgConnection;
 use super::moment;
 use crate::item::{Body, Item, Origin};
 
-/// A row of the list.
+/// A row of the table.
 #[derive(Clone)]
 struct Listed<'i> {
     letter: &'i DeadLetter,
-    /// The position of the raw record that it is about, where that is known.
+    /// The position of the raw record that the dead letter is about, if it is known.
     raw: Option<RawPosition>,
-    /// Where the letter itself lies.
+    /// The position of the dead letter itself.
     origin: Origin,
-    /// The first item; -1 stands for the whole message.
+    /// The first item; -1 for the whole message.
     item: i32,
     item_count: i32,
 }
@@ -84,8 +84,8 @@ fn listed(item: &Item) -> Option<Listed<'_>> {
 }
 
 impl Listed<'_> {
-    /// Whether it is about items that a sink refused. Their letters are cut by the batches of that sink: what was refused in one
-    /// batch may be refused again in two, or in half of one.
+    /// Whether the dead letter is about items that a sink refused. The batches of that sink determine which items share a dead
+    /// letter: items that were refused in one batch may be refused again in two, or in half of one.
     fn is_of_items(&self) -> bool {
         self.letter.stage == Stage::Sink && self.raw.is_some() && self.item >= 0
     }
@@ -96,7 +96,7 @@ impl Listed<'_> {
     }
 }
 
-/// The letters by the key of the list; of two with the same key the later one.
+/// The dead letters by the key of the table; if two have the same key, the later one.
 fn by_key<'i>(
     letters: impl Iterator<Item = Listed<'i>>,
 ) -> BTreeMap<(&'i str, i32, i32, i64, i32, &'static str), Listed<'i>> {
@@ -107,8 +107,8 @@ fn by_key<'i>(
     letters.map(|one| (key(&one), one)).collect()
 }
 
-/// What these letters say of items that no letter in the list is about: each item is listed once, however often and in whatever
-/// runs it was refused.
+/// Returns rows for the items that no dead letter in the table covers yet. Each item is listed once, however often it was
+/// refused and whatever runs it was part of.
 async fn unlisted<'i>(connection: &mut PgConnection, letters: Vec<Listed<'i>>) -> Result<Vec<Listed<'i>>, sqlx::Error> {
     let mut of_records: BTreeMap<RawPosition, Vec<Listed<'i>>> = BTreeMap::new();
     for (raw, one) in letters.into_iter().filter_map(|one| Some((one.raw?, one))) {
@@ -129,12 +129,12 @@ async fn unlisted<'i>(connection: &mut PgConnection, letters: Vec<Listed<'i>>) -
     Ok(rows)
 }
 
-/// The items of these records that are listed, as far as the letters may touch them.
+/// The items of these records that are listed already, as far as the dead letters may overlap with them.
 async fn known(
     connection: &mut PgConnection,
     of_records: &BTreeMap<RawPosition, Vec<Listed<'_>>>,
 ) -> Result<BTreeMap<RawPosition, Known>, sqlx::Error> {
-    // One sink at a time lists items of a raw partition: another one would not see what this one adds.
+    // Only one sink at a time may list items of a raw partition: another sink would not see the rows that this one adds.
     let partitions: BTreeSet<_> = of_records.keys().map(|raw| (raw.topic, raw.topic_epoch, raw.partition)).collect();
     for (topic, epoch, partition) in partitions {
         sqlx::query!(
@@ -179,19 +179,19 @@ async fn known(
     Ok(known)
 }
 
-/// From the first item to behind the last one.
+/// The range from the first item to the end of the last one.
 fn span(letters: &[Listed<'_>]) -> Range<i64> {
     let first = letters.iter().map(|one| one.items().start).min();
     let behind = letters.iter().map(|one| one.items().end).max();
     first.unwrap_or_default()..behind.unwrap_or_default()
 }
 
-/// Disjoint runs of items: where one ends, by where it begins.
+/// Disjoint ranges of items: the end of each range, by its start.
 #[derive(Default)]
 struct Known(BTreeMap<i64, i64>);
 
 impl Known {
-    /// Adds items. Returns those that were not known.
+    /// Adds items. Returns those that were not contained.
     fn add(&mut self, items: Range<i64>) -> Vec<Range<i64>> {
         let mut from = items.start;
         let mut new = Vec::new();
@@ -213,7 +213,7 @@ impl Known {
     }
 }
 
-/// -1 stands for an unknown position.
+/// The topic epoch; -1 for an unknown position.
 fn epoch(raw: Option<RawPosition>) -> i32 {
     raw.map_or(-1, |raw| raw.topic_epoch)
 }

@@ -1,4 +1,4 @@
-//! Documents, each once.
+//! Writes documents, each once.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::moment;
 use crate::item::{Body, Item};
 
-/// Writes the documents among the items; one that is there stays as it is.
+/// Writes the documents among the items. A document that is already stored is not changed.
 pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
     let documents: BTreeMap<[u8; 32], &Document> = items
         .iter()

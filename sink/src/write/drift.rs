@@ -1,4 +1,4 @@
-//! Shapes of what the mapping does not know, counted with the outcomes that tell of them.
+//! Counts the shapes of unknown content, in the transaction of the outcomes that report them.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use store::{drift::SHAPES_MAX, topic_code};
 
 use super::moment;
 
-/// A shape in some outcomes.
+/// A shape, and where it occurs in some outcomes.
 struct Met<'o> {
     provider: &'static str,
     unknown: &'o Unknown,
-    /// Time of receipt, topic, its epoch, partition and offset: the least is the first example.
+    /// Receive time, topic, topic epoch, partition and offset; the smallest is the first example.
     first: (OffsetDateTime, i16, i32, i32, i64),
     last_seen: OffsetDateTime,
     count: i64,
 }
 
-/// Counts the shapes of outcomes that were not counted before.
+/// Counts the shapes in outcomes that were not counted before.
 pub(super) async fn count(connection: &mut PgConnection, fresh: &[&Outcome]) -> Result<(), sqlx::Error> {
     let met = met(fresh);
     if met.is_empty() {
         return Ok(());
     }
-    // In the order of the key, so that two sinks cannot wait for each other.
+    // Ordered by key, so that two sinks cannot deadlock.
     sqlx::query!(
 "INSERT INTO drift AS d (fingerprint, provider, format, kind, shape, first_seen, last_seen, count, topic_code, \
              topic_epoch, raw_partition, raw_offset) \
@@ -61,7 +61,7 @@ SHAPES_MAX as _
     Ok(())
 }
 
-/// The shapes by fingerprint. Device commands have none.
+/// The shapes by fingerprint. Outcomes of device commands have none.
 fn met<'o>(fresh: &[&'o Outcome]) -> BTreeMap<String, Met<'o>> {
     let mut all: BTreeMap<String, Met<'o>> = BTreeMap::new();
     for outcome in fresh {

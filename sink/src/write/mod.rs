@@ -1,8 +1,8 @@
-//! One batch in one transaction: readings, commands, documents, outcomes, letters, offsets.
+//! Writes one batch in one transaction: readings, commands, documents, outcomes, dead letters, offsets.
 //!
-//! What another sink may wait for comes as late as it can: numbers of the dictionary are committed before, the rows are sent into a
-//! table of the session's own, and the first lock is that of the next offsets, behind which Postgres ends a session that falls
-//! silent. A batch that is outdated by then is fenced off.
+//! Locks that another sink may wait for are taken as late as possible. The numbers of dictionary entries are committed
+//! beforehand, and the rows are sent into a temporary table of the session. The first lock is that of the next offsets; from
+//! then on Postgres ends a session that stays idle. A batch that is stale by then is fenced off.
 
 mod commands;
 mod dead_letters;
@@ -29,7 +29,7 @@ use crate::{
     staged::Staged,
 };
 
-/// A time as sqlx binds it; rows are checked to lie within what both sides can hold.
+/// Converts microseconds to the type that sqlx binds. Rows are checked beforehand to be within the range of both sides.
 fn moment(micros: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
@@ -45,44 +45,44 @@ impl Verdicts {
         }
     }
 
-    /// Each verdict with how often it was given.
+    /// Each verdict, and how often it was given.
     pub fn counts(&self) -> impl Iterator<Item = (Verdict, u64)> {
         Verdict::ALL.into_iter().zip(self.0)
     }
 }
 
-/// What a transaction did.
+/// What a transaction wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     /// Readings that had no row before.
     pub inserted: u64,
     /// Reading events in the batch.
     pub readings: u64,
-    /// Verdicts on device commands, also those that changed.
+    /// Verdicts on device commands, including those that changed.
     pub verdicts: Verdicts,
 }
 
-/// Why a transaction did not commit.
+/// Why a transaction was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Another sink has moved the offsets, or an older database was restored: seek anew.
-    #[error("the next offsets in Postgres are not those that this sink left there")]
+    /// Another sink has moved the offsets, or an older database was restored: read again from the stored offsets.
+    #[error("the next offsets in Postgres are not the ones that this sink wrote last")]
     Fenced,
-    /// The tables are not those of this release.
+    /// The tables have a version that this release cannot write.
     #[error(transparent)]
     Schema(#[from] Mismatch),
-    /// Other commands are known at the positions of these, which stand there: `raw.devices` was made anew under the same epoch.
-    #[error("{} device commands have the positions of others", .0.len())]
+    /// Other commands are stored at the positions of these commands: `raw.devices` was recreated under the same epoch.
+    #[error("other commands are stored at the positions of {} device commands", .0.len())]
     PositionsReused(Vec<(Partition, i64)>),
-    /// Postgres said no; [`store::fault`] judges why.
-    #[error("Postgres refused or is away")]
+    /// Postgres refused a statement or is not reachable; [`store::fault`] classifies the error.
+    #[error("Postgres refused a statement or is not reachable")]
     Database(#[from] sqlx::Error),
 }
 
-/// Whether Postgres has the tables of this release. A table that is locked is not waited for.
+/// Checks whether this release can write the tables in Postgres. It waits for a locked table up to `lock_timeout`.
 ///
 /// # Errors
-/// Postgres is away, or does not admit this sink.
+/// Postgres is not reachable, or refuses this sink.
 pub(crate) async fn takes(url: &str) -> Result<Result<(), Mismatch>, sqlx::Error> {
     let mut connection = connect(url).await?;
     let checked = migrate::check(&mut connection).await;
@@ -90,13 +90,13 @@ pub(crate) async fn takes(url: &str) -> Result<Result<(), Mismatch>, sqlx::Error
     checked
 }
 
-/// A connection and what is known to be stored behind it. Dropped as a whole after any error but a refused row.
+/// A connection, and the dictionary entries that are known to be stored. To be dropped after any error except a refused row.
 pub struct Session {
     connection: PgConnection,
     dictionary: Dictionary,
 }
 
-/// A batch that stands in Postgres but for the commit.
+/// A batch that is written, except for the commit.
 pub struct Prepared<'s> {
     transaction: Transaction<'s, Postgres>,
     written: Written,
@@ -107,18 +107,18 @@ struct Work<'a> {
     items: &'a [Item],
     /// The readings among the items.
     staged: &'a mut Staged,
-    /// The offsets that it moves.
+    /// The offsets that the transaction advances.
     fence: &'a [Fence],
 }
 
-/// Entries kept in memory; more are looked up again.
+/// How many dictionary entries are kept in memory. When there are more, all of them are looked up again.
 const DICTIONARY_MAX: usize = 200_000;
 
 impl Session {
-    /// Takes a connection.
+    /// Opens a connection and checks the tables.
     ///
     /// # Errors
-    /// The database is away, or its tables are not those of this release.
+    /// Postgres is not reachable, or its tables have a version that this release cannot write.
     pub async fn open(url: &str) -> Result<Self, WriteError> {
         let mut connection = connect(url).await?;
         migrate::check(&mut connection).await??;
@@ -126,20 +126,20 @@ impl Session {
         Ok(Self { connection, dictionary: Dictionary::default() })
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     pub async fn close(self) {
         close(self.connection).await;
     }
 
-    /// Writes the items and moves the offsets, or does nothing.
+    /// Writes the items and advances the offsets, or changes nothing.
     ///
     /// # Errors
-    /// [`WriteError`]; the session must not be used again then.
+    /// [`WriteError`]. The session must not be used afterwards.
     pub async fn write(&mut self, topics: &Topics, batch: &mut Batch) -> Result<Written, WriteError> {
         self.prepare(topics, batch).await?.commit().await
     }
 
-    /// Does all of a write but the commit. What is dropped is taken back.
+    /// Does all of a write except the commit. Dropping the result rolls the transaction back.
     ///
     /// # Errors
     /// As [`Session::write`].
@@ -148,7 +148,8 @@ impl Session {
         self.transact(topics, Work { items, staged, fence }).await
     }
 
-    /// Writes the items and takes it all back: finds out whether Postgres would have them. A session that it refuses them to goes on.
+    /// Writes the items and rolls the transaction back, to find out whether Postgres accepts them. If it refuses them, the
+    /// session can still be used.
     ///
     /// # Errors
     /// As [`Session::write`].
@@ -163,7 +164,7 @@ impl Session {
         let mut transaction = self.connection.begin().await?;
         readings::stage(&mut transaction, staged, &numbers).await?;
         migrate::check(&mut transaction).await??;
-        // From here on others may wait for this transaction.
+        // From here on, other transactions may wait for this one.
         if !offsets::advance(&mut transaction, topics, fence).await? {
             return Err(WriteError::Fenced);
         }
@@ -176,7 +177,7 @@ impl Session {
         Ok(Prepared { transaction, written })
     }
 
-    /// The numbers of the dictionary entries that the rows name; new ones are committed.
+    /// Returns the numbers of the dictionary entries that the rows name. New entries are committed.
     async fn numbers(&mut self, staged: &Staged) -> Result<Numbers, sqlx::Error> {
         if self.dictionary.len() > DICTIONARY_MAX {
             self.dictionary = Dictionary::default();
@@ -188,17 +189,17 @@ impl Session {
     }
 }
 
-/// The numbers of the entries that a [`Staged`] names, in its order.
+/// The numbers of the entries that a [`Staged`] names, in the same order.
 struct Numbers {
     codings: Vec<i64>,
     devices: Vec<i64>,
 }
 
 impl Prepared<'_> {
-    /// Makes it last.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// Postgres is away, and the batch stands there or does not: the fence tells.
+    /// Postgres is not reachable. Whether the batch was committed is unknown; the fence of the next attempt decides it.
     pub async fn commit(self) -> Result<Written, WriteError> {
         self.transaction.commit().await?;
         Ok(self.written)

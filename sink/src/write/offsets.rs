@@ -1,4 +1,4 @@
-//! The next offsets, which only a sink that knows them may move.
+//! The next offsets in Postgres. Only a sink that knows their current values may advance them.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::{
     item::{EventTopic, Partition},
 };
 
-/// Moves the offsets; false when one of them is not what this sink left there.
+/// Advances the offsets. Returns false if one of them is not the value that this sink expects.
 pub(crate) async fn advance(
     connection: &mut PgConnection,
     topics: &Topics,
@@ -51,7 +51,8 @@ pub(crate) async fn advance(
     Ok(moved == must_move as u64 && usize::try_from(stand).is_ok_and(|stand| stand == fence.len()))
 }
 
-/// Reads the next offsets of partitions, each given with the start of its log; one never read starts there.
+/// Returns the next offsets of partitions. Each is given with the start of its log; a partition that was never read begins
+/// there.
 pub(crate) async fn load(
     connection: &mut PgConnection,
     topics: &Topics,

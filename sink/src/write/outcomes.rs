@@ -1,4 +1,4 @@
-//! Outcomes, as runs of raw records that ended alike.
+//! Writes outcomes, as runs of raw records with the same outcome.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
 
 type RawPartition = (RawTopic, i32, i32);
 
-/// Writes the outcomes among the items, and counts what those that are new tell of the unknown.
+/// Writes the outcomes among the items, and counts the unknown shapes of those that are new.
 pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
     let mut all: BTreeMap<RawPartition, BTreeMap<i64, &Outcome>> = BTreeMap::new();
     for item in items {
@@ -53,7 +53,7 @@ fn ending(outcome: &Outcome) -> Ending {
     }
 }
 
-/// Adds endings to the runs of a raw partition. Returns the runs that were there before, as far as endings touch them.
+/// Adds endings to the runs of a raw partition. Returns the runs that were stored before and that the endings may touch.
 async fn runs(
     connection: &mut PgConnection,
     (topic, epoch, partition): RawPartition,
@@ -62,7 +62,7 @@ async fn runs(
     let (Some((first, _)), Some((last, _))) = (endings.first_key_value(), endings.last_key_value()) else {
         return Ok(Vec::new());
     };
-    // Runs grow and split: one sink at a time works on those of a raw partition.
+    // Runs grow and split, so only one sink at a time may change those of a raw partition.
     sqlx::query!(
         "SELECT pg_advisory_xact_lock(hashtextextended('outcomes ' || $1 || ' ' || $2 || ' ' || $3, 0))",
         topic.as_str() as _,
@@ -71,7 +71,7 @@ async fn runs(
     )
     .execute(&mut *connection)
     .await?;
-    // Also the neighbours, so that runs join.
+    // Includes the neighbouring runs, so that runs are joined.
     let rows = sqlx::query!(
         "SELECT first_offset, last_offset, items, readings, commands, rejections, mapping_version FROM outcomes \
          WHERE topic = $1 AND topic_epoch = $2 AND raw_partition = $3 AND first_offset <= $5::bigint + 1 \

@@ -1,4 +1,4 @@
-//! Readings: a set-based insert for what is new, set-based steps of [`crate::merge`] for what is not.
+//! Writes readings: new ones with a set-based insert, all others with the set-based steps of [`crate::merge`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::{
     staged::{Group, Staged},
 };
 
-/// Sends the rows into the session's own table, where they lock nobody out.
+/// Sends the rows into the temporary table of the session, where they block no other session.
 pub(super) async fn stage(
     connection: &mut PgConnection,
     staged: &mut Staged,
@@ -30,7 +30,7 @@ pub(super) async fn stage(
     Ok(())
 }
 
-/// Brings what was sent to its place.
+/// Moves the staged rows to their tables.
 pub(super) async fn write(
     connection: &mut PgConnection,
     items: &[Item],
@@ -57,7 +57,7 @@ pub(super) async fn write(
     Ok(Written { inserted, readings: staged.delivered(), ..Written::default() })
 }
 
-/// Readings that stand there with other contents or from other items than were staged.
+/// Returns the staged readings that are already stored with other contents or from other items.
 async fn differing(connection: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT DISTINCT s.reading_id FROM stage s JOIN readings r USING (reading_id) \
@@ -130,7 +130,7 @@ async fn load(
     Ok(())
 }
 
-/// The steps of all plans, each as one statement over all readings that take it.
+/// Executes the steps of all plans, each step as one statement for all readings that require it.
 async fn carry_out(connection: &mut PgConnection, plans: &[(Uuid, Plan)]) -> Result<(), sqlx::Error> {
     let ids = |takes: fn(&Plan) -> bool| -> Vec<Uuid> {
         plans.iter().filter(|(_, plan)| takes(plan)).map(|(id, _)| *id).collect()

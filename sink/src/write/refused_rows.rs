@@ -1,4 +1,4 @@
-//! Which readings of a batch Postgres refuses, found by Postgres itself: one attempt for each row, all in one statement.
+//! Finds the readings of a batch that Postgres refuses, by one insert for each row within one statement.
 
 use std::collections::HashMap;
 
@@ -9,16 +9,16 @@ use uuid::Uuid;
 use super::{Session, readings};
 use crate::staged::Staged;
 
-/// A reading and its content, which name a row of a batch.
+/// Reading id and content hash, which identify a row of a batch.
 pub(crate) type RowKey = (Uuid, Uuid);
 
 impl Session {
-    /// The rows that Postgres refuses, each with the SQLSTATE. Nothing of the attempt stays.
+    /// Returns the rows that Postgres refuses, each with the SQLSTATE. The attempt is rolled back.
     pub(crate) async fn refused(&mut self, staged: &mut Staged) -> Result<HashMap<RowKey, String>, sqlx::Error> {
         let numbers = self.numbers(staged).await?;
         let mut transaction = self.connection.begin().await?;
         readings::stage(&mut transaction, staged, &numbers).await?;
-        // The conditions are the classes that `store::fault` calls a bad row.
+        // The conditions are the error classes that `store::fault` maps to `BadRow`.
         let columns = column_names();
         let attempts = format!(
             "CREATE FUNCTION pg_temp.refused() RETURNS TABLE (id uuid, hash uuid, code text) LANGUAGE plpgsql AS $$

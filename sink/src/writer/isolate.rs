@@ -1,4 +1,4 @@
-//! Finding the rows of a batch that Postgres refuses, and making dead letters of them.
+//! Finds the rows of a batch that Postgres refuses, and replaces them by dead letters.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
 use store::fault::{Fault, fault, name};
 
 impl Writer {
-    /// Makes dead letters of the items that Postgres refuses. False when none was found.
+    /// Replaces the items that Postgres refuses by dead letters. Returns false if none was found.
     pub(super) async fn isolate(&mut self, batch: &mut Batch) -> bool {
         let found = self.try_readings(batch).await || self.halve(&mut batch.items).await;
         if found {
@@ -21,20 +21,20 @@ impl Writer {
         found
     }
 
-    /// Makes dead letters of commands whose positions other commands have. Nothing of them is lost: under a higher epoch the
-    /// normalizer maps them again.
+    /// Replaces commands by dead letters if other commands are stored at their positions. Nothing is lost: under a higher topic
+    /// epoch the normalizer maps these commands again.
     pub(super) fn refuse_reused(&self, batch: &mut Batch, reused: &[(Partition, i64)]) {
         tracing::error!(
             commands = reused.len(),
-            "device commands have the positions of others and are refused: raw.devices was made anew; raise TOPIC_EPOCH of the \
-             ingress and the normalizer and start both again"
+            "device commands are refused because other commands are stored at their positions: raw.devices was recreated; raise \
+             TOPIC_EPOCH of the ingress and the normalizer, and restart both"
         );
         let reused: BTreeSet<&(Partition, i64)> = reused.iter().collect();
         for item in &mut batch.items {
             if reused.contains(&(item.origin.place, item.origin.offset)) {
                 self.refuse(
                     item,
-                    "another command is known at its position: raw.devices was made anew under the same epoch",
+                    "another command is stored at its position: raw.devices was recreated under the same epoch",
                 );
             }
         }
@@ -56,7 +56,7 @@ impl Writer {
         found
     }
 
-    /// Finds other items, and readings that are refused together with what stands there, by halving.
+    /// Finds other items by bisection, and readings that are refused only together with rows that are stored.
     async fn halve(&mut self, items: &mut [Item]) -> bool {
         let mut found = false;
         let mut suspects = Vec::from([(0, items.len())]);
@@ -87,7 +87,7 @@ impl Writer {
         };
         match fault(&error) {
             Fault::BadRow | Fault::Conflict => {
-                // The transaction is taken back, and the connection is as it was.
+                // The transaction is rolled back, and the connection can be used again.
                 self.session = Some(session);
                 Rehearsal::Bad(name(&error))
             }
@@ -104,7 +104,7 @@ impl Writer {
 
 enum Rehearsal {
     Good,
-    /// With the SQLSTATE.
+    /// Refused, with the SQLSTATE.
     Bad(String),
     Away,
 }

@@ -1,4 +1,4 @@
-//! Who a reading belongs to, and why not.
+//! Attribution: which patient a reading belongs to, or why none.
 
 use std::time::{Duration, Instant};
 
@@ -30,9 +30,9 @@ async fn every_kind_of_attribution_has_its_word() {
         Reading { device: Some(device("unknown")), ..reading(4, 3) },
         Reading { measured_from: Some(MAY - 10 * DAY), ..reading(5, 4) },
         Reading { measured_from: None, ..reading(6, 5) },
-        // The day on which the device changed hands.
+        // On the day on which the device changed hands.
         Reading { measured_from: Some(MAY + 4 * DAY), imprecise_until: Some(MAY + 5 * DAY), ..reading(7, 6) },
-        // A day within one holder's time.
+        // On a day within the interval of one holder.
         Reading { measured_from: Some(MAY + 2 * DAY), imprecise_until: Some(MAY + 3 * DAY), ..reading(8, 7) },
     ];
     write(&database, readings.map(read).into()).await;
@@ -90,7 +90,7 @@ async fn an_unassign_of_an_unknown_device_waits_for_the_device() {
     assert!(written.verdicts.counts().all(|(verdict, count)| count == u64::from(verdict == Verdict::UnknownDevice)));
     assert_eq!(database.count("SELECT count(*) FROM devices").await, 0);
     assert_eq!(verdict(&database, 1).await.as_deref(), Some("unknown-device"));
-    // The same delivered again gives no verdict.
+    // The same command delivered again gives no verdict.
     let again = session.write(&topics(), &mut Batch::new(0, unassign(), Vec::new())).await.unwrap();
     assert!(again.verdicts.counts().all(|(_, count)| count == 0));
     write(&database, vec![commanded(assignment(0, Some("anna"), MAY - DAY)), read(reading(1, 0))]).await;
@@ -106,13 +106,13 @@ async fn a_key_of_another_provider_cannot_take_a_device_away() {
     let unassign = |offset, bound_to: &[Provider]| {
         commanded(Assignment { bound_to: bound_to.to_vec(), ..assignment(offset, None, MAY + DAY * offset) })
     };
-    // It is judged again when the device appears, whose provider nobody knew before.
+    // The command is judged again when the device becomes known, and with it its provider.
     write(&database, vec![unassign(1, &[Provider::HealthKit])]).await;
     assert_eq!(verdict(&database, 1).await.as_deref(), Some("unknown-device"));
     write(&database, vec![commanded(assignment(0, Some("anna"), MAY - DAY))]).await;
     assert_eq!(verdict(&database, 1).await.as_deref(), Some("forbidden"));
     assert_eq!(database.count("SELECT count(*) FROM device_assignments WHERE upper_inf(during)").await, 1);
-    // What the credential is bound to is stored: a later command does not change the verdict.
+    // The providers that the credential is bound to are stored, so a later command does not change the verdict.
     write(&database, vec![unassign(2, &[Provider::HealthKit, Provider::Medisante])]).await;
     assert_eq!(verdict(&database, 1).await.as_deref(), Some("forbidden"));
     assert_eq!(verdict(&database, 2).await.as_deref(), Some("applied"));
@@ -122,7 +122,7 @@ async fn a_key_of_another_provider_cannot_take_a_device_away() {
 async fn a_command_without_a_time_holds_from_when_it_was_appended() {
     let database = Database::make().await;
     let timeless = |offset, patient| Assignment { effective_from: None, ..assignment(offset, Some(patient), 0) };
-    // Appended in the order of their offsets, one second apart; they arrive the other way round.
+    // Appended in the order of their offsets, one second apart; they arrive in the reverse order.
     write(&database, vec![commanded(timeless(1, "ben"))]).await;
     write(&database, vec![commanded(timeless(0, "anna"))]).await;
     let held = "SELECT concat_ws(' ', patient_id, extract(epoch FROM lower(during) - upper(during))::int) \
@@ -142,7 +142,7 @@ async fn verdict(database: &Database, offset: i64) -> Option<String> {
 async fn commands_beyond_a_sources_share_of_a_day_are_not_looked_at_and_can_be_traced() {
     let database = Database::make().await;
     let most = i64::try_from(COMMANDS_PER_DAY_MAX).unwrap();
-    // All on one day, each with a time of its own: as many intervals as commands. The first ones come last.
+    // All on one day, each with its own effective time: as many intervals as commands. The first ones arrive last.
     let flood = |offset: i64| {
         let patient = if offset % 2 == 0 { "anna" } else { "ben" };
         Assignment { received_at: MAY + offset, ..assignment(offset, Some(patient), MAY - DAY + offset) }
@@ -164,7 +164,7 @@ async fn commands_beyond_a_sources_share_of_a_day_are_not_looked_at_and_can_be_t
     ] {
         assert_eq!(verdict(&database, offset).await.as_deref(), wanted, "offset {offset}");
     }
-    // Another source is heard, on that day and about that device.
+    // A command of another source is accepted, on the same day and about the same device.
     let other = Assignment { source: SourceName::parse("ward").unwrap(), ..flood(most * 3) };
     write(&database, vec![commanded(other)]).await;
     assert_eq!(verdict(&database, most * 3).await.as_deref(), Some("applied"));
@@ -200,7 +200,7 @@ async fn a_command_that_changes_nothing_writes_nothing() {
     let before = database.text(rows).await;
     write(&database, all()).await;
     assert_eq!(database.text(rows).await, before);
-    // A third one changes the last interval, and no other row.
+    // A third command changes the last interval, and no other row.
     write(&database, vec![commanded(assignment(2, None, MAY + 2 * DAY))]).await;
     let kept = database.text(rows).await.split('|').filter(|row| before.contains(*row)).count();
     assert_eq!(kept, 3);
@@ -219,7 +219,7 @@ async fn the_verdict_on_a_command_changes_with_what_comes_after_it() {
     write(&database, vec![commanded(better)]).await;
     assert_eq!(database.text(verdicts).await, "applied;unchanged");
     assert_eq!(database.text("SELECT patient_id FROM device_assignments").await, "anna");
-    // Of two mappings of one command in a batch the better one counts, whichever comes first.
+    // If a batch contains one command from two mappings, the better mapping counts, whichever comes first.
     let mapped =
         |mapping_version, patient| commanded(Assignment { mapping_version, ..assignment(2, Some(patient), MAY + DAY) });
     write(&database, vec![mapped(1, "ben"), mapped(3, "cleo"), mapped(2, "dora")]).await;

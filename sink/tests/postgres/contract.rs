@@ -1,4 +1,4 @@
-//! What analysts rely on: the views, what is said about them in the database, and who may read them.
+//! The contract with analysts: the views, the comments on them in the database, and who may read them.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -131,22 +131,22 @@ async fn every_table_view_and_column_says_what_it_means() {
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v', 'm', 'p') \
           AND (obj_description(c.oid, 'pg_class') IS NULL OR col_description(c.oid, a.attnum) IS NULL)";
     assert_eq!(database.text(silent).await, "");
-    // Nor is anything said of what is not there: that would have failed.
+    // There are no comments on relations that do not exist: setting one would have failed.
     let count =
         "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p')";
     assert_eq!(usize::try_from(database.count(count).await).unwrap(), RELATIONS.len());
-    // The field's own documentation, and again after an upgrade that changes a text.
+    // The comment is the documentation of the field, also after an upgrade that changes a text.
     sqlx::query("COMMENT ON COLUMN readings.subject IS 'old'").execute(&database.pool).await.unwrap();
     migrate(&database.pool).await.unwrap();
     let said = "SELECT col_description('readings'::regclass, attnum) FROM pg_attribute \
         WHERE attrelid = 'readings'::regclass AND attname = 'subject'";
     assert_eq!(database.text(said).await, "The patient that the request authenticated.");
-    // Where all is there, no table is waited for.
+    // If all comments are up to date, no lock on a table is required.
     let mut held = database.pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
     tokio::time::timeout(Duration::from_secs(30), migrate(&database.pool)).await.unwrap().unwrap();
     held.rollback().await.unwrap();
-    // A later release has other texts.
+    // A later release has other comments.
     sqlx::raw_sql("UPDATE schema_version SET version = version + 1; COMMENT ON COLUMN readings.subject IS 'newer'")
         .execute(&database.pool)
         .await
@@ -173,7 +173,7 @@ async fn the_reader_role_reads_the_contract_and_no_table() {
     let role = format!("{}_reader", database.name);
     let is_there = |is_new| Applied { role: role.clone(), is_new };
     assert_eq!(role::apply(&mut owner).await.unwrap(), is_there(true));
-    // What somebody gave it by hand is taken back.
+    // Privileges that somebody granted by hand are revoked.
     sqlx::raw_sql(&format!("GRANT SELECT ON readings TO {role}")).execute(&mut owner).await.unwrap();
     assert_eq!(role::apply(&mut owner).await.unwrap(), is_there(false));
     let bi = format!("{}_bi", database.name);
@@ -206,11 +206,11 @@ async fn a_role_for_tables_that_are_not_there_is_not_made() {
     assert!(refused.contains("start one sink with --migrate first"), "{refused}");
 }
 
-/// The plan of a query as the reader role gets it, where a table is read from end to end only if no index serves.
+/// The plan of a query as the reader role gets it. A table is read sequentially only if no index can be used.
 async fn plan(database: &Database, query: &str) -> String {
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     let role = role::apply(&mut connection).await.unwrap().role;
-    // The role is granted to nobody; its maker may grant it.
+    // The role is granted to nobody, but its creator may grant it.
     sqlx::raw_sql(&format!("GRANT {role} TO CURRENT_USER; SET ROLE {role}; SET enable_seqscan = off"))
         .execute(&mut connection)
         .await
@@ -224,7 +224,7 @@ async fn plan(database: &Database, query: &str) -> String {
     plan
 }
 
-/// Each query on the contract that the README shows.
+/// The queries on the contract that the README shows.
 fn queries_of_the_readme() -> Vec<String> {
     let readme = include_str!("../../../README.md");
     let statements = readme.split("psql \"$DATABASE_URL\" -c \"").skip(1).filter_map(|rest| rest.split('"').next());
@@ -240,7 +240,7 @@ async fn every_query_of_the_readme_is_served_by_an_index() {
         let plan = plan(&database, query).await;
         assert!(is_served(&plan), "{query}\n{plan}");
     }
-    // The check can fail: nothing serves this one.
+    // The check can fail: no index can be used for this query.
     assert!(!is_served(&plan(&database, "SELECT * FROM attributed_readings ORDER BY received_at").await));
 }
 
@@ -252,7 +252,7 @@ fn is_served(plan: &str) -> bool {
     by("description_id") && by("subject")
 }
 
-/// Readings of each kind, with what is derived and what is not.
+/// Readings of each kind, with columns that can be derived and columns that cannot.
 fn kinds() -> Vec<Reading> {
     let text = |text: &str| Some(text.to_owned());
     let mut panel = pressure(1, 0);
@@ -333,7 +333,7 @@ async fn a_row_reads_back_as_the_reading_that_was_written() {
         );
         assert!(*version == schemas::version::Version::of(reading));
     }
-    // What follows from the rest was not stored.
+    // What can be derived from other columns was not stored.
     let derived = "SELECT string_agg(concat_ws(' ', right(reading_id::text, 1), measured_text, measured_until_text, source_unit), ';' \
         ORDER BY reading_id) FROM readings";
     assert_eq!(database.text(derived).await, "1;2;3;4 ;5  MMOL/L;6;7;8 mg/dl;9;a");

@@ -1,4 +1,4 @@
-//! A database of one's own on the Postgres of all tests.
+//! A separate database on the Postgres that all tests share.
 
 use std::{
     path::Path,
@@ -21,14 +21,14 @@ pub(crate) struct Database {
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 impl Database {
-    /// With all tables.
+    /// Creates a database with all tables.
     pub(crate) async fn make() -> Self {
         let database = Self::empty().await;
         migrate(&database.pool).await.unwrap();
         database
     }
 
-    /// Without tables.
+    /// Creates a database without tables.
     pub(crate) async fn empty() -> Self {
         let embedded = servers(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("sink")).await;
         let name = format!("sink_{}", COUNT.fetch_add(1, Ordering::SeqCst));
@@ -37,7 +37,7 @@ impl Database {
         Self { embedded, name, url, pool }
     }
 
-    /// Runs a statement from outside.
+    /// Runs a statement over a connection to another database.
     pub(crate) async fn administer(&self, statement: &str) {
         let mut connection = PgConnection::connect(self.embedded.database_url().unwrap()).await.unwrap();
         sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
@@ -49,7 +49,7 @@ impl Database {
         done.stdout
     }
 
-    /// As an operator does it: whoever is connected is thrown out, and the database is made anew.
+    /// Restores a dump as an operator does: all connections are terminated, and the database is recreated.
     pub(crate) async fn restore(&self, dump: &[u8]) {
         drop_database(self.embedded, &self.name).await;
         self.administer(&format!("CREATE DATABASE {}", self.name)).await;

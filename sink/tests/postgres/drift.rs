@@ -1,4 +1,4 @@
-//! Shapes of what the mapping does not know are counted with their outcomes, once each.
+//! The shapes of unknown content are counted together with their outcomes, each once.
 
 use schemas::{
     event::{Outcome, Unknown, UnknownKind},
@@ -19,7 +19,7 @@ fn shape(shape: &str) -> Unknown {
     Unknown { format: Format::StandardJson, kind: UnknownKind::Field, shape: shape.to_owned() }
 }
 
-/// The outcome of the raw record at this offset, with the shapes it met.
+/// The outcome of the raw record at this offset, which contained these shapes.
 fn met(offset: i64, shapes: &[&str]) -> Outcome {
     let unknown = shapes.iter().map(|text| shape(text)).collect();
     Outcome { received_at: MAY + offset * DAY, unknown, ..outcome(offset, 1) }
@@ -39,7 +39,7 @@ async fn a_redelivered_outcome_counts_once() {
     let database = Database::make().await;
     let all = |from: i64, to: i64| -> Vec<Item> { (from..to).map(|offset| ended(met(offset, &["a", "b"]))).collect() };
     write(&database, all(3, 6)).await;
-    // The normalizer was killed and produced all again, twice into one batch; then with a better mapping.
+    // The normalizer was killed and produced everything again, twice into one batch; then a better mapping read one record again.
     write(&database, all(0, 6).into_iter().chain(all(0, 6)).collect()).await;
     write(&database, vec![ended(Outcome { mapping_version: 2, ..met(2, &["a", "c"]) })]).await;
     assert_eq!(counts(&database).await, [("a".to_owned(), 6), ("b".to_owned(), 6)]);

@@ -1,4 +1,4 @@
-//! A database that an earlier release has filled.
+//! The migration of a database that an earlier release has filled.
 
 use schemas::{format::RawTopic, receipt::Position};
 use sink::write::{Session, WriteError};
@@ -15,7 +15,7 @@ use super::{
     store::write,
 };
 
-/// The tables of the release before positions had topics, with a reading of each provider, one of which has a duplicate.
+/// The tables of the last release whose positions had no topic, with a reading of each provider. One of them has a duplicate.
 async fn earlier() -> Database {
     let database = Database::empty().await;
     let first: Vec<_> = MIGRATIONS.iter().filter(|migration| migration.version <= 3).cloned().collect();
@@ -61,21 +61,21 @@ async fn rows_of_an_earlier_release_get_their_topic_and_lose_their_plain_hash() 
         database.count("SELECT count(*) FROM dead_letters WHERE content_hmac IS NULL AND item_count = 1").await,
         1
     );
-    // The view says what it said before, also of the receipt.
+    // The view shows the same as before, including the receipt.
     let seen =
         "SELECT concat_ws(' ', component, code, value_num) FROM attributed_readings WHERE provider = 'healthkit'";
     assert_eq!(database.text(seen).await, "1 x 5");
     let receipt = database.text("SELECT receipt FROM attributed_readings WHERE provider = 'healthkit'").await;
     let position = key().read(&receipt).unwrap();
     assert_eq!((position.topic, position.offset, position.item), (RawTopic::HealthKit, 7, 2));
-    // And a sink can go on: numbers of entries are where the sequence left them.
+    // A sink can continue: the numbers of dictionary entries follow those that the sequence has given.
     write(&database, vec![read(reading(1, 0))]).await;
     assert_eq!(database.count("SELECT coding_id FROM codings WHERE code <> 'x'").await, 2);
     let wide = "SELECT count(*) FROM pg_sequences WHERE sequencename LIKE '%_id_seq' AND data_type = 'bigint'::regtype";
     assert_eq!(database.count(wide).await, 2);
 }
 
-/// The tables of the release before what follows from other columns was left out.
+/// The tables of the last release that stored what can be derived from other columns.
 async fn wider() -> Database {
     let database = Database::empty().await;
     let first: Vec<_> = MIGRATIONS.iter().filter(|migration| migration.version <= 4).cloned().collect();
@@ -146,7 +146,7 @@ async fn what_follows_from_other_columns_is_left_out_and_seen_as_before() {
         "applied;held-by-another;unknown-device"
     );
     assert_eq!(database.count("SELECT count(*) FROM devices").await, 1);
-    // What was left out reads back as it was written.
+    // What is no longer stored reads back as it was written.
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     let id = |number: u128| uuid::Uuid::from_u128(number);
     let stored = load(&mut connection, &[1, 2, 3, 4, 5, 6, 7].map(id)).await.unwrap();
@@ -157,7 +157,7 @@ async fn what_follows_from_other_columns_is_left_out_and_seen_as_before() {
 #[tokio::test]
 async fn a_sink_that_meets_the_earlier_tables_says_what_to_do() {
     let database = earlier().await;
-    let Err(WriteError::Database(refused)) = Session::open(&database.url).await else { panic!("it was opened") };
+    let Err(WriteError::Database(refused)) = Session::open(&database.url).await else { panic!("session opened") };
     assert_eq!(fault::fault(&refused), Fault::Setup);
     assert!(fault::cause(&refused).contains("--migrate"), "{}", fault::cause(&refused));
 }
@@ -175,7 +175,7 @@ async fn migrations_of_a_later_release_are_left_alone() {
 async fn a_sink_of_the_earlier_release_waits_and_refuses_no_row() {
     let database = earlier().await;
     migrate(&database.pool).await.unwrap();
-    // What such a sink says of the next reading: the columns that it knows.
+    // What such a sink writes for the next reading: only the columns that it knows.
     let columns = "reading_id, content, device_key, measured_from, measured_until, imprecise_until, received_at, \
         raw_offset, receipt_mac, source_version, source_updated_at, first_received_at, first_offset, first_epoch, \
         first_partition, first_item, topic_epoch, raw_partition, item, mapping_version, coding_id";

@@ -1,4 +1,4 @@
-//! From topic to table, through kills, restored dumps and messages that cannot be read.
+//! From topic to table, through kills, restored dumps and messages that cannot be decoded.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ impl World {
         self.start_with(100)
     }
 
-    /// With batches of this many messages.
+    /// Starts a sink with batches of this many messages.
     pub(crate) fn start_with(&self, messages: usize) -> Running {
         let batch = BatchLimits { messages, ..BatchLimits::default() };
         start(SinkConfig { batch, ..self.config() }, self.health())
@@ -88,7 +88,7 @@ impl World {
             .unwrap();
     }
 
-    /// Puts many on the way at once.
+    /// Produces many events without waiting for each.
     pub(crate) async fn events<E: Event>(&self, topic: &str, events: impl Iterator<Item = E>) {
         let send = |event: E| {
             let value = encode(&event);
@@ -105,7 +105,7 @@ impl World {
         self.producer.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error).unwrap();
     }
 
-    /// As retention does it.
+    /// Deletes records, as retention does.
     async fn delete_records(&self, topic: &str, partition: i32, before: i64) {
         let admin: AdminClient<DefaultClientContext> = self.kafka.client().create().unwrap();
         let mut list = TopicPartitionList::new();
@@ -137,7 +137,7 @@ impl World {
         });
         if waited.await.is_err() {
             let got = self.look(statement).await;
-            panic!("{statement} is {got}, not {wanted}; the stage says {:?}", self.health.stages());
+            panic!("{statement} is {got}, not {wanted}; the stage reports {:?}", self.health.stages());
         }
     }
 
@@ -158,7 +158,7 @@ impl World {
         until_said(&self.health, part, |sink| sink.degraded).await;
     }
 
-    /// As `device-manager skip` does it.
+    /// Requests a skip, as `device-manager skip` does.
     async fn skip(&self, topic: &str, partition: i32, offset: i64) -> Requested {
         let mut connection = self.database.pool.acquire().await.unwrap();
         skip::request(&mut connection, EventPosition { topic, partition, offset }, "a test").await.unwrap()
@@ -180,14 +180,14 @@ impl World {
     }
 }
 
-/// Waits until a sink says this.
+/// Waits until a sink reports this.
 async fn until_said(health: &Health, part: &str, what: fn(StageState) -> Option<String>) {
     let waited = tokio::time::timeout(Duration::from_secs(30), async {
         while !what(health.stages()["sink"].clone()).is_some_and(|reason| reason.contains(part)) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    assert!(waited.await.is_ok(), "never said {part}: {:?}", health.stages());
+    assert!(waited.await.is_ok(), "{part} was never reported: {:?}", health.stages());
 }
 
 /// Runs a sink.
@@ -217,12 +217,12 @@ async fn rows_arrive_once_over_restarts_and_a_restored_dump() {
     running.stop().await;
     let dump = world.database.dump();
 
-    // Kafka's committed offsets do not count: the next sink goes on where Postgres says.
+    // Kafka's committed offsets are not used: the next sink continues from the offsets in Postgres.
     let running = world.start();
     world.readings(50, 80).await;
     world.until(ROWS, 80).await;
 
-    // The dump is restored under a running sink, which nothing tells.
+    // The dump is restored while a sink runs. Nothing notifies the sink.
     world.database.restore(&dump).await;
     world.until(ROWS, 80).await;
     world
@@ -230,7 +230,7 @@ async fn rows_arrive_once_over_restarts_and_a_restored_dump() {
         .await;
     running.stop().await;
 
-    // And while none runs.
+    // The dump is restored while no sink runs.
     world.database.restore(&dump).await;
     assert_eq!(world.database.count(ROWS).await, 50);
     let running = world.start();
@@ -244,7 +244,7 @@ async fn bad_messages_become_dead_letters_and_their_neighbours_rows() {
     let world = World::new().await;
     let readings = world.topics.readings();
     world.readings(0, 3).await;
-    // Known beforehand: U+0000. Known only by Postgres: a constraint that this test adds.
+    // The sink itself detects U+0000. Only Postgres detects the violation of a constraint that this test adds.
     let mut nul = reading(900, 900);
     nul.patient_claim = Some("a\0b".to_owned());
     world.event(&readings, &nul).await;
@@ -286,7 +286,7 @@ async fn an_unknown_schema_is_waited_for_and_never_dead_lettered() {
     assert_eq!(message.pop(), Some(0));
     world.put(&world.topics.outcomes(), "device", &message).await;
     world.until_degraded(&format!("its schema {} is not published yet", foreign.fingerprint)).await;
-    // Everything else goes on.
+    // Everything else continues.
     world.event(&world.topics.readings(), &reading(1, 1)).await;
     world.until(ROWS, 1).await;
     assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 0);
@@ -297,7 +297,7 @@ async fn an_unknown_schema_is_waited_for_and_never_dead_lettered() {
     running.stop().await;
 }
 
-/// The row would lack what the field says, for good.
+/// Otherwise the row would lack the value of the field for good.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_with_a_field_of_a_later_release_is_waited_for_also_once_its_schema_is_published() {
     let world = World::new().await;
@@ -320,13 +320,13 @@ async fn an_event_with_a_field_of_a_later_release_is_waited_for_also_once_its_sc
     running.stop().await;
 }
 
-/// Foreign bytes, an unknown word: neither ever becomes a dead letter by itself.
+/// Neither foreign bytes nor missing headers ever become a dead letter by themselves.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
     let world = World::new().await;
     let (readings, letters) = (world.topics.readings(), world.topics.dead_letters());
-    // Neither before nor after it is met is a wish for another record one for this.
-    assert_eq!(world.skip(&readings, 0, 0).await, Requested::Unknown, "no sink was given it yet");
+    // A skip of another record does not apply to this one, neither before nor after the sink reaches it.
+    assert_eq!(world.skip(&readings, 0, 0).await, Requested::Unknown, "it was not assigned to a sink yet");
     let running = world.start();
     world.until_next_offset(&readings, 0, 0).await;
     for offset in [0, 5] {
@@ -364,7 +364,7 @@ async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
     world.until_ready().await;
     assert_eq!(world.health.stages()["sink"].degraded, None);
 
-    // A dead letter with a word of a later release.
+    // A record without the headers of a dead letter.
     let end = world.next_offset(&letters, 0).await + world.next_offset(&letters, 1).await;
     world.put_into(&letters, 0, Some(b"")).await;
     world.until_degraded(&format!("{letters} partition 0 waits at offset ")).await;
@@ -375,7 +375,7 @@ async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
     running.stop().await;
 }
 
-/// One that cannot write leaves the partitions to those that can, and one whose topics are not there says so.
+/// A sink that cannot write leaves the partitions to sinks that can. A sink whose topics do not exist reports that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_that_cannot_write_takes_no_partition() {
     let (world, other) = (World::new().await, Health::new());
@@ -402,7 +402,8 @@ async fn a_sink_that_cannot_write_takes_no_partition() {
     running.stop().await;
 }
 
-/// Readings of uploads are written by a connection of their own: what holds them up holds up nothing else, and the other way round.
+/// The readings of uploads are written over a connection of their own: what delays them delays no other events, and vice
+/// versa.
 #[tokio::test(flavor = "multi_thread")]
 async fn readings_in_bulk_and_the_others_do_not_wait_for_each_other() {
     let world = World::new().await;
@@ -466,7 +467,7 @@ async fn an_outage_of_postgres_is_waited_out() {
     world.readings(0, 5).await;
     world.until(ROWS, 5).await;
     let name = &world.database.name;
-    // Nobody gets in, and who is in is thrown out.
+    // New connections are refused, and existing ones are terminated.
     world
         .database
         .administer(&format!(
@@ -520,7 +521,7 @@ async fn a_sink_none_of_whose_partitions_goes_on_is_not_ready() {
     }
     let running = world.start();
     world.until_waiting("all partitions wait: ").await;
-    // Of a topic with a partition that was never so long none is read; another topic goes on.
+    // If one partition of a topic was never that long, no partition of the topic is read. Other topics continue.
     let (readings, outcomes) = (world.topics.readings(), world.topics.outcomes());
     world.put_into(&readings, 1, Some(&encode(&reading(1, 1)))).await;
     let reset = "UPDATE sink_offsets SET next_offset = 0 WHERE topic = $1 OR (topic = $2 AND partition >= $3)";
@@ -547,7 +548,7 @@ async fn missing_tables_are_said_with_the_way_out() {
     running.stop().await;
 }
 
-/// `raw.devices` was deleted and made again, and nobody raised the epoch.
+/// `raw.devices` was deleted and recreated, and nobody raised the epoch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_at_the_position_of_another_is_told_and_does_not_vanish() {
     let world = World::new().await;
@@ -561,19 +562,19 @@ async fn a_command_at_the_position_of_another_is_told_and_does_not_vanish() {
     };
     world.event(&assignments, &first).await;
     world.until("SELECT count(*) FROM device_assignments", 1).await;
-    // The same once more is only a delivery; the other one is another record.
+    // The same command once more is a redelivery; the other one is another record.
     world.event(&assignments, &first).await;
     world.event(&assignments, &other).await;
     world.until("SELECT count(*) FROM dead_letters WHERE stage = 'sink' AND reason = 'row-refused'", 1).await;
-    assert_eq!(world.database.count("SELECT count(*) FROM dead_letters WHERE detail LIKE '%made anew%'").await, 1);
-    // Under the higher epoch it is taken.
+    assert_eq!(world.database.count("SELECT count(*) FROM dead_letters WHERE detail LIKE '%recreated%'").await, 1);
+    // Under the higher epoch the command is accepted.
     world.event(&assignments, &Assignment { topic_epoch: 2, ..other }).await;
     world.until("SELECT count(*) FROM device_assignments", 2).await;
     assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 1);
     running.stop().await;
 }
 
-/// Where the sinks begin again before a record whose wish was done, it lies in another log.
+/// If the sinks begin again before a record whose skip is done, the record belongs to another log.
 #[tokio::test]
 async fn a_wish_that_was_done_can_be_made_again_but_not_behind_the_sinks() {
     let database = Database::make().await;

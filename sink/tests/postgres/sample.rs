@@ -1,4 +1,4 @@
-//! Events with invented values.
+//! Sample events with invented values.
 
 use schemas::{
     dead_letter::DeadLetter,
@@ -57,7 +57,7 @@ pub(crate) fn coding(code: &str) -> Coding {
     }
 }
 
-/// Reading number `id` out of the raw record at `offset`, measured on the first of May.
+/// Reading number `id`, made of the raw record at `offset` and measured on 1 May 2024.
 pub(crate) fn reading(id: u128, offset: i64) -> Reading {
     Reading {
         reading_id: Uuid::from_u128(0x5000_0000_0000_0000_0000_0000_0000_0000 + id),

@@ -1,4 +1,4 @@
-//! Versions, duplicates, the ledger, fencing, letters and documents in the tables.
+//! Versions, duplicates, the ledger, fencing, dead letters and documents in the tables.
 
 use std::{ops::Range, time::Duration};
 
@@ -143,7 +143,7 @@ async fn of_two_writers_only_one_moves_the_offsets() {
     let (first, second) = tokio::join!(one.write(&topics, &mut first), two.write(&topics, &mut second));
     assert_eq!([&first, &second].iter().filter(|done| done.is_ok()).count(), 1);
     assert!([first, second].iter().any(|done| matches!(done, Err(WriteError::Fenced))));
-    // An idle partition that was moved back is noticed as well.
+    // An idle partition whose offset was moved back is noticed as well.
     let idle = [Fence { place: (EventTopic::Readings, 0), expected: 7, next: 7 }];
     let mut three = Session::open(&database.url).await.unwrap();
     let mut batch = Batch::new(0, Vec::new(), idle.to_vec());
@@ -173,7 +173,7 @@ pub(crate) fn letter(first_item: Option<i32>, item_count: i32) -> DeadLetter {
 async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
     let database = Database::make().await;
     write(&database, vec![listed(letter(Some(2), 1), 0)]).await;
-    // Again, twice in one batch, beside one about a run of items; then with another count.
+    // The same again, twice in one batch, beside a dead letter about a run of items; then with another count.
     let again = [(Some(2), 1), (Some(2), 1), (Some(10), 5)];
     write(&database, (1..).zip(again).map(|(at, (item, count))| listed(letter(item, count), at)).collect()).await;
     write(&database, vec![listed(letter(Some(10), 3), 4)]).await;
@@ -189,12 +189,12 @@ async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
         database.text("SELECT string_agg(letter_offset::text, ' ' ORDER BY item) FROM dead_letters").await,
         "2 4"
     );
-    // The ledger counts items, not letters.
+    // The ledger counts items, not dead letters.
     write(&database, vec![ended(Outcome { items: 4, rejections: 4, ..outcome(5, 0) })]).await;
     assert_eq!(database.text("SELECT promised_rejections || '=' || dead_letters FROM ledger").await, "4=4");
 }
 
-/// A letter of a sink, at the event of its first item.
+/// A dead letter of a sink, at the position of the event of its first item.
 fn of_sink(items: &Range<i32>) -> DeadLetter {
     DeadLetter {
         origin_topic: "readings".to_owned(),
@@ -205,7 +205,7 @@ fn of_sink(items: &Range<i32>) -> DeadLetter {
     }
 }
 
-/// The runs of items in the list.
+/// The runs of items in the table.
 const RUNS: &str = "SELECT coalesce(string_agg(item || '-' || item + item_count, ' ' ORDER BY item, item_count), '') FROM dead_letters";
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn items_that_sinks_refused_in_other_runs_are_listed_once() {
             assert_eq!(database.text(RUNS).await, runs, "{order:?} at once: {at_once}");
         }
     }
-    // Another record, another topic's, another incarnation's, and what a normalizer said of the same items.
+    // Another record, another topic, another topic epoch, and a dead letter of the normalizer about the same items.
     let elsewhere = ["raw.medisante:1:0:6", "raw.healthkit:1:0:5", "raw.medisante:2:0:5", "raw.medisante:1:1:5"];
     let elsewhere = (0..).zip(elsewhere).map(|(origin_offset, raw)| {
         listed(DeadLetter { raw_position: Some(raw.to_owned()), origin_offset, ..of_sink(&(0..10)) }, 9)
@@ -240,7 +240,7 @@ async fn items_that_sinks_refused_in_other_runs_are_listed_once() {
     assert_eq!(database.text(RUNS).await, "0-10 0-10 0-10 0-10 0-10 0-10 12-13");
 }
 
-/// Letters of one raw record may lie in partitions of several sinks.
+/// Dead letters about one raw record may be in partitions of several sinks.
 #[tokio::test]
 async fn a_sink_that_lists_an_item_waits_for_one_that_lists_it_too() {
     let database = Database::make().await;
@@ -259,7 +259,7 @@ async fn a_sink_that_lists_an_item_waits_for_one_that_lists_it_too() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        assert!(waited.await.is_ok(), "it does not wait");
+        assert!(waited.await.is_ok(), "the second sink does not wait");
         prepared.commit().await.unwrap();
     });
     written.unwrap();
@@ -296,7 +296,7 @@ async fn documents_of_a_batch_are_kept_by_their_hash() {
 async fn entries_of_the_dictionary_are_looked_up_before_they_are_given_a_number() {
     let database = Database::make().await;
     for offset in 0..5 {
-        // A new session each time, which knows of none.
+        // A new session each time, which has no entry in memory.
         write(&database, vec![read(pressure(1, offset))]).await;
     }
     write(&database, vec![read(Reading { code: coding("new"), device: Some(device("new")), ..reading(2, 5) })]).await;

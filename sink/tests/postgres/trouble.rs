@@ -1,4 +1,4 @@
-//! Databases that refuse rows, statements or everything, and what the sink makes of each.
+//! Databases that refuse rows, statements or everything, and how the sink reacts.
 
 use std::{
     ops::Range,
@@ -33,7 +33,7 @@ use super::{
 };
 
 const LETTERS: &str = "SELECT count(*) FROM dead_letters";
-/// Refused items, however many letters say so.
+/// The number of refused items, however many dead letters they share.
 const ITEMS: &str = "SELECT coalesce(sum(item_count), 0)::bigint FROM dead_letters";
 
 impl World {
@@ -41,12 +41,12 @@ impl World {
         sqlx::raw_sql(statement).execute(&self.database.pool).await.unwrap();
     }
 
-    /// A trigger that raises this error for each reading that is inserted.
+    /// Adds a trigger that raises this error for each reading that is inserted.
     async fn raise(&self, condition: &str, code: &str) {
         self.raise_when(condition, code, "CREATE TRIGGER raise BEFORE INSERT ON readings").await;
     }
 
-    /// One that raises it when the transaction commits.
+    /// Adds a trigger that raises the error when the transaction commits.
     async fn raise_at_commit(&self, condition: &str, code: &str) {
         let when = "CREATE CONSTRAINT TRIGGER raise AFTER INSERT ON readings DEFERRABLE INITIALLY DEFERRED";
         self.raise_when(condition, code, when).await;
@@ -61,7 +61,7 @@ impl World {
         self.sql(&function).await;
     }
 
-    /// How large a dead letter may be.
+    /// Sets the maximum size of a dead letter.
     async fn limit_letters(&self, bytes: &str) {
         let admin: AdminClient<DefaultClientContext> = self.kafka.client().create().unwrap();
         let topic = self.topics.dead_letters();
@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    /// Waits until letters about so many items are out.
+    /// Waits until dead letters about this many items are on the topic.
     async fn until_items_on_topic(&self, wanted: usize) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.items_on_topic().len() < wanted {
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// The items that the letters on the topic are about, in their order.
+    /// The items that the dead letters on the topic are about, sorted.
     fn items_on_topic(&self) -> Vec<i32> {
         let letters = self.letters();
         let mut items: Vec<i32> =
@@ -89,14 +89,14 @@ impl World {
         items
     }
 
-    /// Waits until all letters on the topic are read; until then a table may look right that is not.
+    /// Waits until all dead letters on the topic are read. Before that, a table may look right although it is not.
     async fn until_letters_are_read(&self) {
         let topic = self.topics.dead_letters();
         let read = format!("SELECT coalesce(sum(next_offset), 0)::bigint FROM sink_offsets WHERE topic = '{topic}'");
         self.until(&read, i64::try_from(self.letters_on_topic()).unwrap()).await;
     }
 
-    /// The letters in the table that `trace` finds for each of these items of the raw record that [`refuse`] spoils.
+    /// For each of these items of the raw record of [`refuse`]: the number of dead letters in the table that `trace` finds.
     async fn letters_of(&self, items: Range<i32>) -> Vec<usize> {
         let position = Position { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 900, item: 0 };
         let mut connection = self.database.pool.acquire().await.unwrap();
@@ -104,7 +104,7 @@ impl World {
         items.map(|item| found.iter().filter(|letter| letter.covers(item)).count()).collect()
     }
 
-    /// How many messages lie on the topic of dead letters.
+    /// The number of messages on the topic of dead letters.
     fn letters_on_topic(&self) -> usize {
         self.letters().len()
     }
@@ -142,7 +142,7 @@ async fn a_full_disk_is_an_outage_and_no_bad_row() {
     refuse(&world, 0..1, |reading| reading.patient_claim = Some("a\0b".to_owned())).await;
     let running = world.start();
     world.until_waiting("SQLSTATE 53100").await;
-    // What is refused for itself has no letter before all else of its batch is written.
+    // An item that is refused in any case has no dead letter before the rest of its batch is written.
     assert_eq!(world.letters_on_topic(), 0);
     world.sql("DROP TRIGGER raise ON readings").await;
     world.until(ROWS, 5).await;
@@ -177,7 +177,7 @@ async fn a_unique_violation_is_tried_again_before_a_row_is_called_bad() {
     world.readings(0, 1).await;
     world.until(ROWS, 1).await;
     assert_eq!(world.letters_on_topic(), 0);
-    // One that stays is the row's.
+    // If the violation persists, the row is bad.
     world.sql("DROP TRIGGER raise ON readings; ALTER TABLE readings ADD UNIQUE (content)").await;
     world.event(&world.topics.readings(), &reading(1, 1)).await;
     world.until(LETTERS, 1).await;
@@ -230,7 +230,7 @@ async fn tables_of_another_version_are_waited_for() {
     world.sql(&format!("UPDATE schema_version SET version = {before}, compatible_from = {before}")).await;
     world.readings(5, 10).await;
     world.until_waiting("--migrate").await;
-    // A later release's tables that this one may write, and then ones that it may not.
+    // First the tables of a later release that this one may write, then tables that it may not write.
     let after = SCHEMA_VERSION + 1;
     world.sql(&format!("UPDATE schema_version SET version = {after}, compatible_from = {SCHEMA_VERSION}")).await;
     world.until(ROWS, 10).await;
@@ -250,7 +250,7 @@ async fn an_answer_that_cannot_be_decoded_ends_the_sink_with_its_name() {
     world.readings(0, 1).await;
     world.sql("ALTER TABLE schema_version ALTER version TYPE uuid USING gen_random_uuid()").await;
     let run = sink::run(world.config(), world.health(), CancellationToken::new());
-    let ended = tokio::time::timeout(Duration::from_secs(30), run).await.expect("it loops");
+    let ended = tokio::time::timeout(Duration::from_secs(30), run).await.expect("the sink did not end");
     assert!(matches!(ended, Err(SinkError::Defect(name)) if name == "column decode"));
 }
 
@@ -260,8 +260,8 @@ async fn a_database_url_that_cannot_be_read_is_said_at_once() {
     let mut config = world.config();
     config.database_url = "postgres://user:secret@host:no-port/x".to_owned();
     let run = sink::run(config, world.health(), CancellationToken::new());
-    let ended = tokio::time::timeout(Duration::from_secs(30), run).await.expect("it waits");
-    let Err(error @ SinkError::Address(_)) = ended else { panic!("it ran") };
+    let ended = tokio::time::timeout(Duration::from_secs(30), run).await.expect("the sink did not end");
+    let Err(error @ SinkError::Address(_)) = ended else { panic!("the sink ran") };
     assert!(!format!("{error:?}").contains("secret"));
 }
 
@@ -272,7 +272,7 @@ async fn a_message_is_not_stepped_over_while_kafka_refuses_its_dead_letter() {
     world.limit_letters("100").await;
     let running = world.start();
     world.event(&world.topics.readings(), &Reading { value: quantity("13"), ..reading(0, 0) }).await;
-    world.until_waiting("Kafka does not take dead letters").await;
+    world.until_waiting("Kafka does not accept dead letters").await;
     let moved = "SELECT coalesce(sum(next_offset), 0)::bigint FROM sink_offsets WHERE topic LIKE '%.readings'";
     assert_eq!(world.database.count(moved).await, 0);
     world.limit_letters(schemas::topic::MESSAGE_BYTES_MAX).await;
@@ -287,7 +287,7 @@ async fn a_letter_that_is_too_large_goes_without_its_value() {
     let world = World::new().await;
     world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
     world.limit_letters("2000").await;
-    // Nothing that compression makes small.
+    // Content that compression does not make small.
     let claim = Some((0..200).map(|_| Uuid::new_v4().to_string()).collect());
     let large = Reading { value: quantity("13"), patient_claim: claim, ..reading(0, 0) };
     world.event(&world.topics.readings(), &large).await;
@@ -299,7 +299,7 @@ async fn a_letter_that_is_too_large_goes_without_its_value() {
     running.stop().await;
 }
 
-/// Puts readings of one payload that are spoilt.
+/// Produces readings of one payload that are spoilt, so that they are refused.
 async fn refuse(world: &World, items: impl IntoIterator<Item = i32>, spoil: fn(&mut Reading)) {
     let spoilt = items.into_iter().map(|item| {
         let mut refused = reading(u128::from(item.unsigned_abs()) + 1_000, 900);
@@ -310,18 +310,18 @@ async fn refuse(world: &World, items: impl IntoIterator<Item = i32>, spoil: fn(&
     world.events(&world.topics.readings(), spoilt).await;
 }
 
-/// `SINK_OUTAGE_SECONDS` says how long Postgres lets nobody in: some seconds in CI, ten minutes by hand.
+/// `SINK_OUTAGE_SECONDS` sets how long Postgres refuses connections: some seconds in CI, ten minutes by hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
     let seconds = std::env::var("SINK_OUTAGE_SECONDS").map_or(15, |seconds| seconds.parse().unwrap());
     let world = World::new().await;
     world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
-    // Half of them are refused beforehand, half only when Postgres has looked at them.
-    // All is written, and the letters are out, when the commit fails, again and again.
+    // Postgres refuses the first hundred; the sink itself refuses the second hundred.
+    // Everything is written and the dead letters are produced, but the commit fails again and again.
     world.raise_at_commit("NEW.raw_offset < 5", "53100").await;
     refuse(&world, 0..100, |reading| reading.value = quantity("13")).await;
     refuse(&world, 100..200, |reading| reading.patient_claim = Some("a\0b".to_owned())).await;
-    // No two in a row are of one device.
+    // Consecutive items are from different devices.
     refuse(&world, 200..250, |reading| {
         reading.value = quantity("13");
         reading.device = Some(device(&format!("meter-{}", reading.provenance.item % 2)));
@@ -345,7 +345,7 @@ async fn letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
     world.until(ROWS, 5).await;
     world.until_ready().await;
     assert_eq!(world.items_on_topic(), all);
-    // The items in a row have one letter for each batch that they came in, the others one each.
+    // Consecutive items share one dead letter for each batch that they arrived in; the others have one each.
     let (runs, alone): (Vec<_>, Vec<_>) = world.letters().into_iter().partition(|letter| letter.item_count > 1);
     assert!(runs.len() < 20 && alone.len() < 70, "{} letters of runs, {} others", runs.len(), alone.len());
     assert!(runs.iter().all(|letter| letter.value.is_empty()) && alone.iter().all(|letter| !letter.value.is_empty()));
@@ -356,7 +356,7 @@ async fn letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
     running.stop().await;
 }
 
-/// The letter about the items before them is out already.
+/// The dead letter about the items before them was produced already.
 #[tokio::test(flavor = "multi_thread")]
 async fn items_that_a_later_try_refuses_have_a_letter_of_their_own() {
     let world = World::new().await;
@@ -377,8 +377,8 @@ async fn items_that_a_later_try_refuses_have_a_letter_of_their_own() {
     running.stop().await;
 }
 
-/// A try whose letters are out is taken back, and the next sink cuts its batches elsewhere; then all is read again into an older
-/// database, together with the letters of both.
+/// An attempt whose dead letters were produced is rolled back, and the next sink forms other batches. Then everything is read
+/// again into an older database, together with the dead letters of both.
 #[tokio::test(flavor = "multi_thread")]
 async fn items_that_are_refused_again_in_other_batches_are_listed_once() {
     let world = World::new().await;
@@ -441,8 +441,8 @@ async fn thousands_of_refused_readings_hold_nobody_up_for_long() {
     let begun = Instant::now();
     world.until(ROWS, 5).await;
     println!("8,000 refused readings held 5 good ones up for {:?}", begun.elapsed());
-    // On a machine that does other things as well.
-    assert!(begun.elapsed() < Duration::from_secs(10), "held up for {:?}", begun.elapsed());
+    // The limit allows for a busy machine.
+    assert!(begun.elapsed() < Duration::from_secs(10), "delayed for {:?}", begun.elapsed());
     world.until(ITEMS, 8_000).await;
     assert_eq!(world.items_on_topic(), (0..8_000).collect::<Vec<_>>());
     assert!(world.letters_on_topic() < 100, "{} letters", world.letters_on_topic());

@@ -1,4 +1,4 @@
-//! Values in their columns, and values that no column takes.
+//! Values in their columns, and values that no column accepts.
 
 use schemas::{
     codec::{SchemaCache, encode},
@@ -128,7 +128,7 @@ async fn numbers_are_the_ones_that_postgres_reads() {
     let differing = "SELECT string_agg(source_value, ' ') FROM attributed_readings
         WHERE value_num::text <> source_value::numeric::text OR scale(value_num) <> scale(source_value::numeric)";
     assert_eq!(database.text(differing).await, "");
-    // What the source wrote is there to the letter, although it is stored only where it is written in another way.
+    // The text of the source is returned exactly, although it is stored only if it differs from the number as text.
     let sources = "SELECT source_value FROM attributed_readings ORDER BY reading_id";
     assert_eq!(database.text(sources).await, texts.join(";"));
     let stored = "SELECT count(*) FROM readings WHERE source_value IS NOT NULL AND source_value = value_num::text";

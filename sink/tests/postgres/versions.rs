@@ -1,4 +1,5 @@
-//! Contents of one reading in any order and in any batches: the tables end as the order of versions says, and so do the duplicates.
+//! Versions of one reading in any order and in any batches: the rows and the duplicates in the tables always end up in the
+//! order of versions.
 
 use std::{
     cmp::Reverse,
@@ -39,7 +40,8 @@ async fn versions_in_any_order_end_in_the_same_row() {
         FROM (SELECT 'row ' t, * FROM readings UNION ALL SELECT 'version ', * FROM reading_versions) x \
         WHERE reading_id = '$' UNION ALL SELECT 'duplicate ' || raw_offset FROM reading_duplicates WHERE reading_id = '$' \
         ORDER BY 1";
-    // The source's own version decides; what was there before it stays, under the better mapping; the repetition is a duplicate.
+    // The source's own version decides. The earlier content is kept, as the better mapping reads it. The repetition is a
+    // duplicate.
     let wanted = "duplicate 9;row 03030303 7 s2 2 1 final 05-01;version 01010101 5.5 0 2 final 05-01;\
         version 02020202 6.1 5 1 amended 05-02";
     let database = Database::make().await;
@@ -62,7 +64,7 @@ async fn a_duplicate_whose_row_becomes_the_readings_is_no_duplicate_any_more() {
         SELECT 'duplicate ' || raw_offset FROM reading_duplicates ORDER BY 1";
     write(&database, vec![read(reading(1, 0)), read(reading(1, 3))]).await;
     assert_eq!(database.text(positions).await, "duplicate 3;row 0");
-    // A better mapping has read the repetition, and not yet the first delivery.
+    // A better mapping has read the repetition, but not yet the first delivery.
     let mut better = reading(1, 3);
     better.provenance.mapping_version = 2;
     write(&database, vec![read(better)]).await;
@@ -73,7 +75,7 @@ async fn a_duplicate_whose_row_becomes_the_readings_is_no_duplicate_any_more() {
     assert_eq!(database.text(positions).await, "duplicate 3;row 0");
 }
 
-/// Numbers without a pattern, the same in each run.
+/// Pseudo-random numbers, the same in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -90,8 +92,8 @@ impl Dice {
     }
 }
 
-/// A delivery of reading `id`. A raw position holds one content under one source version, whatever mapping reads it; two topics have
-/// the same partitions and offsets.
+/// A delivery of reading `id`. A raw position contains one content under one source version, whichever mapping reads it. The
+/// two topics have the same partitions and offsets.
 fn delivery(id: u128, dice: &mut Dice) -> Reading {
     let (offset, topic, mapping_version) = (dice.below(5), dice.below(2), 1 + dice.below(2));
     let content = (offset + topic) % 3;
@@ -117,7 +119,7 @@ fn delivery(id: u128, dice: &mut Dice) -> Reading {
     }
 }
 
-/// What must stand in the tables after these deliveries, said without plans or steps.
+/// The expected rows in the tables after these deliveries, computed without plans and steps.
 fn expected(deliveries: &[Reading]) -> BTreeSet<String> {
     let versions: Vec<(Uuid, Version)> =
         deliveries.iter().map(|one| (Uuid::from_bytes(one.content), Version::of(one))).collect();
@@ -159,7 +161,7 @@ async fn found(database: &Database) -> BTreeSet<String> {
     lines
 }
 
-/// `SINK_CASES` says how many readings: some hundred in CI.
+/// `SINK_CASES` sets the number of readings: some hundred in CI.
 #[tokio::test]
 async fn any_deliveries_in_any_batches_end_as_the_order_of_versions_says() {
     let cases = std::env::var("SINK_CASES").map_or(300, |cases| cases.parse().unwrap());
@@ -172,7 +174,7 @@ async fn any_deliveries_in_any_batches_end_as_the_order_of_versions_says() {
         wanted.extend(expected(&deliveries));
         all.extend(deliveries);
     }
-    // The second time is the redelivery of everything, in another order and in other batches.
+    // The second pass redelivers everything, in another order and in other batches.
     for _ in 0..2 {
         dice.shuffle(&mut all);
         let mut rest = all.as_slice();
@@ -183,6 +185,6 @@ async fn any_deliveries_in_any_batches_end_as_the_order_of_versions_says() {
         }
         let found = found(&database).await;
         let differing: Vec<&String> = wanted.symmetric_difference(&found).take(20).collect();
-        assert!(differing.is_empty(), "wanted or found, not both: {differing:#?}");
+        assert!(differing.is_empty(), "either expected or found, but not both: {differing:#?}");
     }
 }

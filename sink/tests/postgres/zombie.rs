@@ -1,4 +1,4 @@
-//! Sinks that fall silent in the middle of a write, and tables that somebody else has locked.
+//! Sinks that freeze in the middle of a write, and tables that another session has locked.
 
 use std::{
     task::Poll,
@@ -18,7 +18,7 @@ use super::{
     sample::{read, reading, topics},
 };
 
-/// What a sink that reads partition 0 of the readings says of reading `number`, which is the next one.
+/// The batch of a sink that reads partition 0 of `readings`: the next record, with reading `number`.
 fn batch(number: i64) -> Batch {
     let fence = Fence { place: (EventTopic::Readings, 0), expected: number, next: number + 1 };
     Batch::new(0, vec![read(reading(number.try_into().unwrap(), number))], vec![fence])
@@ -30,7 +30,7 @@ async fn database() -> Database {
     database
 }
 
-/// Waits until the backend that runs `part` of a statement is in this state.
+/// Waits until a backend whose query contains `part` is in this state.
 async fn until_state(database: &Database, state: &str, part: &str) {
     let statement = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
@@ -47,7 +47,8 @@ async fn until_state(database: &Database, state: &str, part: &str) {
 async fn a_sink_frozen_in_its_copy_holds_nobody_up_and_is_fenced_when_it_goes_on() {
     let database = database().await;
     let mut frozen = Session::open(&database.url).await.unwrap();
-    // A session that nobody polls any more stops where it is: here in the middle of a COPY that the socket cannot hold.
+    // A session that is no longer polled stops where it is: here in the middle of a COPY that does not fit into the socket
+    // buffer.
     let many = (0..20_000).map(|number| read(reading(number, 0))).collect();
     let mut large = Batch::new(0, many, batch(0).fence);
     let (topics, mut polled) = (topics(), 0);
@@ -56,17 +57,17 @@ async fn a_sink_frozen_in_its_copy_holds_nobody_up_and_is_fenced_when_it_goes_on
         AND query LIKE 'COPY stage%'";
     while database.count(copies).await == 0 {
         polled += 1;
-        assert!(polled < 10_000, "the write was never in its COPY");
+        assert!(polled < 10_000, "the write never reached its COPY");
         let step = std::future::poll_fn(|context| Poll::Ready(write.as_mut().poll(context)));
-        assert!(step.await.is_pending(), "the write ended before it was seen in its COPY");
+        assert!(step.await.is_pending(), "the write ended before its COPY was seen");
     }
-    // It stands in nobody's way, a migration's neither.
+    // It blocks no other session, not even a migration.
     let locked = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a USING (pid) \
         WHERE a.datname = current_database() AND a.query LIKE 'COPY stage%' AND c.relnamespace = 'public'::regnamespace";
     assert_eq!(database.count(locked).await, 0);
     let begun = Instant::now();
     Session::open(&database.url).await.unwrap().write(&topics, &mut batch(0)).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(3), "held up for {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(3), "delayed for {:?}", begun.elapsed());
     assert!(matches!(write.await, Err(WriteError::Fenced)));
     assert_eq!(database.count(ROWS).await, 1);
     assert_eq!(database.count("SELECT next_offset FROM sink_offsets").await, 1);
@@ -84,7 +85,7 @@ async fn a_sink_silent_behind_the_first_lock_is_ended_by_postgres_and_its_batch_
     let mut successor = Session::open(&database.url).await.unwrap();
     successor.write(&topics, &mut batch(0)).await.unwrap();
     let held_up = begun.elapsed();
-    assert!((Duration::from_secs(5)..Duration::from_secs(13)).contains(&held_up), "held up for {held_up:?}");
+    assert!((Duration::from_secs(5)..Duration::from_secs(13)).contains(&held_up), "delayed for {held_up:?}");
     assert!(prepared.commit().await.is_err());
     assert_eq!(database.count(ROWS).await, 1);
 }
@@ -94,11 +95,11 @@ async fn a_sink_that_reads_no_answer_while_it_holds_a_lock_is_ended_by_postgres(
     let database = database().await;
     let mut frozen = store::connect::connect(&database.url).await.unwrap();
     sqlx::raw_sql("BEGIN; UPDATE sink_offsets SET next_offset = 1").execute(&mut frozen).await.unwrap();
-    // More than sockets hold, of which nothing is read: Postgres cannot even say that time is up.
+    // More data than the sockets hold, and nothing is read: Postgres cannot even report the timeout.
     let mut answer = sqlx::raw_sql("SELECT repeat('x', 100000) FROM generate_series(1, 1000)").fetch(&mut frozen);
     let step = std::future::poll_fn(|context| Poll::Ready(futures_util::Stream::poll_next(answer.as_mut(), context)));
     let stepped = step.await;
-    assert!(matches!(stepped, Poll::Pending | Poll::Ready(Some(Ok(_)))), "it ended at once");
+    assert!(matches!(stepped, Poll::Pending | Poll::Ready(Some(Ok(_)))), "the query ended at once");
     until_state(&database, "active", "repeat").await;
     let begun = Instant::now();
     let successor = async {
@@ -107,8 +108,8 @@ async fn a_sink_that_reads_no_answer_while_it_holds_a_lock_is_ended_by_postgres(
             session = Session::open(&database.url).await.unwrap();
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(40), successor).await.is_ok(), "held up for ever");
-    println!("held up for {:?}", begun.elapsed());
+    assert!(tokio::time::timeout(Duration::from_secs(40), successor).await.is_ok(), "delayed forever");
+    println!("delayed for {:?}", begun.elapsed());
     drop(answer);
 }
 
@@ -116,7 +117,7 @@ async fn a_sink_that_reads_no_answer_while_it_holds_a_lock_is_ended_by_postgres(
 async fn a_connection_of_a_vanished_host_is_given_up_by_postgres() {
     let database = database().await;
     let _session = Session::open(&database.url).await.unwrap();
-    // What Postgres would show of another session's settings, it shows to none: the same statements, then a look.
+    // Postgres shows no session the settings of another one. So this opens a connection in the same way and asks there.
     let mut connection = store::connect::connect(&database.url).await.unwrap();
     for (setting, wanted) in [
         ("idle_in_transaction_session_timeout", "10s"),
@@ -133,7 +134,7 @@ async fn a_connection_of_a_vanished_host_is_given_up_by_postgres() {
     connection.close().await.unwrap();
 }
 
-/// `SINK_LOCK_SECONDS` says how long a table stays locked: longer than one wait for a lock in CI, 90 s by hand.
+/// `SINK_LOCK_SECONDS` sets how long a table stays locked: longer than one wait for a lock in CI, 90 s by hand.
 fn locked_for() -> Duration {
     Duration::from_secs(std::env::var("SINK_LOCK_SECONDS").map_or(35, |seconds| seconds.parse().unwrap()))
 }
@@ -149,7 +150,7 @@ async fn a_locked_table_accumulates_no_connections() {
     world.readings(5, 10).await;
     let connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
         AND application_name LIKE 'device-manager sink%'";
-    // Postgres ends what waits, so that nobody has to leave a connection behind.
+    // Postgres ends the waiting statements, so that the sink does not have to leave a connection behind.
     let longest = "SELECT coalesce(max(extract(epoch FROM now() - query_start)), 0)::bigint FROM pg_stat_activity \
         WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let (begun, mut most, mut waited) = (Instant::now(), 0, 0);
@@ -165,6 +166,6 @@ async fn a_locked_table_accumulates_no_connections() {
     world.until_ready().await;
     assert_eq!(world.database.count("SELECT count(*) FROM dead_letters").await, 0);
     running.stop().await;
-    // And at the end none is left behind.
+    // At the end no connection is left.
     world.until(connections, 0).await;
 }

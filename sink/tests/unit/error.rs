@@ -3,7 +3,7 @@ use std::fs;
 use sqlx::Error;
 use store::fault::{CLASSES, CODES, Fault, fault, fault_of, name};
 
-/// The list that PostgreSQL's documentation is made of, where the server is installed.
+/// The error codes of the list from which PostgreSQL's documentation is generated; none if the server is not installed.
 fn documented() -> Vec<String> {
     let mut codes = Vec::new();
     for version in fs::read_dir("/usr/share/postgresql").into_iter().flatten().flatten() {
@@ -25,7 +25,7 @@ fn every_documented_class_of_errors_is_in_the_table_once() {
     assert_eq!(CLASSES.len(), 43);
     for (code, differs) in CODES {
         let class = CLASSES.iter().find(|(class, _)| *class == &code[..2]).unwrap();
-        assert_ne!(class.1, *differs, "{code} says what its class says");
+        assert_ne!(class.1, *differs, "{code} has the fault of its class");
     }
 }
 
@@ -36,8 +36,8 @@ fn what_an_error_asks_for() {
         ("53300", Fault::Outage),   // too many connections
         ("57P03", Fault::Outage),   // starting up
         ("57014", Fault::Outage),   // a statement that took too long
-        ("55P03", Fault::Outage),   // a lock that was not given
-        ("25P03", Fault::Outage),   // silent for too long
+        ("55P03", Fault::Outage),   // lock not available
+        ("25P03", Fault::Outage),   // idle in transaction for too long
         ("25006", Fault::Outage),   // read-only
         ("40P01", Fault::Outage),   // deadlock
         ("23505", Fault::Conflict), // unique
@@ -45,12 +45,12 @@ fn what_an_error_asks_for() {
         ("23514", Fault::BadRow),   // check
         ("22003", Fault::BadRow),   // out of range
         ("54000", Fault::BadRow),   // too large for an index
-        ("22P02", Fault::Setup),    // a word that an enum lacks
+        ("22P02", Fault::Setup),    // a value that an enum lacks
         ("22P05", Fault::Setup),    // a database that is not UTF-8
         ("42P01", Fault::Setup),    // no such table
         ("28P01", Fault::Setup),    // password
         ("21000", Fault::Defect),   // one statement changes a row twice
-        ("ZZ999", Fault::Setup),    // in no documentation
+        ("ZZ999", Fault::Setup),    // not documented
     ] {
         assert_eq!(fault_of(code), asks, "{code}");
     }

@@ -67,7 +67,7 @@ fn a_second_assignment_of_the_holder_goes_on() {
     assert_eq!(verdict_of(&commands, 1), Verdict::Unchanged);
 }
 
-/// A command without a time of its own, appended at `at`.
+/// A command without an effective time, appended at `at`.
 fn appended(offset: i64, at: i64, assign: Option<u8>) -> DeviceCommand {
     let mut command = command(offset, 0, assign, None);
     command.appended.at = at;
@@ -81,7 +81,7 @@ fn a_command_without_a_time_holds_from_its_append_and_never_from_before_the_one_
         [appended(0, 10, Some(1)), appended(1, 50, Some(2)), appended(2, 20, Some(3)), appended(3, 60, None)];
     assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, Some(50)), ("patient-3".to_owned(), 50, Some(60))]);
     assert_eq!(verdict_of(&commands, 1), Verdict::Superseded);
-    // Another partition has a clock of its own.
+    // Another partition has its own clock.
     let mut elsewhere = appended(0, 30, Some(4));
     elsewhere.appended.partition = 1;
     let commands = [appended(0, 10, Some(1)), appended(1, 50, Some(2)), elsewhere];
@@ -112,7 +112,7 @@ fn a_source_may_say_so_much_of_a_device_a_day_and_others_are_heard() {
 
 #[test]
 fn a_hundred_thousand_commands_fold_in_no_time() {
-    // Each takes the place of the one before: what was quadratic.
+    // Each command supersedes the one before it, which took quadratic time once.
     let commands: Vec<DeviceCommand> =
         (0..100_000).map(|offset| command(offset, 5, Some(u8::from(offset % 2 == 0)), None)).collect();
     let begun = std::time::Instant::now();
@@ -134,7 +134,7 @@ proptest! {
         drawn in prop::collection::vec((0_i64..3, 0_u8..2), 1..40),
         (seed, cut) in (any::<u64>(), 1_usize..7),
     ) {
-        // So many of one source that its share is nearly used up, and then some at random.
+        // Enough commands of one source to nearly reach its limit, and then some random ones.
         let filler = i64::try_from(COMMANDS_PER_DAY_MAX).unwrap() - 4;
         let mut all: Vec<DeviceCommand> = (0..filler).map(|offset| appended(offset * 2, DAY, Some(1))).collect();
         for (number, (day, source)) in (0..).zip(&drawn) {
@@ -144,7 +144,7 @@ proptest! {
         }
         let at_once = bound(all.clone()).0;
         shuffle(&mut all, seed);
-        // What is taken out is not given again.
+        // Removed commands are not given again.
         let mut kept = Vec::new();
         for part in all.chunks(all.len().div_ceil(cut)) {
             kept = bound(kept.into_iter().chain(part.iter().cloned()).collect()).0;

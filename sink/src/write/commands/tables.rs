@@ -1,4 +1,4 @@
-//! The tables of device commands: all that is read of some devices, and each change as one statement.
+//! The tables of device commands: all rows of some devices, and one statement for each kind of change.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{Position, Stored, commands, position};
 use crate::{fold::DeviceCommand, item::Item, write::moment};
 
-/// What stands in the tables of some devices.
+/// Returns the stored rows of some devices.
 pub(super) async fn load(
     connection: &mut PgConnection,
     devices: &[Uuid],
@@ -70,7 +70,7 @@ pub(super) async fn load(
     Ok(all)
 }
 
-/// When the records at the commands' positions were appended, as far as they are known.
+/// Returns when the records at the positions of the commands were appended, for the commands that are stored.
 pub(super) async fn appended(
     connection: &mut PgConnection,
     items: &[Item],
@@ -140,13 +140,13 @@ pub(super) async fn put(connection: &mut PgConnection, commands: &[(&Assignment,
     Ok(())
 }
 
-/// The providers in one text, because Postgres knows no arrays of arrays of different lengths.
+/// The providers as one text, because Postgres has no arrays of arrays of different lengths.
 fn bound_to(event: &Assignment) -> Option<String> {
     let words: Vec<&str> = event.bound_to.iter().map(|provider| provider.as_str()).collect();
     (!words.is_empty()).then(|| words.join(","))
 }
 
-/// Takes back the rows that were made as locks for devices that no command assigns.
+/// Deletes the rows that were inserted as locks for devices that no command assigns.
 pub(super) async fn forget(connection: &mut PgConnection, unknown: &[Uuid]) -> Result<(), sqlx::Error> {
     if !unknown.is_empty() {
         sqlx::query!("DELETE FROM devices WHERE device_key = ANY($1)", unknown).execute(connection).await?;
@@ -170,7 +170,7 @@ pub(super) async fn delete(connection: &mut PgConnection, positions: &[Position]
     Ok(())
 }
 
-/// Notes positions as runs of offsets side by side.
+/// Records positions as runs of adjacent offsets.
 pub(super) async fn keep_excess(
     connection: &mut PgConnection,
     positions: &BTreeSet<Position>,
@@ -199,7 +199,7 @@ pub(super) async fn keep_excess(
     Ok(())
 }
 
-/// The last appended assign describes the device.
+/// Describes each device by the assign command that was appended last.
 pub(super) async fn describe(connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE devices d SET provider = c.provider, device_id = c.device_id, device_type = c.device_type, \
