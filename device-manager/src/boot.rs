@@ -1,4 +1,4 @@
-//! The one boot path of every process: logs, metrics, signals, the management port, then the stages.
+//! How every process starts: logs, metrics, signals, the management port, then the stages.
 
 use std::{error::Error, net::SocketAddr};
 
@@ -12,44 +12,45 @@ use crate::error::{CommandError, chain};
 
 type StageResult = (&'static str, Result<(), Box<dyn Error + Send + Sync>>);
 
-/// What every long-running process is told.
+/// The arguments of every long-running process.
 #[derive(Debug, Clone, Args)]
 pub struct ProcessArgs {
-    /// Where /live, /ready and /metrics are served, apart from the port that clients use. Port 0 takes a free one.
+    /// The address that serves /live, /ready and /metrics, separate from the port for clients. Port 0 selects a free port.
     #[arg(long, env = "MANAGEMENT_ADDRESS", default_value = "127.0.0.1:9464")]
     pub management_address: SocketAddr,
-    /// How much is logged: error, warn, info, debug or trace. RUST_LOG filters by module and wins.
+    /// The log level: error, warn, info, debug or trace. RUST_LOG filters by module and takes precedence.
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub log_level: String,
 }
 
-/// A process with its stages.
+/// A process and its stages.
 pub struct Process {
-    /// What the stages report to.
+    /// The health that the stages report to.
     pub health: Health,
     /// Cancelled by the first signal, or when a stage ends.
     pub shutdown: CancellationToken,
-    /// Where the management port really is.
+    /// The actual address of the management port.
     pub management_address: SocketAddr,
     stages: JoinSet<StageResult>,
 }
 
 impl Process {
-    /// Boots: after this the management port answers, and signals are heard. Settings are read before, so that a process with
-    /// wrong ones ends without having listened.
+    /// Starts the process: afterwards the management port answers, and signals are handled. Settings are checked before, so
+    /// that a process with wrong settings ends without having listened.
     ///
     /// # Errors
-    /// A recorder or signal handler is refused, or the management port is taken.
+    /// The metrics recorder or a signal handler cannot be installed, or the management port is in use.
     pub async fn boot(args: &ProcessArgs) -> Result<Self, CommandError> {
         telemetry::init_logs(&args.log_level);
-        let metrics = telemetry::init_metrics().map_err(|error| CommandError::failed("the metrics", error))?;
-        let shutdown = shutdown::on_signals().map_err(|error| CommandError::failed("the signal handlers", error))?;
+        let metrics = telemetry::init_metrics().map_err(|error| CommandError::failed("starting the metrics", error))?;
+        let shutdown =
+            shutdown::on_signals().map_err(|error| CommandError::failed("installing the signal handlers", error))?;
         let listener = TcpListener::bind(args.management_address).await.map_err(|error| {
             let named = std::io::Error::new(error.kind(), format!("{}: {error}", args.management_address));
-            CommandError::failed("the management port (see --management-address, MANAGEMENT_ADDRESS)", named)
+            CommandError::failed("opening the management port (see --management-address, MANAGEMENT_ADDRESS)", named)
         })?;
         let management_address =
-            listener.local_addr().map_err(|error| CommandError::failed("the management port", error))?;
+            listener.local_addr().map_err(|error| CommandError::failed("opening the management port", error))?;
         let mut process = Self { health: Health::new(), shutdown, management_address, stages: JoinSet::new() };
         process.serve_management(listener, metrics);
         Ok(process)
@@ -60,7 +61,7 @@ impl Process {
         self.stage("management", served);
     }
 
-    /// Starts a stage. When it ends, for whatever reason, the others are asked to end too.
+    /// Starts a stage. When it ends, for whatever reason, the other stages are asked to end too.
     pub fn stage<E: Into<Box<dyn Error + Send + Sync>>>(
         &mut self,
         name: &'static str,
@@ -72,7 +73,7 @@ impl Process {
     /// Waits until every stage has ended.
     ///
     /// # Errors
-    /// The first stage that failed; the others are drained before.
+    /// The first stage that failed. It is returned after the others have ended.
     pub async fn wait(mut self) -> Result<(), CommandError> {
         let mut first_failure = None;
         while let Some(ended) = self.stages.join_next().await {
@@ -91,14 +92,14 @@ impl Process {
     }
 }
 
-/// A process that ends early ends its stages: their threads would hold it otherwise.
+/// Stops the stages of a process that ends early. Their threads would keep it running otherwise.
 impl Drop for Process {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
 }
 
-/// Says in the log which Kafka variables are ignored.
+/// Logs which Kafka variables are ignored.
 pub fn say_ignored(settings: &KafkaSettings) {
     if let Some(line) = settings.ignored_line() {
         tracing::warn!("{line}");
@@ -114,7 +115,7 @@ mod tests {
         let dockerfile = include_str!("../../Dockerfile");
         let address = dockerfile.lines().find_map(|line| line.strip_prefix("ENV MANAGEMENT_ADDRESS=")).unwrap();
         let address: SocketAddr = address.parse().unwrap();
-        assert!(address.ip().is_unspecified(), "{address} is not reached from another container");
+        assert!(address.ip().is_unspecified(), "{address} cannot be reached from another container");
         assert!(dockerfile.lines().any(|line| line == format!("EXPOSE 3000 {}", address.port())));
     }
 }

@@ -17,15 +17,16 @@ use crate::{
     output::Output,
 };
 
-/// Receives readings of health devices, keeps them on Kafka, and writes clinical events to Postgres.
+/// Receives readings of health devices, stores them on Kafka, and writes clinical events to Postgres.
 ///
-/// A first look: `device-manager up --demo` starts a Kafka and a Postgres of its own, sends some traffic, and shows the
-/// readings that came of it. In production each stage runs as a process of its own: `ingress`, `normalizer`, `sink`.
+/// For a first look, `device-manager up --demo` starts its own Kafka and Postgres, sends some traffic, and shows the
+/// resulting readings. In production each stage runs as a process of its own: `ingress`, `normalizer`, `sink`.
 ///
-/// Exit codes: 0 done; 1 it failed (a port is taken, Kafka or Postgres does not answer), or something was refused, differs or still
-/// waits; 2 the arguments, the environment, or a file that they name, such as RECEIPT_KEY_FILE, cannot be used as they are;
-/// 130 a second signal ended it. Why is said on standard error, or in the log of what runs until it is stopped. A reader that
-/// closes the pipe, such as `head`, changes nothing about the exit code.
+/// Exit codes: 0 success; 1 failure (a port is in use, Kafka or Postgres does not answer), or something was refused,
+/// differs or still waits; 2 the arguments, the environment, or a file that they name, such as RECEIPT_KEY_FILE, cannot be
+/// used; 130 ended by a second signal, or by a signal while `up` was starting its servers. The reason is written to
+/// standard error, or to the log of a command that runs until it is stopped. If the reader of a pipe closes it, as `head`
+/// does, the exit code does not change.
 #[derive(Parser)]
 #[command(name = "device-manager", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -55,17 +56,17 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it runs until it is stopped, and says on standard error what it does meanwhile.
+    /// Whether the command runs until it is stopped, and writes a log to standard error.
     const fn has_log(&self) -> bool {
         matches!(self, Self::Up(_) | Self::Ingress(_) | Self::Normalizer(_) | Self::Sink(sink::SinkCommand::Stage(_)))
     }
 }
 
 impl Cli {
-    /// Runs the command that was given.
+    /// Runs the command.
     ///
     /// # Errors
-    /// [`CommandError`], whose exit code is the process's.
+    /// [`CommandError`], which determines the exit code of the process.
     pub async fn run(self) -> Result<ExitCode, CommandError> {
         let mut output = Output::stdout();
         if !self.command.has_log() {
@@ -92,14 +93,14 @@ impl Cli {
     }
 }
 
-/// The command line with its usage lines.
+/// Returns the command line, with corrected usage lines.
 #[must_use]
 pub fn command() -> clap::Command {
     with_usage(Cli::command(), "device-manager")
 }
 
-/// clap's usage line names every argument that must have a value as one that must be typed, also where a variable of the environment
-/// gives the value. Such commands get a line that names only what must be typed.
+/// Corrects usage lines. clap's usage line lists every required argument, even one that an environment variable can set.
+/// The corrected line lists only arguments that must be typed.
 fn with_usage(command: clap::Command, path: &str) -> clap::Command {
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     let command = names
@@ -110,7 +111,7 @@ fn with_usage(command: clap::Command, path: &str) -> clap::Command {
     }
     let must_be_typed =
         |argument: &&Arg| (argument.is_required_set() && argument.get_env().is_none()) || argument.is_positional();
-    // Only what is built knows how an argument is shown.
+    // Only a built command contains how an argument is displayed.
     let mut built = command.clone();
     built.build();
     let typed = built.get_arguments().filter(must_be_typed).map(ToString::to_string);
@@ -123,7 +124,8 @@ fn with_usage(command: clap::Command, path: &str) -> clap::Command {
     command.override_usage(usage)
 }
 
-/// What clap leaves unsaid of arguments that are missing: the variables that give them, and what they are. One a line.
+/// Returns what clap does not say about missing arguments: the variables that can set them, and their help. One line for
+/// each.
 #[must_use]
 pub fn variables_of(error: &clap::Error) -> Vec<String> {
     let (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) =
@@ -135,11 +137,11 @@ pub fn variables_of(error: &clap::Error) -> Vec<String> {
     let known = missing.iter().filter_map(|shown| {
         let long = shown.strip_prefix("--")?.split(' ').next();
         let argument = all.iter().find(|argument| {
-            // Where it may be missing, its help says something else.
+            // The help of the same argument differs in commands where it is optional.
             argument.is_required_set() && argument.get_long() == long && argument.get_env().is_some()
         })?;
         let (variable, help) = (argument.get_env()?.to_string_lossy(), argument.get_help()?);
-        Some(format!("{variable} in the environment will do as well. {help}"))
+        Some(format!("Alternatively, set {variable} in the environment. {help}"))
     });
     known.collect()
 }

@@ -1,17 +1,17 @@
-//! Why a command could not do its work, and the exit code that says so.
+//! Why a command failed, and the exit code for it.
 
 use std::{error::Error, fmt::Display, process::ExitCode};
 
-/// Why a command could not do its work.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The arguments, the environment or a file that they name are not usable as they are: exit code 2.
+    /// The arguments, the environment, or a file that they name cannot be used: exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// The work failed: exit code 1. The cause follows as the error's source.
+    /// The work failed: exit code 1. The cause is the source of the error.
     #[error("{what}")]
     Failed {
-        /// What was tried.
+        /// What was attempted.
         what: &'static str,
         /// Why it failed.
         source: Box<dyn Error + Send + Sync>,
@@ -22,17 +22,17 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// Arguments or environment that cannot be used.
+    /// An error about arguments or an environment that cannot be used.
     pub fn usage(error: impl Display) -> Self {
         Self::Usage(error.to_string())
     }
 
-    /// Work that failed.
+    /// An error about work that failed.
     pub fn failed(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed { what, source: source.into() }
     }
 
-    /// The process's exit code.
+    /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
@@ -42,7 +42,7 @@ impl CommandError {
     }
 }
 
-/// An error and its causes in one line.
+/// Formats an error and its causes in one line.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();

@@ -1,4 +1,4 @@
-//! What the binary `device-manager` is made of, for the end-to-end tests to use as well.
+//! The library of the binary `device-manager`, which the end-to-end tests use as well.
 
 pub mod boot;
 pub mod cli;

@@ -10,16 +10,17 @@ use device_manager::{
 };
 use tokio::runtime::Runtime;
 
-/// Messages are allocated on one thread and freed on another all day: glibc's allocator took a fifth of the ingress's time, and
-/// kept much more memory than was in use.
+/// Messages are allocated on one thread and freed on another. With glibc's allocator this took a fifth of the ingress's
+/// time, and the process held much more memory than it used.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// What it was built from: set by `make` and by the Dockerfile; a plain `cargo build` does without. Read here and not in the
-/// library, so that a commit does not rebuild more than this file.
+/// The commit that the binary was built from. `make` and the Dockerfile set it; a plain `cargo build` does not. It is read
+/// here and not in the library, so that a new commit rebuilds only this file.
 const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
 
-/// How long what was asked of a broker or a database may go on when the work is done. Nobody waits for the answer any more.
+/// How long requests to a broker or a database may continue after the work is done. Nothing waits for their answers any
+/// more.
 const LEFT_BEHIND: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
@@ -31,9 +32,9 @@ fn main() -> ExitCode {
     })
 }
 
-/// Says what is wrong with the arguments, or shows the help that was asked for.
+/// Prints what is wrong with the arguments, or the help that was requested, and exits.
 fn refuse(error: &clap::Error) -> ! {
-    // Nothing can be done when standard error is closed.
+    // If standard error is closed, nothing can be printed.
     let _closed = error.print();
     for line in variables_of(error) {
         let _closed = writeln!(std::io::stderr(), "\n{line}");
@@ -48,7 +49,7 @@ fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     ended
 }
 
-/// clap wants a text that lives as long as the program; this one does.
+/// Returns the version. clap requires a text that lives as long as the program, so this one is leaked.
 fn version() -> &'static str {
     match COMMIT {
         Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")).leak(),

@@ -1,4 +1,4 @@
-//! What a command prints: results on standard output, remarks on standard error, both safe on a terminal.
+//! The output of commands: results on standard output, remarks on standard error, both safe for a terminal.
 
 use std::{
     borrow::Cow,
@@ -8,14 +8,14 @@ use std::{
 
 use serde::Serialize;
 
-/// Standard output: results only; everything else goes to standard error.
+/// Standard output, for results only. Everything else is written to standard error.
 pub struct Output {
     to: Box<dyn Write + Send>,
     is_closed: bool,
 }
 
 impl Output {
-    /// The process's standard output.
+    /// The standard output of the process.
     #[must_use]
     pub fn stdout() -> Self {
         Self::to(io::stdout())
@@ -25,10 +25,10 @@ impl Output {
         Self { to: Box::new(to), is_closed: false }
     }
 
-    /// Writes one line. Control characters in it are escaped, but for tabs.
+    /// Writes one line. Control characters other than tabs are escaped.
     ///
     /// # Errors
-    /// The line cannot be written. A closed pipe is no error: the command ends as it would have, and nothing more is written.
+    /// The line cannot be written. A closed pipe is not an error: the command continues, and nothing more is written.
     pub fn line(&mut self, line: &str) -> io::Result<()> {
         self.write(&printable(line))
     }
@@ -60,14 +60,14 @@ impl Output {
     }
 }
 
-/// Says on standard error what is no result.
+/// Writes a remark, which is not part of the result, to standard error.
 pub fn remark(line: &str) {
-    // Nothing can be done when standard error is closed.
+    // If standard error is closed, nothing can be printed.
     let _closed = writeln!(io::stderr(), "device-manager: {}", printable(line));
 }
 
-/// The text with its control characters escaped, but for tabs: what a sender wrote must not move the cursor, break a line or turn
-/// the reading direction.
+/// Escapes control characters other than tabs: text from a sender must not move the cursor, break a line or change the text
+/// direction.
 fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |char, to| to.extend(char.escape_unicode()))
 }
@@ -83,7 +83,8 @@ fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
     safe.into()
 }
 
-/// Control characters (Unicode category Cc) but for tabs, and what breaks a line or turns the reading direction (UAX #9).
+/// Whether the character is a control character (Unicode category Cc) other than a tab, or breaks a line or changes the
+/// text direction (UAX #9).
 fn is_unsafe(char: char) -> bool {
     let is_format = matches!(char,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -96,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written.
+    /// Collects what is written.
     #[derive(Clone, Default)]
     struct Pipe(Arc<Mutex<Vec<u8>>>);
 

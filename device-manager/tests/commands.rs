@@ -1,4 +1,4 @@
-//! What commands say, and the code that they exit with, where nothing but the binary is needed.
+//! The output and the exit codes of commands, in cases where only the binary is required.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like the tests themselves")]
 
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 
-/// Nobody listens there.
+/// An address that nothing listens at.
 const NOBODY: &str = "127.0.0.1:1";
 const DATABASE: &str = "postgres://u:canary@127.0.0.1:1/x";
 
@@ -40,7 +40,7 @@ fn topics_say_at_once_what_they_wait_for_and_give_up_soon() {
         said.read_line(&mut first).unwrap();
         let at_once = asked.elapsed();
         assert!(first.contains(cause) && first.contains("waiting for up to 10 s"), "{first}");
-        assert!(at_once < Duration::from_secs(5), "said after {at_once:?}");
+        assert!(at_once < Duration::from_secs(5), "reported after {at_once:?}");
         let mut last = String::new();
         said.read_to_string(&mut last).unwrap();
         let code = process.wait().unwrap().code();
@@ -75,7 +75,7 @@ fn a_file_or_a_setting_that_cannot_be_used_is_code_2_and_nobody_listens_before()
     ] {
         let arguments: Vec<&str> = stage.split(' ').collect();
         let mut command = device_manager(&arguments, directory.path());
-        // Were the port looked at first, that it is taken would be said.
+        // If the port were opened first, the error would be that it is in use.
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         command.env("MANAGEMENT_ADDRESS", taken.local_addr().unwrap().to_string());
         command.env("KAFKA_SECURITY_PROTOCOL", "ssl").env(variable, value);
@@ -120,7 +120,7 @@ fn a_new_keys_secret_stands_alone_on_the_last_line() {
     let is_of_key = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     assert!(secret.starts_with("dm_") && secret.bytes().all(is_of_key), "no other word on the line");
     let remark = String::from_utf8(output.stderr).unwrap();
-    assert!(remark.contains("shown this once only") && !remark.contains(secret), "{remark}");
+    assert!(remark.contains("shown only once") && !remark.contains(secret), "{remark}");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn trace_says_what_it_needs_for_a_correlation_id_and_gives_up_in_time() {
     let since = device_manager(&["trace", "order-7", "--since", "yesterday"], directory.path());
     assert_failed({ since }.output().unwrap(), 2, "a number with s, m, h or d");
 
-    // It accepts, and says nothing.
+    // It accepts connections, and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let position = Position { topic: RawTopic::Medisante, topic_epoch: 0, partition: 0, offset: 0, item: 0 };
     let receipt = ReceiptKey::new(&[0x5a; 32]).unwrap().issue(&position);
@@ -289,7 +289,7 @@ fn create_key(directory: &Path) -> Output {
     device_manager(&arguments, directory).output().unwrap()
 }
 
-/// With settings that can be used and reach nothing.
+/// A command with settings that are valid and reach nothing.
 fn device_manager(arguments: &[&str], directory: &Path) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
@@ -299,7 +299,7 @@ fn device_manager(arguments: &[&str], directory: &Path) -> Command {
     command
 }
 
-/// Returns what was said.
+/// Returns what was written to standard error.
 fn assert_failed(output: Output, code: i32, cause: &str) -> String {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(cause) && !said.contains("canary"), "{cause} is missing in: {said}");

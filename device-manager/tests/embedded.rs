@@ -28,7 +28,7 @@ async fn data_and_addresses_survive_a_restart_and_a_kill() {
     write(&embedded).await;
 
     let second = DataDir::take(directory.path()).err();
-    assert!(matches!(second, Some(EmbeddedError::InUse { .. })), "a data directory is one process's at a time");
+    assert!(matches!(second, Some(EmbeddedError::InUse { .. })), "only one process at a time may use a data directory");
 
     embedded.stop().await;
     drop(embedded);
@@ -73,7 +73,7 @@ async fn each_can_go_away_and_come_back_under_the_others_eyes() {
     embedded.stop().await;
 }
 
-/// A process of its own, so that it can be killed: nothing of what it started may stay, and the next start must work.
+/// `up` is a separate process, so that it can be killed. Nothing that it started may remain, and the next start must work.
 #[tokio::test(flavor = "multi_thread")]
 async fn children_end_with_a_parent_that_was_killed() {
     let directory = tempfile::tempdir().unwrap();
@@ -82,7 +82,7 @@ async fn children_end_with_a_parent_that_was_killed() {
     up.kill().unwrap();
     up.wait().unwrap();
 
-    // At once, while the children are still on their way out.
+    // At once, while the children are still ending.
     let embedded = start(directory.path()).await;
     for child in children {
         assert!(test_kill_process(child).is_err(), "a child outlived its parent and the next start");
@@ -111,7 +111,7 @@ fn addresses(embedded: &Embedded) -> (String, String) {
     (embedded.kafka_bootstrap().unwrap().to_owned(), embedded.database_url().unwrap().to_owned())
 }
 
-/// One record to each, acknowledged.
+/// Writes one record to each, and waits for the acknowledgements.
 async fn write(embedded: &Embedded) {
     let client = client(embedded);
     let admin: AdminClient<_> = client.create().unwrap();
@@ -125,14 +125,14 @@ async fn write(embedded: &Embedded) {
     }
 }
 
-/// How many records are in each.
+/// The number of records in each.
 async fn read(embedded: &Embedded) -> (i64, i64) {
     let deadline = Instant::now() + WITHIN;
     let messages = loop {
         if let Some(messages) = messages(embedded) {
             break messages;
         }
-        assert!(Instant::now() < deadline, "Kafka does not say how much it holds");
+        assert!(Instant::now() < deadline, "Kafka does not return its watermarks");
     };
     let mut connection = PgConnection::connect(embedded.database_url().unwrap()).await.unwrap();
     (messages, sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(&mut connection).await.unwrap())
@@ -165,12 +165,12 @@ fn up(data_dir: &Path) -> Child {
         .unwrap()
 }
 
-/// The processes that `up` noted, once both run for good: `env` appears when all is ready.
+/// The processes that `up` has recorded, once both run: `env` appears when everything is ready.
 fn wait_for_children(data_dir: &Path, up: &mut Child) -> [Pid; 2] {
     let deadline = Instant::now() + 2 * WITHIN;
     while !data_dir.join("env").exists() {
         assert!(up.try_wait().unwrap().is_none(), "up ended before it was ready");
-        assert!(Instant::now() < deadline, "up does not get ready");
+        assert!(Instant::now() < deadline, "up did not become ready");
         std::thread::sleep(Duration::from_millis(50));
     }
     ["kafka.pid", "postgres.pid"].map(|file| {

@@ -1,5 +1,5 @@
-//! What a stage that reaches nothing says on its management port and in its log, and that it ends when asked. Nothing but the
-//! binary is needed.
+//! What a stage that reaches nothing reports on its management port and in its log, and that it ends when asked. Only the
+//! binary is required.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like the tests themselves")]
 
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 const WITHIN: Duration = Duration::from_secs(60);
-/// How long a stage may take to end. Kubernetes and systemd give it 30 s and more; an operator has less patience.
+/// How long a stage may take to end. Kubernetes and systemd allow 30 s and more; an operator is less patient.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 struct Stage(Child);
@@ -52,7 +52,7 @@ fn a_stage_names_the_cause_of_its_waiting() {
 #[test]
 fn a_stage_ends_when_asked_although_no_broker_was_ever_reached() {
     let directory = with_secrets();
-    // It takes connections and never says a word.
+    // It accepts connections, and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().unwrap().to_string();
     for stage in ["ingress", "normalizer", "sink"] {
@@ -107,7 +107,7 @@ fn start(stage: &str, servers: &str, directory: &Path, log: &Path) -> (Stage, u1
     (Stage(child.unwrap()), port)
 }
 
-/// Status and body; none while nobody listens.
+/// Status and body; `None` while the port is closed.
 fn ready(port: u16) -> Option<(String, String)> {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
     connection.write_all(b"GET /ready HTTP/1.0\r\n\r\n").ok()?;

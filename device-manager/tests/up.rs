@@ -1,4 +1,4 @@
-//! `device-manager up` and whoever joins in from another terminal.
+//! `device-manager up`, and commands that connect to it from another terminal.
 //!
 //! Needs Java, Kafka's jars and Postgres, as `make setup` installs them.
 
@@ -15,7 +15,7 @@ use std::{
 const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 const WITHIN: Duration = Duration::from_secs(90);
 
-/// Ended in order when the test ends, however that is: it ends its children.
+/// Stopped by SIGTERM when the test ends, whether it succeeds or fails, so that it stops its child processes.
 struct Up(Child);
 
 impl Drop for Up {
@@ -29,14 +29,14 @@ impl Drop for Up {
 fn env_has_all_that_commands_need_from_any_folder_and_others_see_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    // As an operator may have made it.
+    // With the permissions that an operator may have given it.
     fs::create_dir(&data).unwrap();
     fs::set_permissions(&data, Permissions::from_mode(0o755)).unwrap();
     let _up = up(directory.path());
     let env = data.join("env");
     until("up is ready", || env.exists());
 
-    assert_eq!(mode(&data), 0o700, "payloads lie in it");
+    assert_eq!(mode(&data), 0o700, "it contains payloads");
     let text = fs::read_to_string(&env).unwrap();
     for line in [
         "export TOPIC_PREFIX='up.'".to_owned(),
@@ -63,7 +63,7 @@ fn env_has_all_that_commands_need_from_any_folder_and_others_see_nothing() {
     let check = device_manager("topics check");
     assert_ok(&check);
     assert!(String::from_utf8(check.stdout).unwrap().contains("up.raw.medisante: right"));
-    // Commands that know nothing of Kafka are not disturbed either.
+    // Commands that do not use Kafka work as well.
     assert_ok(&device_manager("metrics SpO2"));
     let sample = r#"[{"value":61,"startDate":"2026-02-01T07:32:00.000+0100"}]"#;
     let normalize = "normalize --provider healthkit --format standard-json --type HeartRate --unit count/min -";
@@ -89,7 +89,7 @@ fn up(directory: &Path) -> Up {
     Up(child.unwrap())
 }
 
-/// What others put into the environment.
+/// Variables that other software puts into the environment.
 const STRAY: [(&str, &str); 5] = [
     ("KAFKA_PORT", "tcp://203.0.113.7:9092"),
     ("KAFKA_SERVICE_HOST", "203.0.113.7"),
@@ -98,7 +98,7 @@ const STRAY: [(&str, &str); 5] = [
     ("KAFKA_ACKS", "0"),
 ];
 
-/// In a shell that was set up for another installation, somewhere else.
+/// Runs a command in a shell that was set up for another installation, in another folder.
 fn joined(env: &Path, command: &str) -> Output {
     Command::new("sh")
         .args(["-c", &format!(". '{}'; {command}", env.display())])

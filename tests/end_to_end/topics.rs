@@ -30,7 +30,7 @@ async fn a_setting_that_differs_is_corrected_and_no_other_is_touched() {
 
     let output = world.kafka_command("topics").env("TOPIC_PREFIX", "nowhere.").arg("check").output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    let missing = "missing; `device-manager topics apply` makes it";
+    let missing = "missing; `device-manager topics apply` creates it";
     assert_eq!(
         (said.lines().filter(|line| line.ends_with(missing)).count(), output.status.code()),
         (all, Some(1)),

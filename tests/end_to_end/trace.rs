@@ -42,7 +42,7 @@ async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
         let receipt = answer[item]["_id"].as_str().unwrap().to_owned();
         until("it has arrived", || async { world.trace(&receipt).1 }).await;
         let (said, _) = world.trace(&receipt);
-        let line = format!("items 1 to 3, item {item} among them: dead letter of the normalizer: value-invalid");
+        let line = format!("items 1 to 3, including item {item}: dead letter of the normalizer: value-invalid");
         assert!(said.contains(&line), "{said}");
     }
 }

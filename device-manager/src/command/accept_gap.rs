@@ -21,11 +21,11 @@ use crate::{error::CommandError, output::Output};
 
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Accept that events are gone which no sink has written, and go on with what is there.
+/// Accept that events are gone that no sink has written, and continue with those that remain.
 ///
-/// A sink does not read a partition whose next event has left its log, because the retention ended before it was written: /ready
-/// names it. This command raises the sink's position to where the log begins and records that in the table accepted_gaps. The raw
-/// topics still have what the events were made of.
+/// A sink does not read a partition whose next event is gone, because its retention ended before it was written; /ready
+/// names the partition. This command advances the position of the sinks to the start of the log, and records that in the
+/// table accepted_gaps. The raw topics still contain what the events were made of.
 #[derive(Args)]
 #[command(after_help = "Examples:
   . .device-manager/env; device-manager sink accept-gap --topic readings --partition 2
@@ -33,13 +33,13 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct AcceptGapCommand {
     #[command(flatten)]
     kafka: KafkaArgs,
-    /// The database.
+    /// The address of the database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
-    /// The event topic, with or without the prefix; all of them when not given.
+    /// The event topic, with or without the prefix. By default all event topics.
     #[arg(long)]
     topic: Option<String>,
-    /// Its partition; all of them when not given.
+    /// The partition of the topic. By default all partitions.
     #[arg(long, requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
 }
@@ -47,11 +47,11 @@ pub struct AcceptGapCommand {
 /// Runs the command.
 ///
 /// # Errors
-/// The topic is none of events, no sink was given the partition, or Kafka or the database is away.
+/// The topic is not an event topic, the partition was never assigned to a sink, or Kafka or the database is not reachable.
 pub async fn run(args: AcceptGapCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     let Cluster { settings, topics } = args.kafka.cluster()?;
     let named = |topic: &String| {
-        event_topic(&topics, topic).ok_or_else(|| CommandError::usage(format!("{topic} is no event topic")))
+        event_topic(&topics, topic).ok_or_else(|| CommandError::usage(format!("{topic} is not an event topic")))
     };
     let topic = args.topic.as_ref().map(named).transpose()?;
     let mut connection = connect(&args.database_url).await?;
@@ -70,24 +70,24 @@ pub async fn run(args: AcceptGapCommand, output: &mut Output) -> Result<ExitCode
         .map_err(|error| CommandError::failed("asking Kafka", error))?
         .map_err(|error| CommandError::failed("asking Kafka", error))?;
     if gaps.is_empty() {
-        output.line("no gap: each log still has what is to be read next")?;
+        output.line("no gap: each log still contains the next event to read")?;
     }
     for gap in gaps {
         let Gap { topic, partition, from, to } = &gap;
         let accepted = skip::accept(&mut connection, &gap).await?;
         output.line(&if accepted {
             format!(
-                "{topic} partition {partition}: goes on at {to}, the {} events from {from} on are given up",
+                "{topic} partition {partition}: continues at offset {to}; the {} events from offset {from} on are given up",
                 to - from
             )
         } else {
-            format!("{topic} partition {partition}: a sink has moved it meanwhile; nothing changed")
+            format!("{topic} partition {partition}: a sink has changed the offset meanwhile; nothing changed")
         })?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Which logs begin behind the next event. Blocks.
+/// Returns the gaps: logs that begin after the next event to read. Blocks.
 fn gaps(settings: &KafkaSettings, next: Vec<NextOffset>) -> Result<Vec<Gap>, KafkaError> {
     let client: BaseConsumer = settings.client().create()?;
     let mut gaps = Vec::new();

@@ -9,24 +9,25 @@ use store::drift::{self, Drift, SHAPES_MAX};
 use super::{connect, receipt_secret};
 use crate::{error::CommandError, output::Output};
 
-/// List what payloads held that the mapping does not know: fields, metrics, units and codes.
+/// List content of payloads that the mapping does not know: fields, metrics, units and codes.
 ///
-/// Nothing breaks when a device or an app begins to send more: what is understood is stored, the raw payload keeps all of it, and
-/// the unknown is counted here by its shape, which is names and types, never values. A name that might hold a value is shown
-/// as its length. Each shape comes with the number of payloads that had it and the receipt of the first; `device-manager trace
-/// RECEIPT` says where that one lies. A shape stays in the list when a later release understands it.
+/// Nothing breaks when a device or an app begins to send more: what is known is stored, the raw payload is kept completely,
+/// and the unknown is counted here by its shape, which consists of names and types, never values. A name that might contain
+/// a value is shown as its length. Each shape is listed with the number of payloads that contain it and the receipt of the
+/// first one; `device-manager trace RECEIPT` shows where that payload is stored. A shape remains in the list when a later
+/// release knows it.
 #[derive(Args)]
 #[command(after_help = "Examples:
   . .device-manager/env; device-manager drift
   device-manager drift --json | jq -r 'select(.kind == \"unit\") | .shape'")]
 pub struct DriftCommand {
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// The database.
+    /// The address of the database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
-    /// The file with the secret that signs receipts; the ingress's.
+    /// The file with the secret that signs receipts; the same as the ingress's.
     #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
     receipt_key_file: PathBuf,
 }
@@ -34,7 +35,7 @@ pub struct DriftCommand {
 /// Runs the command.
 ///
 /// # Errors
-/// The receipt key cannot be read, or the database is away.
+/// The receipt key cannot be read, or the database is not reachable.
 pub async fn run(args: DriftCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     let secret = receipt_secret(&args.receipt_key_file)?;
     let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
@@ -48,10 +49,10 @@ pub async fn run(args: DriftCommand, output: &mut Output) -> Result<ExitCode, Co
         }
     }
     if all.is_empty() && !args.json {
-        output.line("nothing unknown: the mapping knows all that the stored payloads hold")?;
+        output.line("nothing unknown: the mapping knows all content of the stored payloads")?;
     }
     if i64::try_from(all.len()).is_ok_and(|count| count >= SHAPES_MAX) && !args.json {
-        output.line(&format!("no more than {SHAPES_MAX} shapes are kept: there may be others"))?;
+        output.line(&format!("no more than {SHAPES_MAX} shapes are stored: there may be others"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

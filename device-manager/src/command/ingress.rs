@@ -10,9 +10,10 @@ use crate::{
     error::{CommandError, chain},
 };
 
-/// Take payloads and device commands over HTTP and keep them on Kafka.
+/// Receive payloads and device commands over HTTP and store them on Kafka.
 ///
-/// What is answered 2xx is on Kafka. Refuses to start without an API key: `device-manager keys create` makes one.
+/// A request is answered 2xx only when Kafka has stored it. The ingress does not start without an API key: `device-manager
+/// keys create` creates one.
 #[derive(Args)]
 #[command(after_help = "Example:
   device-manager keys create --file keys.json --source portal --scope health-data:write
@@ -30,7 +31,7 @@ pub struct IngressCommand {
 /// Runs until SIGTERM.
 ///
 /// # Errors
-/// The configuration is unsafe or incomplete, or a port is taken.
+/// The configuration is unsafe or incomplete, or a port is in use.
 pub async fn run(args: IngressCommand) -> Result<ExitCode, CommandError> {
     let config = ingress::IngressConfig::from(&args.ingress);
     let cluster = args.kafka.cluster_of_stage()?;

@@ -15,10 +15,10 @@ use crate::{
     output::{Output, remark},
 };
 
-/// Make, list and revoke the API keys of senders.
+/// Create, list and revoke the API keys of senders.
 ///
-/// The file holds hashes only. A running ingress sees a change within seconds. To rotate a key, create a second one with
-/// the same --source, give it to the sender, and revoke the first.
+/// The file contains only hashes. A running ingress notices a change within seconds. To rotate a key, create a second one
+/// with the same --source, give it to the sender, and revoke the first.
 #[derive(Args)]
 #[command(after_help = "Examples:
   device-manager keys create --source portal --scope health-data:write --provider medisante
@@ -32,18 +32,19 @@ pub struct KeysCommand {
     /// The keys file.
     #[arg(long, env = "KEYS_FILE", default_value = "keys.json", global = true)]
     file: PathBuf,
-    /// One JSON object for each key: what `create` makes, `list` shows and `revoke` removes.
+    /// Print one JSON object for each key that `create` creates, `list` shows or `revoke` removes.
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Subcommand)]
 enum Action {
-    /// Make a key. Prints its id, then its secret, once, on a line of its own.
+    /// Create a key. Prints its id, then its secret on a line of its own. The secret is shown only once.
     Create(Create),
     /// Show all keys, without secrets.
     List,
-    /// Remove a key, after a question on the terminal: a running ingress answers requests with it 401 within two seconds.
+    /// Remove a key, after a confirmation on the terminal. A running ingress answers requests with the key 401 within two
+    /// seconds.
     Revoke {
         /// The key's id, as `keys list` shows it.
         id: String,
@@ -55,26 +56,28 @@ enum Action {
 
 #[derive(Args)]
 struct Create {
-    /// The sender's stable name. Keys that replace each other share it: it is part of every reading's identity.
+    /// The stable name of the sender. Keys that replace each other share it, because it is part of the identity of every
+    /// reading.
     #[arg(long)]
     source: String,
-    /// What the key is good for: health-data:write, devices:write. May be given more than once.
+    /// What the key permits: health-data:write, devices:write. May be given more than once.
     #[arg(long = "scope", required = true, value_parser = scope)]
     scopes: Vec<Scope>,
-    /// The providers it may send for: medisante, healthkit. Without it, all.
+    /// The providers that the key may send for: medisante, healthkit. By default all.
     #[arg(long = "provider")]
     providers: Vec<String>,
-    /// Whose documented defaults hold for the HealthKit samples that leave out their unit: react-native-health. The query
-    /// parameter `defaults` of a request takes precedence. Without both, such a sample is refused where its type has several units.
+    /// The library whose documented defaults apply to HealthKit samples without a unit: react-native-health. The query
+    /// parameter `defaults` of a request takes precedence. Without both, such a sample is refused if its type has several
+    /// units.
     #[arg(long)]
     defaults: Option<String>,
-    /// The key's id; a random one without it.
+    /// The id of the key. By default a random one.
     #[arg(long)]
     id: Option<String>,
-    /// From when it is valid, RFC 3339.
+    /// The time from which the key is valid, RFC 3339.
     #[arg(long, value_parser = moment)]
     not_before: Option<OffsetDateTime>,
-    /// From when it is no longer valid, RFC 3339.
+    /// The time from which the key is no longer valid, RFC 3339.
     #[arg(long, value_parser = moment)]
     expires_at: Option<OffsetDateTime>,
 }
@@ -82,7 +85,7 @@ struct Create {
 /// Runs the command.
 ///
 /// # Errors
-/// The file cannot be read or written, the id exists already or not at all, or nobody confirms.
+/// The file cannot be read or written, the id exists already or does not exist, or nobody confirms.
 pub fn run(args: KeysCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     match args.action {
         Action::Create(new) => {
@@ -100,11 +103,11 @@ pub fn run(args: KeysCommand, output: &mut Output) -> Result<ExitCode, CommandEr
                 },
             )?;
             if args.json {
-                remark("the secret is shown this once only");
+                remark("the secret is shown only once");
                 output.json(&json!({"id": id, "secret": secret.reveal()}))?;
             } else {
                 output.line(&format!("id: {id}"))?;
-                remark("the line that follows is the key's secret, which is shown this once only");
+                remark("the next line is the secret of the key, which is shown only once");
                 output.line(secret.reveal())?;
             }
         }
@@ -134,9 +137,9 @@ fn find(file: &Path, id: &str) -> Result<KeySummary, CommandError> {
     Ok(found.ok_or_else(|| KeysError::Unknown { id: id.to_owned() })?)
 }
 
-/// Asks on standard error, and reads the answer from standard input.
+/// Asks for a confirmation on standard error, and reads the answer from standard input.
 fn confirm(key: &KeySummary) -> Result<(), CommandError> {
-    remark(&format!("{}: revoke this key? Its sender cannot send any more. Type yes:", line(key)));
+    remark(&format!("{}: revoke this key? Its sender will not be able to send any more. Type yes:", line(key)));
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     read.map_err(|error| CommandError::failed("reading the answer", error))?;
@@ -185,7 +188,7 @@ impl From<KeysError> for CommandError {
             KeysError::Io { .. } | KeysError::Form { .. } | KeysError::Key { .. } | KeysError::Argument { .. } => {
                 Self::usage(chain(&error))
             }
-            KeysError::Unknown { .. } => Self::failed("the keys file", error),
+            KeysError::Unknown { .. } => Self::failed("finding the key", error),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::error::CommandError;
 #[command(after_help = "Example:
   device-manager man /usr/local/share/man/man1 && man device-manager-trace")]
 pub struct ManCommand {
-    /// The folder to write into. It is made where there is none.
+    /// The folder to write into. It is created if it does not exist.
     folder: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! `device-manager metrics`: what the catalogue knows, for people and for programs.
+//! `device-manager metrics`: shows the catalogue, for people and for programs.
 
 use std::process::ExitCode;
 
@@ -11,22 +11,22 @@ use serde_json::{Map, Value, json};
 
 use crate::{error::CommandError, output::Output};
 
-/// Show the metrics: their codes, the units that they take, what is possible, and what each source calls them.
+/// Show the metrics: their codes, the units that they accept, the possible range, and the names that each source uses.
 ///
-/// A row is one code. A value arrives in any of the accepted units and is stored in the unit of the code that its own unit
-/// selects; no code is turned into another. A value outside of the range is stored, and flagged. Exit code 1 when a NAME is
-/// not known.
+/// Each row is one code. A value arrives in any of the accepted units and is stored in the unit of the code that its own
+/// unit selects; no code is converted into another. A value outside the range is stored and flagged. Exit code 1 if a NAME
+/// is not known.
 #[derive(Args)]
 #[command(after_help = "Examples:
   device-manager metrics body_weight           # by the key
   device-manager metrics 8867-4 150456         # by codes, here LOINC and MDC
-  device-manager metrics SpO2 BodyMass         # by the words of sources, in any case
+  device-manager metrics SpO2 BodyMass         # by the names of sources, in upper or lower case
   device-manager metrics --json | jq -r 'select(any(.codes[].accepted[]; .unit == \"[lb_av]\")).key'")]
 pub struct MetricsCommand {
-    /// Print one JSON object a metric, with everything that is known of it. Numbers are text, so that they stay exact.
+    /// Print one JSON object per metric, with everything that is known of it. Numbers are strings, so that they remain exact.
     #[arg(long)]
     json: bool,
-    /// Keys, codes or spellings; all metrics without one. A word that means several metrics shows each.
+    /// Keys, codes or spellings. By default all metrics are shown. If a word means several metrics, each is shown.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }
@@ -34,7 +34,7 @@ pub struct MetricsCommand {
 /// Runs the command.
 ///
 /// # Errors
-/// A name is not known, or the catalogue is not sound.
+/// A name is not known, or the catalogue is inconsistent.
 pub fn run(args: &MetricsCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     catalogue::check().map_err(|error| CommandError::failed("reading the catalogue", error))?;
     let found = select(&args.names)?;
@@ -50,7 +50,7 @@ pub fn run(args: &MetricsCommand, output: &mut Output) -> Result<ExitCode, Comma
     Ok(ExitCode::SUCCESS)
 }
 
-/// The metrics of these names, in the catalogue's order; all of them where there is no name.
+/// Returns the metrics with these names, in the order of the catalogue. Without a name, returns all metrics.
 fn select(names: &[String]) -> Result<Vec<&'static Metric>, CommandError> {
     let mut wanted: Vec<&str> = Vec::new();
     for name in names {
@@ -66,7 +66,7 @@ fn select(names: &[String]) -> Result<Vec<&'static Metric>, CommandError> {
     Ok(metrics().iter().filter(|metric| names.is_empty() || wanted.contains(&metric.key())).collect())
 }
 
-/// What is wrong with a name, and what to type instead.
+/// Says what is wrong with a name, and what to type instead.
 fn unknown(name: &str) -> String {
     let word = name.to_ascii_lowercase().replace(['-', ' '], "_");
     let near: Vec<&str> = metrics().iter().map(Metric::key).filter(|key| key.contains(&word)).take(5).collect();
@@ -80,7 +80,7 @@ fn unknown(name: &str) -> String {
 
 const HEADINGS: [&str; 7] = ["KEY", "DISPLAY", "CODE", "UNIT", "RANGE", "ACCEPTED", "SPELLINGS"];
 
-/// A heading and one row a code, in columns; what belongs to the metric stands in its first row.
+/// Returns a heading and one row per code, in columns. What belongs to the metric is in its first row.
 fn table(found: &[&Metric]) -> Vec<String> {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     for metric in found {
@@ -152,7 +152,7 @@ fn code(code: &CodeUnit) -> Value {
     })
 }
 
-/// A unit, its spellings, and its way into the unit of the code: (value × factor + shift) ÷ divisor.
+/// A unit, its spellings, and its conversion into the unit of the code: (value × factor + shift) ÷ divisor.
 fn accepted(accepted: &Accepted) -> Value {
     let (factor, shift, divisor) = accepted.conversion().parts();
     let unit = catalogue::units().iter().find(|unit| unit.ucum() == accepted.ucum());

@@ -35,24 +35,25 @@ pub mod topics;
 pub mod trace;
 pub mod up;
 
-/// Where Kafka is and how this installation's topics are named.
+/// How to reach Kafka, and how the topics of this installation are named.
 #[derive(Debug, Clone, Args)]
 pub struct KafkaArgs {
-    /// The brokers as host:port,host:port. Further KAFKA_ variables say how to reach them, such as KAFKA_SECURITY_PROTOCOL and
-    /// KAFKA_SASL_PASSWORD.
+    /// The brokers as host:port,host:port. Further KAFKA_ variables set how to connect to them, such as KAFKA_SECURITY_PROTOCOL
+    /// and KAFKA_SASL_PASSWORD.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
     pub kafka_bootstrap_servers: String,
-    /// What stands in front of every topic name, where several installations share a cluster. Each of them needs consumer groups
-    /// of its own, too: NORMALIZER_GROUP, SINK_GROUP.
+    /// A prefix of every topic name, for installations that share a cluster. Each of them also requires its own consumer
+    /// groups: NORMALIZER_GROUP, SINK_GROUP.
     #[arg(long, env = "TOPIC_PREFIX", default_value = "")]
     pub topic_prefix: String,
 }
 
 impl KafkaArgs {
-    /// The cluster of an operator's command. Such a command has no log: the variables that are ignored are named on standard error.
+    /// Returns the cluster of an operator's command. Such a command has no log, so it names ignored variables on standard
+    /// error.
     ///
     /// # Errors
-    /// [`CommandError`] when no broker is named, or a variable cannot be used.
+    /// [`CommandError`]: no broker is named, or a variable cannot be used.
     pub fn cluster(&self) -> Result<Cluster, CommandError> {
         let cluster = self.cluster_of_stage()?;
         if let Some(line) = cluster.settings.ignored_line() {
@@ -61,14 +62,14 @@ impl KafkaArgs {
         Ok(cluster)
     }
 
-    /// The cluster of a stage, which names the ignored variables in its log.
+    /// Returns the cluster of a stage, which names ignored variables in its log.
     ///
     /// # Errors
     /// As [`KafkaArgs::cluster`].
     pub(crate) fn cluster_of_stage(&self) -> Result<Cluster, CommandError> {
         let given = ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), self.kafka_bootstrap_servers.clone());
         let settings = KafkaSettings::from_env(variables().chain([given])).map_err(CommandError::usage)?;
-        // Some values show only together with others that they cannot be used, such as the name of a file that does not exist.
+        // Some values can be checked only by creating a client, such as the name of a file that does not exist.
         match settings.client().create::<BaseConsumer>() {
             Ok(_) => Ok(Cluster { settings, topics: Topics::new(&self.topic_prefix) }),
             Err(error) => Err(CommandError::usage(format!("the KAFKA_ variables cannot be used: {error}"))),
@@ -76,13 +77,13 @@ impl KafkaArgs {
     }
 }
 
-/// How long an operator's command waits for Kafka. A cluster that just starts takes some seconds.
+/// How long an operator's command waits for Kafka. A cluster that is starting takes some seconds.
 const KAFKA_ANSWERS: Duration = Duration::from_secs(10);
 
-/// Waits until Kafka answers, and says so, for an operator's command.
+/// Waits until Kafka answers, and reports the wait, for an operator's command.
 ///
 /// # Errors
-/// [`CommandError`]: why it does not.
+/// [`CommandError`]: why Kafka does not answer.
 pub(crate) async fn reach(settings: &KafkaSettings) -> Result<(), CommandError> {
     let settings = settings.clone();
     let waits =
@@ -95,7 +96,7 @@ pub(crate) async fn reach(settings: &KafkaSettings) -> Result<(), CommandError> 
         .map_err(|why| CommandError::failed("Kafka does not answer", why))
 }
 
-/// The secret that signs receipts.
+/// Reads the secret that signs receipts.
 ///
 /// # Errors
 /// [`CommandError`]: the file cannot be used.
@@ -103,23 +104,23 @@ pub(crate) fn receipt_secret(file: &Path) -> Result<[u8; 32], CommandError> {
     secret::load_or_refuse(file).map_err(|error| CommandError::usage(chain(&error)))
 }
 
-/// The environment but for what is no text.
+/// The environment variables that are valid UTF-8.
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// A connection to the database of an operator's command.
+/// Opens a connection to the database of an operator's command.
 ///
 /// # Errors
-/// [`CommandError`]: why it cannot be had, without the password.
+/// [`CommandError`]: why the connection cannot be opened, without the password.
 pub async fn connect(database_url: &str) -> Result<PgConnection, CommandError> {
     Ok(PgConnection::connect_with(&database(database_url)?).await?)
 }
 
-/// Reads DATABASE_URL. What cannot be read is not shown: it may hold a password.
+/// Parses DATABASE_URL. A malformed value is not shown, because it may contain a password.
 ///
 /// # Errors
-/// [`CommandError`]: it is no address of a Postgres.
+/// [`CommandError`]: the value is not the address of a Postgres.
 pub(crate) fn database(url: &str) -> Result<PgConnectOptions, CommandError> {
     let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
     url.parse().ok().filter(|_| is_postgres).ok_or_else(|| {
@@ -127,7 +128,7 @@ pub(crate) fn database(url: &str) -> Result<PgConnectOptions, CommandError> {
     })
 }
 
-/// What Postgres refuses, or why it is away.
+/// An error that Postgres returned, or why Postgres is not reachable.
 impl From<sqlx::Error> for CommandError {
     fn from(error: sqlx::Error) -> Self {
         Self::failed("asking Postgres", store::fault::cause(&error))

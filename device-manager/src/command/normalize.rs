@@ -1,4 +1,4 @@
-//! `device-manager normalize`: try the mapping on files, without Kafka and Postgres.
+//! `device-manager normalize`: tries the mapping on files, without Kafka and Postgres.
 
 use std::{
     io::Read,
@@ -17,34 +17,34 @@ use time::OffsetDateTime;
 
 use crate::{error::CommandError, output::Output};
 
-/// Try the mapping: print what files would become, one JSON object a line.
+/// Try the mapping: print what files would become, one JSON object per line.
 ///
-/// A line is {"reading": …} or {"rejection": {"item": …, "reason": …, "detail": …, "device": …}}. Exit code 0 when nothing was
-/// refused, 1 otherwise. Nothing is stored.
+/// A line is {"reading": …} or {"rejection": {"item": …, "reason": …, "detail": …, "device": …}}. Exit code 0 if nothing
+/// was refused, 1 otherwise. Nothing is stored.
 #[derive(Args)]
 #[command(after_help = "Examples:
   device-manager normalize --provider medisante --format fhir-json observation.json
   device-manager normalize --provider healthkit --format json --type HeartRate samples.json | jq .reading.value")]
 pub struct NormalizeCommand {
-    /// Who would have sent it: medisante or healthkit.
+    /// The provider that would have sent the files: medisante or healthkit.
     #[arg(long, value_parser = provider)]
     provider: Provider,
-    /// The format: standard-json, fhir-json and so on; json and xml are the provider's own.
+    /// The format, such as standard-json or fhir-json; json and xml are the provider's own formats.
     #[arg(long, value_parser = format)]
     format: Format,
-    /// The type of all samples that name none, as the query parameter `type` would give it.
+    /// The type of all samples that do not name one, like the query parameter `type`.
     #[arg(long = "type", value_name = "TYPE")]
     sample_type: Option<String>,
-    /// The unit of all samples that name none.
+    /// The unit of all samples that do not name one.
     #[arg(long)]
     unit: Option<String>,
-    /// The device of all samples that name none, and of all of an export.xml.
+    /// The device of all samples that do not name one, and of all samples of an export.xml.
     #[arg(long)]
     device_id: Option<String>,
-    /// Whose documented defaults hold where the payload leaves something out: react-native-health.
+    /// The library whose documented defaults apply where the payload omits something: react-native-health.
     #[arg(long, value_name = "DEFAULTS", value_parser = defaults)]
     defaults: Option<Defaults>,
-    /// The payloads; `-` reads standard input.
+    /// The files with the payloads; `-` reads standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -57,9 +57,9 @@ pub fn run(args: &NormalizeCommand, output: &mut Output) -> Result<ExitCode, Com
     if !args.provider.formats().contains(&args.format) {
         let known: Vec<&str> = args.provider.formats().iter().map(|format| format.as_str()).collect();
         let (provider, known) = (args.provider.as_str(), known.join(", "));
-        return Err(CommandError::usage(format!("{provider} does not send this format, but: {known}")));
+        return Err(CommandError::usage(format!("{provider} does not send this format; it sends {known}")));
     }
-    catalogue::check().map_err(|error| CommandError::failed("the catalogue", error.to_string()))?;
+    catalogue::check().map_err(|error| CommandError::failed("checking the catalogue", error.to_string()))?;
     let mut refused = false;
     for (file, offset) in args.files.iter().zip(0..) {
         let body = read(file)?;
@@ -83,7 +83,7 @@ fn read(file: &Path) -> Result<Vec<u8>, CommandError> {
     std::fs::read(file).map_err(|error| CommandError::usage(format!("{}: {error}", file.display())))
 }
 
-/// The record that the ingress would have kept, received now.
+/// The record that the ingress would have produced, received now.
 fn record<'a>(args: &NormalizeCommand, body: &'a [u8], offset: i64) -> Result<RawRecord<'a>, CommandError> {
     let source = SourceName::parse("normalize").map_err(CommandError::usage)?;
     let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000;

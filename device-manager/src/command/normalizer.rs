@@ -15,8 +15,8 @@ use crate::{
 
 /// Turn raw records into events.
 ///
-/// Run as many of them as the raw topics have partitions, and add or stop some at any time; they share the work. Each maps on all
-/// cores.
+/// Run up to as many normalizers as the raw topics have partitions; they share the work. Add or stop some at any time. Each
+/// uses all cores.
 #[derive(Args)]
 pub struct NormalizerCommand {
     #[command(flatten)]
@@ -26,24 +26,25 @@ pub struct NormalizerCommand {
     /// The consumer group that all normalizers of an installation share.
     #[arg(long, env = "NORMALIZER_GROUP", default_value = "device-manager-normalizer")]
     group: String,
-    /// The file with the secret that signs receipts; the ingress's. The hashes that show an upload to be whole derive from it.
+    /// The file with the secret that signs receipts; the same as the ingress's. The hashes that prove an upload complete are
+    /// derived from it.
     #[arg(long, env = "RECEIPT_KEY_FILE")]
     receipt_key_file: PathBuf,
-    /// The incarnation of the raw topics; the ingress's.
+    /// The topic epoch of the raw topics; the same as the ingress's.
     #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
     topic_epoch: u16,
-    /// How long after its last chunk a large upload without its end is given up. More than the ingress's
+    /// How long after its last chunk an incomplete large upload is given up, in seconds. Must be longer than the ingress's
     /// UPLOAD_TIMEOUT_SECONDS.
     #[arg(long, env = "UPLOAD_WAIT_SECONDS", default_value_t = 7_200)]
     upload_wait_seconds: u64,
-    /// How many threads map; as many as there are cores when not given.
+    /// The number of threads that map records. By default the number of cores.
     #[arg(long, env = "NORMALIZER_THREADS")]
     threads: Option<NonZeroUsize>,
-    /// A raw record that is stepped over, as TOPIC:PARTITION:OFFSET, such as raw.healthkit:0:4711; of a large upload its
-    /// manifest, where its receipt points to. It becomes a dead letter with the reason skipped. May be given several times.
+    /// A raw record to skip, as TOPIC:PARTITION:OFFSET, such as raw.healthkit:0:4711. For a large upload, name the manifest,
+    /// which its receipt points to. The record becomes a dead letter with the reason skipped. May be given several times.
     #[arg(long, value_parser = skipped)]
     skip: Vec<SkippedRecord>,
-    /// Why these records are stepped over, for the dead letters. Without health data.
+    /// Why these records are skipped, for the dead letters. Must not contain health data.
     #[arg(long, requires = "skip", default_value = "")]
     skip_reason: String,
 }
@@ -61,7 +62,7 @@ fn skipped(text: &str) -> Result<SkippedRecord, &'static str> {
 /// Runs until SIGTERM.
 ///
 /// # Errors
-/// What waiting does not heal.
+/// An error that waiting does not resolve.
 pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
     let cluster = args.kafka.cluster_of_stage()?;
     let secret = receipt_secret(&args.receipt_key_file)?;
@@ -78,7 +79,7 @@ pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
     process.wait().await.map(|()| ExitCode::SUCCESS)
 }
 
-/// Twice what the ingress gives an upload by default.
+/// Twice the default time limit of the ingress for an upload.
 const UPLOAD_WAIT: Duration = Duration::from_secs(7_200);
 
 pub(super) fn config(

@@ -8,10 +8,11 @@ use store::role::{self, RoleError};
 use super::connect;
 use crate::{error::CommandError, output::Output};
 
-/// Make the role for analysts and BI tools.
+/// Create the role for analysts and BI tools.
 ///
-/// It is named after the database, `<database>_reader`, because roles belong to all databases of a server. It reads the views
-/// attributed_readings, all_readings and document_contents, and no table. It cannot log in: give it to a user that can.
+/// The role is named after the database, `<database>_reader`, because all databases of a server share their roles. It can
+/// read the views attributed_readings, all_readings and document_contents, and no table. It cannot log in: grant it to a
+/// user that can.
 #[derive(Args)]
 #[command(after_help = "Example, for a database named devices:
   device-manager roles apply
@@ -23,9 +24,9 @@ pub struct RolesCommand {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Make the role where it is missing, and give it what this release's views are. Can be repeated; do so after an upgrade.
+    /// Create the role if it is missing, and grant it the views of this release. Can be repeated; repeat it after an upgrade.
     Apply {
-        /// The database. Its user must own the views and may create roles (CREATEROLE).
+        /// The address of the database. Its user must own the views and be allowed to create roles (CREATEROLE).
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: String,
     },
@@ -34,24 +35,24 @@ enum Action {
 /// Runs the command.
 ///
 /// # Errors
-/// The database is away, is not migrated, or its user may not create roles.
+/// The database is not reachable or not migrated, or its user may not create roles.
 pub async fn run(args: RolesCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     let Action::Apply { database_url } = args.action;
     let mut connection = connect(&database_url).await?;
     let applied = role::apply(&mut connection).await.map_err(not_applied)?;
-    let what = if applied.is_new { "made" } else { "is there" };
-    output.line(&format!("the role {} {what} and reads the contract views", applied.role))?;
+    let what = if applied.is_new { "was created" } else { "exists" };
+    output.line(&format!("the role {} {what} and can read the contract views", applied.role))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn not_applied(error: RoleError) -> CommandError {
     match error {
         RoleError::Database(error) if is_denied(&error) => CommandError::failed(
-            "making the role",
-            "the user of DATABASE_URL must own the views and have the right CREATEROLE",
+            "creating the role",
+            "the user of DATABASE_URL must own the views and have the attribute CREATEROLE",
         ),
         RoleError::Database(error) => error.into(),
-        RoleError::NameTooLong(_) | RoleError::NotMigrated(_) => CommandError::failed("making the role", error),
+        RoleError::NameTooLong(_) | RoleError::NotMigrated(_) => CommandError::failed("creating the role", error),
     }
 }
 

@@ -14,39 +14,39 @@ use crate::{
 
 /// Send realistic synthetic traffic over HTTP, as the portal or an app would.
 ///
-/// The same seed gives the same samples under the same ids; sent at another time they are corrections of the first ones, so
-/// take another seed for more. What the ingress answers with 503, or not at all, is sent again, as a
-/// real sender does; what it refuses is counted and left.
+/// The same seed produces the same samples with the same ids. Sent at another time, they are corrections of the first ones,
+/// so use another seed for more samples. What the ingress answers with 503, or not at all, is sent again, as a real sender
+/// does. What it refuses is counted and not sent again.
 #[derive(Args)]
 #[command(after_help = "Examples:
   device-manager simulate medisante --count 1000 --rate 100
   . .device-manager/env; device-manager simulate healthkit --count 50 --seed 11")]
 pub struct SimulateArgs {
-    /// Whose traffic.
+    /// The sender whose traffic is simulated.
     #[arg(value_enum)]
     kind: Kind,
-    /// How many requests.
+    /// The number of requests.
     #[arg(long, default_value_t = 100)]
     count: u64,
-    /// Requests a second; without it as fast as the connections allow.
+    /// Requests per second. By default as fast as the connections allow.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// What all values derive from.
+    /// The seed from which all values are derived.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many devices take part.
+    /// The number of devices.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     devices: u32,
-    /// How many requests are under way at once.
+    /// The number of concurrent requests.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
     connections: u32,
-    /// The ingress's address.
+    /// The address of the ingress.
     #[arg(long, env = "INGRESS_URL", default_value = "http://127.0.0.1:3000")]
     url: String,
-    /// An API key with the scope health-data:write. Best given in the environment, where other users do not see it.
+    /// An API key with the scope health-data:write. Preferably set in the environment, where other users do not see it.
     #[arg(long, env = "API_KEY", hide_env_values = true)]
     api_key: String,
-    /// For how many seconds one request is repeated before the run gives up.
+    /// How long one request is repeated before the run gives up, in seconds.
     #[arg(long, default_value_t = 60)]
     patience: u64,
 }
@@ -54,7 +54,7 @@ pub struct SimulateArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// The ingress stayed away longer than the patience.
+/// The ingress did not accept a request within the patience.
 pub async fn run(args: SimulateArgs, output: &mut Output) -> Result<ExitCode, CommandError> {
     let plan = Plan {
         url: args.url.trim_end_matches('/').to_owned(),
@@ -77,7 +77,7 @@ pub async fn run(args: SimulateArgs, output: &mut Output) -> Result<ExitCode, Co
     Ok(if summary.refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// A progress bar on a terminal; nothing elsewhere.
 fn progress(count: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} requests, {per_sec}, {eta} left");
     ProgressBar::new(count).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
@@ -85,7 +85,7 @@ fn progress(count: u64) -> ProgressBar {
 
 fn lines(summary: &Summary) -> Vec<String> {
     let seconds = summary.took.as_secs_f64().max(f64::MIN_POSITIVE);
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    #[expect(clippy::cast_precision_loss, reason = "the rate is only shown to people")]
     let rate = summary.accepted as f64 / seconds;
     vec![
         format!("accepted: {} requests with {} readings", summary.accepted, summary.readings),

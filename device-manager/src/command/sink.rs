@@ -21,10 +21,10 @@ use crate::{
     output::Output,
 };
 
-/// How long Postgres may take to let the migrations in.
+/// How long Postgres may take to accept the connection for the migrations.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The stage, or an operator's command about it.
+/// The stage, or an operator's command for it.
 pub enum SinkCommand {
     /// Run the stage.
     Stage(StageArgs),
@@ -39,29 +39,30 @@ enum Action {
 
 /// Write events to Postgres.
 ///
-/// Its position is in Postgres, in the transaction of each batch: a crash, a second sink or an older dump neither loses nor
-/// doubles a row. Run as many as the event topics have partitions.
+/// The position of the sink is in Postgres, in the transaction of each batch: a crash, a second sink or an older dump
+/// neither loses nor duplicates a row. Run up to as many sinks as the event topics have partitions.
 #[derive(Args)]
 pub struct StageArgs {
     #[command(flatten)]
     process: ProcessArgs,
     #[command(flatten)]
     kafka: KafkaArgs,
-    /// The database, postgres://user:password@host:port/name. Best given in the environment.
+    /// The address of the database, postgres://user:password@host:port/name. Preferably set in the environment.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
     /// The consumer group that all sinks of an installation share.
     #[arg(long, env = "SINK_GROUP", default_value = "device-manager-sink")]
     group: String,
-    /// The file with the secret that signs receipts; the ingress's.
+    /// The file with the secret that signs receipts; the same as the ingress's.
     #[arg(long, env = "RECEIPT_KEY_FILE")]
     receipt_key_file: PathBuf,
-    /// Bring the database to this release's tables before starting; waits for a Postgres that is away.
+    /// Migrate the database to the tables of this release before starting. Waits for a Postgres that is not reachable.
     #[arg(long, env = "SINK_MIGRATE")]
     migrate: bool,
 }
 
-/// By hand, because derived code takes arguments that only the environment gives for absent where a subcommand may stand.
+/// Implemented by hand: where a subcommand is possible, derived code treats arguments that only the environment sets as
+/// absent.
 impl FromArgMatches for SinkCommand {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         if matches.subcommand().is_some() {
@@ -88,10 +89,10 @@ impl Args for SinkCommand {
     }
 }
 
-/// Runs until SIGTERM, or does what the subcommand says.
+/// Runs the stage until SIGTERM, or runs the subcommand.
 ///
 /// # Errors
-/// What waiting does not heal.
+/// An error that waiting does not resolve.
 pub async fn run(args: SinkCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     match args {
         SinkCommand::Stage(args) => run_stage(args).await,
@@ -116,7 +117,8 @@ async fn run_stage(args: StageArgs) -> Result<ExitCode, CommandError> {
     process.wait().await.map(|()| ExitCode::SUCCESS)
 }
 
-/// Brings the database to this release's tables, as soon as it answers. Whether it was done: not when asked to stop before.
+/// Migrates the database to the tables of this release, as soon as Postgres answers. Returns false if asked to stop before
+/// that.
 async fn migrate(
     database: PgConnectOptions,
     health: &StageHealth,
@@ -125,7 +127,7 @@ async fn migrate(
     let mut backoff = Backoff::default();
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ANSWER).connect_lazy_with(database);
     loop {
-        // A pool tells of a time-out only, not of what it waited for.
+        // A pool reports only its timeout, not the error behind it.
         let connected = match PgConnection::connect_with(&pool.connect_options()).await {
             Ok(connection) => connection.close().await,
             Err(error) => Err(error),

@@ -10,12 +10,12 @@ use store::skip::{self, EventPosition, Requested};
 use super::connect;
 use crate::{error::CommandError, output::Output};
 
-/// Give up one record of an event topic that no sink can read.
+/// Skip one record of an event topic that no sink can read.
 ///
-/// A sink waits in front of an event that it cannot read, and /ready names it. Where neither an upgrade nor the publication of its
-/// schema helps, this command writes down that the record is to be stepped over. Only the sink that waits at exactly this record
-/// does so: it leaves a dead letter with the reason `skipped`, which holds the record. For any other record the command has
-/// no effect; of a partition that no sink knows it is refused.
+/// A sink waits in front of an event that it cannot read, and /ready names the event. If neither an upgrade nor the
+/// publication of its schema helps, this command requests that the record is skipped. Only the sink that waits at exactly
+/// this record does so, and leaves a dead letter with the reason `skipped` that contains the record. For any other record
+/// the command has no effect. For a partition that no sink knows it is refused.
 #[derive(Args)]
 #[command(after_help = "Example:
   . .device-manager/env; device-manager skip --topic readings --partition 2 --offset 17 --reason 'a foreign producer'")]
@@ -23,19 +23,19 @@ pub struct SkipCommand {
     /// The event topic, with or without the prefix.
     #[arg(long)]
     topic: String,
-    /// Its partition.
+    /// The partition of the topic.
     #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: i32,
-    /// The record's offset.
+    /// The offset of the record.
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
     offset: i64,
-    /// Why; becomes the dead letter's detail, so without health data. Up to 200 characters.
+    /// The reason, up to 200 characters. It becomes the detail of the dead letter, so it must not contain health data.
     #[arg(long, value_parser = reason)]
     reason: String,
-    /// What stands in front of every topic name.
+    /// A prefix of every topic name, for installations that share a cluster.
     #[arg(long, env = "TOPIC_PREFIX", default_value = "")]
     topic_prefix: String,
-    /// The database.
+    /// The address of the database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
 }
@@ -51,7 +51,8 @@ fn reason(text: &str) -> Result<String, &'static str> {
 /// Runs the command.
 ///
 /// # Errors
-/// The topic is none of events, no sink was given the partition, or the database is away or not migrated.
+/// The topic is not an event topic, the partition was never assigned to a sink, or the database is not reachable or not
+/// migrated.
 pub async fn run(args: SkipCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     let topics = Topics::new(&args.topic_prefix);
     let (partition, offset) = (args.partition, args.offset);
@@ -59,23 +60,23 @@ pub async fn run(args: SkipCommand, output: &mut Output) -> Result<ExitCode, Com
     let mut connection = connect(&args.database_url).await?;
     let record = EventPosition { topic: &topic, partition, offset };
     let became = match skip::request(&mut connection, record, &args.reason).await? {
-        Requested::Wished => "the sink that comes to it, and cannot read it, steps over it".to_owned(),
-        Requested::Before => "was wished before; nothing changed".to_owned(),
-        Requested::Passed(next) => format!("the sinks are past it and read {next} next; nothing changed"),
+        Requested::Wished => "requested; a sink that reaches this record and cannot read it skips it".to_owned(),
+        Requested::Before => "was requested before; nothing changed".to_owned(),
+        Requested::Passed(next) => format!("the sinks are past it, the next offset is {next}; nothing changed"),
         Requested::Unknown => return Err(no_partition(&topic, partition)),
     };
     output.line(&format!("{topic} partition {partition} offset {offset}: {became}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A sink enters each partition in the database before it reads it.
+/// The error for a partition that is not in the database. A sink stores each partition there before it reads it.
 pub(super) fn no_partition(topic: &str, partition: i32) -> CommandError {
     CommandError::usage(format!(
-        "{topic} has no partition {partition}, or no sink of this database has been given it yet"
+        "{topic} has no partition {partition}, or it was not assigned to a sink of this database yet"
     ))
 }
 
-/// The full name of an event topic that is given with or without the prefix.
+/// Returns the full name of an event topic that is given with or without the prefix.
 pub(super) fn event_topic(topics: &Topics, given: &str) -> Option<String> {
     let bare = Topics::new("");
     EventTopic::ALL
@@ -91,6 +92,6 @@ fn refusal(topics: &Topics, args: &SkipCommand) -> CommandError {
             "{topic} is a raw topic, which the normalizers read: start them with --skip {}:{partition}:{offset}",
             raw.as_str()
         )),
-        None => CommandError::usage(format!("{topic} is no event topic")),
+        None => CommandError::usage(format!("{topic} is not an event topic")),
     }
 }

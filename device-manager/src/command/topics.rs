@@ -12,13 +12,13 @@ use service::{
 use super::{KafkaArgs, reach};
 use crate::{error::CommandError, output::Output};
 
-/// How many partitions a new topic gets where nobody says.
+/// The default number of partitions of a new topic.
 const PARTITIONS: i32 = 6;
 
-/// Make the Kafka topics, or see whether they still are what the promises rest on.
+/// Create the Kafka topics, or check whether they still have the required settings.
 ///
-/// Exit code 0 when all is right; 1 when a topic is missing, differs, or keeps its records longer than it must, or when Kafka does
-/// not answer within 10 s.
+/// Exit code 0 if all is right; 1 if a topic is missing, differs, or keeps its records longer than required, or if Kafka
+/// does not answer within 10 s.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   device-manager topics apply --partitions 12
@@ -32,24 +32,26 @@ pub struct TopicsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make missing topics and correct settings. No topic, partition or record is removed, and no other setting is touched.
+    /// Create missing topics and correct settings. No topic or partition is removed, no record is removed without --yes, and no
+    /// other setting is changed.
     Apply {
-        /// Partitions of each topic; more partitions let more processes share the work. A topic that exists gets those that it
-        /// lacks; running processes find them within five minutes. Cannot be lowered later. Without it new topics get 6, and
-        /// existing ones stay as they are.
+        /// The number of partitions of each topic; more partitions let more processes share the work. An existing topic gets the
+        /// partitions that it lacks; running processes find them within five minutes. Cannot be lowered later. By default new
+        /// topics get 6, and existing topics are not changed.
         #[arg(long, value_parser = clap::value_parser!(i32).range(1..=10_000))]
         partitions: Option<i32>,
-        /// Copies of each new partition; -1 makes three, or one on each broker where there are fewer. With three or more, a record
-        /// is in two of them before it is acknowledged.
+        /// The number of replicas of each new partition; -1 means three, or one on each broker if there are fewer. With three or
+        /// more, a record is on two of them before it is acknowledged.
         #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
         replication: i32,
-        /// Also lower a retention that is longer than it must be. Older records are removed.
+        /// Also lower a retention that is longer than required. Older records are removed.
         #[arg(long)]
         yes: bool,
     },
-    /// Compare each topic with what it must be, and say how long the partitions of a killed process wait for another one.
+    /// Compare each topic with the required settings, and show how long it takes until another process takes over the
+    /// partitions of a killed one.
     Check {
-        /// How many copies each partition must have; -1 wants three, or one on each broker where there are fewer.
+        /// The required number of replicas of each partition; -1 means three, or one on each broker if there are fewer.
         #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
         replication: i32,
     },
@@ -58,7 +60,7 @@ enum Action {
 /// Runs the command.
 ///
 /// # Errors
-/// Kafka is not configured, does not answer, or refuses.
+/// Kafka is not configured, does not answer, or refuses the request.
 pub async fn run(args: TopicsArgs, output: &mut Output) -> Result<ExitCode, CommandError> {
     let Cluster { settings, topics } = args.kafka.cluster()?;
     reach(&settings).await?;
@@ -95,38 +97,38 @@ fn report(findings: Vec<(String, Finding)>, output: &mut Output) -> Result<ExitC
     Ok(code)
 }
 
-/// What was found, and the way out where there is something to be done.
+/// Describes what was found, and how to correct it.
 fn text(finding: &Finding) -> String {
     match finding {
         Finding::Right => "right".to_owned(),
         Finding::Created => "created".to_owned(),
         Finding::Corrected { setting, was, is } => format!("{setting} was {was}, is {is} now"),
-        Finding::Missing => "missing; `device-manager topics apply` makes it".to_owned(),
+        Finding::Missing => "missing; `device-manager topics apply` creates it".to_owned(),
         Finding::Differs { setting, is, must_be } => {
             format!("{setting} is {is}, must be {must_be}; `device-manager topics apply` corrects it")
         }
         Finding::Keeps { setting, is, must_be } => format!(
             "{setting} is {is}, must be {must_be}: it keeps records longer than it must; `device-manager topics apply --yes` lowers \
-             it, and older records are removed"
+             the setting, and older records are removed"
         ),
         Finding::Partitions { are, asked } => {
             format!("{are} partitions, {asked} asked for; Kafka removes none: ask for {are}, or for more to add some")
         }
         Finding::Copies { are, must_be } => format!(
-            "{are} copies, must be {must_be}; Kafka's `kafka-reassign-partitions.sh` makes more, then `device-manager topics apply` \
-             sets min.insync.replicas (or say with --replication that fewer will do)"
+            "{are} copies, must be {must_be}; Kafka's `kafka-reassign-partitions.sh` adds more, then `device-manager topics apply` \
+             sets min.insync.replicas (or set --replication, if fewer are enough)"
         ),
     }
 }
 
-/// What the brokers' time-outs mean for whoever waits for a killed process to be replaced.
+/// Describes how long it takes until a killed process is replaced, which follows from the session timeouts of the brokers.
 fn sessions(found: Option<Failover>) -> Vec<String> {
     let Some(found) = found else {
         return vec!["sessions: the brokers do not show their settings to this user".to_owned()];
     };
     let shown = |time: Option<Duration>| time.map_or("?".to_owned(), |time| time.as_millis().to_string());
     let consumer = found.consumer().map_or_else(
-        || "sessions: the brokers do not know the group protocol consumer".to_owned(),
+        || "sessions: the brokers do not support the group protocol consumer".to_owned(),
         |time| {
             format!(
                 "sessions: group protocol consumer: after kill -9 another process takes over within {} s \
@@ -145,8 +147,8 @@ fn sessions(found: Option<Failover>) -> Vec<String> {
         |time| {
             format!(
                 "sessions: group protocol classic: after kill -9 another process takes over within {} s \
-                 (a session of {SESSION_TIMEOUT_MS} ms and then two heartbeats of {HEARTBEAT_INTERVAL_MS} ms, which are not to be \
-                 set; group.min.session.timeout.ms={min} on the brokers)",
+                 (a session of {SESSION_TIMEOUT_MS} ms and then two heartbeats of {HEARTBEAT_INTERVAL_MS} ms, which cannot be \
+                 configured; group.min.session.timeout.ms={min} on the brokers)",
                 time.as_secs_f64().ceil()
             )
         },

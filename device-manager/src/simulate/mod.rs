@@ -1,7 +1,8 @@
-//! Realistic synthetic traffic over HTTP, as the Medisanté portal or an iPhone app's back end would send it.
+//! Realistic synthetic traffic over HTTP, as the Medisanté portal or the back end of an iPhone app would send it.
 //!
-//! A run is reproducible: the same seed, clock and count give the same requests. Each request is sent until it is
-//! accepted or refused for good: like a real sender, the simulator repeats what was answered 503 or not at all.
+//! A run is reproducible: the same seed, clock and count produce the same requests. Each request is sent until it is
+//! accepted or refused permanently. Like a real sender, the simulator repeats a request that was answered 503 or not at
+//! all.
 
 mod payload;
 mod send;

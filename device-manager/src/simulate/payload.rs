@@ -1,33 +1,33 @@
-//! What a portal or an app would send, with invented patients' values.
+//! The requests that a portal or an app would send, with the values of invented patients.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-/// Whose traffic is imitated.
+/// The sender whose traffic is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
-    /// The Medisanté portal: one measurement a request, `standard-json`.
+    /// The Medisanté portal: one measurement per request, `standard-json`.
     Medisante,
     /// The Medisanté portal sending FHIR R4 JSON.
     MedisanteFhir,
-    /// An app's back end: an array of HealthKit samples a request.
+    /// The back end of an app: an array of HealthKit samples per request.
     Healthkit,
 }
 
 /// One request.
 #[derive(Clone)]
 pub struct Request {
-    /// Path and query behind the ingress's address.
+    /// Path and query, relative to the address of the ingress.
     pub path: String,
     /// The body.
     pub body: Vec<u8>,
-    /// How many readings must come of it.
+    /// The number of readings that must result from it.
     pub readings: u64,
 }
 
-/// The ids of the simulated devices, as a device command names them.
+/// The ids of the simulated devices, as device commands name them.
 pub fn device_ids(kind: Kind, devices: u32) -> impl Iterator<Item = String> {
     (0..devices).map(move |device| device_id(kind, device))
 }
@@ -39,7 +39,7 @@ fn device_id(kind: Kind, device: u32) -> String {
     }
 }
 
-/// The `number`th request of a run. `now` is when the measurement is said to have been made.
+/// Returns request `number` of a run, with measurements dated shortly before `now`.
 #[must_use]
 pub fn request(kind: Kind, seed: u64, number: u64, devices: u32, now: OffsetDateTime) -> Request {
     let mut dice = StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
@@ -60,7 +60,7 @@ fn text(moment: OffsetDateTime) -> String {
     moment.format(&Rfc3339).unwrap_or_default()
 }
 
-/// A decimal with one fraction digit, as devices display it.
+/// A decimal with one fractional digit, as devices display it.
 fn tenths(dice: &mut StdRng, range: std::ops::Range<u32>) -> Value {
     let tenths = dice.random_range(range);
     serde_json::from_str(&format!("{}.{}", tenths / 10, tenths % 10)).unwrap_or(Value::Null)

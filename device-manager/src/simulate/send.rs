@@ -1,4 +1,4 @@
-//! Sending requests at a rate, over several connections, until each is accepted.
+//! Sends requests at a rate, over several connections, until each is accepted or refused.
 
 use std::{
     sync::{
@@ -20,53 +20,53 @@ use super::payload::{Kind, Request, request};
 /// What to send, where, and how fast.
 #[derive(Clone)]
 pub struct Plan {
-    /// The ingress's address, such as `http://127.0.0.1:3000`.
+    /// The address of the ingress, such as `http://127.0.0.1:3000`.
     pub url: String,
     /// The API key. Never printed.
     pub api_key: String,
-    /// Whose traffic.
+    /// The sender whose traffic is simulated.
     pub kind: Kind,
-    /// How many requests.
+    /// The number of requests.
     pub count: u64,
-    /// Requests a second; none sends as fast as the connections allow.
+    /// Requests per second; `None` sends as fast as the connections allow.
     pub rate: Option<u32>,
-    /// What the run's values derive from.
+    /// The seed from which all values are derived.
     pub seed: u64,
-    /// How many devices take part.
+    /// The number of devices.
     pub devices: u32,
-    /// How many requests are under way at once.
+    /// The number of concurrent requests.
     pub connections: u32,
-    /// For how long one request is repeated before the run gives up.
+    /// How long one request is repeated before the run gives up.
     pub patience: Duration,
-    /// When the measurements are said to have been made.
+    /// The time of the measurements.
     pub now: OffsetDateTime,
 }
 
 /// A request that the ingress answered with 200.
 #[derive(Clone)]
 pub struct Accepted {
-    /// The request's number in the run.
+    /// The number of the request in the run.
     pub number: u64,
     /// The receipts in the answer.
     pub receipts: Vec<String>,
-    /// How many readings must come of it.
+    /// The number of readings that must result from it.
     pub readings: u64,
-    /// From the first try to the answer.
+    /// The time from when the request was due to the answer. Without a rate, all requests are due at the start of the run.
     pub took: Duration,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Requests answered 200.
+    /// The number of requests that were answered 200.
     pub accepted: u64,
-    /// Requests answered 4xx, which no repetition would change.
+    /// The number of requests that were answered 4xx, except 408 and 429: repeating them changes nothing.
     pub refused: u64,
-    /// Tries that were answered 5xx or not at all, and repeated.
+    /// The number of attempts that were answered 408, 429, 5xx or not at all, and were repeated.
     pub repeated: u64,
-    /// Readings that must come of the accepted requests.
+    /// The number of readings that must result from the accepted requests.
     pub readings: u64,
-    /// The median time to the answer.
+    /// The median of the time to the answer.
     pub p50: Duration,
     /// The 99th percentile of the time to the answer.
     pub p99: Duration,
@@ -77,15 +77,15 @@ pub struct Summary {
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
-    /// The client could not be made.
-    #[error("the HTTP client cannot be made")]
+    /// The HTTP client could not be created.
+    #[error("the HTTP client cannot be created")]
     Client(#[source] reqwest::Error),
-    /// The ingress was away for longer than the patience.
-    #[error("the ingress did not accept request {number} within {patience:?}: is it running, and is Kafka?")]
+    /// The ingress did not accept a request within the patience.
+    #[error("the ingress did not accept request {number} within {patience:?}: are the ingress and Kafka running?")]
     Away {
-        /// The request.
+        /// The number of the request.
         number: u64,
-        /// For how long it was tried.
+        /// How long it was repeated.
         patience: Duration,
     },
     /// A sender task ended abnormally.
@@ -99,7 +99,7 @@ struct Counters {
     repeated: AtomicU64,
 }
 
-/// Sends the plan's requests. `on_accepted` sees each as soon as it is answered.
+/// Sends the requests of the plan. `on_accepted` is called for each request as soon as it is answered 200.
 ///
 /// # Errors
 /// [`SimulateError`].
@@ -169,7 +169,7 @@ impl Sender {
             if number >= self.plan.count {
                 return Ok((times, readings));
             }
-            // Open loop: a request's place in time depends on its number alone, so a slow answer delays no other.
+            // Open loop: the time of a request depends only on its number, so a slow answer delays no other request.
             let due = self.plan.rate.map_or(self.start, |rate| {
                 self.start + Duration::from_nanos(number.saturating_mul(1_000_000_000) / u64::from(rate.max(1)))
             });

@@ -1,4 +1,4 @@
-//! The raw records of a request, by the correlation id in their headers.
+//! Finds the raw records of a request by the correlation id in their headers.
 
 use std::{
     collections::BTreeMap,
@@ -26,29 +26,30 @@ use uuid::Uuid;
 
 const ANSWER: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
-/// So many payloads are shown at most: some clients give every request the same id.
+/// The maximum number of payloads that are shown: some clients give every request the same id.
 const SHOWN_MAX: usize = 20;
 
-/// What is searched for, and where.
+/// What to search for, and where.
 pub(super) struct Search {
     pub(super) cluster: Cluster,
-    /// The normalizers' group. Nothing is read as its member and nothing is committed; the client library wants a name.
+    /// The consumer group of the normalizers. The search does not join it and commits nothing, but librdkafka requires a group
+    /// id.
     pub(super) group: String,
     pub(super) correlation_id: String,
-    /// The incarnation of the raw topics, for the receipts.
+    /// The topic epoch, for the receipts.
     pub(super) topic_epoch: u16,
     pub(super) since: OffsetDateTime,
     pub(super) deadline: Instant,
 }
 
-/// What was found.
+/// The result of a search.
 #[derive(Default)]
 pub(super) struct Found {
-    /// The payloads, topic by topic.
+    /// The payloads, in the order of topics.
     pub(super) positions: Vec<Position>,
-    /// Whether there are more.
+    /// Whether more payloads were found than are shown.
     pub(super) is_cut: bool,
-    /// How many records were looked at.
+    /// The number of records that were searched.
     pub(super) records: u64,
 }
 
@@ -57,12 +58,12 @@ pub(super) struct Found {
 pub(super) enum SearchError {
     #[error("Kafka does not answer")]
     Kafka(#[from] KafkaError),
-    #[error("the time is over after {0} raw records; a longer --timeout-seconds or a later --since helps")]
+    #[error("the time limit was reached after {0} raw records; use a longer --timeout-seconds or a later --since")]
     TimeOver(u64),
 }
 
 impl Search {
-    /// Blocks until all raw records since then have been looked at.
+    /// Searches all raw records since the given time. Blocks.
     pub(super) fn run(&self) -> Result<Found, SearchError> {
         let mut found = Found::default();
         for topic in RawTopic::ALL.iter().copied() {
@@ -90,7 +91,7 @@ impl Search {
             }
             let message = match consumer.poll(POLL) {
                 Some(Ok(message)) => message,
-                // The client library connects again by itself.
+                // librdkafka reconnects by itself.
                 Some(Err(KafkaError::MessageConsumption(
                     RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
                 )))
@@ -114,7 +115,8 @@ impl Search {
         Ok(())
     }
 
-    /// Begins to read each partition of a topic at the time. By partition, where its end is; none of a partition without a record since.
+    /// Starts to read each partition of a topic at the given time. Returns the end of each partition that has records since
+    /// then.
     fn assign(&self, consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
         let mut times = TopicPartitionList::new();
@@ -145,7 +147,8 @@ impl Search {
 }
 
 impl Found {
-    /// Takes a record. Of a large upload one record counts: the manifest, which its receipt names, else the first chunk.
+    /// Adds a record. A large upload counts as one record: its manifest, which the receipt names, or its first chunk if there
+    /// is no manifest.
     fn take(&mut self, position: Position, upload: Option<Upload>, uploads: &mut BTreeMap<Uuid, usize>) {
         if let Some(upload) = upload {
             let known = uploads.get(&upload.id()).and_then(|place| self.positions.get_mut(*place));

@@ -1,4 +1,4 @@
-//! `device-manager trace`: what became of a payload.
+//! `device-manager trace`: follows a payload.
 
 mod correlation;
 mod report;
@@ -26,53 +26,53 @@ use crate::{
 use correlation::Search;
 use since::Since;
 
-/// Follow a payload by its receipt or its correlation id: where it lies, what became of it, or what it waits for.
+/// Follow a payload by its receipt or its correlation id: where it is stored, what became of it, or what it waits for.
 ///
-/// Of a payload with many items, counts and the first few of each sort are shown. A word that is no receipt of this installation
-/// is taken for a correlation id, the X-Correlation-ID of a request: the headers of the raw records since --since are searched for it,
-/// for which KAFKA_BOOTSTRAP_SERVERS must be given.
+/// For a payload with many items, counts and the first few items of each sort are shown. A word that is not a receipt of
+/// this installation is treated as a correlation id, the X-Correlation-ID of a request. It is searched for in the headers
+/// of the raw records since --since, which requires KAFKA_BOOTSTRAP_SERVERS.
 ///
-/// Exit code 0 when all of it has arrived, as rows, as dead letters, or as a device command; 1 while some of it still waits, when
-/// no record has the correlation id, or when there is no answer within --timeout-seconds.
+/// Exit code 0 if all of it has arrived, as rows, as dead letters, or as a device command; 1 if some of it still waits, if
+/// no record has the correlation id, or if there is no answer within --timeout-seconds.
 #[derive(Args)]
 #[command(after_help = "Examples:
   . .device-manager/env; device-manager trace AAAB…
   device-manager trace 0d9a4f0e-0000-4000-8000-000000000001 --since 7d
   device-manager trace AAAB… --json | jq .waits_for")]
 pub struct TraceCommand {
-    /// The receipt, as the ingress answered it or as the view attributed_readings shows it; or a request's X-Correlation-ID.
+    /// The receipt, from the answer of the ingress or from the view attributed_readings; or the X-Correlation-ID of a request.
     #[arg(value_name = "RECEIPT_OR_CORRELATION_ID")]
     word: String,
-    /// One JSON object for each payload.
+    /// Print one JSON object for each payload.
     #[arg(long)]
     json: bool,
     /// List all readings and dead letters, however many there are.
     #[arg(long)]
     all: bool,
-    /// From when on raw records are searched for a correlation id: for how long until now, such as 90m, 24h or 7d, or a time such
-    /// as 2026-01-31T00:00:00Z. By the time at which Kafka took the record.
+    /// Where the search for a correlation id starts: a duration before now, such as 90m, 24h or 7d, or a time, such as
+    /// 2026-01-31T00:00:00Z. Compared with the time at which Kafka received a record.
     #[arg(long, default_value = "24h")]
     since: Since,
-    /// For how long Postgres and Kafka may take to answer.
+    /// The time limit for the answers of Postgres and Kafka, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     timeout_seconds: u32,
-    /// The database.
+    /// The address of the database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
-    /// The file with the secret that signs receipts; the ingress's.
+    /// The file with the secret that signs receipts; the same as the ingress's.
     #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
     receipt_key_file: PathBuf,
-    /// The brokers as host:port,host:port. They are asked what a payload waits for, and searched for a correlation id; without them,
-    /// only the database is asked.
+    /// The brokers as host:port,host:port. They are asked what a payload waits for, and searched for a correlation id. Without
+    /// them, only the database is queried.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
     kafka_bootstrap_servers: Option<String>,
-    /// What stands in front of every topic name, where several installations share a cluster.
+    /// A prefix of every topic name, for installations that share a cluster.
     #[arg(long, env = "TOPIC_PREFIX", default_value = "")]
     topic_prefix: String,
     /// The consumer group that all normalizers of the installation share.
     #[arg(long, env = "NORMALIZER_GROUP", default_value = "device-manager-normalizer")]
     group: String,
-    /// The incarnation of the raw topics; the ingress's. A search needs it.
+    /// The topic epoch of the raw topics; the same as the ingress's. A search requires it.
     #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
     topic_epoch: u16,
 }
@@ -80,10 +80,10 @@ pub struct TraceCommand {
 /// Runs the command.
 ///
 /// # Errors
-/// The word is neither a receipt nor a correlation id, or the database or Kafka is away or does not answer in time.
+/// The word is neither a receipt nor a correlation id, or the database or Kafka does not answer in time.
 pub async fn run(args: TraceCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     let timeout = Duration::from_secs(args.timeout_seconds.into());
-    // A search ends a little earlier, so that it can say how far it has come.
+    // A search ends a little earlier, so that it can report how far it got.
     let traced = trace(&args, Instant::now() + timeout.mul_f32(0.9), output);
     tokio::time::timeout(timeout, traced).await.unwrap_or_else(|_elapsed| {
         let why = format!("there was no answer within {} s (--timeout-seconds)", args.timeout_seconds);
@@ -118,7 +118,7 @@ async fn trace(args: &TraceCommand, deadline: Instant, output: &mut Output) -> R
     Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Shows what became of one payload. Whether all of it has arrived.
+/// Shows what became of one payload. Returns whether all of it has arrived.
 async fn show(
     args: &TraceCommand,
     cluster: Option<&Cluster>,
@@ -148,7 +148,7 @@ async fn show(
     Ok(is_complete)
 }
 
-/// The payloads whose request had the correlation id.
+/// Searches for the payloads whose request had the correlation id.
 async fn search(args: &TraceCommand, cluster: &Cluster, deadline: Instant) -> Result<Vec<Position>, CommandError> {
     reach(&cluster.settings).await?;
     let search = Search {
@@ -166,7 +166,7 @@ async fn search(args: &TraceCommand, cluster: &Cluster, deadline: Instant) -> Re
     if found.positions.is_empty() {
         let why = format!(
             "it is not a receipt of this installation, and none of the {} raw records since {} has it as correlation id \
-             (--since searches further back)",
+             (an earlier --since searches further back)",
             found.records, args.since
         );
         return Err(CommandError::failed("following the payload", why));
@@ -188,7 +188,7 @@ impl TraceCommand {
     }
 }
 
-/// A connection whose queries Postgres ends when nobody waits for them any more.
+/// Opens a connection on which Postgres ends a query when nothing waits for it any more.
 async fn connect(args: &TraceCommand) -> Result<PgConnection, CommandError> {
     let timeout = ("statement_timeout", format!("{}s", args.timeout_seconds));
     let options = database(&args.database_url)?.options([timeout]);

@@ -1,4 +1,4 @@
-//! What `trace` says of one payload, as text and as JSON.
+//! What `trace` reports about one payload, as text and as JSON.
 
 use schemas::receipt::Position;
 use serde_json::{Value, json};
@@ -7,9 +7,9 @@ use store::trace::{LetterCount, Listing, Progress, ReadingCount, TracedLetter, T
 
 use crate::{error::CommandError, output::Output};
 
-/// Of a payload with no more readings and refused items, all are listed.
+/// A payload with at most this many readings and refused items is listed completely.
 const LISTED_MAX: i64 = 20;
-/// Of a larger one, so many of each sort.
+/// For a larger payload, this many of each sort are listed.
 const OF_EACH: i64 = 3;
 
 /// What is known of one payload.
@@ -17,12 +17,12 @@ pub(super) struct Report {
     pub(super) receipt: String,
     pub(super) position: Position,
     pub(super) progress: Progress,
-    /// Why not all of it has arrived; none where all has.
+    /// What the payload waits for; `None` if all of it has arrived.
     pub(super) waits_for: Option<String>,
 }
 
 impl Report {
-    /// One JSON object.
+    /// Prints one JSON object.
     pub(super) async fn json(
         &self,
         connection: &mut PgConnection,
@@ -61,7 +61,7 @@ impl Report {
         })
     }
 
-    /// Lines for people.
+    /// Prints lines for people.
     pub(super) async fn text(
         &self,
         connection: &mut PgConnection,
@@ -103,7 +103,7 @@ impl Report {
         readings + refused > LISTED_MAX
     }
 
-    /// What holds for the payload as a whole; of a large one also the counts.
+    /// The lines about the payload as a whole; for a large payload, including counts.
     fn summary(&self) -> Vec<String> {
         let Position { topic, partition, offset, item, .. } = self.position;
         let mut lines =
@@ -151,8 +151,7 @@ fn letter_line(letter: &TracedLetter, item: i32) -> String {
         (first, 1) => format!("item {first}"),
         (first, count) => format!("items {first} to {}", first.saturating_add(count - 1)),
     };
-    let among =
-        if *item_count > 1 && letter.covers(item) { format!(", item {item} among them") } else { String::new() };
+    let among = if *item_count > 1 && letter.covers(item) { format!(", including item {item}") } else { String::new() };
     format!("{place}{among}: dead letter of the {stage}: {reason}: {detail}")
 }
 
@@ -164,7 +163,7 @@ fn named(display: Option<&str>, code: Option<&str>) -> String {
     }
 }
 
-/// A number with its noun, in the plural where it is not one.
+/// A number with its noun, in the plural unless the number is one.
 fn counted(count: impl Into<i64>, noun: &str) -> String {
     let count = count.into();
     if count == 1 { format!("{count} {noun}") } else { format!("{count} {noun}s") }

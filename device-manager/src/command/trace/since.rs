@@ -1,10 +1,10 @@
-//! From when on something is searched: for how long until now, or a time.
+//! The start of a search: a duration before now, or a time.
 
 use std::{fmt, str::FromStr};
 
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// For how long until now, or a time; as it was written.
+/// A duration before now, or a time, together with the text that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Since {
     text: String,
@@ -18,7 +18,7 @@ enum From {
 }
 
 impl Since {
-    /// The time that is meant at `now`.
+    /// The time that it denotes, relative to `now`.
     pub(super) fn moment(&self, now: OffsetDateTime) -> OffsetDateTime {
         match self.from {
             From::Ago(ago) => now.checked_sub(ago).unwrap_or(OffsetDateTime::UNIX_EPOCH),

@@ -1,4 +1,4 @@
-//! What a payload waits for that has not arrived: how far the normalizers and the sinks are.
+//! Finds what a payload that has not arrived waits for: how far the normalizers and the sinks have read.
 
 use std::time::Duration;
 
@@ -32,20 +32,17 @@ pub(super) async fn ask(
     asked.await.map_err(|error| CommandError::failed("asking Kafka", error))?
 }
 
-/// Blocks.
+/// The blocking part of `ask`.
 fn look(cluster: &Cluster, group: &str, position: Position, next: &[NextOffset]) -> Result<String, KafkaError> {
     let Position { topic, partition, offset, .. } = position;
     let raw = cluster.topics.raw(topic);
     let consumer: BaseConsumer = cluster.settings.client().set("group.id", group_of(group, topic)).create()?;
     let (start, end) = consumer.fetch_watermarks(&raw, partition, ANSWER)?;
     if !(start..end).contains(&offset) {
-        let there = if start == end {
-            "there is none in this partition".to_owned()
-        } else {
-            format!("there are those from {start} to {}", end - 1)
-        };
+        let there =
+            if start == end { "it is empty".to_owned() } else { format!("it has the records {start} to {}", end - 1) };
         return Ok(format!(
-            "{raw} partition {partition} has no record {offset}; {there}. It was deleted, or this is another Kafka"
+            "{raw} partition {partition} has no record {offset}: {there}. The record was deleted, or this is another Kafka"
         ));
     }
     let mut list = TopicPartitionList::new();
@@ -65,5 +62,5 @@ fn look(cluster: &Cluster, group: &str, position: Position, next: &[NextOffset])
         let (_, end) = consumer.fetch_watermarks(topic, *partition, ANSWER)?;
         unread += end.saturating_sub(*next_offset).max(0);
     }
-    Ok(format!("it is normalized and waits for the sink, which has {unread} events to read, its own among them"))
+    Ok(format!("it is normalized and waits for the sink, which has {unread} events to read, including its own"))
 }

@@ -1,5 +1,5 @@
-//! The demonstration: devices are given to patients, traffic of three formats is sent over HTTP, and the attributed readings
-//! that came out of Postgres are shown. Running it again sends the same requests and doubles no row.
+//! The demonstration: assigns devices to patients, sends traffic of three formats over HTTP, and shows the resulting
+//! attributed readings from Postgres. Running it again sends the same requests and duplicates no row.
 
 use std::{
     collections::BTreeSet,
@@ -65,12 +65,12 @@ pub(super) async fn show(url: &str, surroundings: &Surroundings, output: &mut Ou
     let after = count(&pool, "SELECT count(*) FROM readings").await?;
     let added = after.saturating_sub(before);
     output.line(&format!(
-        "{sent} readings were sent: {added} new rows, the others were there already; {after} in all."
+        "{sent} readings were sent: {added} new rows, the others were stored before; {after} in total."
     ))?;
     Ok(())
 }
 
-/// Sends one kind of traffic, keeps its receipts, and says how many readings it holds.
+/// Sends one kind of traffic, collects the receipts, and returns the number of readings in it.
 async fn send(
     url: &str,
     surroundings: &Surroundings,
@@ -102,9 +102,9 @@ async fn send(
     Ok(summary.readings)
 }
 
-/// The positions of the payloads that the receipts name; the samples of an array share one.
+/// The positions of the payloads that the receipts name. The samples of an array share one payload.
 fn payloads(surroundings: &Surroundings, receipts: &[String]) -> Result<Vec<Position>, CommandError> {
-    let failed = |error| CommandError::failed("the receipt key", error);
+    let failed = |error| CommandError::failed("reading the receipt key", error);
     let secret = secret::load_or_refuse(&surroundings.data_dir.join(RECEIPT_KEY)).map_err(failed)?;
     let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
     let positions: Vec<Position> =
@@ -116,7 +116,7 @@ fn payloads(surroundings: &Surroundings, receipts: &[String]) -> Result<Vec<Posi
 
 async fn enrol(url: &str, surroundings: &Surroundings) -> Result<(), CommandError> {
     let client = reqwest::Client::new();
-    let failed = |error| CommandError::failed("giving devices to patients", error);
+    let failed = |error| CommandError::failed("assigning devices to patients", error);
     for (kind, provider) in [(Kind::Medisante, "medisante"), (Kind::Healthkit, "apple-healthkit")] {
         for (device, number) in device_ids(kind, DEVICES).zip(1..) {
             let body = json!({
@@ -136,7 +136,7 @@ async fn enrol(url: &str, surroundings: &Surroundings) -> Result<(), CommandErro
     Ok(())
 }
 
-/// Waits until all that was sent has become rows, and every device is somebody's.
+/// Waits until everything that was sent has become rows, and every device is assigned.
 async fn arrived(pool: &PgPool, payloads: Vec<Position>) -> Result<(), CommandError> {
     let all_there = async {
         let mut connection = pool.acquire().await.map_err(database)?;

@@ -1,4 +1,4 @@
-//! What scripts and psql need to join in: the file `env`, and the API key in it.
+//! The file `env`, which scripts and psql need to connect, and the API key in it.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -11,14 +11,14 @@ use ingress::keys::{NewKey, Scope, create};
 use super::surroundings::{KEYS, RECEIPT_KEY, Surroundings};
 use crate::error::CommandError;
 
-/// The contents of `env`. Holds secrets: no `Debug`.
+/// The contents of the file `env`. Contains secrets, so it does not implement `Debug`.
 pub(super) struct Environment<'a> {
     pub(super) ingress_url: &'a str,
     pub(super) surroundings: &'a Surroundings,
 }
 
 impl Environment<'_> {
-    /// Takes the file away; it may be missing.
+    /// Removes the file, if it exists.
     pub(super) fn remove(data_dir: &Path) -> io::Result<()> {
         match std::fs::remove_file(data_dir.join("env")) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -26,12 +26,13 @@ impl Environment<'_> {
         }
     }
 
-    /// Appears whole: whoever waits for it can read it at once.
+    /// Writes the file so that it appears complete: a process that waits for it can read it at once.
     pub(super) fn write(&self, data_dir: &Path) -> io::Result<()> {
         write_secret(&data_dir.join("env"), &self.text())
     }
 
-    /// Also what is the default: the shell that reads it may have been set up for another installation.
+    /// Includes settings with default values, because the shell that reads the file may have been set up for another
+    /// installation.
     fn text(&self) -> String {
         let Surroundings { cluster, topic_prefix, database_url, api_key, data_dir, .. } = self.surroundings;
         let path = |name: &str| data_dir.join(name).display().to_string();
@@ -56,9 +57,9 @@ impl Environment<'_> {
     }
 }
 
-/// What to try.
+/// Suggests what to try next.
 pub(super) fn hint(data_dir: &Path, ingress_url: &str) -> String {
-    // The shell looks in PATH for a file without a slash.
+    // The shell searches PATH for a file name without a slash.
     let here = if data_dir.is_relative() { "./" } else { "" };
     let (env, binary) = (data_dir.join("env"), std::env::args().next().unwrap_or_else(|| "device-manager".to_owned()));
     format!(
@@ -69,7 +70,7 @@ pub(super) fn hint(data_dir: &Path, ingress_url: &str) -> String {
     )
 }
 
-/// The development key of this data directory: made once, then kept beside the keys file that holds its hash.
+/// Returns the development key of this data directory. It is created once, and kept beside the keys file with its hash.
 pub(super) fn api_key(data_dir: &Path) -> Result<String, CommandError> {
     let (path, keys_file) = (data_dir.join("api-key"), data_dir.join(KEYS));
     if keys_file.exists()
@@ -87,7 +88,8 @@ pub(super) fn api_key(data_dir: &Path) -> Result<String, CommandError> {
         expires_at: None,
     };
     let (_, secret) = create(&keys_file, new)?;
-    write_secret(&path, secret.reveal()).map_err(|error| CommandError::failed("the development API key", error))?;
+    write_secret(&path, secret.reveal())
+        .map_err(|error| CommandError::failed("writing the development API key", error))?;
     Ok(secret.reveal().to_owned())
 }
 
@@ -98,7 +100,7 @@ fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     std::fs::rename(part, path)
 }
 
-/// For a POSIX shell: nothing in single quotes is special but the single quote.
+/// Quotes a value for a POSIX shell, where no character within single quotes is special except the single quote.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }

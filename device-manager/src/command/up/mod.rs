@@ -1,4 +1,4 @@
-//! `device-manager up`: everything in one process, on an embedded Kafka and Postgres unless others are given.
+//! `device-manager up`: runs everything in one process, with an embedded Kafka and Postgres unless others are given.
 
 mod demo;
 mod environment;
@@ -20,40 +20,42 @@ use crate::{
 use environment::Environment;
 use surroundings::Surroundings;
 
-/// Run everything in one process, on a Kafka and a Postgres of its own.
+/// Run everything in one process, with its own Kafka and Postgres.
 ///
-/// Needs no configuration: it starts a real single-node Kafka and a real Postgres as child processes that keep their data
-/// in --data-dir, applies topics and migrations, starts all stages and makes a development API key. When it is ready, the
-/// file `env` in the data directory says how to reach it, in shell syntax, with all that clients and the operator's commands
-/// need: INGRESS_URL, API_KEY, DATABASE_URL, KAFKA_BOOTSTRAP_SERVERS, TOPIC_PREFIX, RECEIPT_KEY_FILE, KEYS_FILE. It is there
-/// as long as they can be reached. Ctrl-C stops everything in order; the data stays for the next time.
+/// No configuration is required. The command starts a real single-node Kafka and a real Postgres as child processes that
+/// keep their data in --data-dir, applies topics and migrations, starts all stages and creates a development API key. When
+/// it is ready, the file `env` in the data directory contains, in shell syntax, everything that clients and the operator's
+/// commands need to connect: INGRESS_URL, API_KEY, DATABASE_URL, KAFKA_BOOTSTRAP_SERVERS, TOPIC_PREFIX, RECEIPT_KEY_FILE,
+/// KEYS_FILE. The file exists as long as they can be reached. Ctrl-C stops everything in order; the data is kept for the
+/// next run.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  device-manager up --demo --once          see readings come in and where they go, then stop
+  device-manager up --demo --once          send readings, show where they are stored, then stop
   device-manager up --data-dir /srv/dm     keep the data elsewhere
-  . .device-manager/env; psql \"$DATABASE_URL\"     join in from another terminal")]
+  . .device-manager/env; psql \"$DATABASE_URL\"     connect from another terminal")]
 pub struct UpCommand {
     #[command(flatten)]
     process: ProcessArgs,
-    /// Where data, logs, ports and passwords are kept.
+    /// The folder for data, logs, ports and passwords.
     #[arg(long, env = "DEVICE_MANAGER_DATA_DIR", default_value = ".device-manager")]
     data_dir: PathBuf,
-    /// The folder with Kafka's jars, or a Kafka distribution. Without it .kafka is looked for upwards from here.
+    /// The folder with Kafka's jars, or a Kafka distribution. By default .kafka is searched for in the working directory and
+    /// its parents.
     #[arg(long, env = "KAFKA_HOME")]
     kafka_home: Option<PathBuf>,
     /// Use this Kafka instead of starting one.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
     kafka_bootstrap_servers: Option<String>,
-    /// What stands in front of every topic name, where several installations share a cluster.
+    /// A prefix of every topic name, for installations that share a cluster.
     #[arg(long, env = "TOPIC_PREFIX", default_value = "")]
     topic_prefix: String,
     /// Use this Postgres database instead of starting one.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
-    /// The port that clients use. Port 0 takes a free one.
+    /// The port for clients. Port 0 selects a free port.
     #[arg(long, env = "HTTP_PORT", default_value_t = 3000)]
     http_port: u16,
-    /// Send real-looking traffic when ready and show the readings that came of it.
+    /// Send realistic traffic when ready, and show the resulting readings.
     #[arg(long)]
     demo: bool,
     /// Stop after the demonstration.
@@ -64,7 +66,7 @@ pub struct UpCommand {
 /// Runs until SIGTERM or Ctrl-C, or until the demonstration is over.
 ///
 /// # Errors
-/// Something is not installed, a port is taken, or a stage or child ended.
+/// Something is not installed, a port is in use, or a stage or a child process ended.
 pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     let begun = Instant::now();
     check(&args)?;
@@ -72,22 +74,20 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     let io = |error: io::Error| CommandError::failed("the data directory", error);
     let stop = process.shutdown.clone();
     let data_dir =
-        DataDir::take(&args.data_dir).map_err(|error| CommandError::failed("taking the data directory", error))?;
-    // First of all: whoever waits for the file must not be served that of an earlier run.
+        DataDir::take(&args.data_dir).map_err(|error| CommandError::failed("locking the data directory", error))?;
+    // This comes first, so that a process that waits for the file does not read that of an earlier run.
     Environment::remove(data_dir.path()).map_err(io)?;
     for (given, variable, server) in [
         (&args.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS", "Kafka"),
         (&args.database_url, "DATABASE_URL", "Postgres"),
     ] {
         if given.is_some() {
-            tracing::info!(
-                "uses the {server} that {variable} or its flag names; without both it starts one of its own"
-            );
+            tracing::info!("using the {server} that {variable} or its flag names; without both, `up` starts its own");
         }
     }
     let embedded = tokio::select! {
         embedded = start(data_dir, &args) => Arc::new(embedded?),
-        // Dropping what has been started ends it.
+        // Dropping the future ends what it has started.
         () = stop.cancelled() => return Ok(ExitCode::from(130)),
     };
     let given_or =
@@ -111,14 +111,14 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     if args.once || shown.is_err() {
         process.shutdown.cancel();
     }
-    // In this order also when the start failed: the stages end while what they use is still there.
+    // The order is the same if the start failed: the stages end while what they use still runs.
     let ended = process.wait().await;
     Environment::remove(&args.data_dir).map_err(io)?;
     embedded.stop().await;
     shown.and(ended).map(|()| ExitCode::SUCCESS)
 }
 
-/// Whether what is used instead of our own can be used, before anything is started.
+/// Checks the settings of a given Kafka and Postgres before anything is started.
 fn check(args: &UpCommand) -> Result<(), CommandError> {
     if let Some(kafka_bootstrap_servers) = args.kafka_bootstrap_servers.clone() {
         let topic_prefix = args.topic_prefix.clone();
@@ -127,7 +127,7 @@ fn check(args: &UpCommand) -> Result<(), CommandError> {
     args.database_url.as_deref().map_or(Ok(()), |url| database(url).map(|_options| ()))
 }
 
-/// Starts the stages, says how to reach them, and shows what was asked for.
+/// Starts the stages, prints how to reach them, and runs the demonstration if it was requested.
 async fn show(
     process: &mut Process,
     args: &UpCommand,
@@ -158,7 +158,8 @@ async fn start(data_dir: DataDir, args: &UpCommand) -> Result<Embedded, CommandE
         .map_err(|error| CommandError::failed("starting the embedded Kafka and Postgres", error))
 }
 
-/// The stages wait for a Kafka or a Postgres that is away; ours does not come back by itself, so its end is ours.
+/// Ends the process when an embedded server ends, because nothing restarts it. The stages themselves only wait for a server
+/// that is not reachable.
 async fn watch(embedded: Arc<Embedded>, stop: CancellationToken) -> Result<(), EmbeddedError> {
     tokio::select! {
         error = embedded.child_ended() => Err(error),

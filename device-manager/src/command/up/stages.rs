@@ -1,4 +1,4 @@
-//! All stages in this process.
+//! Runs all stages in this process.
 
 use std::time::Duration;
 
@@ -17,10 +17,11 @@ use crate::{
     error::CommandError,
 };
 
-/// A few partitions show that nothing depends on there being one.
+/// Several partitions, to show that nothing depends on there being only one.
 const PARTITIONS: i32 = 3;
 
-/// Applies topics and migrations, starts ingress, normalizer and sink, and returns the ingress's address when all are ready.
+/// Applies topics and migrations, and starts ingress, normalizer and sink. Returns the address of the ingress when all are
+/// ready.
 pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -> Result<String, CommandError> {
     let cluster = &surroundings.cluster;
     let (client, size) = (cluster.settings.client(), Size { partitions: PARTITIONS, replication: -1 });
@@ -31,12 +32,12 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
                 setting,
                 is,
                 must_be,
-                "records are kept longer: `device-manager topics apply --yes` lowers it"
+                "records are kept longer than required: `device-manager topics apply --yes` lowers the setting"
             );
         }
     }
     let pool = PgPool::connect_with(database(&surroundings.database_url)?).await?;
-    store::migrate::migrate(&pool).await.map_err(|error| CommandError::failed("the migrations", error))?;
+    store::migrate::migrate(&pool).await.map_err(|error| CommandError::failed("applying the migrations", error))?;
     if surroundings.has_own_database {
         let mut connection = pool.acquire().await?;
         role::apply(&mut connection).await.map_err(|error| CommandError::failed("the role for analysts", error))?;

@@ -4,19 +4,19 @@ use std::path::PathBuf;
 
 use service::cluster::Cluster;
 
-/// The secret that signs receipts, in the data directory.
+/// The file of the secret that signs receipts, in the data directory.
 pub(super) const RECEIPT_KEY: &str = "receipt.key";
-/// The API keys' hashes, in the data directory.
+/// The file of the API keys' hashes, in the data directory.
 pub(super) const KEYS: &str = "keys.json";
 
-/// What the stages find. Holds secrets: no `Debug`.
+/// What all stages of `up` share. Contains secrets, so it does not implement `Debug`.
 pub(super) struct Surroundings {
-    /// As an absolute path.
+    /// The absolute path of the data directory.
     pub(super) data_dir: PathBuf,
     pub(super) cluster: Cluster,
     pub(super) topic_prefix: String,
     pub(super) database_url: String,
-    /// Whether the database is ours, so that its user may make roles.
+    /// Whether `up` has started the database itself, so that its user may create roles.
     pub(super) has_own_database: bool,
     pub(super) api_key: String,
     pub(super) http_port: u16,
