@@ -1,5 +1,5 @@
-# One image, one binary, many roles: the command says which (`ingress`, `normalizer`, `sink`, `topics apply`, …).
-# Plain instructions only, so that it builds with and without BuildKit.
+# One image with one binary. The command selects the role: `ingress`, `normalizer`, `sink`, `topics apply`, …
+# Uses basic instructions only, so that it builds with and without BuildKit.
 
 ARG BUILD_IMAGE=rust:1-bookworm
 ARG RUN_IMAGE=debian:bookworm-slim
@@ -10,7 +10,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-# For --version; the image has no .git to ask.
+# Shown by --version; there is no .git in the build context.
 ARG GIT_COMMIT
 RUN cargo build --locked --release -p device-manager \
  && cp target/release/device-manager /device-manager \
@@ -24,10 +24,10 @@ RUN apt-get update \
  && install -d -o device-manager -g device-manager -m 0700 /etc/device-manager
 COPY --from=build /device-manager /usr/local/bin/device-manager
 USER 10001
-# A scraper comes from another container or pod. The port is for the network of these only: publish 3000, not this one.
+# A scraper connects from another container or pod. Keep port 9464 inside their network: publish 3000 only.
 ENV MANAGEMENT_ADDRESS=0.0.0.0:9464
 EXPOSE 3000 9464
-# SIGTERM drains.
+# On SIGTERM a stage finishes the work in progress before it ends.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["device-manager"]
 CMD ["--help"]

@@ -1,12 +1,12 @@
-# The few commands of the project. `make` alone lists them.
+# The commands of the project. `make` without a target lists them.
 #
-# The default profile is Cargo's dev: the dependencies are optimised there, and a cold `make demo` is minutes faster than with
-# the release profile. `make run PROFILE=release` is what to measure.
+# The default profile is Cargo's dev: it optimises the dependencies, and a cold `make demo` is minutes faster than with the release
+# profile. For measurements use `make run PROFILE=release`.
 
 PROFILE ?= dev
 CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
 
-# For --version. Empty outside a git clone.
+# Shown by --version. Empty outside a git clone.
 export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
@@ -15,72 +15,72 @@ export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-setup: ## Install what is missing (Debian packages, Kafka's jars); does nothing when all is there
+setup: ## Install missing Debian packages and Kafka's jars; does nothing if all are installed
 	@sh .ci/setup
 
 build: setup ## Build the binary: target/debug/device-manager, or target/release with PROFILE=release
 	cargo build --locked --profile $(PROFILE) -p device-manager
 
-# What a shell took from .device-manager/env names servers that may be gone, and would be used instead of new ones.
+# A shell that has read .device-manager/env may name servers that no longer run. Without these variables, `up` starts its own.
 OWN_SERVERS = env -u KAFKA_BOOTSTRAP_SERVERS -u DATABASE_URL
 
-demo: build ## Start everything, send payloads of three formats, show the readings that came of them, stop
+demo: build ## Start everything, send payloads of three formats, show the resulting readings, stop
 	@$(OWN_SERVERS) $(CARGO_RUN) up --demo --once --http-port 0 --management-address 127.0.0.1:0
 
-run: build ## The same, and stay up until Ctrl-C
+run: build ## The same as demo, but keep running until Ctrl-C
 	@$(OWN_SERVERS) $(CARGO_RUN) up --demo
 
-test: setup ## Run all tests against a real Kafka and a real Postgres that they start themselves
+test: setup ## Run all tests; they start a real Kafka and a real Postgres themselves
 	cargo test --workspace --locked
 
-lint: ## Format check, clippy, docs, dependency rules
+lint: ## Check format, clippy, rustdoc and the dependency rules
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 	cargo deny --locked check bans licenses sources
 
-skew: setup ## Test this release beside a next one, with newer events and tables, that is built of a patched copy
+skew: setup ## Test this release beside a next release, built from a patched copy with newer events and tables
 	tests/skew/run
 
-# What every target asserts stands in fuzz/src/lib.rs.
+# What each target asserts is defined in fuzz/src/lib.rs.
 SECONDS ?= 20
-fuzz: setup ## Fuzz each format and the check of the ingress, each for SECONDS=20
+fuzz: setup ## Fuzz each format and the well-formedness check of the ingress, each for SECONDS=20
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" fuzz/run $(SECONDS)
 
-# docs/mutants.md says what survived. In the work tree, as a copy would build everything anew.
+# docs/mutants.md lists the surviving mutants. Runs in the work tree, because a copy would build everything again.
 SHARD ?= 0/16
-mutants: setup ## Alter the mapping code and see whether a test notices, one SHARD=0/16 at a time (needs cargo-mutants)
+mutants: setup ## Mutate the mapping code and check that a test fails, one SHARD=0/16 at a time (needs cargo-mutants)
 	git diff --quiet HEAD
 	cargo mutants --in-place --shard $(SHARD) --timeout 60 --output target
 
-# The smoke of it is part of `make test`; here it takes some ten minutes and wants the machine for itself.
-isolation: setup ## Measure an honest sender beside hostile ones, and beside an export of 300 MB, on the release build
+# `make test` runs a short version. This one takes about ten minutes and needs an otherwise idle machine.
+isolation: setup ## Measure the delay of one sender beside hostile ones and beside an export of 300 MB, on the release build
 	@echo "commit $(GIT_COMMIT)"
 	ISOLATION_SECONDS=60 ISOLATION_P99_MS=2000 ISOLATION_EXPORT_MB=300 ISOLATION_MORE_MS=1000 \
 		cargo test --release --locked -p device-manager --test end_to_end isolation -- --nocapture
 
-bench: ## Measure against the stated peers and limits; writes bench/results
+bench: ## Measure against the stated peers and limits, and write the table to bench/results
 	@sh .ci/setup bench
 	cargo build --release --locked -p device-manager -p bench
 	target/release/bench
 
-# What a change costs beside another build, OLD=path/to/device-manager; `make bench` says what is measured of one build.
-compare: ## Compare this build with OLD=BINARY of another by processor time and instructions
+# The cost of a change in comparison with another build, OLD=path/to/device-manager. `make bench` measures one build.
+compare: ## Compare the processor time and the instructions of this build with those of OLD=BINARY
 	@sh .ci/setup bench
 	cargo build --release --locked -p device-manager -p bench
 	target/release/bench --against $(OLD)
 
-callgrind: ## Count the instructions of the pure mapping, beside those of OLD=BINARY where it is given (needs valgrind)
+callgrind: ## Count the instructions of the pure mapping, and those of OLD=BINARY if given (needs valgrind)
 	cargo build --release --locked -p device-manager -p bench
 	target/release/bench --only instructions $(if $(OLD),--against $(OLD))
 
-generated: build ## Rewrite the files that are generated from the code; a test wants no difference
+generated: build ## Rewrite the files that are generated from the code; a test fails if one is out of date
 	@$(CARGO_RUN) docs docs
 
-prepared: setup ## Check all static SQL against the tables, and write what the compiler needs of it to .sqlx/
+prepared: setup ## Check all static SQL against the tables, and write the metadata that the compiler needs to .sqlx/
 	store/prepare
 
-clean: ## Remove what was built, and the embedded data
+clean: ## Remove the build output and the embedded data
 	for data in .device-manager/postgres target/tmp/*/postgres; do [ ! -L $$data ] || rm -rf "$$(readlink $$data)"; done
 	rm -rf .device-manager
 	cargo clean
