@@ -1,4 +1,4 @@
-//! Three brokers that want a password, as in production: what is accepted outlives the loss of one.
+//! Three brokers that require a password, as in production: accepted payloads survive the loss of one broker.
 
 use std::{
     fs::{self, File},
@@ -31,7 +31,7 @@ const FHIR: &str = "/health-data/medisante/fhir-json";
 const JVM: [&str; 6] =
     ["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData"];
 
-/// Clients come in by SASL with SCRAM; the brokers among themselves need no password.
+/// Clients authenticate by SASL with SCRAM; the brokers need no password among themselves.
 const SETTINGS: &str = "\
 process.roles=broker,controller
 controller.listener.names=CONTROLLER
@@ -118,7 +118,7 @@ impl Brokers {
         self.running[number] = Some(command.arg(self.settings(number)).spawn().unwrap());
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL to a broker.
     fn kill(&mut self, number: usize) {
         if let Some(mut child) = self.running[number].take() {
             child.kill().unwrap();
@@ -142,7 +142,7 @@ impl Brokers {
         self.directory.path().join(format!("server-{number}.properties"))
     }
 
-    /// How clients reach them.
+    /// The environment variables with which clients reach the brokers.
     fn variables(&self) -> Vec<(String, String)> {
         let addresses = self.clients.map(|port| format!("127.0.0.1:{port}")).join(",");
         let variables = [
@@ -165,7 +165,7 @@ impl Brokers {
     }
 }
 
-/// Sends until it is told to stop, each reading again until it is accepted.
+/// Sends distinct readings until `stop`, each repeated until it is accepted. `accepted` counts them.
 fn load(world: &World, accepted: &Arc<AtomicU32>, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
     let (sender, accepted, stop) = (world.sender.clone(), Arc::clone(accepted), Arc::clone(stop));
     tokio::spawn(async move {
@@ -192,7 +192,7 @@ async fn three_brokers_with_a_password_lose_nothing_when_one_dies_and_accept_not
     assert!(is_right && said.contains("raw.medisante: right"), "{said}");
     let durability = "3 copies of each record, 2 of them before it is acknowledged: the loss of one broker loses no";
     let ingress = (Stage::Ingress, 0);
-    until("the ingress says how durable its topics are", || async {
+    until("the ingress reports how durable its topics are", || async {
         world.ready(ingress).await.is_some_and(|(is_ready, said)| is_ready && said.contains(durability))
     })
     .await;
@@ -219,7 +219,7 @@ async fn three_brokers_with_a_password_lose_nothing_when_one_dies_and_accept_not
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key(RETRY_AFTER));
     let before = accepted.load(Relaxed);
-    // One of the load was perhaps acknowledged before the broker died, and counted after.
+    // Before this second refusal, a reading that was acknowledged before the broker was killed may still have been counted.
     let answer = world.sender.try_post(FHIR, &refused).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(accepted.load(Relaxed), before);
@@ -238,8 +238,8 @@ async fn three_brokers_with_a_password_lose_nothing_when_one_dies_and_accept_not
     assert!(is_right, "{said}");
 }
 
-/// All that was accepted until now has its row.
+/// Waits until every reading that was accepted so far has its row.
 async fn until_rows(world: &World, accepted: &AtomicU32) {
     let sent = i64::from(accepted.load(Relaxed));
-    until("what was accepted is stored", || async { world.count(READINGS).await >= sent }).await;
+    until("the accepted readings are stored", || async { world.count(READINGS).await >= sent }).await;
 }

@@ -25,7 +25,7 @@ async fn the_same_post_ten_times_is_one_row() {
     world.assert_ledger(10).await;
 }
 
-/// `E2E_ROUNDS` says how often each stage is killed: a few times in CI, twenty by hand.
+/// `E2E_ROUNDS` is how often each stage is killed: three times in CI, twenty by hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_turn_nothing_is_lost_or_doubled() {
     let rounds = std::env::var("E2E_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap());
@@ -34,13 +34,13 @@ async fn killed_in_turn_nothing_is_lost_or_doubled() {
     let sending = tokio::spawn(send(world.sender.clone(), acknowledged.clone(), stop.clone()));
     for _ in 0..rounds {
         for stage in [Stage::Ingress, Stage::Normalizer, Stage::Sink] {
-            // In the midst of work: more is acknowledged than is stored, and all that was acknowledged before arrives after.
+            // Kills the stage under load. Everything that was acknowledged before must be stored afterwards.
             let before = acknowledged.load(Relaxed);
             until("more is acknowledged", || async { acknowledged.load(Relaxed) > before + 20 }).await;
             world.kill(stage);
             let owed = acknowledged.load(Relaxed);
             world.run(stage);
-            until("what was owed arrives", || async { world.count(READINGS).await >= owed }).await;
+            until("the acknowledged readings are stored", || async { world.count(READINGS).await >= owed }).await;
         }
     }
     stop.store(true, Relaxed);
@@ -49,12 +49,12 @@ async fn killed_in_turn_nothing_is_lost_or_doubled() {
     let sent = acknowledged.load(Relaxed);
     world.until_count(READINGS, sent).await;
     world.assert_ledger(sent).await;
-    // Each was measured at a second of its own: as many seconds as readings, and as many as were sent.
+    // Each reading was measured at a different second, so the number of distinct seconds is the number of readings sent.
     assert_eq!(world.count("SELECT count(DISTINCT measured_from) FROM readings").await, sent);
     assert_eq!(world.count(READINGS).await, sent);
 }
 
-/// One distinct reading after the other, each repeated until it is acknowledged.
+/// Sends distinct readings until `stop`, each repeated until it is acknowledged. `acknowledged` counts them.
 async fn send(sender: Sender, acknowledged: Arc<AtomicI64>, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
         sender.medisante(&glucose(acknowledged.load(Relaxed))).await;

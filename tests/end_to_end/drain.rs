@@ -1,4 +1,4 @@
-//! Stopping a stage while it has something in hand.
+//! Stopping a stage while it has a request in progress.
 
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ async fn a_request_in_hand_at_sigterm_is_answered_before_the_process_ends() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut asked = [0; 25];
     stream.read_exact(&mut asked).await.unwrap();
-    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n", "the request is in hand");
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n", "the request is in progress");
 
     let answered = async {
-        // The port is closed: the process was told to end.
+        // Once the port is closed, the process has received SIGTERM.
         while TcpStream::connect(&address).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -41,6 +41,6 @@ async fn a_request_in_hand_at_sigterm_is_answered_before_the_process_ends() {
     };
     let (ended, answer) = tokio::join!(world.terminate((Stage::Ingress, 0), Duration::from_secs(10)), answered);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(ended, "and then it ends");
+    assert!(ended, "the process ends after the answer");
     world.until_count("SELECT count(*) FROM readings", 1).await;
 }

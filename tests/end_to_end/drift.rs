@@ -1,4 +1,4 @@
-//! A sender that begins to send more than the mapping knows.
+//! Drift: a sender begins to send fields, metrics and units that the mapping does not know.
 
 use serde_json::{Value, json};
 
@@ -44,20 +44,20 @@ async fn what_is_unknown_is_counted_once_a_payload_and_what_is_understood_is_sto
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }
 
-    // As after a kill in the midst and the restore of an older position: all events come again.
+    // Resetting the offsets delivers all events again, as after a kill and the restore of an older position.
     world.kill(Stage::Sink);
     let positions = "SELECT sum(next_offset)::bigint FROM sink_offsets";
     let reached = world.count(positions).await;
     sqlx::query("UPDATE sink_offsets SET next_offset = 0").execute(&world.pool).await.unwrap();
     world.run(Stage::Sink);
-    until("all events came again", || async { world.count(positions).await >= reached }).await;
+    until("all events are delivered again", || async { world.count(positions).await >= reached }).await;
     world.sender.medisante(&glucose(2)).await;
     world.until_count(all_have_outcomes, 4).await;
     assert_eq!(counts(&world, &receipt), [2, 2, 2]);
     world.assert_ledger(6).await;
 }
 
-/// The count of each shape, whose first example is this receipt's.
+/// Returns the count of each shape, and checks that the first example of each is `receipt`.
 fn counts(world: &World, receipt: &str) -> Vec<i64> {
     let lines = world.drift(&["--json"]);
     let all: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

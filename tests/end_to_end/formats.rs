@@ -1,4 +1,4 @@
-//! Each format from the request to the row.
+//! Several formats, from the request to the row.
 
 use serde_json::json;
 

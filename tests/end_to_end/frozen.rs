@@ -1,4 +1,4 @@
-//! Kafka or Postgres that neither answers nor hangs up, as a host that is gone or a process that is stopped.
+//! Kafka or Postgres that neither answers nor closes its connections, like a host that vanished or a process that is stopped.
 
 use std::{
     fs,
@@ -13,11 +13,11 @@ use crate::{
 };
 
 const READINGS: &str = "SELECT count(*) FROM readings";
-/// Within what a stage says that it waits, and that it works again.
+/// The time within which a stage must report that it waits, and that it works again.
 const SAID_WITHIN: Duration = Duration::from_secs(15);
 const STAGES: [Stage; 3] = [Stage::Ingress, Stage::Normalizer, Stage::Sink];
 
-/// Processes that are stopped, and go on when this is dropped.
+/// Processes that are stopped with SIGSTOP, and continued when this value is dropped.
 struct Frozen(Vec<u32>);
 
 impl Frozen {
@@ -45,7 +45,7 @@ fn children(parent: u32) -> Vec<u32> {
     String::from_utf8(listed.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect()
 }
 
-/// Waits until each stage is ready, or none. The stages that were not in time, with what they say.
+/// Waits until each stage has the readiness `is_ready`. Returns the stages that had not in time, with their answers.
 async fn late(world: &World, stages: &[Stage], is_ready: bool) -> Vec<(Stage, Option<String>)> {
     let deadline = Instant::now() + SAID_WITHIN;
     let mut late = Vec::new();
@@ -65,7 +65,7 @@ async fn late(world: &World, stages: &[Stage], is_ready: bool) -> Vec<(Stage, Op
     late
 }
 
-/// The lines about the stage's state in its log from here on.
+/// The number of lines of the log that contain `text`.
 fn said(log: &str, text: &str) -> usize {
     log.lines().filter(|line| line.contains(text)).count()
 }

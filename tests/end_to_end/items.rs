@@ -1,4 +1,4 @@
-//! What becomes of single items: whose they are, and what a bad one does to its neighbours.
+//! Single items: their attribution to a patient, and the effect of an invalid item on its neighbours.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::{
 
 const DEVICE: &str = "350000000000077";
 
-/// The later holder is named first, and the reading was there before either.
+/// The commands arrive in reverse order of their effective times, and after the first readings.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reading_belongs_to_who_held_the_device_when_it_measured() {
     let world = World::start().await;

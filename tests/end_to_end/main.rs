@@ -1,6 +1,6 @@
-//! The whole pipeline: real stages as child processes, a real Kafka, a real Postgres.
+//! Tests of the whole pipeline: real stages as child processes, a real Kafka, a real Postgres.
 //!
-//! Needs Java, Kafka's jars and Postgres, as `make setup` installs them.
+//! Requires Java, Kafka's jars and Postgres, as `make setup` installs them.
 
 #[cfg(test)]
 mod brokers;

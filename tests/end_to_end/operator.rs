@@ -1,4 +1,4 @@
-//! What waits for an operator, and the commands that he has.
+//! Partitions that wait for an operator, and the operator's commands.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 const READINGS: &str = "SELECT count(*) FROM readings";
 const SINK: (Stage, usize) = (Stage::Sink, 0);
 
-/// Readings of many devices, so that every partition has some.
+/// Sends readings of many devices, so that every partition has some.
 async fn send(world: &World, from: i64, to: i64) {
     for number in from..to {
         let device = format!("3500000000{:05}", number % 24);
@@ -37,20 +37,20 @@ async fn a_foreign_record_holds_up_its_partition_until_an_operator_skips_it() {
     let record = FutureRecord::<str, _>::to(&topic).partition(1).payload(b"0123456789");
     let placed = producer.send(record, Duration::from_secs(10)).await.unwrap();
     let (offset, waits) = (placed.offset, format!("{topic} partition 1 waits at offset {}", placed.offset));
-    until("the sink says what waits", || async {
+    until("the sink reports the record that it waits at", || async {
         world.ready(SINK).await.is_some_and(|(is_ready, said)| is_ready && said.contains(&waits))
     })
     .await;
     let blocked = |count: u32| format!("device_manager_sink_partitions_blocked{{topic=\"{topic}\"}} {count}");
     assert!(world.metrics(SINK).await.lines().any(|line| line == blocked(1)));
 
-    // The other partitions go on, and behind the record nothing does.
+    // The other partitions continue, and nothing after the record is read.
     send(&world, 24, 72).await;
     let behind = format!("SELECT next_offset FROM sink_offsets WHERE topic = '{topic}' AND partition = 1");
     let others =
         format!("SELECT sum(next_offset)::bigint FROM sink_offsets WHERE topic = '{topic}' AND partition <> 1");
     let before = world.count(READINGS).await;
-    until("the others go on", || async {
+    until("the other partitions continue", || async {
         world.count(&others).await + offset == world.count(READINGS).await && world.count(READINGS).await > before
     })
     .await;
@@ -87,13 +87,13 @@ async fn events_that_are_gone_are_given_up_only_by_command() {
     send(&world, 0, 24).await;
     world.until_count(READINGS, 24).await;
     world.kill(Stage::Sink);
-    // Of the events that no sink has seen, retention takes the first.
+    // Deletes the first event that no sink has read, as retention would.
     let topic = world.topic("readings");
     let next = format!("SELECT next_offset FROM sink_offsets WHERE topic = '{topic}' AND partition = 0");
     let first = world.count(&next).await;
     send(&world, 24, 72).await;
     let end = || (0..3).map(|partition| world.log_end(&topic, partition)).sum::<i64>();
-    until("all are events", || async { end() == 72 }).await;
+    until("all readings are on their topic", || async { end() == 72 }).await;
     let admin: AdminClient<DefaultClientContext> = world.kafka_settings().client().create().unwrap();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&topic, 0, Offset::Offset(first + 1)).unwrap();
@@ -102,7 +102,7 @@ async fn events_that_are_gone_are_given_up_only_by_command() {
     let left = 71 - (world.log_end(&topic, 0) - first - 1);
     world.run(Stage::Sink);
     let waits = format!("{topic} partition 0 begins at {}, but {first} is the next", first + 1);
-    until("the sink says what is gone", || async {
+    until("the sink reports the gap", || async {
         world.ready(SINK).await.is_some_and(|(is_ready, said)| is_ready && said.contains(&waits))
     })
     .await;

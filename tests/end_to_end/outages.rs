@@ -1,4 +1,4 @@
-//! Kafka or Postgres away, or back from an older dump.
+//! Kafka or Postgres is unavailable, or restored from an older dump.
 
 use std::{fs::File, process::Command, time::Duration};
 
@@ -88,9 +88,9 @@ async fn stages_end_when_asked_although_kafka_is_away() {
             late.push(stage);
         }
     }
-    // Whatever was seen, the other tests need it.
+    // The other tests need Kafka, whatever the result.
     world.embedded.start_kafka().await.unwrap();
-    assert!(late.is_empty(), "still there after 15 s: {late:?}");
+    assert!(late.is_empty(), "still running after 15 s: {late:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +105,7 @@ async fn migrations_wait_for_a_database_that_is_away() {
     world.run(Stage::Sink);
     let sink = (Stage::Sink, 0);
     let waits = "Postgres cannot be reached: Connection refused";
-    until("the sink says what it waits for", || async {
+    until("the sink reports what it waits for", || async {
         world.ready(sink).await.is_some_and(|(is_ready, said)| !is_ready && said.contains(waits))
     })
     .await;

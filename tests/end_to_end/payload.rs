@@ -1,4 +1,4 @@
-//! What senders send, with invented values.
+//! Payloads of all kinds of senders, with invented values.
 
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339, macros::datetime};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 pub(crate) const START: OffsetDateTime = datetime!(2026-03-01 00:00:00 UTC);
 
-/// The `number`th glucose reading: its own correlation id, and measured `number` seconds after [`START`].
+/// The `number`th glucose reading: it has a new correlation id, and was measured `number` seconds after [`START`].
 pub(crate) fn glucose(number: i64) -> Value {
     glucose_of("350000000000001", &text(START + Duration::seconds(number)))
 }
@@ -47,7 +47,7 @@ pub(crate) fn weight_of(device: &str, id: &str, status: &str, kilograms: f64) ->
     })
 }
 
-/// A blood pressure with a pulse, passed on by a hub.
+/// A blood pressure with a pulse, forwarded by a hub.
 pub(crate) fn blood_pressure() -> Value {
     let measured = |value: u32, unit: &str| json!({ "value": value, "unit": unit, "isInRange": true });
     json!({
@@ -63,7 +63,7 @@ pub(crate) fn blood_pressure() -> Value {
     })
 }
 
-/// An ECG as a document.
+/// An ECG as a PDF document.
 pub(crate) fn ecg(base64: &str) -> Value {
     json!({
         "metadata": { "correlationId": Uuid::new_v4(), "receivedTime": text(START), "measurementType": "ECG" },

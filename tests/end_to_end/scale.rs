@@ -1,4 +1,4 @@
-//! Several processes per stage: they join, leave, die and freeze under load.
+//! Several processes per stage that join, leave, are killed and are frozen under load.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,12 @@ use crate::{
 };
 
 const READINGS: &str = "SELECT count(*) FROM readings";
-/// How long a partition may go without a write after a member was killed, joined or left, and after one was frozen.
+/// How long a partition may be without a write after a member was killed, joined or left.
 const AFTER_KILL: Duration = Duration::from_secs(15);
+/// How long a partition may be without a write after a member was frozen.
 const AFTER_FREEZE: Duration = Duration::from_secs(30);
 
-/// Start one, let it write, start a second: nobody may stall, also not when the second is gone again.
+/// Starts one sink, lets it write, and starts a second: no partition may stall, also not after the second was killed.
 async fn a_second_sink_joins(group_protocol: &'static str) {
     let mut world = World::start_as(Setup { group_protocol: Some(group_protocol), ..Setup::default() }).await;
     let mut sent = 0;
@@ -41,16 +42,16 @@ async fn a_second_sink_joins(group_protocol: &'static str) {
     send(&world, 50).await;
     world.assert_ledger(110).await;
 
-    // What the group did stands in the log: the second sink took some, and they came back.
-    // None of the readings need lie in those that came back.
-    until("the first sink takes back what the second one had", || async {
+    // The log shows the rebalances: the second sink got some partitions, and the first one got them back. The readings do not show
+    // it, as none of them need be in those partitions.
+    until("the first sink gets back the partitions of the second one", || async {
         let of_first = shares(&world, (Stage::Sink, 0));
         let taken = of_first.iter().position(|is_taken| *is_taken);
         taken.is_some_and(|at| at > 0 && of_first[at..].contains(&false))
     })
     .await;
     let of_first = shares(&world, (Stage::Sink, 0));
-    assert!(of_first.len() < 12, "a line for each rebalance, not for each partition: {of_first:?}");
+    assert!(of_first.len() < 12, "more than one line for each rebalance: {of_first:?}");
     assert!(shares(&world, (Stage::Normalizer, 0)).contains(&false));
 }
 
@@ -64,7 +65,7 @@ async fn a_second_sink_joins_by_the_classic_protocol() {
     a_second_sink_joins("classic").await;
 }
 
-/// While a sink waits for a table it reads nothing; what it gave away meanwhile it reads again when that comes back.
+/// A sink that waits for a locked table reads nothing. Partitions that it loses meanwhile and gets back later are read again.
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_went_while_a_table_was_locked_are_read_when_they_come_back() {
     let (mut world, first) = (World::start().await, (Stage::Sink, 0));
@@ -78,8 +79,8 @@ async fn partitions_that_went_while_a_table_was_locked_are_read_when_they_come_b
     })
     .await;
     world.run_member((Stage::Sink, 1));
-    // Of both of its groups.
-    until("the second sink has its part", || async {
+    // One rebalance for each of the sink's two groups.
+    until("the second sink has its share", || async {
         shares(&world, first).into_iter().filter(|is_taken| *is_taken).count() >= 2
     })
     .await;
@@ -99,7 +100,7 @@ async fn partitions_that_went_while_a_table_was_locked_are_read_when_they_come_b
     world.assert_ledger(sent).await;
 }
 
-/// What a member's log says of each rebalance: whether partitions were taken from it, or given to it.
+/// Returns for each rebalance in a member's log whether partitions were taken from it (true) or given to it (false).
 fn shares(world: &World, member: Member) -> Vec<bool> {
     let log = world.log(member);
     let lines = log.lines().filter(|line| line.contains("the group has rebalanced"));
@@ -116,14 +117,14 @@ async fn members_come_and_go_by_the_classic_protocol() {
     members_come_and_go("classic").await;
 }
 
-/// From one member of each stage to three and back. `E2E_SCALE_ROUNDS` says how often: once in CI, five times by hand.
+/// Scales each stage from one member to three and back. `E2E_SCALE_ROUNDS` is the number of rounds: one in CI, five by hand.
 async fn members_come_and_go(group_protocol: &'static str) {
     let rounds = std::env::var("E2E_SCALE_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
     let mut world = World::start_as(Setup { group_protocol: Some(group_protocol), ..Setup::default() }).await;
     let load = Load::start(&world);
     for round in 0..rounds {
         for stage in [Stage::Sink, Stage::Normalizer] {
-            // A member whose number no process of this round had yet.
+            // The numbers of each round are new, except that of the first member.
             let member = |number: usize| (stage, if number == 0 { 0 } else { 10 * round + number });
             for number in [1, 2] {
                 world.run_member(member(number));
@@ -131,7 +132,7 @@ async fn members_come_and_go(group_protocol: &'static str) {
             }
             load.settles("joined", AFTER_KILL).await;
 
-            // In CI one for all; a frozen one comes back to a group that has gone on.
+            // With one round, as in CI, one member is killed; otherwise two. A frozen member returns to a group that has moved on.
             for number in 0..rounds.min(2) {
                 world.kill_member(member(number));
                 load.settles("killed", AFTER_KILL).await;
@@ -147,7 +148,7 @@ async fn members_come_and_go(group_protocol: &'static str) {
             rolling_restart(&mut world, stage, [member(0), member(1)]).await;
             load.settles("restarted", AFTER_KILL).await;
             for number in [1, 2] {
-                assert!(world.terminate(member(number), AFTER_KILL).await, "it ends when asked");
+                assert!(world.terminate(member(number), AFTER_KILL).await, "the member did not end after SIGTERM");
             }
             load.settles("left", AFTER_KILL).await;
         }
@@ -161,26 +162,26 @@ async fn members_come_and_go(group_protocol: &'static str) {
     assert_eq!(world.count("SELECT count(*) FROM reading_duplicates").await, 0);
 }
 
-/// The next one is there before the one that it replaces goes.
+/// Restarts the members one by one. A substitute is ready before the member that it replaces ends.
 async fn rolling_restart(world: &mut World, stage: Stage, members: [Member; 2]) {
     for (number, member) in members.into_iter().enumerate() {
         let substitute = (stage, 100 + number);
         world.run_member(substitute);
         world.until_ready(substitute).await;
-        assert!(world.terminate(member, AFTER_KILL).await, "it ends when asked");
+        assert!(world.terminate(member, AFTER_KILL).await, "the member did not end after SIGTERM");
         world.run_member(member);
         world.until_ready(member).await;
-        assert!(world.terminate(substitute, AFTER_KILL).await, "it ends when asked");
+        assert!(world.terminate(substitute, AFTER_KILL).await, "the substitute did not end after SIGTERM");
     }
 }
 
-/// The `number`th reading, of one of many devices, so that all partitions have some.
+/// Sends the `number`th reading, of one of 48 devices, so that all partitions have some.
 async fn send(sender: &Sender, number: i64) {
     let device = format!("3500000000{:05}", number % 48);
     sender.medisante(&glucose_of(&device, &text(START + time::Duration::seconds(number)))).await;
 }
 
-/// Readings without end, and a look at how each partition of theirs is written meanwhile.
+/// Sends readings until it is stopped, and watches how each of their partitions is written.
 struct Load {
     sent: Arc<AtomicI64>,
     stop: Arc<AtomicBool>,
@@ -199,7 +200,8 @@ impl Load {
         Self { sent, stop, sending, watching, pulses, reached: Mutex::default() }
     }
 
-    /// Waits until every partition has been written again, and then twice as often, and has not paused for longer than this.
+    /// Waits until every partition has been written three times, and checks that none was without a write for longer than `within`.
+    /// `what` names the change of the group.
     async fn settles(&self, what: &str, within: Duration) {
         self.pulses.lock().unwrap().begin();
         let moved = async || self.pulses.lock().unwrap().all_move();
@@ -211,7 +213,7 @@ impl Load {
         assert!(longest <= within, "{what}: a partition was not written for {longest:?}");
     }
 
-    /// Returns how many readings were acknowledged.
+    /// Stops the load and prints the longest intervals. Returns how many readings were acknowledged.
     async fn stop(self, group_protocol: &str) -> i64 {
         self.stop.store(true, Relaxed);
         self.sending.await.unwrap();
@@ -223,7 +225,7 @@ impl Load {
     }
 }
 
-/// One distinct reading after the other, each repeated until it is acknowledged.
+/// Sends distinct readings until `stop`, each repeated until it is acknowledged. `sent` counts them.
 async fn send_on(sender: Sender, sent: Arc<AtomicI64>, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
         send(&sender, sent.load(Relaxed)).await;
@@ -231,7 +233,7 @@ async fn send_on(sender: Sender, sent: Arc<AtomicI64>, stop: Arc<AtomicBool>) {
     }
 }
 
-/// How each partition is written.
+/// The writes of each partition, as seen by [`watch`].
 #[derive(Default)]
 struct Pulses(BTreeMap<i32, Pulse>);
 
@@ -267,6 +269,7 @@ impl Pulses {
     }
 }
 
+/// Reads the next offsets of a topic from Postgres every 50 ms.
 async fn watch(pool: PgPool, topic: String, pulses: Arc<Mutex<Pulses>>) {
     loop {
         let rows: Vec<(i32, i64)> =

@@ -1,4 +1,4 @@
-//! Canary values that stand for health data and secrets: none may be in a line that any stage logs, at any level.
+//! Canary values stand for health data and secrets: no stage may log one of them, at any level.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ async fn no_canary_is_in_any_log() {
     world.sender.medisante(&reading).await;
     reading["measurements"]["glucose"]["unit"] = json!("canary/L");
     world.sender.medisante(&reading).await;
-    // Nothing that the sink can store: it becomes a dead letter there.
+    // The sink cannot store a NUL character, so the sample becomes a dead letter of the sink.
     let samples = json!([{ "id": "canary", "type": "HeartRate", "value": 61, "sourceName": "canary",
         "deviceId": "canary-watch", "startDate": "2026-01-10T08:00:00Z", "unit": "canary\u{0}" }]);
     world.sender.post("/health-data/healthkit/standard-json", &samples).await;
@@ -29,7 +29,7 @@ async fn no_canary_is_in_any_log() {
     world.until_count("SELECT count(*) FROM dead_letters WHERE stage = 'normalizer'", 1).await;
     world.until_count("SELECT count(*) FROM dead_letters WHERE stage = 'sink'", 1).await;
     let logs = world.logs();
-    assert!(logs.matches("\"TRACE\"").count() > 10, "the stages do log at this level");
+    assert!(logs.matches("\"TRACE\"").count() > 10, "the stages log at this level");
     for canary in ["canary", "5.4321098765", &world.sender.key] {
         let leaked = logs.lines().find(|line| line.contains(canary));
         assert!(leaked.is_none(), "{leaked:?}");

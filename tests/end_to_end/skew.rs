@@ -1,5 +1,5 @@
-//! Two releases side by side. The next one is this tree with `tests/skew/next-release.patch`, which `tests/skew/run` builds: its
-//! readings have a status more, its outcomes a field more, its tables a migration more.
+//! Two releases side by side. The next release is this tree with `tests/skew/next-release.patch`, built by `tests/skew/run`: its
+//! readings have an additional status, its outcomes an additional field, and its tables an additional migration.
 
 use std::{
     ops::Range,
@@ -21,10 +21,12 @@ const READINGS: &str = "SELECT count(*) FROM readings";
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
 fn next_release() -> PathBuf {
-    std::env::var_os("NEXT_RELEASE").expect("NEXT_RELEASE names the binary of the next release: make skew").into()
+    std::env::var_os("NEXT_RELEASE")
+        .expect("NEXT_RELEASE must be the binary of the next release; run `make skew`")
+        .into()
 }
 
-/// Weights of many devices, so that every partition has some; each status in turn.
+/// Sends weights of many devices, so that every partition has some, with each status in turn.
 async fn send(world: &World, numbers: Range<u32>, statuses: &[&str]) {
     for (number, status) in numbers.zip(statuses.iter().cycle()) {
         let weight = weight_of(&format!("scale-{number}"), &format!("w-{number}"), status, 80.0);
@@ -33,7 +35,7 @@ async fn send(world: &World, numbers: Range<u32>, statuses: &[&str]) {
 }
 
 async fn until_degraded(world: &World, topic: &str, why: &str) {
-    until("the sink says what it is too old for", || async {
+    until("the sink reports the event that it is too old for", || async {
         world.ready(OLD_SINK).await.is_some_and(|(is_ready, said)| {
             is_ready && said.contains("degraded") && said.contains(&format!("{topic} partition ")) && said.contains(why)
         })
@@ -51,19 +53,19 @@ async fn assert_no_dead_letter(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "make skew builds the next release for it"]
+#[ignore = "needs the next release; run `make skew`"]
 async fn a_sink_that_is_older_than_the_events_waits_and_its_successor_stores_all() {
     let mut world = World::start().await;
     world.until_ready(OLD_SINK).await;
     assert!(world.terminate(NORMALIZER, STOPS_WITHIN).await);
     world.run_build(NORMALIZER, &next_release(), &[]);
 
-    // An unknown field holds up the outcomes. The readings' schema is a new one, but what these say is known.
+    // An unknown field blocks the outcomes. The schema of the readings is new too, but these readings contain only known symbols.
     send(&world, 0..10, &["final"]).await;
     let (readings, outcomes) = (world.topic("readings"), world.topic("outcomes"));
     until_degraded(&world, &outcomes, "it does not know its field Outcome.mapped_by").await;
     world.until_count(READINGS, 10).await;
-    // An unknown symbol holds up its partition.
+    // An unknown symbol blocks its partition.
     send(&world, 10..30, &["appended", "final"]).await;
     until_degraded(&world, &readings, "this release cannot read a message of the schema ").await;
     for topic in [&readings, &outcomes] {
@@ -72,11 +74,11 @@ async fn a_sink_that_is_older_than_the_events_waits_and_its_successor_stores_all
         let count = metrics.lines().find_map(|line| line.strip_prefix(&blocked)).unwrap();
         assert!(count.parse::<u32>().unwrap() > 0, "{topic}");
     }
-    until("all are events", || async { records(&world, "readings") == 30 }).await;
+    until("all readings are on their topic", || async { records(&world, "readings") == 30 }).await;
     assert!(world.count(READINGS).await < 30);
     assert_no_dead_letter(&world).await;
 
-    // The next release's tables are there while the old sink has its partitions.
+    // The tables are migrated while the old sink owns partitions.
     world.run_build(NEXT_SINK, &next_release(), &["--migrate"]);
     world.until_count("SELECT version::bigint FROM schema_version", i64::from(SCHEMA_VERSION) + 1).await;
     assert!(world.terminate(OLD_SINK, STOPS_WITHIN).await);
@@ -88,7 +90,7 @@ async fn a_sink_that_is_older_than_the_events_waits_and_its_successor_stores_all
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "make skew builds the next release for it"]
+#[ignore = "needs the next release; run `make skew`"]
 async fn a_sink_that_is_newer_than_the_tables_waits_for_the_migration() {
     let mut world = World::start().await;
     send(&world, 0..3, &["final"]).await;
@@ -99,7 +101,7 @@ async fn a_sink_that_is_newer_than_the_tables_waits_for_the_migration() {
     world.run_build(NORMALIZER, &next_release(), &[]);
     world.run_build(NEXT_SINK, &next_release(), &[]);
     send(&world, 3..30, &["final", "appended", "amended"]).await;
-    until("the sink says what the tables lack", || async {
+    until("the sink reports that the tables are too old", || async {
         world.ready(NEXT_SINK).await.is_some_and(|(is_ready, said)| {
             !is_ready
                 && said.contains(&format!("the tables are those of version {SCHEMA_VERSION}"))
@@ -107,7 +109,7 @@ async fn a_sink_that_is_newer_than_the_tables_waits_for_the_migration() {
         })
     })
     .await;
-    until("all are events", || async { records(&world, "readings") == 30 }).await;
+    until("all readings are on their topic", || async { records(&world, "readings") == 30 }).await;
     assert_eq!(world.count(READINGS).await, 3);
 
     let migrating = (Stage::Sink, 2);
@@ -117,7 +119,7 @@ async fn a_sink_that_is_newer_than_the_tables_waits_for_the_migration() {
     world.assert_ledger(30).await;
     world.until_ready(NEXT_SINK).await;
 
-    // The next tables say that this release may go on with them, and with its own events it does.
+    // `compatible_from` of the next tables allows this release, which therefore writes its own events to them.
     for member in [NEXT_SINK, migrating, NORMALIZER] {
         assert!(world.terminate(member, STOPS_WITHIN).await);
     }
@@ -125,7 +127,7 @@ async fn a_sink_that_is_newer_than_the_tables_waits_for_the_migration() {
     world.run_build(OLD_SINK, Path::new(BINARY), &[]);
     send(&world, 30..40, &["final"]).await;
     world.until_count(READINGS, 40).await;
-    // Had they said that it may not, it would wait.
+    // If the tables did not allow it, the sink would wait.
     sqlx::query("UPDATE schema_version SET compatible_from = version").execute(&world.pool).await.unwrap();
     send(&world, 40..45, &["final"]).await;
     until("the sink asks to be upgraded", || async {

@@ -1,4 +1,4 @@
-//! `device-manager topics`: what is missing or differs is said and mended, and what is the operator's stays.
+//! `device-manager topics` reports and corrects what is missing or differs, and leaves the operator's own settings unchanged.
 
 use rdkafka::{
     ClientConfig,
@@ -41,25 +41,25 @@ async fn a_setting_that_differs_is_corrected_and_no_other_is_touched() {
     client.set("bootstrap.servers", world.embedded.kafka_bootstrap().unwrap());
     let admin: AdminClient<DefaultClientContext> = client.create().unwrap();
     let raw = world.topic("raw.medisante");
-    // Payloads would be lost after a day; and a setting that is the operator's to choose.
+    // The first setting would delete payloads after a day. The second one is the operator's choice.
     let changed =
         AlterConfig::new(ResourceSpecifier::Topic(&raw)).set("retention.ms", "86400000").set("segment.ms", "7200000");
     admin.alter_configs([&changed], &AdminOptions::new()).await.unwrap();
-    // A broker learns of changes a moment after the controller made them.
+    // A broker applies a change a moment after the controller made it.
     let differs = format!("{raw}: retention.ms is 86400000, must be -1");
-    until("check sees it", || async { topics("check").0.contains(&differs) }).await;
+    until("check reports the difference", || async { topics("check").0.contains(&differs) }).await;
     assert_eq!(topics("check").1, Some(1));
 
     let (said, code) = topics("apply");
     assert!(said.contains(&format!("{raw}: retention.ms was 86400000, is -1 now")), "{said}");
     assert_eq!(code, Some(0));
-    until("check finds all right", || async { topics("check").1 == Some(0) }).await;
+    until("check reports no difference", || async { topics("check").1 == Some(0) }).await;
     let described = admin.describe_configs([&ResourceSpecifier::Topic(&raw)], &AdminOptions::new()).await.unwrap();
     let settings = described.into_iter().next().unwrap().unwrap();
     assert_eq!(settings.get("segment.ms").and_then(|entry| entry.value.as_deref()), Some("7200000"));
 }
 
-/// Each setting on its own: one that is not looked at would go unnoticed among others.
+/// Changes each setting separately: among others, one that is not checked would go unnoticed.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_setting_that_a_promise_rests_on_is_checked() {
     let world = World::start().await;
@@ -74,19 +74,19 @@ async fn every_setting_that_a_promise_rests_on_is_checked() {
         ("cleanup.policy", "compact", "delete"),
         ("message.timestamp.type", "CreateTime", "LogAppendTime"),
         ("max.message.bytes", "1000", "16777216"),
-        // More than there are copies: nothing could be written.
+        // More than the number of copies: nothing could be written.
         ("min.insync.replicas", "2", "1"),
         ("unclean.leader.election.enable", "true", "false"),
     ] {
         set(&world, &raw, setting, value).await;
         let differs =
             format!("{raw}: {setting} is {value}, must be {must_be}; `device-manager topics apply` corrects it");
-        until("check sees it", || async { check().0.contains(&differs) }).await;
+        until("check reports the difference", || async { check().0.contains(&differs) }).await;
         let (said, code) = check();
         assert_eq!(code, Some(1), "{said}");
     }
     assert!(world.kafka_command("topics").arg("apply").status().unwrap().success());
-    until("check finds all right", || async { check().1 == Some(0) }).await;
+    until("check reports no difference", || async { check().1 == Some(0) }).await;
     let (said, _) = check();
     for line in [
         "protocol consumer: after kill -9 another process takes over within 5 s",
@@ -115,7 +115,7 @@ async fn a_retention_is_lowered_only_when_told_to() {
     };
     set(&world, &readings, "retention.ms", "-1").await;
     let keeps = format!("{readings}: retention.ms is -1, must be 2592000000: it keeps records longer than it must");
-    until("check sees it", || async { run(&["check"]).0.contains(&keeps) }).await;
+    until("check reports the difference", || async { run(&["check"]).0.contains(&keeps) }).await;
     assert_eq!(run(&["check"]).1, Some(1));
     for _ in 0..2 {
         let (said, code) = run(&["apply"]);
@@ -125,10 +125,10 @@ async fn a_retention_is_lowered_only_when_told_to() {
     let (said, code) = run(&["apply", "--yes"]);
     assert!(said.contains(&format!("{readings}: retention.ms was -1, is 2592000000 now")), "{said}");
     assert_eq!(code, Some(0));
-    until("check finds all right", || async { run(&["check"]).1 == Some(0) }).await;
+    until("check reports no difference", || async { run(&["check"]).1 == Some(0) }).await;
 }
 
-/// Raw records of any partition come to rows, also of those that are added while all stages run.
+/// Raw records of every partition become rows, also of partitions that are added while all stages run.
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_added_when_asked_for_and_never_removed() {
     let world = World::start().await;
@@ -146,11 +146,15 @@ async fn partitions_are_added_when_asked_for_and_never_removed() {
     let raw = world.topic("raw.medisante");
     let (said, code) = run(&["apply", "--partitions", "2"]);
     assert!(said.contains(&format!("{raw}: 3 partitions, 2 asked for; Kafka removes none")), "{said}");
-    assert_eq!((right(&said), code), (1, Some(1)), "of the schemas there is one partition: {said}");
+    assert_eq!(
+        (right(&said), code),
+        (1, Some(1)),
+        "only the topic of the schemas, which has one partition, is right: {said}"
+    );
     let (said, code) = run(&["apply", "--partitions", "4"]);
     assert!(said.contains(&format!("{raw}: the number of partitions was 3, is 4 now")), "{said}");
     assert_eq!((right(&said), code), (1, Some(0)), "{said}");
-    // Also where a broker has not heard of the added ones yet.
+    // Also if a broker does not know the added partitions yet.
     let (said, code) = run(&["apply", "--partitions", "4"]);
     assert_eq!((right(&said), code), (all, Some(0)), "{said}");
 
@@ -158,13 +162,13 @@ async fn partitions_are_added_when_asked_for_and_never_removed() {
     while world.log_end(&raw, 3) == 0 {
         world.sender.medisante(&glucose(sent)).await;
         sent += 1;
-        assert!(sent < 1_000, "the ingress writes into the new partition");
+        assert!(sent < 1_000, "the ingress did not write to the new partition");
     }
     world.until_count("SELECT count(*) FROM readings", sent).await;
     world.assert_promises(sent).await;
 }
 
-/// Gives a topic one setting and takes all others.
+/// Gives a topic one setting, and the specified value for all others.
 async fn set(world: &World, topic: &str, setting: &str, value: &str) {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", world.embedded.kafka_bootstrap().unwrap());

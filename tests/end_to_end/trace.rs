@@ -1,4 +1,4 @@
-//! What `device-manager trace` says of a payload on its way.
+//! What `device-manager trace` reports about a payload on its way.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
     let mut world = World::start().await;
-    // It has made the tables by then.
+    // A sink that is ready has created the tables.
     world.until_ready((Stage::Sink, 0)).await;
     world.kill(Stage::Normalizer);
     let receipt = world.sender.medisante(&glucose(0)).await;
@@ -35,7 +35,7 @@ async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
     assert!(said.contains("item 0: reading"), "{said}");
     assert!(!said.contains("many") && !said.contains("61.4375"), "no health data: {said}");
 
-    // Items side by side with the same fault share a letter, to which the receipt of each leads.
+    // Consecutive items with the same fault share a dead letter, which trace finds by the receipt of each.
     let samples = json!([heart_rate("61"), heart_rate("many"), heart_rate("some"), heart_rate("few")]);
     let answer = world.sender.post("/health-data/healthkit/standard-json", &samples).await;
     for item in 1..4 {
@@ -56,7 +56,7 @@ async fn trace_finds_requests_by_their_correlation_id_and_sums_up_what_is_large(
     let answer = world.sender.post_as("order-7/a", path, &json!(samples)).await;
     assert_eq!(answer.status(), 200);
     let answer: serde_json::Value = answer.json().await.unwrap();
-    // A device that nobody has assigned is taken back.
+    // An unassign of a device that was never assigned.
     let unassign = "/devices/0d9a4f0e-0000-5000-8000-000000000001/unassign";
     let answered = world.sender.post_as("order-7/b", unassign, &json!({})).await;
     let command = answered.headers()["Receipt"].to_str().unwrap().to_owned();
@@ -68,7 +68,7 @@ async fn trace_finds_requests_by_their_correlation_id_and_sums_up_what_is_large(
     assert!(said.contains("only the first 3 of each sort are listed; --all lists all"), "{said}");
     assert!(said.contains("item 2: reading") && !said.contains("item 3: reading"), "{said}");
 
-    // The item that a receipt names is listed in any case, and --all lists all.
+    // The item of the receipt is always listed, and --all lists all items.
     let receipt = answer[17]["_id"].as_str().unwrap();
     assert!(world.trace(receipt).0.contains("item 17: reading"));
     let (all, _) = world.trace_with(&[receipt, "--all"]);

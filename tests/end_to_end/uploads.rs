@@ -1,4 +1,4 @@
-//! An export of many chunks, with its stages killed in the middle.
+//! An export of many chunks, during which each stage is killed.
 
 use std::{
     fmt::Write as _,
@@ -19,7 +19,7 @@ const PATH: &str = "/health-data/healthkit/export-xml?deviceId=watch-1";
 const READINGS: &str = "SELECT count(*) FROM readings";
 const RECORDS: i64 = 40_000;
 
-/// Heart rates a second apart, each with what an iPhone writes beside it.
+/// An export of heart rates one second apart, each with the metadata entry that an iPhone writes.
 fn export() -> String {
     let mut text =
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE HealthData [\n<!ELEMENT HealthData ANY>\n]>\n\
@@ -40,7 +40,7 @@ fn export() -> String {
     text + "</HealthData>\n"
 }
 
-/// How many records lie on the raw topic.
+/// The number of records on the raw topic of uploads.
 fn kept(world: &World) -> i64 {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", world.embedded.kafka_bootstrap().unwrap());
@@ -56,7 +56,7 @@ async fn an_export_outlives_its_stages() {
     let mut world = World::start().await;
     let body = export();
 
-    // The ingress is killed in the middle of an upload: its sender is not answered, and what was kept is given up.
+    // The ingress is killed in the middle of an upload: the sender gets no answer, and the stored chunks stay without a manifest.
     let mut sender = TcpStream::connect(world.sender.address()).unwrap();
     let head = format!(
         "POST {PATH} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Length: {}\r\n\r\n",
@@ -67,7 +67,7 @@ async fn an_export_outlives_its_stages() {
     sender.write_all(&body.as_bytes()[..body.len() / 2]).unwrap();
     let deadline = Instant::now() + WITHIN;
     while kept(&world) < 3 {
-        assert!(Instant::now() < deadline, "chunks are kept while the upload comes");
+        assert!(Instant::now() < deadline, "no chunks were stored while the upload arrived");
     }
     world.kill(Stage::Ingress);
     drop(sender);
@@ -76,11 +76,11 @@ async fn an_export_outlives_its_stages() {
     let answer = until_answered(&world, &body).await;
     assert_eq!(answer, StatusCode::OK);
 
-    // The normalizer is killed in the middle of the mapping, the sink in the middle of the writing.
-    until("the first readings are there", || async { world.count(READINGS).await > 0 }).await;
+    // The normalizer is killed while it maps, and the sink while it writes.
+    until("the first readings are stored", || async { world.count(READINGS).await > 0 }).await;
     world.kill(Stage::Normalizer);
     world.run(Stage::Normalizer);
-    until("more readings are there", || async { world.count(READINGS).await > RECORDS / 10 }).await;
+    until("more readings are stored", || async { world.count(READINGS).await > RECORDS / 10 }).await;
     world.kill(Stage::Sink);
     world.run(Stage::Sink);
 
@@ -92,7 +92,7 @@ async fn an_export_outlives_its_stages() {
     assert_eq!(world.count("SELECT count(*) FROM attributed_readings WHERE device_id = 'watch-1'").await, RECORDS);
 }
 
-/// As a sender does it: again until it is answered, and again where it is told to.
+/// Sends the export as a sender does, repeated while there is no answer or the answer is 503. Returns the status.
 async fn until_answered(world: &World, body: &str) -> StatusCode {
     let deadline = Instant::now() + WITHIN;
     loop {
@@ -101,7 +101,7 @@ async fn until_answered(world: &World, body: &str) -> StatusCode {
         {
             return answer.status();
         }
-        assert!(Instant::now() < deadline, "the ingress answers");
+        assert!(Instant::now() < deadline, "the ingress did not answer within {WITHIN:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Variables that others put into the environment, and addresses that lead nowhere: said once, clearly, and without a secret.
+//! `KAFKA_` variables that other software puts into the environment, and addresses that nothing answers: both are reported once,
+//! clearly, and without a secret.
 
 use std::process::Command;
 
@@ -7,7 +8,7 @@ use crate::{
     world::{STRAY, World},
 };
 
-/// Every command of every test runs with these; here is what is said of them.
+/// Every command of every test runs with [`STRAY`]; this test checks what the log says of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn stray_kafka_variables_are_named_once_and_change_nothing() {
     let world = World::start().await;
@@ -59,13 +60,13 @@ async fn a_command_that_reaches_nothing_says_why() {
         assert!(said.contains(expected) && !said.contains("canary"), "{expected} is missing in: {said}");
         assert_eq!(is, Some(code), "{said}");
     }
-    // It speaks TLS to a broker that does not.
+    // TLS to a broker without TLS.
     let mut tls = world.kafka_command("topics");
     let (said, code) = failed(tls.arg("check").env("KAFKA_SECURITY_PROTOCOL", "ssl"));
     assert!(said.contains("KAFKA_SECURITY_PROTOCOL") && code == Some(1), "{said}");
 }
 
-/// What was said on standard error, and the exit code.
+/// Returns the standard error and the exit code.
 fn failed(command: &mut Command) -> (String, Option<i32>) {
     let output = command.output().unwrap();
     (String::from_utf8(output.stderr).unwrap(), output.status.code())

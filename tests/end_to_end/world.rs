@@ -1,4 +1,4 @@
-//! One Kafka and one Postgres for all tests; topics, groups, database and processes of its own for each.
+//! The environment of a test: one Kafka and one Postgres for all tests; topics, groups, a database and processes for each test.
 
 use std::{
     collections::BTreeMap,
@@ -21,14 +21,15 @@ use tests::{create_database, servers};
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
-/// Longer than a consumer group takes to give up a killed member.
+/// How long a test waits for a condition. Longer than a consumer group takes to remove a killed member.
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 pub(crate) const SERVERS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/end-to-end");
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 const POLL: Duration = Duration::from_millis(20);
 const MEDISANTE: &str = "/health-data/medisante/standard-json";
 
-/// What Kubernetes and images of Kafka put into a container, and what would break the promises were it passed on.
+/// `KAFKA_` variables that Kubernetes and images of Kafka put into a container, and two that would break the promises if they were
+/// passed on.
 pub(crate) const STRAY: [(&str, &str); 6] = [
     ("KAFKA_PORT", "tcp://203.0.113.7:9092"),
     ("KAFKA_SERVICE_HOST", "203.0.113.7"),
@@ -38,7 +39,7 @@ pub(crate) const STRAY: [(&str, &str); 6] = [
     ("KAFKA_ENABLE_IDEMPOTENCE", "false"),
 ];
 
-/// One test at a time: some stop Kafka, and two cores are soon busy.
+/// Held by the running test. Tests run one at a time: some stop Kafka, and one test occupies two cores.
 static TURN: Mutex<()> = Mutex::const_new(());
 pub(crate) type Turn = MutexGuard<'static, ()>;
 
@@ -53,15 +54,15 @@ pub(crate) enum Stage {
     Sink,
 }
 
-/// One of the processes of a stage.
+/// A process of a stage, by the stage and a number.
 pub(crate) type Member = (Stage, usize);
 
 /// How the stages are started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
-    /// RUST_LOG.
+    /// The value of RUST_LOG.
     pub(crate) log: &'static str,
-    /// `consumer` or `classic`; the default is what the stages choose by themselves.
+    /// `consumer` or `classic`; by default the stages choose the protocol.
     pub(crate) group_protocol: Option<&'static str>,
     pub(crate) partitions: u16,
 }
@@ -87,7 +88,7 @@ pub(crate) struct World {
     _turn: Turn,
 }
 
-/// A process that does not outlive its test.
+/// A process of a stage, which is killed at the end of its test.
 struct Running {
     process: Child,
     management_port: u16,
@@ -106,7 +107,7 @@ impl Drop for Running {
     }
 }
 
-/// The logs of a test that failed stay, its stages' and the broker's.
+/// Keeps the logs of the stages and of the broker if the test failed.
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -124,7 +125,7 @@ pub(crate) struct Sender {
 }
 
 impl World {
-    /// Topics, tables and keys are made, and all stages run.
+    /// Creates topics, tables and keys, and starts all stages.
     pub(crate) async fn start() -> Self {
         Self::start_as(Setup::default()).await
     }
@@ -135,7 +136,7 @@ impl World {
         Self::start_on(turn, setup, vec![("KAFKA_BOOTSTRAP_SERVERS".to_owned(), bootstrap.to_owned())]).await
     }
 
-    /// On a Kafka that is reached with these variables.
+    /// Starts everything on the Kafka that these environment variables describe.
     pub(crate) async fn start_on(turn: Turn, setup: Setup, kafka: Vec<(String, String)>) -> Self {
         let embedded = servers(Path::new(SERVERS)).await;
         let name = format!("e2e_{}", Uuid::new_v4().simple());
@@ -160,10 +161,9 @@ impl World {
         for stage in [Stage::Sink, Stage::Normalizer, Stage::Ingress] {
             world.run(stage);
         }
-        // A request that comes before its producer is known to Kafka is told to come again, which not every test does.
+        // Before the ingress has reached Kafka, a request is answered 503, and not every test retries.
         world.until_ready((Stage::Ingress, 0)).await;
-        until("the tables are there", || async { world.try_count("SELECT count(*) FROM ledger").await.is_some() })
-            .await;
+        until("the tables exist", || async { world.try_count("SELECT count(*) FROM ledger").await.is_some() }).await;
         world
     }
 
@@ -186,7 +186,7 @@ impl World {
         said.lines().last().unwrap().clone_into(&mut self.sender.key);
     }
 
-    /// Starts a stage's first process, again where it ran before.
+    /// Starts process 0 of a stage, also again after it has ended.
     pub(crate) fn run(&mut self, stage: Stage) {
         self.run_member((stage, 0));
     }
@@ -196,7 +196,7 @@ impl World {
         self.run_build(member, Path::new(BINARY), &["--migrate"]);
     }
 
-    /// Starts one of a stage's processes, of another build; a sink with these arguments.
+    /// Starts one of a stage's processes from the build `binary`; a sink gets the arguments `of_sink`.
     pub(crate) fn run_build(&mut self, member: Member, binary: &Path, of_sink: &[&str]) {
         let stage = member.0;
         let receipt_key = self.path("receipt.key");
@@ -231,7 +231,7 @@ impl World {
         self.stages.insert(member, Running { process: command.spawn().unwrap(), management_port });
     }
 
-    /// What /ready answers: whether it is 200, and the body. None when it does not answer.
+    /// Returns whether `/ready` answers 200, and the body. None if there is no answer.
     pub(crate) async fn ready(&self, member: Member) -> Option<(bool, String)> {
         let url = format!("http://127.0.0.1:{}/ready", self.stages[&member].management_port);
         let answer = self.sender.client.get(url).timeout(Duration::from_secs(2)).send().await.ok()?;
@@ -242,29 +242,29 @@ impl World {
         until("the stage is ready", || async { self.ready(member).await.is_some_and(|(is_ready, _)| is_ready) }).await;
     }
 
-    /// SIGSTOP: it does not run, but its connections stay.
+    /// Sends SIGSTOP: the process does not run, but its connections stay open.
     pub(crate) fn freeze(&self, member: Member) {
         self.stages[&member].signal("STOP");
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub(crate) fn thaw(&self, member: Member) {
         self.stages[&member].signal("CONT");
     }
 
-    /// The most memory that a process ever had resident, in KiB.
+    /// The peak resident memory of a process, in KiB.
     pub(crate) fn resident_kib_max(&self, member: Member) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.stages[&member].process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// What `device-manager trace` says of a receipt, and whether all of its payload has arrived.
+    /// Returns the output of `device-manager trace` for a receipt, and whether the whole payload has arrived.
     pub(crate) fn trace(&self, receipt: &str) -> (String, bool) {
         self.trace_with(&[receipt])
     }
 
-    /// The same with further arguments.
+    /// The same as [`World::trace`] with any arguments.
     pub(crate) fn trace_with(&self, arguments: &[&str]) -> (String, bool) {
         let mut command = self.kafka_command("trace");
         command.args(["--group", &format!("{}-normalizer", self.name), "--receipt-key-file"]);
@@ -276,14 +276,14 @@ impl World {
         (said, output.status.success())
     }
 
-    /// An operator's command: what it said, and whether it succeeded.
+    /// Runs an operator's command. Returns its output, and whether it succeeded.
     pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> (String, bool) {
         let output = self.kafka_command(name).args(arguments).env("DATABASE_URL", &self.database_url).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (String::from_utf8(said).unwrap(), output.status.success())
     }
 
-    /// SIGTERM. Whether the process ended in time.
+    /// Sends SIGTERM. Returns whether the process ended within `within`.
     pub(crate) async fn terminate(&mut self, member: Member, within: Duration) -> bool {
         let mut running = self.stages.remove(&member).unwrap();
         running.signal("TERM");
@@ -297,30 +297,30 @@ impl World {
         true
     }
 
-    /// The normalizer's metrics.
+    /// The metrics of the first normalizer.
     pub(crate) async fn normalizer_metrics(&self) -> String {
         self.metrics((Stage::Normalizer, 0)).await
     }
 
-    /// A process's metrics.
+    /// The metrics of a process, in Prometheus's text format.
     pub(crate) async fn metrics(&self, member: Member) -> String {
         let url = format!("http://127.0.0.1:{}/metrics", self.stages[&member].management_port);
         self.sender.client.get(url).send().await.unwrap().text().await.unwrap()
     }
 
-    /// What `device-manager drift` lists.
+    /// The output of `device-manager drift`.
     pub(crate) fn drift(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(BINARY);
         command.arg("drift").args(arguments).arg("--receipt-key-file").arg(self.path("receipt.key"));
         self.finish(command.env("DATABASE_URL", &self.database_url))
     }
 
-    /// SIGKILL: nothing is flushed, closed or said goodbye to.
+    /// Sends SIGKILL to a stage's first process: it flushes and closes nothing.
     pub(crate) fn kill(&mut self, stage: Stage) {
         self.kill_member((stage, 0));
     }
 
-    /// SIGKILL for one of a stage's processes.
+    /// Sends SIGKILL to one of a stage's processes.
     pub(crate) fn kill_member(&mut self, member: Member) {
         drop(self.stages.remove(&member).unwrap());
     }
@@ -344,7 +344,7 @@ impl World {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The full name of a topic.
+    /// The name of a topic with the prefix of this test.
     pub(crate) fn topic(&self, name: &str) -> String {
         format!("{}.{name}", self.name)
     }
@@ -361,7 +361,7 @@ impl World {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.ok()
     }
 
-    /// Waits until the query's count is `expected`; more than that is an error at once.
+    /// Waits until the query's count is `expected`. Fails at once if it is larger.
     pub(crate) async fn until_count(&self, query: &str, expected: i64) {
         let deadline = Instant::now() + WITHIN;
         loop {
@@ -375,7 +375,8 @@ impl World {
         }
     }
 
-    /// Every record on the raw topics has its outcome, the outcomes promise at least so many items, and what they promise is there.
+    /// Checks that every record on the raw topics except `raw.uploads` has an outcome, that the outcomes promise at least
+    /// `items_min` items, and that the promised rows and dead letters exist.
     pub(crate) async fn assert_ledger(&self, items_min: i64) {
         for word in ["raw.medisante", "raw.healthkit", "raw.devices"] {
             let topic = self.topic(word);
@@ -386,7 +387,7 @@ impl World {
         self.assert_promises(items_min).await;
     }
 
-    /// The outcomes promise at least so many items, and what they promise is there.
+    /// Checks that the outcomes promise at least `items_min` items, and that the promised rows and dead letters exist.
     pub(crate) async fn assert_promises(&self, items_min: i64) {
         let open = "SELECT count(*) FROM ledger WHERE promised_readings <> rows + superseded + duplicates + refused
                         OR promised_rejections <> dead_letters";
@@ -412,7 +413,7 @@ impl World {
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
-    /// What a process has logged.
+    /// The log of a process.
     pub(crate) fn log(&self, member: Member) -> String {
         fs::read_to_string(self.path(&log_file(member))).unwrap()
     }
@@ -438,7 +439,7 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Sends a signal to a process that the test started.
+/// Sends the signal `name`, such as `STOP`, to a process that the test started.
 pub(crate) fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
 }
@@ -454,7 +455,7 @@ impl Sender {
         request.header("X-Correlation-ID", correlation_id).json(body).send().await.unwrap()
     }
 
-    /// Sends a compressed JSON body, again until it is acknowledged. Returns the answer.
+    /// Sends a gzip-compressed JSON body, and repeats it until it is answered 200. Returns the answer.
     pub(crate) async fn post_gzip(&self, path: &str, body: &[u8]) -> Value {
         let deadline = Instant::now() + WITHIN;
         loop {
@@ -471,7 +472,7 @@ impl Sender {
         }
     }
 
-    /// Sends a body that is no JSON.
+    /// Sends a body without a content type.
     pub(crate) async fn try_upload(&self, path: &str, body: String) -> reqwest::Result<Response> {
         self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).body(body).send().await
     }
@@ -481,7 +482,7 @@ impl Sender {
         self.url.trim_start_matches("http://")
     }
 
-    /// As a sender does it: again and again until it is acknowledged. Returns the answer.
+    /// Sends a JSON body as a sender does, repeated until it is answered 200. Returns the answer.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
         let deadline = Instant::now() + WITHIN;
         loop {
@@ -496,7 +497,7 @@ impl Sender {
         }
     }
 
-    /// Returns the receipt.
+    /// Sends a Medisanté message, repeated until it is answered 200. Returns the receipt.
     pub(crate) async fn medisante(&self, body: &Value) -> String {
         let answer = self.post(MEDISANTE, body).await;
         answer["_id"].as_str().unwrap().to_owned()
@@ -507,6 +508,7 @@ impl Sender {
     }
 }
 
+/// Waits until `condition` holds, at most [`WITHIN`]. `what` describes the condition for the panic message.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
     let deadline = Instant::now() + WITHIN;
     while !condition().await {

@@ -1,4 +1,4 @@
-//! A sink that is frozen in the middle of a batch.
+//! A sink that is frozen in the middle of a batch, and continues later.
 
 use std::time::{Duration, Instant};
 
@@ -14,16 +14,16 @@ const COPIES: &str = "SELECT count(*) FROM pg_stat_activity
                       WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY %'";
 const SAMPLES: i64 = 2_000;
 
-/// Stops the sink while Postgres waits for more rows of its COPY.
+/// Freezes the sink while Postgres waits for more rows of its COPY.
 async fn freeze_in_its_copy(world: &World) {
     let deadline = Instant::now() + WITHIN;
     loop {
-        assert!(Instant::now() < deadline, "a COPY is seen");
+        assert!(Instant::now() < deadline, "no COPY of the sink was seen");
         if world.count(COPIES).await == 0 {
             continue;
         }
         world.freeze((Stage::Sink, 0));
-        // The rows that were under way have arrived: if it still stands there, it waits for a sink that sends no more.
+        // By now Postgres has received the rows that were in transit. A COPY that is still active waits for the frozen sink.
         tokio::time::sleep(Duration::from_millis(200)).await;
         if world.count(COPIES).await > 0 {
             return;
@@ -48,7 +48,7 @@ async fn a_sink_that_is_frozen_in_its_copy_is_replaced_and_does_no_harm_when_it_
     let (before, since) = (world.count(READINGS).await, Instant::now());
     world.run_member((Stage::Sink, 1));
     while world.count(READINGS).await == before {
-        assert!(since.elapsed() < Duration::from_secs(30), "rows appear although a sink is frozen");
+        assert!(since.elapsed() < Duration::from_secs(30), "no rows appeared while a sink was frozen");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     eprintln!("rows appeared after {:.1?}", since.elapsed());

@@ -1,8 +1,8 @@
-//! The real Kafka and the real Postgres that tests run on: one of each for all tests of a binary, started by them, ended with
-//! them.
+//! A real Kafka and a real Postgres for tests. All tests of a binary share one of each; the first test starts them, and they end
+//! with the process.
 //!
-//! Needs Java, Kafka's jars and Postgres, as `make setup` installs them.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like the tests themselves")]
+//! Requires Java, Kafka's jars and Postgres, as `make setup` installs them.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test helper fails by a panic, as a test does")]
 
 use std::{
     fs,
@@ -21,11 +21,11 @@ use tokio::sync::OnceCell;
 
 static SERVERS: OnceCell<Embedded> = OnceCell::const_new();
 
-/// Both, started by the first who asks. Their data stays in `directory`, so that only the first run of all waits for their
-/// set-up; the databases and topics of earlier runs are removed.
+/// Returns both servers, which the first call starts. Their data stays in `directory`, so that only the very first run waits for
+/// their set-up. The databases and topics of earlier runs are removed.
 ///
 /// # Panics
-/// Something is not installed, or another test run has the directory.
+/// If something is not installed, or another test run uses the directory.
 pub async fn servers(directory: &Path) -> &'static Embedded {
     SERVERS.get_or_init(|| start(directory)).await
 }
@@ -54,11 +54,11 @@ async fn remove_databases(embedded: &Embedded) {
     }
 }
 
-/// Throws out whoever is connected and takes the database away. Not by `WITH (FORCE)`, which is refused while Postgres's own
-/// autovacuum is at work there.
+/// Ends all sessions of a database and drops it. `DROP DATABASE … WITH (FORCE)` would fail while Postgres's autovacuum works in the
+/// database.
 ///
 /// # Panics
-/// Postgres is away, or has no database of that name.
+/// If Postgres is unavailable, or has no database of that name.
 pub async fn drop_database(embedded: &Embedded, name: &str) {
     let mut connection = PgConnection::connect(embedded.database_url().unwrap()).await.unwrap();
     for statement in [
@@ -89,10 +89,10 @@ async fn remove_topics(embedded: &Embedded) {
     }
 }
 
-/// Makes an empty database and returns its URL.
+/// Creates an empty database and returns its URL.
 ///
 /// # Panics
-/// Postgres is away, or has a database of that name.
+/// If Postgres is unavailable, or has a database of that name.
 pub async fn create_database(embedded: &Embedded, name: &str) -> String {
     let url = embedded.database_url().unwrap();
     let mut connection = PgConnection::connect(url).await.unwrap();
@@ -102,10 +102,10 @@ pub async fn create_database(embedded: &Embedded, name: &str) -> String {
     format!("{server}/{name}")
 }
 
-/// Where a client program of Postgres is, such as `pg_dump`.
+/// Returns the path of a client program of Postgres, such as `pg_dump`; the bare name if Debian's directories do not have it.
 ///
 /// # Panics
-/// The directory of Debian's versions cannot be read.
+/// If Debian's directory of Postgres versions cannot be read.
 #[must_use]
 pub fn postgres_program(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").unwrap();
