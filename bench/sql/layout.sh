@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compares layouts of the reading table: rows a second into 100,000 and 5,000,000 rows, bytes a reading, one patient's
-# last 30 days. Starts a Postgres of its own in a temporary directory and removes it.
+# Compares layouts of the reading table: insert rate into 100,000 and 5,000,000 rows, bytes a reading, and the query for one
+# patient's last 30 days. Starts a Postgres of its own in a temporary directory, and removes both at the end.
 #   bench/sql/layout.sh [rows at the end, default 10000000] [layouts, default "single hash16 ids"]
 set -eu
 rows=${1:-10000000}
@@ -28,7 +28,7 @@ for layout in $layouts; do
         for part in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
             echo "CREATE TABLE readings_$part PARTITION OF readings FOR VALUES WITH (MODULUS 16, REMAINDER $part);"
         done ;;
-    # Rows keyed by device and time, a narrow table beside them keeps ids unique.
+    # Rows without a primary key; a narrow table keeps the ids unique.
     ids) sed 's/^ALTER TABLE readings ADD PRIMARY KEY (reading_id);/CREATE TABLE reading_ids (reading_id uuid PRIMARY KEY);/' "$narrow" ;;
     esac; } | sql -1 -d "$layout"
     sql -d "$layout" <<'SQL'
@@ -37,11 +37,11 @@ INSERT INTO codings (hash, system, code, display) VALUES (md5('c')::uuid, 'http:
 INSERT INTO device_descriptions (hash, device_key, device_id, manufacturer, model)
     SELECT md5('h' || d)::uuid, md5('d' || d)::uuid, 'Maker:M1:' || d, 'Maker', 'M1' FROM generate_series(0, 9999) d;
 INSERT INTO device_assignments SELECT md5('d' || d)::uuid, 'patient-' || d, tstzrange('2020-01-01', NULL) FROM generate_series(0, 9999) d;
--- Readings in order of time, device after device, each with an id that is a hash.
+-- Readings in order of time, of each device in turn, each with an id that is a hash.
 CREATE UNLOGGED TABLE stage (LIKE readings);
 CREATE PROCEDURE fill_stage(a bigint, b bigint) LANGUAGE sql AS $f$
     TRUNCATE stage;
-    -- As the sink writes them: a unit, a number and a time text that are what the columns say are not stored.
+    -- As the sink writes them: a source unit, a source number and a time text that follow from other columns are not stored.
     INSERT INTO stage (reading_id, content, measured_from, received_at, raw_offset, receipt_mac, source_updated_at, topic_code,
         topic_epoch, raw_partition, item, mapping_version, coding_id, description_id, offset_minutes, format, status, time_precision,
         source, value_num, unit)

@@ -1,15 +1,15 @@
-//! Rows of the table of readings, decoded, in the batches in which plain SQL writes them back.
+//! Rows of the table of readings in COPY's binary format, split into the batches that plain SQL writes back.
 
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
 use crate::Result;
 
-/// Signature, flags and length of the header extension (PostgreSQL documentation, COPY, "Binary Format").
+/// The number of bytes of signature, flags and length of the header extension (PostgreSQL documentation, COPY, "Binary Format").
 const HEADER: usize = 19;
 const TRAILER: [u8; 2] = [0xff, 0xff];
 
-/// Streams for `COPY … FROM STDIN (FORMAT binary)`.
+/// Batches of rows, each a complete stream for `COPY … FROM STDIN (FORMAT binary)`.
 pub(crate) struct Batches {
     streams: Vec<Vec<u8>>,
     rows: u64,
@@ -45,18 +45,18 @@ impl Batches {
         Some(Self { streams, rows: rows as u64 })
     }
 
-    /// One stream a batch.
+    /// Returns the stream of each batch.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.streams.iter().map(Vec::as_slice)
     }
 
-    /// All rows.
+    /// The number of rows in all batches.
     pub(crate) const fn rows(&self) -> u64 {
         self.rows
     }
 }
 
-/// A row: the number of fields, then each field's length (-1 for NULL) and bytes.
+/// Returns the length of the first row in bytes. A row is the number of fields, then each field's length (-1 for NULL) and bytes.
 fn row_bytes(bytes: &[u8]) -> Option<usize> {
     let (fields, _) = bytes.split_first_chunk::<2>()?;
     let mut at = 2;

@@ -1,13 +1,13 @@
-//! The machine: what it is, and whether something else uses it.
+//! The machine: its description, and whether other processes use it.
 
 use std::{fs, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-/// Below this share of its cores the machine counts as idle.
+/// The machine counts as idle while less than this share of its cores is busy.
 const IDLE_BELOW: f64 = 0.08;
 
-/// Waits until the machine is idle, at most `limit`; returns the share of its cores that was busy at last.
+/// Waits until the machine is idle, at most `limit`. Returns the share of its cores that was busy at the last check.
 pub(crate) async fn until_idle(limit: Duration) -> f64 {
     let deadline = Instant::now() + limit;
     loop {
@@ -30,7 +30,7 @@ async fn busy_share(span: Duration) -> f64 {
     }
 }
 
-/// Idle and all jiffies since boot; waiting for the disk is idle.
+/// Returns the idle jiffies and all jiffies since boot. Waiting for the disk counts as idle.
 fn jiffies() -> Option<(u64, u64)> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let fields: Vec<u64> =
@@ -38,7 +38,7 @@ fn jiffies() -> Option<(u64, u64)> {
     Some((fields.get(3)? + fields.get(4)?, fields.iter().take(8).sum()))
 }
 
-/// Cores, memory and kernel in one line.
+/// Returns cores, memory and kernel in one line.
 pub(crate) fn description() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let model = line_of("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());

@@ -1,9 +1,9 @@
 //! Measurements of Device Manager, as ratios against a stated peer on the same machine in the same run.
 //!
-//! Absolute figures of a shared machine say little; a ratio of two things measured in turn (A B B A) says much. No figure
-//! counts before its correctness gate: the counts, distinct ids and hashes that show that the work was really done.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench talks to whoever runs it")]
-#![expect(clippy::cast_precision_loss, reason = "figures of a table are rounded anyway")]
+//! Absolute figures from a shared machine have little meaning; a ratio of two measurements taken in turn (A B B A) is comparable. A
+//! figure counts only if it passes its correctness gate: counts, distinct ids and hashes that show that the work was done.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its results and its progress")]
+#![expect(clippy::cast_precision_loss, reason = "the figures in the table are rounded")]
 
 mod baseline;
 mod copy;
@@ -26,15 +26,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The binary under test uses this allocator; its peers shall not lose by theirs.
+/// The binary under test uses this allocator, so the peers must use it too.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// What goes wrong ends the figure, and is printed as it is.
+/// The result of a step. An error ends the figure and is printed.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Measures Device Manager: `make bench`, or `bench --quick` for a look whether everything runs; `bench --against BINARY` compares
-/// two builds.
+/// Measures Device Manager. `make bench` runs all figures, `bench --quick` checks that everything runs, and
+/// `bench --against BINARY` compares two builds.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -44,12 +44,12 @@ struct Cli {
     baseline: Option<Baseline>,
 }
 
-/// The peers, started by the bench itself as processes of their own.
+/// The peers, which the bench itself starts as separate processes.
 #[derive(Subcommand)]
 enum Baseline {
     /// A bare axum handler in front of Kafka.
     BaselineIngress(baseline::ingress::IngressArgs),
-    /// Copies records of one topic to another.
+    /// Copies records from one topic to another.
     BaselineCopier(baseline::copier::CopierArgs),
 }
 

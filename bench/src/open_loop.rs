@@ -1,5 +1,5 @@
-//! Open-loop load: every request has its time, whatever became of those before it, and its latency counts from that
-//! time. So a slow answer is not hidden by the requests that were not sent while it was awaited.
+//! Open-loop load: every request has a scheduled time, independent of earlier requests, and its latency counts from that time. A
+//! slow answer therefore also shows in the latency of the requests that were delayed by it.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{Result, payload, wrk};
 const CONNECTIONS: u64 = 256;
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// What is sent.
+/// A load of `count` requests at a fixed `rate` per second.
 pub(crate) struct Load {
     pub(crate) address: SocketAddr,
     pub(crate) api_key: String,
@@ -25,13 +25,14 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// When request `number` is due, counted from the start.
+    /// The scheduled time of request `number`, counted from the start.
     pub(crate) const fn due(&self, number: u64) -> Duration {
         Duration::from_nanos(number * 1_000_000_000 / self.rate)
     }
 }
 
-/// Sends it all from `start` on; seconds from due to answer, unsorted. Fails at the first answer that is not 200.
+/// Sends the load from `start` on. Returns the seconds from each scheduled time to the answer, unsorted. Fails at the first answer
+/// that is not 200.
 pub(crate) async fn send(load: Arc<Load>, start: Instant) -> Result<Vec<f64>> {
     let mut connections = JoinSet::new();
     for connection in 0..CONNECTIONS {
@@ -45,7 +46,7 @@ pub(crate) async fn send(load: Arc<Load>, start: Instant) -> Result<Vec<f64>> {
     Ok(latencies)
 }
 
-/// One connection sends every `CONNECTIONS`th request.
+/// Sends every `CONNECTIONS`th request on one connection.
 async fn serve(load: &Load, connection: u64, start: Instant) -> Result<Vec<f64>> {
     let mut stream = TcpStream::connect(load.address).await?;
     stream.set_nodelay(true)?;
@@ -69,7 +70,7 @@ async fn serve(load: &Load, connection: u64, start: Instant) -> Result<Vec<f64>>
     Ok(latencies)
 }
 
-/// Reads one answer and fails when it is not 200.
+/// Reads one answer. Fails if it is not 200.
 async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
     answer.clear();
     while !is_complete(answer)? {

@@ -1,17 +1,16 @@
 //! Payloads as the portal and an app send them, with invented values.
 //!
-//! Each payload is measured one microsecond after the one before it, so that a row in the database says which payload
-//! it came of.
+//! Each payload is measured one microsecond after the one before it, so that the time of a row identifies its payload.
 
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 /// When payload 0 was measured.
 pub(crate) const FIRST_MEASURED: OffsetDateTime = datetime!(2026-03-01 08:00 UTC);
 
-/// How many devices send.
+/// The number of devices that send.
 pub(crate) const DEVICES: u64 = 1_000;
 
-/// A body and how many readings must come of it.
+/// A body and the number of readings that the mapping must produce from it.
 pub(crate) struct Payload {
     pub(crate) body: String,
     pub(crate) readings: u64,
@@ -119,10 +118,10 @@ pub(crate) fn health_auto_export(number: u64, samples: u64) -> Payload {
     Payload { body, readings: samples }
 }
 
-/// How many attributes [`export`] has besides those of its records, and how many each record has.
+/// The number of attributes of [`export`] outside of its records, and the number of attributes of each record.
 pub(crate) const EXPORT_ATTRIBUTES: (u64, u64) = (2, 9);
 
-/// Heart rates as they stand in Apple's `export.xml`.
+/// Heart rates in the form of Apple's `export.xml`.
 pub(crate) fn export(number: u64, samples: u64) -> Payload {
     let record = |index| export_record(number, number * samples + index);
     let records = (0..samples).map(record).collect::<Vec<_>>().concat();
@@ -130,7 +129,7 @@ pub(crate) fn export(number: u64, samples: u64) -> Payload {
     Payload { body, readings: samples }
 }
 
-/// The same as one large export, in parts.
+/// One large export of heart rates, in parts.
 pub(crate) fn export_parts(records: u64) -> impl Iterator<Item = String> {
     std::iter::once(export_head(0))
         .chain((0..records).map(|index| export_record(index / 1_000, index)))
@@ -151,7 +150,7 @@ fn export_record(number: u64, second: u64) -> String {
     )
 }
 
-/// A time as Apple's exports write it: to the second.
+/// A time in the form of Apple's exports, to the second.
 fn apple_date(number: u64) -> String {
     let moment = FIRST_MEASURED + Duration::seconds(i64::try_from(number).unwrap_or_default());
     let (date, time) = (moment.date(), moment.time());

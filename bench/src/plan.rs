@@ -1,4 +1,4 @@
-//! What is measured, and for how long.
+//! The plan of a run: the figures, and how long each is measured.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 /// The figures, in the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
-    /// Ingress against a bare handler.
+    /// The ingress against a bare handler.
     Ingress,
     /// The pure normalizer on one core.
     Pure,
@@ -19,17 +19,17 @@ pub(crate) enum Name {
     Sink,
     /// The process with all stages, idle.
     Idle,
-    /// From request to row.
+    /// All stages, from the request to the row.
     EndToEnd,
     /// A large export through all stages.
     Upload,
-    /// The ingress after a million requests.
+    /// The memory of the ingress after a million requests.
     Soak,
-    /// The instructions of the pure normalizer, counted by callgrind. Not measured unless it is named, or builds are compared.
+    /// The instructions of the pure normalizer, counted by callgrind. Measured only if named, or if builds are compared.
     Instructions,
 }
 
-/// What is measured of one build.
+/// The figures of one build.
 const OF_ONE_BUILD: [Name; 9] = [
     Name::Ingress,
     Name::Pure,
@@ -41,36 +41,36 @@ const OF_ONE_BUILD: [Name; 9] = [
     Name::Upload,
     Name::Soak,
 ];
-/// What two builds are compared by.
+/// The figures by which two builds are compared.
 const OF_TWO_BUILDS: [Name; 5] = [Name::Ingress, Name::Normalizer, Name::Sink, Name::EndToEnd, Name::Instructions];
 
-/// What the command line says.
+/// The command line.
 #[derive(Args)]
 pub(crate) struct PlanArgs {
-    /// How often each figure is measured; 7, or 1 with --quick.
+    /// The number of rounds of each figure; by default 7, or 1 with --quick.
     #[arg(long)]
     rounds: Option<u32>,
-    /// Only this figure; may be given several times.
+    /// Measure only this figure; may be given several times.
     #[arg(long, value_enum)]
     only: Vec<Name>,
-    /// One short round: shows that everything runs; the figures say nothing.
+    /// One short round, to check that everything runs; the figures have no meaning.
     #[arg(long)]
     quick: bool,
-    /// The binary under test; by default the one beside this one.
+    /// The binary under test; by default `device-manager` in the directory of this binary.
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Another build of the binary: it is compared with the one under test, in turn, by the processor time that each takes.
+    /// Another build of the binary. The bench compares the processor time and the instructions of the two, measured in turn.
     #[arg(long, value_name = "BINARY")]
     against: Option<PathBuf>,
-    /// Where Kafka and Postgres keep their data; by default a temporary folder.
+    /// The folder for the data of Kafka and Postgres; by default a temporary folder.
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Where the table is written, besides standard output.
+    /// The folder to which the table is written, in addition to standard output.
     #[arg(long, default_value = "bench/results")]
     results: PathBuf,
 }
 
-/// What is to be done.
+/// The settings of a run, with defaults applied.
 pub(crate) struct Plan {
     pub(crate) rounds: u32,
     pub(crate) quick: bool,
@@ -99,17 +99,17 @@ impl From<PlanArgs> for Plan {
 }
 
 impl Plan {
-    /// How long load is sent.
+    /// How long a load is sent.
     pub(crate) fn load_time(&self) -> Duration {
         Duration::from_secs(if self.quick { 2 } else { 10 })
     }
 
-    /// How many records lie ready for a stage.
+    /// The number of records that are on a topic before a stage starts.
     pub(crate) fn preloaded(&self) -> u64 {
         if self.quick { 50_000 } else { 600_000 }
     }
 
-    /// How long the machine may take to become idle.
+    /// How long the bench waits at most for the machine to become idle.
     pub(crate) fn idle_limit(&self) -> Duration {
         Duration::from_secs(if self.quick { 2 } else { 60 })
     }

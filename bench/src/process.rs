@@ -1,4 +1,4 @@
-//! Child processes, and what /proc says of them.
+//! Child processes, and their resource usage from /proc.
 
 use std::{ffi::OsStr, fs, path::Path, process::Stdio, time::Duration};
 
@@ -12,25 +12,25 @@ use crate::Result;
 
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
-/// A process that is measured. Dropping it kills it.
+/// A process that is measured. It is killed when this value is dropped.
 pub(crate) struct Process {
     child: Child,
     pid: u32,
 }
 
-/// What a process has used.
+/// The resource usage of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
-    /// User and system time of all its threads.
+    /// The user and system time of all threads.
     pub(crate) cpu_seconds: f64,
-    /// `VmHWM`: the most memory it ever had resident.
+    /// The peak resident memory (`VmHWM`).
     pub(crate) peak_rss_mib: f64,
-    /// `VmRSS`: the memory it has resident now.
+    /// The current resident memory (`VmRSS`).
     pub(crate) rss_mib: f64,
 }
 
 impl Process {
-    /// Starts `program`; what it logs goes to `log`.
+    /// Starts `program`. Its output is appended to the file `log`.
     pub(crate) fn start(
         program: &Path,
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -51,7 +51,7 @@ impl Process {
         Ok(Self { child, pid })
     }
 
-    /// What it has used until now.
+    /// Returns the usage until now.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
@@ -64,7 +64,7 @@ impl Process {
         })
     }
 
-    /// Fails when it has ended.
+    /// Fails if the process has ended.
     pub(crate) fn alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             Some(status) => Err(format!("the measured process ended: {status}").into()),
@@ -72,7 +72,7 @@ impl Process {
         }
     }
 
-    /// Waits until `condition` holds, and fails when the process ends or `limit` passes before.
+    /// Waits until `condition` holds. Fails if the process ends or `limit` passes before; `what` describes the condition.
     pub(crate) async fn until(&mut self, what: &str, limit: Duration, condition: impl AsyncFn() -> bool) -> Result<()> {
         let deadline = Instant::now() + limit;
         while !condition().await {
@@ -85,7 +85,7 @@ impl Process {
         Ok(())
     }
 
-    /// Asks it to end, and waits.
+    /// Sends SIGTERM and waits for the end. Fails, after SIGKILL, if that takes longer than [`STOP_LIMIT`].
     pub(crate) async fn stop(mut self) -> Result<()> {
         if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
             kill_process(pid, Signal::TERM)?;
@@ -98,7 +98,8 @@ impl Process {
     }
 }
 
-/// `utime` and `stime`; the process's name in front may hold spaces, its closing bracket is the last one.
+/// Returns the sum of `utime` and `stime` in /proc/PID/stat. The name of the process before them may contain spaces and brackets,
+/// so the fields are counted from the last closing bracket.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;

@@ -1,24 +1,24 @@
-//! Rounds: product and peer in turn, A B B A.
+//! Rounds: product and peer are measured in turn, in the order A B B A.
 
 use crate::{Result, machine, plan::Plan, stats::Spread};
 
-/// Who is measured.
+/// The process that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// This project.
+    /// The build of this project under test.
     Product,
-    /// What it is compared with.
+    /// The program or the other build that it is compared with.
     Peer,
 }
 
-/// What one run gave, after its gate.
+/// The result of one run that has passed its correctness gate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
-    /// Items a second.
+    /// Items per second.
     pub(crate) rate: f64,
-    /// Processor seconds of the measured process for a million items.
+    /// Processor seconds of the measured process per million items.
     pub(crate) cpu_seconds_per_million: Option<f64>,
-    /// The most memory it had resident.
+    /// Its peak resident memory.
     pub(crate) peak_rss_mib: Option<f64>,
 }
 
@@ -30,7 +30,8 @@ pub(crate) struct Rounds {
     busiest: f64,
 }
 
-/// Runs the plan's rounds; each measures both sides, in turned order every second time.
+/// Runs the plan's rounds. Each round measures both sides; every second round starts with the peer. `run` gets the side and the
+/// round's number.
 pub(crate) async fn interleaved(
     plan: &Plan,
     name: &str,
@@ -59,12 +60,12 @@ impl Rounds {
         Spread::of(self.side(side).iter().map(|measured| measured.rate))
     }
 
-    /// The ratio of each round's two rates.
+    /// The ratios of the rates, product divided by peer, over the rounds.
     pub(crate) fn ratio(&self) -> Option<Spread> {
         Spread::of(self.product.iter().zip(&self.peer).map(|(product, peer)| product.rate / peer.rate))
     }
 
-    /// The ratio of the processor time that each round's two runs took for as many items.
+    /// The ratios of the processor time per item, product divided by peer, over the rounds.
     pub(crate) fn cpu_ratio(&self) -> Option<Spread> {
         let pairs = self.product.iter().zip(&self.peer);
         Spread::of(
@@ -72,17 +73,17 @@ impl Rounds {
         )
     }
 
-    /// Processor seconds a million of one side.
+    /// Processor seconds per million items of one side.
     pub(crate) fn cpu(&self, side: Side) -> Option<Spread> {
         Spread::of(self.side(side).iter().filter_map(|measured| measured.cpu_seconds_per_million))
     }
 
-    /// The highest peak of one side.
+    /// The highest peak of resident memory of one side.
     pub(crate) fn peak_rss_mib(&self, side: Side) -> Option<f64> {
         self.side(side).iter().filter_map(|measured| measured.peak_rss_mib).max_by(f64::total_cmp)
     }
 
-    /// The largest share of the cores that something else used before a run.
+    /// The largest share of the cores, from 0 to 1, that other processes used before a run.
     pub(crate) const fn busiest(&self) -> f64 {
         self.busiest
     }

@@ -1,8 +1,9 @@
-//! From when on a transaction's rows can be seen, without reading the rows.
+//! Determines when the rows of a transaction became visible, without reading the rows.
 //!
-//! A snapshot names the transactions it does not see. Taken again and again on its own connection, with its time, it
-//! tells for each row afterwards, by the row's `xmin`, when another session could see it first. It reads no table, so
-//! it costs the database next to nothing, and its error is the distance of two snapshots, on the late side.
+//! A snapshot lists the transactions that it does not see. The watcher takes snapshots repeatedly on a connection of its own and
+//! records their times. Afterwards, the `xmin` of a row gives the first snapshot in which another session could see it. A snapshot
+//! reads no table, so it costs the database almost nothing. The error is at most the interval of two snapshots, and the result is
+//! never too early.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -28,14 +29,14 @@ pub(crate) struct Snapshots(Vec<Snapshot>);
 
 struct Snapshot {
     taken: Instant,
-    /// The first transaction that had not begun.
+    /// The lowest transaction id that was not assigned yet.
     next: i64,
-    /// Those before it that had not ended.
+    /// The transactions below `next` that were still in progress.
     running: HashSet<i64>,
 }
 
 impl Watcher {
-    /// Starts at once.
+    /// Starts to take snapshots.
     pub(crate) fn start(mut connection: PgConnection) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -44,12 +45,12 @@ impl Watcher {
             let mut ticks = interval(EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                // One more after it was asked to stop: it sees all that was committed until then.
+                // The last snapshot is taken after the request to stop, so that it sees everything that was committed before.
                 let last = stopped.is_cancelled();
                 ticks.tick().await;
                 let text: String =
                     sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(&mut connection).await?;
-                let (next, running) = parse(&text).ok_or("a snapshot has another form")?;
+                let (next, running) = parse(&text).ok_or("pg_current_snapshot() has an unexpected form")?;
                 snapshots.push(Snapshot { taken: Instant::now(), next, running });
                 if last {
                     return Ok(Snapshots(snapshots));
@@ -59,7 +60,7 @@ impl Watcher {
         Self { stop, task }
     }
 
-    /// What was taken.
+    /// Stops, and returns the snapshots.
     pub(crate) async fn stop(self) -> Result<Snapshots> {
         self.stop.cancel();
         self.task.await?
@@ -67,7 +68,7 @@ impl Watcher {
 }
 
 impl Snapshots {
-    /// When a transaction was seen first. Snapshots see ever more, so this is a search by halves.
+    /// Returns when a transaction was first visible. Uses binary search: a snapshot sees all transactions that an earlier one sees.
     pub(crate) fn first_that_sees(&self, transaction: i64) -> Option<Instant> {
         let place = self.0.partition_point(|snapshot| !snapshot.sees(transaction));
         self.0.get(place).map(|snapshot| snapshot.taken)
@@ -80,7 +81,7 @@ impl Snapshot {
     }
 }
 
-/// `oldest:next:running,running,…`
+/// Parses the text form of a `pg_snapshot`, `xmin:xmax:xip_list`, into `xmax` and the list.
 fn parse(text: &str) -> Option<(i64, HashSet<i64>)> {
     let mut parts = text.split(':').skip(1);
     let next = parts.next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! The real Kafka and Postgres that all figures run on, and the product's stages on them.
+//! The real Kafka and Postgres of all figures, and the processes that run on them.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{Result, plan::Plan, process::Process, round::Side};
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// Kafka, Postgres, and a folder.
+/// Kafka, Postgres, and a folder for data and logs.
 pub(crate) struct Stack {
     embedded: Embedded,
     pub(crate) settings: KafkaSettings,
@@ -27,14 +27,14 @@ pub(crate) struct Stack {
     _temporary: Option<tempfile::TempDir>,
 }
 
-/// A stage of the product, ready to work.
+/// A stage of the product that is ready.
 pub(crate) struct Stage {
     pub(crate) process: Process,
-    /// Where its HTTP interface is, where it has one.
+    /// The address of its HTTP interface, if the stage has one.
     pub(crate) http: SocketAddr,
 }
 
-/// A key that may send everything.
+/// An API key that may send everything.
 pub(crate) struct Key {
     pub(crate) secret: String,
     keys_file: PathBuf,
@@ -42,7 +42,7 @@ pub(crate) struct Key {
 }
 
 impl Stack {
-    /// Starts both.
+    /// Starts Kafka and Postgres.
     pub(crate) async fn start(plan: &Plan) -> Result<Self> {
         for binary in [Some(&plan.binary), plan.against.as_ref()].into_iter().flatten() {
             if !binary.exists() {
@@ -64,12 +64,12 @@ impl Stack {
         Ok(Self { embedded, settings, database_url, dir, binary, against, _temporary: temporary })
     }
 
-    /// Ends both in order.
+    /// Stops Kafka and Postgres.
     pub(crate) async fn stop(self) {
         self.embedded.stop().await;
     }
 
-    /// Makes a key.
+    /// Creates an API key, and the receipt key if it does not exist.
     pub(crate) fn key(&self) -> Result<Key> {
         let (keys_file, receipt_key_file) = (self.dir.join("keys.json"), self.dir.join("receipt.key"));
         if !receipt_key_file.exists() {
@@ -88,7 +88,7 @@ impl Stack {
         Ok(Key { secret: secret.reveal().to_owned(), keys_file, receipt_key_file })
     }
 
-    /// Which build a side is: the one under test, and the one that it is compared with, where it is.
+    /// Returns the binary of a side: the build under test, or the build that it is compared with, if there is one.
     pub(crate) fn build(&self, side: Side) -> Option<&Path> {
         match side {
             Side::Product => Some(&self.binary),
@@ -96,7 +96,7 @@ impl Stack {
         }
     }
 
-    /// Starts `device-manager <stage>` on topics with `prefix` and waits until it says that it is ready.
+    /// Starts `device-manager <stage>` on topics with `prefix`, and waits until `/ready` answers 200.
     pub(crate) async fn stage(
         &self,
         stage: &[&str],
@@ -107,7 +107,8 @@ impl Stack {
         self.stage_of((&self.binary, stage), prefix, database_url, key).await
     }
 
-    /// The same, of a build. What both builds understand is said to both: in variables, as flags come and go.
+    /// The same with a given build. Settings are passed as environment variables: a build ignores unknown ones, but rejects unknown
+    /// flags.
     pub(crate) async fn stage_of(
         &self,
         (build, stage): (&Path, &[&str]),
@@ -148,12 +149,12 @@ impl Stack {
     }
 }
 
-/// An address that is free now.
+/// Returns a loopback address whose port is currently free.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }
 
-/// Whether a GET is answered with 200.
+/// Returns whether a GET is answered with 200.
 pub(crate) async fn is_ok(address: SocketAddr, path: &'static str) -> bool {
     tokio::task::spawn_blocking(move || get(address, path).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
         .await

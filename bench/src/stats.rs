@@ -1,6 +1,6 @@
 //! Medians and spreads.
 
-/// The median of some measurements, and how far they lie apart.
+/// The median, the lowest and the highest of several measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -9,7 +9,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// None without measurements.
+    /// Computes the spread; none without measurements.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -24,7 +24,7 @@ impl Spread {
     }
 }
 
-/// The value below which `share` of the sorted values lie.
+/// Returns the quantile `share`, between 0 and 1, of sorted values: the nearest of them, without interpolation.
 pub(crate) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index between 0 and the length")]
     let place = ((sorted.len().checked_sub(1)?) as f64 * share.clamp(0.0, 1.0)).round() as usize;

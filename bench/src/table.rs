@@ -1,4 +1,4 @@
-//! The table that comes out.
+//! The table of results, in Markdown.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use crate::{
     stats::Spread,
 };
 
-/// One line of the table.
+/// One row of the table.
 #[derive(Default)]
 pub(crate) struct Row {
     pub(crate) figure: String,
@@ -16,18 +16,18 @@ pub(crate) struct Row {
     pub(crate) unit: &'static str,
     pub(crate) ratio: Option<Spread>,
     pub(crate) limit: Option<Limit>,
-    /// Processor seconds a million, product and peer.
+    /// Processor seconds per million items, of product and peer.
     pub(crate) cpu: [Option<Spread>; 2],
-    /// Peak resident memory, product and peer.
+    /// Peak resident memory, of product and peer.
     pub(crate) peak_rss_mib: [Option<f64>; 2],
     pub(crate) gate: String,
-    /// How it was measured, beneath the table.
+    /// How the figure was measured; printed below the table.
     pub(crate) note: String,
-    /// The largest share of the cores that something else used before a run.
+    /// The largest share of the cores, from 0 to 1, that other processes used before a run.
     pub(crate) busiest: f64,
 }
 
-/// What must hold.
+/// The limit of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Limit {
     /// The median ratio is at least this.
@@ -39,7 +39,7 @@ pub(crate) enum Limit {
 }
 
 impl Row {
-    /// A line for product against peer.
+    /// Returns a row for product against peer.
     pub(crate) fn compared(figure: &str, unit: &'static str, rounds: &Rounds) -> Self {
         Self {
             figure: figure.to_owned(),
@@ -54,7 +54,7 @@ impl Row {
         }
     }
 
-    /// Whether the limit holds; none when there is no limit.
+    /// Returns whether the figure is within its limit; none if it has no limit or was not measured.
     pub(crate) fn holds(&self) -> Option<bool> {
         Some(match self.limit? {
             Limit::Ratio(least) => self.ratio?.median >= least,
@@ -78,7 +78,7 @@ impl Row {
     }
 }
 
-/// The whole page.
+/// Returns the whole page: heading, table, notes, and figures that failed.
 pub(crate) fn page(heading: &str, rows: &[Row], failures: &[String]) -> String {
     let mut page = format!("{heading}\n\n");
     page.push_str(
@@ -133,7 +133,7 @@ fn dash() -> String {
     "–".to_owned()
 }
 
-/// Three significant digits or so; thousands in groups.
+/// Formats a number with about three significant digits, and with commas between groups of thousands.
 fn number(value: f64) -> String {
     match value.abs() {
         size if size < 10.0 => format!("{value:.2}"),

@@ -1,4 +1,4 @@
-//! Topics of one run, so that no run reads what another wrote.
+//! The topics of one run, so that no run reads what another one wrote.
 
 use std::{
     collections::HashSet,
@@ -20,9 +20,9 @@ use service::{kafka::KafkaSettings, topics::Size};
 
 use crate::Result;
 
-/// What `device-manager topics apply` makes when nobody says otherwise.
+/// The default of `device-manager topics apply`.
 pub(crate) const PARTITIONS: i32 = 6;
-/// The groups of `device-manager up`.
+/// The consumer groups of `device-manager up`.
 const GROUPS: [&str; 2] = ["device-manager-normalizer", "device-manager-sink"];
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -33,14 +33,14 @@ pub(crate) struct RunTopics {
     settings: KafkaSettings,
 }
 
-/// One record to be laid ready.
+/// A record that is produced before a run.
 pub(crate) struct Record {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
     pub(crate) headers: Vec<(&'static str, String)>,
 }
 
-/// What lies on a topic.
+/// The number of records on a topic, and of distinct names in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) records: u64,
@@ -48,7 +48,7 @@ pub(crate) struct Content {
 }
 
 impl RunTopics {
-    /// Makes all topics of the product under `prefix`.
+    /// Creates all topics of the product with `prefix`.
     pub(crate) async fn make(settings: &KafkaSettings, prefix: &str) -> Result<Self> {
         let topics = Topics::new(prefix);
         let size = Size { partitions: PARTITIONS, replication: 1 };
@@ -56,7 +56,7 @@ impl RunTopics {
         Ok(Self { prefix: prefix.to_owned(), topics, settings: settings.clone() })
     }
 
-    /// Takes the topics away again, with their disk space.
+    /// Deletes the topics.
     pub(crate) async fn delete(self) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.settings.client().create()?;
         let specs = self.topics.specs();
@@ -67,7 +67,7 @@ impl RunTopics {
         Ok(())
     }
 
-    /// Takes away what the groups of `up` remember of their topics: the next run makes these anew, under the same names.
+    /// Deletes the groups of `up` with their offsets, because the next run creates topics with the same names.
     pub(crate) async fn forget_groups(&self) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.settings.client().create()?;
         for forgotten in admin.delete_groups(&GROUPS, &AdminOptions::new()).await? {
@@ -79,12 +79,12 @@ impl RunTopics {
         Ok(())
     }
 
-    /// Counts the records of a topic by the broker's end offsets, without reading them.
+    /// Returns a counter of the records of a topic, which uses the partitions' first and end offsets and reads no record.
     pub(crate) fn counter(&self, topic: String) -> Result<Counter> {
         Ok(Counter { client: self.settings.client().create()?, topic })
     }
 
-    /// Lays records ready and waits until the broker has them all.
+    /// Produces records and waits until the broker has all of them. Returns their number.
     pub(crate) async fn preload(
         &self,
         topic: String,
@@ -94,7 +94,7 @@ impl RunTopics {
         tokio::task::spawn_blocking(move || preload(&config, &topic, records)).await?
     }
 
-    /// Reads a whole topic and counts what `name` finds in its records.
+    /// Reads a whole topic and counts the records and the distinct names that `name` finds in them.
     pub(crate) async fn content(&self, topic: String, name: fn(&[u8]) -> Option<&[u8]>) -> Result<Content> {
         let mut config = self.settings.client();
         config.set("group.id", "bench-gate").set("enable.auto.commit", "false").set("fetch.queue.backoff.ms", "5");
@@ -102,14 +102,14 @@ impl RunTopics {
     }
 }
 
-/// See [`RunTopics::counter`].
+/// Counts the records of a topic; see [`RunTopics::counter`].
 pub(crate) struct Counter {
     client: BaseConsumer,
     topic: String,
 }
 
 impl Counter {
-    /// How many records the topic holds now. A few requests to the broker, about a millisecond.
+    /// Returns the current number of records on the topic. Takes a few requests to the broker, about a millisecond.
     pub(crate) fn count(&self) -> Result<u64> {
         let mut records = 0;
         for partition in 0..PARTITIONS {

@@ -1,4 +1,4 @@
-//! Capacity load by wrk: as many requests as the other side takes, every one with its own correlation id.
+//! Capacity load by wrk: as many requests as the server accepts, each with its own correlation id.
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -6,11 +6,11 @@ use tokio::process::Command;
 
 use crate::{Result, payload};
 
-/// Enough that the rate is not connections divided by linger.
+/// The number of connections: high enough that the rate is not limited to connections divided by linger time.
 pub(crate) const CONNECTIONS: u64 = 512;
 pub(crate) const PATH: &str = "/health-data/medisante/standard-json";
 
-/// What wrk counted.
+/// The counts of wrk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     /// Answers with a status below 400.
@@ -20,7 +20,7 @@ pub(crate) struct Load {
     pub(crate) p99_ms: f64,
 }
 
-/// Sends for `span`. `run` makes the correlation ids differ from other runs'.
+/// Sends requests for `span`. `run` makes the correlation ids different from those of other runs.
 pub(crate) async fn send(address: SocketAddr, api_key: &str, run: u32, span: Duration) -> Result<Load> {
     let script = write_script(run)?;
     let output = Command::new("wrk")
@@ -37,7 +37,7 @@ pub(crate) async fn send(address: SocketAddr, api_key: &str, run: u32, span: Dur
         .map_err(|error| format!("wrk: {error} (apt-get install wrk)"))?;
     fs::remove_file(script)?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let load = read(&text).ok_or_else(|| format!("wrk said something else:\n{text}"))?;
+    let load = read(&text).ok_or_else(|| format!("the output of wrk has no line `bench`:\n{text}"))?;
     match load {
         (load, 0, 0) => Ok(load),
         (_, refused, broken) => Err(format!("{refused} requests were refused, {broken} connections broke").into()),
@@ -68,7 +68,7 @@ end
     Ok(path)
 }
 
-/// The load, the refused requests, the broken connections.
+/// Reads the output of the script: the load, the number of refused requests, and of broken connections.
 fn read(output: &str) -> Option<(Load, u64, u64)> {
     let line = output.lines().find_map(|line| line.strip_prefix("bench "))?;
     let numbers: Vec<u64> = line.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>().ok()?;

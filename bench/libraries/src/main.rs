@@ -1,5 +1,5 @@
-//! Hand-written infrastructure beside the libraries that do the same, in one run on one core: nanoseconds for one operation, the least
-//! of some rounds, and the ratio. docs/adr/0007 says what follows.
+//! Compares hand-written infrastructure with libraries that do the same, in one run on one core: nanoseconds for one operation, the
+//! minimum of several rounds, and the ratio. docs/adr/0007 has the conclusions.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -21,12 +21,12 @@ use schemas::{
 };
 use store::reading::Row;
 
-/// Counts what is allocated and the most that was at once.
+/// An allocator that counts the allocated bytes and their peak.
 struct Counting;
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: passes everything on to the system's allocator.
+// SAFETY: every call is forwarded to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         MOST.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
@@ -43,7 +43,7 @@ static ALLOCATOR: Counting = Counting;
 const ROUNDS: u32 = 9;
 const ROUND: Duration = Duration::from_millis(50);
 
-/// Nanoseconds for one call: the least of some rounds.
+/// Returns the nanoseconds of one call: the minimum of several rounds.
 fn time<T>(mut work: impl FnMut() -> T) -> f64 {
     let mut least = f64::MAX;
     for _ in 0..ROUNDS {
@@ -63,7 +63,7 @@ fn line(what: &str, ours: f64, library: &str, theirs: f64) {
     println!("{what}: ours {ours:.0} ns, {library} {theirs:.0} ns, {:.2} of ours", theirs / ours);
 }
 
-/// The most bytes that a call holds at once, beyond those before it.
+/// Returns the peak of the bytes that a call allocates, beyond those that were allocated before.
 fn most<T>(work: impl FnOnce() -> T) -> usize {
     let before = NOW.load(Relaxed);
     MOST.store(before, Relaxed);
@@ -106,7 +106,7 @@ fn main() {
     copy();
 }
 
-/// As it was written by hand before `hex` took its place.
+/// The hand-written encoder that `hex` has replaced.
 fn digits(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).map(digit).collect()
@@ -142,7 +142,7 @@ fn avro() {
                 time(|| serde_avro_fast::to_datum_vec(black_box(&reading), &mut config).is_ok())
             });
         }
-        Err(error) => println!("avro, encode one reading: serde_avro_fast cannot by the types' own serde: {error}"),
+        Err(error) => println!("avro, encode one reading: serde_avro_fast cannot use the types' own serde: {error}"),
     }
 }
 
@@ -166,7 +166,7 @@ fn decimals() {
     }
 }
 
-/// A library reads whole times only; a year, a month or a day is none of its types.
+/// Compares complete times only: the library has no type for a year, a month or a day alone.
 fn times() {
     use time::{OffsetDateTime, format_description::well_known::Rfc3339};
     let text = "2026-02-01T07:30:00.250+01:00";
@@ -214,7 +214,7 @@ fn copy() {
             (&number, Type::NUMERIC),
             (&quantity.unit.as_ref(), Type::TEXT),
         ];
-        // Each kind of column as often as the table has it.
+        // Repeated until there are about as many columns as in the table.
         for _ in 0..44 / fields.len() + 1 {
             for (field, kind) in &fields {
                 black_box(field.to_sql_checked(kind, &mut out).is_ok());

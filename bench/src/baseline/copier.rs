@@ -1,4 +1,4 @@
-//! Consume, produce, commit: a stage that does nothing to its records.
+//! The peer of the normalizer: consumes, produces and commits, and does not change its records.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::Result;
 
 const BATCH: u32 = 10_000;
 
-/// What the copier is told.
+/// The arguments of the copier.
 #[derive(Args)]
 pub(crate) struct CopierArgs {
-    /// The brokers.
+    /// The bootstrap servers of Kafka.
     #[arg(long)]
     bootstrap: String,
     /// The topic to read.
@@ -29,7 +29,7 @@ pub(crate) struct CopierArgs {
     to: String,
 }
 
-/// Copies until it is ended.
+/// Copies until the process is ended.
 pub(crate) async fn run(args: CopierArgs) -> Result<()> {
     tokio::task::spawn_blocking(move || copy(&args)).await?
 }

@@ -1,4 +1,5 @@
-//! A bare axum handler: bytes in, Kafka, 200. No authentication, no validation, no limits, no metrics.
+//! The peer of the ingress: a bare axum handler that produces the body to Kafka and answers 200. It has no authentication, no
+//! validation, no limits and no metrics.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,16 +11,16 @@ use service::kafka::KafkaSettings;
 
 use crate::{Result, wrk};
 
-/// What the baseline is told.
+/// The arguments of the baseline.
 #[derive(Args)]
 pub(crate) struct IngressArgs {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long)]
     address: SocketAddr,
-    /// The brokers.
+    /// The bootstrap servers of Kafka.
     #[arg(long)]
     bootstrap: String,
-    /// The topic.
+    /// The topic to write.
     #[arg(long)]
     topic: String,
 }
@@ -29,7 +30,7 @@ struct Handler {
     topic: String,
 }
 
-/// Serves until it is ended.
+/// Serves until the process is ended.
 pub(crate) async fn run(args: IngressArgs) -> Result<()> {
     let producer = KafkaSettings::new(&args.bootstrap).producer().create()?;
     let handler = Arc::new(Handler { producer, topic: args.topic });

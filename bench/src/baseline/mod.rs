@@ -1,4 +1,4 @@
-//! The peers: the least that does the same on the same Kafka with the same client settings.
+//! The peers: minimal programs that do the same on the same Kafka with the same client settings.
 
 pub(crate) mod copier;
 pub(crate) mod ingress;

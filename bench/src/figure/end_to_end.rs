@@ -1,4 +1,4 @@
-//! From the request to the row that others can see: `device-manager up` with all its stages in one process.
+//! From the request to the row that other sessions can see: `device-manager up` with all its stages in one process.
 
 use std::{collections::HashMap, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
 const RATE: u64 = 5_000;
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// All stages, and where and with what key they are reached.
+/// A process with all stages, the address of its ingress, and an API key.
 pub(crate) struct Up {
     pub(crate) process: Process,
     http: SocketAddr,
@@ -103,9 +103,9 @@ fn rows(plan: &Plan, latencies: &[Latency], capacities: &[Capacity], busiest: f6
         Row {
             limit: Some(Limit::Below(1_000.0)),
             note: format!(
-                "Open loop, one reading a request, {} s, time from when the request was due. A row counts as visible from the \
-                 first snapshot that sees its transaction; a snapshot is taken every 5 ms and reads no table. The answer to the \
-                 request (linger 5 ms) came after {:.1} ms (p50) and {:.1} ms (p99).",
+                "Open loop, one reading per request, {} s. The time counts from the scheduled time of the request. A row counts as \
+                 visible from the first snapshot that sees its transaction; a snapshot is taken every 5 ms and reads no table. The \
+                 answer to the request (linger 5 ms) came after {:.1} ms (p50) and {:.1} ms (p99).",
                 plan.load_time().as_secs(),
                 answers[0].map_or(0.0, |spread| spread.median),
                 answers[1].map_or(0.0, |spread| spread.median),
@@ -116,7 +116,7 @@ fn rows(plan: &Plan, latencies: &[Latency], capacities: &[Capacity], busiest: f6
             cpu: [Spread::of(capacities.iter().map(|capacity| capacity.cpu_seconds_per_million)), None],
             peak_rss_mib: [capacities.iter().map(|capacity| capacity.peak_rss_mib).max_by(f64::total_cmp), None],
             note: format!(
-                "wrk with {} connections for {} s, then until the last row is there: rows divided by that whole time.",
+                "wrk with {} connections for {} s, then a wait until the last row is stored: rows divided by the whole time.",
                 wrk::CONNECTIONS,
                 plan.load_time().as_secs()
             ),
@@ -127,7 +127,7 @@ fn rows(plan: &Plan, latencies: &[Latency], capacities: &[Capacity], busiest: f6
 
 /// Starts all stages on this run's topics and database.
 pub(crate) async fn up(stack: &Stack, (side, name): (Side, &str), database: &RunDatabase) -> Result<Up> {
-    let build = stack.build(side).ok_or("no build of this side")?;
+    let build = stack.build(side).ok_or("there is no build for this side")?;
     let data_dir = stack.dir.join(format!("up-{name}"));
     let data_dir_text = data_dir.to_string_lossy();
     let arguments = ["up", "--data-dir", &data_dir_text];
@@ -158,7 +158,7 @@ async fn on_fresh_of<T>(
     (side, name): (Side, &str),
     measure: impl AsyncFnOnce(&Up, &RunDatabase) -> Result<T>,
 ) -> Result<T> {
-    // `up` is for one installation on its cluster: its topics have no prefix, so every run makes them anew.
+    // The topics of `up` have no prefix here, so every run creates them again.
     let topics = RunTopics::make(&stack.settings, "").await?;
     let database = RunDatabase::make(&stack.database_url, &format!("bench_{name}"), None).await?;
     let up = up(stack, (side, name), &database).await?;
@@ -194,7 +194,7 @@ async fn latency(plan: &Plan, up: &Up, database: &RunDatabase) -> Result<Latency
     for (transaction, measured) in transactions {
         let seen = *seen_at.entry(transaction).or_insert_with(|| snapshots.first_that_sees(transaction));
         let due = start + load.due(u64::try_from(measured - first)?);
-        rows.push(seen.ok_or("a row was seen by no snapshot")?.duration_since(due).as_secs_f64());
+        rows.push(seen.ok_or("no snapshot sees the transaction of a row")?.duration_since(due).as_secs_f64());
     }
     let quantiles = |values: &mut Vec<f64>| {
         values.sort_by(f64::total_cmp);
@@ -223,7 +223,8 @@ async fn capacity(plan: &Plan, up: &Up, database: &RunDatabase) -> Result<Capaci
     })
 }
 
-/// Waits until as many rows as expected are there, then holds them against the gate.
+/// Waits until at least the expected number of rows is stored, then checks the gate: the number is in the range, and all ids are
+/// distinct. Returns the number of rows.
 async fn stored(database: &RunDatabase, expected: std::ops::RangeInclusive<u64>) -> Result<u64> {
     let deadline = Instant::now() + LIMIT;
     while database.rows().await < *expected.start() {

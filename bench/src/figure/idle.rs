@@ -1,4 +1,4 @@
-//! How much memory the process with all stages has resident when nothing happens.
+//! The resident memory of the process with all stages when it is idle.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     topics::RunTopics,
 };
 
-/// Measures it.
+/// Measures the figure.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let settle = Duration::from_secs(if plan.quick { 3 } else { 30 });
     let topics = RunTopics::make(&stack.settings, "").await?;
@@ -37,7 +37,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
         peak_rss_mib: [Some(after.peak_rss_mib), None],
         gate: "ready".to_owned(),
         note: format!(
-            "`device-manager up` on this run's Kafka and Postgres, {} s after it was ready; idle, it used {:.2} % of a core.",
+            "`device-manager up` on this run's Kafka and Postgres, {} s after it was ready. It used {:.2} % of a core while idle.",
             settle.as_secs() * 2,
             (after.cpu_seconds - before.cpu_seconds) / settle.as_secs_f64() * 100.0
         ),

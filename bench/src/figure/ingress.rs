@@ -1,4 +1,4 @@
-//! Ingress against a bare handler: what authentication, limits, validation, receipts and metrics cost.
+//! The ingress against a bare handler: the cost of authentication, limits, validation, receipts and metrics.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     wrk,
 };
 
-/// Measures it.
+/// Measures the figure.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let key = stack.key()?;
     if plan.against.is_some() {
@@ -65,7 +65,7 @@ async fn run(plan: &Plan, stack: &Stack, key: &Key, (side, round): (Side, u32)) 
     let content = topics.content(topic, correlation_id).await?;
     topics.delete().await?;
     let accepted = load.accepted + warm_up.accepted;
-    // wrk hangs up on the requests that are in flight when its time is over: they are recorded, but not counted by it.
+    // wrk drops the requests that are in flight when its time is over: they may be on the topic, but wrk does not count them.
     let in_flight = 2 * wrk::CONNECTIONS;
     if content.records != content.distinct || !(accepted..=accepted + in_flight).contains(&content.records) {
         return Err(format!("gate: {accepted} answers 200, but {content:?} on the topic").into());
@@ -93,7 +93,7 @@ async fn start(stack: &Stack, key: &Key, side: Side, topics: &RunTopics, topic: 
     Ok((process, http))
 }
 
-/// The body's correlation id: 36 bytes behind a head that is always the same.
+/// Returns the body's correlation id: 36 bytes after a prefix that is always the same.
 fn correlation_id(body: &[u8]) -> Option<&[u8]> {
     let head = br#"{"metadata":{"correlationId":""#.len();
     body.get(head..head + 36)

@@ -1,7 +1,7 @@
-//! How many instructions the pure normalizer takes, as callgrind counts them: the same on an idle and on a busy machine.
+//! The number of instructions of the pure normalizer, as callgrind counts them. It is the same on an idle and on a busy machine.
 //!
-//! `device-manager normalize` is run with some payloads and with twice as many. The difference is what the second half takes
-//! once everything that is made on first use is there.
+//! `device-manager normalize` is run with some payloads and with twice as many. The difference is the cost of the second half,
+//! without what is created on first use.
 
 use std::{
     fs,
@@ -20,12 +20,12 @@ use crate::{
 
 /// Payloads in each half.
 const HALF: u64 = 20;
-/// How many more instructions than the other build the one under test may take.
+/// The limit of the ratio of instructions: the build under test divided by the other build.
 const RATIO_MAX: f64 = 1.03;
-/// The function that is counted, with all that it calls.
+/// The function whose instructions are counted, with all functions that it calls.
 const FUNCTION: &str = "normalizer::normalize";
 
-/// Counts for every format.
+/// Counts the instructions for every format.
 pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let builds: Vec<&Path> =
         [Some(&plan.binary), plan.against.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
@@ -33,7 +33,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let mut scope = Scope::Function;
     for case in &CASES {
         let figure = format!("instructions, pure: {} {}", case.provider.as_str(), case.format.as_str());
-        // One format has two peers elsewhere, and none here.
+        // The pure figures have two cases of one format, which differ in their peer only.
         if rows.iter().any(|row| row.figure == figure) {
             continue;
         }
@@ -66,25 +66,25 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What is counted.
+/// The part of the process whose instructions are counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
-    /// [`FUNCTION`], with all that it calls.
+    /// [`FUNCTION`], with all functions that it calls.
     Function,
-    /// All of the process, where the compiler has left no function of that name in a build.
+    /// The whole process, used if the compiler has inlined the function in a build.
     Process,
 }
 
 fn note(scope: Scope) -> String {
     let counted = match scope {
-        Scope::Function => format!("what `{FUNCTION}` executes"),
+        Scope::Function => format!("the instructions of `{FUNCTION}`"),
         Scope::Process => {
-            format!("all that is executed, reading and printing too, as a build has no `{FUNCTION}` of its own,")
+            format!("all instructions, including reading and printing, because a build has no symbol `{FUNCTION}`,")
         }
     };
     format!(
-        "callgrind counts {counted} while `device-manager normalize` reads {HALF} payloads more than {HALF}. It emulates a \
-         processor without the instructions for SHA."
+        "callgrind counts {counted} while `device-manager normalize` reads {HALF} payloads in addition to {HALF} others. It \
+         emulates a processor without the instructions for SHA."
     )
 }
 
@@ -115,7 +115,7 @@ async fn count(build: &Path, case: &Case, scope: Scope) -> Result<Count> {
     Ok(Count { a_payload: (twice as f64 - once as f64) / HALF as f64, lines })
 }
 
-/// The instructions, and the lines that were printed.
+/// Runs a build under callgrind. Returns the number of instructions, and of printed lines.
 async fn callgrind((build, scope): (&Path, Scope), case: &Case, files: &[PathBuf], dir: &Path) -> Result<(u64, usize)> {
     let profile = dir.join("callgrind.out");
     let mut command = Command::new("valgrind");
@@ -130,7 +130,7 @@ async fn callgrind((build, scope): (&Path, Scope), case: &Case, files: &[PathBuf
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{} ended with {}: {said}", build.display(), output.status).into());
     }
-    let counted = total(&fs::read_to_string(&profile)?).ok_or("callgrind wrote something else")?;
+    let counted = total(&fs::read_to_string(&profile)?).ok_or("callgrind's output has no line `totals`")?;
     Ok((counted, output.stdout.split(|byte| *byte == b'\n').count()))
 }
 

@@ -1,4 +1,4 @@
-//! The figures, one file each.
+//! The figures of the table, with a file for each.
 
 mod against;
 mod end_to_end;
@@ -24,7 +24,8 @@ use crate::{
     table::{self, Row},
 };
 
-/// Measures what the plan names, writes and prints the table; whether every figure came out and held its limit.
+/// Measures the figures of the plan, prints the table and writes it to a file. Returns whether every figure was measured and is
+/// within its limit.
 pub(crate) async fn run(plan: Plan) -> Result<bool> {
     let needs_stack = plan.names.iter().any(|name| !matches!(name, Name::Pure | Name::Pool | Name::Instructions));
     let stack = if needs_stack { Some(Stack::start(&plan).await?) } else { None };
@@ -45,7 +46,7 @@ pub(crate) async fn run(plan: Plan) -> Result<bool> {
     println!("{page}");
     let path = write(&plan, &page)?;
     eprintln!("written to {path}");
-    // A quick look says nothing about limits.
+    // A quick run does not check the limits.
     Ok(failures.is_empty() && (plan.quick || rows.iter().all(|row| row.holds() != Some(false))))
 }
 
@@ -55,7 +56,7 @@ async fn one(name: Name, plan: &Plan, stack: Option<&Stack>) -> Result<Vec<Row>>
         (Name::Pool, _) => return Ok(vec![pool::measure(plan).await?]),
         (Name::Instructions, _) => return instructions::measure(plan).await,
         (_, Some(stack)) => stack,
-        (_, None) => return Err("needs Kafka and Postgres".into()),
+        (_, None) => return Err("this figure needs Kafka and Postgres".into()),
     };
     Ok(match name {
         Name::Pure | Name::Pool | Name::Instructions => Vec::new(),
@@ -72,11 +73,11 @@ async fn one(name: Name, plan: &Plan, stack: Option<&Stack>) -> Result<Vec<Row>>
 fn heading(plan: &Plan) -> Result<String> {
     let now = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC"))?;
     let peer = plan.against.as_ref().map_or_else(String::new, |_| " The peer is the other build.".to_owned());
-    let quick = if plan.quick { " A quick look: **the figures say nothing.**" } else { "" };
+    let quick = if plan.quick { " This was a quick run: **the figures have no meaning.**" } else { "" };
     Ok(format!(
-        "# Bench of {now}\n\n{}. {} rounds, product and peer in turn (A B B A), medians with the lowest and the highest; a \
+        "# Bench of {now}\n\n{}. {} rounds, product and peer in turn (A B B A), medians with the lowest and the highest value. A \
          ratio is the median of the rounds' ratios, product divided by peer. Kafka (one node), Postgres with its default \
-         settings, load generator and what is measured share the machine. Producers linger 5 ms.{peer}{quick}",
+         settings, the load generator and the measured process share the machine. Producers linger 5 ms.{peer}{quick}",
         machine::description(),
         plan.rounds
     ))

@@ -1,4 +1,5 @@
-//! The normalizer through Kafka, against a copier that does nothing to its records: the floor, not a rival.
+//! The normalizer from Kafka to Kafka, against a copier that does not change its records: a lower bound of the cost, not an
+//! alternative.
 
 use std::time::Duration;
 
@@ -18,17 +19,17 @@ use crate::{
 
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// Measures it.
+/// Measures the figure.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let rounds = interleaved(plan, "normalizer", async |side, round| run(plan, stack, side, round).await).await?;
     if plan.against.is_some() {
         return Ok(against::row("normalizer", &rounds));
     }
     Ok(Row {
-        gate: "one outcome for each raw record, one reading for each payload, none dead".to_owned(),
+        gate: "one outcome for each raw record, one reading for each payload, no dead letter".to_owned(),
         note: format!(
-            "{} raw Medisanté records lie ready; the time runs from the first record on the output topic to the last. The peer \
-             copies record by record and commits every 10,000; the product writes two events for each record.",
+            "{} raw Medisanté records are on the topic at the start. The time runs from the first record on the output topic to \
+             the last. The peer copies record by record and commits every 10,000; the product writes two events for each record.",
             plan.preloaded()
         ),
         ..Row::compared("normalizer: Kafka to Kafka", "records/s", &rounds)
@@ -59,7 +60,7 @@ async fn run(plan: &Plan, stack: &Stack, side: Side, round: u32) -> Result<Measu
     Ok(measured)
 }
 
-/// Raw glucose measurements, as the ingress would have kept them.
+/// Returns raw glucose measurements as the ingress would have stored them.
 pub(super) fn raw_records(run: u32, count: u64) -> Result<impl Iterator<Item = Record> + Send + 'static> {
     let headers: Vec<(&'static str, String)> =
         pure::headers(Format::StandardJson)?.pairs().map(|(name, value)| (name, value.to_owned())).collect();
@@ -70,7 +71,7 @@ pub(super) fn raw_records(run: u32, count: u64) -> Result<impl Iterator<Item = R
     }))
 }
 
-/// Watches the output topic grow to exactly `count` records.
+/// Waits until the output topic has `count` records, and measures from its first record on. Fails if there are more.
 async fn watch(process: &mut Process, output: Counter, count: u64) -> Result<Measured> {
     let deadline = Instant::now() + LIMIT;
     let mut first = None;
@@ -84,10 +85,10 @@ async fn watch(process: &mut Process, output: Counter, count: u64) -> Result<Mea
             && done >= count
         {
             if done > count {
-                return Err(format!("gate: {done} records came of {count}").into());
+                return Err(format!("gate: {done} records on the output topic, {count} expected").into());
             }
             if already == done {
-                return Err("it was over before it could be measured".into());
+                return Err("the work was done before it could be measured".into());
             }
             let counted = (done - already) as f64;
             return Ok(Measured {

@@ -1,5 +1,5 @@
-//! What the pure mapping is held against: a typed parse of the same payload, and its fields written one behind the other by hand. No
-//! catalogue, no units, no identity, no judgement of what is there: what is left when one knows each payload beforehand.
+//! The peer of the pure mapping: a typed parse of the same payload, whose fields are written one after the other by hand. It uses
+//! no catalogue, no units and no identity, and checks nothing: the minimum for a program that knows each payload in advance.
 
 use std::borrow::Cow;
 
@@ -123,7 +123,7 @@ struct Quantity<'a> {
     code: Cow<'a, str>,
 }
 
-/// Bytes in the making, as Avro writes texts: the length, then the bytes.
+/// An output buffer. Texts are written as Avro strings: the length as a zigzag varint, then the bytes.
 #[derive(Default)]
 pub(super) struct Written(Vec<u8>);
 
@@ -145,7 +145,7 @@ impl Written {
     }
 }
 
-/// A message of Medisanté. Returns how many values were written.
+/// Reads and writes a Medisanté message. Returns how many values were written.
 pub(super) fn medisante(text: &str, out: &mut Written) -> Result<u64> {
     let Message { metadata, device, measurements } = serde_json::from_str(text)?;
     out.0.clear();
@@ -165,7 +165,7 @@ pub(super) fn medisante(text: &str, out: &mut Written) -> Result<u64> {
     Ok(count)
 }
 
-/// A FHIR Observation in JSON.
+/// Reads and writes a FHIR Observation in JSON. Returns 1.
 pub(super) fn fhir_json(text: &str, out: &mut Written) -> Result<u64> {
     let one: Observation<'_> = serde_json::from_str(text)?;
     out.0.clear();
@@ -179,7 +179,8 @@ pub(super) fn fhir_json(text: &str, out: &mut Written) -> Result<u64> {
     Ok(1)
 }
 
-/// A FHIR Observation in XML: quick-xml has no types for it, so all values of attributes are written in the order of the text.
+/// Reads a FHIR Observation in XML. There are no types for it, so the values of all attributes are written in the order of the
+/// text. Returns their number.
 pub(super) fn fhir_xml(text: &str, out: &mut Written) -> Result<u64> {
     let mut reader = Reader::from_str(text);
     out.0.clear();

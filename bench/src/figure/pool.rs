@@ -1,4 +1,4 @@
-//! The mapping pool alone, without a broker: what a second thread is worth.
+//! The mapping pool alone, without a broker: the gain of a second thread.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -19,10 +19,10 @@ use crate::{
     table::{Limit, Row},
 };
 
-/// Payloads that are handed to the pool at once, as after a poll of Kafka.
+/// The number of payloads that the pool gets at once, as after a poll of Kafka.
 const BATCH: u64 = 5_000;
 
-/// What the threads do: from the raw record to the readings' Avro bytes.
+/// The work of the threads: from the raw record to the readings' Avro bytes.
 struct Mapper(Headers);
 
 impl Work for Mapper {
@@ -61,8 +61,8 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Row> {
         limit: Some(Limit::Ratio(1.6)),
         gate: "one reading of each payload".to_owned(),
         note: format!(
-            "Two threads (product) against one (peer), no broker: Medisanté JSON of about 640 bytes in batches of {BATCH}, whose \
-             readings are taken as Avro bytes in the order of the payloads."
+            "Two threads (product) against one (peer), without a broker: Medisanté JSON of about 640 bytes in batches of {BATCH}, \
+             whose readings are returned as Avro bytes in the order of the payloads."
         ),
         ..Row::compared("mapping pool: two threads against one", "payloads/s", &rounds)
     })

@@ -22,12 +22,12 @@ use crate::{
 
 const SAMPLES: u64 = 50;
 
-/// Reads the same text and counts what it has read.
+/// A function that reads the same text and counts what it has read.
 struct Peer {
     pass: fn(&str, &mut Written) -> Result<u64>,
-    /// How much that must be.
+    /// The count that `pass` must return.
     expected: fn(&Payload) -> u64,
-    /// What it is.
+    /// The description of the peer for the note.
     what: &'static str,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Case {
     pub(super) provider: Provider,
     pub(super) format: Format,
     limit: Option<Limit>,
-    /// Whether readings are counted, not payloads.
+    /// Whether the rate counts readings instead of payloads.
     by_reading: bool,
     pub(super) payload: fn(u64) -> Payload,
     peer: Option<Peer>,
@@ -84,7 +84,7 @@ pub(super) const CASES: [Case; 8] = [
         peer: Some(Peer {
             pass: peer::fhir_xml,
             expected: ATTRIBUTES,
-            what: "a quick-xml pass that writes the value of each attribute one behind the other",
+            what: "a quick-xml pass that writes the values of all attributes one after the other",
         }),
     },
     Case {
@@ -128,7 +128,7 @@ pub(super) const CASES: [Case; 8] = [
         peer: Some(Peer {
             pass: values,
             expected: of_export,
-            what: "a bare quick-xml pass over all attributes of the same text as a stream, with the value that each has by XML's rules",
+            what: "a bare quick-xml pass over all attributes of the same text as a stream, with the normalized value of each",
         }),
     },
     Case {
@@ -142,8 +142,8 @@ pub(super) const CASES: [Case; 8] = [
         peer: Some(Peer {
             pass: attributes,
             expected: of_export,
-            what: "a bare quick-xml pass over all attributes of a text that lies in memory as a whole, which leaves each value as it is \
-                   written",
+            what: "a bare quick-xml pass over all attributes of a text that is completely in memory, which leaves each value as \
+                   it is written",
         }),
     },
 ];
@@ -175,12 +175,13 @@ fn note(case: &Case) -> String {
     let bytes: usize = (0..2).map(|number| (case.payload)(number).body.len()).sum();
     let peer = case.peer.as_ref().map_or(String::new(), |Peer { what, .. }| format!(" The peer is {what}."));
     format!(
-        "One thread, from the raw record to the readings' Avro bytes, a second of processor time; {} bytes a payload.{peer}",
+        "One thread, from the raw record to the readings' Avro bytes, per second of processor time; {} bytes a payload.{peer}",
         bytes / 2
     )
 }
 
-/// One round: the gate over all payloads, then the rates of the product and of the peer, in turned order every second time.
+/// Runs one round: the gate over all payloads, then the rates of the product and of the peer. Every second round starts with the
+/// peer.
 fn round(plan: &Plan, case: &Case, number: u32) -> Result<[Option<f64>; 2]> {
     let payloads: Vec<Payload> = (0..if case.by_reading { 200 } else { 10_000 }).map(case.payload).collect();
     let headers = headers(case.format)?;
@@ -196,7 +197,7 @@ fn round(plan: &Plan, case: &Case, number: u32) -> Result<[Option<f64>; 2]> {
     let written = RefCell::new(Written::default());
     let peer = || {
         rate(plan, case, &payloads, |payload| {
-            // The gate has seen that it is read to the end.
+            // The gate has checked that the peer reads the whole text.
             let _counted = black_box(pass(&payload.body, &mut written.borrow_mut()));
         })
     };
@@ -211,7 +212,7 @@ fn round(plan: &Plan, case: &Case, number: u32) -> Result<[Option<f64>; 2]> {
     Ok([Some(mine), Some(theirs)])
 }
 
-/// Payloads, or readings, in a second of processor time.
+/// Returns the number of payloads, or of readings, per second of processor time.
 fn rate(plan: &Plan, case: &Case, payloads: &[Payload], work: impl Fn(&Payload)) -> f64 {
     let span = plan.load_time() / 5;
     let (start, used, mut done) = (Instant::now(), processor_seconds(), 0);
@@ -224,13 +225,13 @@ fn rate(plan: &Plan, case: &Case, payloads: &[Payload], work: impl Fn(&Payload))
     done as f64 / (processor_seconds() - used)
 }
 
-/// How many attributes an export has.
+/// Returns the number of attributes of an export.
 fn of_export(payload: &Payload) -> u64 {
     let (above, each) = payload::EXPORT_ATTRIBUTES;
     above + each * payload.readings
 }
 
-/// Goes through all attributes of a stream of XML and reads their values.
+/// Reads all attributes of XML as a stream, and normalizes their values. Returns the number of attributes.
 fn values(text: &str, _: &mut Written) -> Result<u64> {
     let mut reader = Reader::from_reader(text.as_bytes());
     let (mut buffer, mut count) = (Vec::new(), 0);
@@ -249,7 +250,7 @@ fn values(text: &str, _: &mut Written) -> Result<u64> {
     }
 }
 
-/// Goes through all attributes of an XML text and makes nothing of them.
+/// Reads all attributes of an XML text in memory, without their values. Returns the number of attributes.
 fn attributes(text: &str, _: &mut Written) -> Result<u64> {
     let mut reader = Reader::from_str(text);
     let mut count = 0;
@@ -267,7 +268,7 @@ fn attributes(text: &str, _: &mut Written) -> Result<u64> {
     }
 }
 
-/// What this thread has had of its core: what others use meanwhile is not counted.
+/// Returns the processor time of this thread. The time of other threads and processes is not included.
 fn processor_seconds() -> f64 {
     let used = clock_gettime(ClockId::ThreadCPUTime);
     used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
@@ -279,7 +280,7 @@ fn gate(case: &Case, headers: &Headers, payloads: &[Payload]) -> Result<()> {
         if let Some(Peer { pass, expected, .. }) = &case.peer
             && pass(&payload.body, &mut Written::default())? != expected(payload)
         {
-            return Err(format!("gate of {}: the peer does not read all of it", case.figure).into());
+            return Err(format!("gate of {}: the peer does not read the whole text", case.figure).into());
         }
         let normalized = normalizer::normalize(&record(case.provider, headers, payload));
         if normalized.readings.len() as u64 != payload.readings || !normalized.rejections.is_empty() {
@@ -292,11 +293,11 @@ fn gate(case: &Case, headers: &Headers, payloads: &[Payload]) -> Result<()> {
     if ids.len() as u64 == expected {
         Ok(())
     } else {
-        Err(format!("gate of {}: ids are not distinct", case.figure).into())
+        Err(format!("gate of {}: the ids are not distinct", case.figure).into())
     }
 }
 
-/// The headers that the ingress would write.
+/// Returns the headers that the ingress would write.
 pub(crate) fn headers(format: Format) -> Result<Headers> {
     Ok(Headers {
         kind: Kind::Payload(format),
@@ -317,7 +318,7 @@ pub(crate) fn headers(format: Format) -> Result<Headers> {
     })
 }
 
-/// A raw record as the loop would hand it over.
+/// Returns a raw record as the normalizer's loop would pass it to the mapping.
 pub(crate) fn record<'a>(provider: Provider, headers: &Headers, payload: &'a Payload) -> RawRecord<'a> {
     RawRecord {
         topic: match headers.kind {
@@ -327,7 +328,7 @@ pub(crate) fn record<'a>(provider: Provider, headers: &Headers, payload: &'a Pay
         topic_epoch: 0,
         partition: 0,
         offset: 0,
-        // A little after the last payload was measured.
+        // Shortly after the last payload was measured.
         received_at: (payload::FIRST_MEASURED.unix_timestamp() + 60) * 1_000_000,
         headers: headers.clone(),
         body: payload.body.as_bytes(),

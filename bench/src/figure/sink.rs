@@ -1,4 +1,4 @@
-//! The sink against the best that plain SQL does with the same rows in the same table of the same database server.
+//! The sink against the fastest plain SQL with the same rows in the same table of the same database server.
 
 use std::{path::Path, time::Duration};
 
@@ -23,19 +23,19 @@ use crate::{
     topics::{Record, RunTopics},
 };
 
-/// How many readings the sink takes into one transaction at most, and the peer always.
+/// The maximum number of readings in a transaction of the sink, and the number in each transaction of the peer.
 const BATCH: usize = 5_000;
 const LIMIT: Duration = Duration::from_mins(3);
-/// What the peer does with a batch. The conflict clause is the sink's.
+/// The peer's statement for a batch. The conflict clause is that of the sink.
 const INSERT: &str = "INSERT INTO readings SELECT * FROM staged ON CONFLICT (reading_id) DO NOTHING";
 
-/// Measures it.
+/// Measures the figure.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let key = stack.key()?;
     if plan.against.is_some() {
         return of_two_builds(plan, stack, &key).await;
     }
-    // A first run that is not counted makes the rows which the peer then writes.
+    // A first run, which is not counted, creates the rows that the peer then writes.
     let (database, _) = product(plan, stack, &key, (Side::Product, "warmup")).await?;
     let stored = database.stored().await?;
     let batches = Batches::of_readings(&mut database.connect().await?, BATCH).await?;
@@ -57,9 +57,9 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
         limit: Some(Limit::Ratio(0.8)),
         gate: "count, distinct ids and MD5 over the sorted ids are the same on both sides".to_owned(),
         note: format!(
-            "{} readings lie ready on the topic, the table is empty. The peer has the sink's own rows decoded in memory, copies \
-             them in batches of {BATCH} to a temporary table in binary form and runs `{INSERT}`, one transaction a batch. The \
-             product's time runs from its first visible rows to its last. Processor time is the process's own, without \
+            "{} readings are on the topic at the start, and the table is empty. The peer has the sink's own rows decoded in \
+             memory, copies them in batches of {BATCH} to a temporary table in binary form and runs `{INSERT}`, one transaction \
+             per batch. The product's time runs from its first visible rows to its last. Processor time is that of the process, without \
              Postgres.",
             plan.preloaded()
         ),
@@ -67,7 +67,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     })
 }
 
-/// Each build reads what its own normalizer has written: the one may not know the other's schemas.
+/// Compares two builds. Each build reads what its own normalizer has written, because it may not know the schemas of the other.
 async fn of_two_builds(plan: &Plan, stack: &Stack, key: &Key) -> Result<Row> {
     let mut expected: Option<Stored> = None;
     let rounds = interleaved(plan, "sink", async |side, round| {
@@ -82,7 +82,7 @@ async fn of_two_builds(plan: &Plan, stack: &Stack, key: &Key) -> Result<Row> {
     Ok(against::row("sink", &rounds))
 }
 
-/// Lays the readings ready; how many there are.
+/// Writes the readings to their topic. Returns how many there are.
 async fn lay_ready(plan: &Plan, stack: &Stack, (build, key): (&Path, &Key), topics: &RunTopics) -> Result<u64> {
     if plan.against.is_none() {
         return topics.preload(topics.topics.readings(), records(plan.preloaded())).await;
@@ -92,7 +92,7 @@ async fn lay_ready(plan: &Plan, stack: &Stack, (build, key): (&Path, &Key), topi
     let mut normalizer = stack.stage_of((build, &["normalizer"]), &topics.prefix, None, Some(key)).await?;
     let outcomes = topics.counter(topics.topics.outcomes())?;
     let all = async || outcomes.count().is_ok_and(|outcomes| outcomes >= count);
-    normalizer.process.until("the readings lie ready", LIMIT, all).await?;
+    normalizer.process.until("the readings are on their topic", LIMIT, all).await?;
     normalizer.process.stop().await?;
     Ok(count)
 }
@@ -129,7 +129,7 @@ async fn peer(stack: &Stack, name: &str, template: &RunDatabase, batches: &Batch
 }
 
 async fn product(plan: &Plan, stack: &Stack, key: &Key, (side, name): (Side, &str)) -> Result<(RunDatabase, Measured)> {
-    let build = stack.build(side).ok_or("no build of this side")?;
+    let build = stack.build(side).ok_or("there is no build for this side")?;
     let topics = RunTopics::make(&stack.settings, &format!("sink-{name}-")).await?;
     let count = lay_ready(plan, stack, (build, key), &topics).await?;
     let last = last_ids(count)?;
@@ -167,15 +167,16 @@ async fn product(plan: &Plan, stack: &Stack, key: &Key, (side, name): (Side, &st
     Ok((database, measured))
 }
 
-/// 0 also before the sink has made the table.
+/// Returns the number of rows; 0 also before the sink has created the table.
 async fn rows(connection: &mut PgConnection) -> u64 {
     let rows: std::result::Result<i64, _> =
         sqlx::query_scalar("SELECT count(*) FROM readings").fetch_one(connection).await;
     rows.ok().and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0)
 }
 
-/// Whether the last reading of every device is there. A device's readings lie in one partition in their order, and every
-/// partition ends with some device's last: then all is there, and a thousand index look-ups were enough to know.
+/// Returns whether the last reading of every device is stored. A device's readings are in one partition, in their order, and every
+/// partition ends with the last reading of some device. So if these readings are stored, all are, and the check takes only a
+/// thousand index look-ups.
 async fn all_stored(connection: &mut PgConnection, last: &[Uuid]) -> Result<bool> {
     let found: i64 = sqlx::query_scalar("SELECT count(*) FROM readings WHERE reading_id = ANY($1)")
         .bind(last)
@@ -204,6 +205,6 @@ fn last_ids(count: u64) -> Result<Vec<Uuid>> {
         normalized.readings.first().map(|reading| reading.reading_id)
     };
     (count.saturating_sub(payload::DEVICES)..count)
-        .map(|number| id(number).ok_or_else(|| "a payload gave no reading".into()))
+        .map(|number| id(number).ok_or_else(|| "a payload produced no reading".into()))
         .collect()
 }

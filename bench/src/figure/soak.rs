@@ -1,4 +1,4 @@
-//! Whether an ingress that nobody scrapes keeps its memory flat, however many requests it has answered.
+//! The memory that answered requests leave behind in an ingress whose metrics are not scraped.
 
 use std::net::SocketAddr;
 
@@ -12,14 +12,14 @@ use crate::{
     wrk,
 };
 
-/// Until all that is made on first use is there, and the allocator has what it keeps for itself: that takes more than one set of
-/// connections.
+/// The number of requests after which everything that is created on first use exists, and the allocator's caches have their size.
 const WARM_UP: u64 = 200_000;
+/// The warm-up needs more than one set of connections.
 const WARM_UP_RUNS: u32 = 3;
-/// How much more it may have resident afterwards: five bytes a request.
+/// The limit of the growth of the resident memory: about five bytes a request.
 const GROWTH_MIB_MAX: f64 = 5.0;
 
-/// Measures it.
+/// Measures the figure.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let key = stack.key()?;
     let topics = RunTopics::make(&stack.settings, "soak-").await?;
@@ -39,7 +39,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
         peak_rss_mib: [Some(after.peak_rss_mib), None],
         gate: "every request is answered 200".to_owned(),
         note: format!(
-            "{sent} requests by wrk with {} connections, after {warm_up} that do not count, while nobody asks for /metrics: \
+            "{sent} requests by wrk with {} connections, after {warm_up} uncounted ones, while nothing requests /metrics: \
              {:.1} MiB before, {:.1} MiB after.",
             wrk::CONNECTIONS,
             before.rss_mib,
@@ -49,7 +49,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     })
 }
 
-/// Sends until at least so many are answered 200, in so many runs; how many.
+/// Sends requests in at least `runs` runs, until at least `least` are answered 200. Returns how many were.
 async fn send(plan: &Plan, http: SocketAddr, key: &Key, (least, runs): (u64, u32)) -> Result<u64> {
     let (mut sent, mut run) = (0, 0);
     while sent < least || run < runs {

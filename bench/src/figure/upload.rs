@@ -1,4 +1,4 @@
-//! Apple's export of some 300 MB: from the request to the last row, and the most memory that each stage has resident meanwhile.
+//! An export of Apple Health with about 300 MB: the time from the request to the last row, and the peak memory of each stage.
 
 use std::{
     io::{BufReader, BufWriter, Read, Write},
@@ -22,20 +22,20 @@ use crate::{
 const LIMIT: Duration = Duration::from_mins(5);
 const MEMORY: Limit = Limit::Below(64.0);
 
-/// What one export came to.
+/// The result of one export.
 struct Uploaded {
     bytes: u64,
     /// Seconds until the answer.
     answered: f64,
     /// Seconds until the last row.
     stored: f64,
-    /// The most memory that the stages ever had resident, in MiB.
+    /// The peak resident memory of each stage, in MiB.
     ingress: f64,
     normalizer: f64,
     sink: f64,
 }
 
-/// Measures it.
+/// Measures the figures.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Vec<Row>> {
     let records = plan.preloaded() / 3 * 4;
     let mut rounds = Vec::new();
@@ -47,7 +47,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Vec<Row>> {
         figure: figure.to_owned(),
         unit,
         product,
-        gate: "rows = distinct ids = records, none dead".to_owned(),
+        gate: "rows = distinct ids = records, no dead letter".to_owned(),
         ..Row::default()
     };
     let memory = |name: &str, peak: &dyn Fn(&Uploaded) -> f64| Row {
@@ -59,8 +59,8 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Vec<Row>> {
         memory("normalizer", &|one| one.normalizer),
         Row {
             note: format!(
-                "{records} records, {} MB, sent as fast as they are taken; each stage is a process of its own. The request was \
-                 answered after {:.1} s; the sink, which has no limit here, had {:.0} MiB resident at most.",
+                "{records} records, {} MB, sent as fast as the ingress reads them; each stage is a process of its own. The request \
+                 was answered after {:.1} s. The sink, which has no limit here, had {:.0} MiB resident at most.",
                 rounds.first().map_or(0, |one| one.bytes) / 1_000_000,
                 spread(&|one| one.answered).map_or(0.0, |spread| spread.median),
                 spread(&|one| one.sink).map_or(0.0, |spread| spread.median),
@@ -82,7 +82,7 @@ async fn run(stack: &Stack, round: u32, records: u64) -> Result<Uploaded> {
     let (address, secret) = (ingress.http, key.secret.clone());
     let bytes = tokio::task::spawn_blocking(move || send(address, &secret, records)).await??;
     let answered = start.elapsed().as_secs_f64();
-    sink.process.until("the last row is there", LIMIT, async || database.rows().await >= records).await?;
+    sink.process.until("the last row is stored", LIMIT, async || database.rows().await >= records).await?;
     let stored = start.elapsed().as_secs_f64();
     let peak = |stage: &Stage| stage.process.usage().map(|usage| usage.peak_rss_mib);
     let peaks = [peak(&ingress)?, peak(&normalizer)?, peak(&sink)?];
@@ -100,7 +100,8 @@ async fn run(stack: &Stack, round: u32, records: u64) -> Result<Uploaded> {
     Ok(Uploaded { bytes, answered, stored, ingress, normalizer, sink })
 }
 
-/// Sends the export in chunks, as somebody does who makes it while sending; its length, once it is answered with 200.
+/// Sends the export with chunked transfer coding, as a sender does that creates it while sending. Returns its length in bytes.
+/// Fails if the answer is not 200.
 fn send(address: SocketAddr, secret: &str, records: u64) -> Result<u64> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(LIMIT))?;
