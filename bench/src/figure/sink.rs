@@ -59,8 +59,8 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
         note: format!(
             "{} readings are on the topic at the start, and the table is empty. The peer has the sink's own rows decoded in \
              memory, copies them in batches of {BATCH} to a temporary table in binary form and runs `{INSERT}`, one transaction \
-             per batch. The product's time runs from its first visible rows to its last. Processor time is that of the process, without \
-             Postgres.",
+             per batch. The product's time runs from its first visible rows to its last. Processor time is that of the process, \
+             without Postgres.",
             plan.preloaded()
         ),
         ..Row::compared("sink: Kafka to Postgres", "readings/s", &rounds)
