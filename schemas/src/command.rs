@@ -1,5 +1,5 @@
-//! The bodies of `POST /devices/assign` and `POST /devices/:id/unassign`, checked in one place: what the ingress answers 400 is
-//! what the normalizer refuses.
+//! The bodies of `POST /devices/assign` and `POST /devices/:id/unassign`. The ingress and the normalizer share this check, so the
+//! ingress answers 400 to exactly the bodies that the normalizer refuses.
 
 use std::fmt;
 
@@ -27,20 +27,20 @@ pub const ASSIGN_MEMBERS: [&str; 8] = [
 ];
 /// The members of an unassign body.
 pub const UNASSIGN_MEMBERS: [&str; 1] = ["effectiveFrom"];
-/// More unknown members of one body are not reported.
+/// The largest number of unknown members that are reported for one body.
 const UNKNOWN_MAX: usize = 16;
 
 const TEXT: &str = "a text of 1 to 256 bytes without control characters";
 const PROVIDER: &str = "medisante, healthkit or apple-healthkit";
 const TIME: &str = "a time of the years 1 to 9999 as RFC 3339 writes it, with an offset";
 
-/// A usable assign command.
+/// A valid assign command.
 pub struct Assign {
     /// The device's provider.
     pub provider: Provider,
     /// The device's id at its provider.
     pub device_id: DeviceId,
-    /// Who gets the device.
+    /// The patient to whom the device is assigned.
     pub patient: PatientId,
     /// The kind of device.
     pub device_type: String,
@@ -50,41 +50,42 @@ pub struct Assign {
     pub serial_number: Option<String>,
     /// What the device can do, as JSON text.
     pub features: Option<String>,
-    /// From when on, microseconds since 1970-01-01T00:00:00Z.
+    /// The time from which the command is in effect, microseconds since 1970-01-01T00:00:00Z.
     pub effective_from: Option<i64>,
 }
 
-/// A usable unassign command.
+/// A valid unassign command.
 pub struct Unassign {
-    /// From when on, microseconds since 1970-01-01T00:00:00Z.
+    /// The time from which the command is in effect, microseconds since 1970-01-01T00:00:00Z.
     pub effective_from: Option<i64>,
 }
 
-/// Everything that is wrong with a body.
+/// All faults of a body.
 pub struct Refused {
-    /// All faults: of the known members in their documented order, then of unknown members in the order of the body.
+    /// First repeated members in the order of the body, then missing and invalid members in the documented order, then unknown
+    /// members in the order of the body.
     pub faults: Vec<Fault>,
-    /// The device, if the body names it correctly in spite of the faults.
+    /// The device, if its provider and its id are valid in spite of the faults.
     pub device: Option<(Provider, DeviceId)>,
 }
 
-/// One fault. Its `Display` never repeats a value, nor a name that the sender invented.
+/// One fault of a body. Its `Display` never contains a value or the name of an unknown member.
 #[derive(PartialEq, Eq)]
 pub enum Fault {
-    /// The body is no JSON object.
+    /// The body is not a JSON object.
     NotAnObject,
     /// A required member is missing or null.
     Missing {
         /// Its name.
         member: &'static str,
-        /// What it must be.
+        /// The values that are allowed.
         expected: &'static str,
     },
     /// A member has the wrong type or content.
     Invalid {
         /// Its name.
         member: &'static str,
-        /// What it must be.
+        /// The values that are allowed.
         expected: &'static str,
     },
     /// A member is given more than once.
@@ -96,15 +97,15 @@ pub enum Fault {
     Unknown {
         /// Its position in the body, from 1.
         position: usize,
-        /// Its name, if it looks like one ([`spelling::is_name`]); for the answer to the sender only.
+        /// Its name, if it looks like a name ([`spelling::is_name`]). Only the answer to the sender contains it.
         name: Option<String>,
-        /// The documented name that it most likely is a misspelling of.
+        /// The documented name of which it is most likely a misspelling.
         nearest: Option<&'static str>,
     },
 }
 
 impl Fault {
-    /// The fault in the answer to the sender, who knows the names that they invented.
+    /// Returns the text for the answer to the sender, who may see the name of an unknown member because they wrote it.
     #[must_use]
     pub fn for_sender(&self) -> String {
         match self {
@@ -140,7 +141,7 @@ fn unknown(member: &str, nearest: Option<&str>) -> String {
 /// Reads the body of an assign command.
 ///
 /// # Errors
-/// All that is wrong with the body.
+/// [`Refused`] with all faults of the body.
 pub fn assign(body: &str) -> Result<Assign, Refused> {
     let mut members = Members::read(body, &ASSIGN_MEMBERS)?;
     let device_id = members.required("deviceId", TEXT, |text| DeviceId::parse(text).ok());
@@ -164,7 +165,7 @@ pub fn assign(body: &str) -> Result<Assign, Refused> {
 /// Reads the body of an unassign command, which may be empty.
 ///
 /// # Errors
-/// All that is wrong with the body.
+/// [`Refused`] with all faults of the body.
 pub fn unassign(body: &str) -> Result<Unassign, Refused> {
     if body.trim_ascii().is_empty() {
         return Ok(Unassign { effective_from: None });
@@ -175,12 +176,12 @@ pub fn unassign(body: &str) -> Result<Unassign, Refused> {
     if faults.is_empty() { Ok(Unassign { effective_from }) } else { Err(Refused { faults, device: None }) }
 }
 
-/// The rules of all names.
+/// Checks a text by the rules that all names share.
 fn name(text: &str) -> Option<String> {
     SourceName::parse(text).ok().map(|_| text.to_owned())
 }
 
-/// Stricter than what payloads may hold: an operator's time has an offset.
+/// Reads a time into microseconds. Unlike a time in a payload, the time of a command must have an offset.
 fn time_us(text: &str) -> Option<i64> {
     OffsetDateTime::parse(text, &Rfc3339).ok()?;
     Moment::rfc3339(text).ok().map(|moment| moment.from_us())
@@ -200,7 +201,7 @@ impl<'a> Members<'a> {
         members.map_err(|_| Refused { faults: vec![Fault::NotAnObject], device: None })
     }
 
-    /// A null is no value.
+    /// Returns the value of a member. A null counts as absent.
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.known.iter().find(|(known, value)| *known == name && value.get() != "null").map(|(_, value)| *value)
     }
@@ -239,7 +240,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The documented names of a body.
+/// The documented member names of a body.
 struct Names(&'static [&'static str]);
 
 impl<'de> DeserializeSeed<'de> for Names {

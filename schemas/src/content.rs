@@ -1,34 +1,35 @@
-//! Keyed hashes of payloads: they bring a client's retry into the partition of the first try, and show that an upload is
-//! whole. Without the key nobody can try out which payload a hash is of, so a hash may outlive a payload that was erased.
+//! Keyed hashes of payloads. The hash selects the partition, so that a client's retry goes to the partition of the first attempt,
+//! and it shows that an upload is complete. Without the key nobody can find out by trial to which payload a hash belongs, so a
+//! hash may be kept after its payload was erased.
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// What the key is derived for (RFC 5869, `info`).
+/// The `info` input of the key derivation (RFC 5869).
 const PURPOSE: &[u8] = b"device-manager content hash";
 
-/// The key of the hashes of all payloads of an installation. Does not print.
+/// The key with which an installation hashes all payloads. It has neither `Debug` nor `Display`.
 #[derive(Clone)]
 pub struct ContentKey(Hmac<Sha256>);
 
-/// A hash in the making.
+/// Computes the hash of a payload that arrives in pieces.
 pub struct ContentHasher(Hmac<Sha256>);
 
 /// HMAC-SHA256 (RFC 2104) of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentHash([u8; 32]);
 
-/// No key can be made. Does not happen: HMAC takes keys of any length.
+/// The key cannot be derived. This never happens, because HMAC accepts keys of any length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no content key can be derived")]
 pub struct NoKey;
 
 impl ContentKey {
-    /// Derives the key from the secret that signs receipts, by the first block of HKDF-Expand (RFC 5869, section 2.3): the
-    /// secret is random as it is, so that nothing need be extracted from it.
+    /// Derives the key from the secret that signs receipts, as the first block of HKDF-Expand (RFC 5869, section 2.3). HKDF-Extract
+    /// is not needed, because the secret is already random.
     ///
     /// # Errors
-    /// [`NoKey`] never in practice.
+    /// [`NoKey`], which never occurs in practice.
     pub fn derive(secret: &[u8; 32]) -> Result<Self, NoKey> {
         let mut expand: Hmac<Sha256> = Hmac::new_from_slice(secret).map_err(|_| NoKey)?;
         expand.update(PURPOSE);
@@ -36,7 +37,7 @@ impl ContentKey {
         Hmac::new_from_slice(&expand.finalize().into_bytes()).map(Self).map_err(|_| NoKey)
     }
 
-    /// The hash of a payload.
+    /// Returns the hash of a payload.
     #[must_use]
     pub fn hash(&self, payload: &[u8]) -> ContentHash {
         let mut hasher = self.hasher();
@@ -44,7 +45,7 @@ impl ContentKey {
         hasher.finish()
     }
 
-    /// Begins the hash of a payload that comes in pieces.
+    /// Starts the hash of a payload that arrives in pieces.
     #[must_use]
     pub fn hasher(&self) -> ContentHasher {
         ContentHasher(self.0.clone())
@@ -57,7 +58,7 @@ impl ContentHasher {
         self.0.update(piece);
     }
 
-    /// The hash of all pieces.
+    /// Returns the hash of all pieces.
     #[must_use]
     pub fn finish(self) -> ContentHash {
         ContentHash(self.0.finalize().into_bytes().into())
@@ -65,17 +66,17 @@ impl ContentHasher {
 }
 
 impl ContentHash {
-    /// Lower-case hexadecimal digits, as headers have it.
+    /// Returns the hash as lower-case hexadecimal digits, the form used in headers.
     #[must_use]
     pub fn to_hex(&self) -> String {
         hex::encode(self.0)
     }
 
-    /// The partition of a payload on a topic of `count` partitions, at least one.
+    /// Returns the partition of the payload on a topic with `count` partitions.
     #[must_use]
     pub fn partition(&self, count: std::num::NonZeroU16) -> i32 {
         let head = self.0.first_chunk::<8>().map_or(0, |head| u64::from_be_bytes(*head));
-        // Less than the count, which is a u16.
+        // The remainder is less than `count`, a u16, so the conversion cannot fail.
         i32::try_from(head % u64::from(count.get())).unwrap_or_default()
     }
 }

@@ -1,7 +1,8 @@
-//! Dead letters: what could not become a row, with the reason, on the topic `dead-letters`.
+//! Dead letters: items that were refused, with the reason, as messages on the topic `dead-letters`.
 //!
-//! The value is the item's bytes where one item is bad. It is empty where several items or the whole payload are, because the
-//! raw record keeps them: then the position and the keyed hash lead to it. The key is the origin's position.
+//! The value of a dead letter is the bytes of the item when one item was refused. It is empty when several items or the whole
+//! payload were refused: the raw record contains them, and the position and the keyed hash identify that record. The key is the
+//! position of the refused message.
 
 use uuid::Uuid;
 
@@ -9,22 +10,22 @@ use crate::{codec::avro_enum, rejection::Reason};
 
 /// Header names of dead letters. All values are UTF-8.
 pub mod header {
-    /// The topic the bad message lies on.
+    /// The topic of the refused message.
     pub const ORIGIN_TOPIC: &str = "origin-topic";
-    /// Its partition.
+    /// The partition of the refused message.
     pub const ORIGIN_PARTITION: &str = "origin-partition";
-    /// Its offset; of several messages with one letter that of the first item.
+    /// The offset of the refused message; of the message with the first item where one dead letter covers several messages.
     pub const ORIGIN_OFFSET: &str = "origin-offset";
-    /// Its broker time, microseconds since the epoch.
+    /// The timestamp of the refused message, microseconds since the epoch.
     pub const ORIGIN_TIMESTAMP: &str = "origin-timestamp";
-    /// The item within it, the first where there are several; absent when the whole message is bad.
+    /// The refused item within the payload, the first one where there are several; absent when the whole message was refused.
     pub const ITEM: &str = "item";
-    /// How many items in a row, from 1; absent means 1.
+    /// The number of consecutive items that were refused, at least 1; absent means 1.
     pub const ITEM_COUNT: &str = "item-count";
-    /// The `_id` of the device that the items name ([`crate::identity::device_key`]); absent where they name none, or where it
-    /// cannot be read.
+    /// The `_id` of the device that the items name ([`crate::identity::device_key`]); absent where they name no device, or where
+    /// the name cannot be read.
     pub const DEVICE: &str = "device";
-    /// The stage that refused it.
+    /// The stage that refused the message.
     pub const STAGE: &str = "stage";
     /// A word of [`super::Reason`].
     pub const REASON: &str = "reason";
@@ -32,15 +33,15 @@ pub mod header {
     pub const DETAIL: &str = "detail";
     /// The keyed hash of the raw payload ([`crate::content`]), lower-case hexadecimal.
     pub const CONTENT_HMAC: &str = "hmac-sha256";
-    /// How often this was tried, from 1.
+    /// The number of the attempt, from 1.
     pub const ATTEMPT: &str = "attempt";
-    /// The raw topic's word, epoch, partition and offset (`raw.medisante:1:0:42`) that the message came from, also
-    /// when the origin is an event topic.
+    /// The position of the raw record from which the message was made: the raw topic's word, epoch, partition and offset
+    /// (`raw.medisante:1:0:42`). Present also when the refused message is on an event topic.
     pub const RAW_POSITION: &str = "raw-position";
 }
 
 avro_enum! {
-    /// Which stage refused.
+    /// The stage that refused an item.
     pub enum Stage {
         /// The normalizer.
         Normalizer = "normalizer",
@@ -49,50 +50,50 @@ avro_enum! {
     }
 }
 
-/// A dead letter before it is put on the topic.
+/// A dead letter.
 #[derive(Clone)]
 pub struct DeadLetter {
-    /// The full name of the topic the bad message lies on.
+    /// The full name of the topic of the refused message.
     pub origin_topic: String,
-    /// Its partition.
+    /// The partition of the refused message.
     pub origin_partition: i32,
-    /// Its offset.
+    /// The offset of the refused message; see [`header::ORIGIN_OFFSET`].
     pub origin_offset: i64,
-    /// Its broker time, microseconds since the epoch.
+    /// The timestamp of the refused message, microseconds since the epoch.
     pub origin_timestamp: i64,
-    /// The item within it, the first where there are several.
+    /// The refused item within the payload, the first one where there are several.
     pub item: Option<i32>,
-    /// How many items in a row have this fault; 1 where the whole message has.
+    /// The number of consecutive items with this fault; 1 when the whole message was refused.
     pub item_count: i32,
     /// The `_id` of the device that the items name.
     pub device: Option<Uuid>,
-    /// Who refused.
+    /// The stage that refused the message.
     pub stage: Stage,
-    /// Why.
+    /// Why the message was refused.
     pub reason: Reason,
-    /// What exactly, without health data.
+    /// What exactly is wrong, without health data.
     pub detail: String,
     /// The keyed hash of the raw payload, lower-case hexadecimal, where known.
     pub content_hmac: Option<String>,
     /// The raw record's position, see [`header::RAW_POSITION`].
     pub raw_position: Option<String>,
-    /// The item's bytes; empty when several items or the whole message are bad.
+    /// The bytes of the item; empty when several items or the whole message were refused.
     pub value: Vec<u8>,
 }
 
-/// Why a message on the topic is not a dead letter. Names the header.
+/// A message on the topic is not a dead letter. Contains the name of the header that is missing or invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the dead letter's header {0} is missing or not what it must be")]
+#[error("the header {0} of the dead letter is missing or invalid")]
 pub struct DeadLetterError(pub &'static str);
 
 impl DeadLetter {
-    /// The message's key: the origin's position.
+    /// Returns the key of the message: the position of the refused message.
     #[must_use]
     pub fn key(&self) -> String {
         format!("{}:{}:{}", self.origin_topic, self.origin_partition, self.origin_offset)
     }
 
-    /// The message's headers.
+    /// Returns the headers of the message.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let mut pairs = vec![
@@ -113,10 +114,10 @@ impl DeadLetter {
         pairs
     }
 
-    /// Reads a dead letter back from a message's headers and value.
+    /// Reads a dead letter from the headers and the value of a message.
     ///
     /// # Errors
-    /// [`DeadLetterError`] names the header that is missing or broken.
+    /// [`DeadLetterError`] with the name of the header that is missing or invalid.
     pub fn read<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>,
         value: &[u8],

@@ -1,9 +1,9 @@
 //! One example body for each provider and format and for each device command. The format pages and the API description show
-//! them, and tests send and map each.
+//! these bodies, and tests send and map each of them.
 
 use crate::format::{Format, Provider};
 
-/// The body of a request with readings, and what goes with it.
+/// The body of a request with readings, and the other parts of that request.
 pub struct Example {
     /// The provider in the path.
     pub provider: Provider,
@@ -37,10 +37,10 @@ macro_rules! example {
     };
 }
 
-/// An app names the device of a whole body in the request: HealthKit's samples do not.
+/// The device of all samples. An app names it in the request, because HealthKit's samples do not name a device.
 const WATCH: &[(&str, &str)] = &[("deviceId", "watch-1")];
 
-/// All bodies with readings, one for each format that a provider sends.
+/// All example bodies with readings, one for each provider and format.
 pub const PAYLOADS: [Example; 9] = [
     example!(Medisante, StandardJson, "application/json", &[], "medisante-standard-json.json"),
     example!(Medisante, StandardXml, "application/xml", &[], "medisante-standard-xml.xml"),

@@ -1,13 +1,13 @@
-//! Providers, formats and raw topics: the words that appear in paths, headers, events and tables.
+//! Providers, formats and raw topics, with their words in paths, headers, events and tables.
 
 use crate::codec::{Element, avro_enum};
 
 avro_enum! {
-    /// Who sends readings.
+    /// A system that sends readings.
     pub enum Provider {
         /// The Medisanté portal.
         Medisante = "medisante",
-        /// Apple HealthKit, through an app and its back end. `apple-healthkit` names the same provider.
+        /// Apple HealthKit, through an app and its back end. In paths and device commands `apple-healthkit` is the same provider.
         HealthKit = "healthkit",
     }
 }
@@ -15,7 +15,7 @@ avro_enum! {
 impl Element for Provider {}
 
 impl Provider {
-    /// Reads a provider's name as it stands in paths and in device commands.
+    /// Parses the name of a provider in a path or in a device command.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -25,7 +25,7 @@ impl Provider {
         }
     }
 
-    /// The topic that keeps this provider's payloads of a format.
+    /// Returns the raw topic for payloads of this provider in a format.
     #[must_use]
     pub const fn raw_topic(self, format: Format) -> RawTopic {
         match (self, format) {
@@ -35,7 +35,7 @@ impl Provider {
         }
     }
 
-    /// The formats this provider sends, in the order in which they are listed to a client.
+    /// Returns the formats that this provider sends, in the order in which clients see them.
     #[must_use]
     pub const fn formats(self) -> &'static [Format] {
         match self {
@@ -66,7 +66,7 @@ avro_enum! {
 }
 
 impl Format {
-    /// Reads the `:format` of a path; `json` and `xml` are aliases of the provider's own formats.
+    /// Parses the `:format` of a path; `json` and `xml` are aliases of the provider's own formats.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -76,7 +76,7 @@ impl Format {
         }
     }
 
-    /// Whether the payload is XML; else it is JSON.
+    /// Returns whether the payload is XML. It is JSON otherwise.
     #[must_use]
     pub const fn is_xml(self) -> bool {
         match self {
@@ -85,15 +85,15 @@ impl Format {
         }
     }
 
-    /// Whether the sender gets one receipt for each item of the payload: only a HealthKit array does.
+    /// Returns whether the sender gets one receipt for each item of the payload. This is so only for arrays of HealthKit samples.
     #[must_use]
     pub fn has_item_receipts(self, provider: Provider) -> bool {
         provider == Provider::HealthKit && self == Self::StandardJson
     }
 }
 
-/// Whose documented defaults hold for what a payload leaves out. Declared by the sender for a request, or by the operator for a key:
-/// nothing is guessed from the payload.
+/// The documented defaults for what a payload leaves out. The sender declares them for a request, or the operator for a key; they
+/// are never guessed from the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defaults {
     /// The units in which the library react-native-health returns values.
@@ -101,10 +101,10 @@ pub enum Defaults {
 }
 
 impl Defaults {
-    /// All there are.
+    /// All values.
     pub const ALL: [Self; 1] = [Self::ReactNativeHealth];
 
-    /// The word in requests, in the keys file and in raw records.
+    /// Returns the word used in requests, in the keys file and in raw records.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -112,7 +112,7 @@ impl Defaults {
         }
     }
 
-    /// Reads the word.
+    /// Parses the word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|defaults| defaults.as_str() == word)
@@ -120,7 +120,7 @@ impl Defaults {
 }
 
 avro_enum! {
-    /// A topic that keeps payloads byte for byte.
+    /// A topic that contains payloads byte for byte.
     pub enum RawTopic {
         /// `raw.medisante`.
         Medisante = "raw.medisante",
@@ -134,10 +134,10 @@ avro_enum! {
 }
 
 impl RawTopic {
-    /// The topics of whole bodies: all but that of large uploads, which is read apart.
+    /// The topics whose records are whole bodies: all except that of large uploads, which is read separately.
     pub const BODIES: &'static [Self] = &[Self::Medisante, Self::HealthKit, Self::Devices];
 
-    /// The provider whose payloads the topic keeps; none for device commands.
+    /// Returns the provider whose payloads the topic contains; `None` for device commands.
     #[must_use]
     pub const fn provider(self) -> Option<Provider> {
         match self {
@@ -147,7 +147,7 @@ impl RawTopic {
         }
     }
 
-    /// The number that stands for the topic in receipts and in tables. Fixed for ever, whatever order the names have.
+    /// Returns the number of the topic in receipts and in tables. It never changes, whatever the order of the variants.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -158,7 +158,7 @@ impl RawTopic {
         }
     }
 
-    /// The topic of a number.
+    /// Returns the topic with a number.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.iter().copied().find(|topic| topic.code() == code)

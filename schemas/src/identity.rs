@@ -1,8 +1,8 @@
-//! Deterministic names: of devices, of readings, of contents.
+//! Deterministic names: the keys of devices, the ids of readings, and the hashes of contents.
 //!
-//! A reading's name is made only of what the source wrote, never of a mapped output, so that a retry, a redelivery,
-//! a replay and a better mapping give the same one; and it begins with the trust scope, so that no sender can write
-//! over another's reading. All parts are length-prefixed: no two lists of parts give the same bytes.
+//! The id of a reading is computed only from what the source wrote, never from a mapped output, so that a retry, a redelivery, a
+//! replay and a better mapping produce the same id. It includes the trust scope, so that no sender can overwrite the reading of
+//! another sender. All parts are length-prefixed, so that two different lists of parts never produce the same bytes.
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -13,12 +13,12 @@ use crate::{
     format::Provider,
 };
 
-/// Namespace of device names.
+/// The UUID namespace of device keys.
 const DEVICE: Uuid = Uuid::from_u128(0x6b1c_6f0c_9f0e_5d39_8f7a_2f64_3b85_5a11);
-/// Namespace of reading names.
+/// The UUID namespace of reading ids.
 const READING: Uuid = Uuid::from_u128(0x2a45_7c3e_04fb_5b7e_9c53_71d0_cf44_9e02);
 
-/// The `_id` of a device: UUIDv5 (RFC 9562, section 5.5) of its provider and its id there.
+/// Returns the `_id` of a device: UUIDv5 (RFC 9562, section 5.5) over its provider and its id at that provider.
 #[must_use]
 pub fn device_key(provider: Provider, id: &DeviceId) -> Uuid {
     let mut name = Parts::default();
@@ -27,7 +27,7 @@ pub fn device_key(provider: Provider, id: &DeviceId) -> Uuid {
     name.uuid(DEVICE)
 }
 
-/// Within whose readings a reading's name is unique.
+/// The patient or sender within whose readings the identity of an observation is unique.
 #[derive(Clone, Copy)]
 pub enum TrustScope<'a> {
     /// The patient that the request authenticated.
@@ -36,18 +36,18 @@ pub enum TrustScope<'a> {
     Source(&'a SourceName),
 }
 
-/// The source's own stable id of an observation where it has one, else its literals.
+/// What identifies an observation: the source's own stable id where there is one, else its literals.
 #[derive(Clone, Copy)]
 pub enum Identity<'a> {
-    /// A HealthKit sample UUID; a FHIR identifier (system, value) or id with its server; a Medisanté correlation id
+    /// A HealthKit sample UUID; a FHIR identifier (system and value) or a FHIR id with its server; a Medisanté correlation id
     /// with the metric.
     Stable(&'a [&'a str]),
-    /// Device, type, time and value as the source wrote them; of Apple's times the instant, as a second export of the same
-    /// history may write it with another offset.
+    /// Device, type, time and value as the source wrote them. For Apple's times the instant is used instead, because a second
+    /// export of the same history may write it with another offset.
     Literals(&'a [&'a str]),
 }
 
-/// The name of a reading: UUIDv5 over trust scope, provider and identity.
+/// Returns the id of a reading: UUIDv5 over trust scope, provider and identity.
 #[must_use]
 pub fn reading_id(scope: TrustScope<'_>, provider: Provider, identity: Identity<'_>) -> Uuid {
     let mut name = Parts::default();
@@ -73,10 +73,10 @@ pub fn reading_id(scope: TrustScope<'_>, provider: Provider, identity: Identity<
     name.uuid(READING)
 }
 
-/// Collects the source's literals of an item and hashes them: two deliveries with the same content are one version.
+/// Hashes the literals that the source wrote for an item: two deliveries with the same content are one version.
 ///
-/// Fed in a fixed order by the mapping; absent parts are fed as [`Content::absent`], so that an absent part and an
-/// empty one differ.
+/// The mapping adds the literals in a fixed order. It adds [`Content::absent`] for each absent literal, so that an absent literal
+/// and an empty one produce different hashes.
 #[derive(Default)]
 pub struct Content(Parts);
 
@@ -86,12 +86,12 @@ impl Content {
         self.0.push(text);
     }
 
-    /// Adds the place of a literal that the source did not write.
+    /// Adds the mark of a literal that the source did not write.
     pub fn absent(&mut self) {
         self.0.0.push(0xff);
     }
 
-    /// Adds a literal or its place.
+    /// Adds a literal, or the mark of an absent one.
     pub fn optional(&mut self, text: Option<&str>) {
         match text {
             Some(text) => self.literal(text),
@@ -99,14 +99,14 @@ impl Content {
         }
     }
 
-    /// The first 16 bytes of the SHA-256 of all parts.
+    /// Returns the first 16 bytes of the SHA-256 of all parts.
     #[must_use]
     pub fn finish(self) -> [u8; 16] {
         first_16(Sha256::digest(&self.0.0))
     }
 }
 
-/// Goes on from a content: what is added to it afterwards makes another.
+/// Starts from the hash of a content. What is added afterwards produces the hash of another content.
 impl From<[u8; 16]> for Content {
     fn from(content: [u8; 16]) -> Self {
         Self(Parts(content.to_vec()))
@@ -121,13 +121,13 @@ fn first_16(digest: impl IntoIterator<Item = u8>) -> [u8; 16] {
     first
 }
 
-/// Length-prefixed parts. A prefix is four bytes big-endian; a real one never begins with 0xff, because no body is
-/// that long, so the mark of an absent part is unambiguous.
+/// Length-prefixed parts. A prefix is four bytes, big-endian. It never begins with 0xff, because no body is that long, so the mark
+/// of an absent part is unambiguous.
 struct Parts(Vec<u8>);
 
 impl Default for Parts {
     fn default() -> Self {
-        // Most names and contents fit; growing step by step costs more than the hash.
+        // Most names and contents fit into this capacity; growing step by step costs more than the hash.
         Self(Vec::with_capacity(256))
     }
 }
@@ -139,7 +139,7 @@ impl Parts {
         self.0.extend_from_slice(part.as_bytes());
     }
 
-    /// UUIDv5, which is the beginning of a SHA-1.
+    /// Returns the UUIDv5, which is the beginning of a SHA-1.
     fn uuid(&self, namespace: Uuid) -> Uuid {
         let digest = Sha1::new().chain_update(namespace).chain_update(&self.0).finalize();
         Builder::from_sha1_bytes(first_16(digest)).into_uuid()

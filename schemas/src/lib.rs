@@ -1,6 +1,6 @@
 //! The contract between the stages of Device Manager.
 //!
-//! Everything that crosses a boundary is named here and nowhere else: the Avro events and their bytes ([`event`],
+//! Everything that one stage hands to another is defined here and nowhere else: the Avro events and their encoding ([`event`],
 //! [`codec`]), the bodies of device commands ([`command`]), the Kafka topics and header names ([`topic`], [`raw`],
 //! [`dead_letter`]), keyed hashes of payloads ([`content`]), receipts ([`receipt`]),
 //! deterministic identity and version order ([`identity`], [`version`]), the closed list of reasons

@@ -5,7 +5,7 @@ use crate::codec::avro_enum;
 const US_PER_SECOND: i64 = 1_000_000;
 const US_PER_MINUTE: i64 = 60 * US_PER_SECOND;
 const US_PER_DAY: i64 = 86_400 * US_PER_SECOND;
-/// 14:00, the widest offset that FHIR R4 (`dateTime`) and XML Schema part 2, section 3.2.7.3, know.
+/// 14:00, the widest offset that FHIR R4 (`dateTime`) and XML Schema part 2, section 3.2.7.3, allow.
 const OFFSET_MINUTES_MAX: i16 = 14 * 60;
 /// 0001-01-01T00:00:00Z in microseconds since 1970-01-01T00:00:00Z: the first instant that is accepted.
 pub const FIRST_US: i64 = -62_135_596_800_000_000;
@@ -31,14 +31,14 @@ avro_enum! {
         Millisecond = "millisecond",
         /// Four to six fraction digits.
         Microsecond = "microsecond",
-        /// Seven to nine fraction digits; those behind the sixth are in the original text only.
+        /// Seven to nine fraction digits; the digits after the sixth are in the original text only.
         Nanosecond = "nanosecond",
     }
 }
 
-/// One point, or one imprecise span, on the time line, and what the sender wrote.
+/// An instant or an imprecise time span, and the text that the sender wrote.
 ///
-/// It has no `Debug`: when something was measured is health data.
+/// It has no `Debug`, because the time of a measurement is health data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Moment {
     from_us: i64,
@@ -49,7 +49,7 @@ pub struct Moment {
     text: Box<str>,
 }
 
-/// Why a text is not a time. It carries nothing of the text.
+/// Why a text is not a time. The error contains nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MomentError {
     /// The text has none of the accepted shapes.
@@ -58,33 +58,32 @@ pub enum MomentError {
     /// The shape is right, but there is no such date, hour, leap second or offset (February 30, 24:00, +15:00).
     #[error("no such time")]
     NoSuchTime,
-    /// The instant lies outside the years 1 to 9999, counted in UTC.
+    /// The instant is outside the years 1 to 9999, counted in UTC.
     #[error("time outside the years 1 to 9999")]
     OutOfRange,
 }
 
 impl Moment {
-    /// Reads a date with a time of day: RFC 3339, section 5.6, with any number of digits behind the second, of which those
-    /// behind the ninth are cut off. Also accepted are a space for the `T`, an offset without its colon or its minutes, a
-    /// space before the offset (Apple's and Health Auto Export's
-    /// `2021-12-24 00:04:00 +0800`), and a missing second.
+    /// Parses a date with a time of day: RFC 3339, section 5.6, with any number of fraction digits, of which those after the sixth
+    /// are dropped. A space instead of the `T`, an offset without its colon or its minutes, a space before the offset (Apple and
+    /// Health Auto Export write `2021-12-24 00:04:00 +0800`) and a missing second are accepted too.
     ///
-    /// Without an offset the time is taken as UTC and [`Moment::zone_assumed`] says so. `-00:00` is a known instant with no
-    /// statement on the sender's offset (RFC 3339, section 4.3). A leap second `:60` is accepted where UTC can have one, at
-    /// the end of a UTC day, and is the first second of the next day, as POSIX and Postgres count. `24:00` is refused.
+    /// A time without an offset is read as UTC, and [`Moment::zone_assumed`] is then true. `-00:00` denotes a known instant with an
+    /// unknown local offset (RFC 3339, section 4.3). A leap second `:60` is accepted where UTC can have one, at the end of a UTC
+    /// day, and is read as the first second of the next day, as in POSIX and Postgres. `24:00` is refused.
     ///
     /// # Errors
-    /// [`MomentError`], by shape, by calendar and by range.
+    /// [`MomentError`] for a wrong shape, an impossible date or time, or an instant out of range.
     pub fn rfc3339(text: &str) -> Result<Self, MomentError> {
         date_time(text.trim_ascii(), 0)
     }
 
-    /// Reads a FHIR R4 `date`, `dateTime` or `instant` (datatypes, section 2.24.0.1): a year, a month, a day, or whatever
-    /// [`Moment::rfc3339`] reads. `assumed_offset_minutes`, east of Greenwich, says where a date without an offset begins
-    /// and ends, and where a time without one is; pass 0 for UTC. [`Moment::zone_assumed`] then says so.
+    /// Parses a FHIR R4 `date`, `dateTime` or `instant` (datatypes, section 2.24.0.1): a year, a month, a day, or anything that
+    /// [`Moment::rfc3339`] accepts. A date or a time without an offset is read with `assumed_offset_minutes` (minutes east of
+    /// Greenwich; 0 for UTC), and [`Moment::zone_assumed`] is then true.
     ///
     /// # Errors
-    /// [`MomentError`], by shape, by calendar and by range.
+    /// [`MomentError`] for a wrong shape, an impossible date or time, or an instant out of range.
     pub fn fhir(text: &str, assumed_offset_minutes: i16) -> Result<Self, MomentError> {
         let text = text.trim_ascii();
         match text.len() {
@@ -93,8 +92,8 @@ impl Moment {
         }
     }
 
-    /// A point in time that the sender wrote in another notation, such as a number of seconds. `fraction_digits` says how many digits
-    /// the text has behind the second.
+    /// Creates an instant that the sender wrote in another notation, such as a number of seconds. `fraction_digits` is the number
+    /// of fraction digits of the second in the text.
     ///
     /// # Errors
     /// [`MomentError::OutOfRange`] outside the years 1 to 9999.
@@ -109,39 +108,39 @@ impl Moment {
         })
     }
 
-    /// The earliest instant that the text may mean, in microseconds since 1970-01-01T00:00:00Z. Digits behind the
-    /// microsecond are cut off, that is, the instant is never later than what was written.
+    /// Returns the earliest instant that the text may denote, in microseconds since 1970-01-01T00:00:00Z. Digits after the
+    /// microsecond are dropped, so the instant is never later than the written one.
     #[must_use]
     pub fn from_us(&self) -> i64 {
         self.from_us
     }
 
-    /// Where the precision is coarser than a second, the end of the span, exclusive, in microseconds since
-    /// 1970-01-01T00:00:00Z; never behind [`LAST_US`]. `None` for an instant.
+    /// Returns the exclusive end of the time span when the precision is coarser than a second, in microseconds since
+    /// 1970-01-01T00:00:00Z; never after [`LAST_US`]. `None` for an instant.
     #[must_use]
     pub fn until_us(&self) -> Option<i64> {
         self.until_us
     }
 
-    /// How exactly the time was given.
+    /// Returns how precisely the time was written.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// The sender's offset in minutes east of Greenwich; `None` where the text has none.
+    /// Returns the sender's offset in minutes east of Greenwich; `None` when the text has no known offset.
     #[must_use]
     pub fn offset_minutes(&self) -> Option<i16> {
         self.offset_minutes
     }
 
-    /// The text says neither offset nor `Z`, so that the instant rests on an assumption; the caller flags it.
+    /// Returns whether the text has neither an offset nor `Z`, so that the instant rests on an assumption. The caller sets a flag.
     #[must_use]
     pub fn zone_assumed(&self) -> bool {
         self.zone_assumed
     }
 
-    /// The text as received, without the white space around it.
+    /// Returns the text as received, without the white space around it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -207,7 +206,7 @@ fn date_time(text: &str, assumed_offset_minutes: i16) -> Result<Moment, MomentEr
     })
 }
 
-/// Seconds and their fraction, and what stands behind them.
+/// The seconds, their fraction, and the rest of the text.
 struct Seconds<'a> {
     second: i64,
     fraction_us: i64,
@@ -297,7 +296,7 @@ fn checked_offset(minutes: i16) -> Result<i16, MomentError> {
     }
 }
 
-/// Days since 1970-01-01 of a date that exists.
+/// Days since 1970-01-01 of a date; an error when the date does not exist.
 fn days(year: i64, month: i64, day: i64) -> Result<i64, MomentError> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
@@ -316,8 +315,8 @@ fn days(year: i64, month: i64, day: i64) -> Result<i64, MomentError> {
     Ok(civil_days(year, month, day))
 }
 
-/// Days since 1970-01-01 in the proleptic Gregorian calendar. The year is counted from March, so that the leap day is its
-/// last; 719,468 days lie between 0000-03-01 and 1970-01-01.
+/// Days since 1970-01-01 in the proleptic Gregorian calendar. The year is counted from March, so that the leap day is its last
+/// day. There are 719,468 days from 0000-03-01 to 1970-01-01.
 fn civil_days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let day_of_year = (153 * month + 2) / 5 + day - 1;

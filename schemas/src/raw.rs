@@ -1,4 +1,4 @@
-//! Raw records: a payload byte for byte, and the headers that say what is known about it.
+//! Raw records: a payload byte for byte, and headers with what the ingress knows about it.
 
 use crate::{
     event::{PatientId, SourceName},
@@ -8,11 +8,11 @@ use crate::{
 
 /// Header names of raw records. All values are UTF-8.
 pub mod header {
-    /// The format the sender named, or `assign` and `unassign` on `raw.devices`.
+    /// The format that the sender named; on `raw.devices` `assign` or `unassign`.
     pub const FORMAT: &str = "format";
     /// The request's `Content-Type`.
     pub const CONTENT_TYPE: &str = "content-type";
-    /// The id of the credential, never its secret.
+    /// The id of the credential; never its secret.
     pub const CREDENTIAL: &str = "credential";
     /// The credential's stable source name.
     pub const SOURCE: &str = "source";
@@ -24,24 +24,24 @@ pub mod header {
     pub const TRACEPARENT: &str = "traceparent";
     /// The keyed hash of the value ([`crate::content`]), lower-case hexadecimal.
     pub const CONTENT_HMAC: &str = "hmac-sha256";
-    /// The request's `type` parameter: the type of all samples that name none.
+    /// The request's `type` parameter: the type of all samples that do not name one.
     pub const TYPE: &str = "type";
     /// The request's `unit` parameter.
     pub const UNIT: &str = "unit";
-    /// The request's `deviceId` parameter; on `raw.devices` the `_id` in the path of an unassign.
+    /// The request's `deviceId` parameter; on `raw.devices` the `_id` from the path of an unassign.
     pub const DEVICE_ID: &str = "deviceId";
-    /// Whose documented defaults hold where the payload leaves something out ([`crate::format::Defaults`]): by the request's
-    /// `defaults` parameter, else by the key.
+    /// The documented defaults for what the payload leaves out ([`crate::format::Defaults`]), from the request's `defaults`
+    /// parameter, else from the API key.
     pub const DEFAULTS: &str = "defaults";
-    /// A provider that the credential is bound to, one header for each; absent where it is bound to none.
+    /// A provider to which the credential is bound, one header for each; absent when the credential is not bound.
     pub const PROVIDER: &str = "provider";
-    /// Which part of which large upload the record is ([`crate::upload`]); absent where the record is a whole body.
+    /// The upload and the part of it that the record is ([`crate::upload`]); absent when the record is a whole body.
     pub const UPLOAD: &str = "upload";
-    /// The key the value is encrypted with; absent while values are kept in clear (ADR on erasure).
+    /// The id of the key with which the value is encrypted; absent while values are not encrypted (ADR 2).
     pub const KEY_ID: &str = "key-id";
 }
 
-/// What the raw record is.
+/// What a raw record contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A payload with readings.
@@ -53,7 +53,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word in the `format` header.
+    /// Returns the word in the `format` header.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// Reads the `format` header of a record on `topic`.
+    /// Parses the `format` header of a record on `topic`.
     #[must_use]
     pub fn parse(topic: RawTopic, word: &str) -> Option<Self> {
         match (topic, word) {
@@ -75,10 +75,10 @@ impl Kind {
     }
 }
 
-/// What the ingress knows about a payload, as it stands in the headers.
+/// The headers of a raw record: what the ingress knows about the payload.
 #[derive(Clone)]
 pub struct Headers {
-    /// What the record is.
+    /// What the record contains.
     pub kind: Kind,
     /// The request's `Content-Type`.
     pub content_type: Option<String>,
@@ -94,32 +94,32 @@ pub struct Headers {
     pub traceparent: Option<String>,
     /// The keyed hash of the value ([`crate::content`]), lower-case hexadecimal.
     pub content_hmac: String,
-    /// The type of all samples that name none.
+    /// The type of all samples that do not name one.
     pub sample_type: Option<String>,
-    /// The unit of all samples that name none.
+    /// The unit of all samples that do not name one.
     pub unit: Option<String>,
-    /// The device of all samples that name none, and of all of an export.xml; on `raw.devices` the `_id` in the path.
+    /// The device of all samples that do not name one, and of all of an export.xml; on `raw.devices` the `_id` from the path.
     pub device_id: Option<String>,
-    /// Whose documented defaults hold where the payload leaves something out.
+    /// The documented defaults for what the payload leaves out.
     pub defaults: Option<Defaults>,
-    /// The providers that the credential is bound to; empty where it is bound to none.
+    /// The providers to which the credential is bound; empty when the credential is not bound.
     pub providers: Vec<Provider>,
-    /// Which part of which large upload.
+    /// The upload and the part of it that the record is; `None` when the record is a whole body.
     pub upload: Option<Upload>,
-    /// The key the value is encrypted with.
+    /// The id of the key with which the value is encrypted.
     pub key_id: Option<String>,
 }
 
-/// Why headers cannot be read. Names the header, never its value.
+/// A header of a raw record cannot be read. Contains the name of the header, never its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the header {name} is missing or not what it must be")]
+#[error("the header {name} is missing or invalid")]
 pub struct HeaderError {
-    /// The header.
+    /// The name of the header.
     pub name: &'static str,
 }
 
 impl Headers {
-    /// The headers as they are put on the record.
+    /// Returns the headers as names and values.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
         [
             (header::FORMAT, Some(self.kind.as_str())),
@@ -142,10 +142,10 @@ impl Headers {
         .chain(self.providers.iter().map(|provider| (header::PROVIDER, provider.as_str())))
     }
 
-    /// Reads the headers of a record on `topic`; unknown headers are passed over.
+    /// Reads the headers of a record on `topic`. Unknown headers are ignored.
     ///
     /// # Errors
-    /// [`HeaderError`] when a needed header is missing or a value breaks its rules.
+    /// [`HeaderError`] when a required header is missing or a value is invalid.
     pub fn read<'a>(
         topic: RawTopic,
         pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>,
@@ -229,11 +229,11 @@ impl Found {
     }
 }
 
-/// One raw record as the normalizer gets it: everything the pure mapping may depend on.
+/// One raw record as the normalizer reads it: everything on which the pure mapping may depend.
 pub struct RawRecord<'a> {
     /// The raw topic.
     pub topic: RawTopic,
-    /// Its incarnation.
+    /// The epoch of the raw topic, which an operator raises when the topic is created anew.
     pub topic_epoch: u16,
     /// The partition.
     pub partition: i32,

@@ -1,8 +1,8 @@
-//! Receipts: the position of a raw payload as one opaque URL-safe word that cannot be guessed and needs no table.
+//! Receipts: the position of a payload as one opaque URL-safe word, which cannot be guessed and needs no table.
 //!
-//! 27 bytes in base64url (RFC 4648, section 5): topic code (1), topic epoch (2), partition (4), offset (8), item (4), all
-//! big-endian, and the first 8 bytes of an HMAC-SHA256 (RFC 2104) over them. 27 bytes are exactly 36 characters, so
-//! there is no padding, and the view `attributed_readings` can put the word together from its columns.
+//! A receipt is 27 bytes in base64url (RFC 4648, section 5): topic code (1), topic epoch (2), partition (4), offset (8), item (4),
+//! all big-endian, and the first 8 bytes of an HMAC-SHA256 (RFC 2104) over them. 27 bytes are exactly 36 characters, so there is
+//! no padding, and the view `attributed_readings` can build the word from its columns.
 
 use std::{fmt, str::FromStr};
 
@@ -15,27 +15,27 @@ use crate::format::RawTopic;
 const POSITION_BYTES: usize = 19;
 const MAC_BYTES: usize = 8;
 
-/// The place of a payload, or of one item of it, in a raw topic.
+/// The position of a payload, or of one item of it, in a raw topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The raw topic.
     pub topic: RawTopic,
-    /// Its incarnation, raised by the operator when the topic was made anew, so that offsets never mean two things.
+    /// The epoch of the raw topic. An operator raises it when the topic is created anew, so that no position denotes two records.
     pub topic_epoch: u16,
     /// The partition, never negative.
     pub partition: i32,
     /// The offset, never negative.
     pub offset: i64,
-    /// The item, 0 for the payload as a whole.
+    /// The item; 0 for the payload as a whole.
     pub item: u32,
 }
 
-/// The place of a whole raw record, as text `raw.medisante:1:0:42`: the topic's word, epoch, partition and offset.
+/// The position of a raw record. Its text is the topic's word, epoch, partition and offset: `raw.medisante:1:0:42`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RawPosition {
     /// The raw topic.
     pub topic: RawTopic,
-    /// Its incarnation.
+    /// The epoch of the raw topic.
     pub topic_epoch: i32,
     /// The partition.
     pub partition: i32,
@@ -43,9 +43,9 @@ pub struct RawPosition {
     pub offset: i64,
 }
 
-/// A text is no place of a raw record.
+/// A text is not the position of a raw record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no raw position")]
+#[error("this is not a raw position")]
 pub struct NotARawPosition;
 
 impl fmt::Display for RawPosition {
@@ -71,25 +71,25 @@ impl FromStr for RawPosition {
     }
 }
 
-/// Why a word is no receipt of this installation. One reason only: a guesser learns nothing from it.
+/// A word is not a receipt of this installation. There is only one reason, so that the error helps nobody to guess a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a receipt of this installation")]
 pub struct NotAReceipt;
 
-/// The secret that signs receipts. Does not print.
+/// The secret that signs receipts. It has neither `Debug` nor `Display`.
 #[derive(Clone)]
 pub struct ReceiptKey(Hmac<Sha256>);
 
 impl ReceiptKey {
-    /// Takes 32 random bytes.
+    /// Creates the key from 32 random bytes.
     ///
     /// # Errors
-    /// [`NotAReceipt`] never in practice: HMAC takes keys of any length.
+    /// [`NotAReceipt`], which never occurs in practice, because HMAC accepts keys of any length.
     pub fn new(secret: &[u8; 32]) -> Result<Self, NotAReceipt> {
         Hmac::new_from_slice(secret).map(Self).map_err(|_| NotAReceipt)
     }
 
-    /// The authentication code of a position, as the 64-bit integer that the sink stores beside it.
+    /// Returns the authentication code of a position, as the 64-bit integer that the sink stores with the position.
     #[must_use]
     pub fn mac(&self, position: &Position) -> i64 {
         let mut mac = self.0.clone();
@@ -98,7 +98,7 @@ impl ReceiptKey {
         digest.first_chunk::<MAC_BYTES>().map_or(0, |chunk| i64::from_be_bytes(*chunk))
     }
 
-    /// The receipt of a position.
+    /// Returns the receipt of a position.
     #[must_use]
     pub fn issue(&self, position: &Position) -> String {
         let mut word = Vec::with_capacity(POSITION_BYTES + MAC_BYTES);
@@ -107,10 +107,10 @@ impl ReceiptKey {
         URL_SAFE_NO_PAD.encode(word)
     }
 
-    /// Reads a receipt back.
+    /// Returns the position of a receipt.
     ///
     /// # Errors
-    /// [`NotAReceipt`] when the word has another form or was not issued with this key.
+    /// [`NotAReceipt`] when the word does not have the form of a receipt or was not issued with this key.
     pub fn read(&self, word: &str) -> Result<Position, NotAReceipt> {
         let bytes = URL_SAFE_NO_PAD.decode(word.trim()).map_err(|_| NotAReceipt)?;
         let (head, tag) = bytes.split_at_checked(POSITION_BYTES).ok_or(NotAReceipt)?;

@@ -1,15 +1,15 @@
-//! Names that a sender misspelled or invented: which known name is nearest, and which of them may be repeated.
+//! Names that a sender misspelled or invented: the nearest known name, and whether a report may contain such a name.
 
-/// A longer text is neither repeated nor compared.
+/// A longer text is neither put into a report nor compared.
 const TEXT_BYTES_MAX: usize = 64;
 /// A name with more digits may be a value, a date or an identifier.
 const DIGITS_MAX: usize = 3;
-/// The least similarity of two names, from 0 to 1, at which one can be a misspelling of the other.
+/// The similarity of two names, from 0 to 1, from which on one can be a misspelling of the other.
 const SIMILARITY_MIN: f64 = 0.8;
-/// A name that is part of another one counts as similar from this length on: `patientId` and `assignedPatientId`.
+/// A name of at least this length that is part of another name counts as similar: `patientId` and `assignedPatientId`.
 const PART_BYTES_MIN: usize = 4;
 
-/// The known name that `word` is most likely a misspelling of, without regard to ASCII case; none where all are too different.
+/// Returns the known name of which `word` is most likely a misspelling, ignoring ASCII case; `None` when all are too different.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     if word.len() > TEXT_BYTES_MAX {
@@ -26,21 +26,21 @@ fn similarity(word: &str, name: &str) -> f64 {
     strsim::jaro_winkler(word, name).max(if is_part { SIMILARITY_MIN } else { 0.0 })
 }
 
-/// Whether a text is short and has only the characters of codes and units, so that a report may repeat it.
+/// Returns whether a text is short and has only the characters of codes and units, so that a report may contain it.
 #[must_use]
 pub fn is_plain(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/%{}[]()^*-".contains(&byte);
     text.len() <= TEXT_BYTES_MAX && text.bytes().all(is_plain)
 }
 
-/// Whether a text has so few digits that it is neither a value, a date nor an identifier.
+/// Returns whether a text has so few digits that it cannot be a value, a date or an identifier.
 #[must_use]
 pub fn has_few_digits(text: &str) -> bool {
     text.bytes().filter(u8::is_ascii_digit).count() <= DIGITS_MAX
 }
 
-/// Whether a text that a sender used as a name looks like one, so that a report may repeat it: senders also put values, dates
-/// and identifiers there.
+/// Returns whether a text that a sender used as a name looks like a name, so that a report may contain it. Senders also use
+/// values, dates and identifiers as names.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && has_few_digits(text) && is_plain(text)

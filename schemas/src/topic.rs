@@ -1,23 +1,23 @@
-//! The Kafka topics: names, and the settings that the promises rest on.
+//! The Kafka topics: their names, and the settings on which the guarantees of the system depend.
 
 use crate::format::RawTopic;
 
-/// Names of all topics, with the installation's prefix in front of each.
+/// The names of all topics, each with the prefix of the installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
     prefix: String,
 }
 
-/// A topic and how it must be set up.
+/// A topic and its required configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
     /// The full name.
     pub name: String,
-    /// What it is for, a sentence for `topics check`.
+    /// The purpose of the topic, as `topics check` prints it.
     pub purpose: &'static str,
-    /// Whether it has one partition only (`schemas`), whatever else is wished.
+    /// Whether the topic has exactly one partition (`schemas`), whatever number is requested for the topics.
     pub single_partition: bool,
-    /// Settings that must be so.
+    /// The required topic settings.
     pub settings: &'static [(&'static str, &'static str)],
 }
 
@@ -31,8 +31,10 @@ const RAW: &[(&str, &str)] = &[
     ("message.timestamp.type", "LogAppendTime"),
     ("max.message.bytes", MESSAGE_BYTES_MAX),
 ];
-/// Longer than the oldest dump of the database that may be restored: the sink then reads all since again.
+/// 30 days. It must be longer than the age of the oldest database dump that may be restored, because the sink then reads all events
+/// since that dump again.
 const EVENTS_KEPT_MS: &str = "2592000000";
+/// 90 days.
 const DEAD_LETTERS_KEPT_MS: &str = "7776000000";
 
 const EVENTS: &[(&str, &str)] = &[
@@ -50,19 +52,19 @@ const DEAD_LETTERS: &[(&str, &str)] = &[
 const COMPACTED: &[(&str, &str)] = &[("cleanup.policy", "compact"), ("max.message.bytes", MESSAGE_BYTES_MAX)];
 
 impl Topics {
-    /// Topics whose names begin with `prefix`, which may be empty.
+    /// Creates the names of the topics with `prefix`, which may be empty.
     #[must_use]
     pub fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }
 
-    /// A raw topic's full name.
+    /// Returns the full name of a raw topic.
     #[must_use]
     pub fn raw(&self, topic: RawTopic) -> String {
         self.named(topic.as_str())
     }
 
-    /// The raw topic that has this full name.
+    /// Returns the raw topic with this full name.
     #[must_use]
     pub fn raw_of(&self, name: &str) -> Option<RawTopic> {
         name.strip_prefix(self.prefix.as_str()).and_then(RawTopic::from_word)
@@ -74,8 +76,8 @@ impl Topics {
         self.named("readings")
     }
 
-    /// [`crate::event::Reading`] events of large uploads and of replays: whoever writes them to a store does so apart from
-    /// [`Topics::readings`], which never wait for them.
+    /// [`crate::event::Reading`] events of large uploads. The sink stores them separately, so that those of [`Topics::readings`]
+    /// never wait for them.
     #[must_use]
     pub fn readings_bulk(&self) -> String {
         self.named("readings.bulk")
@@ -99,7 +101,7 @@ impl Topics {
         self.named("outcomes")
     }
 
-    /// Refused items, see [`crate::dead_letter`].
+    /// Refused items; see [`crate::dead_letter`].
     #[must_use]
     pub fn dead_letters(&self) -> String {
         self.named("dead-letters")
@@ -111,7 +113,7 @@ impl Topics {
         self.named("schemas")
     }
 
-    /// Every topic and how it must be set up.
+    /// Returns every topic with its required configuration.
     #[must_use]
     pub fn specs(&self) -> Vec<TopicSpec> {
         let spec = |name, purpose, settings| TopicSpec { name, purpose, single_partition: false, settings };
@@ -119,12 +121,12 @@ impl Topics {
             spec(self.raw(RawTopic::Medisante), "payloads of the Medisanté portal, byte for byte", RAW),
             spec(self.raw(RawTopic::HealthKit), "payloads of HealthKit apps, byte for byte", RAW),
             spec(self.raw(RawTopic::Devices), "device commands, byte for byte", RAW),
-            spec(self.raw(RawTopic::Uploads), "large uploads of HealthKit apps, in chunks", RAW),
+            spec(self.raw(RawTopic::Uploads), "large uploads of HealthKit apps, as chunks", RAW),
             spec(self.readings(), "readings as Avro events", EVENTS),
-            spec(self.readings_bulk(), "readings of large uploads and of replays as Avro events", EVENTS),
+            spec(self.readings_bulk(), "readings of large uploads as Avro events", EVENTS),
             spec(self.assignments(), "device commands as Avro events", EVENTS),
             spec(self.documents(), "documents as Avro events", EVENTS),
-            spec(self.outcomes(), "what became of each raw record, as Avro events", EVENTS),
+            spec(self.outcomes(), "the outcome of each raw record as an Avro event", EVENTS),
             spec(self.dead_letters(), "refused items with the reason", DEAD_LETTERS),
             TopicSpec {
                 name: self.schemas(),

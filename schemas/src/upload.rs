@@ -1,24 +1,25 @@
-//! A body that is too large for one record: its chunks and the manifest that closes it, all in one partition. The header `upload`
-//! of each record says which it is.
+//! Large uploads: a body that is too large for one record is written as chunks and a final manifest, all in one partition. The
+//! header `upload` of each record names the upload and the part.
 
 use uuid::Uuid;
 
-/// A chunk has this many bytes, the last one fewer.
+/// The length of a chunk in bytes; the last chunk may be shorter.
 pub const CHUNK_BYTES: usize = 512 * 1024;
 
-/// What a record is to an upload.
+/// The part of an upload that a record contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The bytes at `number * CHUNK_BYTES`.
+    /// The bytes from `number * CHUNK_BYTES` on.
     Chunk {
-        /// Counted from 0.
+        /// The number of the chunk, from 0.
         number: u32,
     },
-    /// The end: without it, the chunks come to nothing. Its value is empty, and its content hash is that of the whole body.
+    /// The end of the upload. Without it the chunks are not used. The value of the record is empty, and its content hash is that of
+    /// the whole body.
     Manifest {
-        /// How many chunks there are.
+        /// The number of chunks.
         chunks: u32,
-        /// How many bytes they have.
+        /// The number of bytes in all chunks.
         bytes: u64,
         /// The offset of the first chunk.
         first: i64,
@@ -34,7 +35,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// A record of the upload `id`.
+    /// Creates the header of a record of the upload `id`.
     #[must_use]
     pub fn new(id: Uuid, part: Part) -> Self {
         let text = match part {
@@ -44,7 +45,7 @@ impl Upload {
         Self { id, part, text }
     }
 
-    /// Reads the header; none where it is not of the form that [`Upload::as_str`] has.
+    /// Parses the header; `None` when it does not have the form that [`Upload::as_str`] returns.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(';');
@@ -62,19 +63,19 @@ impl Upload {
         words.next().is_none().then(|| Self::new(id, part))
     }
 
-    /// Which upload.
+    /// Returns the id of the upload.
     #[must_use]
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// Which part of it.
+    /// Returns the part of the upload.
     #[must_use]
     pub fn part(&self) -> Part {
         self.part
     }
 
-    /// The header's value.
+    /// Returns the value of the header.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

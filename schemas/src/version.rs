@@ -1,20 +1,20 @@
 //! The order of the versions of one reading.
 //!
-//! The source's own version decides where it gives one, then the first append of that content, then the raw
-//! position, then the mapping version; never the order of arrival. Identical content is never a new version.
+//! The source's own version is compared first, then the time and the raw position of the first append of the content, then the
+//! mapping version. The order of arrival is never used. Identical content is never a new version.
 
 use std::cmp::{Ordering, Reverse};
 
 use crate::{event::Reading, format::RawTopic};
 
-/// Where and when a content was appended to its raw topic; the earliest append compares smallest.
+/// The time and the position at which a content was appended to its raw topic. The earliest append compares smallest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Appended {
     /// The broker's append time, microseconds since the epoch.
     pub at: i64,
     /// The raw topic.
     pub topic: RawTopic,
-    /// Its incarnation.
+    /// The epoch of the raw topic.
     pub topic_epoch: i32,
     /// The partition.
     pub partition: i32,
@@ -24,7 +24,7 @@ pub struct Appended {
     pub item: i32,
 }
 
-/// What the source itself says about its version; absent compares smallest.
+/// The version that the source itself gives. An absent number or time compares smallest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceVersion {
     /// A number (FHIR `meta.versionId`).
@@ -33,21 +33,21 @@ pub struct SourceVersion {
     pub updated_at: Option<i64>,
 }
 
-/// What is known of one content of a reading after any number of deliveries of it.
+/// The version of one content of a reading, computed from all deliveries of that content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// The highest source version under which the content came.
+    /// The highest source version with which the content was delivered.
     pub source: SourceVersion,
-    /// The first append under that source version.
+    /// The first append with that source version.
     pub first: Appended,
-    /// The mapping version of the row that is kept for the content.
+    /// The mapping version of the row that is stored for the content.
     pub mapping_version: i32,
-    /// The append that the kept row was made of.
+    /// The append from which the stored row was made.
     pub row: Appended,
 }
 
 impl Version {
-    /// The version of a reading that arrived once.
+    /// Returns the version of a reading that was delivered once.
     #[must_use]
     pub fn of(reading: &Reading) -> Self {
         let row = Appended {
@@ -66,8 +66,8 @@ impl Version {
         }
     }
 
-    /// Joins what is known of the same content from two deliveries. Associative, commutative and idempotent, so any
-    /// order of arrival ends in the same state.
+    /// Combines the versions of two deliveries of the same content. The operation is associative, commutative and idempotent, so
+    /// any order of arrival leads to the same state.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         match self.source.cmp(&other.source) {
@@ -80,7 +80,7 @@ impl Version {
         }
     }
 
-    /// Whether the row of `self` is the one to keep when `self` and `other` are joined.
+    /// Returns whether the row of `self` is stored when `self` and `other` are joined.
     #[must_use]
     pub fn keeps_row_over(&self, other: &Self) -> bool {
         match self.source.cmp(&other.source) {
@@ -95,7 +95,7 @@ impl Version {
     }
 }
 
-/// Compares two different contents of one reading: the greater is the current one.
+/// Compares the versions of two different contents of one reading. The greater one is current.
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.source, self.first, self.mapping_version, self.row).cmp(&(

@@ -1,5 +1,5 @@
-//! The contract is what it says: bytes that any Avro library reads, names that never change, receipts nobody can
-//! guess, and an order of versions that does not depend on arrival.
+//! The contract between the stages: bytes that any Avro library can read, names that never change, receipts that nobody can
+//! guess, and an order of versions that does not depend on the order of arrival.
 
 #[cfg(test)]
 mod contract {

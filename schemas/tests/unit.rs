@@ -1,4 +1,4 @@
-//! Times and device commands: exact, and refused where they are wrong.
+//! Tests of times, device commands and spellings.
 
 #[cfg(test)]
 mod unit {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use uuid::Uuid;
 
-/// Why bytes are not a datum of the expected schema. Carries positions only, never content.
+/// Why bytes are not a datum of the expected schema. The error contains nothing of the datum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes end inside a value.
@@ -14,14 +14,14 @@ pub enum DecodeError {
     /// A varint is longer than 10 bytes or does not fit the type.
     #[error("a number in the datum is out of range")]
     Number,
-    /// A length is negative or longer than what is left.
+    /// A length is negative or greater than the number of bytes left.
     #[error("a length in the datum is impossible")]
     Length,
     /// A string is not UTF-8.
     #[error("a string in the datum is not UTF-8")]
     Utf8,
-    /// An enum or union index names no branch.
-    #[error("a branch in the datum does not exist")]
+    /// An enum or union index is out of range, or a boolean is neither 0 nor 1.
+    #[error("an enum symbol, union branch or boolean in the datum does not exist")]
     Branch,
     /// A string does not satisfy its logical type or domain type.
     #[error("a value in the datum breaks the rules of its type")]
@@ -31,17 +31,17 @@ pub enum DecodeError {
     Trailing,
 }
 
-/// What is left of a datum while it is read.
+/// The bytes of a datum that are not read yet.
 pub struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
-    /// Starts reading at the first byte of `bytes`.
+    /// Creates an input that starts at the first byte of `bytes`.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    /// Takes the next `count` bytes.
+    /// Reads the next `count` bytes.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`] when fewer are left.
@@ -51,7 +51,7 @@ impl<'a> Input<'a> {
         Ok(head)
     }
 
-    /// Ends the reading.
+    /// Checks that all bytes were read.
     ///
     /// # Errors
     /// [`DecodeError::Trailing`] when bytes are left.
@@ -78,10 +78,10 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Reads a string, which is not copied.
+    /// Reads a string without copying it.
     ///
     /// # Errors
-    /// [`DecodeError`] where it is none.
+    /// [`DecodeError`] when the next value is not a string.
     pub fn text(&mut self) -> Result<&'a str, DecodeError> {
         let length = self.length()?;
         std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::Utf8)
@@ -105,7 +105,7 @@ pub trait Datum: Sized {
     fn read(input: &mut Input<'_>) -> Result<Self, DecodeError>;
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low seven bits are what is written")]
+#[expect(clippy::cast_possible_truncation, reason = "only the low seven bits are written")]
 fn write_long(value: i64, out: &mut Vec<u8>) {
     let mut zigzag = ((value << 1) ^ (value >> 63)).cast_unsigned();
     while zigzag >= 0x80 {
@@ -245,7 +245,7 @@ impl<T: Datum> Datum for Option<T> {
     }
 }
 
-/// An element type of an Avro array: every [`Datum`] but `u8`, whose vector is Avro `bytes`.
+/// A type that can be an element of an Avro array. `u8` is not one, because `Vec<u8>` is Avro `bytes`.
 pub trait Element: Datum {}
 
 impl<T: Element> Datum for Vec<T> {

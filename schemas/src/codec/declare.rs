@@ -1,7 +1,7 @@
-//! Declarations of Avro types as Rust types.
+//! Macros that declare Avro types as Rust types.
 
-/// Declares a record whose fields are written in the order of the declaration, which is the order of its `.avsc`.
-/// Deliberately without `Debug`: events hold health data (promise 8).
+/// Declares an Avro record. The fields are encoded in the order of the declaration, which is the order in the `.avsc` file.
+/// The type deliberately has no `Debug`, because events contain health data (ARCHITECTURE.md, "Invariants").
 macro_rules! avro_record {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty),+ $(,)? }) => {
         $(#[$meta])*
@@ -18,7 +18,7 @@ macro_rules! avro_record {
     };
 }
 
-/// Declares an Avro enum; the word is both the Avro symbol (with `_` for `-`) and the text in JSON and SQL.
+/// Declares an Avro enum. The word of a value is its text in JSON and SQL; its Avro symbol is the word with `_` for `-` and `.`.
 macro_rules! avro_enum {
     ($(#[$meta:meta])* pub enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*
@@ -30,13 +30,13 @@ macro_rules! avro_enum {
             /// All values in the order of the schema's symbols.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The word used in JSON, SQL and documentation.
+            /// Returns the word used in JSON, SQL and documentation.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
 
-            /// The value whose word is `word`.
+            /// Returns the value that has this word.
             #[must_use]
             pub fn from_word(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }

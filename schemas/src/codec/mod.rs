@@ -1,9 +1,9 @@
-//! Avro bytes of the events: a hand-written datum codec for our own schemas, apache-avro for everybody else's.
+//! Encodes and decodes events as Avro: by a hand-written datum codec for the schemas of this release, with apache-avro for others.
 //!
-//! Writers always use the schema compiled in, so its datum layout is known and [`Datum`] writes it straight into a
-//! buffer. A reader that meets its own fingerprint reads it straight back. A reader that meets another fingerprint
-//! (an older or newer release wrote the event) resolves the writer's schema onto its own with apache-avro and then
-//! reads the resolved bytes: one mapping between Rust and Avro, not two.
+//! A writer always uses the schema that is compiled in. The layout of the datum is therefore known, and [`Datum`] writes it
+//! directly into a buffer. A reader that finds its own fingerprint reads the datum directly as well. A reader that finds another
+//! fingerprint (an older or newer release wrote the event) resolves the writer's schema to its own with apache-avro, encodes the
+//! result again and reads that with [`Datum`]. So there is one mapping between Rust and Avro, not two.
 
 mod datum;
 mod declare;

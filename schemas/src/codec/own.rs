@@ -1,9 +1,9 @@
-//! The list of the events of this release.
+//! The list of the event schemas of this release.
 
 use super::schema::{Event, EventSchema, SchemaError};
 use crate::event::{Assignment, Document, Outcome, Reading};
 
-/// The schemas of all events of this release, for publishing and for resolving.
+/// Returns the schemas of all events of this release. They are published, and the schemas of other releases are resolved to them.
 ///
 /// # Errors
 /// [`SchemaError`] when a compiled-in schema does not parse.

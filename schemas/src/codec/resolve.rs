@@ -1,4 +1,4 @@
-//! Reading what another release wrote.
+//! Decodes events that another release wrote.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,16 +11,16 @@ use super::{
     single_object::{ReadError, decode, fingerprint_of, read_datum},
 };
 
-/// Why a message could not be read. None is a reason for a dead letter: the reader may be too old, and waits.
+/// Why a message could not be decoded. No such error leads to a dead letter: the reader may be too old, so it waits.
 #[derive(Debug, thiserror::Error)]
 pub enum WriterSchemaError {
-    /// The fingerprint is not in the cache: read on in the `schemas` topic, then wait.
+    /// The fingerprint is not in the cache. The caller reads the rest of the `schemas` topic, then waits.
     #[error("the schema {0} is not known yet")]
     Unknown(Fingerprint),
     /// The text published under the fingerprint is not an Avro schema or has another fingerprint.
     #[error("the published schema {0} is not usable")]
     Unusable(Fingerprint),
-    /// The writer's schema has a field that ours lacks: what it says would be lost.
+    /// The writer's schema has a field that our schema lacks, so the value of the field would be lost.
     #[error("this release is too old for the schema {fingerprint}: it does not know its field {field}")]
     TooOld {
         /// The writer's schema.
@@ -28,14 +28,14 @@ pub enum WriterSchemaError {
         /// The record and the field.
         field: String,
     },
-    /// The writer's schema and ours do not resolve, a value such as an enum's symbol is unknown to ours, or the datum is broken.
+    /// The writer's schema does not resolve to ours, ours lacks a value such as an enum symbol, or the datum is broken.
     #[error(
         "this release cannot read a message of the schema {fingerprint}: it is too old for it, or the message is broken"
     )]
     Unresolvable {
         /// The writer's schema.
         fingerprint: Fingerprint,
-        /// What apache-avro said; holds schema names, and may hold values, so it is not displayed.
+        /// The error of apache-avro. It contains schema names and may contain values, so it is not displayed.
         source: Box<apache_avro::Error>,
     },
     /// The bytes are not an event at all.
@@ -56,7 +56,7 @@ struct Known {
 }
 
 impl SchemaCache {
-    /// An empty cache beside this release's own schemas.
+    /// Creates a cache that has the schemas of this release and no published ones.
     ///
     /// # Errors
     /// [`SchemaError`] when a compiled-in schema does not parse.
@@ -68,11 +68,11 @@ impl SchemaCache {
         Ok(Self { published: HashMap::new(), own: own.collect::<Result<_, SchemaError>>()? })
     }
 
-    /// Adds a published schema text and returns its fingerprint.
+    /// Adds a published schema text under its fingerprint.
     ///
     /// # Errors
-    /// [`WriterSchemaError::Unusable`] when the text is no Avro schema or has another fingerprint than its key says. The one that
-    /// apache-avro computes is taken too: earlier builds published their schemas under it.
+    /// [`WriterSchemaError::Unusable`] when the text is not an Avro schema or `key` is not its fingerprint. The fingerprint that
+    /// apache-avro computes is accepted too, because earlier builds published their schemas under it.
     pub fn add(&mut self, key: Fingerprint, text: &str) -> Result<(), WriterSchemaError> {
         let unusable = |_| WriterSchemaError::Unusable(key);
         let schema = Schema::parse_str(text).map_err(unusable)?;
@@ -84,7 +84,7 @@ impl SchemaCache {
         Ok(())
     }
 
-    /// Whether the fingerprint can be resolved.
+    /// Returns whether a published schema with this fingerprint was added.
     #[must_use]
     pub fn knows(&self, fingerprint: Fingerprint) -> bool {
         self.published.contains_key(&fingerprint)
@@ -93,7 +93,7 @@ impl SchemaCache {
     /// Decodes a message of any known schema.
     ///
     /// # Errors
-    /// [`WriterSchemaError`]: `Unknown` until its schema is published, all others until a release comes that can read it.
+    /// [`WriterSchemaError::Unknown`] until the schema is published; the other errors until a release that can read the message.
     pub fn decode<E: Event>(&self, message: &[u8]) -> Result<E, WriterSchemaError> {
         let fingerprint = match decode(message) {
             Ok(event) => return Ok(event),
@@ -113,15 +113,16 @@ impl SchemaCache {
     }
 }
 
-/// A schema without the defaults of its enums: they would turn what this release does not know into a value that it knows, and
-/// that is then stored for ever.
+/// Parses a schema without the defaults of its enums. With them, apache-avro would replace a symbol that this release does not
+/// know with the default, which would then be stored for ever.
 fn strict(text: &str) -> Result<Known, apache_avro::Error> {
     let is_enum = |object: &serde_json::Map<String, Value>| object.get("type").is_some_and(|kind| kind == "enum");
     let schema = Schema::parse(&without(text, |name, object| name == "default" && is_enum(object))?)?;
     Ok(Known { schema, fields: fields(text)? })
 }
 
-/// The fields of all records in a schema. None is ever taken out of ours, so one that ours lacks is newer than this release.
+/// Returns the fields of all records in a schema. No field is ever removed from our schemas, so a field that they lack is newer
+/// than this release.
 fn fields(text: &str) -> Result<BTreeSet<String>, apache_avro::Error> {
     let mut found = BTreeSet::new();
     collect(&without(text, |_, _| false)?, &mut found);

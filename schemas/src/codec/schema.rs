@@ -24,8 +24,8 @@ impl fmt::Debug for Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of a schema as the specification defines it: its canonical form has no logical types ("Transforming into
-    /// Parsing Canonical Form", STRIP).
+    /// Computes the fingerprint of a schema as the specification defines it: the canonical form has no logical types ("Transforming
+    /// into Parsing Canonical Form", rule STRIP).
     ///
     /// # Errors
     /// The text is not an Avro schema.
@@ -33,8 +33,8 @@ impl Fingerprint {
         Ok(Self::as_apache_avro(&Schema::parse(&without(text, |name, _| name == "logicalType")?)?))
     }
 
-    /// What apache-avro takes for the fingerprint: it leaves logical types in the canonical form (AVRO-4004). Earlier builds of
-    /// this project wrote it in front of events.
+    /// Computes the fingerprint as apache-avro does, which leaves logical types in the canonical form (AVRO-4004). Earlier builds
+    /// of this project wrote this fingerprint in front of events.
     pub(super) fn as_apache_avro(schema: &Schema) -> Self {
         let mut fingerprint = Self([0; 8]);
         for (to, from) in fingerprint.0.iter_mut().zip(schema.fingerprint::<Rabin>().bytes) {
@@ -44,7 +44,7 @@ impl Fingerprint {
     }
 }
 
-/// A schema's JSON without the members of its objects that `is_left_out` names.
+/// Parses the JSON of a schema and removes the object members for which `is_left_out` returns true.
 pub(super) fn without(
     text: &str,
     is_left_out: impl Fn(&str, &serde_json::Map<String, Value>) -> bool + Copy,
@@ -68,7 +68,7 @@ fn leave_out(value: &mut Value, is_left_out: impl Fn(&str, &serde_json::Map<Stri
     }
 }
 
-/// An `.avsc` of this release does not parse: a defect of the build, found at start and by the tests.
+/// An `.avsc` file of this release does not parse: a defect of the build, which the tests and each process at its start detect.
 #[derive(Debug, thiserror::Error)]
 #[error("the compiled-in schema of {name} is not valid Avro")]
 pub struct SchemaError {
@@ -82,9 +82,9 @@ pub struct EventSchema {
     pub name: &'static str,
     /// The parsed schema.
     pub schema: Schema,
-    /// Its fingerprint as the specification defines it, which stands in front of each datum.
+    /// Its fingerprint as the specification defines it. A message has it in front of the datum.
     pub fingerprint: Fingerprint,
-    /// The text as committed, with the docs; this is what is published.
+    /// The text of the committed file with all `doc` attributes. This text is published.
     pub text: &'static str,
 }
 
@@ -106,7 +106,7 @@ pub trait Event: Datum {
     const NAME: &'static str;
     /// The committed `.avsc` text.
     const SCHEMA: &'static str;
-    /// The fingerprint of [`Event::SCHEMA`], fixed in code so that no start-up work is needed to write an event; a
-    /// test compares it with that of the text, and with what another library makes of it.
+    /// The fingerprint of [`Event::SCHEMA`]. It is a constant, so that writing an event needs no work at start. Tests compare it
+    /// with the fingerprint computed from the text, and with the one that another library computes.
     const FINGERPRINT: Fingerprint;
 }

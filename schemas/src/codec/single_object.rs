@@ -14,7 +14,7 @@ pub enum ReadError {
     /// The message does not begin with the single-object marker and a fingerprint.
     #[error("the message is not in Avro single-object encoding")]
     NotSingleObject,
-    /// Another schema wrote the message; look its text up under this fingerprint and resolve.
+    /// The message was written with another schema. The caller looks up its text by this fingerprint and resolves it.
     #[error("the message was written with the schema {0}")]
     OtherSchema(Fingerprint),
     /// The datum is broken.
@@ -32,10 +32,10 @@ pub fn encode<E: Event>(event: &E) -> Vec<u8> {
     out
 }
 
-/// The fingerprint in front of a message, and the datum behind it.
+/// Splits a message into its fingerprint and its datum.
 ///
 /// # Errors
-/// [`ReadError::NotSingleObject`] when the message has another form.
+/// [`ReadError::NotSingleObject`] when the message does not begin with the marker and a fingerprint.
 pub fn fingerprint_of(message: &[u8]) -> Result<(Fingerprint, &[u8]), ReadError> {
     let rest = message.strip_prefix(&MARKER).ok_or(ReadError::NotSingleObject)?;
     let (fingerprint, datum) = rest.split_first_chunk::<8>().ok_or(ReadError::NotSingleObject)?;
@@ -45,7 +45,7 @@ pub fn fingerprint_of(message: &[u8]) -> Result<(Fingerprint, &[u8]), ReadError>
 /// Decodes an event that was written with the schema of this release.
 ///
 /// # Errors
-/// [`ReadError`]; [`ReadError::OtherSchema`] says that [`super::SchemaCache`] must resolve the message.
+/// [`ReadError`]; [`ReadError::OtherSchema`] means that [`super::SchemaCache`] must resolve the message.
 pub fn decode<E: Event>(message: &[u8]) -> Result<E, ReadError> {
     let (fingerprint, datum) = fingerprint_of(message)?;
     if fingerprint != E::FINGERPRINT {

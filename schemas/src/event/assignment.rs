@@ -1,4 +1,4 @@
-//! A command about who holds a device.
+//! A device command: an assign or an unassign.
 
 use uuid::Uuid;
 
@@ -9,14 +9,14 @@ use crate::{
 };
 
 avro_record! {
-    /// One accepted device command. The sink folds all commands of a device, ordered by `effective_from` and then by
-    /// append position, into intervals; the event itself is no interval.
+    /// One accepted device command. The event is not an interval itself: the sink computes the intervals from all commands of a
+    /// device, ordered by `effective_from` and then by append position.
     pub struct Assignment {
         /// Name-based UUID of provider and device id.
         pub device_key: Uuid,
-        /// What is commanded.
+        /// The command.
         pub command: Command,
-        /// The device's provider; an unassign names the device by its key alone.
+        /// The device's provider; absent for an unassign, which identifies the device by its key alone.
         pub provider: Option<Provider>,
         /// The device's identifier at its provider; absent for an unassign.
         pub device_id: Option<DeviceId>,
@@ -28,20 +28,21 @@ avro_record! {
         pub serial_number: Option<String>,
         /// The device's features as the operator wrote them, as compact JSON text.
         pub features: Option<String>,
-        /// Who gets the device; absent for an unassign.
+        /// The patient to whom the device is assigned; absent for an unassign.
         pub patient: Option<PatientId>,
-        /// From when the command holds, microseconds since the epoch. None where the command gives none: it holds from when it was
-        /// appended, or from when the one before it in its partition was, where the broker's clock went back between the two.
+        /// The time from which the command is in effect, microseconds since the epoch. Absent when the command gives no time. It is
+        /// then in effect from its append time, or from that of an earlier command in its partition if that is later because the
+        /// broker's clock went back.
         pub effective_from: Option<i64>,
         /// The credential's stable source name.
         pub source: SourceName,
-        /// The patient that the request authenticated, when a patient commands for themself.
+        /// The patient whom the request authenticated, when patients send a command for themselves.
         pub subject: Option<PatientId>,
-        /// The providers whose devices the credential may command; empty where it may command those of any.
+        /// The providers for whose devices the credential may send commands; empty when it may do so for all providers.
         pub bound_to: Vec<Provider>,
         /// When the broker appended the raw record, microseconds since the epoch.
         pub received_at: i64,
-        /// The incarnation of the raw topic.
+        /// The epoch of the raw topic, which an operator raises when the topic is created anew.
         pub topic_epoch: i32,
         /// The raw topic's partition.
         pub partition: i32,
@@ -49,7 +50,7 @@ avro_record! {
         pub offset: i64,
         /// The version of the mapping that made the event.
         pub mapping_version: i32,
-        /// The key the personal data in this event is encrypted with; none while it is in clear.
+        /// The id of the key with which the personal data in this event is encrypted; absent while it is not encrypted.
         pub key_id: Option<String>,
     }
 }
@@ -63,7 +64,7 @@ impl Event for Assignment {
 avro_enum! {
     /// What a device command does.
     pub enum Command {
-        /// Gives the device to a patient and ends the previous assignment.
+        /// Assigns the device to a patient and ends the previous assignment.
         Assign = "assign",
         /// Ends the current assignment.
         Unassign = "unassign",

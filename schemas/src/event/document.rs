@@ -1,4 +1,4 @@
-//! A document that came inside a payload.
+//! A document that a payload contained.
 
 use super::SourceName;
 use crate::{
@@ -7,21 +7,21 @@ use crate::{
 };
 
 avro_record! {
-    /// A document (an ECG report as PDF and the like), keyed and stored by the SHA-256 of its bytes.
+    /// A document, such as an ECG report as PDF, keyed and stored by the SHA-256 of its bytes.
     pub struct Document {
-        /// SHA-256 of `content`.
+        /// The SHA-256 of `content`.
         pub sha256: [u8; 32],
         /// The media type.
         pub content_type: String,
         /// The document's bytes.
         pub content: Vec<u8>,
-        /// Who sent it.
+        /// The provider that sent the document.
         pub provider: Provider,
         /// The credential's stable source name.
         pub source: SourceName,
         /// When the broker appended the raw record, microseconds since the epoch.
         pub received_at: i64,
-        /// The key the content is encrypted with; none while it is in clear.
+        /// The id of the key with which the content is encrypted; absent while it is not encrypted.
         pub key_id: Option<String>,
     }
 }

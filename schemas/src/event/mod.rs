@@ -1,7 +1,7 @@
-//! The events that travel between the normalizer and the sink, one Avro record a file in `schemas/avro`.
+//! The events that the normalizer writes and the sink reads: one Avro record in each file of `schemas/avro`.
 //!
 //! The Rust types mirror the `.avsc` files field by field and in the same order; a test encodes each with both this
-//! crate's codec and apache-avro and compares the bytes. None implements `Debug` or `Display`: they hold health data.
+//! crate's codec and apache-avro and compares the bytes. None implements `Debug` or `Display`, because they contain health data.
 
 mod assignment;
 mod document;

@@ -1,19 +1,19 @@
-//! Identifiers that other systems chose, checked once at the edge.
+//! Identifiers that other systems chose. They are checked once, when they are read.
 
 use std::sync::Arc;
 
 use crate::codec::{Datum, DecodeError, Input};
 
-/// Why a text is no identifier.
+/// Why a text is not an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing but white space.
+    /// The text is empty or only white space.
     #[error("is empty")]
     Empty,
-    /// More than 256 bytes.
+    /// The text has more than 256 bytes.
     #[error("is longer than 256 bytes")]
     TooLong,
-    /// A control character (U+0000 to U+001F, U+007F to U+009F) is in it.
+    /// The text has a control character (U+0000 to U+001F, U+007F to U+009F).
     #[error("has a control character")]
     Control,
 }
@@ -40,15 +40,15 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Accepts 1 to 256 bytes without control characters; white space around them is cut off.
+            /// Accepts 1 to 256 bytes without control characters, after white space at both ends is removed.
             ///
             /// # Errors
-            /// [`NameError`] says which rule is broken, never with the text.
+            /// [`NameError`] with the rule that is broken. The error does not contain the text.
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 check(text).map(|text| Self(text.into()))
             }
 
-            /// The identifier as text.
+            /// Returns the identifier as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -73,10 +73,10 @@ name! {
     DeviceId
 }
 name! {
-    /// A patient's identifier in the organisation that runs the installation.
+    /// A patient's identifier in the organisation that operates the installation.
     PatientId
 }
 name! {
-    /// The stable name of a sender: of a credential through all its rotations. Part of a reading's trust scope.
+    /// The stable name of a sender, which the keys that replace each other share. It is part of the trust scope of a reading.
     SourceName
 }

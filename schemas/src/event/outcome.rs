@@ -1,4 +1,4 @@
-//! What became of one raw record.
+//! The outcome of one raw record.
 
 use super::Unknown;
 use crate::{
@@ -7,29 +7,30 @@ use crate::{
 };
 
 avro_record! {
-    /// One event for each raw record, also for one without items: the ledger that shows that nothing was lost.
+    /// The outcome of one raw record: counts of its items, readings, commands and rejections. Every raw record has an outcome, even
+    /// one without items, so that the outcomes show that nothing was lost.
     pub struct Outcome {
         /// The raw topic.
         pub topic: RawTopic,
-        /// Its incarnation.
+        /// The epoch of the raw topic, which an operator raises when the topic is created anew.
         pub topic_epoch: i32,
-        /// Its partition.
+        /// The partition of the raw record.
         pub partition: i32,
-        /// The raw record's offset.
+        /// The offset of the raw record.
         pub offset: i64,
-        /// How many items the payload held.
+        /// The number of items in the payload.
         pub items: i32,
-        /// How many readings were made of them.
+        /// The number of readings made from the items.
         pub readings: i32,
-        /// How many device commands were made of them.
+        /// The number of device commands made from the items.
         pub commands: i32,
-        /// How many items were refused.
+        /// The number of items that were refused.
         pub rejections: i32,
-        /// The version of the mapping that judged.
+        /// The version of the mapping that read the payload.
         pub mapping_version: i32,
         /// When the broker appended the raw record, microseconds since the epoch.
         pub received_at: i64,
-        /// What the payload held that the mapping does not know, each shape once.
+        /// What the payload contained that the mapping does not know, each shape once.
         pub unknown: Vec<Unknown>,
     }
 }

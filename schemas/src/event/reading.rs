@@ -11,45 +11,45 @@ use crate::{
     moment::Precision,
 };
 
-/// A text that is the catalogue's or the source's: what the catalogue says is not copied for each reading.
+/// A text of the catalogue or of the source. Texts of the catalogue are borrowed, so they are not copied for each reading.
 pub type Text = Cow<'static, str>;
 
 avro_record! {
     /// One clinical observation, as the normalizer derived it from one item of a raw record.
     pub struct Reading {
-        /// Name-based UUID of the observation; the same for a retry, a replay and a better mapping (`identity`).
+        /// Name-based UUID of the observation. A retry, a replay and a better mapping produce the same UUID (see `identity`).
         pub reading_id: Uuid,
-        /// Who sent it.
+        /// The provider that sent the reading.
         pub provider: Provider,
-        /// The stable name of the credential that sent it.
+        /// The stable source name of the credential that sent the reading.
         pub source: SourceName,
-        /// The device that measured, where the payload or the request names one.
+        /// The device that measured; absent when neither the payload nor the request names one.
         pub device: Option<Device>,
-        /// The hub that passed the reading on, where there is one.
+        /// The hub that forwarded the reading; absent when there is none.
         pub gateway: Option<Device>,
-        /// The patient that the request authenticated.
+        /// The patient whom the request authenticated.
         pub subject: Option<PatientId>,
-        /// What the payload claims as its patient. A claim only: never used for attribution.
+        /// The patient whom the payload names. This is only a claim and is never used for attribution.
         pub patient_claim: Option<String>,
-        /// What was observed: LOINC where a code exists, else the source's own system.
+        /// What was observed: a LOINC code where one exists, else a code of the source's own system.
         pub code: Coding,
-        /// All codes as the source wrote them, beside the canonical one.
+        /// All codes as the source wrote them, in addition to the canonical code.
         pub source_codes: Vec<Coding>,
-        /// The observed value; absent with `Missing::Panel` when only the components carry values.
+        /// The observed value; `Missing::Panel` when only the components have values.
         pub value: Value,
         /// The parts of a panel such as a blood pressure.
         pub components: Vec<Component>,
         /// The state of the observation (FHIR R4 ObservationStatus, and `deleted`).
         pub status: Status,
-        /// When the measurement began, microseconds since 1970-01-01T00:00:00Z; the start of the span when imprecise.
+        /// When the measurement began, microseconds since 1970-01-01T00:00:00Z; the start of the time span when imprecise.
         pub measured_from: Option<i64>,
-        /// When the measurement ended, where the source gives a period with an end.
+        /// When the measurement ended, microseconds since the epoch; absent when the source gives no end.
         pub measured_until: Option<i64>,
-        /// The exclusive end of the span that an imprecise `measured_from` denotes (a day, a month, a year).
+        /// The exclusive end of the time span that an imprecise `measured_from` denotes (a day, a month, a year).
         pub imprecise_until: Option<i64>,
         /// How precisely the source wrote `measured_from`.
         pub time_precision: Precision,
-        /// The sender's offset from UTC in minutes, where it wrote one.
+        /// The sender's offset from UTC in minutes; absent when the sender wrote none.
         pub offset_minutes: Option<i32>,
         /// The text from which `measured_from` was read.
         pub measured_text: Option<String>,
@@ -59,21 +59,21 @@ avro_record! {
         pub received_at: i64,
         /// The source's own version number (FHIR `meta.versionId` when numeric).
         pub source_version: Option<i64>,
-        /// The source's own time of this version, microseconds (`lastUpdated`, `issued`, `receivedTime`).
+        /// The source's own time of this version, microseconds since the epoch (`lastUpdated`, `issued`, `receivedTime`).
         pub source_updated_at: Option<i64>,
-        /// Hash over the source's literals of the item: identical content is never a new version.
+        /// Hash over the literals that the source wrote for the item. Identical content is never a new version.
         pub content: [u8; 16],
         /// What a reader should know about how the value was derived.
         pub flags: Vec<Flag>,
-        /// Where the reading came from.
+        /// The raw record and the mapping from which the reading was made.
         pub provenance: Provenance,
-        /// The key the health data in this event is encrypted with; none while it is in clear (ADR on erasure).
+        /// The id of the key with which the health data in this event is encrypted; absent while it is not encrypted (ADR 2).
         pub key_id: Option<String>,
     }
 }
 
 impl Reading {
-    /// A reading with nothing in it, for who fills in one field after the other.
+    /// Creates a reading in which only `source` is set, for callers that fill in the fields one after the other.
     #[must_use]
     pub fn blank(source: SourceName) -> Self {
         Self {
@@ -114,7 +114,7 @@ impl Reading {
         }
     }
 
-    /// The raw topic that the reading came from.
+    /// Returns the raw topic of the raw record from which the reading was made.
     #[must_use]
     pub fn raw_topic(&self) -> RawTopic {
         self.provenance.topic.unwrap_or(self.provider.raw_topic(Format::StandardJson))
@@ -128,17 +128,17 @@ impl Event for Reading {
 }
 
 avro_record! {
-    /// A measuring device or a gateway. Its readings share its texts.
+    /// A measuring device or a gateway. All readings of a device share its texts.
     pub struct Device {
-        /// Name-based UUID of provider and `id`: the `_id` of device commands and the key of events.
+        /// Name-based UUID over the provider and `id`. It is the `_id` of device commands and the key of events.
         pub key: Uuid,
         /// The device's identifier as its provider writes it.
         pub id: DeviceId,
-        /// The manufacturer's name as the payload says it.
+        /// The manufacturer's name as the payload has it.
         pub manufacturer: Option<Arc<str>>,
-        /// The model as the payload says it.
+        /// The model as the payload has it.
         pub model: Option<Arc<str>>,
-        /// The serial number as the payload says it.
+        /// The serial number as the payload has it.
         pub serial: Option<Arc<str>>,
     }
 }
@@ -150,7 +150,7 @@ avro_record! {
         pub system: Text,
         /// The code.
         pub code: Text,
-        /// The code's text.
+        /// The display text of the code.
         pub display: Option<Text>,
     }
 }
@@ -160,13 +160,13 @@ impl Element for Coding {}
 avro_record! {
     /// One part of a panel.
     pub struct Component {
-        /// What the part is.
+        /// The code of the part.
         pub code: Coding,
         /// All codes of the part as the source wrote them.
         pub source_codes: Vec<Coding>,
-        /// Its value.
+        /// The value of the part.
         pub value: Value,
-        /// What a reader should know about how the part's value was derived.
+        /// What a reader should know about how the value of the part was derived.
         pub flags: Vec<Flag>,
     }
 }
@@ -180,15 +180,15 @@ avro_union! {
         Quantity(Quantity) = 0_i64,
         /// A code.
         Coded(Coded) = 1_i64,
-        /// Text, and dates and times that are values, as the source wrote them.
+        /// A text, or a date or time that is a value, as the source wrote it.
         Text(String) = 2_i64,
         /// True or false.
         Boolean(bool) = 3_i64,
         /// A series of samples.
         Waveform(Waveform) = 4_i64,
-        /// A document kept on the `documents` topic.
+        /// A reference to a document on the `documents` topic.
         Document(DocumentReference) = 5_i64,
-        /// No value, and why.
+        /// No value; the reason for its absence.
         Absent(Missing) = 6_i64,
     }
 }
@@ -210,62 +210,62 @@ avro_record! {
 }
 
 avro_record! {
-    /// A coded value.
+    /// A value that is a code.
     pub struct Coded {
-        /// The first coding.
+        /// The first coding of the value.
         pub coding: Coding,
-        /// The source's text for it.
+        /// The text that the source gives for the value.
         pub text: Option<String>,
     }
 }
 
 avro_record! {
-    /// A series of samples at even distance (FHIR R4 SampledData).
+    /// A series of samples at equal intervals of time (FHIR R4 SampledData).
     pub struct Waveform {
-        /// The value of a sample of zero, as decimal text.
+        /// The value that a sample of zero stands for, as decimal text.
         pub origin: String,
         /// The UCUM unit of a sample.
         pub unit: Text,
         /// Milliseconds between two samples, as decimal text.
         pub period_ms: String,
-        /// By what a sample is multiplied before the origin is added, as decimal text.
+        /// The factor by which a sample is multiplied before the origin is added, as decimal text.
         pub factor: String,
-        /// Samples at each point in time.
+        /// The number of samples at each point in time.
         pub dimensions: i32,
-        /// The samples as decimal texts, which may have exponents, separated by single spaces; `E`, `U` and `L` as FHIR defines
-        /// them.
+        /// The samples as decimal texts, which may have exponents, separated by single spaces. `E`, `U` and `L` have the meaning of
+        /// FHIR.
         pub samples: String,
     }
 }
 
 avro_record! {
-    /// A document that lies on the `documents` topic.
+    /// A reference to a document on the `documents` topic.
     pub struct DocumentReference {
-        /// SHA-256 of the document's bytes.
+        /// The SHA-256 of the document.
         pub sha256: [u8; 32],
-        /// Its media type.
+        /// The media type of the document.
         pub content_type: String,
-        /// Its length in bytes.
+        /// The length of the document in bytes.
         pub bytes: i64,
-        /// Its title where the source gives one.
+        /// The title of the document; absent when the source gives none.
         pub title: Option<String>,
     }
 }
 
 avro_record! {
-    /// Where a reading came from.
+    /// The raw record and the mapping from which a reading was made.
     pub struct Provenance {
-        /// The raw topic; none where the event was written before this field, when each provider had one topic for all formats.
+        /// The raw topic; absent in events older than this field, when each provider had one topic for all formats.
         pub topic: Option<RawTopic>,
-        /// The incarnation of the raw topic.
+        /// The epoch of the raw topic, which an operator raises when the topic is created anew.
         pub topic_epoch: i32,
-        /// The raw topic's partition.
+        /// The partition of the raw record.
         pub partition: i32,
-        /// The raw record's offset.
+        /// The offset of the raw record.
         pub offset: i64,
-        /// The item within the raw record, from 0.
+        /// The position of the item in the payload, from 0.
         pub item: i32,
-        /// The format the payload was read as.
+        /// The format as which the payload was read.
         pub format: Format,
         /// The version of the mapping that made the reading.
         pub mapping_version: i32,
@@ -277,17 +277,17 @@ avro_enum! {
     pub enum Status {
         /// Complete and verified.
         Final = "final",
-        /// Initial, may change.
+        /// A first result, which may change.
         Preliminary = "preliminary",
         /// Changed after it was final.
         Amended = "amended",
         /// Changed after it was final, to correct an error.
         Corrected = "corrected",
-        /// Existence is recorded, no result yet.
+        /// The observation is recorded, but has no result yet.
         Registered = "registered",
         /// Not completed.
         Cancelled = "cancelled",
-        /// Never should have existed.
+        /// Entered in error; the observation should never have existed.
         EnteredInError = "entered-in-error",
         /// The source deleted it.
         Deleted = "deleted",
@@ -301,35 +301,35 @@ avro_enum! {
     pub enum Missing {
         /// The value is in the components.
         Panel = "panel",
-        /// Not known.
+        /// The value is expected to exist but is not known.
         Unknown = "unknown",
-        /// The source asked and was not told.
+        /// The source was asked, but does not know the value.
         AskedUnknown = "asked-unknown",
-        /// Not known for now.
+        /// The value is not known yet, but may become known.
         TemporarilyUnknown = "temp-unknown",
-        /// Nobody asked.
+        /// The value was not asked for.
         NotAsked = "not-asked",
-        /// The subject declined.
+        /// The source was asked, but declined to answer.
         AskedDeclined = "asked-declined",
-        /// Withheld.
+        /// The value is withheld, for example for privacy.
         Masked = "masked",
-        /// Does not apply.
+        /// No value applies.
         NotApplicable = "not-applicable",
-        /// The format cannot carry it.
+        /// The source system does not support the value.
         Unsupported = "unsupported",
-        /// Only text carries it.
+        /// The value exists only as text.
         AsText = "as-text",
-        /// The device or the process failed.
+        /// The device or the process failed, so that there is no value.
         Error = "error",
-        /// Not a number.
+        /// The result is not a number.
         NotANumber = "not-a-number",
-        /// Below what a number can carry.
+        /// The number is too low to be represented.
         NegativeInfinity = "negative-infinity",
-        /// Above what a number can carry.
+        /// The number is too high to be represented.
         PositiveInfinity = "positive-infinity",
-        /// Not performed.
+        /// The measurement was not performed.
         NotPerformed = "not-performed",
-        /// Not permitted.
+        /// A value is not permitted in this context.
         NotPermitted = "not-permitted",
     }
 }

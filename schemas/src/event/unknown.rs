@@ -1,4 +1,4 @@
-//! What a payload held that this release does not know: the shape of it, never a value.
+//! What a payload contained that this release does not know: its shape, never a value.
 
 use sha2::{Digest as _, Sha256};
 
@@ -8,9 +8,9 @@ use crate::{
 };
 
 avro_enum! {
-    /// What is unknown.
+    /// What kind of thing is unknown.
     pub enum UnknownKind {
-        /// A member or an element that the format is not known to have.
+        /// A JSON member or an XML element that is not known in the format.
         Field = "field",
         /// A type of measurement that is not in the catalogue.
         Metric = "metric",
@@ -22,13 +22,13 @@ avro_enum! {
 }
 
 avro_record! {
-    /// Something unknown by its names and types, such as `measurements.newThing{unit:string,value:number}`.
+    /// Something unknown, described by names and types, such as `measurements.newThing{unit:string,value:number}`.
     pub struct Unknown {
         /// The format of the payload.
         pub format: Format,
-        /// What is unknown.
+        /// What kind of thing is unknown.
         pub kind: UnknownKind,
-        /// Names and types. A name that could hold a value is replaced by how long it is.
+        /// Names and types. A name that could contain a value is replaced by its length.
         pub shape: String,
     }
 }
@@ -36,7 +36,7 @@ avro_record! {
 impl Element for Unknown {}
 
 impl Unknown {
-    /// 16 hexadecimal digits that name the shape in tables and lists: the first 8 bytes of a SHA-256.
+    /// Returns the short name of the shape in tables and lists: the first 8 bytes of a SHA-256 as 16 hexadecimal digits.
     #[must_use]
     pub fn fingerprint(&self, provider: Provider) -> String {
         let mut hash = Sha256::new();

@@ -1,4 +1,4 @@
-//! Our bytes are Avro: apache-avro reads them and writes the same ones.
+//! The encoded events are Avro: apache-avro reads them and writes the same bytes.
 
 use apache_avro::{from_avro_datum, to_avro_datum};
 use proptest::prelude::*;
@@ -47,7 +47,7 @@ fn same_bytes<E: Event + PartialEq>(event: &E) {
     assert_eq!(fingerprint, own.fingerprint);
     let value = from_avro_datum(&own.schema, &mut &*datum, None).unwrap();
     assert!(to_avro_datum(&own.schema, value).unwrap() == datum, "apache-avro writes other bytes for {}", E::NAME);
-    assert!(decode::<E>(&message).unwrap() == *event, "{} does not come back equal", E::NAME);
+    assert!(decode::<E>(&message).unwrap() == *event, "{} is not equal after decoding", E::NAME);
 }
 
 proptest! {
@@ -95,13 +95,13 @@ fn a_message_of_an_unknown_schema_is_waited_for_and_not_refused() {
     assert!(matches!(error, schemas::codec::WriterSchemaError::Unknown(_)));
 }
 
-/// A newer release's symbol must not become this release's default for good.
+/// A symbol of a newer release must not be stored as the default of this release.
 #[test]
 fn a_symbol_that_this_release_does_not_know_is_waited_for_also_where_its_enum_has_a_default() {
     let own = own_schemas().unwrap().into_iter().find(|own| own.name == Reading::NAME).unwrap();
     let mut later: Value = serde_json::from_str(own.text).unwrap();
     let status = named(&mut later, "Status");
-    assert!(status.get("default").is_some(), "the enum has a default, or this test shows nothing");
+    assert!(status.get("default").is_some(), "the enum must have a default, or this test proves nothing");
     status["symbols"].as_array_mut().unwrap().push("suspended".into());
     let later = later.to_string();
     let fingerprint = Fingerprint::of(&later).unwrap();
@@ -121,12 +121,12 @@ fn a_symbol_that_this_release_does_not_know_is_waited_for_also_where_its_enum_ha
     };
     let mut cache = SchemaCache::new().unwrap();
     cache.add(fingerprint, &later).unwrap();
-    assert!(cache.decode::<Reading>(&message("final")).is_ok(), "what this release knows is read");
+    assert!(cache.decode::<Reading>(&message("final")).is_ok(), "a symbol that this release knows is decoded");
     let error = cache.decode::<Reading>(&message("suspended")).err().unwrap();
     assert!(matches!(error, schemas::codec::WriterSchemaError::Unresolvable { .. }), "{error}");
 }
 
-/// It would be left out of the row, and nobody would know.
+/// Otherwise the field would be missing from the row without any notice.
 #[test]
 fn a_message_with_a_field_that_this_release_does_not_know_is_waited_for() {
     let own = own_schemas().unwrap().into_iter().find(|own| own.name == Document::NAME).unwrap();
@@ -147,7 +147,7 @@ fn a_message_with_a_field_that_this_release_does_not_know_is_waited_for() {
     );
 }
 
-/// The named type of a schema.
+/// Returns the enum of a schema with this name.
 fn named<'v>(schema: &'v mut Value, name: &str) -> &'v mut Value {
     fn find<'v>(schema: &'v mut Value, name: &str) -> Option<&'v mut Value> {
         if schema.get("name").is_some_and(|found| found == name) && schema.get("symbols").is_some() {
@@ -162,24 +162,24 @@ fn named<'v>(schema: &'v mut Value, name: &str) -> &'v mut Value {
     find(schema, name).unwrap()
 }
 
-/// The one that earlier builds computed stays good, so that what they published and wrote is read.
+/// Earlier builds published schemas and wrote events under this fingerprint, and those must stay readable.
 #[test]
 fn a_schema_is_taken_under_the_fingerprint_that_apache_avro_computes() {
     let own = own_schemas().unwrap().into_iter().find(|own| own.name == Document::NAME).unwrap();
     let bytes = own.schema.fingerprint::<apache_avro::rabin::Rabin>().bytes;
     let theirs = Fingerprint(bytes.try_into().unwrap());
-    assert_ne!(theirs, own.fingerprint, "logical types make the difference");
+    assert_ne!(theirs, own.fingerprint, "the fingerprints differ by the logical types");
     let mut message = encode(&history::document());
     message[2..10].copy_from_slice(&theirs.0);
     let mut cache = SchemaCache::new().unwrap();
     cache.add(theirs, own.text).unwrap();
     assert!(cache.decode::<Document>(&message).unwrap() == history::document());
-    assert!(cache.add(Fingerprint([1; 8]), own.text).is_err(), "no other is taken");
+    assert!(cache.add(Fingerprint([1; 8]), own.text).is_err(), "no other fingerprint is accepted");
 }
 
 #[test]
 fn a_message_of_an_older_schema_is_read_with_the_defaults_of_what_it_lacks() {
-    // The outcome as a release without `commands` and with another order of fields would have written it.
+    // The outcome as a release without `unknown` and with another order of fields would have written it.
     let older = r#"{"type":"record","name":"Outcome","namespace":"devicemanager","fields":[
         {"name":"offset","type":"long"},
         {"name":"topic","type":{"type":"enum","name":"RawTopic","symbols":["raw_medisante","raw_healthkit","raw_devices"]}},
@@ -200,7 +200,7 @@ fn a_message_of_an_older_schema_is_read_with_the_defaults_of_what_it_lacks() {
     assert_eq!((outcome.offset, outcome.partition, outcome.items, outcome.rejections), (42, 2, 3, 1));
 }
 
-/// Another library's fingerprint of the same text: what a foreign reader looks the schema up with.
+/// Another library computes the same fingerprint, by which a foreign reader looks up the schema.
 #[test]
 fn fingerprints_are_those_of_the_specification() {
     for own in own_schemas().unwrap() {

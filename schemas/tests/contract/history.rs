@@ -1,7 +1,7 @@
-//! Bytes of every schema version that was ever written, which this release must still read.
+//! One event of every schema version that was ever used. This release must still be able to read all of them.
 //!
-//! `history/<record>-<fingerprint>.avsc` is the schema, `.bin` an event written with it. They are only ever added:
-//! `UPDATE_HISTORY=1 cargo test -p schemas` adds the current version's where it is missing.
+//! `history/<record>-<fingerprint>.avsc` is the schema, `.bin` an event written with it. Files are only added, never changed:
+//! `UPDATE_HISTORY=1 cargo test -p schemas` adds the files of the current version when they are missing.
 
 use std::{fs, path::PathBuf};
 
@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 use super::sample::Dice;
 
-/// The outcome before it told of what is unknown.
+/// The version of the outcome before the field `unknown`.
 const FIRST_OUTCOME: &str = "outcome-e61e0a0a93dfb02c";
 
-/// The commands before they told what their credential is bound to.
+/// The versions of the device command before the field `bound_to`.
 const FIRST_ASSIGNMENTS: [&str; 2] = ["assignment-04881075b1623ced", "assignment-d60d4d6fa503e3db"];
 
 pub(crate) fn assignment() -> Assignment {
@@ -87,7 +87,7 @@ fn remember<E: Event>(event: &E) {
         fs::write(schema, E::SCHEMA).unwrap();
         fs::write(bytes, encode(event)).unwrap();
     } else {
-        assert!(bytes.exists(), "{stem}.bin is missing: run with UPDATE_HISTORY=1 once and commit what it adds");
+        assert!(bytes.exists(), "{stem}.bin is missing: run once with UPDATE_HISTORY=1 and commit the new files");
     }
 }
 
@@ -119,19 +119,19 @@ fn every_version_that_was_ever_written_is_still_read() {
         cache.add(fingerprint, &schema).unwrap();
         let readable = match record {
             "reading" => cache.decode::<Reading>(&message).is_ok(),
-            // Each command had a time of its own before, and did not say what its credential is bound to.
+            // The first two versions lack `bound_to`; in the first one `effective_from` was not optional.
             "assignment" => cache.decode::<Assignment>(&message).is_ok_and(|read| {
                 let is_first = FIRST_ASSIGNMENTS.contains(&stem.as_str());
                 let bound_to = if is_first { Vec::new() } else { assignment().bound_to };
                 read == Assignment { bound_to, ..assignment() }
             }),
             "document" => cache.decode::<Document>(&message).is_ok(),
-            // What the first version lacks is empty; the rest is the same.
+            // The field that the first version lacks is empty; the rest is the same.
             "outcome" => cache.decode::<Outcome>(&message).is_ok_and(|read| {
                 let unknown = if stem == FIRST_OUTCOME { Vec::new() } else { outcome().unknown };
                 read == Outcome { unknown, ..outcome() }
             }),
-            other => panic!("{other} is no record of ours"),
+            other => panic!("{other} is not a record of this project"),
         };
         assert!(readable, "{stem} is no longer readable");
         read += 1;

@@ -1,4 +1,4 @@
-//! Names that must never change, and receipts.
+//! Names that must never change, and the format of receipts.
 
 use proptest::prelude::*;
 use schemas::{
@@ -126,7 +126,7 @@ fn contents_are_the_ones_that_older_rows_have() {
     assert_eq!(content(|content| content.optional(Some("a"))), literal);
     assert_eq!(content(Content::absent), absent);
     assert_eq!(content(|content| content.optional(None)), absent);
-    // What is added later goes on from the bytes of the content.
+    // A literal that is added later is appended to the bytes of the content.
     let both = [0x0a, 0x5a, 0x1a, 0xcd, 0x17, 0x35, 0x96, 0x6a, 0x1f, 0x5c, 0x24, 0xa1, 0xc2, 0x61, 0xa4, 0xfb];
     let mut later = Content::from(literal);
     later.literal("a");
@@ -172,7 +172,7 @@ proptest! {
 #[test]
 fn a_raw_position_is_read_back_and_nothing_else_is() {
     let position = RawPosition { topic: RawTopic::Uploads, topic_epoch: 7, partition: 3, offset: 42 };
-    assert_eq!(position.to_string(), "raw.uploads:7:3:42", "dead letters on the topic have it so");
+    assert_eq!(position.to_string(), "raw.uploads:7:3:42", "stored dead letters contain this form");
     assert_eq!("raw.uploads:7:3:42".parse(), Ok(position));
     for text in [
         "",

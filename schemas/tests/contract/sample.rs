@@ -1,4 +1,4 @@
-//! Readings with invented values, one for each seed, that visit every branch of every union and enum.
+//! Readings with invented values, one for each seed. Together they cover every branch of every union and enum.
 
 use schemas::{
     event::{
@@ -9,7 +9,7 @@ use schemas::{
 };
 use uuid::Uuid;
 
-/// A splitmix64 sequence: reproducible without a dependency on a generator's version.
+/// A splitmix64 sequence, which does not depend on the version of a generator library.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {

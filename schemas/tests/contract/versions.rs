@@ -1,4 +1,4 @@
-//! Any order of arrival ends in the same version.
+//! Any order of arrival leads to the same current version.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use schemas::{
     version::{Appended, SourceVersion, Version},
 };
 
-/// A delivery: which content, and what is known of it.
+/// A delivery of a content with its version.
 #[derive(Debug, Clone, Copy)]
 struct Delivery {
     content: u8,
@@ -18,7 +18,7 @@ struct Delivery {
 fn delivery() -> impl Strategy<Value = Delivery> {
     (0_u8..3, proptest::option::of(0_i64..2), proptest::option::of(0_i64..2), 0_i64..6, 1_i32..3).prop_map(
         |(content, number, updated_at, offset, mapping_version)| {
-            // One append position holds one content under one source version: derive them from the position.
+            // One append position has one content with one source version, so both are derived from the position.
             let row = Appended {
                 at: offset / 2,
                 topic: RawTopic::Medisante,
@@ -33,7 +33,7 @@ fn delivery() -> impl Strategy<Value = Delivery> {
     )
 }
 
-/// What the sink keeps after these deliveries: the current content, and everything known of each.
+/// What the sink stores after these deliveries: the current content, and the version of each content.
 fn fold(deliveries: impl IntoIterator<Item = Delivery>) -> (Option<u8>, BTreeMap<u8, Version>) {
     let mut kept: BTreeMap<u8, Version> = BTreeMap::new();
     for delivery in deliveries {

@@ -12,7 +12,7 @@ fn the_documented_body() {
     let body = format!(
         r#"{DOCUMENTED},"serialNumber":null,"features":{{"pulse":1.50}},"effectiveFrom":"2026-01-01T01:00:00+01:00"}}"#
     );
-    let command = assign(&body).ok().expect("a documented body is a command");
+    let command = assign(&body).ok().expect("a documented body is accepted");
     assert_eq!(command.device_id.as_str(), "apple-12345");
     assert_eq!(command.provider.as_str(), "healthkit");
     assert_eq!(command.patient.as_str(), "patient-1");
@@ -31,7 +31,7 @@ fn the_documented_body() {
 fn all_faults_are_reported_together() {
     let body = r#"{"name":7,"deviceId":"a","deviceProvider":"medisante","effectiveTo":"SECRET","SECRET 1985":1,
         "effectiveFrom":"2026-01-01T00:00:00","name":"again","name":"and again"}"#;
-    let Err(refused) = assign(body) else { panic!("a faulty body is a command") };
+    let Err(refused) = assign(body) else { panic!("a faulty body is accepted") };
     let text = "a text of 1 to 256 bytes without control characters";
     assert_eq!(
         refused.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
