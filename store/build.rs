@@ -1,4 +1,4 @@
-//! Cargo sees a new migration only when it is told to look, and the version of the tables is the number of the last one.
+//! Makes Cargo rebuild the crate when a migration is added, and writes the number of the last migration as the schema version.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in fs::read_dir("migrations")? {
         let name = file?.file_name();
         let number = name.to_str().and_then(|name| name.split_once('_')).map(|(number, _)| number.parse());
-        last = last.max(number.ok_or("a migration is named as 0001_what.sql")??);
+        last = last.max(number.ok_or("the name of a migration must have the form 0001_name.sql")??);
     }
     let folder = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(folder.join("schema_version.rs"), last.to_string())?;

@@ -1,42 +1,42 @@
-//! Rows in the binary form of Postgres's COPY (PostgreSQL documentation, "COPY", file formats, binary).
+//! Rows in the binary format of Postgres's COPY (PostgreSQL documentation, "COPY", "Binary Format").
 
 use std::borrow::Cow;
 
-/// Why a value cannot stand in a row. Names the kind of fault, never the value.
+/// Why a value cannot be stored in a row. The error names the kind of fault, never the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RowFault {
     /// U+0000 in a text: Postgres cannot store it.
     #[error("a text has the character U+0000")]
     Nul,
-    /// A time outside what timestamptz can hold, or a span that ends before it begins.
+    /// A time outside the accepted range of timestamptz, or a time span that ends before it begins.
     #[error("a time cannot be stored")]
     Time,
-    /// Not a decimal number, or with more digits than numeric can hold.
+    /// A text that is not a decimal number, or has more digits than numeric can store.
     #[error("a number cannot be stored")]
     Number,
     /// A text of more than 64 MiB.
     #[error("a text is too long to store")]
     TooLong,
-    /// The raw topic is not one of the provider's.
+    /// A raw topic that is not a topic of the reading's provider.
     #[error("the raw topic is not one of the provider's")]
     Provider,
 }
 
-/// Microseconds from 1970 to Postgres's epoch, 2000-01-01.
+/// Microseconds from 1970-01-01 to Postgres's epoch, 2000-01-01.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
-/// The years -4712 to 9999, well inside timestamptz, in microseconds since 1970.
+/// The years -4712 to 9999 in microseconds since 1970-01-01. The range of timestamptz is wider.
 const MICROS_MIN: i64 = -210_866_803_200_000_000;
 const MICROS_MAX: i64 = 253_402_300_799_999_999;
 const TEXT_BYTES_MAX: usize = 64 << 20;
-/// 400 digits with an exponent of 400, and what a conversion may add to them.
+/// Enough for 400 digits with an exponent of 400, and for the digits that a conversion may add.
 const EXPONENT_MAX: usize = 1_000;
 
-/// The start of the stream.
+/// The header of the COPY stream.
 pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// Its end.
+/// The trailer of the COPY stream.
 pub const TRAILER: [u8; 2] = [0xff, 0xff];
 
-/// A row being written; remembers the first fault, so that the columns can be written in one go.
+/// A row that is being written. It stores the first fault, so that all columns can be written without checks in between.
 pub(crate) struct Tuple<'a> {
     out: &'a mut Vec<u8>,
     fault: Option<RowFault>,
@@ -44,7 +44,7 @@ pub(crate) struct Tuple<'a> {
 
 impl<'a> Tuple<'a> {
     pub(crate) fn begin(out: &'a mut Vec<u8>, columns: usize) -> Self {
-        // A table has 1,600 columns at most.
+        // A table has at most 1,600 columns.
         out.extend_from_slice(&i16::try_from(columns).unwrap_or(i16::MAX).to_be_bytes());
         Self { out, fault: None }
     }
@@ -68,7 +68,7 @@ impl<'a> Tuple<'a> {
         self.field(|out| out.extend_from_slice(bytes));
     }
 
-    /// A column of which the length is known when it has been written.
+    /// Writes a field whose length is known only after it is written.
     fn field(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.out.len();
         self.out.extend_from_slice(&[0; 4]);
@@ -97,7 +97,7 @@ impl<'a> Tuple<'a> {
         self.bytes(&value.to_be_bytes());
     }
 
-    /// A smallint; a number that does not fit is refused.
+    /// Writes a smallint. A number that does not fit is a fault.
     pub(crate) fn small_int(&mut self, value: i32) {
         match i16::try_from(value) {
             Ok(small) => self.short(small),
@@ -109,13 +109,13 @@ impl<'a> Tuple<'a> {
         self.bytes(&value.to_be_bytes());
     }
 
-    /// A bigint that is filled in later; where it stands.
+    /// Writes a bigint that is filled in later, and returns its position in the buffer.
     pub(crate) fn blank(&mut self) -> usize {
         self.long(0);
         self.out.len() - 8
     }
 
-    /// A blank, or NULL where nothing is filled in.
+    /// Writes a blank, or NULL when no number will be filled in.
     pub(crate) fn blank_if(&mut self, wanted: bool) -> Option<usize> {
         if wanted {
             return Some(self.blank());
@@ -124,7 +124,7 @@ impl<'a> Tuple<'a> {
         None
     }
 
-    /// A timestamptz out of microseconds since 1970.
+    /// Writes a timestamptz from microseconds since 1970-01-01.
     pub(crate) fn time(&mut self, micros: i64) {
         if !(MICROS_MIN..=MICROS_MAX).contains(&micros) {
             self.refuse(RowFault::Time);
@@ -132,7 +132,7 @@ impl<'a> Tuple<'a> {
         self.long(micros.saturating_sub(EPOCH_MICROS));
     }
 
-    /// A numeric out of decimal text.
+    /// Writes a numeric from decimal text.
     pub(crate) fn numeric(&mut self, text: &str) {
         let mut written = None;
         self.field(|out| written = numeric(text, out));
@@ -141,7 +141,7 @@ impl<'a> Tuple<'a> {
         }
     }
 
-    /// A jsonb out of its text, which `write` appends.
+    /// Writes a jsonb from its text, which `write` appends.
     pub(crate) fn json(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         const VERSION: u8 = 1;
         let mut has_nul = false;
@@ -156,7 +156,7 @@ impl<'a> Tuple<'a> {
         }
     }
 
-    /// A one-dimensional text[].
+    /// Writes a one-dimensional text[].
     pub(crate) fn texts<'t>(&mut self, texts: impl ExactSizeIterator<Item = &'t str>) {
         const TEXT_OID: i32 = 25;
         self.field(|out| {
@@ -170,7 +170,7 @@ impl<'a> Tuple<'a> {
         });
     }
 
-    /// A value or NULL.
+    /// Writes a value or NULL.
     pub(crate) fn maybe<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         match value {
             Some(value) => write(self, value),
@@ -179,7 +179,7 @@ impl<'a> Tuple<'a> {
     }
 }
 
-/// Whether a JSON text has the escape of U+0000, which Postgres refuses in jsonb.
+/// Returns whether a JSON text has the escape of U+0000, which Postgres refuses in jsonb.
 fn escapes_nul(json: &[u8]) -> bool {
     let mut rest = json;
     while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
@@ -192,8 +192,9 @@ fn escapes_nul(json: &[u8]) -> bool {
     false
 }
 
-/// Appends Postgres's numeric: groups of four decimal digits around the point, with the scale as written. Reads what
-/// `catalogue::decimal` writes: plain decimal text, beyond 25 places with an exponent. None where it is something else.
+/// Appends a numeric in Postgres's binary form: groups of four decimal digits aligned to the decimal point, with the scale of the
+/// text. Accepts the text that `catalogue::decimal` writes: plain decimal text, with an exponent beyond 25 places. Returns `None`
+/// for any other text.
 pub(crate) fn numeric(text: &str, out: &mut Vec<u8>) -> Option<()> {
     let (negative, number) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let plain = match number.split_once('e') {
@@ -209,7 +210,7 @@ pub(crate) fn numeric(text: &str, out: &mut Vec<u8>) -> Option<()> {
     if whole.len() > 131_072 || fraction.len() > 16_000 {
         return None;
     }
-    // The digits in groups: the first group ends at a multiple of four before the point, the last one is filled up with zeros.
+    // The groups are aligned to the point: the first one is padded with zeros in front, the last one with zeros at the end.
     let lead = (4 - whole.len() % 4) % 4;
     let digits = std::iter::repeat_n(b'0', lead).chain(whole.bytes()).chain(fraction.bytes());
     let head = out.len();
@@ -227,12 +228,12 @@ pub(crate) fn numeric(text: &str, out: &mut Vec<u8>) -> Option<()> {
             kept += 1;
             filled = if group == 0 { filled } else { out.len() };
         } else {
-            // A group of zeros in front is not written; behind the point the weight becomes negative.
+            // A leading group of zeros is not written. After the point the weight becomes negative.
             weight = weight.wrapping_sub(1);
         }
         (group, count) = (0, 0);
     }
-    // Nor are those at the end.
+    // Trailing groups of zeros are not written either.
     out.truncate(filled);
     let groups = i16::try_from((filled - head - 8) / 2).ok()?;
     let weight = if groups == 0 { 0 } else { i16::try_from(weight.cast_signed() - 1).ok()? };
@@ -245,7 +246,8 @@ pub(crate) fn numeric(text: &str, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// `1.5` and 3 are `1500`, `1.5` and -3 are `0.0015`. None where the exponent is beyond any number that `catalogue::decimal` reads.
+/// Writes a number without its exponent: `1.5` and 3 become `1500`, `1.5` and -3 become `0.0015`. Returns `None` when the exponent
+/// is beyond any number that `catalogue::decimal` reads.
 fn without_exponent(mantissa: &str, exponent: i16) -> Option<String> {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let shift = usize::from(exponent.unsigned_abs());
@@ -263,7 +265,7 @@ fn without_exponent(mantissa: &str, exponent: i16) -> Option<String> {
     })
 }
 
-/// Whether a time can be stored.
+/// Returns whether a time can be stored.
 pub(crate) fn is_storable(micros: i64) -> bool {
     (MICROS_MIN..=MICROS_MAX).contains(&micros)
 }

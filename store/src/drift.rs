@@ -1,40 +1,40 @@
-//! What payloads held that the mapping does not know; for `device-manager drift`.
+//! What payloads contained that the mapping does not know; for `device-manager drift`.
 
 use schemas::receipt::{Position, ReceiptKey};
 use sqlx::PgConnection;
 
 use crate::topic_of;
 
-/// Shapes beyond this many are not kept: what senders make up must not fill the database.
+/// The largest number of shapes that are stored, so that names invented by senders cannot fill the database.
 pub const SHAPES_MAX: i64 = 10_000;
 
-/// A shape, and the raw records that had it.
+/// A shape, and the raw records that contained it.
 #[derive(Clone, serde::Serialize)]
 pub struct Drift {
-    /// The shape's short name.
+    /// The short name of the shape.
     pub fingerprint: String,
-    /// Who sent it.
+    /// The provider that sent the payloads.
     pub provider: String,
-    /// In which format.
+    /// The format of the payloads.
     pub format: String,
     /// Whether a field, a metric, a unit or a code is unknown.
     pub kind: String,
     /// Names and types.
     pub shape: String,
-    /// How many raw records had it.
+    /// The number of raw records with the shape.
     pub count: i64,
-    /// When the first was received, RFC 3339.
+    /// When the first of these raw records was received, as RFC 3339.
     pub first_seen: String,
-    /// When the last was received.
+    /// When the last of them was received, as RFC 3339.
     pub last_seen: String,
-    /// The first one's receipt.
+    /// The receipt of the first of them.
     pub receipt: String,
 }
 
-/// All shapes, the most frequent first. The key signs the receipts.
+/// Returns all shapes, the most frequent first. `key` signs the receipts.
 ///
 /// # Errors
-/// Postgres is away.
+/// Postgres is unavailable.
 pub async fn list(connection: &mut PgConnection, key: &ReceiptKey) -> Result<Vec<Drift>, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT fingerprint, provider::text AS \"provider!\", format::text AS \"format!\", kind, shape, count, \

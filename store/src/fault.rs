@@ -1,33 +1,33 @@
-//! What an error of the database asks for: to wait, to try again, to refuse a row, or to end.
+//! The reaction that a database error requires: wait, retry, refuse a row, or exit.
 
 use sqlx::error::DatabaseError;
 
-/// What a database error asks for.
+/// The kind of a database error, which determines the reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Postgres is away or overloaded: wait and try again.
+    /// Postgres is unavailable or overloaded: wait and retry.
     Outage,
-    /// Two writers met: try again, and take it for a bad row only when it stays.
+    /// Two writers conflict: retry, and treat the error as a bad row only when it persists.
     Conflict,
-    /// Postgres refuses a value: find the row.
+    /// Postgres refuses a value: find the row that contains it.
     BadRow,
-    /// The schema is not that of this release, or a right is missing: wait for the operator.
+    /// The schema is not the one of this release, or a privilege is missing: wait for the operator.
     Setup,
-    /// This program is wrong: end, and say so.
+    /// A defect of this program: exit with an error.
     Defect,
 }
 
 use Fault::{BadRow, Conflict, Defect, Outage, Setup};
 
-/// Every class of PostgreSQL's documentation, appendix A.
+/// All SQLSTATE classes (PostgreSQL documentation, appendix A).
 pub const CLASSES: &[(&str, Fault)] = &[
-    ("00", Defect), // Successful completion: no error has it.
+    ("00", Defect), // Successful completion: no error has this class.
     ("01", Defect), // Warning.
     ("02", Defect), // No data.
     ("03", Defect), // SQL statement not yet complete.
     ("08", Outage), // Connection exception.
     ("09", Setup),  // Triggered action exception.
-    ("0A", Setup),  // Feature not supported; also a plan made before a migration.
+    ("0A", Setup),  // Feature not supported; also a cached plan from before a migration.
     ("0B", Defect), // Invalid transaction initiation.
     ("0F", Defect), // Locator exception.
     ("0L", Setup),  // Invalid grantor.
@@ -39,7 +39,7 @@ pub const CLASSES: &[(&str, Fault)] = &[
     ("23", BadRow), // Integrity constraint violation.
     ("24", Defect), // Invalid cursor state.
     ("25", Defect), // Invalid transaction state.
-    ("26", Setup),  // Invalid SQL statement name: something between us and Postgres swaps connections.
+    ("26", Setup),  // Invalid SQL statement name: a proxy in front of Postgres swaps connections.
     ("27", Setup),  // Triggered data change violation.
     ("28", Setup),  // Invalid authorization specification.
     ("2B", Setup),  // Dependent privilege descriptors still exist.
@@ -56,29 +56,29 @@ pub const CLASSES: &[(&str, Fault)] = &[
     ("44", BadRow), // WITH CHECK OPTION violation.
     ("53", Outage), // Insufficient resources.
     ("54", BadRow), // Program limit exceeded: an index entry that is too large.
-    ("55", Outage), // Object not in prerequisite state; also a lock that was not given in time.
+    ("55", Outage), // Object not in prerequisite state; also a lock that was not available in time.
     ("57", Outage), // Operator intervention.
     ("58", Outage), // System error.
     ("72", Outage), // Snapshot failure.
     ("F0", Setup),  // Configuration file error.
     ("HV", Setup),  // Foreign data wrapper error.
-    ("P0", Setup),  // PL/pgSQL error: a trigger of the operator's.
+    ("P0", Setup),  // PL/pgSQL error: a trigger that the operator added.
     ("XX", Setup),  // Internal error: a corrupted index or table.
 ];
 
-/// Codes that ask for something else than their class.
+/// SQLSTATE codes that require another reaction than their class.
 pub const CODES: &[(&str, Fault)] = &[
-    ("22P02", Setup),    // Invalid text representation: a word that an enum of an older schema lacks.
+    ("22P02", Setup),    // Invalid text representation: an enum of an older schema lacks the value.
     ("22P05", Setup),    // Untranslatable character: the database has another encoding than UTF-8.
     ("23505", Conflict), // Unique violation.
     ("23P01", Conflict), // Exclusion violation.
     ("25006", Outage),   // Read-only transaction: a standby, or a database that is being moved.
-    ("25P03", Outage),   // Idle in transaction for too long: this process was frozen.
+    ("25P03", Outage),   // Idle-in-transaction timeout: this process was frozen.
 ];
 
-/// Judges a database error: by its SQLSTATE where Postgres gave one.
+/// Returns the kind of a database error, by its SQLSTATE when Postgres returned one.
 #[must_use]
-#[expect(clippy::match_same_arms, reason = "what is judged is named; the last arm is for what sqlx may add")]
+#[expect(clippy::match_same_arms, reason = "known variants are named; the last arm is for variants that sqlx may add")]
 pub fn fault(error: &sqlx::Error) -> Fault {
     match error {
         sqlx::Error::Database(database) => database.code().map_or(Outage, |code| fault_of(&code)),
@@ -105,14 +105,14 @@ pub fn fault(error: &sqlx::Error) -> Fault {
     }
 }
 
-/// Judges an SQLSTATE. A class that the documentation does not have is waited out, for the operator to see.
+/// Returns the kind of an SQLSTATE. A class that is not documented counts as [`Fault::Setup`], so that the operator sees it.
 #[must_use]
 pub fn fault_of(code: &str) -> Fault {
     let of = |table: &[(&str, Fault)], word: &str| table.iter().find(|(known, _)| *known == word).map(|one| one.1);
     of(CODES, code).or_else(|| of(CLASSES, code.get(..2).unwrap_or_default())).unwrap_or(Setup)
 }
 
-/// A word for an error that holds no value: Postgres quotes values in its messages, and so do decoding errors.
+/// Returns a short name of an error without values. The messages of Postgres and of decoding errors quote values.
 #[must_use]
 pub fn name(error: &sqlx::Error) -> String {
     let name = match error {
@@ -137,29 +137,29 @@ pub fn name(error: &sqlx::Error) -> String {
     name.to_owned()
 }
 
-/// What the operator should know of an error that is waited out.
+/// Returns the text for the operator about an error while the process waits.
 #[must_use]
 pub fn cause(error: &sqlx::Error) -> String {
     let code = error.as_database_error().and_then(DatabaseError::code);
     match (code.as_deref(), error) {
         (Some("28P01" | "28000"), _) => "Postgres refuses the user or the password of DATABASE_URL".to_owned(),
-        (Some("3D000"), _) => "Postgres has no database of the name in DATABASE_URL".to_owned(),
-        (Some("25006"), _) => "the database is read-only: a standby, or one that is being moved".to_owned(),
-        (Some("53300"), _) => "Postgres has no connection left to give".to_owned(),
-        (Some("55P03"), _) => "another transaction has locked the tables for long".to_owned(),
-        (Some("42P01"), _) => "the tables of this release are not there: start one sink with --migrate".to_owned(),
-        (Some(_), _) if fault(error) == Outage => format!("Postgres cannot work now ({})", name(error)),
+        (Some("3D000"), _) => "Postgres has no database with the name in DATABASE_URL".to_owned(),
+        (Some("25006"), _) => "the database is read-only: it is a standby, or it is being moved".to_owned(),
+        (Some("53300"), _) => "Postgres has no free connection".to_owned(),
+        (Some("55P03"), _) => "another transaction has locked the tables for a long time".to_owned(),
+        (Some("42P01"), _) => "the tables of this release do not exist: start one sink with --migrate".to_owned(),
+        (Some(_), _) if fault(error) == Outage => format!("Postgres is not available now ({})", name(error)),
         (Some(_), _) => {
-            format!("Postgres refuses a statement ({}): are the migrations applied and the rights given?", name(error))
+            format!("Postgres refuses a statement ({}): are migrations applied and privileges granted?", name(error))
         }
         (None, sqlx::Error::Configuration(_)) => {
             "DATABASE_URL is malformed: it must be postgres://user:password@host:port/database".to_owned()
         }
         (None, sqlx::Error::Tls(_)) => {
-            "there is no TLS with Postgres: see sslmode and sslrootcert in DATABASE_URL".to_owned()
+            "TLS with Postgres cannot be established: check sslmode and sslrootcert in DATABASE_URL".to_owned()
         }
-        // The text of the system, such as that a host has no address or refuses the connection.
+        // The text of the operating system, for example that a host has no address or refuses the connection.
         (None, sqlx::Error::Io(error)) => format!("Postgres cannot be reached: {error}"),
-        (None, _) => format!("Postgres is away or cannot answer now ({})", name(error)),
+        (None, _) => format!("Postgres is unavailable or cannot answer now ({})", name(error)),
     }
 }

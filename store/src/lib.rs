@@ -1,8 +1,9 @@
-//! The database: its tables and views, the conversion between a reading and its row, and what others ask it.
+//! The database: its tables and views, the conversion between a reading and its row, and the queries of the operator's tools.
 //!
-//! [`migrate`] brings a database to this release's tables, and [`comment`] says there what each column means; [`role`] makes the role
-//! that may read the contract. [`reading`] converts between an event and its row. [`trace`] answers what became of a payload, [`drift`]
-//! what payloads held that is unknown, and [`skip`] records what an operator gives up. What is written, and when, is the sink's.
+//! [`migrate`] creates or upgrades the tables, [`comment`] writes comments on their columns, and [`role`] creates the role that may
+//! read the contract views. [`reading`] converts between a reading and its row. [`trace`] returns what became of a
+//! payload, [`drift`] what payloads contained that is unknown, and [`skip`] stores the records and gaps that an operator gives up.
+//! The sink decides what is written, and when.
 
 pub mod comment;
 pub mod connect;
@@ -21,16 +22,16 @@ use schemas::format::RawTopic;
 
 pub use verdict::Verdict;
 
-/// A raw topic as positions in tables name it.
+/// Returns the number of a raw topic in the tables.
 #[must_use]
 pub fn topic_code(topic: RawTopic) -> i16 {
     i16::from(topic.code())
 }
 
-/// The raw topic that a position in a table names.
+/// Returns the raw topic with a number from a table.
 ///
 /// # Errors
-/// No topic has the code.
+/// No raw topic has the number.
 pub fn topic_of(code: i16) -> Result<RawTopic, sqlx::Error> {
     let unknown = || sqlx::Error::Decode(format!("there is no raw topic with the code {code}").into());
     u8::try_from(code).ok().and_then(RawTopic::from_code).ok_or_else(unknown)

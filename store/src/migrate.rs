@@ -1,4 +1,4 @@
-//! The tables and views of this release, and whether a sink may write into those that it meets.
+//! The tables and views of this release, and the check whether a sink may write into the existing tables.
 
 use std::borrow::Cow;
 
@@ -9,18 +9,18 @@ use sqlx::{
 
 use crate::comment;
 
-/// The tables and views; guarded by a lock in Postgres, so several processes may start at once.
+/// The migrations. A lock in Postgres guards them, so several processes may apply them at the same time.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The version of the tables that this release writes: the number of its last migration.
 pub const SCHEMA_VERSION: i32 = include!(concat!(env!("OUT_DIR"), "/schema_version.rs"));
 
-/// Applies the migrations that are missing, and says in the database what its columns mean.
+/// Applies the missing migrations, and writes the comments on tables and columns.
 ///
 /// # Errors
-/// Postgres is away, the user may not create tables, or an applied migration was changed.
+/// Postgres is unavailable, the user may not create tables, or an applied migration was changed.
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
-    // Later ones are none of this release's business: `SCHEMA_VERSION` says whether it may write nevertheless.
+    // Migrations of later releases are ignored here: `check` decides whether this release may still write.
     let known =
         Migrator { migrations: Cow::Borrowed(&MIGRATIONS.migrations), ignore_missing: true, ..Migrator::DEFAULT };
     known.run(pool).await?;
@@ -31,27 +31,28 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Why a sink may not write.
+/// Why a sink must not write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// Migrations are missing.
     #[error(
-        "the tables are those of version {0}, and this sink writes version {SCHEMA_VERSION}: \
+        "the tables are those of version {0}, but this sink writes version {SCHEMA_VERSION}: \
          start one sink with --migrate"
     )]
     TooOld(i32),
-    /// A later release has changed the tables so that this one would damage them.
+    /// A later release has changed the tables in such a way that this release would damage them.
     #[error(
-        "the tables ask for a sink that knows version {0}, and this one knows {SCHEMA_VERSION}: \
-         upgrade this sink, nothing is lost while it waits"
+        "the tables require a sink that knows version {0}, but this one knows version {SCHEMA_VERSION}: \
+         upgrade this sink; nothing is lost while it waits"
     )]
     TooNew(i32),
 }
 
-/// Looks, and holds off migrations until the transaction ends: they begin by locking the table out.
+/// Checks the version of the tables. Reading it also blocks migrations until the transaction ends, because each migration begins by
+/// locking `schema_version` exclusively.
 ///
 /// # Errors
-/// Postgres is away, or has no tables.
+/// Postgres is unavailable, or the table `schema_version` does not exist.
 pub async fn check(connection: &mut PgConnection) -> Result<Result<(), Mismatch>, sqlx::Error> {
     let (version, compatible_from) = version(connection).await?;
     Ok(if version < SCHEMA_VERSION {
@@ -63,7 +64,7 @@ pub async fn check(connection: &mut PgConnection) -> Result<Result<(), Mismatch>
     })
 }
 
-/// The version of the tables, and the least version that a sink must know to write into them.
+/// Returns the version of the tables, and the lowest version that a sink must know to write into them.
 async fn version(connection: &mut PgConnection) -> Result<(i32, i32), sqlx::Error> {
     let found = sqlx::query!("SELECT version, compatible_from FROM schema_version").fetch_optional(connection).await?;
     Ok(found.map(|row| (row.version, row.compatible_from)).unwrap_or_default())

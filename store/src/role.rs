@@ -1,6 +1,6 @@
-//! The role that analysts use: it reads the contract views and nothing else.
+//! The role for analysts, which may read the contract views and nothing else.
 //!
-//! The views run with the rights of their owner, so that the role needs none on a table.
+//! The views run with the privileges of their owner, so the role needs no privilege on any table.
 
 use sqlx::PgConnection;
 
@@ -9,33 +9,33 @@ use crate::comment::{RELATIONS, RelationKind};
 /// The longest name of a role (PostgreSQL documentation, "Identifiers and Key Words": NAMEDATALEN - 1).
 const NAME_BYTES_MAX: usize = 63;
 
-/// Why the role cannot be made.
+/// Why the role cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
-    /// The name of the database leaves no room for `_reader`.
+    /// The name of the database is too long for the suffix `_reader`.
     #[error("the name of the role would be {0}, which is longer than the 63 bytes that Postgres allows")]
     NameTooLong(String),
-    /// The views are not there.
+    /// The views do not exist.
     #[error("the database has no view {0}: start one sink with --migrate first")]
     NotMigrated(&'static str),
-    /// Postgres is away, or the user may not make roles.
-    #[error("Postgres refuses or is away")]
+    /// Postgres is unavailable, or the user may not create roles.
+    #[error("Postgres refuses the statement or is unavailable")]
     Database(#[from] sqlx::Error),
 }
 
-/// What was done.
+/// The result of [`apply`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// The role, `<database>_reader`: roles belong to all databases of a server.
+    /// The role, `<database>_reader`. The name of the database is a part of it because all databases of a server share roles.
     pub role: String,
-    /// Whether it was made just now.
+    /// Whether the role was created by this call.
     pub is_new: bool,
 }
 
-/// Makes the role of the database that is connected to, and gives it what it may read. Can be repeated.
+/// Creates the role for the connected database and grants it the right to read the contract views. The call can be repeated.
 ///
 /// # Errors
-/// [`RoleError`]; nothing is changed then.
+/// [`RoleError`]; nothing is changed in that case.
 pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> {
     let mut transaction = sqlx::Connection::begin(connection).await?;
     let place = sqlx::query!("SELECT current_database() AS \"database!\", current_schema() AS \"schema!\"")
@@ -56,7 +56,7 @@ pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> 
             return Err(RoleError::NotMigrated(view));
         }
     }
-    // Two commands at once would both find no role.
+    // Without the lock, two concurrent commands would both find no role.
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &role as _)
         .execute(&mut *transaction)
         .await?;
@@ -70,7 +70,7 @@ pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> 
     let rights = [
         format!("GRANT CONNECT ON DATABASE {} TO {name}", identifier(&database)),
         format!("GRANT USAGE ON SCHEMA {schema} TO {name}"),
-        // What an earlier release, or somebody by hand, gave it on tables.
+        // Removes privileges on tables that an earlier release or a person has granted.
         format!("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {name}"),
         format!("GRANT SELECT ON {} TO {name}", views().collect::<Vec<_>>().join(", ")),
     ];
@@ -80,7 +80,7 @@ pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> 
     Ok(Applied { role, is_new: !exists })
 }
 
-/// A name as SQL writes it.
+/// Quotes a name as an SQL identifier.
 fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,7 +1,7 @@
-//! Records of event topics that an operator wants to be stepped over, and gaps that he accepts.
+//! Records of event topics that an operator asks the sinks to skip, and gaps that the operator accepts.
 //!
-//! A skip is a wish in a table: only the sink that waits in front of the record carries it out, in the transaction that moves
-//! its offset. One that names a record which can be read stays without effect.
+//! A skip is a request in a table. Only the sink that waits at the record carries it out, in the transaction that advances its next
+//! offset. A request for a record that can be read has no effect.
 
 use sqlx::{Connection as _, PgConnection};
 
@@ -16,24 +16,24 @@ pub struct EventPosition<'t> {
     pub offset: i64,
 }
 
-/// What a wish came to.
+/// The result of [`request`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requested {
-    /// It stands.
+    /// The request was stored.
     Wished,
-    /// It stood before.
+    /// The same request was stored before.
     Before,
-    /// The record is behind the sinks: they read this one next.
+    /// The sinks are past the record: the next offset that they read is this one.
     Passed(i64),
-    /// No sink was ever given this partition.
+    /// No sink was ever assigned this partition.
     Unknown,
 }
 
-/// Wishes that the record be stepped over. The same may be wished again after it was done: where the sinks are not past the record
-/// then, it is one of a topic that was made anew.
+/// Requests that a record be skipped. A request that was carried out may be repeated: if the sinks are not past the offset, the
+/// topic was created anew, and the record is another one.
 ///
 /// # Errors
-/// Postgres is away, or is not migrated.
+/// Postgres is unavailable, or the migrations are not applied.
 pub async fn request(
     connection: &mut PgConnection,
     record: EventPosition<'_>,
@@ -62,23 +62,24 @@ pub async fn request(
     })
 }
 
-/// A partition whose next record is not in its log any more.
+/// A gap: the next record of a partition is no longer in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// The topic.
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// The next record to be read, the first that is gone.
+    /// The next offset to be read, which is that of the first missing record.
     pub from: i64,
-    /// Where the log begins.
+    /// The first offset of the log.
     pub to: i64,
 }
 
-/// Raises the next offset over a gap and records that, or does nothing when the offset is another by now. Whether it did.
+/// Advances the next offset over a gap and stores the gap as accepted. Returns false, and changes nothing, when the next offset has
+/// changed in the meantime.
 ///
 /// # Errors
-/// Postgres is away, or is not migrated.
+/// Postgres is unavailable, or the migrations are not applied.
 pub async fn accept(connection: &mut PgConnection, gap: &Gap) -> Result<bool, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     let moved = sqlx::query!(

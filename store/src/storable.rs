@@ -1,4 +1,4 @@
-//! What Postgres would refuse in events that are no readings, found beforehand: one bad event must not cost its batch a search.
+//! Checks events that are not readings for values that Postgres would refuse, so that no batch has to be searched for a bad event.
 
 use schemas::{
     dead_letter::DeadLetter,
@@ -7,7 +7,7 @@ use schemas::{
 
 use crate::copy::{RowFault, is_storable};
 
-/// Checks the event.
+/// Checks a device command.
 ///
 /// # Errors
 /// [`RowFault`]: what cannot be stored.
@@ -18,7 +18,7 @@ pub fn assignment(event: &Assignment) -> Result<(), RowFault> {
     offset(event.offset)
 }
 
-/// Checks the event.
+/// Checks a document.
 ///
 /// # Errors
 /// [`RowFault`]: what cannot be stored.
@@ -27,7 +27,7 @@ pub fn document(event: &Document) -> Result<(), RowFault> {
     times([event.received_at])
 }
 
-/// Checks the event.
+/// Checks an outcome.
 ///
 /// # Errors
 /// [`RowFault`]: what cannot be stored.
@@ -37,7 +37,7 @@ pub fn outcome(event: &Outcome) -> Result<(), RowFault> {
     offset(event.offset)
 }
 
-/// Checks the event.
+/// Checks a dead letter.
 ///
 /// # Errors
 /// [`RowFault`]: what cannot be stored.
@@ -55,7 +55,7 @@ fn times(times: impl IntoIterator<Item = i64>) -> Result<(), RowFault> {
     if times.into_iter().all(is_storable) { Ok(()) } else { Err(RowFault::Time) }
 }
 
-/// Offsets are kept as runs, which have a next one.
+/// Offsets are stored as runs, and the offset after the end of a run must exist too.
 const fn offset(offset: i64) -> Result<(), RowFault> {
     if 0 <= offset && offset < i64::MAX { Ok(()) } else { Err(RowFault::Number) }
 }

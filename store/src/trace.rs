@@ -1,4 +1,4 @@
-//! What Postgres knows of one raw payload; for `device-manager trace`.
+//! What the database contains about one payload; for `device-manager trace`.
 
 mod listing;
 
@@ -10,68 +10,69 @@ use crate::{topic_code, verdict::Verdict};
 
 pub use listing::{Listing, TracedLetter, TracedReading};
 
-/// What the normalizer has made of the payload.
+/// The outcome of the payload in the normalizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TracedOutcome {
-    /// Items in it.
+    /// The number of items in the payload.
     pub items: i32,
-    /// Readings made of them.
+    /// The number of readings made from the items.
     pub readings: i32,
-    /// Device commands made of them.
+    /// The number of device commands made from the items.
     pub commands: i32,
-    /// Items refused.
+    /// The number of items that were refused.
     pub rejections: i32,
-    /// The mapping that judged.
+    /// The version of the mapping that read the payload.
     pub mapping_version: i32,
 }
 
-/// Readings of the payload that share their state, status and code.
+/// The number of readings of the payload with the same state, status and code.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
 pub struct ReadingCount {
     /// `current`, `superseded` by another version, or `duplicate` of another item.
     pub state: String,
     /// The state of the observation.
     pub status: String,
-    /// The code's system.
+    /// The code system.
     pub code_system: String,
-    /// The code; of a panel, the panel's.
+    /// The code; for a panel, the code of the panel.
     pub code: String,
-    /// The code's text.
+    /// The display text of the code.
     pub display: Option<String>,
-    /// How many.
+    /// The number of readings.
     pub readings: i64,
 }
 
-/// Refused items of the payload that share who refused them and why.
+/// The number of refused items of the payload with the same stage and reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LetterCount {
-    /// The stage that refused: `normalizer` or `sink`.
+    /// The stage that refused the items: `normalizer` or `sink`.
     pub stage: String,
-    /// Why.
+    /// Why the items were refused.
     pub reason: String,
-    /// How many items.
+    /// The number of items.
     pub items: i64,
 }
 
-/// How much of a payload has reached the database. Its size does not depend on the payload's.
+/// How much of a payload has reached the database. The size of this value does not depend on the size of the payload.
 pub struct Progress {
-    /// What is to come; none while the sink has not seen the outcome.
+    /// The outcome, which says how much is expected; `None` until the sink has stored it.
     pub outcome: Option<TracedOutcome>,
-    /// The readings that are there.
+    /// The readings in the database.
     pub readings: Vec<ReadingCount>,
     /// The items that were refused.
     pub letters: Vec<LetterCount>,
     /// The verdict on a device command.
     pub verdict: Option<Verdict>,
-    /// How many items have a reading. An item may have several rows, where a later content of its reading came from the same payload.
+    /// The number of items with a reading. An item may have several rows, when a later content of its reading came from the same
+    /// payload.
     items_stored: i64,
 }
 
 impl Progress {
-    /// Asks the database.
+    /// Reads the progress from the database.
     ///
     /// # Errors
-    /// Postgres is away.
+    /// Postgres is unavailable.
     pub async fn load(connection: &mut PgConnection, position: &Position) -> Result<Self, sqlx::Error> {
         Ok(Self {
             outcome: outcome(connection, position).await?,
@@ -82,7 +83,7 @@ impl Progress {
         })
     }
 
-    /// Whether everything that the outcome promises is there: the events of a payload reach the database in any order.
+    /// Returns whether everything that the outcome announces is in the database. The events of a payload arrive there in any order.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let Some(outcome) = self.outcome else { return false };
@@ -95,8 +96,8 @@ impl Progress {
     }
 }
 
-/// The items of a payload whose reading is known, as `found`. Parameters: epoch, partition, offset, topic code. A version at the
-/// place of the current row is that row's content.
+/// The items of a payload with a reading in the database, as `found`. Parameters: epoch, partition, offset, topic code. An earlier
+/// version with the same raw position and item as the current row is left out, because the current row already represents the item.
 const FOUND: &str = "WITH found AS (
     SELECT reading_id, item, 'current' AS state FROM readings
     WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND topic_code = $4
@@ -195,21 +196,21 @@ async fn verdict(connection: &mut PgConnection, position: &Position) -> Result<O
     found.flatten().map(|word| Verdict::from_word(&word).ok_or_else(|| unknown(&word))).transpose()
 }
 
-/// Where the sinks read on in one partition of an event topic.
+/// The next offset that the sinks read in one partition of an event topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextOffset {
-    /// The topic.
+    /// The full name of the topic.
     pub topic: String,
-    /// Its partition.
+    /// The partition.
     pub partition: i32,
-    /// The next record that a sink reads.
+    /// The offset of the next record that a sink reads.
     pub next_offset: i64,
 }
 
-/// Where the sinks read on, by topic and partition.
+/// Returns the next offsets of the sinks, ordered by topic and partition.
 ///
 /// # Errors
-/// Postgres is away.
+/// Postgres is unavailable.
 pub async fn next_offsets(connection: &mut PgConnection) -> Result<Vec<NextOffset>, sqlx::Error> {
     let query =
         sqlx::query_as!(NextOffset, "SELECT topic, partition, next_offset FROM sink_offsets ORDER BY topic, partition");

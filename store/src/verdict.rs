@@ -1,26 +1,26 @@
-//! What became of a device command.
+//! The verdict on a device command.
 
-/// The verdict on a device command, as the fold over all commands of the device gives it.
+/// The verdict on a device command, computed from all commands of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// It holds.
+    /// The command takes effect.
     Applied,
-    /// A later command with the same effective time took its place.
+    /// A later command with the same effective time replaces it.
     Superseded,
-    /// It changes nothing: the patient already holds the device, nobody holds it, or it only enrols the device.
+    /// The command changes nothing: the patient already holds the device, nobody holds it, or it only registers the device.
     Unchanged,
-    /// A patient commanded over a device that somebody else holds.
+    /// A patient sent a command for a device that somebody else holds.
     HeldByAnother,
-    /// No command has assigned the device so far. Once one does, this command is judged again.
+    /// No command has assigned the device so far. When a command does, the verdict on this command is computed again.
     UnknownDevice,
     /// The credential is bound to other providers than the device's.
     Forbidden,
-    /// Its source had said too much about the device on that day: it was not looked at.
+    /// The source had sent too many commands about the device on that day, so the command was not evaluated.
     TooManyCommands,
 }
 
 impl Verdict {
-    /// All of them.
+    /// All verdicts.
     pub const ALL: [Self; 7] = [
         Self::Applied,
         Self::Superseded,
@@ -31,7 +31,7 @@ impl Verdict {
         Self::TooManyCommands,
     ];
 
-    /// The word in the table, in metrics and in what `trace` says.
+    /// Returns the word used in the table, in metrics and in the output of `trace`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -45,13 +45,13 @@ impl Verdict {
         }
     }
 
-    /// Reads the word.
+    /// Parses the word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verdict| verdict.as_str() == word)
     }
 
-    /// What the verdict means for the operator who gave the command.
+    /// Returns the meaning of the verdict for the operator who sent the command.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
@@ -66,13 +66,13 @@ impl Verdict {
                 "the command has no effect: somebody else holds the device, and a patient cannot take it away"
             }
             Self::UnknownDevice => {
-                "the command has no effect: no command has assigned the device so far. If one does, this command is judged again"
+                "the command has no effect: no command has assigned the device so far. If one does, this command is evaluated again"
             }
             Self::Forbidden => {
                 "the command has no effect: the API key that sent it is bound to other providers than the device's"
             }
             Self::TooManyCommands => {
-                "the command was not judged: its source had sent too many commands about the device on that day"
+                "the command was not evaluated: its source had sent too many commands about the device on that day"
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The text of one comment.
+//! The text of the comment on one column.
 
 use schemas::{
     codec::Event as _,
@@ -6,18 +6,18 @@ use schemas::{
 };
 use serde_json::Value;
 
-/// What a column means.
+/// Where the text of the comment on a column comes from.
 #[derive(Debug, Clone, Copy)]
 pub enum Meaning {
-    /// What a field of an event means, by the record's name and the field's.
+    /// The documentation of a field of an event, by the names of the record and of the field.
     Field(&'static str, &'static str),
-    /// This.
+    /// The given text.
     Text(&'static str),
-    /// The number of a raw topic.
+    /// The text for a column with the number of a raw topic.
     TopicCode,
 }
 
-/// The schemas of the events, whose fields are documented.
+/// The schemas of the events, which contain the documentation of their fields.
 pub(super) struct Schemas(Vec<Value>);
 
 impl Schemas {
@@ -26,10 +26,10 @@ impl Schemas {
         texts.into_iter().map(serde_json::from_str).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The text of a meaning.
+    /// Returns the text of the comment.
     ///
     /// # Errors
-    /// The name of the field, where no schema has it.
+    /// The names of the record and the field, when no schema has the field.
     pub(super) fn text(&self, meaning: Meaning) -> Result<String, String> {
         match meaning {
             Meaning::Text(text) => Ok(text.to_owned()),

@@ -1,6 +1,6 @@
-//! What each table, view and column means, as comments in the database: what a person sees who looks at it with `\d+` or a BI tool.
+//! Comments in the database on each table, view and column, as `\d+` of psql or a BI tool shows them.
 //!
-//! Where an event's field and a column are the same thing, the comment is the documentation of the field in the Avro schema.
+//! When a column has the content of a field of an event, the comment is the documentation of that field in the Avro schema.
 
 pub(crate) mod meaning;
 mod texts;
@@ -19,31 +19,31 @@ pub use texts::RELATIONS;
 pub struct Relation {
     /// Its name.
     pub name: &'static str,
-    /// Whether it is a table or a view.
+    /// The kind of relation.
     pub kind: RelationKind,
-    /// What it holds.
+    /// The comment on the relation.
     pub text: &'static str,
     /// Its columns.
     pub columns: Columns,
 }
 
-/// What a relation is.
+/// The kind of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelationKind {
     /// A table.
     Table,
-    /// A view that is no promise to anybody.
+    /// A view that is not part of the contract with analysts.
     View,
-    /// A view that analysts may rely on, and that the reader role reads.
+    /// A view of the contract: analysts may rely on it, and the reader role may read it.
     Contract,
 }
 
-/// Where the columns of a relation and their meanings are listed.
+/// The columns of a relation and their meanings.
 #[derive(Debug, Clone, Copy)]
 pub enum Columns {
-    /// In lists that relations may share.
+    /// Lists of columns, which relations may share.
     Listed(&'static [&'static [(&'static str, Meaning)]]),
-    /// Beside how the columns of a reading are written.
+    /// The columns of a reading, which are defined in [`crate::reading`].
     OfReadings,
 }
 
@@ -56,7 +56,7 @@ impl Relation {
     }
 }
 
-/// Writes the comments into the database that are not there yet. Each waits for who has locked its table.
+/// Writes the comments that are missing or different in the database. Each `COMMENT` waits until its table is not locked.
 pub(crate) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let schemas = Schemas::read().map_err(|error| sqlx::Error::Decode(error.into()))?;
     let known = known(connection).await?;
@@ -86,7 +86,7 @@ pub(crate) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::Err
     Ok(())
 }
 
-/// The comments that are there, by relation and column; those of relations have an empty column.
+/// Returns the existing comments by relation and column. The column of a comment on a relation is empty.
 async fn known(connection: &mut PgConnection) -> Result<BTreeMap<(String, String), String>, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT c.relname::text AS \"relation!\", coalesce(a.attname::text, '') AS \"column!\", d.description AS \"text!\" \
@@ -99,7 +99,7 @@ async fn known(connection: &mut PgConnection) -> Result<BTreeMap<(String, String
     Ok(rows.into_iter().map(|row| ((row.relation, row.column), row.text)).collect())
 }
 
-/// A text as a literal of SQL.
+/// Quotes a text as an SQL literal.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -1,4 +1,4 @@
-//! The texts.
+//! The texts of the comments.
 
 use super::{
     Columns::{Listed, OfReadings},
@@ -14,13 +14,13 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "attributed_readings",
         kind: Contract,
-        text: "One row for each coded value: the parts of a panel, such as a blood pressure, share reading_id. Readings that were entered in error, cancelled or deleted are not here but in all_readings.",
+        text: "One row for each coded value: the parts of a panel, such as a blood pressure, share reading_id. Readings that were entered in error, cancelled or deleted are only in all_readings.",
         columns: Listed(&[CONTRACT]),
     },
     Relation {
         name: "all_readings",
         kind: Contract,
-        text: "As attributed_readings, and also readings that were entered in error, cancelled or deleted: see the column status.",
+        text: "The rows of attributed_readings, and those of readings that were entered in error, cancelled or deleted: see the column status.",
         columns: Listed(&[CONTRACT]),
     },
     Relation {
@@ -39,43 +39,43 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "ledger",
         kind: View,
-        text: "What the outcomes of a raw topic promise, and what is there. It balances when promised_readings is the sum of rows, superseded, duplicates and refused, and promised_rejections equals dead_letters.",
+        text: "For each raw topic, the numbers in the outcomes compared with the rows that exist. The ledger balances when promised_readings is the sum of rows, superseded, duplicates and refused, and promised_rejections equals dead_letters.",
         columns: Listed(&[&[
             ("topic", Text("The raw topic.")),
-            ("promised_readings", Text("Readings that the normalizer has said it made.")),
-            ("rows", Text("Current readings.")),
-            ("superseded", Text("Delivered items whose content is kept as an earlier version.")),
-            ("duplicates", Text("Delivered items whose reading another item carries.")),
-            ("refused", Text("Items that the sink refused.")),
-            ("promised_rejections", Text("Items that the normalizer has said it refused.")),
-            ("dead_letters", Text("Items of the normalizer's dead letters.")),
+            ("promised_readings", Text("The number of readings that the normalizer made, from the outcomes.")),
+            ("rows", Text("The number of current readings.")),
+            ("superseded", Text("The number of delivered items whose content is stored as an earlier version.")),
+            ("duplicates", Text("The number of delivered items whose reading is stored from another item.")),
+            ("refused", Text("The number of items that the sink refused.")),
+            ("promised_rejections", Text("The number of items that the normalizer refused, from the outcomes.")),
+            ("dead_letters", Text("The number of items in the dead letters of the normalizer.")),
         ]]),
     },
     Relation {
         name: "readings",
         kind: Table,
-        text: "The current version of each reading. What follows from other columns is not stored; the views give it.",
+        text: "The current version of each reading. A value that can be derived from other columns is not stored; the views return it.",
         columns: OfReadings,
     },
     Relation {
         name: "reading_versions",
         kind: Table,
-        text: "Contents of readings that are not the current one. Empty for a reading that had one content only.",
+        text: "Versions of readings with a content that is not the current one. A reading that had only one content has no row here.",
         columns: OfReadings,
     },
     Relation {
         name: "reading_duplicates",
         kind: Table,
-        text: "Delivered items whose reading another item carries.",
+        text: "Delivered items whose reading is stored from another item.",
         columns: Listed(&[&[("reading_id", Field("Reading", "reading_id"))], POSITION, ITEM]),
     },
     Relation {
         name: "codings",
         kind: Table,
-        text: "Codes that readings name by number.",
+        text: "Codes, to which readings refer by number.",
         columns: Listed(&[&[
             ("coding_id", Text("The number.")),
-            ("hash", Text("Over system, code and display; makes the entry unique.")),
+            ("hash", Text("The hash over system, code and display, by which the entry is unique.")),
             ("system", Field("Coding", "system")),
             ("code", Field("Coding", "code")),
             ("display", Field("Coding", "display")),
@@ -84,10 +84,10 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "device_descriptions",
         kind: Table,
-        text: "Devices as payloads describe them, which readings name by number. A device has one row for each description.",
+        text: "Devices as payloads describe them, to which readings refer by number. A device has one row for each description.",
         columns: Listed(&[&[
             ("description_id", Text("The number.")),
-            ("hash", Text("Over the other columns; makes the entry unique.")),
+            ("hash", Text("The hash over the other columns, by which the entry is unique.")),
             ("device_key", Field("Device", "key")),
             ("device_id", Field("Device", "id")),
             ("manufacturer", Field("Device", "manufacturer")),
@@ -98,7 +98,7 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "devices",
         kind: Table,
-        text: "Devices that a command has assigned, as the command appended last describes them.",
+        text: "Devices that a command has assigned, with the description from the command that was appended last.",
         columns: Listed(&[&[("device_key", Field("Assignment", "device_key"))], DEVICE]),
     },
     Relation {
@@ -118,7 +118,7 @@ pub const RELATIONS: &[Relation] = &[
                 (
                     "bound_to",
                     Text(
-                        "The providers whose devices the credential may command; null where it may command those of any.",
+                        "The providers for whose devices the credential may send commands; null when it may do so for all providers.",
                     ),
                 ),
                 ("mapping_version", Field("Assignment", "mapping_version")),
@@ -126,7 +126,7 @@ pub const RELATIONS: &[Relation] = &[
                 (
                     "verdict",
                     Text(
-                        "What became of the command: applied; superseded by a later one with the same effective time; unchanged, because it changes nothing; held-by-another, because a patient commanded over a device that somebody else holds; unknown-device, because no command has assigned the device so far; forbidden, because the credential is bound to other providers.",
+                        "The result of the command: applied; superseded by a later command with the same effective time; unchanged, because it changes nothing; held-by-another, because a patient sent a command for a device that somebody else holds; unknown-device, because no command has assigned the device so far; forbidden, because the credential is bound to other providers.",
                     ),
                 ),
             ],
@@ -135,23 +135,28 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "excess_commands",
         kind: Table,
-        text: "Runs of device commands beyond what a source may say of a device on one day. They take no part in the attribution.",
+        text: "Runs of device commands above the number that a source may send about a device on one day. They are not used for attribution.",
         columns: Listed(&[RUN]),
     },
     Relation {
         name: "device_assignments",
         kind: Table,
-        text: "Who holds a device and when. Derived from device_commands; never edited.",
+        text: "The patients who hold a device, with the time ranges. Computed from device_commands; never edited.",
         columns: Listed(&[&[
             ("device_key", Field("Assignment", "device_key")),
             ("patient_id", Text("The patient who holds the device.")),
-            ("during", Text("From when, inclusive, until when, exclusive. Without an upper bound it goes on.")),
+            (
+                "during",
+                Text(
+                    "The time range, with an inclusive start and an exclusive end. Without an upper bound the assignment has not ended.",
+                ),
+            ),
         ]]),
     },
     Relation {
         name: "documents",
         kind: Table,
-        text: "Documents that came inside of payloads, each once.",
+        text: "Documents that payloads contained, each stored once.",
         columns: Listed(&[&[
             ("sha256", Field("Document", "sha256")),
             ("content_type", Field("Document", "content_type")),
@@ -165,15 +170,15 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "outcomes",
         kind: Table,
-        text: "What became of raw records: one row for each run of records with the same outcome.",
+        text: "The outcomes of raw records: one row for each run of consecutive records with the same outcome.",
         columns: Listed(&[
             &[("topic", Field("Outcome", "topic"))],
             RUN,
             &[
-                ("items", Text("How many items each payload of the run held.")),
-                ("readings", Text("How many readings were made of each.")),
-                ("commands", Text("How many device commands were made of each.")),
-                ("rejections", Text("How many items of each were refused.")),
+                ("items", Text("The number of items in each payload of the run.")),
+                ("readings", Text("The number of readings made from each payload.")),
+                ("commands", Text("The number of device commands made from each payload.")),
+                ("rejections", Text("The number of items of each payload that were refused.")),
                 ("mapping_version", Field("Outcome", "mapping_version")),
             ],
         ]),
@@ -181,40 +186,40 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "dead_letters",
         kind: Table,
-        text: "Refused items, without payload: that is on the topic dead-letters and on the raw topic.",
+        text: "Refused items without their payload, which is on the topic dead-letters and on the raw topic.",
         columns: Listed(&[&[
-            ("origin_topic", Text("The topic of the record that was refused, wholly or in part.")),
-            ("origin_partition", Text("Its partition.")),
-            ("origin_offset", Text("Its offset.")),
+            ("origin_topic", Text("The topic of the record of which all or a part was refused.")),
+            ("origin_partition", Text("The partition of that record.")),
+            ("origin_offset", Text("The offset of that record.")),
             ("item", Text("The first item that was refused; -1 for the whole payload.")),
-            ("item_count", Text("How many items in a row.")),
-            ("stage", Text("The stage that refused: normalizer or sink.")),
-            ("reason", Text("Why; docs/rejections.md lists the reasons.")),
-            ("detail", Text("What exactly, without health data.")),
+            ("item_count", Text("The number of consecutive items that were refused.")),
+            ("stage", Text("The stage that refused the items: normalizer or sink.")),
+            ("reason", Text("Why the items were refused; docs/rejections.md lists the reasons.")),
+            ("detail", Text("What exactly is wrong, without health data.")),
             ("content_hmac", Text("The keyed hash of the payload, lower-case hexadecimal.")),
-            ("raw_topic", Text("The raw topic of the payload, where it is known.")),
-            ("topic_epoch", Text("The incarnation of the raw topic; -1 where it is not known.")),
-            ("raw_partition", Text("The raw topic's partition.")),
-            ("raw_offset", Text("The raw record's offset.")),
-            ("origin_at", Text("When the broker appended the record that was refused.")),
+            ("raw_topic", Text("The raw topic of the payload; null when it is not known.")),
+            ("topic_epoch", Text("The epoch of the raw topic; -1 when it is not known.")),
+            ("raw_partition", Text("The partition of the raw record.")),
+            ("raw_offset", Text("The offset of the raw record.")),
+            ("origin_at", Text("When the broker appended the refused record.")),
             ("letter_partition", Text("The partition of the dead letter on its topic.")),
-            ("letter_offset", Text("Its offset there.")),
+            ("letter_offset", Text("The offset of the dead letter on its topic.")),
         ]]),
     },
     Relation {
         name: "drift",
         kind: Table,
-        text: "What payloads held that the mapping does not know, one row for each shape: names and types, never values.",
+        text: "What payloads contained that the mapping does not know: one row for each shape, with names and types, never values.",
         columns: Listed(&[
             &[
-                ("fingerprint", Text("The shape's short name.")),
-                ("provider", Text("Who sent it.")),
+                ("fingerprint", Text("The short name of the shape.")),
+                ("provider", Text("The provider that sent the payloads.")),
                 ("format", Field("Unknown", "format")),
                 ("kind", Field("Unknown", "kind")),
                 ("shape", Field("Unknown", "shape")),
-                ("first_seen", Text("When the raw record of the first example was received.")),
-                ("last_seen", Text("When the raw record of the last example was received.")),
-                ("count", Text("How many raw records had it.")),
+                ("first_seen", Text("When the first raw record with the shape was received.")),
+                ("last_seen", Text("When the last raw record with the shape was received.")),
+                ("count", Text("The number of raw records with the shape.")),
             ],
             POSITION,
         ]),
@@ -222,114 +227,120 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "sink_offsets",
         kind: Table,
-        text: "Where the sinks go on reading; moved in the transaction of each batch.",
+        text: "The offsets from which the sinks continue reading; updated in the transaction of each batch.",
         columns: Listed(&[&[
             ("topic", Text("The event topic.")),
-            ("partition", Text("Its partition.")),
-            ("next_offset", Text("The next record to be read.")),
+            ("partition", Text("The partition.")),
+            ("next_offset", Text("The offset of the next record to be read.")),
         ]]),
     },
     Relation {
         name: "skips",
         kind: Table,
-        text: "Records of event topics that an operator has asked the sinks to step over.",
+        text: "Records of event topics that an operator has asked the sinks to skip.",
         columns: Listed(&[&[
             ("topic", Text("The event topic.")),
-            ("partition", Text("Its partition.")),
+            ("partition", Text("The partition.")),
             ("log_offset", Text("The record's offset.")),
-            ("reason", Text("Why, in the operator's words.")),
-            ("requested_at", Text("When it was asked for.")),
-            ("done_at", Text("When a sink did it; null until then.")),
+            ("reason", Text("The reason that the operator gave.")),
+            ("requested_at", Text("When the operator asked for the skip.")),
+            ("done_at", Text("When a sink skipped the record; null until then.")),
         ]]),
     },
     Relation {
         name: "accepted_gaps",
         kind: Table,
-        text: "Events whose retention ended before a sink read them, which an operator has accepted.",
+        text: "Gaps that an operator has accepted: events whose retention ended before a sink read them.",
         columns: Listed(&[&[
             ("topic", Text("The event topic.")),
-            ("partition", Text("Its partition.")),
-            ("from_offset", Text("The first record that is gone.")),
-            ("to_offset", Text("The first record that is there.")),
-            ("accepted_at", Text("When it was accepted.")),
+            ("partition", Text("The partition.")),
+            ("from_offset", Text("The offset of the first missing record.")),
+            ("to_offset", Text("The offset of the first record after the gap.")),
+            ("accepted_at", Text("When the operator accepted the gap.")),
         ]]),
     },
     Relation {
         name: "schema_version",
         kind: Table,
-        text: "Which release's tables these are; one row.",
+        text: "The version of the tables; one row.",
         columns: Listed(&[&[
             ("version", Text("The number of the last migration.")),
-            ("compatible_from", Text("The least version that a sink must know to write here.")),
+            ("compatible_from", Text("The lowest schema version that a sink must know to write to these tables.")),
         ]]),
     },
     Relation {
         name: "_sqlx_migrations",
         kind: Table,
-        text: "The migrations that were applied; kept by the library that applies them.",
+        text: "The migrations that were applied; maintained by the library that applies them.",
         columns: Listed(&[&[
-            ("version", Text("The migration's number.")),
-            ("description", Text("Its name.")),
-            ("installed_on", Text("When it was applied.")),
-            ("success", Text("Whether it was applied wholly.")),
-            ("checksum", Text("Of its text.")),
-            ("execution_time", Text("How long it took, nanoseconds.")),
+            ("version", Text("The number of the migration.")),
+            ("description", Text("The name of the migration.")),
+            ("installed_on", Text("When the migration was applied.")),
+            ("success", Text("Whether the migration was applied completely.")),
+            ("checksum", Text("The checksum of the text of the migration.")),
+            ("execution_time", Text("The duration of the migration, nanoseconds.")),
         ]]),
     },
 ];
 
 const CONTRACT: List = &[
     ("reading_id", Field("Reading", "reading_id")),
-    ("component", Text("The part of a panel, from 1; 0 for a value of the reading itself.")),
-    ("patient_id", Text("The patient whom the value belongs to; null where attribution says why nobody is known.")),
+    ("component", Text("The number of the part of a panel, from 1; 0 for the value of the reading itself.")),
+    (
+        "patient_id",
+        Text("The patient to whom the value belongs; null when no patient is known, for the reason in attribution."),
+    ),
     (
         "attribution",
         Text(
-            "How the patient is known: subject (the request authenticated the patient) or assignment (the patient held the device when it measured). Else why not: no device, no time, never assigned, unassigned at that time, time spans holders (an imprecise time within which two patients held the device).",
+            "How the patient is known: subject (the request authenticated the patient) or assignment (the patient held the device at the time of measurement). Otherwise why no patient is known: no device, no time, never assigned, unassigned at that time, time spans holders (an imprecise time within which two patients held the device).",
         ),
     ),
     ("patient_claim", Field("Reading", "patient_claim")),
     (
         "claim_conflict",
         Text(
-            "Whether patient_claim names somebody else than patient_id. A FHIR reference is compared by what stands behind Patient/.",
+            "Whether patient_claim names another patient than patient_id. Of a FHIR reference, the part after Patient/ is compared.",
         ),
     ),
     ("provider", Field("Reading", "provider")),
     (
         "device_id",
-        Text("The identifier of the device that measured, as its provider writes it; null where none is named."),
+        Text("The identifier of the device that measured, as its provider writes it; null when no device is named."),
     ),
-    ("gateway_id", Text("The identifier of the hub that passed the reading on; null where there is none.")),
+    ("gateway_id", Text("The identifier of the hub that forwarded the reading; null when there is none.")),
     ("source", Field("Reading", "source")),
     (
         "code_system",
         Text(
-            "The URI of the code system of code: http://loinc.org where a LOINC code exists, else the source's own system.",
+            "The URI of the code system of code: http://loinc.org when a LOINC code exists, else the source's own system.",
         ),
     ),
     ("code", Text("What was observed.")),
-    ("display", Text("The text of code.")),
-    ("panel_code", Text("The code of the panel that the value is a part of; null for a value of the reading itself.")),
+    ("display", Text("The display text of code.")),
+    (
+        "panel_code",
+        Text("The code of the panel of which the value is a part; null for the value of the reading itself."),
+    ),
     (
         "value_num",
-        Text(
-            "The number in unit. Null where there is a comparator: the number is a bound then, and stands in bound_num.",
-        ),
+        Text("The number in unit. Null when there is a comparator: the number is then a bound and is in bound_num."),
     ),
     ("comparator", Field("Quantity", "comparator")),
     (
         "bound_num",
-        Text("The bound in unit where there is a comparator: the value is less than it, greater than it, and so on."),
+        Text(
+            "The bound in unit when there is a comparator: the value is less than the bound, greater than the bound, and so on.",
+        ),
     ),
-    ("value_text", Text("The value where it is a text, the text of a coded value, or true or false.")),
+    ("value_text", Text("The value when it is a text; the text of a coded value; or true or false.")),
     ("value_code_system", Text("The URI of the code system of value_code.")),
-    ("value_code", Text("The value where it is a code.")),
-    ("absent_reason", Text("Why there is no value (FHIR R4 DataAbsentReason); null where there is one.")),
+    ("value_code", Text("The value when it is a code.")),
+    ("absent_reason", Text("Why there is no value (FHIR R4 DataAbsentReason); null when there is a value.")),
     (
         "unit",
         Text(
-            "The UCUM unit of value_num, bound_num or the samples; 1 for a number without a dimension. With the flag unknown-metric or unknown-unit it is the source's unit.",
+            "The UCUM unit of value_num, bound_num or the samples; 1 for a number without a dimension. With the flag unknown-metric or unknown-unit, the unit as the source wrote it.",
         ),
     ),
     ("source_value", Field("Quantity", "source_value")),
@@ -339,25 +350,22 @@ const CONTRACT: List = &[
     ("sample_factor", Field("Waveform", "factor")),
     ("sample_dimensions", Field("Waveform", "dimensions")),
     ("samples", Field("Waveform", "samples")),
-    ("document_sha256", Text("SHA-256 of a document's bytes, lower-case hexadecimal: the key in document_contents.")),
+    ("document_sha256", Text("The SHA-256 of the document, lower-case hexadecimal: the key in document_contents.")),
     ("document_type", Field("DocumentReference", "content_type")),
     ("document_title", Field("DocumentReference", "title")),
     (
         "measured_from",
         Text(
-            "When the measurement began; the start of the span where time_precision is coarser than a second. Null where the source gives no time.",
+            "When the measurement began; the start of the time span when time_precision is coarser than a second. Null when the source gives no time.",
         ),
     ),
     ("measured_until", Field("Reading", "measured_until")),
     ("time_precision", Field("Reading", "time_precision")),
     ("status", Field("Reading", "status")),
-    (
-        "flags",
-        Text("What a reader should know about how the value was derived; docs/flags.md says what to do about each."),
-    ),
+    ("flags", Text("What a reader should know about how the value was derived; docs/flags.md explains each flag.")),
     ("received_at", Text("When the broker appended the raw record.")),
     ("mapping_version", Field("Provenance", "mapping_version")),
-    ("receipt", Text("The receipt of the payload, for device-manager trace.")),
+    ("receipt", Text("The receipt of the payload, as input for device-manager trace.")),
 ];
 
 const POSITION: List = &[
@@ -374,10 +382,10 @@ const RAW: List = &[
 ];
 
 const RUN: List = &[
-    ("topic_epoch", Text("The incarnation of the raw topic.")),
-    ("raw_partition", Text("The raw topic's partition.")),
-    ("first_offset", Text("The first record of the run.")),
-    ("last_offset", Text("The last record of the run.")),
+    ("topic_epoch", Text("The epoch of the raw topic.")),
+    ("raw_partition", Text("The partition of the raw records.")),
+    ("first_offset", Text("The offset of the first record of the run.")),
+    ("last_offset", Text("The offset of the last record of the run.")),
 ];
 
 const ITEM: List = &[("item", Field("Provenance", "item"))];

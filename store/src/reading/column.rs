@@ -1,4 +1,4 @@
-//! What a column of `readings` is made of.
+//! The parts of the definition of a column of `readings`.
 
 use schemas::{event::Reading, version::Version};
 use sqlx::{Decode, Postgres, Row as _, Type, postgres::PgRow};
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Short,
     Text,
     Texts,
-    /// Read back as text: there is no other type that keeps it exactly.
+    /// Read back as text, because no other type represents the number exactly.
     Numeric,
     /// `jsonb`, read back as text.
     Json,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The type as Postgres names it.
+    /// Returns the name of the type in Postgres.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Uuid => "uuid",
@@ -43,20 +43,21 @@ impl Kind {
     }
 }
 
-/// Where the numbers of dictionary entries belong in an encoded row.
+/// The positions of the numbers of dictionary entries in an encoded row.
 #[derive(Default)]
 pub struct Places {
-    /// Of the code, as a bigint.
+    /// The position of the number of the code, a bigint.
     pub code: usize,
-    /// Of the device, as a bigint.
+    /// The position of the number of the device, a bigint.
     pub device: Option<usize>,
-    /// Of the gateway, as a bigint.
+    /// The position of the number of the gateway, a bigint.
     pub gateway: Option<usize>,
-    /// Of the codes in the JSON of the components, in their order: as many bytes as [`padded`](super::padded) gives.
+    /// The positions of the numbers of the codes in the JSON of the components, in the order of the components. Each number has as
+    /// many bytes as [`padded`](super::padded) returns.
     pub parts: Vec<usize>,
 }
 
-/// What is written into one row.
+/// The input for the columns of one row.
 pub(super) struct Written<'a> {
     pub(super) reading: &'a Reading,
     pub(super) version: Version,
@@ -67,7 +68,7 @@ pub(super) struct Written<'a> {
 type Write = fn(&mut Tuple<'_>, &Written<'_>, &mut Places);
 type Read = fn(&mut Draft, Cell<'_>) -> Result<(), sqlx::Error>;
 
-/// One column.
+/// The definition of one column.
 pub(super) struct Column {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
@@ -77,7 +78,7 @@ pub(super) struct Column {
     pub(super) read: Read,
 }
 
-/// One column of a row that is read back.
+/// One column of a row that is read.
 #[derive(Clone, Copy)]
 pub(super) struct Cell<'r>(pub(super) &'r PgRow, pub(super) usize);
 

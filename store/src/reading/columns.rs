@@ -1,7 +1,7 @@
-//! The columns of `readings`, in the order of the table: name, type, meaning, how one is written and how it is read back, each said
-//! once.
+//! The columns of `readings`, in the order of the table. Each column is defined once, with its name, its type, its comment, and the
+//! functions that write and read it.
 //!
-//! The order keeps columns of one width together, so that Postgres pads none of them.
+//! Columns of the same width are adjacent, so that Postgres does not need padding between them.
 
 use std::{borrow::Cow, sync::LazyLock};
 
@@ -35,7 +35,7 @@ pub(super) static COLUMNS: &[Column] = &[
         |row, from, _| row.bytes(&from.reading.content),
         |draft, cell| { draft.reading.content = cell.get::<Uuid>()?.into_bytes(); Ok(()) }),
     column("measured_from", Kind::Time,
-        Text("When the measurement began; the start of the span where time_precision is coarser than a second."),
+        Text("When the measurement began; the start of the time span when time_precision is coarser than a second."),
         |row, from, _| row.maybe(from.reading.measured_from, Tuple::time),
         |draft, cell| { draft.reading.measured_from = cell.get()?; Ok(()) }),
     column("received_at", Kind::Time,
@@ -49,10 +49,10 @@ pub(super) static COLUMNS: &[Column] = &[
     column("receipt_mac", Kind::Long,
         Text("The authentication code in the receipt."),
         |row, from, _| row.long(from.mac),
-        // The receipt is made of it together with the position; the reading has none.
+        // A reading has no such field: the code is only needed to build the receipt from the position.
         |_, _| Ok(())),
     column("coding_id", Kind::Long,
-        Text("What was observed, a row of codings."),
+        Text("The code of what was observed, a row of codings."),
         |row, _, places| places.code = row.blank(),
         |draft, cell| { draft.coding = cell.get()?; Ok(()) }),
     column("description_id", Kind::Long,
@@ -60,7 +60,7 @@ pub(super) static COLUMNS: &[Column] = &[
         |row, from, places| places.device = row.blank_if(from.reading.device.is_some()),
         |draft, cell| { draft.device = cell.get()?; Ok(()) }),
     column("gateway_id", Kind::Long,
-        Text("The hub that passed the reading on, a row of device_descriptions."),
+        Text("The hub that forwarded the reading, a row of device_descriptions."),
         |row, from, places| places.gateway = row.blank_if(from.reading.gateway.is_some()),
         |draft, cell| { draft.gateway = cell.get()?; Ok(()) }),
     column("measured_until", Kind::Time,
@@ -80,11 +80,11 @@ pub(super) static COLUMNS: &[Column] = &[
         |row, from, _| row.maybe(from.version.source.updated_at, Tuple::time),
         |draft, cell| { draft.reading.source_updated_at = cell.get()?; Ok(()) }),
     column("first_received_at", Kind::Time,
-        Text("When this content was first appended, where that is not the row's own append."),
+        Text("When this content was first appended; null when that is the append of this row."),
         |row, from, _| row.maybe(from.first().map(|first| first.at), Tuple::time),
         |draft, cell| { draft.first.at = cell.get()?; Ok(()) }),
     column("first_offset", Kind::Long,
-        Text("The offset of the first append, where it is not the row's own."),
+        Text("The offset of the first append; null when it is the append of this row."),
         |row, from, _| row.maybe(from.first().map(|first| first.offset), Tuple::long),
         |draft, cell| { draft.first.offset = cell.get()?; Ok(()) }),
     column("raw_partition", Kind::Int,
@@ -104,15 +104,15 @@ pub(super) static COLUMNS: &[Column] = &[
         |row, from, _| row.int(from.version.mapping_version),
         |draft, cell| { draft.reading.provenance.mapping_version = cell.get()?; Ok(()) }),
     column("first_topic_epoch", Kind::Int,
-        Text("The incarnation of the raw topic of the first append, where it is not the row's own."),
+        Text("The topic epoch of the first append; null when it is the append of this row."),
         |row, from, _| row.maybe(from.first().map(|first| first.topic_epoch), Tuple::int),
         |draft, cell| { draft.first.topic_epoch = cell.get()?; Ok(()) }),
     column("first_partition", Kind::Int,
-        Text("The partition of the first append, where it is not the row's own."),
+        Text("The partition of the first append; null when it is the append of this row."),
         |row, from, _| row.maybe(from.first().map(|first| first.partition), Tuple::int),
         |draft, cell| { draft.first.partition = cell.get()?; Ok(()) }),
     column("first_item", Kind::Int,
-        Text("The item of the first append, where it is not the row's own."),
+        Text("The item of the first append; null when it is the append of this row."),
         |row, from, _| row.maybe(from.first().map(|first| first.item), Tuple::int),
         |draft, cell| { draft.first.item = cell.get()?; Ok(()) }),
     column("format", Kind::Word("payload_format"),
@@ -132,7 +132,7 @@ pub(super) static COLUMNS: &[Column] = &[
         |row, from, _| row.short(topic_code(from.version.row.topic)),
         |draft, cell| { draft.reading.provenance.topic = Some(topic_of(cell.get()?)?); Ok(()) }),
     column("first_topic_code", Kind::Short,
-        Text("The raw topic of the first append, where it is not the row's own; numbers as in topic_code."),
+        Text("The raw topic of the first append, as a number of topic_code; null when it is the append of this row."),
         |row, from, _| row.maybe(from.first().map(|first| topic_code(first.topic)), Tuple::short),
         |draft, cell| { draft.first.topic = cell.get::<Option<i16>>()?.map(topic_of).transpose()?; Ok(()) }),
     column("offset_minutes", Kind::Short,
@@ -156,7 +156,7 @@ pub(super) static COLUMNS: &[Column] = &[
         |row, from, _| row.maybe(from.reading.patient_claim.as_deref(), Tuple::text),
         |draft, cell| { draft.reading.patient_claim = cell.get()?; Ok(()) }),
     column("value_num", Kind::Numeric,
-        Text("The number in unit; a bound where there is a comparator."),
+        Text("The number in unit; a bound when there is a comparator."),
         |row, from, _| row.maybe(from.cells.number, Tuple::numeric),
         |draft, cell| { draft.cells.number = cell.get()?; Ok(()) }),
     column("unit", Kind::Text,
@@ -164,11 +164,11 @@ pub(super) static COLUMNS: &[Column] = &[
         |row, from, _| row.maybe(from.cells.unit, Tuple::text),
         |draft, cell| { draft.cells.unit = cell.get()?; Ok(()) }),
     column("source_value", Kind::Text,
-        Text("The number as the source wrote it; null where it is written like value_num."),
+        Text("The number as the source wrote it; null when it has the same text as value_num."),
         |row, from, _| row.maybe(from.cells.source_value, Tuple::text),
         |draft, cell| { draft.cells.source_value = cell.get()?; Ok(()) }),
     column("source_unit", Kind::Text,
-        Text("The unit as the source wrote it; null where it is the same as unit, empty where the source wrote none."),
+        Text("The unit as the source wrote it; null when it is the same as unit, empty when the source wrote none."),
         |row, from, _| row.maybe(from.cells.source_unit, Tuple::text),
         |draft, cell| { draft.cells.source_unit = cell.get()?; Ok(()) }),
     column("comparator", Kind::Text,
@@ -176,15 +176,15 @@ pub(super) static COLUMNS: &[Column] = &[
         |row, from, _| row.maybe(from.cells.comparator, Tuple::text),
         |draft, cell| { draft.cells.comparator = cell.get()?; Ok(()) }),
     column("value_text", Kind::Text,
-        Text("The value where it is a text."),
+        Text("The value when it is a text."),
         |row, from, _| row.maybe(from.cells.text, Tuple::text),
         |draft, cell| { draft.cells.text = cell.get()?; Ok(()) }),
     column("absent", Kind::Text,
-        Text("Why there is no value (FHIR R4 DataAbsentReason); panel where the components carry the values."),
+        Text("Why there is no value (FHIR R4 DataAbsentReason); panel when only the components have values."),
         |row, from, _| row.maybe(from.cells.absent, |row, absent| row.text(absent.as_str())),
         |draft, cell| { draft.cells.absent = cell.get::<Option<&str>>()?.map(|word| Missing::from_word(word).ok_or_else(unknown_word)).transpose()?; Ok(()) }),
     column("measured_text", Kind::Text,
-        Text("The text of measured_from; null where the format writes that time so, empty where the source has no text."),
+        Text("The text of measured_from; null when it is the usual notation of the format, empty when the source has no text."),
         |row, from, _| row.maybe(instant::stored_from(from.reading).as_deref(), Tuple::text),
         |draft, cell| { draft.measured_text = cell.get()?; Ok(()) }),
     column("measured_until_text", Kind::Text,
@@ -203,7 +203,7 @@ pub(super) static COLUMNS: &[Column] = &[
             Ok(())
         }),
     column("components", Kind::Json,
-        Text("The parts of a panel: c the number of the code in codings, n the number, t the text, u the unit, s the source's value, su its unit, cmp the comparator, a why there is no value, f flags, x as the column extra."),
+        Text("The parts of a panel: c is the number of the code in codings, n the number, t the text, u the unit, s the source's value, su the source's unit, cmp the comparator, a why there is no value, f the flags, x the same as the column extra."),
         |row, from, places| {
             let parts = (!from.reading.components.is_empty()).then_some(&from.reading.components);
             row.maybe(parts, |row, parts| row.json(|out| value::components(parts, &mut places.parts, out)));
@@ -222,7 +222,7 @@ pub(super) static COLUMNS: &[Column] = &[
         |draft, cell| { draft.reading.key_id = cell.get()?; Ok(()) }),
 ];
 
-/// The names of all columns, separated by commas.
+/// Returns the names of all columns, separated by commas.
 #[must_use]
 pub fn column_names() -> &'static str {
     static NAMES: LazyLock<String> =
@@ -230,17 +230,17 @@ pub fn column_names() -> &'static str {
     &NAMES
 }
 
-/// Each column with its type as Postgres names it.
+/// Returns each column with the name of its type in Postgres.
 pub fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
     COLUMNS.iter().map(|column| (column.name, column.kind.name()))
 }
 
-/// Each column with its meaning.
+/// Returns each column with its comment.
 pub(crate) fn meanings() -> impl Iterator<Item = (&'static str, Meaning)> {
     COLUMNS.iter().map(|column| (column.name, column.meaning))
 }
 
-/// What selects all columns so that they can be read back.
+/// The select list with all columns, in the form in which [`super::load`] reads them.
 pub(super) static SELECTED: LazyLock<String> = LazyLock::new(|| {
     let select = |column: &Column| -> Cow<'static, str> {
         let name = column.name;

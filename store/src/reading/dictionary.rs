@@ -1,5 +1,5 @@
-//! Codes and devices that readings name by number. Each statement commits by itself: an entry without a reading does no harm, and
-//! a transaction that holds one back would hold up every sink that needs it.
+//! The dictionaries of codes and devices, to which readings refer by number. Each statement commits by itself: an entry without a
+//! reading does no harm, and an entry in an open transaction would block every sink that needs the same entry.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +10,7 @@ use schemas::{
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-/// The numbers of dictionary entries.
+/// The known numbers of dictionary entries.
 #[derive(Default)]
 pub struct Dictionary {
     codings: HashMap<Coding, i64>,
@@ -18,22 +18,22 @@ pub struct Dictionary {
 }
 
 impl Dictionary {
-    /// Whether none is known.
+    /// Returns whether no entry is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many are known.
+    /// Returns the number of known entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.codings.len() + self.devices.len()
     }
 
-    /// The numbers of all these codings, which are given one where they have none.
+    /// Returns the numbers of all these codings. A coding without a number gets one.
     ///
     /// # Errors
-    /// Postgres is away.
+    /// Postgres is unavailable.
     pub async fn codings(
         &mut self,
         connection: &mut PgConnection,
@@ -48,10 +48,10 @@ impl Dictionary {
         numbers(&self.codings, entries)
     }
 
-    /// The numbers of all these devices, which are given one where they have none.
+    /// Returns the numbers of all these devices. A device without a number gets one.
     ///
     /// # Errors
-    /// Postgres is away.
+    /// Postgres is unavailable.
     pub async fn devices(
         &mut self,
         connection: &mut PgConnection,
@@ -71,7 +71,8 @@ fn numbers<T: Eq + std::hash::Hash>(known: &HashMap<T, i64>, entries: &[T]) -> R
     entries.iter().map(|entry| known.get(entry).copied().ok_or(sqlx::Error::RowNotFound)).collect()
 }
 
-/// Looks the entries up, and gives a number to those without. Numbers are never given back, so only what is missing takes one.
+/// Looks up the entries, and inserts the missing ones. The lookup comes first because an insert that conflicts would still use up a
+/// number.
 async fn learn_codings(
     connection: &mut PgConnection,
     codings: &mut HashMap<Coding, i64>,
@@ -84,7 +85,7 @@ async fn learn_codings(
     }
     let column =
         |pick: fn(&Coding) -> Option<&str>| -> Vec<Option<&str>> { new.values().map(|one| pick(one)).collect() };
-    // In order of the hash, so that two sinks cannot lock each other out.
+    // Rows are inserted in the order of the hash, so that two sinks cannot deadlock.
     sqlx::query!(
         "INSERT INTO codings (hash, system, code, display) \
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) ON CONFLICT (hash) DO NOTHING",
@@ -126,7 +127,7 @@ async fn learn_devices(
     find(connection, known, devices, &mut new).await
 }
 
-/// Moves entries that have a number from `new` to `known`.
+/// Moves the entries that have a number in the database from `new` to `known`.
 async fn find<T: Clone + Eq + std::hash::Hash>(
     connection: &mut PgConnection,
     statement: &str,
@@ -145,7 +146,7 @@ async fn find<T: Clone + Eq + std::hash::Hash>(
     Ok(())
 }
 
-/// The hash under which a coding is unique.
+/// The hash by which a coding is unique.
 fn coding_hash(coding: &Coding) -> Uuid {
     let mut content = Content::default();
     content.literal(&coding.system);
@@ -154,7 +155,7 @@ fn coding_hash(coding: &Coding) -> Uuid {
     Uuid::from_bytes(content.finish())
 }
 
-/// The hash under which the description of a device is unique.
+/// The hash by which the description of a device is unique.
 fn device_hash(device: &Device) -> Uuid {
     let mut content = Content::default();
     content.literal(&device.key.to_string());

@@ -1,4 +1,4 @@
-//! A row on its way back into a reading.
+//! A reading that is being built from its row.
 
 use schemas::{
     event::{Reading, SourceName},
@@ -10,7 +10,7 @@ use super::{
     value::{Extra, Part, StoredCells},
 };
 
-/// What the columns of a row have filled in so far.
+/// The parts of a reading that the columns have filled in so far.
 pub(super) struct Draft {
     pub(super) reading: Reading,
     pub(super) first: First,
@@ -24,7 +24,7 @@ pub(super) struct Draft {
     pub(super) measured_until_text: Option<String>,
 }
 
-/// The first append of the content, where it is not the row's own.
+/// The first append of the content; empty when it is the append of the row.
 #[derive(Default)]
 pub(super) struct First {
     pub(super) at: Option<i64>,
@@ -36,7 +36,7 @@ pub(super) struct First {
 }
 
 impl Draft {
-    /// Nothing filled in.
+    /// Creates a draft in which nothing is filled in.
     pub(super) fn blank() -> Result<Self, sqlx::Error> {
         let source = SourceName::parse("-").map_err(|_| unknown_word())?;
         Ok(Self {

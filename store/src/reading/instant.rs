@@ -1,8 +1,8 @@
-//! The text of a time, which is stored only where the time does not tell it.
+//! The original text of a time, which is stored only when it cannot be derived from the time.
 //!
-//! Each format writes times in one way, so that the text follows from the instant, the sender's offset and the precision. Such a text
-//! is NULL in the row; a text that follows from nothing stands there as it is; where the source has no text at all, the row has an
-//! empty one.
+//! Each format usually writes times in one notation, so the text can be derived from the instant, the sender's offset and the
+//! precision. A text in that notation is stored as NULL. Any other text is stored as it is. When the source has no text at all, the
+//! row has an empty text.
 
 use std::borrow::Cow;
 
@@ -15,12 +15,12 @@ use time::{Duration, OffsetDateTime};
 /// Room for the longest rendering, `-262143-01-01T00:00:00.000000+00:00`.
 const LONGEST: usize = 40;
 
-/// What stands in `measured_text`.
+/// Returns the value of the column `measured_text`.
 pub(super) fn stored_from(reading: &Reading) -> Option<Cow<'_, str>> {
     stored(reading, reading.measured_from, reading.measured_text.as_deref())
 }
 
-/// What stands in `measured_until_text`.
+/// Returns the value of the column `measured_until_text`.
 pub(super) fn stored_until(reading: &Reading) -> Option<Cow<'_, str>> {
     stored(reading, reading.measured_until, reading.measured_until_text.as_deref())
 }
@@ -30,7 +30,7 @@ fn stored<'r>(reading: &'r Reading, instant: Option<i64>, text: Option<&'r str>)
     (text != rendered.as_deref()).then(|| text.unwrap_or_default().into())
 }
 
-/// The text of a time that was read back, out of what stands in its column.
+/// Returns the original text of a time from the value of its column.
 pub(super) fn restored(reading: &Reading, instant: Option<i64>, stored: Option<String>) -> Option<String> {
     match stored {
         None => instant.and_then(|instant| rendered(reading, instant)),
@@ -38,14 +38,14 @@ pub(super) fn restored(reading: &Reading, instant: Option<i64>, stored: Option<S
     }
 }
 
-/// How the format writes offsets and what it puts between date, time and offset.
+/// The notation of a format: how it writes offsets, and the separators between date, time and offset.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
     /// RFC 3339: `2026-02-01T07:30:00+01:00`, `Z` at UTC.
     Rfc3339,
-    /// What react-native-health writes: `2026-02-01T07:30:00.000+0100`.
+    /// As react-native-health writes times: `2026-02-01T07:30:00.000+0100`.
     NoColon,
-    /// What Apple's export and Health Auto Export write: `2026-02-01 07:30:00 +0100`.
+    /// As Apple's export and Health Auto Export write times: `2026-02-01 07:30:00 +0100`.
     Spaces,
 }
 
@@ -57,7 +57,7 @@ fn style(reading: &Reading) -> Style {
     }
 }
 
-/// The text of an instant; none where there is none that the format would write.
+/// Returns the text of an instant in the notation of the format; `None` when the instant cannot be written in it.
 fn rendered(reading: &Reading, instant: i64) -> Option<String> {
     let style = style(reading);
     let offset = reading.offset_minutes;

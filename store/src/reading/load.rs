@@ -1,4 +1,4 @@
-//! Readings out of the database.
+//! Reads readings from the database.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::{
     unreadable::unknown_word,
 };
 
-/// A reading as it is stored, and what is known of its content.
+/// A stored reading with its version.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredReading {
     /// The reading.
@@ -26,10 +26,10 @@ pub struct StoredReading {
     pub version: Version,
 }
 
-/// The current readings with these ids, in the order of the ids.
+/// Returns the current readings with these ids, ordered by id.
 ///
 /// # Errors
-/// Postgres is away, or a row is not one that this project wrote.
+/// Postgres is unavailable, or a row has a value that this project does not write.
 pub async fn load(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<StoredReading>, sqlx::Error> {
     let statement = format!("SELECT {} FROM readings WHERE reading_id = ANY($1) ORDER BY reading_id", *SELECTED);
     let rows = sqlx::query(&statement).bind(ids).fetch_all(&mut *connection).await?;
@@ -85,7 +85,7 @@ async fn devices(connection: &mut PgConnection, drafts: &[Draft]) -> Result<BTre
         .collect()
 }
 
-/// The reading that the columns of a row come to.
+/// Builds the reading from the columns of a row and the dictionary entries.
 fn finish(
     draft: Draft,
     codings: &BTreeMap<i64, Coding>,
@@ -120,7 +120,7 @@ fn finish(
     Ok(StoredReading { reading, version })
 }
 
-/// The first append of the content, where the row has none its own.
+/// Returns the first append of the content, which is the append of the row when the row does not store another one.
 fn first_append(first: &First, row: Appended) -> Appended {
     Appended {
         at: first.at.unwrap_or(row.at),

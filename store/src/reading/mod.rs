@@ -1,7 +1,7 @@
-//! A reading to and from its row. [`columns`] says once what each column is; `value` and `instant` say what is not stored because it
-//! follows from the rest.
+//! The conversion between a reading and its row. [`columns`] defines each column once; `value` and `instant` define what is not
+//! stored because it can be derived from the rest.
 //!
-//! What a row needs of the transaction, the numbers of its dictionary entries, is left blank when it is encoded.
+//! The numbers of the dictionary entries are known only in the transaction. An encoded row has blanks for them.
 
 mod column;
 mod columns;
@@ -30,21 +30,21 @@ pub use load::{StoredReading, load};
 use value::Cells;
 pub use value::padded;
 
-/// A reading that can be written.
+/// A checked and encoded reading that can be written.
 pub struct Row {
     /// The event.
     pub reading: Reading,
-    /// What is known of its content.
+    /// The version of its content.
     pub version: Version,
     mac: i64,
     encoded: Encoded,
 }
 
-/// A row in the binary form of COPY, and where the numbers of dictionary entries belong in it.
+/// A row in the binary format of COPY, with the positions of the numbers of dictionary entries.
 pub struct Encoded {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Where the numbers belong.
+    /// The positions of the numbers.
     pub places: Places,
 }
 
@@ -64,7 +64,7 @@ impl Row {
     /// Checks everything that Postgres could refuse, and encodes the row.
     ///
     /// # Errors
-    /// [`RowFault`] says what cannot be stored; the reading comes back.
+    /// The reading, and the [`RowFault`] that says what cannot be stored.
     pub fn new(reading: Reading, key: &ReceiptKey) -> Result<Self, (Box<Reading>, RowFault)> {
         let version = Version::of(&reading);
         let mac = check(&reading).and_then(|()| mac(&reading, key));
@@ -78,26 +78,27 @@ impl Row {
         }
     }
 
-    /// The row as it was encoded.
+    /// Returns the encoded row.
     #[must_use]
     pub const fn encoded(&self) -> &Encoded {
         &self.encoded
     }
 
-    /// The row under the version that it comes to together with other deliveries, whose times were checked as well.
+    /// Encodes the row with the version that results from this and other deliveries. The times of all of them were checked, so the
+    /// encoding cannot fail.
     #[must_use]
     pub fn encoded_as(&self, version: Version) -> Encoded {
         Encoded::of(&self.reading, version, self.mac).0
     }
 
-    /// The hash of the content, as it stands in the column.
+    /// Returns the hash of the content, in the form of the column.
     #[must_use]
     pub const fn content(&self) -> Uuid {
         Uuid::from_bytes(self.reading.content)
     }
 }
 
-/// What the encoding does not see, because it stands in another table, inside of JSON, or follows from other columns.
+/// Checks what the encoding does not check, because it is in another table or inside JSON, or is derived from other columns.
 fn check(reading: &Reading) -> Result<(), RowFault> {
     if let (Some(from), Some(until)) = (reading.measured_from, reading.imprecise_until)
         && until < from
@@ -119,7 +120,7 @@ fn check(reading: &Reading) -> Result<(), RowFault> {
     std::iter::once(&reading.value).chain(reading.components.iter().map(|part| &part.value)).try_for_each(check_json)
 }
 
-/// The numbers that stand as texts inside of JSON, and that the views read as numbers.
+/// Checks the numbers that are texts inside JSON and that the views read as numbers.
 fn check_json(value: &Value) -> Result<(), RowFault> {
     let mut scratch = Vec::new();
     let mut is_number = |text: &str| numeric(text, &mut scratch).ok_or(RowFault::Number);
@@ -146,7 +147,7 @@ impl Encoded {
 }
 
 impl Written<'_> {
-    /// The first append of the content, where it is not the row's own.
+    /// Returns the first append of the content; `None` when it is the append of the row.
     fn first(&self) -> Option<Appended> {
         (self.version.first != self.version.row).then_some(self.version.first)
     }

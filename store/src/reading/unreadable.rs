@@ -1,6 +1,6 @@
-//! The error of a row that this project did not write.
+//! The error for a row that this project did not write.
 
-/// A value that no release writes.
+/// Returns the error for a value that no release writes.
 pub(super) fn unknown_word() -> sqlx::Error {
     sqlx::Error::Decode("a row of readings has a value that no release writes".into())
 }

@@ -1,7 +1,7 @@
-//! A value spread over the columns, and the JSON of what has no column.
+//! The columns of a value, and the JSON for what has no column.
 //!
-//! What can be derived is not stored: the source's number where it reads like the canonical one, its unit where it is the canonical
-//! one, the code of a coded value as a source value.
+//! What can be derived is not stored: the source's number when it has the same text as the canonical number, the source's unit when
+//! it is the canonical unit, and the code of a coded value as a source value.
 
 use std::borrow::Cow;
 
@@ -12,22 +12,22 @@ use serde::{Deserialize, Serialize};
 
 use super::unreadable::unknown_word;
 
-/// The columns of a value that is written.
+/// The columns of a value, as they are written.
 #[derive(Default)]
 pub(super) struct Cells<'a> {
     pub(super) number: Option<&'a str>,
     pub(super) text: Option<&'a str>,
     pub(super) unit: Option<&'a str>,
-    /// Only where it does not read like the number.
+    /// Present only when its text differs from that of the number.
     pub(super) source_value: Option<&'a str>,
-    /// Only where it is not the unit; empty where the source wrote none.
+    /// Present only when it differs from the unit; empty when the source wrote none.
     pub(super) source_unit: Option<&'a str>,
     pub(super) comparator: Option<&'a str>,
     pub(super) absent: Option<Missing>,
     value: Option<&'a Value>,
 }
 
-/// The same, read back.
+/// The columns of a value, as they are read.
 #[derive(Default)]
 pub(super) struct StoredCells {
     pub(super) number: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct StoredCells {
     pub(super) absent: Option<Missing>,
 }
 
-/// The columns `extra` and, in a component, `x`.
+/// The content of the column `extra`, and of `x` in a component.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Extra<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,8 +82,8 @@ struct StoredDocument<'a> {
     title: Option<Cow<'a, str>>,
 }
 
-/// A component in the column `components`: the number of its code, and its cells. A number is text: JSON's own would pass through a
-/// float on the way.
+/// A component in the column `components`: the number of its code, and its value. Numbers are stored as text, because a JSON number
+/// would be converted to a float on the way.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Part<'a> {
     pub(super) c: i64,
@@ -107,7 +107,7 @@ pub(super) struct Part<'a> {
     /// Why there is no value.
     #[serde(skip_serializing_if = "Option::is_none")]
     a: Option<Cow<'a, str>>,
-    /// Flags.
+    /// The flags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     f: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,7 +137,7 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// What else is to be kept of the value and its codes; none when that is nothing.
+    /// Returns what must be stored of the value and its codes besides the columns; `None` when there is nothing.
     pub(super) fn extra(&self, source_codes: &'a [Coding]) -> Option<Extra<'a>> {
         let source_codes: Vec<_> = source_codes.iter().map(StoredCoding::of).collect();
         let has_codes = !source_codes.is_empty();
@@ -156,7 +156,7 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// Whether Postgres prints the canonical number as the source wrote its own.
+/// Returns whether Postgres prints the canonical number exactly as the source wrote its number.
 fn reads_like(source: &str, canonical: &str) -> bool {
     let digits = canonical.strip_prefix('-').unwrap_or(canonical);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -206,7 +206,7 @@ impl<'a> StoredDocument<'a> {
 }
 
 impl StoredCells {
-    /// The value that the cells and the rest come to.
+    /// Builds the value from the columns and `extra`.
     pub(super) fn value(self, extra: &mut Extra<'static>) -> Result<Value, sqlx::Error> {
         if let Some(number) = self.number {
             let unit = self.unit.ok_or_else(unknown_word)?;
@@ -248,14 +248,14 @@ impl StoredCells {
 }
 
 impl Extra<'static> {
-    /// The codes as the source wrote them.
+    /// Returns the codes as the source wrote them.
     pub(super) fn source_codes(self) -> Vec<Coding> {
         self.source_codes.into_iter().map(Coding::from).collect()
     }
 }
 
 impl Part<'static> {
-    /// The component, whose code the dictionary has under the number.
+    /// Builds the component. `code` is the dictionary entry with the number `c`.
     pub(super) fn component(self, code: Coding) -> Result<Component, sqlx::Error> {
         let owned = |text: Option<Cow<'static, str>>| text.map(Cow::into_owned);
         let mut extra = self.x.unwrap_or_default();
@@ -278,10 +278,10 @@ impl Part<'static> {
     }
 }
 
-/// Nineteen digits, to be written over by [`padded`].
+/// A placeholder of nineteen digits, which [`padded`] overwrites.
 const BLANK: i64 = i64::MAX;
 
-/// Appends the components, and notes where the number of each one's code belongs.
+/// Appends the components as JSON, and adds the position of the number of each code to `blanks`.
 pub(super) fn components(parts: &[Component], blanks: &mut Vec<usize>, out: &mut Vec<u8>) {
     out.push(b'[');
     for (number, part) in parts.iter().enumerate() {
@@ -307,13 +307,13 @@ pub(super) fn components(parts: &[Component], blanks: &mut Vec<usize>, out: &mut
     out.push(b']');
 }
 
-/// A number as JSON in as many bytes as the blank has.
+/// Returns a number as JSON, padded to the length of the placeholder.
 #[must_use]
 pub fn padded(number: i64) -> String {
     format!("{number:>19}")
 }
 
-/// Appends JSON text. Strings and numbers into memory: there is nothing that could fail.
+/// Appends a value as JSON. Writing strings and numbers into memory cannot fail.
 pub(super) fn write(value: &impl Serialize, out: &mut Vec<u8>) {
     let _infallible = serde_json::to_writer(out, value);
 }

@@ -1,4 +1,4 @@
-//! The readings and dead letters of a payload one by one, all of them or a few of each sort.
+//! Lists the readings and dead letters of a payload, all of them or a limited number of each kind.
 
 use schemas::receipt::Position;
 use serde::Serialize;
@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::{FOUND, keys};
 use crate::topic_code;
 
-/// A value of a reading, without the value.
+/// One row of a reading (the reading itself or a part of a panel) without its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TracedReading {
     /// The item within the payload.
     pub item: i32,
     /// `current`, `superseded` by another version, or `duplicate` of another item.
     pub state: String,
-    /// What the views say of it.
+    /// The row in the view.
     #[serde(flatten)]
     pub row: ReadingRow,
 }
@@ -23,39 +23,39 @@ pub struct TracedReading {
 /// A row of the view `all_readings`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReadingRow {
-    /// The reading.
+    /// The id of the reading.
     pub reading_id: Uuid,
-    /// The part of a panel, 0 for the reading itself.
+    /// The number of the part of a panel; 0 for the reading itself.
     pub component: i32,
-    /// The code's system.
+    /// The code system.
     pub code_system: Option<String>,
-    /// Its code.
+    /// The code.
     pub code: Option<String>,
-    /// The code's text.
+    /// The display text of the code.
     pub display: Option<String>,
     /// The state of the observation.
     pub status: String,
-    /// How the patient is known, or why not.
+    /// How the patient is known, or why no patient is known.
     pub attribution: String,
 }
 
 /// A dead letter of the payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TracedLetter {
-    /// The first item, -1 for the whole payload.
+    /// The first item; -1 for the whole payload.
     pub item: i32,
-    /// How many items in a row.
+    /// The number of consecutive items.
     pub item_count: i32,
-    /// The stage that refused: `normalizer` or `sink`.
+    /// The stage that refused the items: `normalizer` or `sink`.
     pub stage: String,
-    /// Why.
+    /// Why the items were refused.
     pub reason: String,
-    /// What exactly.
+    /// What exactly is wrong.
     pub detail: String,
 }
 
 impl TracedLetter {
-    /// Whether the letter is about this item; one about the whole payload is about each.
+    /// Returns whether the dead letter covers this item. A dead letter for the whole payload covers every item.
     #[must_use]
     pub fn covers(&self, item: i32) -> bool {
         self.item < 0 || (self.item..self.item.saturating_add(self.item_count)).contains(&item)
@@ -69,23 +69,24 @@ struct FoundItem {
     state: String,
 }
 
-/// What is listed of a payload.
+/// Which readings and dead letters of a payload are listed.
 #[derive(Debug, Clone, Copy)]
 pub struct Listing {
-    /// How many of each sort: readings of one state, status and code, and dead letters of one stage and reason. None lists all.
+    /// The largest number of readings with the same state, status and code, and of dead letters with the same stage and reason.
+    /// `None` lists all.
     pub of_each: Option<i64>,
-    /// An item that is listed in any case.
+    /// An item that is always listed.
     pub item: i32,
 }
 
 impl Listing {
-    /// Readings are asked for by so many of their ids at once, so that no answer grows with the payload.
+    /// The number of reading ids in one query, so that the size of an answer does not depend on the payload.
     const PAGE: usize = 1_000;
 
-    /// Hands over the readings that came of a payload in the order of their items, also where another item's row stands for them.
+    /// Passes the readings of a payload to `take` in the order of their items, also readings that are stored from another item.
     ///
     /// # Errors
-    /// Postgres is away, or what `take` returns.
+    /// Postgres is unavailable, or the error of `take`.
     pub async fn readings<E: From<sqlx::Error>>(
         self,
         connection: &mut PgConnection,
@@ -135,10 +136,10 @@ impl Listing {
             .await
     }
 
-    /// The dead letters of a payload, in the order of their items.
+    /// Returns the dead letters of a payload, in the order of their items.
     ///
     /// # Errors
-    /// Postgres is away.
+    /// Postgres is unavailable.
     pub async fn letters(
         self,
         connection: &mut PgConnection,
