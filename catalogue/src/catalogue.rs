@@ -6,8 +6,8 @@ use crate::{
     unit::{Unit, Units},
 };
 
-/// Everything in the two files, with its indexes. Programs use the one that is compiled in, through [`metrics`](crate::metrics)
-/// and [`units`](crate::units); tests alter the files and read the result.
+/// The content of the two files, with its indexes. Programs use the catalogue that is compiled in, through
+/// [`metrics`](crate::metrics) and [`units`](crate::units); tests parse altered files.
 #[doc(hidden)]
 pub struct Catalogue {
     pub(crate) metrics: Vec<Metric>,
@@ -19,13 +19,13 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// All metrics, in the order of the file.
+    /// Returns all metrics, in the order of the file.
     #[must_use]
     pub fn metrics(&self) -> &[Metric] {
         &self.metrics
     }
 
-    /// All units, in the order of the file.
+    /// Returns all units, in the order of the file.
     #[must_use]
     pub fn units(&self) -> &[Unit] {
         &self.units.all

@@ -1,4 +1,4 @@
-//! The two TOML files as they stand.
+//! The structure of the two TOML files.
 
 use std::collections::HashMap;
 
@@ -47,7 +47,7 @@ pub(super) struct MetricEntry {
     #[serde(default)]
     pub(super) default_unit: ByDefaults,
     pub(super) pair: Vec<PairEntry>,
-    /// The name of the list of its values.
+    /// The name of the list of values in [`MetricFile::values`].
     pub(super) values: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct ByVocabulary<T: Default> {
     pub(super) health_auto_export: T,
 }
 
-/// By whose documentation ([`schemas::format::Defaults`]).
+/// The default units, by whose documentation they come from ([`schemas::format::Defaults`]).
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ByDefaults {
@@ -75,13 +75,13 @@ pub(super) struct PairEntry {
     pub(super) unit: Option<String>,
     pub(super) range: Option<[String; 2]>,
     pub(super) why: Option<String>,
-    /// The value is a share of a whole: a plain number counts as such, `0.98` as 98 %.
+    /// The value is a share of a whole: a number without a unit is read as a fraction, `0.98` as 98 %.
     #[serde(default)]
     pub(super) share: bool,
-    /// Nobody writes the metric in another unit, though other units convert into this one.
+    /// Sources use only this unit for the metric, although other units convert into it.
     #[serde(default)]
     pub(super) only_unit: bool,
-    /// Units of another property whose numbers are taken as they are, such as Apple's `count` for a BMI.
+    /// Units of another property whose numbers are used unchanged, such as Apple's `count` for a BMI.
     #[serde(default)]
     pub(super) same: Vec<String>,
 }

@@ -1,11 +1,12 @@
-//! Words by which something is found.
+//! Indexes from names to positions.
 
 use std::collections::HashMap;
 
-/// Positions by name. The names are the catalogue's own, so that nobody can choose them to collide, and a fast hash serves.
+/// Positions by name. The names are only those of the catalogue, so nobody can choose names that collide, and a fast hash is safe.
 pub(crate) type Index = HashMap<String, usize, foldhash::fast::FixedState>;
 
-/// Looks a word up in lower case without an allocation; no spelling is longer than the buffer.
+/// Looks up a word in lower case without an allocation. A word that is longer than the buffer is not found: no spelling is that
+/// long.
 pub(crate) fn folded<T>(word: &str, find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     let mut buffer = [0_u8; 96];
     let lower = buffer.get_mut(..word.len())?;

@@ -1,7 +1,7 @@
 //! The metric catalogue: what can be measured, how each source spells it, and how its units convert, as data.
 //!
-//! `metrics.toml` and `units.toml` are compiled in and read once. A test proves that they are sound; a program asks
-//! [`check`] at its start. Spellings are matched without regard to ASCII case.
+//! `metrics.toml` and `units.toml` are compiled in and parsed once. A test checks that they are valid, and programs call [`check`]
+//! at start. The spellings of metrics are matched without regard to ASCII case.
 
 mod catalogue;
 pub mod decimal;

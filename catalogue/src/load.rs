@@ -1,4 +1,4 @@
-//! From the two TOML files to the catalogue, with everything that they promise checked.
+//! Loads the catalogue from the two TOML files and checks that it is consistent.
 
 use std::collections::HashMap;
 
@@ -12,27 +12,27 @@ use crate::{
     unit::{Unit, Units},
 };
 
-/// What is wrong in the compiled-in catalogue. It names the place; the catalogue holds no health data.
+/// A fault in the catalogue. The error may name the place, because the catalogue contains no health data.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    /// A file is not TOML of the expected shape.
-    #[error("the catalogue cannot be read")]
+    /// A file is not TOML with the expected structure.
+    #[error("the catalogue cannot be parsed")]
     Unreadable(#[source] toml::de::Error),
-    /// An entry contradicts another one or misses something.
+    /// An entry contradicts another entry or is incomplete.
     #[error("{place}: {fault}")]
     Unsound {
-        /// The key of the metric or the unit.
+        /// The key of the metric, the unit, or the spelling or code.
         place: String,
-        /// What is wrong there.
+        /// What is wrong with it.
         fault: &'static str,
     },
 }
 
 impl Catalogue {
-    /// Reads the texts of `metrics.toml` and `units.toml`.
+    /// Parses the texts of `metrics.toml` and `units.toml`.
     ///
     /// # Errors
-    /// What is wrong in them.
+    /// [`CatalogueError`] with the first fault in the files.
     pub fn parse(metrics: &str, units: &str) -> Result<Self, CatalogueError> {
         load(metrics, units)
     }
@@ -72,11 +72,11 @@ fn load_units(file: UnitFile) -> Result<Units, CatalogueError> {
     for entry in file.unit {
         let [factor, shift, divisor] = entry.to_base.unwrap_or([1, 0, 1]);
         let to_base = Conversion::new(factor.into(), shift.into(), divisor.into())
-            .ok_or_else(|| unsound(&entry.ucum, "the conversion is not one"))?;
+            .ok_or_else(|| unsound(&entry.ucum, "the conversion is not valid"))?;
         let position = units.all.len();
         for spelling in std::iter::once(&entry.ucum).chain(&entry.exact) {
             if units.exact.insert(spelling.clone(), position).is_some() {
-                return Err(unsound(spelling, "two units are spelled like this"));
+                return Err(unsound(spelling, "two units have this spelling"));
             }
         }
         for name in &entry.names {
@@ -103,7 +103,7 @@ fn load_metric(
         pairs.push(load_pair(pair, kind, units).map_err(|fault| unsound(&entry.key, fault))?);
     }
     if pairs.is_empty() {
-        return Err(unsound(&entry.key, "no code"));
+        return Err(unsound(&entry.key, "the metric has no code"));
     }
     let first = pairs.remove(0);
     let mut also = Vec::with_capacity(entry.also.len());
@@ -115,7 +115,7 @@ fn load_metric(
         components.push(*keys.get(component).ok_or_else(|| unsound(&entry.key, "unknown component"))?);
     }
     if (kind == ValueKind::Panel) == components.is_empty() {
-        return Err(unsound(&entry.key, "a panel has components, and nothing else has"));
+        return Err(unsound(&entry.key, "a panel needs components, and no other metric has any"));
     }
     let mut values = Vec::with_capacity(listed.len());
     for value in listed {
@@ -145,16 +145,16 @@ fn load_metric(
     })
 }
 
-/// What [`Metric::only_unit`] means.
+/// Returns whether the metric allows one unit only; see [`Metric::only_unit`].
 fn has_one_unit(first: &CodeUnit, other_pairs: usize, says_so: bool) -> Result<bool, &'static str> {
     let is_single = first.unit.is_some() && other_pairs == 0;
-    // A number without the sign of the per cent may be a part of one.
+    // A number without a percent sign may be a fraction of one.
     let is_evident = is_single
         && first.unit.as_deref() != Some("%")
         && first.accepted.iter().all(|unit| unit.conversion.is_identity());
     match (says_so, is_single, is_evident) {
         (true, false, _) => Err("only_unit needs exactly one pair with a unit"),
-        (true, true, true) => Err("only_unit says what the accepted units say already"),
+        (true, true, true) => Err("only_unit is redundant, because the accepted units imply it"),
         (says_so, _, is_evident) => Ok(says_so || is_evident),
     }
 }
@@ -169,15 +169,15 @@ fn default_fits(unit: &str, has_one_unit: bool, units: &Units) -> Result<(), &'s
 fn load_pair(entry: PairEntry, kind: ValueKind, units: &Units) -> Result<CodeUnit, &'static str> {
     let range = match (&entry.range, entry.why) {
         (Some([min, max]), Some(why)) => Some(Range {
-            min: Decimal::parse(min).map_err(|_| "the range begins with no number")?,
-            max: Decimal::parse(max).map_err(|_| "the range ends with no number")?,
+            min: Decimal::parse(min).map_err(|_| "the minimum of the range is not a number")?,
+            max: Decimal::parse(max).map_err(|_| "the maximum of the range is not a number")?,
             why,
         }),
         (None, None) => None,
         _ => return Err("a range needs its reason"),
     };
     if (kind == ValueKind::Quantity) != (entry.unit.is_some() && range.is_some()) {
-        return Err("a quantity has a unit and a range, and nothing else has");
+        return Err("a quantity needs a unit and a range, and no other metric has them");
     }
     let (property, accepted) = match &entry.unit {
         Some(unit) => {
@@ -214,7 +214,7 @@ fn accepted(canonical: &Unit, share: bool, same: &[String], units: &Units) -> Re
         };
         accepted.push(Accepted { position, ucum: unit.ucum.clone(), conversion });
     }
-    // The canonical unit first: most values arrive in it.
+    // The canonical unit comes first, because most values arrive in it.
     accepted.sort_by_key(|unit| unit.ucum != canonical.ucum);
     Ok(accepted)
 }
@@ -228,7 +228,7 @@ fn index(catalogue: &mut Catalogue, metric: &Metric) -> Result<(), CatalogueErro
     ] {
         for spelling in spellings {
             if index.insert(spelling.to_ascii_lowercase(), position).is_some() {
-                return Err(unsound(spelling, "two metrics are spelled like this"));
+                return Err(unsound(spelling, "two metrics have this spelling"));
             }
         }
     }
@@ -236,7 +236,7 @@ fn index(catalogue: &mut Catalogue, metric: &Metric) -> Result<(), CatalogueErro
     for (system, code) in own.chain(metric.alternate_codes()) {
         let codes = catalogue.codes.iter_mut().find(|(name, _)| *name == system);
         let Some((_, codes)) = codes else { return Err(unsound(&metric.key, "unknown code system")) };
-        // A code of MDC says nothing of the unit, and may stand in several pairs of its metric.
+        // An MDC code does not determine the unit, so several pairs of a metric may have the same code.
         if codes.insert(code.to_owned(), position).is_some_and(|other| other != position) {
             return Err(unsound(code, "two metrics have this code"));
         }

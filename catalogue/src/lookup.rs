@@ -1,4 +1,4 @@
-//! The catalogue that is compiled in, and what is looked up in it.
+//! The catalogue that is compiled in, and the lookups in it.
 
 use std::sync::LazyLock;
 
@@ -15,27 +15,27 @@ use crate::{
 static CATALOGUE: LazyLock<Result<Catalogue, CatalogueError>> =
     LazyLock::new(|| Catalogue::parse(include_str!("metrics.toml"), include_str!("units.toml")));
 
-/// Reads the catalogue, if that has not been done, and says whether it is sound. Without a sound catalogue nothing is found.
+/// Parses the catalogue, if that has not been done, and checks that it is valid. All lookups in an invalid catalogue find nothing.
 ///
 /// # Errors
-/// What is wrong in the compiled-in files.
+/// The first fault in the compiled-in files.
 pub fn check() -> Result<(), &'static CatalogueError> {
     CATALOGUE.as_ref().map(|_| ())
 }
 
-/// All metrics, in the order of the file.
+/// Returns all metrics, in the order of the file.
 #[must_use]
 pub fn metrics() -> &'static [Metric] {
     catalogue().map_or(&[], Catalogue::metrics)
 }
 
-/// All units, in the order of the file.
+/// Returns all units, in the order of the file.
 #[must_use]
 pub fn units() -> &'static [Unit] {
     catalogue().map_or(&[], Catalogue::units)
 }
 
-/// The metric that a source means by this word; ASCII case does not matter.
+/// Returns the metric that a source means by this word. ASCII case does not matter.
 #[must_use]
 pub fn metric_by_spelling(vocabulary: Vocabulary, spelling: &str) -> Option<&'static Metric> {
     let catalogue = catalogue()?;
@@ -48,8 +48,8 @@ pub fn metric_by_spelling(vocabulary: Vocabulary, spelling: &str) -> Option<&'st
     metric_at(catalogue, position)
 }
 
-/// The metric that has this code, as its own or as an alternate one. `system` is the URI of the code system; the OIDs of
-/// LOINC, SNOMED CT and MDC are understood as well.
+/// Returns the metric that has this code, as a code of a pair or as an alternate code. `system` is the URI of the code system; the
+/// OIDs of LOINC, SNOMED CT and MDC are accepted as well.
 #[must_use]
 pub fn metric_by_code(system: &str, code: &str) -> Option<&'static Metric> {
     let catalogue = catalogue()?;
@@ -63,23 +63,23 @@ pub fn metric_by_code(system: &str, code: &str) -> Option<&'static Metric> {
     metric_at(catalogue, *codes.get(code.trim_ascii())?)
 }
 
-/// The metric with this key of the catalogue.
+/// Returns the metric with this key.
 #[must_use]
 pub fn metric_by_key(key: &str) -> Option<&'static Metric> {
     metrics().iter().find(|metric| metric.key() == key)
 }
 
-/// The UCUM code of a unit in any accepted spelling, UCUM's own included; annotations such as `{beat}` are dropped
-/// (UCUM section 12: they do not change the meaning).
+/// Returns the UCUM code of a unit in any accepted spelling, which includes the UCUM code itself. Annotations such as `{beat}` are
+/// ignored (UCUM section 12: they do not change the meaning).
 #[must_use]
 pub fn ucum_of(spelling: &str) -> Option<&'static str> {
     let units = &catalogue()?.units;
     units.ucum(units.position(spelling)?)
 }
 
-/// The UCUM code of a unit in the spelling of Apple's `HKUnit`, as in `export.xml`. It differs from [`ucum_of`] in `%`: Apple
-/// defines `HKUnit.percent()` as 0.0 to 1.0, so that its value is a plain number (`1`), which [`Metric::measure`] turns into
-/// per cent.
+/// Returns the UCUM code of a unit in the spelling of Apple's `HKUnit`, as in `export.xml`. It differs from [`ucum_of`] only for
+/// `%`: Apple defines `HKUnit.percent()` as 0.0 to 1.0, so its value is a fraction with the unit `1`, which [`Metric::measure`]
+/// converts into per cent.
 #[must_use]
 pub fn ucum_of_apple(spelling: &str) -> Option<&'static str> {
     if spelling.trim_ascii() == "%" { Some("1") } else { ucum_of(spelling) }
@@ -94,18 +94,18 @@ fn metric_at(catalogue: &'static Catalogue, position: usize) -> Option<&'static 
 }
 
 impl Metric {
-    /// The components of a panel, in order.
+    /// Returns the components of a panel, in order.
     pub fn components(&self) -> impl Iterator<Item = &'static Metric> {
         let catalogue = catalogue();
         self.components.iter().filter_map(move |position| metric_at(catalogue?, *position))
     }
 
-    /// Brings a value into the unit of the code that its unit selects. `unit` may be spelled in any way that
-    /// [`ucum_of`](crate::ucum_of) knows.
+    /// Converts a value into the unit of the code that its own unit selects. `unit` may have any spelling that
+    /// [`ucum_of`](crate::ucum_of) accepts.
     ///
     /// # Errors
-    /// [`UnitError::Unknown`] where the unit is not in the catalogue, [`UnitError::Inconvertible`] where it measures
-    /// something else, and for every metric that is no quantity.
+    /// [`UnitError::Unknown`] when the unit is not in the catalogue; [`UnitError::Inconvertible`] when the metric does not accept
+    /// the unit, as is the case for every metric that is not a quantity.
     pub fn measure(&'static self, value: &Decimal, unit: &str) -> Result<Measured, UnitError> {
         let units = catalogue().map(|catalogue| &catalogue.units).ok_or(UnitError::Unknown)?;
         let position = units.position(unit).ok_or(UnitError::Unknown)?;

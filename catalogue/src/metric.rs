@@ -1,4 +1,4 @@
-//! One metric: its codes, its units, and how a value of a source becomes a canonical one.
+//! Metrics: their codes, their units, and the conversion of a value of a source into a canonical value.
 
 use std::cmp::Ordering;
 
@@ -9,15 +9,15 @@ use crate::{
     system::Vocabulary,
 };
 
-/// What a metric's value is.
+/// The kind of value of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueKind {
     /// A number with a unit.
     Quantity,
-    /// One of a list of codes.
+    /// A code from a list.
     Coded,
-    /// No value of its own, but components.
+    /// No value of its own, only components.
     Panel,
     /// A sampled waveform.
     Waveform,
@@ -26,7 +26,7 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// Its name in `metrics.toml`.
+    /// Returns its name in `metrics.toml`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,22 +44,22 @@ pub struct Metric {
     pub(crate) key: String,
     pub(crate) display: String,
     pub(crate) kind: ValueKind,
-    /// At least one; the loader sees to it.
+    /// The first code. The loader ensures that there is at least one.
     pub(crate) first: CodeUnit,
     pub(crate) others: Vec<CodeUnit>,
     pub(crate) also: Vec<(&'static str, String)>,
     pub(crate) medisante: Vec<String>,
     pub(crate) healthkit: Vec<String>,
     pub(crate) health_auto_export: Vec<String>,
-    /// UCUM: the unit in which react-native-health returns the value.
+    /// The unit, in UCUM, in which react-native-health returns the value.
     pub(crate) react_native_health: Option<String>,
-    /// Whether the unit of the first pair is the only one: see [`Metric::only_unit`].
+    /// Whether the metric allows only the unit of the first code; see [`Metric::only_unit`].
     pub(crate) has_one_unit: bool,
     pub(crate) components: Vec<usize>,
     pub(crate) values: Vec<CodedValue>,
 }
 
-/// A code with the one unit in which its values are stored.
+/// A code with the unit in which its values are stored.
 pub struct CodeUnit {
     pub(crate) system: &'static str,
     pub(crate) code: String,
@@ -77,7 +77,7 @@ pub struct Accepted {
     pub(crate) conversion: Conversion,
 }
 
-/// What is physically possible, both ends included, in the canonical unit.
+/// The physically possible values in the canonical unit, with both ends included.
 pub struct Range {
     pub(crate) min: Decimal,
     pub(crate) max: Decimal,
@@ -95,63 +95,63 @@ pub struct CodedValue {
 /// A value in canonical form. It has no `Debug`: it is health data.
 #[derive(Clone)]
 pub struct Measured {
-    /// The code that the unit of the source selects, with its unit.
+    /// The code that the unit of the source selects, with the canonical unit.
     pub code: &'static CodeUnit,
     /// The value in that unit, as decimal text.
     pub value: String,
-    /// The exact value does not terminate; this one has 15 significant digits, rounded half-even.
+    /// Whether the exact value has no finite decimal expansion and was rounded half-even to 15 significant digits.
     pub rounded: bool,
-    /// The value lies outside of what is physically possible. It is flagged, not dropped.
+    /// Whether the value is outside what is physically possible. Such a value gets a flag and is not dropped.
     pub out_of_range: bool,
 }
 
-/// Why a unit does not serve for a metric.
+/// Why a unit cannot be used for a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// No such unit is known.
+    /// The unit is not in the catalogue.
     #[error("unknown unit")]
     Unknown,
-    /// The unit is known, but measures something else than this metric.
+    /// The unit is in the catalogue, but the metric does not accept it.
     #[error("unit does not fit the metric")]
     Inconvertible,
 }
 
 impl Metric {
-    /// The name of the metric in this catalogue, in snake case.
+    /// Returns the name of the metric in this catalogue, in snake case.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// A name for people.
+    /// Returns the name for display.
     #[must_use]
     pub fn display(&self) -> &str {
         &self.display
     }
 
-    /// What its value is.
+    /// Returns the kind of its value.
     #[must_use]
     pub fn kind(&self) -> ValueKind {
         self.kind
     }
 
-    /// The first of [`Metric::codes`]: the code where no unit selects one.
+    /// Returns the first of [`Metric::codes`], which applies when no unit selects a code.
     #[must_use]
     pub fn code(&self) -> &CodeUnit {
         &self.first
     }
 
-    /// All code/unit pairs. The unit of a value selects one; none is converted into another.
+    /// Returns all pairs of a code and a unit. The unit of a value selects one; no pair is converted into another.
     pub fn codes(&self) -> impl Iterator<Item = &CodeUnit> {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    /// Other codes, as (system, code), that mean this metric when they arrive.
+    /// Returns the other codes, as (system, code), that sources use for this metric.
     pub fn alternate_codes(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.also.iter().map(|(system, code)| (*system, code.as_str()))
     }
 
-    /// How a vocabulary spells this metric.
+    /// Returns the spellings of this metric in a vocabulary.
     #[must_use]
     pub fn spellings(&self, vocabulary: Vocabulary) -> &[String] {
         match vocabulary {
@@ -161,18 +161,19 @@ impl Metric {
         }
     }
 
-    /// The unit, in UCUM, of a value without one, if the metric allows one unit only.
+    /// Returns the unit, in UCUM, of a value without a unit, if the metric allows one unit only.
     ///
-    /// It does if it has one code/unit pair, and either every unit that the pair accepts means the same number (factor 1, shift
-    /// 0), such as `1` and `{steps}`, or the pair says `only_unit`: nobody writes the metric in another unit, though a
-    /// conversion exists. Heart rates are in beats per minute, also where `Hz` would be accepted if it were named. A percentage
-    /// never does, as a number without a unit may be a part of one.
+    /// A metric allows one unit only if it has one code/unit pair and one of two conditions holds: every unit that the pair accepts
+    /// means the same number (factor 1, shift 0), such as `1` and `{steps}`; or the pair has `only_unit`, because sources never use
+    /// another unit although a conversion exists. For example, heart rates are in beats per minute, although `Hz` is accepted when
+    /// it is named. A percentage never allows one unit only, because a number without a unit may be a fraction of one.
     #[must_use]
     pub fn only_unit(&self) -> Option<&str> {
         self.first.unit().filter(|_| self.has_one_unit)
     }
 
-    /// The unit, in UCUM, that these defaults document for a value without one. None where the metric allows one unit only.
+    /// Returns the unit, in UCUM, that these defaults document for a value without a unit. `None` when they document none, or when
+    /// the metric allows one unit only.
     #[must_use]
     pub fn default_unit(&self, defaults: Defaults) -> Option<&str> {
         match defaults {
@@ -180,14 +181,14 @@ impl Metric {
         }
     }
 
-    /// The value of a coded metric that a source means by this word; ASCII case does not matter.
+    /// Returns the value of a coded metric that a source means by this word. ASCII case does not matter.
     #[must_use]
     pub fn coded_value(&self, spelling: &str) -> Option<&CodedValue> {
         let spelling = spelling.trim_ascii();
         self.values.iter().find(|value| value.spellings.iter().any(|known| known.eq_ignore_ascii_case(spelling)))
     }
 
-    /// The values of a coded metric that the catalogue knows.
+    /// Returns the values of a coded metric.
     #[must_use]
     pub fn coded_values(&self) -> &[CodedValue] {
         &self.values
@@ -195,56 +196,56 @@ impl Metric {
 }
 
 impl CodeUnit {
-    /// The URI of the code system.
+    /// Returns the URI of the code system.
     #[must_use]
     pub fn system(&self) -> &str {
         self.system
     }
 
-    /// The code.
+    /// Returns the code.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// The name that the code system gives the code.
+    /// Returns the name of the code in the code system.
     #[must_use]
     pub fn display(&self) -> &str {
         &self.display
     }
 
-    /// The canonical unit, in UCUM; `None` for what is no quantity.
+    /// Returns the canonical unit, in UCUM; `None` when the value is not a quantity.
     #[must_use]
     pub fn unit(&self) -> Option<&str> {
         self.unit.as_deref()
     }
 
-    /// The kind of quantity that selects this pair, such as `mass concentration`.
+    /// Returns the kind of quantity that selects this code, such as `mass concentration`.
     #[must_use]
     pub fn property(&self) -> Option<&str> {
         self.property.as_deref()
     }
 
-    /// What is physically possible.
+    /// Returns the physically possible values.
     #[must_use]
     pub fn range(&self) -> Option<&Range> {
         self.range.as_ref()
     }
 
-    /// The units that are accepted, and how they convert into the canonical one.
+    /// Returns the accepted units with their conversions into the canonical unit.
     #[must_use]
     pub fn accepted(&self) -> &[Accepted] {
         &self.accepted
     }
 
-    /// A value in the unit of this code.
+    /// Converts a value into the unit of this code.
     pub(crate) fn measured(&'static self, value: &Decimal, conversion: &Conversion) -> Measured {
         let converted = value.convert(conversion);
         let out_of_range = self.range.as_ref().is_some_and(|range| {
             if conversion.is_identity() {
                 !range.contains(value)
             } else {
-                // Beyond what a decimal may be, nothing is possible.
+                // A number that is too large to be parsed is out of range too.
                 !Decimal::parse(&converted.text).is_ok_and(|value| range.contains(&value))
             }
         });
@@ -253,13 +254,13 @@ impl CodeUnit {
 }
 
 impl Accepted {
-    /// The unit, in UCUM.
+    /// Returns the unit, in UCUM.
     #[must_use]
     pub fn ucum(&self) -> &str {
         &self.ucum
     }
 
-    /// The way into the canonical unit.
+    /// Returns the conversion into the canonical unit.
     #[must_use]
     pub fn conversion(&self) -> &Conversion {
         &self.conversion
@@ -267,19 +268,19 @@ impl Accepted {
 }
 
 impl Range {
-    /// The least possible value.
+    /// Returns the smallest possible value.
     #[must_use]
     pub fn min(&self) -> &Decimal {
         &self.min
     }
 
-    /// The greatest possible value.
+    /// Returns the largest possible value.
     #[must_use]
     pub fn max(&self) -> &Decimal {
         &self.max
     }
 
-    /// The source of, or the reason for, the two.
+    /// Returns the source of the two limits, or the reason for them.
     #[must_use]
     pub fn why(&self) -> &str {
         &self.why
@@ -291,25 +292,25 @@ impl Range {
 }
 
 impl CodedValue {
-    /// The URI of the code system.
+    /// Returns the URI of the code system.
     #[must_use]
     pub fn system(&self) -> &str {
         self.system
     }
 
-    /// The code.
+    /// Returns the code.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// Its name.
+    /// Returns the name of the value.
     #[must_use]
     pub fn display(&self) -> &str {
         &self.display
     }
 
-    /// How sources spell it.
+    /// Returns the spellings that sources use.
     #[must_use]
     pub fn spellings(&self) -> &[String] {
         &self.spellings

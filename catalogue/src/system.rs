@@ -1,4 +1,4 @@
-//! The code systems of the catalogue, and whose words its spellings are.
+//! The code systems and the vocabularies of the catalogue.
 
 /// LOINC.
 pub const LOINC: &str = "http://loinc.org";
@@ -6,17 +6,17 @@ pub const LOINC: &str = "http://loinc.org";
 pub const SNOMED: &str = "http://snomed.info/sct";
 /// ISO/IEEE 11073-10101, the nomenclature of personal health devices (MDC).
 pub const MDC: &str = "urn:iso:std:iso:11073:10101";
-/// Apple's HealthKit, for what LOINC has no code for; the name that HealthKitOnFHIR gives it.
+/// Apple's HealthKit, for metrics without a LOINC code. The URI is the one that HealthKitOnFHIR uses.
 pub const HEALTHKIT: &str = "http://developer.apple.com/documentation/healthkit";
-/// Medisanté's measurement keys, for what LOINC has no code for.
+/// Medisanté's measurement keys, for metrics without a LOINC code.
 pub const MEDISANTE: &str = "urn:medisante:measurement";
-/// UCUM, the system of all units here.
+/// UCUM, the system of all units in the catalogue.
 pub const UCUM: &str = "http://unitsofmeasure.org";
 /// The code systems of the catalogue, each with its name in `metrics.toml`.
 pub const SYSTEMS: [(&str, &str); 5] =
     [("loinc", LOINC), ("snomed", SNOMED), ("mdc", MDC), ("healthkit", HEALTHKIT), ("medisante", MEDISANTE)];
 
-/// Whose words a spelling belongs to.
+/// The source whose spellings of metrics are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Vocabulary {
     /// The keys of `measurements` in a Medisanté message.
@@ -28,10 +28,10 @@ pub enum Vocabulary {
 }
 
 impl Vocabulary {
-    /// All of them.
+    /// All vocabularies.
     pub const ALL: [Self; 3] = [Self::Medisante, Self::HealthKit, Self::HealthAutoExport];
 
-    /// Its name in `metrics.toml`.
+    /// Returns its name in `metrics.toml`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Units: their spellings and their way to the base unit of their property.
+//! Units: their spellings, and their conversions into the base unit of their property.
 
 use crate::{
     decimal::Conversion,
@@ -15,38 +15,38 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// The unit, in UCUM.
+    /// Returns the unit, in UCUM.
     #[must_use]
     pub fn ucum(&self) -> &str {
         &self.ucum
     }
 
-    /// The kind of quantity that it measures, such as `mass concentration`.
+    /// Returns the kind of quantity that the unit measures, such as `mass concentration`.
     #[must_use]
     pub fn property(&self) -> &str {
         &self.property
     }
 
-    /// The way to the base unit of its property.
+    /// Returns the conversion into the base unit of its property.
     #[must_use]
     pub fn to_base(&self) -> &Conversion {
         &self.to_base
     }
 
-    /// Other spellings that are matched as they stand.
+    /// Returns the other spellings that are matched exactly.
     #[must_use]
     pub fn exact(&self) -> &[String] {
         &self.exact
     }
 
-    /// Spellings that are matched without regard to ASCII case.
+    /// Returns the spellings that are matched without regard to ASCII case.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
 }
 
-/// All units and their spellings; a position stands for a unit.
+/// All units, and the positions of the units by their spellings.
 #[derive(Default)]
 pub(crate) struct Units {
     pub(crate) all: Vec<Unit>,
@@ -64,7 +64,7 @@ impl Units {
         self.spelled(spelling).or_else(|| {
             let brackets = match spelling {
                 _ if spelling.contains('{') => Brackets { open: b'{', close: b'}' },
-                // HealthKit writes the molar mass behind an amount of substance, in more or fewer digits (HKUnit, unitFromString:).
+                // HealthKit writes the molar mass after `mol`, with a varying number of digits (HKUnit, unitFromString:).
                 _ if spelling.contains("mol<") => Brackets { open: b'<', close: b'>' },
                 _ => return None,
             };
@@ -77,13 +77,13 @@ impl Units {
     }
 }
 
-/// Around what is no part of a unit.
+/// The brackets around text that is not part of the unit.
 struct Brackets {
     open: u8,
     close: u8,
 }
 
-/// Drops what stands in brackets, such as UCUM's `{annotations}`; what is nothing but an annotation is the unit one.
+/// Removes bracketed text, such as UCUM's `{annotations}`. A spelling that is only an annotation is the unit `1`.
 fn without<T>(spelling: &str, brackets: &Brackets, find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     let mut buffer = [0_u8; 96];
     let (mut length, mut inside) = (0_usize, false);

@@ -1,4 +1,4 @@
-//! Numbers and the catalogue: exact, and the data of the catalogue sound.
+//! Tests of exact numbers and of the data of the catalogue.
 
 #[cfg(test)]
 mod unit {

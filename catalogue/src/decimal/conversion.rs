@@ -7,14 +7,15 @@ use num_traits::{CheckedAdd, CheckedMul, Signed};
 
 use super::render::render;
 
-/// Digits kept of a result whose decimal expansion does not terminate.
+/// The number of significant digits of a result that has no finite decimal expansion.
 const ROUNDED_DIGITS: usize = 15;
+
 /// The result of a conversion.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Converted {
-    /// Plain decimal text that Postgres `numeric` reads; with an exponent only beyond 25 places.
+    /// Decimal text that Postgres `numeric` reads; it has an exponent only beyond 25 places.
     pub text: String,
-    /// The result does not terminate and was rounded half-even to 15 significant digits.
+    /// Whether the result has no finite decimal expansion and was rounded half-even to 15 significant digits.
     pub rounded: bool,
 }
 
@@ -27,10 +28,10 @@ pub struct Conversion {
 }
 
 impl Conversion {
-    /// Leaves the number as it is.
+    /// The conversion that does not change the number.
     pub const IDENTITY: Self = Self { factor: 1, shift: 0, divisor: 1 };
 
-    /// `(value × factor + shift) ÷ divisor` in lowest terms; `None` where factor or divisor is zero, or on overflow.
+    /// Creates `(value × factor + shift) ÷ divisor` in lowest terms; `None` when factor or divisor is zero, or on overflow.
     #[must_use]
     pub fn new(factor: i128, shift: i128, divisor: i128) -> Option<Self> {
         if factor == 0 || divisor == 0 || [factor, shift, divisor].contains(&i128::MIN) {
@@ -40,19 +41,19 @@ impl Conversion {
         Some(Self { factor: factor / common, shift: shift / common, divisor: divisor / common })
     }
 
-    /// The number comes out as it went in.
+    /// Returns whether the conversion does not change the number.
     #[must_use]
     pub fn is_identity(&self) -> bool {
         *self == Self::IDENTITY
     }
 
-    /// The way back.
+    /// Returns the inverse conversion.
     #[must_use]
     pub fn inverse(&self) -> Option<Self> {
         Self::new(self.divisor, -self.shift, self.factor)
     }
 
-    /// First this conversion, then `next`; `None` on overflow.
+    /// Returns the conversion that applies this conversion and then `next`; `None` on overflow.
     #[must_use]
     pub fn then(&self, next: &Self) -> Option<Self> {
         let factor = self.factor.checked_mul(next.factor)?;
@@ -60,14 +61,14 @@ impl Conversion {
         Self::new(factor, shift, self.divisor.checked_mul(next.divisor)?)
     }
 
-    /// The three integers `(factor, shift, divisor)`, for the documentation page.
+    /// Returns the three integers `(factor, shift, divisor)`.
     #[must_use]
     pub fn parts(&self) -> (i128, i128, i128) {
         (self.factor, self.shift, self.divisor)
     }
 }
 
-/// The affine conversion of `mantissa × 10^exponent`; `None` where `T` is too small for it.
+/// Converts `mantissa × 10^exponent`; `None` when `T` overflows.
 pub(super) fn affine<T>(mantissa: &T, exponent: i32, conversion: &Conversion) -> Option<Converted>
 where
     T: Integer + Signed + Clone + CheckedMul + CheckedAdd + From<i128> + Display,
@@ -97,14 +98,14 @@ where
     Some(Converted { text: render(&digits.abs(), digits.is_negative(), -places), rounded })
 }
 
-/// `numerator ÷ divisor` with [`ROUNDED_DIGITS`] significant digits, half-even, as digits and decimal places.
+/// Divides with [`ROUNDED_DIGITS`] significant digits, rounded half-even. Returns the digits and the number of decimal places.
 fn round<T>(numerator: &T, divisor: &T, places: i32) -> Option<(T, i32)>
 where
     T: Integer + Signed + Clone + CheckedMul + From<i128> + Display,
 {
     let limit = ten_to::<T>(u32::try_from(ROUNDED_DIGITS).ok()?)?;
     let magnitude = numerator.abs();
-    // Bring the quotient to fifteen digits: by the difference of lengths, then by one more step at most.
+    // Scale the quotient to fifteen digits: by the difference of the lengths, then by at most one more step.
     let lengths = i32::try_from(length(&magnitude)).ok()? - i32::try_from(length(divisor)).ok()?;
     let mut shift = i32::try_from(ROUNDED_DIGITS).ok()? - lengths;
     let (quotient, remainder, divisor) = loop {
@@ -159,7 +160,7 @@ fn divide_out<T: Integer + Clone + From<i128>>(mut number: T, prime: i128) -> (u
     }
 }
 
-/// Drops the zeros at the end, also those before the point; [`render`] writes these again.
+/// Removes trailing zeros, also those before the point, which [`render`] writes again.
 fn without_trailing_zeros<T: Integer + Clone + From<i128>>(mut digits: T, mut places: i32) -> (T, i32) {
     if digits.is_zero() {
         return (digits, 0);

@@ -1,15 +1,15 @@
-//! How a literal is read.
+//! Parses decimal literals.
 
 use num_bigint::BigInt;
 
-/// FHIR R4 examples have `1.0e-24`; a sender's exponent far beyond any physical quantity would only cost memory.
+/// The largest exponent. FHIR R4 examples have `1.0e-24`; an exponent far beyond any physical quantity would only cost memory.
 const EXPONENT_MAX: i32 = 400;
-/// Bound on the digits of one literal, for the same reason.
+/// The largest number of digits of one literal, for the same reason.
 const DIGITS_MAX: usize = 400;
-/// The most digits that always fit an `i128`.
+/// The largest number of digits that always fit into an `i128`.
 const SMALL_DIGITS_MAX: usize = 38;
 
-/// Why a text is not a decimal. It carries nothing of the text.
+/// Why a text is not a decimal. The error contains nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
     /// The text does not follow the grammar: empty, `NaN`, `Infinity`, hexadecimal, with a comma, with a unit behind it.
@@ -20,16 +20,16 @@ pub enum DecimalError {
     OutOfBounds,
 }
 
-/// What one pass over a literal finds.
+/// The parts of a literal.
 pub(super) struct Literal {
     pub(super) negative: bool,
-    /// The digits as a number, where they fit.
+    /// The digits as a number; `None` when they do not fit.
     pub(super) small: Option<i128>,
     pub(super) exponent: i32,
 }
 
 impl Literal {
-    /// Looks at each byte once.
+    /// Parses a literal in one pass.
     pub(super) fn scan(text: &[u8]) -> Result<Self, DecimalError> {
         let (negative, text) = sign(text);
         let mut digits = Digits::default();
@@ -58,7 +58,7 @@ impl Literal {
     }
 }
 
-/// Digits of the mantissa; the first 19 in a machine word.
+/// The digits of the mantissa. Up to 18 significant digits are collected in a machine word.
 #[derive(Default)]
 struct Digits {
     count: usize,
@@ -120,7 +120,7 @@ fn exponent(text: &[u8]) -> Result<i32, DecimalError> {
     Ok(if negative { -value } else { value })
 }
 
-/// The digits of a literal as a number of any size.
+/// Returns the digits of a literal as a number of any size.
 pub(super) fn big_mantissa(text: &str) -> Option<BigInt> {
     let end = text.find(['e', 'E']).unwrap_or(text.len());
     let digits: Vec<u8> = text.bytes().take(end).filter(|byte| !matches!(byte, b'.' | b'+')).collect();

@@ -1,4 +1,4 @@
-//! Exact decimal numbers as senders write them: no floats, so that no digit is lost or made up on the way of a value.
+//! Exact decimal numbers as senders write them. No floats are used, so that no digit of a value is lost or invented.
 
 mod conversion;
 mod literal;
@@ -17,16 +17,16 @@ use conversion::affine;
 use literal::{Literal, big_mantissa};
 use render::render;
 
-/// One decimal literal: the text as received and the exact number that it denotes.
+/// A decimal literal: the text as received, and the exact number that it denotes.
 ///
-/// Accepted is the grammar of JSON numbers (RFC 8259, section 6) and, for XML (`xs:decimal`, XML Schema part 2,
-/// section 3.2.3) and hand-written senders, also a leading `+`, leading zeros, and a point without digits on one side.
-/// White space around the literal is not part of it. It has no `Debug`: a value is health data.
+/// The accepted grammar is that of JSON numbers (RFC 8259, section 6). For XML (`xs:decimal`, XML Schema part 2, section 3.2.3) and
+/// hand-written senders, a leading `+`, leading zeros, and a point without digits on one side are accepted too. White space around
+/// the literal is ignored. The type has no `Debug`, because a value is health data.
 #[derive(Clone)]
 pub struct Decimal {
     text: Box<str>,
     mantissa: Mantissa,
-    /// Power of ten: the number is `mantissa` times ten to this.
+    /// The power of ten: the number is `mantissa × 10^exponent`.
     exponent: i32,
 }
 
@@ -37,11 +37,11 @@ enum Mantissa {
 }
 
 impl Decimal {
-    /// Reads one literal.
+    /// Parses one literal.
     ///
     /// # Errors
-    /// [`DecimalError::Malformed`] where the text is not a decimal literal, [`DecimalError::OutOfBounds`] above 400 digits
-    /// or beyond an exponent of ±400.
+    /// [`DecimalError::Malformed`] when the text is not a decimal literal; [`DecimalError::OutOfBounds`] for more than 400 digits
+    /// or an exponent beyond ±400.
     pub fn parse(text: &str) -> Result<Self, DecimalError> {
         let text = text.trim_ascii();
         let literal = Literal::scan(text.as_bytes())?;
@@ -53,13 +53,13 @@ impl Decimal {
         Ok(Self { text: text.into(), mantissa, exponent: literal.exponent })
     }
 
-    /// The literal exactly as received, without the white space around it.
+    /// Returns the literal exactly as received, without the white space around it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The exact number.
+    /// Returns the exact number.
     #[must_use]
     pub fn to_rational(&self) -> BigRational {
         let mantissa = match &self.mantissa {
@@ -70,8 +70,8 @@ impl Decimal {
         if self.exponent < 0 { BigRational::new(mantissa, power) } else { BigRational::from(mantissa * power) }
     }
 
-    /// The same number in the canonical grammar: digits on both sides of a point, no `+`, no leading zeros, no exponent
-    /// within 25 places. Trailing zeros behind the point stay as the source wrote them; they state its precision.
+    /// Returns the number in the canonical grammar: no `+`, no leading zeros, digits on both sides of a point, and no exponent
+    /// within 25 places. Trailing zeros after the point are kept as the source wrote them, because they state its precision.
     #[must_use]
     pub fn canonical(&self) -> String {
         match &self.mantissa {
@@ -80,8 +80,9 @@ impl Decimal {
         }
     }
 
-    /// Converts exactly. The identity keeps the source's digits, see [`Decimal::canonical`]; every other conversion gives
-    /// the shortest exact text, or, where the result does not terminate, 15 significant digits rounded half-even.
+    /// Converts the number exactly. The identity keeps the digits of the source (see [`Decimal::canonical`]). Every other
+    /// conversion returns the shortest exact text, or, when the result has no finite decimal expansion, 15 significant digits
+    /// rounded half-even.
     #[must_use]
     pub fn convert(&self, conversion: &Conversion) -> Converted {
         if conversion.is_identity() {
@@ -94,7 +95,7 @@ impl Decimal {
         small.unwrap_or_else(|| affine(&self.big(), self.exponent, conversion).unwrap_or_else(|| self.unconverted()))
     }
 
-    /// Compares by value: `1.50` equals `1.5`.
+    /// Compares by value: `1.50` is equal to `1.5`.
     #[must_use]
     pub fn cmp_value(&self, other: &Self) -> Ordering {
         if let (Mantissa::Small(left), Mantissa::Small(right)) = (&self.mantissa, &other.mantissa)
@@ -105,7 +106,7 @@ impl Decimal {
         self.to_rational().cmp(&other.to_rational())
     }
 
-    /// Mantissa and power of ten where the mantissa fits; the number is one times ten to the other.
+    /// Returns the mantissa and the exponent of `mantissa × 10^exponent`; `None` when the mantissa does not fit into an `i128`.
     #[must_use]
     pub fn small_parts(&self) -> Option<(i128, i32)> {
         match self.mantissa {
@@ -121,7 +122,7 @@ impl Decimal {
         }
     }
 
-    /// Never reached: arithmetic without bounds does not overflow. It keeps the function total without a panic.
+    /// Returns the number unconverted. This is never called, because `BigInt` does not overflow; it avoids a panic in the code.
     fn unconverted(&self) -> Converted {
         Converted { text: self.canonical(), rounded: true }
     }

@@ -1,10 +1,11 @@
-//! A number as plain text.
+//! Writes a number as text.
 
 use std::fmt::Display;
 
-/// Zeros are written out as long as a number has no more places than this before or behind its point.
+/// The largest number of places before or after the point for which zeros are written instead of an exponent.
 const PLAIN_PLACES_MAX: usize = 25;
-/// `magnitude × 10^exponent` as text.
+
+/// Returns `magnitude × 10^exponent` as text.
 pub(super) fn render<T: Display>(magnitude: &T, negative: bool, exponent: i32) -> String {
     let mut text = String::with_capacity(24);
     if negative {

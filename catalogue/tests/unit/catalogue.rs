@@ -82,7 +82,7 @@ fn mass_and_substance_concentration_stay_apart() {
     assert_eq!(canonical("cholesterol", "5.2", "mmol/L").0, "14647-2");
     for metric in catalogue::metrics() {
         let properties: HashSet<_> = metric.codes().map(CodeUnit::property).collect();
-        assert_eq!(properties.len(), metric.codes().count(), "{}: a property selects one pair", metric.key());
+        assert_eq!(properties.len(), metric.codes().count(), "{}: a property must select one pair", metric.key());
     }
 }
 
@@ -104,7 +104,7 @@ fn a_control_solution_is_no_patient() {
     assert_eq!(key("160212"), Some("interstitial_glucose"));
     assert_eq!(key("160276"), Some("coagulation_control"));
     for code in catalogue::metric_by_key("glucose_control_solution").unwrap().codes() {
-        assert_eq!(code.system(), MDC, "LOINC's codes of glucose are a patient's");
+        assert_eq!(code.system(), MDC, "the LOINC codes of glucose are for samples of a patient");
     }
 }
 
@@ -123,7 +123,7 @@ fn a_file_that_contradicts_itself_is_refused() {
     };
     let (range, why) =
         ("range = [\"0.2\", \"700\"]\n", "why = \"smallest surviving newborn 212 g, heaviest human 635 kg\"\n");
-    let no_quantity = Some("body_weight: a quantity has a unit and a range, and nothing else has");
+    let no_quantity = Some("body_weight: a quantity needs a unit and a range, and no other metric has them");
     assert_eq!(fault(&[range, why].concat(), "").as_deref(), no_quantity);
     assert_eq!(fault(&["unit = \"kg\"\n", range].concat(), range).as_deref(), no_quantity);
     assert_eq!(fault(&[range, why].concat(), range).as_deref(), Some("body_weight: a range needs its reason"));
@@ -143,7 +143,7 @@ fn a_file_that_contradicts_itself_is_refused() {
     assert_eq!(fault(heart_rate, "\nunit = \"/min\"\nonly_unit = false"), None);
     assert_eq!(
         fault("unit = \"{steps}\"\n", "unit = \"{steps}\"\nonly_unit = true\n").as_deref(),
-        Some("step_count: only_unit says what the accepted units say already")
+        Some("step_count: only_unit is redundant, because the accepted units imply it")
     );
     assert_eq!(
         fault("unit = \"mmol/L\"\n", "unit = \"mmol/L\"\nonly_unit = true\n").as_deref(),
@@ -151,7 +151,7 @@ fn a_file_that_contradicts_itself_is_refused() {
     );
 }
 
-/// Heart rates say so; of the others all accepted units mean the same number.
+/// Heart rates have `only_unit`. In the other metrics with one unit, all accepted units mean the same number.
 #[test]
 fn metrics_with_one_unit() {
     let only = |key: &str| catalogue::metric_by_key(key).unwrap().only_unit();

@@ -1,4 +1,4 @@
-//! Everything that the sources are known to send is in the catalogue.
+//! Checks that everything that the sources are known to send is in the catalogue.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::samples::folder;
 
-/// The vital signs of FHIR R4 (its vital-signs profiles, tables "required codes" and "other recommended codes") with a unit of
-/// each that a profile prescribes, and so the members of LOINC 85353-1.
+/// The vital signs of FHIR R4 (vital-signs profiles, tables "required codes" and "other recommended codes"), each with a unit that
+/// a profile prescribes. Their metrics are the members of LOINC 85353-1.
 const VITAL_SIGNS: [(&str, &str, &str); 17] = [
     ("9279-1", "respiratory_rate", "/min"),
     ("8867-4", "heart_rate", "/min"),
@@ -29,7 +29,7 @@ const VITAL_SIGNS: [(&str, &str, &str); 17] = [
     ("8478-0", "mean_blood_pressure", "mm[Hg]"),
 ];
 
-/// The codes that devices of the specializations ISO/IEEE 11073-104xx send, with the metric that each means.
+/// The codes that devices of the specializations ISO/IEEE 11073-104xx send, each with its metric.
 const DEVICES: [(&str, &str); 194] = [
     // 10404 pulse oximeter
     ("149514", "heart_rate"),
@@ -260,7 +260,7 @@ fn the_vital_signs_of_fhir() {
     assert_eq!(members, VITAL_SIGNS.iter().map(|(_, key, _)| *key).collect());
 }
 
-/// What Medisanté's devices send, by key, with the units seen, `None` for what has none.
+/// What Medisanté's devices send: each key with the units seen, none for values without a unit.
 #[test]
 fn the_keys_of_medisante() {
     for (key, units) in [
@@ -300,7 +300,7 @@ fn the_types_of_healthkit_on_fhir() {
                 metric_by_code(coding["system"].as_str().unwrap(), coding["code"].as_str().unwrap())
             });
         let known: BTreeSet<&str> = known.map(Metric::key).collect();
-        // These two carry the code of another type; its unit does not fit, so that their values are refused and not mistaken.
+        // These two have the code of another type. Its unit does not fit, so their values are refused and not misread.
         let mistaken = match name.as_str() {
             "HKQuantityTypeIdentifierAtrialFibrillationBurden" => Some("apple_sleeping_wrist_temperature"),
             "HKQuantityTypeIdentifierCyclingSpeed" => Some("cycling_functional_threshold_power"),
@@ -337,8 +337,8 @@ fn the_codes_of_the_personal_health_device_guide() {
         }
     }
     codes.retain(|code| metric_by_code(MDC, code).is_none());
-    // No readings of a patient: MDC_ATTR_TIME_ABS is the clock of the device, and MDC_ATTR_SUPPLEMENTAL_TYPES says how an
-    // oximeter measured.
+    // These are not readings of a patient: MDC_ATTR_TIME_ABS is the clock of the device, and MDC_ATTR_SUPPLEMENTAL_TYPES describes
+    // how an oximeter measured.
     assert_eq!(codes, BTreeSet::from(["67975", "68193"].map(str::to_owned)));
 }
 
@@ -354,10 +354,10 @@ fn the_codes_of_the_device_specializations() {
         own.chain(metric.alternate_codes())
     });
     let known: BTreeSet<&str> = known.filter(|(system, _)| *system == MDC).map(|(_, code)| code).collect();
-    assert_eq!(known, codes, "no code goes, and none comes without its device");
+    assert_eq!(known, codes, "a code was removed, or added without a device");
 }
 
-/// The MDC codes of all observations and components in a document.
+/// Collects the MDC codes of all observations and components in a document.
 fn observed(document: &Value, codes: &mut BTreeSet<String>) {
     match document {
         Value::Array(items) => items.iter().for_each(|item| observed(item, codes)),

@@ -77,7 +77,7 @@ fn conversions_are_exact_where_they_terminate() {
     assert_eq!(converted("0", 1, 0, 3), ("0".into(), false));
     assert_eq!(converted("1e300", 1, 0, 3), ("3.33333333333333e299".into(), true));
     assert_eq!(converted("1e-300", 2, 0, 3), ("6.66666666666667e-301".into(), true));
-    // A short number over a long one has all its digits too, and one digit more than fifteen is none.
+    // A short number divided by a long one gets 15 digits too, and a sixteenth digit is dropped.
     assert_eq!(converted("1", 1, 0, 133_322), ("0.00000750063755419211".into(), true));
     assert_eq!(converted("3000000000000002", 1, 0, 3), ("1000000000000000".into(), true));
     assert_eq!(converted("-2", 1, 0, 3), ("-0.666666666666667".into(), true));
@@ -102,7 +102,7 @@ fn conversions_compose_and_invert() {
     assert_eq!(Conversion::new(1, 1, 0), None);
 }
 
-/// Half-even rounding to 15 significant digits, as slowly and plainly as possible.
+/// Rounds half-even to 15 significant digits, in the simplest way, as a reference.
 fn reference(value: &BigRational) -> BigRational {
     if value.is_zero() {
         return value.clone();

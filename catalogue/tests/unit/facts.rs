@@ -1,4 +1,4 @@
-//! The catalogue against `catalogue.facts`, in both directions.
+//! Compares the catalogue with `catalogue.facts`, in both directions.
 
 use std::collections::BTreeSet;
 
@@ -19,10 +19,10 @@ fn the_catalogue_says_what_the_facts_say() {
     let facts: BTreeSet<String> = written("").map(str::to_owned).collect();
     let unsaid: Vec<_> = facts.difference(&said).collect();
     let new: Vec<_> = said.difference(&facts).collect();
-    assert!(unsaid.is_empty() && new.is_empty(), "the catalogue misses {unsaid:#?}; the facts miss {new:#?}");
+    assert!(unsaid.is_empty() && new.is_empty(), "the catalogue lacks {unsaid:#?}; the facts lack {new:#?}");
 }
 
-/// The facts whose line starts with this word; all where it is empty.
+/// Returns the facts whose line starts with this word, or all facts when it is empty.
 pub(super) fn written(word: &str) -> impl Iterator<Item = &'static str> {
     let lines = FACTS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.filter(move |line| word.is_empty() || line.split(' ').next() == Some(word))
@@ -78,7 +78,7 @@ fn of_code(code: &CodeUnit) -> Vec<String> {
     facts
 }
 
-/// One value in a unit, and what it is in another: no value that a shift of zero or a factor of one would leave alone.
+/// Returns an example: one value in a unit and its conversion. The value is such that a wrong shift or factor changes the result.
 fn example(ucum: &str, conversion: &Conversion) -> String {
     let text = match ucum {
         "[degF]" => "98.6",

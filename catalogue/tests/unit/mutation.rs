@@ -1,6 +1,6 @@
-//! No altered cell survives: each cell of the two files is replaced by an invention and by another cell of its column, taken out
-//! of its list, and dropped with its line, and each time either the loader refuses the file or the facts are no longer met. Only
-//! comments and `why`, which is prose, may change.
+//! Mutation tests of the two files. Each cell is replaced by an invented value and by another cell of its column, removed from its
+//! list, and removed with its line. Each time the loader must refuse the file, or the facts must no longer match. Only comments and
+//! `why`, which is prose, may change.
 
 use std::{collections::BTreeSet, num::NonZero, ops::Range, thread};
 
@@ -29,7 +29,7 @@ fn no_altered_cell_of_a_metric_survives() {
     let mut lists_seen = BTreeSet::new();
     let mut altered = 0;
     for (position, (block, metric)) in blocks.metrics.iter().zip(catalogue::metrics()).enumerate() {
-        // A panel needs the metrics that it consists of, and every file a list of values. The rest of the file only costs time.
+        // A panel needs its component metrics, and every file needs a list of values. The rest of the file would only cost time.
         let needs_all = metric.components().next().is_some();
         let list =
             cells(block).iter().find(|cell| cell.column == "values").map_or("presence", |cell| cell.content(block));
@@ -49,7 +49,7 @@ fn no_altered_cell_of_a_metric_survives() {
         altered += alterations.len();
         nothing_survives(&alterations, |alteration| met(&alteration.applied_to(&text)).as_ref() == Some(&facts));
     }
-    assert_eq!(lists_seen.len(), blocks.lists.len(), "every list was altered");
+    assert_eq!(lists_seen.len(), blocks.lists.len(), "every list must be altered");
     assert!(altered > 8_000, "{altered}");
 }
 
@@ -69,10 +69,10 @@ fn no_cell_is_overlooked() {
     }
 }
 
-/// The file in pieces that can be read alone.
+/// The file `metrics.toml`, split into parts that can be parsed separately.
 struct Blocks {
     metrics: Vec<&'static str>,
-    /// By name.
+    /// The lists of values by name.
     lists: Vec<(&'static str, String)>,
 }
 
@@ -94,7 +94,7 @@ fn blocks() -> Blocks {
     blocks
 }
 
-/// One value of the file, with its quotes.
+/// One value of the file, including its quotes.
 struct Cell {
     column: String,
     text: String,
@@ -108,7 +108,7 @@ impl Cell {
     }
 }
 
-/// All values of a file but the reasons of ranges.
+/// Returns all values of a file except the reasons of ranges.
 fn cells(text: &str) -> Vec<Cell> {
     let (mut cells, mut column, mut start) = (Vec::new(), String::new(), 0);
     for line in text.split_inclusive('\n') {
@@ -140,7 +140,7 @@ fn cells(text: &str) -> Vec<Cell> {
     cells
 }
 
-/// The length of the string, the number or the word that a text starts with; 0 where there is none.
+/// Returns the length of the string, number or word at the start of a text; 0 when there is none.
 fn value_length(text: &str) -> usize {
     if let Some(rest) = text.strip_prefix('"') {
         return rest.find('"').unwrap() + 2;
@@ -159,7 +159,7 @@ impl Alteration {
     }
 }
 
-/// What is done to each cell; `pool` has the other cells of its column.
+/// Returns the alterations of all cells; `pool` contains the other cells of each column.
 fn alterations(text: &str, pool: &[Cell]) -> Vec<Alteration> {
     let mut alterations = Vec::new();
     let mut line = 0..0;
@@ -188,7 +188,7 @@ fn alterations(text: &str, pool: &[Cell]) -> Vec<Alteration> {
     alterations
 }
 
-/// A value of the same kind that is one off.
+/// Returns a slightly different value of the same kind.
 fn invented(value: &str) -> String {
     match value {
         "true" => return "false".to_owned(),
@@ -212,7 +212,7 @@ fn nothing_survives(alterations: &[Alteration], survives: impl Fn(&Alteration) -
             scope.spawn(|| {
                 let survivors: Vec<_> = part.iter().filter(|alteration| survives(alteration)).collect();
                 let said: Vec<_> = survivors.iter().map(|survivor| (&survivor.range, &survivor.with)).collect();
-                assert!(said.is_empty(), "nothing notices {said:?}");
+                assert!(said.is_empty(), "no test detects {said:?}");
             });
         }
     });

@@ -1,5 +1,5 @@
-//! Units and codes by the rules of those who publish them: UCUM by a library of its own, MDC by the numbers of its terms. The
-//! check digits of LOINC and SNOMED CT are in `catalogue`.
+//! Checks units and codes by the rules of their publishers: UCUM with a separate library, MDC by the numbers of its terms. The
+//! check digits of LOINC and SNOMED CT are tested in `catalogue`.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ fn every_unit_is_ucum() {
     for unit in catalogue::units() {
         assert!(validate(unit.ucum()).is_ok(), "{}", unit.ucum());
     }
-    // The library is no yes-man.
+    // The library must also reject what is not UCUM.
     for wrong in ["mmHg", "bpm", "lb_av", "mg/dl2x", "inHg", "[foot]"] {
         assert!(validate(wrong).is_err(), "{wrong}");
     }
@@ -40,7 +40,7 @@ fn every_conversion_is_the_one_of_ucum() {
                 same(accepted, to);
                 proven += 1;
             } else {
-                // Apple counts a BMI: the number is taken as it is, and no conversion is claimed.
+                // Apple sends a BMI as a count. The number is used unchanged; this is not a conversion.
                 assert_eq!(
                     (metric.key(), from, accepted.conversion()),
                     ("body_mass_index", "1", &Conversion::IDENTITY)
@@ -51,8 +51,8 @@ fn every_conversion_is_the_one_of_ucum() {
     assert!(proven > 700, "{proven}");
 }
 
-/// Two points fix a line. The library calculates in floats, and ours are exact: 14 digits are sure, of the greater of the
-/// value and the shift of a temperature.
+/// Compares a conversion at two points, which determine a line. The library uses floats and ours is exact, so 14 digits must agree,
+/// relative to the value or, for a temperature with a shift, to 300 if that is greater.
 fn same(accepted: &Accepted, to: &str) {
     let (factor, shift, divisor) = accepted.conversion().parts();
     let scale = if shift == 0 { 0.0 } else { 300.0 };
@@ -66,7 +66,8 @@ fn same(accepted: &Accepted, to: &str) {
 
 #[test]
 fn units_convert_where_ucum_says_so_but_for_what_we_keep_apart() {
-    // To UCUM these are numbers, and pressures. A count is no share of a whole, and a level has a logarithm and a zero of its own.
+    // To UCUM the first group are numbers and the second are pressures. But a count is not a share of a whole, and a level is
+    // logarithmic and has its own zero.
     let apart = [
         BTreeSet::from(["number", "percentage", "hearing level"]),
         BTreeSet::from(["pressure", "sound pressure level"]),
@@ -83,12 +84,12 @@ fn units_convert_where_ucum_says_so_but_for_what_we_keep_apart() {
 
 /// ISO/IEEE 11073-10101: reference id, partition, term. A code is partition × 65536 + term.
 ///
-/// They were read in the pages of HL7's guide for personal health devices, in the value sets of HL7 Denmark and a care path of
-/// HL7 Belgium, in a terminology server's answers to Germany's lung function module, and in the tables of programs for
-/// ISO/IEEE 11073-20601: gateways, agents, and an encoder for FHIR. Each is in two of them, but for those that only the encoder's
-/// table has (`MDC_CONC_GLU_TREND`, `MDC_CGM_SENSOR_*`, `MDC_INS_*`, `MDC_BODY_ELECTRICAL_IMPEDANCE`, `MDC_HF_RESP_RATE`, a
-/// few units), only Denmark's value set has (rates by method, `MDC_SAT_O2_ART`, `MDC_CIRCUM_HEAD`), or
-/// one other program has (`MDC_AREA_BODY_SURF_ACTUAL`, `MDC_PPG_TIME_PD_PP`).
+/// The sources are HL7's guide for personal health devices, value sets of HL7 Denmark, a care path of HL7 Belgium, answers of a
+/// terminology server to Germany's lung function module, and tables of programs for ISO/IEEE 11073-20601: gateways, agents, and an
+/// encoder for FHIR. Each term is in two of these sources. The exceptions are terms that only the table of the encoder has
+/// (`MDC_CONC_GLU_TREND`, `MDC_CGM_SENSOR_*`, `MDC_INS_*`, `MDC_BODY_ELECTRICAL_IMPEDANCE`, `MDC_HF_RESP_RATE`, a few units), that
+/// only the value set of Denmark has (rates by method, `MDC_SAT_O2_ART`, `MDC_CIRCUM_HEAD`), or that only one other program has
+/// (`MDC_AREA_BODY_SURF_ACTUAL`, `MDC_PPG_TIME_PD_PP`).
 const TERMS: [(&str, u32, u32); 243] = [
     ("MDC_ATTR_VAL_BATT_CHARGE", 1, 2460),
     ("MDC_ECG_ELEC_POTL", 2, 256),

@@ -240,7 +240,7 @@ pub(crate) fn meanings() -> impl Iterator<Item = (&'static str, Meaning)> {
     COLUMNS.iter().map(|column| (column.name, column.meaning))
 }
 
-/// The select list with all columns, in the form in which [`super::load`] reads them.
+/// The select list with all columns, in the form in which [`super::load()`] reads them.
 pub(super) static SELECTED: LazyLock<String> = LazyLock::new(|| {
     let select = |column: &Column| -> Cow<'static, str> {
         let name = column.name;
