@@ -86,12 +86,12 @@ impl Content {
         self.0.push(text);
     }
 
-    /// Adds the mark of a literal that the source did not write.
+    /// Adds the marker of a literal that the source did not write.
     pub fn absent(&mut self) {
         self.0.0.push(0xff);
     }
 
-    /// Adds a literal, or the mark of an absent one.
+    /// Adds a literal, or the marker of an absent one.
     pub fn optional(&mut self, text: Option<&str>) {
         match text {
             Some(text) => self.literal(text),
@@ -121,8 +121,8 @@ fn first_16(digest: impl IntoIterator<Item = u8>) -> [u8; 16] {
     first
 }
 
-/// Length-prefixed parts. A prefix is four bytes, big-endian. It never begins with 0xff, because no body is that long, so the mark
-/// of an absent part is unambiguous.
+/// Length-prefixed parts. A prefix is four bytes, big-endian. It never begins with 0xff, because no body is that long, so the
+/// marker of an absent part is unambiguous.
 struct Parts(Vec<u8>);
 
 impl Default for Parts {

@@ -32,7 +32,7 @@ pub async fn connect(url: &str) -> Result<PgConnection, sqlx::Error> {
     tokio::time::timeout(CONNECT_LONGEST, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
-/// Closes the connection with a message, so that the backend ends now and not when it next notices the disconnect.
+/// Closes the connection with a Terminate message, so that the backend ends now and not when it next notices the disconnect.
 pub async fn close(connection: PgConnection) {
     let _ = tokio::time::timeout(CLOSE_LONGEST, connection.close()).await;
 }

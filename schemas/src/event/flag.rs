@@ -9,7 +9,7 @@ avro_enum! {
         Unknown = "unknown",
         /// The canonical value has no finite decimal expansion and was rounded half-even to 15 significant digits.
         Rounded = "rounded",
-        /// The value lies outside what is physically possible.
+        /// The value is outside what is physically possible.
         OutOfRange = "out-of-range",
         /// The sender itself marked the value as out of its range.
         SenderOutOfRange = "sender-out-of-range",
