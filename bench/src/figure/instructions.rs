@@ -22,25 +22,24 @@ use crate::{
 const HALF: u64 = 20;
 /// The limit of the ratio of instructions: the build under test divided by the other build.
 const RATIO_MAX: f64 = 1.03;
-/// The function whose instructions are counted, with all functions that it calls.
-const FUNCTION: &str = "normalizer::normalize";
+/// The function whose instructions are counted, with all functions that it calls: by its name today, and by its name before the
+/// registry of formats existed. A build has one of the two.
+const FUNCTIONS: [&str; 2] = ["normalizer::registry::normalize", "normalizer::normalize"];
 
 /// Counts the instructions for every format.
 pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let builds: Vec<&Path> =
         [Some(&plan.binary), plan.against.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
     let mut rows: Vec<Row> = Vec::new();
-    let mut scope = Scope::Function;
     for case in &CASES {
         let figure = format!("instructions, pure: {} {}", case.provider.as_str(), case.format.as_str());
         // The pure figures have two cases of one format, which differ in their peer only.
         if rows.iter().any(|row| row.figure == figure) {
             continue;
         }
-        let mut counts = count_all(&builds, case, scope).await?;
-        if counts.iter().any(|count| count.a_payload <= 0.0) {
-            scope = Scope::Process;
-            counts = count_all(&builds, case, scope).await?;
+        let mut counts = Vec::new();
+        for build in &builds {
+            counts.push(count(build, case).await?);
         }
         let (product, peer) = (counts.first().ok_or("no build")?, counts.get(1));
         if let Some(peer) = peer
@@ -61,30 +60,15 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Row>> {
         });
     }
     if let Some(row) = rows.first_mut() {
-        row.note = note(scope);
+        row.note = note();
     }
     Ok(rows)
 }
 
-/// The part of the process whose instructions are counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    /// [`FUNCTION`], with all functions that it calls.
-    Function,
-    /// The whole process, used if the compiler has inlined the function in a build.
-    Process,
-}
-
-fn note(scope: Scope) -> String {
-    let counted = match scope {
-        Scope::Function => format!("the instructions of `{FUNCTION}`"),
-        Scope::Process => {
-            format!("all instructions, including reading and printing, because a build has no symbol `{FUNCTION}`,")
-        }
-    };
+fn note() -> String {
     format!(
-        "callgrind counts {counted} while `device-manager normalize` reads {HALF} payloads in addition to {HALF} others. It \
-         emulates a processor without the instructions for SHA."
+        "callgrind counts the instructions of `normalize` while `device-manager normalize` reads {HALF} payloads in addition to \
+         {HALF} others. It emulates a processor without the instructions for SHA."
     )
 }
 
@@ -93,15 +77,7 @@ struct Count {
     lines: usize,
 }
 
-async fn count_all(builds: &[&Path], case: &Case, scope: Scope) -> Result<Vec<Count>> {
-    let mut counts = Vec::new();
-    for build in builds {
-        counts.push(count(build, case, scope).await?);
-    }
-    Ok(counts)
-}
-
-async fn count(build: &Path, case: &Case, scope: Scope) -> Result<Count> {
+async fn count(build: &Path, case: &Case) -> Result<Count> {
     let dir = tempfile::tempdir()?;
     let mut files = Vec::new();
     for number in 0..HALF * 2 {
@@ -110,19 +86,20 @@ async fn count(build: &Path, case: &Case, scope: Scope) -> Result<Count> {
         files.push(file);
     }
     let half = usize::try_from(HALF)?;
-    let (once, _) = callgrind((build, scope), case, files.get(..half).unwrap_or_default(), dir.path()).await?;
-    let (twice, lines) = callgrind((build, scope), case, &files, dir.path()).await?;
+    let (once, _) = callgrind(build, case, files.get(..half).unwrap_or_default(), dir.path()).await?;
+    let (twice, lines) = callgrind(build, case, &files, dir.path()).await?;
+    if once == 0 {
+        return Err(format!("{} has no function {}: the compiler inlined it", build.display(), FUNCTIONS.join(" or ")).into());
+    }
     Ok(Count { a_payload: (twice as f64 - once as f64) / HALF as f64, lines })
 }
 
 /// Runs a build under callgrind. Returns the number of instructions, and of printed lines.
-async fn callgrind((build, scope): (&Path, Scope), case: &Case, files: &[PathBuf], dir: &Path) -> Result<(u64, usize)> {
+async fn callgrind(build: &Path, case: &Case, files: &[PathBuf], dir: &Path) -> Result<(u64, usize)> {
     let profile = dir.join("callgrind.out");
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", &format!("--callgrind-out-file={}", profile.display())]);
-    if scope == Scope::Function {
-        command.arg(format!("--toggle-collect={FUNCTION}"));
-    }
+    command.args(FUNCTIONS.map(|function| format!("--toggle-collect={function}")));
     command.arg(build).args(["normalize", "--provider", case.provider.as_str(), "--format", case.format.as_str()]);
     let output = command.args(files).kill_on_drop(true).output().await;
     let output = output.map_err(|error| format!("valgrind: {error} (apt-get install valgrind)"))?;
