@@ -19,6 +19,7 @@ setup: ## Install missing Debian packages and Kafka's jars; does nothing if all 
 	@sh .ci/setup
 
 build: setup ## Build the binary: target/debug/device-manager, or target/release with PROFILE=release
+	@[ -d target/$(PROFILE:dev=debug)/deps ] || echo "build: the first build compiles all dependencies and takes about 5 minutes on 2 cores"
 	cargo build --locked --profile $(PROFILE) -p device-manager
 
 # A shell that has read .device-manager/env may name servers that no longer run. Without these variables, `up` starts its own.

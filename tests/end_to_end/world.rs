@@ -196,23 +196,24 @@ impl World {
         self.run_build(member, Path::new(BINARY), &["--migrate"]);
     }
 
+    /// Starts a normalizer that reads everything on the raw topics again, with the consumer group `group`.
+    pub(crate) fn run_normalizer(&mut self, member: Member, group: &str) {
+        let command = self.normalizer_command(Path::new(BINARY), group);
+        self.spawn(member, command);
+    }
+
     /// Starts one of a stage's processes from the build `binary`; a sink gets the arguments `of_sink`.
     pub(crate) fn run_build(&mut self, member: Member, binary: &Path, of_sink: &[&str]) {
         let stage = member.0;
         let receipt_key = self.path("receipt.key");
-        let mut command = match stage {
+        let command = match stage {
             Stage::Ingress => {
                 let mut command = self.kafka_command_of(binary, "ingress");
                 command.args(["--http-port", &self.port.to_string()]);
                 command.arg("--keys-file").arg(self.path("keys.json")).arg("--receipt-key-file").arg(receipt_key);
                 command
             }
-            Stage::Normalizer => {
-                let mut command = self.kafka_command_of(binary, "normalizer");
-                command.args(["--group", &format!("{}-normalizer", self.name), "--upload-wait-seconds", "5"]);
-                command.arg("--receipt-key-file").arg(receipt_key);
-                command
-            }
+            Stage::Normalizer => self.normalizer_command(binary, "normalizer"),
             Stage::Sink => {
                 let mut command = self.kafka_command_of(binary, "sink");
                 command.args(["--group", &format!("{}-sink", self.name)]).args(of_sink);
@@ -220,6 +221,18 @@ impl World {
                 command
             }
         };
+        self.spawn(member, command);
+    }
+
+    fn normalizer_command(&self, binary: &Path, group: &str) -> Command {
+        let mut command = self.kafka_command_of(binary, "normalizer");
+        command.args(["--group", &format!("{}-{group}", self.name), "--upload-wait-seconds", "5"]);
+        command.arg("--receipt-key-file").arg(self.path("receipt.key"));
+        command
+    }
+
+    /// Starts a process of a stage with a management port, and writes its output to the member's log.
+    fn spawn(&mut self, member: Member, mut command: Command) {
         let log = File::options().create(true).append(true).open(self.path(&log_file(member))).unwrap();
         let management_port = free_port();
         command.args(["--management-address", &format!("127.0.0.1:{management_port}")]);

@@ -89,7 +89,9 @@ async fn count(build: &Path, case: &Case) -> Result<Count> {
     let (once, _) = callgrind(build, case, files.get(..half).unwrap_or_default(), dir.path()).await?;
     let (twice, lines) = callgrind(build, case, &files, dir.path()).await?;
     if once == 0 {
-        return Err(format!("{} has no function {}: the compiler inlined it", build.display(), FUNCTIONS.join(" or ")).into());
+        return Err(
+            format!("{} has no function {}: the compiler inlined it", build.display(), FUNCTIONS.join(" or ")).into()
+        );
     }
     Ok(Count { a_payload: (twice as f64 - once as f64) / HALF as f64, lines })
 }

@@ -47,6 +47,18 @@ fn a_sample_without_an_id_is_named_by_its_literals() {
     assert!(!same_name(&first, &of("70", "2025-01-01T00:00:01Z")));
 }
 
+/// The README says so: nothing in the payload shows that the two are the same sample.
+#[test]
+fn a_sample_with_its_id_and_the_same_one_without_it_or_in_another_format_are_two_readings() {
+    let with_id = samples(r#"[{"id":"A-1","value":70,"startDate":"2025-01-01T00:00:00Z"}]"#);
+    let without = samples(r#"[{"value":70,"startDate":"2025-01-01T00:00:00Z"}]"#);
+    let exported = exported(
+        r#"{"data":{"metrics":[{"name":"heart_rate","units":"count/min","data":[{"date":"2025-01-01 00:00:00 +0000","qty":70}]}]}}"#,
+    );
+    assert!(!same_name(&with_id[0], &without[0]));
+    assert!(!same_name(&with_id[0], &exported[0]));
+}
+
 #[test]
 fn no_sender_and_no_patient_writes_over_another() {
     let body = r#"[{"id":"A-1","value":70}]"#;
