@@ -27,7 +27,7 @@ async fn data_and_addresses_survive_a_restart_and_a_kill() {
     let addresses = addresses(&embedded);
     write(&embedded).await;
 
-    let second = DataDir::take(directory.path()).err();
+    let second = DataDir::acquire(directory.path()).err();
     assert!(matches!(second, Some(EmbeddedError::InUse { .. })), "only one process at a time may use a data directory");
 
     embedded.stop().await;
@@ -95,7 +95,7 @@ async fn children_end_with_a_parent_that_was_killed() {
 async fn what_is_missing_is_said_with_the_way_out() {
     let directory = tempfile::tempdir().unwrap();
     let config = EmbeddedConfig { kafka_home: Some("/nonexistent".into()), ..BOTH };
-    let data_dir = DataDir::take(directory.path()).unwrap_or_else(|error| panic!("{error}"));
+    let data_dir = DataDir::acquire(directory.path()).unwrap_or_else(|error| panic!("{error}"));
     let error = Embedded::start(data_dir, config).await.err().unwrap().to_string();
     for part in ["/nonexistent", "make setup", "KAFKA_BOOTSTRAP_SERVERS"] {
         assert!(error.contains(part), "{part} is missing in: {error}");
@@ -103,7 +103,7 @@ async fn what_is_missing_is_said_with_the_way_out() {
 }
 
 async fn start(directory: &Path) -> Embedded {
-    let data_dir = DataDir::take(directory).unwrap_or_else(|error| panic!("{error}"));
+    let data_dir = DataDir::acquire(directory).unwrap_or_else(|error| panic!("{error}"));
     Embedded::start(data_dir, BOTH).await.unwrap_or_else(|error| panic!("{error}"))
 }
 

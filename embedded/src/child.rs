@@ -58,7 +58,7 @@ pub(super) struct Program {
 }
 
 /// A program and its process, if it has been started.
-pub(super) struct Slot {
+pub(super) struct ChildProcess {
     program: Program,
     running: Mutex<Option<Arc<Running>>>,
 }
@@ -66,11 +66,11 @@ pub(super) struct Slot {
 struct Running {
     pid: Pid,
     /// This process's end of the watcher's pipe.
-    lifeline: Mutex<Option<ChildStdin>>,
+    watcher_pipe: Mutex<Option<ChildStdin>>,
     status: watch::Receiver<Option<ExitStatus>>,
 }
 
-impl Slot {
+impl ChildProcess {
     pub(super) fn new(program: Program) -> Self {
         Self { program, running: Mutex::new(None) }
     }
@@ -108,15 +108,15 @@ impl Slot {
     }
 
     /// Waits for the end of the child; waits forever if none was started.
-    pub(super) async fn ended(&self) -> EmbeddedError {
+    pub(super) async fn wait_for_end(&self) -> EmbeddedError {
         match self.running() {
-            Some(running) => self.program.ended(running.wait().await),
+            Some(running) => self.program.end_error(running.wait().await),
             None => std::future::pending().await,
         }
     }
 
     /// Calls `ready` repeatedly until it returns true, the child ends, or `within` has passed.
-    pub(super) async fn ready<F, E>(&self, within: Duration, ready: F) -> Result<(), EmbeddedError>
+    pub(super) async fn wait_until_ready<F, E>(&self, within: Duration, ready: F) -> Result<(), EmbeddedError>
     where
         F: AsyncFn() -> Result<bool, E>,
         EmbeddedError: From<E>,
@@ -131,7 +131,7 @@ impl Slot {
             outcome = tokio::time::timeout(within, polling) => outcome.unwrap_or_else(|_| {
                 Err(EmbeddedError::NotReady { name: self.program.name, within, log: self.program.log.clone() })
             }),
-            error = self.ended() => Err(error),
+            error = self.wait_for_end() => Err(error),
         }
     }
 
@@ -146,7 +146,7 @@ impl Program {
         let running = self.spawn(command)?;
         match tokio::time::timeout(within, running.wait()).await {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(self.ended(status)),
+            Ok(status) => Err(self.end_error(status)),
             Err(_) => Err(EmbeddedError::NotReady { name: self.name, within, log: self.log.clone() }),
         }
     }
@@ -163,7 +163,7 @@ impl Program {
             shell.uid(user.uid).gid(user.gid);
         }
         let mut child = shell.spawn().map_err(io_error("run", Path::new("/bin/sh")))?;
-        let lifeline = child.stdin.take();
+        let watcher_pipe = child.stdin.take();
         let (report, status) = watch::channel(None);
         let pid = Pid::from_child(&child);
         if let Some(identity) = process_identity(pid) {
@@ -174,11 +174,11 @@ impl Program {
             Ok(status) => report.send_replace(Some(status)),
             Err(_) => None,
         });
-        Ok(Running { pid, lifeline: Mutex::new(lifeline), status })
+        Ok(Running { pid, watcher_pipe: Mutex::new(watcher_pipe), status })
     }
 
-    fn ended(&self, status: ExitStatus) -> EmbeddedError {
-        EmbeddedError::Ended { name: self.name, status, log: self.log.clone(), log_end: end_of(&self.log) }
+    fn end_error(&self, status: ExitStatus) -> EmbeddedError {
+        EmbeddedError::Ended { name: self.name, status, log: self.log.clone(), log_end: last_lines(&self.log) }
     }
 }
 
@@ -198,8 +198,8 @@ impl Running {
     }
 
     fn release_watcher(&self) {
-        if let Some(mut lifeline) = self.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            drop(lifeline.write_all(b"ended\n"));
+        if let Some(mut watcher_pipe) = self.watcher_pipe.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            drop(watcher_pipe.write_all(b"ended\n"));
         }
     }
 }
@@ -242,7 +242,7 @@ fn open_log(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).open(path)
 }
 
-fn end_of(log: &Path) -> String {
+fn last_lines(log: &Path) -> String {
     const BYTES: u64 = 4_096;
     const LINES: usize = 8;
     let read = || -> io::Result<String> {

@@ -8,7 +8,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rustix::process::Signal;
 
-use crate::child::{Program, Slot};
+use crate::child::{ChildProcess, Program};
 use crate::error::{EmbeddedError, io};
 use crate::port;
 use crate::state::State;
@@ -60,7 +60,7 @@ rootLogger.appenderRef.out.ref=out
 ";
 
 pub(super) struct Kafka {
-    pub(super) child: Slot,
+    pub(super) child: ChildProcess,
     /// Runs Kafka's storage tool, which formats the log directory.
     tool: Program,
     java: Vec<String>,
@@ -85,8 +85,8 @@ impl Kafka {
         let jars = find_jars(kafka_home)?;
         let directory = data_dir.join("kafka");
         std::fs::create_dir_all(&directory).map_err(io("create", &directory))?;
-        port::keep_or_draw(&mut state.kafka_port);
-        port::keep_or_draw(&mut state.kafka_controller_port);
+        port::keep_or_pick(&mut state.kafka_port);
+        port::keep_or_pick(&mut state.kafka_controller_port);
 
         let mut java = vec![find_java().ok_or(EmbeddedError::NoJava)?.to_string_lossy().into_owned()];
         java.extend(JVM.map(str::to_owned));
@@ -105,7 +105,7 @@ impl Kafka {
             pid_file: pid_file(data_dir),
         };
         Ok(Self {
-            child: Slot::new(program("Kafka", java.iter().cloned().chain(run).collect())),
+            child: ChildProcess::new(program("Kafka", java.iter().cloned().chain(run).collect())),
             tool: program("Kafka's storage tool", Vec::new()),
             java,
             directory,
@@ -128,7 +128,7 @@ impl Kafka {
             self.format(&log).await?;
         }
         self.child.start()?;
-        self.child.ready(READY_WITHIN, async || Ok::<_, EmbeddedError>(self.answers().await)).await
+        self.child.wait_until_ready(READY_WITHIN, async || Ok::<_, EmbeddedError>(self.is_answering().await)).await
     }
 
     pub(super) async fn stop(&self) {
@@ -170,7 +170,7 @@ impl Kafka {
 
     /// Returns whether a metadata request is answered. The client is created only once the port is open, because it would
     /// otherwise back off and log errors.
-    async fn answers(&self) -> bool {
+    async fn is_answering(&self) -> bool {
         if tokio::net::TcpStream::connect(&self.bootstrap).await.is_err() {
             return false;
         }

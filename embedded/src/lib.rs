@@ -57,10 +57,10 @@ impl DataDir {
     ///
     /// # Errors
     /// Another process has locked the directory, or it cannot be created or its permissions cannot be set.
-    pub fn take(path: &Path) -> Result<Self, EmbeddedError> {
+    pub fn acquire(path: &Path) -> Result<Self, EmbeddedError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error::io("create", path))?;
         let path = path.canonicalize().map_err(error::io("resolve", path))?;
-        unprivileged::close(&path)?;
+        unprivileged::restrict_permissions(&path)?;
         let lock = lock(&path)?;
         Ok(Self { path, _lock: lock })
     }
@@ -85,7 +85,7 @@ impl Embedded {
             child::wait_for_leftover(kafka::pid_file(path)),
             child::wait_for_leftover(postgres::pid_file(path)),
         );
-        let mut state = State::load_or_draw(path)?;
+        let mut state = State::load_or_generate(path)?;
         let kafka = config.kafka.then(|| Kafka::prepare(path, config.kafka_home.as_deref(), &mut state));
         let kafka = kafka.transpose()?;
         let postgres = config.postgres.then(|| Postgres::prepare(path, &mut state)).transpose()?;
@@ -171,11 +171,11 @@ impl Embedded {
     /// `stop` functions.
     pub async fn child_ended(&self) -> EmbeddedError {
         let kafka = async {
-            if let Some(kafka) = &self.kafka { kafka.child.ended().await } else { std::future::pending().await }
+            if let Some(kafka) = &self.kafka { kafka.child.wait_for_end().await } else { std::future::pending().await }
         };
         let postgres = async {
             if let Some(postgres) = &self.postgres {
-                postgres.child.ended().await
+                postgres.child.wait_for_end().await
             } else {
                 std::future::pending().await
             }

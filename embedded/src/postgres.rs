@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
-use crate::child::{Program, Slot};
+use crate::child::{ChildProcess, Program};
 use crate::error::{EmbeddedError, io};
 use crate::state::State;
 use crate::{port, unprivileged};
@@ -37,7 +37,7 @@ const SETTINGS: [&str; 7] = [
 ];
 
 pub(super) struct Postgres {
-    pub(super) child: Slot,
+    pub(super) child: ChildProcess,
     /// The directory of the database cluster, without symbolic links.
     cluster: PathBuf,
     initdb: Program,
@@ -56,11 +56,11 @@ pub(super) fn pid_file(data_dir: &Path) -> PathBuf {
 
 impl Postgres {
     pub(super) fn prepare(data_dir: &Path, state: &mut State) -> Result<Self, EmbeddedError> {
-        let (home, user) = unprivileged::home(&data_dir.join("postgres"))?;
+        let (home, user) = unprivileged::prepare_home(&data_dir.join("postgres"))?;
         let cluster = home.join("cluster");
         let version = std::fs::read_to_string(cluster.join("PG_VERSION")).ok().map(|version| version.trim().to_owned());
         let programs = find_programs(version.as_deref()).ok_or(EmbeddedError::NoPostgres { version })?;
-        port::keep_or_draw(&mut state.postgres_port);
+        port::keep_or_pick(&mut state.postgres_port);
 
         let word = |text: &str| text.to_owned();
         let path = |path: &Path| path.to_string_lossy().into_owned();
@@ -94,7 +94,7 @@ impl Postgres {
             pid_file: pid_file(data_dir),
         };
         Ok(Self {
-            child: Slot::new(program("Postgres", &command)),
+            child: ChildProcess::new(program("Postgres", &command)),
             initdb: program("initdb", &initdb_command),
             initdb_command,
             password_file,
@@ -133,7 +133,7 @@ impl Postgres {
             attempt += 1;
             tokio::time::sleep(BETWEEN_ATTEMPTS).await;
         }
-        self.make_database().await
+        self.create_role_and_database().await
     }
 
     pub(super) async fn stop(&self) {
@@ -171,11 +171,11 @@ impl Postgres {
 
     async fn start_once(&self) -> Result<(), EmbeddedError> {
         self.child.start()?;
-        self.child.ready(READY_WITHIN, async || self.answers().await).await
+        self.child.wait_until_ready(READY_WITHIN, async || self.is_answering().await).await
     }
 
     /// Returns whether `SELECT 1` is answered. A wrong password is an error, because waiting does not correct it.
-    async fn answers(&self) -> Result<bool, sqlx::Error> {
+    async fn is_answering(&self) -> Result<bool, sqlx::Error> {
         let answer = async {
             let mut connection = self.superuser.connect().await?;
             connection.execute("SELECT 1").await?;
@@ -188,7 +188,7 @@ impl Postgres {
         }
     }
 
-    async fn make_database(&self) -> Result<(), EmbeddedError> {
+    async fn create_role_and_database(&self) -> Result<(), EmbeddedError> {
         let mut connection: PgConnection = self.superuser.connect().await?;
         let exists = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1), EXISTS (SELECT FROM pg_database WHERE datname = $1)";
         let (role, database): (bool, bool) =

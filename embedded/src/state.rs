@@ -28,23 +28,23 @@ pub(super) struct State {
 const FILE: &str = "embedded.json";
 
 impl State {
-    pub(super) fn load_or_draw(data_dir: &Path) -> Result<Self, EmbeddedError> {
+    pub(super) fn load_or_generate(data_dir: &Path) -> Result<Self, EmbeddedError> {
         let path = data_dir.join(FILE);
         match std::fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json).map_err(|source| EmbeddedError::State { path, source }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::draw()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::generate()),
             Err(error) => Err(io("read", &path)(error)),
         }
     }
 
-    fn draw() -> Self {
+    fn generate() -> Self {
         Self {
-            kafka_cluster_id: word(22),
-            kafka_port: port::draw(),
-            kafka_controller_port: port::draw(),
-            postgres_port: port::draw(),
-            postgres_superuser_password: word(32),
-            postgres_password: word(32),
+            kafka_cluster_id: random_text(22),
+            kafka_port: port::pick(),
+            kafka_controller_port: port::pick(),
+            postgres_port: port::pick(),
+            postgres_superuser_password: random_text(32),
+            postgres_password: random_text(32),
         }
     }
 
@@ -67,6 +67,6 @@ impl State {
 }
 
 /// Returns a random text of letters and digits only, because it is used in URLs, in SQL and in a properties file.
-fn word(length: usize) -> String {
+fn random_text(length: usize) -> String {
     StdRng::from_os_rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::error::{EmbeddedError, io};
 
 /// Contains Postgres's data for processes that run as root: other users cannot access a data directory of root's.
-const REACHABLE: &str = "/var/lib/device-manager";
+const REACHABLE_DIRECTORY: &str = "/var/lib/device-manager";
 
 /// A user account of this machine.
 #[derive(Debug, Clone)]
@@ -20,17 +20,18 @@ pub(super) struct User {
 
 /// Creates or checks a `directory` that Postgres can own. Returns its real path, and the user that Postgres runs as; `None` for
 /// the user of this process.
-pub(super) fn home(directory: &Path) -> Result<(PathBuf, Option<User>), EmbeddedError> {
+pub(super) fn prepare_home(directory: &Path) -> Result<(PathBuf, Option<User>), EmbeddedError> {
     if !rustix::process::geteuid().is_root() {
-        make(directory)?;
-        return Ok((real(directory)?, None));
+        create_private_directory(directory)?;
+        return Ok((canonical_path(directory)?, None));
     }
     let exists = directory.exists();
-    let user = if exists { owner(directory)? } else { account() }.ok_or(EmbeddedError::NoUnprivilegedUser)?;
+    let user =
+        if exists { owner_of(directory)? } else { unprivileged_account() }.ok_or(EmbeddedError::NoUnprivilegedUser)?;
     if !exists {
-        place(directory, &user)?;
+        create_linked_directory(directory, &user)?;
     }
-    let home = real(directory)?;
+    let home = canonical_path(directory)?;
     if !user.can_enter(&home) {
         return Err(EmbeddedError::OutOfReach { directory: home, user: user.name });
     }
@@ -39,8 +40,8 @@ pub(super) fn home(directory: &Path) -> Result<(PathBuf, Option<User>), Embedded
 
 /// Restricts a data directory to its owner. If it contains a Postgres directory of another user, as earlier releases created it
 /// for root, that user must be able to traverse it; then the directories inside it are restricted instead.
-pub(super) fn close(data_dir: &Path) -> Result<(), EmbeddedError> {
-    let close = |directory: &Path, mode| {
+pub(super) fn restrict_permissions(data_dir: &Path) -> Result<(), EmbeddedError> {
+    let set_mode = |directory: &Path, mode| {
         std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))
             .map_err(io("restrict the permissions of", directory))
     };
@@ -48,16 +49,16 @@ pub(super) fn close(data_dir: &Path) -> Result<(), EmbeddedError> {
     let is_anothers = postgres.is_ok_and(|found| found.is_dir() && found.uid() != rustix::process::geteuid().as_raw());
     let kafka = data_dir.join("kafka");
     if is_anothers && kafka.is_dir() {
-        close(&kafka, 0o700)?;
+        set_mode(&kafka, 0o700)?;
     }
-    close(data_dir, if is_anothers { 0o711 } else { 0o700 })
+    set_mode(data_dir, if is_anothers { 0o711 } else { 0o700 })
 }
 
 /// Creates the directory elsewhere and a symbolic link to it, because only its owner may access the data directory.
-fn place(directory: &Path, user: &User) -> Result<(), EmbeddedError> {
-    let elsewhere = Path::new(REACHABLE).join(uuid::Uuid::new_v4().to_string());
-    std::fs::create_dir_all(REACHABLE).map_err(io("create", Path::new(REACHABLE)))?;
-    make(&elsewhere)?;
+fn create_linked_directory(directory: &Path, user: &User) -> Result<(), EmbeddedError> {
+    let elsewhere = Path::new(REACHABLE_DIRECTORY).join(uuid::Uuid::new_v4().to_string());
+    std::fs::create_dir_all(REACHABLE_DIRECTORY).map_err(io("create", Path::new(REACHABLE_DIRECTORY)))?;
+    create_private_directory(&elsewhere)?;
     chown(&elsewhere, Some(user.uid), Some(user.gid)).map_err(io("change the owner of", &elsewhere))?;
     if directory.is_symlink() {
         std::fs::remove_file(directory).map_err(io("remove", directory))?;
@@ -67,22 +68,22 @@ fn place(directory: &Path, user: &User) -> Result<(), EmbeddedError> {
     Ok(())
 }
 
-fn make(directory: &Path) -> Result<(), EmbeddedError> {
+fn create_private_directory(directory: &Path) -> Result<(), EmbeddedError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io("create", directory))
 }
 
-fn real(directory: &Path) -> Result<PathBuf, EmbeddedError> {
+fn canonical_path(directory: &Path) -> Result<PathBuf, EmbeddedError> {
     directory.canonicalize().map_err(io("resolve", directory))
 }
 
 /// Returns the owner of an existing directory, unless that is root: existing data keeps its owner.
-fn owner(directory: &Path) -> Result<Option<User>, EmbeddedError> {
+fn owner_of(directory: &Path) -> Result<Option<User>, EmbeddedError> {
     let owner = std::fs::metadata(directory).map_err(io("read the metadata of", directory))?;
     let user = User { name: format!("{}", owner.uid()), uid: owner.uid(), gid: owner.gid() };
     Ok((user.uid != 0).then_some(user))
 }
 
-fn account() -> Option<User> {
+fn unprivileged_account() -> Option<User> {
     let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
     ["postgres", "nobody"].iter().find_map(|name| accounts.lines().find_map(|line| User::parse(line, name)))
 }
@@ -126,12 +127,12 @@ mod tests {
         let open = || std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::create_dir(&kafka).unwrap();
         open();
-        close(data).unwrap();
+        restrict_permissions(data).unwrap();
         assert_eq!(mode(data), 0o700);
         // Postgres's data is stored elsewhere, or belongs to the same user.
         std::fs::create_dir(&postgres).unwrap();
         open();
-        close(data).unwrap();
+        restrict_permissions(data).unwrap();
         assert_eq!(mode(data), 0o700);
         // As earlier releases created it for root.
         if chown(&postgres, Some(12_345), None).is_err() {
@@ -139,7 +140,7 @@ mod tests {
             return;
         }
         open();
-        close(data).unwrap();
+        restrict_permissions(data).unwrap();
         assert_eq!(
             (mode(data), mode(&kafka)),
             (0o711, 0o700),

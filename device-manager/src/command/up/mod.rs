@@ -74,7 +74,7 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     let io = |error: io::Error| CommandError::failed("the data directory", error);
     let stop = process.shutdown.clone();
     let data_dir =
-        DataDir::take(&args.data_dir).map_err(|error| CommandError::failed("locking the data directory", error))?;
+        DataDir::acquire(&args.data_dir).map_err(|error| CommandError::failed("locking the data directory", error))?;
     // This comes first, so that a process that waits for the file does not read that of an earlier run.
     Environment::remove(data_dir.path()).map_err(io)?;
     for (given, variable, server) in [
