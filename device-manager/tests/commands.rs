@@ -14,7 +14,7 @@ use std::{
 
 use schemas::{
     format::RawTopic,
-    receipt::{Position, ReceiptKey},
+    receipt::{ItemPosition, ReceiptKey},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -226,7 +226,7 @@ fn trace_says_what_it_needs_for_a_correlation_id_and_gives_up_in_time() {
 
     // It accepts connections, and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let position = Position { topic: RawTopic::Medisante, topic_epoch: 0, partition: 0, offset: 0, item: 0 };
+    let position = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 0, partition: 0, offset: 0, item: 0 };
     let receipt = ReceiptKey::new(&[0x5a; 32]).unwrap().issue(&position);
     let asked = Instant::now();
     let mut command = device_manager(&["trace", &receipt, "--timeout-seconds", "1"], directory.path());

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use counting::{bound, peak};
 use normalizer::{Normalized, json_lines, normalize};
 use catalogue::metric_by_key;
-use schemas::{event::SourceName, format::{Format, Provider}, raw::{Headers, Kind, RawRecord}};
+use schemas::{event::SourceName, format::{Format, Provider}, raw::{Headers, RawRecord, RecordKind}};
 use serde::de::IgnoredAny;
 use wellformed::Malformed;
 
@@ -81,7 +81,7 @@ fn events(found: &Normalized) -> Vec<String> {
 fn normalized(provider: Provider, format: Format, body: &[u8]) -> Normalized {
     let Ok(source) = SourceName::parse("fuzz") else { panic!("the source has no name") };
     let headers = Headers {
-        kind: Kind::Payload(format),
+        kind: RecordKind::Payload(format),
         content_type: None,
         credential: "key".to_owned(),
         source,

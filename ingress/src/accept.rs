@@ -8,8 +8,8 @@ use schemas::{
     content::ContentHash,
     event::SourceName,
     format::RawTopic,
-    raw::{Headers, Kind},
-    receipt::Position,
+    raw::{Headers, RecordKind},
+    receipt::ItemPosition,
 };
 use service::http::correlation::CorrelationId;
 
@@ -35,7 +35,7 @@ pub(crate) struct Sender<'a> {
 
 impl Sender<'_> {
     /// Returns the headers that every raw record has.
-    pub(crate) fn record_headers(&self, kind: Kind, hash: &ContentHash) -> Headers {
+    pub(crate) fn record_headers(&self, kind: RecordKind, hash: &ContentHash) -> Headers {
         Headers {
             kind,
             content_type: admission::content_type(self.headers).map(str::to_owned),
@@ -64,10 +64,10 @@ pub(crate) fn partition(shared: &Shared, topic: RawTopic, hash: &ContentHash) ->
 }
 
 /// Appends a record and waits, within a time limit, until Kafka has acknowledged it.
-pub(crate) async fn append(shared: &Shared, record: &RawAppend<'_>) -> Result<Position, Refusal> {
+pub(crate) async fn append(shared: &Shared, record: &RawAppend<'_>) -> Result<ItemPosition, Refusal> {
     let acknowledgement = shared.log.append(record).map_err(|_| Refusal::Unavailable)?;
     let Appended { partition, offset } = acknowledged(shared, acknowledgement).await?;
-    Ok(Position { topic: record.topic, topic_epoch: shared.topic_epoch, partition, offset, item: 0 })
+    Ok(ItemPosition { topic: record.topic, topic_epoch: shared.topic_epoch, partition, offset, item: 0 })
 }
 
 /// Waits, within a time limit, until Kafka has acknowledged a record.
@@ -83,6 +83,6 @@ pub(crate) async fn acknowledged(shared: &Shared, acknowledgement: Acknowledgeme
 }
 
 /// Returns the refusal of a payload that was stored but is malformed.
-pub(crate) fn malformed(shared: &Shared, position: &Position, why: Malformed) -> Refusal {
+pub(crate) fn malformed(shared: &Shared, position: &ItemPosition, why: Malformed) -> Refusal {
     Refusal::Malformed(why, shared.receipt_key.issue(position))
 }

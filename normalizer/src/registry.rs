@@ -6,7 +6,7 @@ use std::io::BufRead;
 use schemas::{
     event::{Reading, Unknown},
     format::{Format, Provider},
-    raw::{Kind, RawRecord},
+    raw::{RawRecord, RecordKind},
     rejection::Reason,
 };
 
@@ -54,9 +54,9 @@ const NOT_SENT: Refused = refused(Reason::BrokenRecord, "the provider does not s
 #[must_use]
 pub fn normalize(record: &RawRecord<'_>) -> Normalized {
     match (record.headers.kind, record.topic.provider()) {
-        (Kind::Payload(format), Some(provider)) => payload(Payload { record, provider, format }),
-        (Kind::Assign | Kind::Unassign, None) => devices::normalize(record),
-        (Kind::Payload(_), None) | (Kind::Assign | Kind::Unassign, Some(_)) => {
+        (RecordKind::Payload(format), Some(provider)) => payload(Payload { record, provider, format }),
+        (RecordKind::Assign | RecordKind::Unassign, None) => devices::normalize(record),
+        (RecordKind::Payload(_), None) | (RecordKind::Assign | RecordKind::Unassign, Some(_)) => {
             Rejection::whole(refused(Reason::BrokenRecord, "the record's format does not belong on its topic")).into()
         }
     }
@@ -79,8 +79,8 @@ fn payload(payload: Payload<'_>) -> Normalized {
 /// shapes that the mapping does not know.
 pub(crate) fn stream(record: &RawRecord<'_>, input: impl BufRead, each: Each<'_>) -> Vec<Unknown> {
     let found = match (record.headers.kind, record.topic.provider()) {
-        (Kind::Payload(format), Some(provider)) => Some(Payload { record, provider, format }),
-        (Kind::Payload(_) | Kind::Assign | Kind::Unassign, _) => None,
+        (RecordKind::Payload(format), Some(provider)) => Some(Payload { record, provider, format }),
+        (RecordKind::Payload(_) | RecordKind::Assign | RecordKind::Unassign, _) => None,
     };
     let found = found.and_then(|payload| {
         let mut formats = streamed().into_iter();

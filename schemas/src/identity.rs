@@ -75,12 +75,12 @@ pub fn reading_id(scope: TrustScope<'_>, provider: Provider, identity: Identity<
 
 /// Hashes the literals that the source wrote for an item: two deliveries with the same content are one version.
 ///
-/// The mapping adds the literals in a fixed order. It adds [`Content::absent`] for each absent literal, so that an absent literal
+/// The mapping adds the literals in a fixed order. It adds [`ContentDigest::absent`] for each absent literal, so that an absent literal
 /// and an empty one produce different hashes.
 #[derive(Default)]
-pub struct Content(Parts);
+pub struct ContentDigest(Parts);
 
-impl Content {
+impl ContentDigest {
     /// Adds a literal.
     pub fn literal(&mut self, text: &str) {
         self.0.push(text);
@@ -107,7 +107,7 @@ impl Content {
 }
 
 /// Starts from the hash of a content. What is added afterwards produces the hash of another content.
-impl From<[u8; 16]> for Content {
+impl From<[u8; 16]> for ContentDigest {
     fn from(content: [u8; 16]) -> Self {
         Self(Parts(content.to_vec()))
     }

@@ -43,7 +43,7 @@ pub mod header {
 
 /// What a raw record contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RecordKind {
     /// A payload with readings.
     Payload(Format),
     /// `POST /devices/assign`.
@@ -52,7 +52,7 @@ pub enum Kind {
     Unassign,
 }
 
-impl Kind {
+impl RecordKind {
     /// Returns the word in the `format` header.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -79,7 +79,7 @@ impl Kind {
 #[derive(Clone)]
 pub struct Headers {
     /// What the record contains.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// The request's `Content-Type`.
     pub content_type: Option<String>,
     /// The id of the credential.
@@ -150,14 +150,14 @@ impl Headers {
         topic: RawTopic,
         pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<Self, HeaderError> {
-        let mut found = Found::default();
+        let mut found = HeaderTexts::default();
         let mut providers = Vec::new();
         for (name, value) in pairs {
             if name == header::PROVIDER {
                 let word = std::str::from_utf8(value).ok().and_then(Provider::from_word);
                 providers.push(word.ok_or(HeaderError { name: header::PROVIDER })?);
             } else {
-                found.take(name, value)?;
+                found.set(name, value)?;
             }
         }
         let word = found.format.ok_or(HeaderError { name: header::FORMAT })?;
@@ -165,7 +165,7 @@ impl Headers {
         let defaults = found.defaults.map(|word| Defaults::parse(&word).ok_or(HeaderError { name: header::DEFAULTS }));
         let subject = found.subject.map(|text| PatientId::parse(&text)).transpose();
         Ok(Self {
-            kind: Kind::parse(topic, &word).ok_or(HeaderError { name: header::FORMAT })?,
+            kind: RecordKind::parse(topic, &word).ok_or(HeaderError { name: header::FORMAT })?,
             content_type: found.content_type,
             credential: found.credential.ok_or(HeaderError { name: header::CREDENTIAL })?,
             source: found
@@ -187,8 +187,9 @@ impl Headers {
     }
 }
 
+/// The texts of the headers that occur at most once.
 #[derive(Default)]
-struct Found {
+struct HeaderTexts {
     format: Option<String>,
     content_type: Option<String>,
     credential: Option<String>,
@@ -205,9 +206,9 @@ struct Found {
     key_id: Option<String>,
 }
 
-impl Found {
-    fn take(&mut self, name: &str, value: &[u8]) -> Result<(), HeaderError> {
-        let (name, slot) = match name {
+impl HeaderTexts {
+    fn set(&mut self, name: &str, value: &[u8]) -> Result<(), HeaderError> {
+        let (name, text) = match name {
             header::FORMAT => (header::FORMAT, &mut self.format),
             header::CONTENT_TYPE => (header::CONTENT_TYPE, &mut self.content_type),
             header::CREDENTIAL => (header::CREDENTIAL, &mut self.credential),
@@ -224,7 +225,7 @@ impl Found {
             header::KEY_ID => (header::KEY_ID, &mut self.key_id),
             _ => return Ok(()),
         };
-        *slot = Some(std::str::from_utf8(value).map_err(|_| HeaderError { name })?.to_owned());
+        *text = Some(std::str::from_utf8(value).map_err(|_| HeaderError { name })?.to_owned());
         Ok(())
     }
 }

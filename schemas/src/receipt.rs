@@ -17,7 +17,7 @@ const MAC_BYTES: usize = 8;
 
 /// The position of a payload, or of one item of it, in a raw topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Position {
+pub struct ItemPosition {
     /// The raw topic.
     pub topic: RawTopic,
     /// The epoch of the raw topic. An operator raises it when the topic is created anew, so that no position denotes two records.
@@ -91,7 +91,7 @@ impl ReceiptKey {
 
     /// Returns the authentication code of a position, as the 64-bit integer that the sink stores with the position.
     #[must_use]
-    pub fn mac(&self, position: &Position) -> i64 {
+    pub fn mac(&self, position: &ItemPosition) -> i64 {
         let mut mac = self.0.clone();
         mac.update(&position_bytes(position));
         let digest = mac.finalize().into_bytes();
@@ -100,7 +100,7 @@ impl ReceiptKey {
 
     /// Returns the receipt of a position.
     #[must_use]
-    pub fn issue(&self, position: &Position) -> String {
+    pub fn issue(&self, position: &ItemPosition) -> String {
         let mut word = Vec::with_capacity(POSITION_BYTES + MAC_BYTES);
         word.extend_from_slice(&position_bytes(position));
         word.extend_from_slice(&self.mac(position).to_be_bytes());
@@ -111,7 +111,7 @@ impl ReceiptKey {
     ///
     /// # Errors
     /// [`NotAReceipt`] when the word does not have the form of a receipt or was not issued with this key.
-    pub fn read(&self, word: &str) -> Result<Position, NotAReceipt> {
+    pub fn read(&self, word: &str) -> Result<ItemPosition, NotAReceipt> {
         let bytes = URL_SAFE_NO_PAD.decode(word.trim()).map_err(|_| NotAReceipt)?;
         let (head, tag) = bytes.split_at_checked(POSITION_BYTES).ok_or(NotAReceipt)?;
         if tag.len() != MAC_BYTES {
@@ -124,7 +124,7 @@ impl ReceiptKey {
     }
 }
 
-fn position_bytes(position: &Position) -> [u8; POSITION_BYTES] {
+fn position_bytes(position: &ItemPosition) -> [u8; POSITION_BYTES] {
     let mut bytes = [0; POSITION_BYTES];
     let parts = [position.topic.code()]
         .into_iter()
@@ -138,13 +138,13 @@ fn position_bytes(position: &Position) -> [u8; POSITION_BYTES] {
     bytes
 }
 
-fn parse_position(bytes: &[u8]) -> Option<Position> {
+fn parse_position(bytes: &[u8]) -> Option<ItemPosition> {
     let (topic, rest) = bytes.split_first()?;
     let (epoch, rest) = rest.split_first_chunk::<2>()?;
     let (partition, rest) = rest.split_first_chunk::<4>()?;
     let (offset, rest) = rest.split_first_chunk::<8>()?;
     let (item, _) = rest.split_first_chunk::<4>()?;
-    Some(Position {
+    Some(ItemPosition {
         topic: RawTopic::from_code(*topic)?,
         topic_epoch: u16::from_be_bytes(*epoch),
         partition: i32::from_be_bytes(*partition),

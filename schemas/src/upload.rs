@@ -8,7 +8,7 @@ pub const CHUNK_BYTES: usize = 512 * 1024;
 
 /// The part of an upload that a record contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum UploadPart {
     /// The bytes from `number * CHUNK_BYTES` on.
     Chunk {
         /// The number of the chunk, from 0.
@@ -30,17 +30,19 @@ pub enum Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
     id: Uuid,
-    part: Part,
+    part: UploadPart,
     text: String,
 }
 
 impl Upload {
     /// Creates the header of a record of the upload `id`.
     #[must_use]
-    pub fn new(id: Uuid, part: Part) -> Self {
+    pub fn new(id: Uuid, part: UploadPart) -> Self {
         let text = match part {
-            Part::Chunk { number } => format!("{id};chunk={number}"),
-            Part::Manifest { chunks, bytes, first } => format!("{id};chunks={chunks};bytes={bytes};first={first}"),
+            UploadPart::Chunk { number } => format!("{id};chunk={number}"),
+            UploadPart::Manifest { chunks, bytes, first } => {
+                format!("{id};chunks={chunks};bytes={bytes};first={first}")
+            }
         };
         Self { id, part, text }
     }
@@ -52,9 +54,9 @@ impl Upload {
         let id = words.next()?.parse().ok()?;
         let mut number = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
         let part = if text.contains(";chunk=") {
-            Part::Chunk { number: number("chunk")?.parse().ok()? }
+            UploadPart::Chunk { number: number("chunk")?.parse().ok()? }
         } else {
-            Part::Manifest {
+            UploadPart::Manifest {
                 chunks: number("chunks")?.parse().ok()?,
                 bytes: number("bytes")?.parse().ok()?,
                 first: number("first")?.parse().ok()?,
@@ -71,7 +73,7 @@ impl Upload {
 
     /// Returns the part of the upload.
     #[must_use]
-    pub fn part(&self) -> Part {
+    pub fn part(&self) -> UploadPart {
         self.part
     }
 
@@ -89,7 +91,9 @@ mod tests {
     #[test]
     fn is_read_as_it_was_written() {
         let id = Uuid::from_u128(0x0123_4567_89ab_4def_8123_4567_89ab_cdef);
-        for part in [Part::Chunk { number: 3 }, Part::Manifest { chunks: 12, bytes: 6_291_000, first: 4711 }] {
+        for part in
+            [UploadPart::Chunk { number: 3 }, UploadPart::Manifest { chunks: 12, bytes: 6_291_000, first: 4711 }]
+        {
             let upload = Upload::new(id, part);
             assert_eq!(Upload::parse(upload.as_str()), Some(upload));
         }

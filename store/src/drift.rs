@@ -1,6 +1,6 @@
 //! What payloads contained that the mapping does not know; for `device-manager drift`.
 
-use schemas::receipt::{Position, ReceiptKey};
+use schemas::receipt::{ItemPosition, ReceiptKey};
 use sqlx::PgConnection;
 
 use crate::topic_of;
@@ -47,7 +47,7 @@ pub async fn list(connection: &mut PgConnection, key: &ReceiptKey) -> Result<Vec
     .await?;
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
-        let position = Position {
+        let position = ItemPosition {
             topic: topic_of(row.topic_code)?,
             topic_epoch: u16::try_from(row.topic_epoch).unwrap_or_default(),
             partition: row.raw_partition,

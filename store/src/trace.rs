@@ -2,7 +2,7 @@
 
 mod listing;
 
-use schemas::{format::RawTopic, receipt::Position};
+use schemas::{format::RawTopic, receipt::ItemPosition};
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
@@ -73,7 +73,7 @@ impl Progress {
     ///
     /// # Errors
     /// Postgres is unavailable.
-    pub async fn load(connection: &mut PgConnection, position: &Position) -> Result<Self, sqlx::Error> {
+    pub async fn load(connection: &mut PgConnection, position: &ItemPosition) -> Result<Self, sqlx::Error> {
         Ok(Self {
             outcome: outcome(connection, position).await?,
             readings: reading_counts(connection, position).await?,
@@ -112,11 +112,14 @@ const FOUND: &str = "WITH found AS (
                         AND (r.topic_code, r.topic_epoch, r.raw_partition, r.raw_offset, r.item)
                             = (v.topic_code, v.topic_epoch, v.raw_partition, v.raw_offset, v.item)))";
 
-fn keys(position: &Position) -> (i32, i32, i64) {
+fn keys(position: &ItemPosition) -> (i32, i32, i64) {
     (i32::from(position.topic_epoch), position.partition, position.offset)
 }
 
-async fn reading_counts(connection: &mut PgConnection, position: &Position) -> Result<Vec<ReadingCount>, sqlx::Error> {
+async fn reading_counts(
+    connection: &mut PgConnection,
+    position: &ItemPosition,
+) -> Result<Vec<ReadingCount>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
     let query = format!(
         "{FOUND}
@@ -133,7 +136,7 @@ async fn reading_counts(connection: &mut PgConnection, position: &Position) -> R
         .await
 }
 
-async fn items_stored(connection: &mut PgConnection, position: &Position) -> Result<i64, sqlx::Error> {
+async fn items_stored(connection: &mut PgConnection, position: &ItemPosition) -> Result<i64, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
     sqlx::query_scalar(&format!("{FOUND} SELECT count(DISTINCT item) FROM found"))
         .bind(epoch)
@@ -144,7 +147,10 @@ async fn items_stored(connection: &mut PgConnection, position: &Position) -> Res
         .await
 }
 
-async fn letter_counts(connection: &mut PgConnection, position: &Position) -> Result<Vec<LetterCount>, sqlx::Error> {
+async fn letter_counts(
+    connection: &mut PgConnection,
+    position: &ItemPosition,
+) -> Result<Vec<LetterCount>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
     sqlx::query_as!(
         LetterCount,
@@ -160,7 +166,7 @@ async fn letter_counts(connection: &mut PgConnection, position: &Position) -> Re
     .await
 }
 
-async fn outcome(connection: &mut PgConnection, position: &Position) -> Result<Option<TracedOutcome>, sqlx::Error> {
+async fn outcome(connection: &mut PgConnection, position: &ItemPosition) -> Result<Option<TracedOutcome>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
     sqlx::query_as!(
         TracedOutcome,
@@ -175,7 +181,7 @@ async fn outcome(connection: &mut PgConnection, position: &Position) -> Result<O
     .await
 }
 
-async fn verdict(connection: &mut PgConnection, position: &Position) -> Result<Option<Verdict>, sqlx::Error> {
+async fn verdict(connection: &mut PgConnection, position: &ItemPosition) -> Result<Option<Verdict>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
     if position.topic != RawTopic::Devices {
         return Ok(None);

@@ -16,7 +16,7 @@ use schemas::{
     example::{Example, PAYLOADS},
     format::{Format, Provider},
     moment::Moment,
-    raw::{Headers, Kind, RawRecord},
+    raw::{Headers, RawRecord, RecordKind},
     receipt::ReceiptKey,
 };
 use store::reading::Row;
@@ -73,7 +73,7 @@ fn most<T>(work: impl FnOnce() -> T) -> usize {
 
 fn record<'a>(provider: Provider, format: Format, body: &'a [u8]) -> RawRecord<'a> {
     let headers = Headers {
-        kind: Kind::Payload(format),
+        kind: RecordKind::Payload(format),
         content_type: None,
         credential: "key".to_owned(),
         source: SourceName::parse("bench").unwrap_or_else(|_| panic!("no name")),

@@ -8,7 +8,7 @@ use schemas::{
     codec::encode,
     event::SourceName,
     format::{Format, Provider, RawTopic},
-    raw::{Headers, Kind, RawRecord},
+    raw::{Headers, RawRecord, RecordKind},
 };
 
 use super::peer::{self, Written};
@@ -300,7 +300,7 @@ fn gate(case: &Case, headers: &Headers, payloads: &[Payload]) -> Result<()> {
 /// Returns the headers that the ingress would write.
 pub(crate) fn headers(format: Format) -> Result<Headers> {
     Ok(Headers {
-        kind: Kind::Payload(format),
+        kind: RecordKind::Payload(format),
         content_type: Some("application/json; charset=utf-8".to_owned()),
         credential: "key-bench".to_owned(),
         source: SourceName::parse("bench")?,
@@ -322,8 +322,8 @@ pub(crate) fn headers(format: Format) -> Result<Headers> {
 pub(crate) fn record<'a>(provider: Provider, headers: &Headers, payload: &'a Payload) -> RawRecord<'a> {
     RawRecord {
         topic: match headers.kind {
-            Kind::Payload(format) => provider.raw_topic(format),
-            Kind::Assign | Kind::Unassign => RawTopic::Devices,
+            RecordKind::Payload(format) => provider.raw_topic(format),
+            RecordKind::Assign | RecordKind::Unassign => RawTopic::Devices,
         },
         topic_epoch: 0,
         partition: 0,

@@ -11,7 +11,7 @@ use normalizer::{json_lines, normalize};
 use schemas::{
     event::SourceName,
     format::{Defaults, Format, Provider},
-    raw::{Headers, Kind, RawRecord},
+    raw::{Headers, RawRecord, RecordKind},
 };
 use time::OffsetDateTime;
 
@@ -94,7 +94,7 @@ fn record<'a>(args: &NormalizeCommand, body: &'a [u8], offset: i64) -> Result<Ra
         offset,
         received_at: i64::try_from(now).unwrap_or(i64::MAX),
         headers: Headers {
-            kind: Kind::Payload(args.format),
+            kind: RecordKind::Payload(args.format),
             content_type: None,
             credential: "normalize".to_owned(),
             source,

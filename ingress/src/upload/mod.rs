@@ -18,8 +18,8 @@ use schemas::{
     content::ContentHash,
     format::RawTopic,
     raw::Headers,
-    receipt::Position,
-    upload::{Part, Upload},
+    receipt::ItemPosition,
+    upload::{Upload, UploadPart},
 };
 use service::http::{body, coding::Coding};
 use tokio::{sync::mpsc, time::Instant};
@@ -49,7 +49,7 @@ pub(crate) async fn receive(
     topic: RawTopic,
     headers: Headers,
     body: Body,
-) -> Result<Position, Refusal> {
+) -> Result<ItemPosition, Refusal> {
     let UploadCapacity { slots, limits } = &shared.uploads;
     let decided = match Coding::of(request) {
         Some(_) if body::announces_more(request, limits.bytes_max) => Err(too_large(limits)),
@@ -157,7 +157,7 @@ impl UploadLog<'_> {
             };
             let headers = Headers {
                 content_hmac: chunk.hash.to_hex(),
-                upload: Some(Upload::new(self.id, Part::Chunk { number })),
+                upload: Some(Upload::new(self.id, UploadPart::Chunk { number })),
                 ..self.headers.clone()
             };
             let record = RawAppend { topic: self.topic, destination, headers: &headers, body: &chunk.bytes };
@@ -197,9 +197,14 @@ impl UploadLog<'_> {
     }
 
     /// Appends the manifest. Only with the manifest does the upload count as received.
-    async fn append_manifest(&self, chunks: Acknowledged, bytes: u64, hash: ContentHash) -> Result<Position, Refusal> {
+    async fn append_manifest(
+        &self,
+        chunks: Acknowledged,
+        bytes: u64,
+        hash: ContentHash,
+    ) -> Result<ItemPosition, Refusal> {
         let first = chunks.first.ok_or(Refusal::Unavailable)?;
-        let part = Part::Manifest { chunks: chunks.count, bytes, first: first.offset };
+        let part = UploadPart::Manifest { chunks: chunks.count, bytes, first: first.offset };
         let headers =
             Headers { content_hmac: hash.to_hex(), upload: Some(Upload::new(self.id, part)), ..self.headers.clone() };
         let destination = Destination::Partition(first.partition);

@@ -24,7 +24,7 @@ use schemas::{
     content::ContentKey,
     format::RawTopic,
     raw::Headers,
-    receipt::{Position, ReceiptKey},
+    receipt::{ItemPosition, ReceiptKey},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -252,7 +252,7 @@ impl Answer {
         problem["type"].as_str().unwrap().strip_prefix("urn:device-manager:problem:").unwrap().to_owned()
     }
 
-    pub(crate) fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> ItemPosition {
         receipt_key().read(self.json()["_id"].as_str().unwrap()).unwrap()
     }
 
@@ -267,11 +267,11 @@ impl Answer {
     }
 
     /// Returns the command's receipt from the header.
-    pub(crate) fn command_receipt(&self) -> Position {
+    pub(crate) fn command_receipt(&self) -> ItemPosition {
         receipt_key().read(self.headers["receipt"].to_str().unwrap()).unwrap()
     }
 
-    pub(crate) fn receipt(&self) -> Position {
+    pub(crate) fn receipt(&self) -> ItemPosition {
         receipt_key().read(self.json()["receipt"].as_str().unwrap()).unwrap()
     }
 }

@@ -4,7 +4,7 @@ use schemas::{
     event::DeviceId,
     format::{Provider, RawTopic},
     identity::device_key,
-    raw::Kind,
+    raw::RecordKind,
 };
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ async fn an_assign_is_answered_with_the_device_and_keyed_by_it() {
         assert_eq!((receipt.topic, receipt.partition), (RawTopic::Devices, KEYED_PARTITION));
         assert_eq!(receipt.offset, 39 + i64::try_from(bench.kept()).unwrap());
         bench.last(|record| {
-            assert_eq!((record.topic, record.headers.kind), (RawTopic::Devices, Kind::Assign));
+            assert_eq!((record.topic, record.headers.kind), (RawTopic::Devices, RecordKind::Assign));
             assert_eq!((record.key.as_ref(), record.body.as_slice()), (Some(&expected), text.as_bytes()));
             assert_eq!(record.headers.content_hmac, content_hmac(text.as_bytes()));
         });
@@ -91,7 +91,7 @@ async fn an_unassign_is_answered_without_a_body() {
         assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
         assert_eq!(answer.command_receipt().offset, 39 + i64::try_from(bench.kept()).unwrap());
         bench.last(|record| {
-            assert_eq!((record.topic, record.headers.kind), (RawTopic::Devices, Kind::Unassign));
+            assert_eq!((record.topic, record.headers.kind), (RawTopic::Devices, RecordKind::Unassign));
             assert_eq!((record.key.as_ref(), record.headers.device_id.as_ref()), (Some(&id), Some(&id)));
             assert_eq!(
                 (record.body.as_slice(), &record.headers.content_hmac),

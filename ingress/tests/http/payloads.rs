@@ -2,8 +2,8 @@
 
 use schemas::{
     format::{Format, RawTopic},
-    raw::Kind,
-    receipt::Position,
+    raw::RecordKind,
+    receipt::ItemPosition,
 };
 
 use crate::bench::{Bench, MESSAGE, content_hmac, partition};
@@ -23,14 +23,14 @@ async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt
     assert_eq!(answer.status, 200);
     assert_eq!(answer.headers["x-correlation-id"], "abc-1");
     let partition = partition(body.as_bytes());
-    let expected = Position { topic: RawTopic::Medisante, topic_epoch: 0, partition, offset: 40, item: 0 };
+    let expected = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 0, partition, offset: 40, item: 0 };
     assert_eq!(answer.position(), expected);
     bench.last(|record| {
         assert_eq!(record.topic, RawTopic::Medisante);
         assert_eq!(record.body, body.as_bytes());
         assert_eq!((record.key.as_deref(), record.partition), (None, Some(partition)));
         let headers = &record.headers;
-        assert_eq!(headers.kind, Kind::Payload(Format::StandardJson));
+        assert_eq!(headers.kind, RecordKind::Payload(Format::StandardJson));
         assert_eq!(headers.content_hmac, content_hmac(body.as_bytes()));
         assert_eq!(headers.content_type.as_deref(), Some("application/json; charset=utf-8"));
         assert_eq!(headers.source.as_str(), "portal");
@@ -113,7 +113,7 @@ async fn the_content_type_decides_where_the_path_names_no_format() {
         let body = minimal(format);
         let path = format!("/health-data/{provider}");
         assert_eq!(bench.post(&path).header("content-type", content_type).send(body).await.status, 200);
-        bench.last(|record| assert_eq!(record.headers.kind, Kind::Payload(format)));
+        bench.last(|record| assert_eq!(record.headers.kind, RecordKind::Payload(format)));
     }
     for content_type in ["text/plain", "application/octet-stream", "application/jsonx"] {
         let answer = bench.post("/health-data/medisante").header("content-type", content_type).send("{}").await;
@@ -134,7 +134,7 @@ async fn the_path_names_the_format_by_name_or_alias() {
     ] {
         let body = minimal(format);
         assert_eq!(bench.post(&format!("/health-data/{path}")).send(body).await.status, 200, "{path}");
-        bench.last(|record| assert_eq!(record.headers.kind, Kind::Payload(format)));
+        bench.last(|record| assert_eq!(record.headers.kind, RecordKind::Payload(format)));
     }
     for path in ["medisante/csv", "medisante/export-xml", "healthkit/xml", "healthkit/standard-xml", "medisante/JSON"] {
         let answer = bench.post(&format!("/health-data/{path}")).json().send("{}").await;

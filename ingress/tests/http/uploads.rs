@@ -5,8 +5,8 @@ use std::{io::Write as _, time::Duration};
 use axum::body::{Body, Bytes};
 use schemas::{
     format::{Format, RawTopic},
-    raw::{Headers, Kind},
-    upload::{CHUNK_BYTES, Part, Upload},
+    raw::{Headers, RecordKind},
+    upload::{CHUNK_BYTES, Upload, UploadPart},
 };
 use tokio::sync::mpsc;
 
@@ -31,7 +31,7 @@ fn frames(body: &[u8]) -> Body {
     Body::from_stream(futures_util::stream::iter(frames))
 }
 
-fn part(headers: &Headers) -> Option<Part> {
+fn part(headers: &Headers) -> Option<UploadPart> {
     headers.upload.as_ref().map(Upload::part)
 }
 
@@ -48,19 +48,19 @@ async fn a_large_body_lies_in_chunks_closed_by_a_manifest() {
     assert_eq!(chunks.len(), 4);
     assert_eq!(chunks.iter().flat_map(|chunk| chunk.body.clone()).collect::<Vec<u8>>(), body);
     for (number, chunk) in (0..).zip(chunks) {
-        assert_eq!(part(&chunk.headers), Some(Part::Chunk { number }));
+        assert_eq!(part(&chunk.headers), Some(UploadPart::Chunk { number }));
         // All chunks are in the partition of the first one, so that a retry goes to the same partition.
         assert_eq!((chunk.topic, chunk.key.as_deref()), (RawTopic::Uploads, None));
         assert_eq!(chunk.partition, Some(partition(&body[..CHUNK_BYTES])));
         assert_eq!(chunk.headers.content_hmac, content_hmac(&chunk.body));
     }
     for Headers { kind, correlation_id, sample_type, unit, device_id, .. } in records.iter().map(|part| &part.headers) {
-        assert_eq!((*kind, correlation_id.as_str()), (Kind::Payload(Format::ExportXml), "abc-1"));
+        assert_eq!((*kind, correlation_id.as_str()), (RecordKind::Payload(Format::ExportXml), "abc-1"));
         let parameters = (sample_type.as_deref(), unit.as_deref(), device_id.as_deref());
         assert_eq!(parameters, (Some("t"), Some("u"), Some("d")));
     }
     assert!(manifest.body.is_empty());
-    assert_eq!(part(&manifest.headers), Some(Part::Manifest { chunks: 4, bytes: body.len() as u64, first: 40 }));
+    assert_eq!(part(&manifest.headers), Some(UploadPart::Manifest { chunks: 4, bytes: body.len() as u64, first: 40 }));
     assert_eq!(manifest.headers.content_hmac, content_hmac(&body));
     assert_eq!((manifest.topic, manifest.partition), (RawTopic::Uploads, chunks[0].partition));
     let position = answer.position();
@@ -156,7 +156,7 @@ async fn too_large_and_broken_off_uploads_are_never_closed() {
     let broken_off = Body::from_stream(futures_util::stream::iter([Ok(half), Err(std::io::Error::other("gone"))]));
     assert_eq!(bench.post(PATH).send(broken_off).await.problem(400), "body-broken-off");
     let records = bench.log.records.lock().unwrap();
-    assert!(records.iter().all(|record| matches!(part(&record.headers), Some(Part::Chunk { .. }))));
+    assert!(records.iter().all(|record| matches!(part(&record.headers), Some(UploadPart::Chunk { .. }))));
 }
 
 /// Returns a body that is sent piece by piece through the channel. The channel has room for one piece.
@@ -234,7 +234,7 @@ async fn an_upload_counts_only_when_all_of_it_is_acknowledged() {
         let bench = Bench::with(Manner::RefusesOne(refused), |_| {});
         assert_eq!(bench.post(PATH).send(frames(&body)).await.problem(503), "unavailable", "record {refused}");
         let records = bench.log.records.lock().unwrap();
-        assert!(records.iter().all(|record| matches!(part(&record.headers), Some(Part::Chunk { .. }))));
+        assert!(records.iter().all(|record| matches!(part(&record.headers), Some(UploadPart::Chunk { .. }))));
     }
 }
 

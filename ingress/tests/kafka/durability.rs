@@ -12,8 +12,8 @@ use rdkafka::{
 };
 use schemas::{
     format::{Format, RawTopic},
-    raw::{Headers, Kind},
-    receipt::Position,
+    raw::{Headers, RecordKind},
+    receipt::ItemPosition,
     upload::CHUNK_BYTES,
 };
 use tokio::sync::watch;
@@ -80,7 +80,7 @@ async fn what_is_accepted_lies_at_its_receipt() {
 
     let kept = everything(&edge, RawTopic::Medisante).await;
     assert_eq!(kept.len(), 4);
-    for (Position { topic, partition, offset, .. }, body) in positions {
+    for (ItemPosition { topic, partition, offset, .. }, body) in positions {
         assert_eq!(topic, RawTopic::Medisante);
         let (key, headers, found) = &kept[&(partition, offset)];
         assert!(*found == body);
@@ -91,7 +91,7 @@ async fn what_is_accepted_lies_at_its_receipt() {
             "a retry goes to the partition of the first attempt"
         );
         assert_eq!(headers.content_hmac, hash.to_hex());
-        assert_eq!(headers.kind, Kind::Payload(Format::StandardJson));
+        assert_eq!(headers.kind, RecordKind::Payload(Format::StandardJson));
         assert_eq!((headers.credential.as_str(), headers.source.as_str()), ("the-key", "portal"));
     }
 }
@@ -232,7 +232,7 @@ async fn stopping_under_load_keeps_what_was_answered() {
     assert!(!accepted.is_empty());
     let kept = everything(&edge, RawTopic::Medisante).await;
     for (answer, body) in &accepted {
-        let Position { partition, offset, .. } = edge.position(answer);
+        let ItemPosition { partition, offset, .. } = edge.position(answer);
         assert!(kept[&(partition, offset)].2 == body.as_bytes());
     }
     tokio::time::timeout(PATIENCE, edge.ended).await.expect("ingress ends in time").unwrap().unwrap();

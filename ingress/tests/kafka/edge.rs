@@ -14,7 +14,7 @@ use rdkafka::{
 use schemas::{
     content::ContentKey,
     format::RawTopic,
-    receipt::{Position, ReceiptKey},
+    receipt::{ItemPosition, ReceiptKey},
     topic::Topics,
 };
 use service::{
@@ -152,7 +152,7 @@ impl Edge {
         post(self.address, &self.key, path, body).await
     }
 
-    pub(crate) fn position(&self, answer: &[u8]) -> Position {
+    pub(crate) fn position(&self, answer: &[u8]) -> ItemPosition {
         let answer: serde_json::Value = serde_json::from_slice(answer).unwrap();
         self.receipts.read(answer["_id"].as_str().unwrap()).unwrap()
     }

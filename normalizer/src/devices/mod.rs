@@ -7,7 +7,7 @@ use schemas::{
     command,
     event::{Assignment, Command},
     identity::device_key,
-    raw::{Kind, RawRecord},
+    raw::{RawRecord, RecordKind},
     rejection::Reason,
 };
 use uuid::Uuid;
@@ -21,8 +21,8 @@ use crate::{
 /// Maps a record of `raw.devices`.
 pub(crate) fn normalize(record: &RawRecord<'_>) -> Normalized {
     let command = match record.headers.kind {
-        Kind::Unassign => unassign(record),
-        Kind::Assign | Kind::Payload(_) => assign(record),
+        RecordKind::Unassign => unassign(record),
+        RecordKind::Assign | RecordKind::Payload(_) => assign(record),
     };
     match command {
         Ok(command) => Normalized { commands: vec![command], ..Normalized::default() },

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use catalogue::{self, Metric, Vocabulary};
 use schemas::{
     event::{Component, Device, Flag, Missing, Reading, Value},
-    identity::{Content, Identity},
+    identity::{ContentDigest, Identity},
     moment::Moment,
     rejection::Reason,
 };
@@ -133,7 +133,7 @@ impl<'r> Export<'r> {
             [kind, unit, average, minimum, maximum, sum]
         });
         let numbers = totals.into_iter().flat_map(|total| [&total.number, &total.unit]).chain(statistics);
-        let mut content = Content::default();
+        let mut content = ContentDigest::default();
         for literal in [Some(kind), Some(id.as_str()), start, end] {
             content.optional(literal);
         }
@@ -160,7 +160,7 @@ impl<'r> Export<'r> {
             ("appleStandHours", "HKActivitySummary.appleStandHours", &summary.stand_hours, Some("count")),
         ];
         let mut components = Vec::new();
-        let mut content = Content::default();
+        let mut content = ContentDigest::default();
         content.literal(date);
         for (name, like, number, documented) in parts {
             content.optional(number.as_deref());

@@ -1,6 +1,6 @@
 //! The source's literals of an Observation: its content is computed from them and, if it has no id of its own, its reading id.
 
-use schemas::identity::Content;
+use schemas::identity::ContentDigest;
 
 use super::{
     model::{Component, Concept, Effective, Given, Observation, Quantity, Text, Value},
@@ -18,7 +18,7 @@ pub(super) trait Sink<'t> {
     fn take(&mut self, text: Option<&'t str>);
 }
 
-impl<'t> Sink<'t> for Content {
+impl<'t> Sink<'t> for ContentDigest {
     fn take(&mut self, text: Option<&'t str>) {
         self.optional(text);
     }

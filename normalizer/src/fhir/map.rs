@@ -2,7 +2,7 @@
 
 use schemas::{
     event::{Component, Device, Missing, Reading, Status},
-    identity::{Content, Identity},
+    identity::{ContentDigest, Identity},
     moment::Moment,
     rejection::Reason,
 };
@@ -39,7 +39,7 @@ pub(super) struct Holder<'s, 'a> {
 impl<'s, 'a> Holder<'s, 'a> {
     /// Computes the hash once for all Observations that it contains.
     pub(super) fn of(observation: &'s Observation<'a>, full_url: Option<&'s str>, context: &'s Context<'a>) -> Self {
-        let mut content = Content::default();
+        let mut content = ContentDigest::default();
         content.optional(filled(observation.id.as_ref()));
         literals::observed(observation, &mut content);
         literals::subject(subject(observation, &Scope { holder: observation, full_url, context }), &mut content);
@@ -154,8 +154,8 @@ impl<'s, 'a> Mapping<'s, 'a> {
 }
 
 /// What makes a new version of the reading when it changes; not the version number and the times of the version.
-fn content(observed: &Observed, observation: &Observation<'_>) -> Content {
-    let mut content = Content::default();
+fn content(observed: &Observed, observation: &Observation<'_>) -> ContentDigest {
+    let mut content = ContentDigest::default();
     content.literal(observed.status.as_str());
     content.optional(observed.device.as_ref().map(|device| device.id.as_str()));
     content.optional(observed.gateway.as_ref().map(|device| device.id.as_str()));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemas::{
     event::{Missing, Reading, UnknownKind, Value},
-    identity::{Content, Identity},
+    identity::{ContentDigest, Identity},
     rejection::Reason,
 };
 use serde_json::value::RawValue;
@@ -54,7 +54,7 @@ pub(super) fn reading(payload: Payload<'_>, item: &Item<'_>, shapes: &mut Shapes
     let id = payload.record.headers.device_id.as_deref();
     let device = id.map(|id| device(payload.provider, id)).transpose()?;
     let device_id = device.as_ref().map_or(Cow::Borrowed(""), |device| Cow::Owned(device.id.as_str().to_owned()));
-    let mut content = Content::default();
+    let mut content = ContentDigest::default();
     content.literal(&subject.name);
     content.optional(subject.units.as_deref());
     for (name, value) in &entry.0 {
@@ -105,7 +105,7 @@ fn literals<'a>(
 }
 
 /// Adds a value to the content, in a form that does not depend on white space, escapes or the order of members.
-fn feed(content: &mut Content, value: &RawValue) {
+fn feed(content: &mut ContentDigest, value: &RawValue) {
     let text = value.get();
     match text.as_bytes().first() {
         Some(b'{') => {

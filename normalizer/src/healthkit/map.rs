@@ -4,7 +4,7 @@ use catalogue::ValueKind;
 use schemas::{
     event::{Device, DeviceId, Reading},
     format::Provider,
-    identity::{Content, Identity},
+    identity::{ContentDigest, Identity},
 };
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -42,7 +42,7 @@ pub(crate) fn reading(
     let device = observed.device.as_ref().map(|device| device.id.clone());
     let device = device.as_ref().map(DeviceId::as_str);
     let literals = |span| literals(&kind, sample, device, span);
-    let mut content = Content::default();
+    let mut content = ContentDigest::default();
     for literal in literals(span) {
         content.optional(literal);
     }

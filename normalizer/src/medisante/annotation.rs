@@ -3,7 +3,7 @@
 use catalogue::{Vocabulary, metric_by_spelling};
 use schemas::{
     event::{Coding, Component, Reading, Value},
-    identity::Content,
+    identity::ContentDigest,
 };
 use serde_json::value::RawValue;
 
@@ -33,7 +33,7 @@ pub(super) fn annotate(readings: &mut [Reading], measurement_type: Option<&str>,
         (if is_named || is_like(&name.code) { 1 } else { 2 }, name.code.to_string())
     };
     if let Some(reading) = readings.iter_mut().min_by_key(|reading| is_about(reading)) {
-        let mut content = Content::from(reading.content);
+        let mut content = ContentDigest::from(reading.content);
         let mut sorted: Vec<&Component> = annotations.iter().collect();
         sorted.sort_by_key(|annotation| &annotation.code.code);
         for Component { code, value, .. } in sorted {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemas::{
     event::{Component, Device, Reading, Status},
     format::Provider,
-    identity::{Content, Identity},
+    identity::{ContentDigest, Identity},
     rejection::Reason,
 };
 
@@ -139,7 +139,7 @@ impl<'a> Head<'a> {
         let key = key.to_ascii_lowercase();
         let device_id = self.device.as_ref().map(|device| device.id.as_str());
         let timestamp = self.timestamp.as_deref();
-        let mut content = Content::default();
+        let mut content = ContentDigest::default();
         content.literal(&key);
         content.optional(device_id);
         content.optional(self.gateway.as_ref().map(|gateway| gateway.id.as_str()));

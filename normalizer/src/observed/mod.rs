@@ -10,7 +10,7 @@ mod waveform;
 use schemas::{
     event::{Coding, Component, Device, DeviceId, Document, Flag, Provenance, Reading, Status, Value},
     format::{Format, Provider},
-    identity::{Content, Identity, TrustScope, device_key, reading_id},
+    identity::{ContentDigest, Identity, TrustScope, device_key, reading_id},
     raw::RawRecord,
     rejection::Reason,
 };
@@ -91,7 +91,7 @@ impl Observed {
     }
 
     /// Builds the event. `identity` and `content` consist of what the source wrote, never of mapped values.
-    pub(crate) fn reading(self, payload: Payload<'_>, identity: Identity<'_>, content: Content) -> Reading {
+    pub(crate) fn reading(self, payload: Payload<'_>, identity: Identity<'_>, content: ContentDigest) -> Reading {
         const DAY_US: i64 = 86_400_000_000;
         let Payload { record, provider, format } = payload;
         let mut flags = self.coded.flags;

@@ -41,7 +41,7 @@ pub(super) struct Chunks {
     id: Uuid,
     /// The offset of the manifest. All chunks of the upload are before it.
     end: i64,
-    expected: upload::Part,
+    expected: upload::UploadPart,
     hash_expected: String,
     message: Option<OwnedMessage>,
     at: usize,
@@ -54,9 +54,9 @@ pub(super) struct Chunks {
 impl Chunks {
     pub(super) fn of(config: &NormalizerConfig, manifest: &Consumed) -> Result<Self, NormalizerError> {
         let (id, expected, first) = match upload_of(manifest).map(|upload| (upload.id(), upload.part())) {
-            Some((id, part @ upload::Part::Manifest { first, .. })) => (id, part, first),
-            Some((id, part @ upload::Part::Chunk { .. })) => (id, part, manifest.message.offset()),
-            None => (Uuid::nil(), upload::Part::Chunk { number: 0 }, manifest.message.offset()),
+            Some((id, part @ upload::UploadPart::Manifest { first, .. })) => (id, part, first),
+            Some((id, part @ upload::UploadPart::Chunk { .. })) => (id, part, manifest.message.offset()),
+            None => (Uuid::nil(), upload::UploadPart::Chunk { number: 0 }, manifest.message.offset()),
         };
         let mut settings = config.kafka.consumer(&group_of(&config.group, manifest.topic), GroupProtocol::Classic);
         // The partition is assigned directly, so the consumer does not join the group.
@@ -82,7 +82,7 @@ impl Chunks {
 
     /// Fetches the next chunk. Returns `false` after the last one.
     fn next(&mut self) -> Result<bool, NormalizerError> {
-        if matches!(self.expected, upload::Part::Manifest { chunks, .. } if chunks == self.number) {
+        if matches!(self.expected, upload::UploadPart::Manifest { chunks, .. } if chunks == self.number) {
             return Ok(false);
         }
         loop {
@@ -99,7 +99,7 @@ impl Chunks {
             let header = message.headers().and_then(|headers| headers.iter().find(|one| one.key == header::UPLOAD));
             let text = header.and_then(|header| header.value).and_then(|value| std::str::from_utf8(value).ok());
             let is_next = text.and_then(Upload::parse).is_some_and(|upload| {
-                upload.id() == self.id && upload.part() == upload::Part::Chunk { number: self.number }
+                upload.id() == self.id && upload.part() == upload::UploadPart::Chunk { number: self.number }
             });
             if is_next {
                 let payload = message.payload().unwrap_or_default();
@@ -120,7 +120,7 @@ impl Chunks {
         }
         while self.next()? {}
         let found = self.hasher.finish().to_hex();
-        let is_whole = matches!(self.expected, upload::Part::Manifest { chunks, bytes, .. }
+        let is_whole = matches!(self.expected, upload::UploadPart::Manifest { chunks, bytes, .. }
             if chunks == self.number && bytes == self.bytes && found == self.hash_expected);
         Ok(if is_whole { Ending::Whole } else { Ending::Other })
     }

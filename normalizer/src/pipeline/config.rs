@@ -14,7 +14,7 @@ pub struct NormalizerConfig {
     pub topics: Topics,
     /// The consumer group, which all normalizers of an installation share.
     pub group: String,
-    /// The topic epoch of the raw topics, see [`schemas::receipt::Position`].
+    /// The topic epoch of the raw topics, see [`schemas::receipt::ItemPosition`].
     pub topic_epoch: u16,
     /// The key for the hash that verifies an upload. It must be the same as the ingress's.
     pub content_key: ContentKey,

@@ -61,12 +61,12 @@ impl Work for Mapper {
         let is_nothing = record.is_handled || record.message.payload().is_none();
         let normalized = match (part, raw(&self.config, record)) {
             _ if is_nothing => return None,
-            (Some(upload::Part::Chunk { number: 0 } | upload::Part::Manifest { .. }), _)
+            (Some(upload::UploadPart::Chunk { number: 0 } | upload::UploadPart::Manifest { .. }), _)
                 if record.topic == RawTopic::Uploads =>
             {
                 return None;
             }
-            (Some(upload::Part::Chunk { .. }), _) if record.topic == RawTopic::Uploads => Normalized::default(),
+            (Some(upload::UploadPart::Chunk { .. }), _) if record.topic == RawTopic::Uploads => Normalized::default(),
             (Some(_), _) => all_refused(Rejection::whole(refused(
                 Reason::BrokenRecord,
                 "a part of a large upload does not belong on this topic",
@@ -262,7 +262,7 @@ pub(super) mod tests {
     use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
     use rdkafka::{Timestamp, message::OwnedMessage};
-    use schemas::{content::ContentKey, event::SourceName, format::Format, raw::Kind, topic::Topics};
+    use schemas::{content::ContentKey, event::SourceName, format::Format, raw::RecordKind, topic::Topics};
     use service::kafka::KafkaSettings;
 
     use super::*;
@@ -284,7 +284,7 @@ pub(super) mod tests {
 
     fn record(offset: i64, body: &str) -> Consumed {
         let headers = Headers {
-            kind: Kind::Payload(Format::StandardJson),
+            kind: RecordKind::Payload(Format::StandardJson),
             content_type: None,
             credential: "key".to_owned(),
             source: SourceName::parse("tests").unwrap(),
@@ -309,7 +309,7 @@ pub(super) mod tests {
     pub(in super::super) fn upload() -> (NormalizerConfig, Consumed) {
         let mut manifest = record(7, "");
         let headers = manifest.headers.as_mut().unwrap();
-        (headers.kind, headers.device_id) = (Kind::Payload(Format::ExportXml), Some("watch".to_owned()));
+        (headers.kind, headers.device_id) = (RecordKind::Payload(Format::ExportXml), Some("watch".to_owned()));
         manifest.topic = RawTopic::Uploads;
         (config(), manifest)
     }

@@ -43,16 +43,16 @@ impl Open {
             let uploads = self.0.entry(place).or_default();
             uploads.read_until_ms = appended_ms;
             match upload.part() {
-                upload::Part::Chunk { number: 0 } => {
+                upload::UploadPart::Chunk { number: 0 } => {
                     let unclosed = Unclosed { first: record.without_body(), last_ms: appended_ms };
                     uploads.unclosed.insert(upload.id(), unclosed);
                 }
-                upload::Part::Chunk { .. } => {
+                upload::UploadPart::Chunk { .. } => {
                     if let Some(unclosed) = uploads.unclosed.get_mut(&upload.id()) {
                         unclosed.last_ms = appended_ms;
                     }
                 }
-                upload::Part::Manifest { .. } => {
+                upload::UploadPart::Manifest { .. } => {
                     uploads.unclosed.remove(&upload.id());
                 }
             }

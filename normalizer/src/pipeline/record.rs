@@ -4,7 +4,7 @@ use rdkafka::{Message, message::OwnedMessage};
 use schemas::{
     format::RawTopic,
     raw::{HeaderError, Headers},
-    upload::{Part, Upload},
+    upload::{Upload, UploadPart},
 };
 
 /// A partition of a raw topic.
@@ -46,5 +46,5 @@ pub(super) fn upload_of(record: &Consumed) -> Option<&Upload> {
 
 /// Whether a record is the manifest of an upload.
 pub(super) fn is_manifest(record: &Consumed) -> bool {
-    upload_of(record).is_some_and(|upload| matches!(upload.part(), Part::Manifest { .. }))
+    upload_of(record).is_some_and(|upload| matches!(upload.part(), UploadPart::Manifest { .. }))
 }

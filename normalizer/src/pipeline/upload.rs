@@ -105,7 +105,7 @@ impl EventBatch {
 
 /// Maps the upload of a manifest, and produces its events and the outcomes of the manifest and of the first chunk.
 pub(super) async fn map(manifest: &Consumed, window: &mut Window<'_>) -> Result<(), NormalizerError> {
-    let Some(upload::Part::Manifest { first, .. }) = upload_of(manifest).map(Upload::part) else { return Ok(()) };
+    let Some(upload::UploadPart::Manifest { first, .. }) = upload_of(manifest).map(Upload::part) else { return Ok(()) };
     let config = window.config();
     let counts = if config.skip.is_skipped(manifest) {
         window.rejections(manifest, vec![Rejection::whole(SKIPPED)]).await?;

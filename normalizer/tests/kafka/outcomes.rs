@@ -70,12 +70,15 @@ async fn a_skipped_record_and_one_without_a_value_do_not_stop_the_others() {
 async fn a_chunk_on_another_topic_is_refused() {
     use schemas::{
         raw::Headers,
-        upload::{Part, Upload},
+        upload::{Upload, UploadPart},
     };
     let world = World::new(1).await;
     let running = world.start();
-    for part in [Part::Chunk { number: 0 }, Part::Chunk { number: 1 }, Part::Manifest { chunks: 1, bytes: 1, first: 0 }]
-    {
+    for part in [
+        UploadPart::Chunk { number: 0 },
+        UploadPart::Chunk { number: 1 },
+        UploadPart::Manifest { chunks: 1, bytes: 1, first: 0 },
+    ] {
         let headers = Headers { upload: Some(Upload::new(Uuid::from_u128(1), part)), ..crate::world::export() };
         world.put(RawTopic::HealthKit, 0, &headers, Some(b"x")).await;
     }

@@ -23,9 +23,9 @@ use schemas::{
     dead_letter::DeadLetter,
     event::{Outcome, Reading},
     format::{Format, RawTopic},
-    raw::{Headers, Kind},
+    raw::{Headers, RecordKind},
     topic::Topics,
-    upload::{Part, Upload},
+    upload::{Upload, UploadPart},
 };
 use service::{
     health::{Health, StageState},
@@ -162,7 +162,7 @@ impl World {
         for (number, chunk) in (0..).zip(chunks) {
             let headers = Headers {
                 content_hmac: self.key.hash(chunk).to_hex(),
-                upload: Some(Upload::new(id, Part::Chunk { number })),
+                upload: Some(Upload::new(id, UploadPart::Chunk { number })),
                 ..export()
             };
             let offset = self.put(RawTopic::Uploads, partition, &headers, Some(chunk)).await;
@@ -180,7 +180,7 @@ impl World {
         content: &[u8],
     ) -> i64 {
         let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        let part = Part::Manifest { chunks: u32::try_from(chunks.len()).unwrap(), bytes, first };
+        let part = UploadPart::Manifest { chunks: u32::try_from(chunks.len()).unwrap(), bytes, first };
         let headers =
             Headers { content_hmac: self.key.hash(content).to_hex(), upload: Some(Upload::new(id, part)), ..export() };
         self.put(RawTopic::Uploads, partition, &headers, Some(&[])).await
@@ -381,11 +381,11 @@ impl Running {
 }
 
 pub(crate) fn standard_json() -> Headers {
-    headers(Kind::Payload(Format::StandardJson), "kafka")
+    headers(RecordKind::Payload(Format::StandardJson), "kafka")
 }
 
 pub(crate) fn export() -> Headers {
-    Headers { device_id: Some("watch".to_owned()), ..headers(Kind::Payload(Format::ExportXml), "kafka") }
+    Headers { device_id: Some("watch".to_owned()), ..headers(RecordKind::Payload(Format::ExportXml), "kafka") }
 }
 
 pub(crate) fn sample(number: u32) -> String {

@@ -4,7 +4,7 @@ use normalizer::Normalized;
 use schemas::{
     event::{Component, Flag, Missing, Value},
     format::{Format, RawTopic},
-    raw::Kind,
+    raw::RecordKind,
     rejection::Reason,
 };
 
@@ -13,7 +13,7 @@ use crate::record::{self, headers};
 const DATE: &str = r#""date":"2026-03-01 08:00:00 +0100","start":"2026-03-01 08:00:00 +0100""#;
 
 fn normalized(data: &str) -> Normalized {
-    let headers = headers(Kind::Payload(Format::HealthAutoExport), "app");
+    let headers = headers(RecordKind::Payload(Format::HealthAutoExport), "app");
     record::normalized(RawTopic::HealthKit, headers, format!("{{\"data\":{{{data}}}}}").as_bytes(), 0)
 }
 

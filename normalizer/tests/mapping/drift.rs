@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use normalizer::Normalized;
 use schemas::{
     format::{Format, RawTopic},
-    raw::Kind,
+    raw::RecordKind,
 };
 
 use crate::record::{self, headers};
@@ -19,7 +19,7 @@ const FHIR: (RawTopic, Format) = (RawTopic::Medisante, Format::FhirJson);
 const FHIR_XML: (RawTopic, Format) = (RawTopic::Medisante, Format::FhirXml);
 
 fn normalized((topic, format): (RawTopic, Format), body: &str) -> Normalized {
-    record::normalized(topic, headers(Kind::Payload(format), "drift"), body.as_bytes(), 0)
+    record::normalized(topic, headers(RecordKind::Payload(format), "drift"), body.as_bytes(), 0)
 }
 
 /// Returns each shape as `kind shape`, sorted.

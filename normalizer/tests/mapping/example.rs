@@ -8,7 +8,7 @@ use schemas::{
     event::Flag,
     example::{ASSIGN, Example, PAYLOADS, UNASSIGN},
     format::{Provider, RawTopic},
-    raw::{Headers, Kind},
+    raw::{Headers, RecordKind},
 };
 
 use crate::record::{headers, normalized};
@@ -17,7 +17,7 @@ use crate::record::{headers, normalized};
 const EXPECTED: [Flag; 1] = [Flag::DefaultUnit];
 
 fn of(example: &Example) -> Normalized {
-    let mut headers = headers(Kind::Payload(example.format), "example");
+    let mut headers = headers(RecordKind::Payload(example.format), "example");
     for (name, value) in example.query {
         match *name {
             "deviceId" => headers.device_id = Some((*value).to_owned()),
@@ -60,7 +60,7 @@ fn each_payload_becomes_its_readings() {
 fn each_command_becomes_its_event() {
     let device_id = Some("b8a7f5de-9f6b-5c3c-8f0e-2a1d4c3b5e6f".to_owned());
     for (file, kind, body) in
-        [("devices-assign.json", Kind::Assign, ASSIGN), ("devices-unassign.json", Kind::Unassign, UNASSIGN)]
+        [("devices-assign.json", RecordKind::Assign, ASSIGN), ("devices-unassign.json", RecordKind::Unassign, UNASSIGN)]
     {
         let headers = Headers { device_id: device_id.clone(), ..headers(kind, "example") };
         let found = normalized(RawTopic::Devices, headers, body.as_bytes(), 0);

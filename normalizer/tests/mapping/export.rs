@@ -3,7 +3,7 @@
 use normalizer::Normalized;
 use schemas::{
     format::{Format, RawTopic},
-    raw::Kind,
+    raw::RecordKind,
     rejection::Reason,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 const RECORD: &str = r#"<Record type="HKQuantityTypeIdentifierHeartRate" unit="count/min" value="61" startDate="2026-03-01 08:00:00 +0100"/>"#;
 
 fn normalized(body: &str) -> Normalized {
-    record::normalized(RawTopic::Uploads, headers(Kind::Payload(Format::ExportXml), "export"), body.as_bytes(), 0)
+    record::normalized(RawTopic::Uploads, headers(RecordKind::Payload(Format::ExportXml), "export"), body.as_bytes(), 0)
 }
 
 /// The number of readings, and why the rest of the export is refused.

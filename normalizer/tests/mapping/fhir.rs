@@ -4,13 +4,13 @@ use normalizer::Normalized;
 use schemas::{
     event::{Missing, Reading, Value},
     format::{Format, RawTopic},
-    raw::Kind,
+    raw::RecordKind,
 };
 
 use crate::record::{self, headers};
 
 fn normalized(body: &str) -> Normalized {
-    record::normalized(RawTopic::Medisante, headers(Kind::Payload(Format::FhirJson), "hub"), body.as_bytes(), 0)
+    record::normalized(RawTopic::Medisante, headers(RecordKind::Payload(Format::FhirJson), "hub"), body.as_bytes(), 0)
 }
 
 fn observation(fields: &str) -> Option<Reading> {

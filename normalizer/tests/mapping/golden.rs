@@ -14,7 +14,7 @@ use normalizer::{MAPPING_VERSION, Normalized, json_lines, normalize};
 use schemas::{
     event::{PatientId, Value},
     format::{Defaults, Format, RawTopic},
-    raw::{Headers, Kind, RawRecord},
+    raw::{Headers, RawRecord, RecordKind},
 };
 use sha2::{Digest, Sha256};
 
@@ -61,17 +61,17 @@ fn input(case: &str) -> (Vec<u8>, bool) {
     (fs::read(if is_xml { xml } else { folder().join(format!("{case}.input.json")) }).unwrap(), is_xml)
 }
 
-fn kind(case: &str, is_xml: bool) -> (RawTopic, Kind) {
+fn kind(case: &str, is_xml: bool) -> (RawTopic, RecordKind) {
     match (case.split('-').next().unwrap(), is_xml) {
-        ("medisante", false) => (RawTopic::Medisante, Kind::Payload(Format::StandardJson)),
-        ("medisante", true) => (RawTopic::Medisante, Kind::Payload(Format::StandardXml)),
-        ("healthkit", false) => (RawTopic::HealthKit, Kind::Payload(Format::StandardJson)),
-        ("health", false) => (RawTopic::HealthKit, Kind::Payload(Format::HealthAutoExport)),
-        ("export", true) => (RawTopic::Uploads, Kind::Payload(Format::ExportXml)),
-        ("fhir", false) => (RawTopic::Medisante, Kind::Payload(Format::FhirJson)),
-        ("fhir", true) => (RawTopic::Medisante, Kind::Payload(Format::FhirXml)),
-        ("assign", false) => (RawTopic::Devices, Kind::Assign),
-        ("unassign", false) => (RawTopic::Devices, Kind::Unassign),
+        ("medisante", false) => (RawTopic::Medisante, RecordKind::Payload(Format::StandardJson)),
+        ("medisante", true) => (RawTopic::Medisante, RecordKind::Payload(Format::StandardXml)),
+        ("healthkit", false) => (RawTopic::HealthKit, RecordKind::Payload(Format::StandardJson)),
+        ("health", false) => (RawTopic::HealthKit, RecordKind::Payload(Format::HealthAutoExport)),
+        ("export", true) => (RawTopic::Uploads, RecordKind::Payload(Format::ExportXml)),
+        ("fhir", false) => (RawTopic::Medisante, RecordKind::Payload(Format::FhirJson)),
+        ("fhir", true) => (RawTopic::Medisante, RecordKind::Payload(Format::FhirXml)),
+        ("assign", false) => (RawTopic::Devices, RecordKind::Assign),
+        ("unassign", false) => (RawTopic::Devices, RecordKind::Unassign),
         (other, _) => panic!("no mapping has the name {other}"),
     }
 }

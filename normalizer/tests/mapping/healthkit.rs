@@ -4,7 +4,7 @@ use normalizer::Normalized;
 use schemas::{
     event::{Component, Flag, Missing, Value},
     format::{Defaults, Format, RawTopic},
-    raw::{Headers, Kind},
+    raw::{Headers, RecordKind},
     rejection::Reason,
 };
 
@@ -12,7 +12,7 @@ use crate::record::{self, headers};
 
 fn normalized(format: Format, body: &str) -> Normalized {
     let defaults = Some(Defaults::ReactNativeHealth);
-    let headers = Headers { defaults, ..headers(Kind::Payload(format), "app") };
+    let headers = Headers { defaults, ..headers(RecordKind::Payload(format), "app") };
     record::normalized(RawTopic::HealthKit, headers, body.as_bytes(), 0)
 }
 

@@ -3,13 +3,13 @@
 use schemas::{
     event::{PatientId, Reading},
     format::{Format, RawTopic},
-    raw::Kind,
+    raw::RecordKind,
 };
 
 use crate::record::{headers, normalized};
 
 fn readings(source: &str, subject: Option<&str>, format: Format, body: &str) -> Vec<Reading> {
-    let mut headers = headers(Kind::Payload(format), source);
+    let mut headers = headers(RecordKind::Payload(format), source);
     headers.subject = subject.map(|subject| PatientId::parse(subject).unwrap());
     headers.sample_type = Some("HeartRate".to_owned());
     let normalized = normalized(RawTopic::HealthKit, headers, body.as_bytes(), 0);

@@ -4,14 +4,14 @@ use normalizer::Normalized;
 use schemas::{
     event::{Component, Value},
     format::{Format, RawTopic},
-    raw::Kind,
+    raw::RecordKind,
     rejection::Reason,
 };
 
 use crate::record::{self, headers};
 
 fn measured(measurement: &str, rest: &str) -> Normalized {
-    let headers = headers(Kind::Payload(Format::StandardJson), "portal");
+    let headers = headers(RecordKind::Payload(Format::StandardJson), "portal");
     let body = format!(
         r#"{{"device":{{"id":"d"}},"metadata":{{"receivedTime":"2026-03-01T08:00:00Z"}},
             "measurements":{{"timestamp":"2026-03-01T08:00:00Z","gait":{measurement}{rest}}}}}"#
@@ -36,7 +36,7 @@ fn a_text_of_4096_bytes_is_a_value_and_a_longer_one_is_not() {
 
 /// The codes of the readings that have an annotation, and the number of refused items.
 fn annotated(measurement_type: &str, measurements: &str) -> (Vec<String>, usize) {
-    let headers = headers(Kind::Payload(Format::StandardJson), "portal");
+    let headers = headers(RecordKind::Payload(Format::StandardJson), "portal");
     let body = format!(
         r#"{{"metadata":{{"measurementType":"{measurement_type}"}},
             "measurements":{{"annotations":{{"mealTag":"before"}},{measurements},"timestamp":"2026-03-01T08:00:00Z"}}}}"#
@@ -96,7 +96,7 @@ fn a_corrected_annotation_is_another_content_of_the_same_reading() {
 
 #[test]
 fn a_model_of_digits_is_read_and_an_electrocardiogram_without_samples_is_not() {
-    let headers = headers(Kind::Payload(Format::StandardJson), "portal");
+    let headers = headers(RecordKind::Payload(Format::StandardJson), "portal");
     let body = r#"{"device":{"id":1,"model":1200,"manufacturer":7},"measurements":{"timestamp":"2026-03-01T08:00:00Z",
         "pulse":{"value":60,"unit":"bpm"},"ecgSamples":{"samples":[],"frequency":250,"unit":"mV"}}}"#;
     let found = record::normalized(RawTopic::Medisante, headers, body.as_bytes(), 0);

@@ -4,7 +4,7 @@ use normalizer::{Normalized, normalize};
 use schemas::{
     event::SourceName,
     format::RawTopic,
-    raw::{Headers, Kind, RawRecord},
+    raw::{Headers, RawRecord, RecordKind},
     rejection::Reason,
 };
 
@@ -12,7 +12,7 @@ use schemas::{
 pub(crate) const RECEIVED_AT: i64 = 1_753_000_000_000_000;
 
 /// The headers of a request without parameters.
-pub(crate) fn headers(kind: Kind, source: &str) -> Headers {
+pub(crate) fn headers(kind: RecordKind, source: &str) -> Headers {
     Headers {
         kind,
         content_type: None,

@@ -5,7 +5,7 @@ use schemas::{
     event::DeviceId,
     format::{Format, Provider, RawTopic},
     identity::device_key,
-    raw::{Headers, Kind},
+    raw::{Headers, RecordKind},
 };
 use uuid::Uuid;
 
@@ -25,7 +25,8 @@ fn runs(found: &Normalized) -> Vec<Run> {
 
 /// Returns the rejections of a payload whose request names this device.
 fn refused((topic, format): (RawTopic, Format), device_id: Option<&str>, body: &str) -> Vec<Run> {
-    let headers = Headers { device_id: device_id.map(str::to_owned), ..headers(Kind::Payload(format), "refused") };
+    let headers =
+        Headers { device_id: device_id.map(str::to_owned), ..headers(RecordKind::Payload(format), "refused") };
     runs(&normalized(topic, headers, body.as_bytes(), 0))
 }
 
@@ -121,9 +122,9 @@ fn device_commands() {
         runs(&normalized(RawTopic::Devices, headers, body.as_bytes(), 0))
     };
     let assign = r#"{"deviceId":"a","deviceProvider":"healthkit","assignedPatientId":""}"#;
-    assert_eq!(refused(Kind::Assign, None, assign), [(None, 1, key(Provider::HealthKit, "a"))]);
-    assert_eq!(refused(Kind::Assign, None, "{"), [(None, 1, None)]);
+    assert_eq!(refused(RecordKind::Assign, None, assign), [(None, 1, key(Provider::HealthKit, "a"))]);
+    assert_eq!(refused(RecordKind::Assign, None, "{"), [(None, 1, None)]);
     let key = key(Provider::HealthKit, "a");
     let id = key.map(|key| key.to_string());
-    assert_eq!(refused(Kind::Unassign, id.as_deref(), "{"), [(None, 1, key)]);
+    assert_eq!(refused(RecordKind::Unassign, id.as_deref(), "{"), [(None, 1, key)]);
 }

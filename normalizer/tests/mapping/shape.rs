@@ -4,7 +4,7 @@
 use normalizer::Rejection;
 use schemas::{
     format::{Defaults, Format, RawTopic},
-    raw::{Headers, Kind},
+    raw::{Headers, RecordKind},
     rejection::Reason,
 };
 
@@ -23,7 +23,7 @@ fn details(topic: RawTopic, format: Format, body: &str) -> Vec<String> {
     let headers = Headers {
         sample_type: Some("HeartRate".to_owned()),
         defaults: Some(Defaults::ReactNativeHealth),
-        ..headers(Kind::Payload(format), "shape")
+        ..headers(RecordKind::Payload(format), "shape")
     };
     let body = body.replace("SECRET", SECRET);
     let found = normalized(topic, headers, body.as_bytes(), 0);
@@ -194,7 +194,7 @@ fn of_resources() {
 
 #[test]
 fn of_commands() {
-    let headers = || headers(Kind::Assign, "shape");
+    let headers = || headers(RecordKind::Assign, "shape");
     let body = r#"{"deviceId":"a","deviceProvider":"healthkit","effectiveTo":"SECRET"}"#.replace("SECRET", SECRET);
     let found = normalized(RawTopic::Devices, headers(), body.as_bytes(), 0);
     let text = "is missing and must be a text of 1 to 256 bytes without control characters";
@@ -214,8 +214,12 @@ fn of_commands() {
 #[test]
 fn a_fault_of_many_items_is_one_rejection() {
     let body = format!("[{}]", vec![r#"{"startDate":7}"#; 1_000].join(","));
-    let found =
-        normalized(RawTopic::HealthKit, headers(Kind::Payload(Format::StandardJson), "shape"), body.as_bytes(), 0);
+    let found = normalized(
+        RawTopic::HealthKit,
+        headers(RecordKind::Payload(Format::StandardJson), "shape"),
+        body.as_bytes(),
+        0,
+    );
     assert_eq!(found.rejections.len(), 1);
     assert_eq!(found.rejections[0].item_count, 1_000);
 }

@@ -4,7 +4,7 @@ use normalizer::{Normalized, Rejection};
 use proptest::prelude::*;
 use schemas::{
     format::{Format, RawTopic},
-    raw::Kind,
+    raw::RecordKind,
     rejection::Reason,
 };
 
@@ -38,7 +38,7 @@ fn normalized(topic: RawTopic, format: Format, body: &[u8]) -> Normalized {
 }
 
 fn normalized_at(topic: RawTopic, format: Format, body: &[u8], offset: i64) -> Normalized {
-    let mut headers = headers(Kind::Payload(format), "soup");
+    let mut headers = headers(RecordKind::Payload(format), "soup");
     headers.sample_type = Some("HeartRate".to_owned());
     record::normalized(topic, headers, body, offset)
 }
@@ -242,12 +242,12 @@ fn an_item_too_many_and_a_level_too_many_are_refused() {
 #[test]
 fn a_record_that_does_not_belong_on_its_topic_is_refused() {
     for (topic, kind) in [
-        (RawTopic::Devices, Kind::Payload(Format::StandardJson)),
-        (RawTopic::Medisante, Kind::Assign),
-        (RawTopic::HealthKit, Kind::Unassign),
-        (RawTopic::HealthKit, Kind::Payload(Format::StandardXml)),
-        (RawTopic::Medisante, Kind::Payload(Format::HealthAutoExport)),
-        (RawTopic::Medisante, Kind::Payload(Format::ExportXml)),
+        (RawTopic::Devices, RecordKind::Payload(Format::StandardJson)),
+        (RawTopic::Medisante, RecordKind::Assign),
+        (RawTopic::HealthKit, RecordKind::Unassign),
+        (RawTopic::HealthKit, RecordKind::Payload(Format::StandardXml)),
+        (RawTopic::Medisante, RecordKind::Payload(Format::HealthAutoExport)),
+        (RawTopic::Medisante, RecordKind::Payload(Format::ExportXml)),
     ] {
         let found = record::normalized(topic, headers(kind, "soup"), b"{}", 0);
         let reasons: Vec<_> = found.rejections.iter().map(|refused| (refused.item, refused.reason)).collect();

@@ -4,7 +4,7 @@ use normalizer::{Normalized, Rejection, json_lines};
 use proptest::prelude::*;
 use schemas::{
     format::{Format, RawTopic},
-    raw::Kind,
+    raw::RecordKind,
     rejection::Reason,
 };
 use serde_json::Value;
@@ -36,7 +36,7 @@ fn comparable(found: &Normalized) -> Vec<Value> {
 }
 
 fn normalized(format: Format, body: &[u8]) -> Normalized {
-    record::normalized(RawTopic::Medisante, headers(Kind::Payload(format), "xml"), body, 0)
+    record::normalized(RawTopic::Medisante, headers(RecordKind::Payload(format), "xml"), body, 0)
 }
 
 const FORMATS: [Format; 2] = [Format::FhirXml, Format::StandardXml];

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use catalogue::metric_by_key;
 use schemas::{
     format::{Format, Provider},
-    raw::Kind,
+    raw::RecordKind,
     rejection::Reason,
 };
 
@@ -32,7 +32,7 @@ type Outcome = (usize, BTreeSet<Reason>);
 fn outcome((provider, format): (Provider, Format), body: &[u8]) -> Outcome {
     // The catalogue is loaded once in a process, which must not be counted for the body.
     assert!(metric_by_key("heart_rate").is_some());
-    let headers = headers(Kind::Payload(format), "bombs");
+    let headers = headers(RecordKind::Payload(format), "bombs");
     let (found, bytes) = peak(|| normalized(provider.raw_topic(format), headers, body, 0));
     assert!(bytes <= bound(body.len()), "{provider:?} {format:?}: {bytes} bytes for a body of {}", body.len());
     assert!(found.items() > 0, "the payload has no outcome");
@@ -344,7 +344,7 @@ fn parts_of_an_item() {
 #[test]
 fn refused_items_in_a_row() {
     let body = format!("[{}]", vec!["0"; 100_000].join(","));
-    let headers = headers(Kind::Payload(Format::StandardJson), "bombs");
+    let headers = headers(RecordKind::Payload(Format::StandardJson), "bombs");
     let (found, bytes) = peak(|| normalized(HEALTHKIT.0.raw_topic(HEALTHKIT.1), headers, body.as_bytes(), 0));
     let refused: Vec<_> = found.rejections.iter().map(|one| (one.item, one.item_count, one.bytes.len())).collect();
     assert_eq!((found.items(), refused), (100_000, vec![(Some(0), 100_000, 0)]));

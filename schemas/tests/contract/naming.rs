@@ -5,9 +5,9 @@ use schemas::{
     dead_letter::{DeadLetter, DeadLetterError, Stage, header},
     event::{DeviceId, NameError, PatientId, SourceName, Unknown, UnknownKind},
     format::{Format, Provider, RawTopic},
-    identity::{Content, Identity, TrustScope, device_key, reading_id},
+    identity::{ContentDigest, Identity, TrustScope, device_key, reading_id},
     limit,
-    receipt::{NotARawPosition, Position, RawPosition, ReceiptKey},
+    receipt::{ItemPosition, NotARawPosition, RawPosition, ReceiptKey},
     rejection::Reason,
     topic,
 };
@@ -114,8 +114,8 @@ fn an_identifier_has_256_bytes_at_most_and_no_control_character() {
 
 #[test]
 fn contents_are_the_ones_that_older_rows_have() {
-    let content = |feed: fn(&mut Content)| {
-        let mut content = Content::default();
+    let content = |feed: fn(&mut ContentDigest)| {
+        let mut content = ContentDigest::default();
         feed(&mut content);
         content.finish()
     };
@@ -124,18 +124,18 @@ fn contents_are_the_ones_that_older_rows_have() {
     let absent = [0xa8, 0x10, 0x0a, 0xe6, 0xaa, 0x19, 0x40, 0xd0, 0xb6, 0x63, 0xbb, 0x31, 0xcd, 0x46, 0x61, 0x42];
     assert_eq!(content(|content| content.literal("a")), literal);
     assert_eq!(content(|content| content.optional(Some("a"))), literal);
-    assert_eq!(content(Content::absent), absent);
+    assert_eq!(content(ContentDigest::absent), absent);
     assert_eq!(content(|content| content.optional(None)), absent);
     // A literal that is added later is appended to the bytes of the content.
     let both = [0x0a, 0x5a, 0x1a, 0xcd, 0x17, 0x35, 0x96, 0x6a, 0x1f, 0x5c, 0x24, 0xa1, 0xc2, 0x61, 0xa4, 0xfb];
-    let mut later = Content::from(literal);
+    let mut later = ContentDigest::from(literal);
     later.literal("a");
     assert_eq!(later.finish(), both);
 }
 
 #[test]
 fn an_absent_literal_and_an_empty_one_are_different_content() {
-    let (mut absent, mut empty) = (Content::default(), Content::default());
+    let (mut absent, mut empty) = (ContentDigest::default(), ContentDigest::default());
     absent.absent();
     empty.literal("");
     assert_ne!(absent.finish(), empty.finish());
@@ -156,7 +156,7 @@ proptest! {
         at in 0_usize..36, other in 0_u8..64,
     ) {
         let key = ReceiptKey::new(&[5; 32]).unwrap();
-        let position = Position { topic: RawTopic::ALL[topic], topic_epoch, partition, offset, item };
+        let position = ItemPosition { topic: RawTopic::ALL[topic], topic_epoch, partition, offset, item };
         let receipt = key.issue(&position);
         prop_assert_eq!(receipt.len(), 36);
         prop_assert_eq!(key.read(&receipt), Ok(position));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use schemas::{
     event::{Assignment, PatientId, Reading, SourceName},
     format::{Provider, RawTopic},
-    receipt::Position,
+    receipt::ItemPosition,
 };
 use sink::{batch::Batch, fold::COMMANDS_PER_DAY_MAX, item::Item, write::Session};
 use sqlx::Connection as _;
@@ -133,7 +133,7 @@ async fn a_command_without_a_time_holds_from_when_it_was_appended() {
 
 async fn verdict(database: &Database, offset: i64) -> Option<String> {
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-    let position = Position { topic: RawTopic::Devices, topic_epoch: 1, partition: 0, offset, item: 0 };
+    let position = ItemPosition { topic: RawTopic::Devices, topic_epoch: 1, partition: 0, offset, item: 0 };
     let verdict = Progress::load(&mut connection, &position).await.unwrap().verdict;
     verdict.map(|verdict| verdict.as_str().to_owned())
 }

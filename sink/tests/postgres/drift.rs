@@ -3,7 +3,7 @@
 use schemas::{
     event::{Outcome, Unknown, UnknownKind},
     format::{Format, Provider, RawTopic},
-    receipt::Position,
+    receipt::ItemPosition,
 };
 use sink::item::Item;
 use sqlx::{Connection as _, PgConnection};
@@ -59,7 +59,7 @@ async fn any_order_of_arrival_gives_the_same_first_example() {
             (drift.first_seen.as_str(), drift.last_seen.as_str()),
             ("2024-05-02T00:00:00Z", "2024-05-04T00:00:00Z")
         );
-        let first = Position { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 1, item: 0 };
+        let first = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 1, item: 0 };
         assert_eq!(key().read(&drift.receipt), Ok(first));
         assert_eq!(
             (drift.provider.as_str(), drift.format.as_str(), drift.kind.as_str()),

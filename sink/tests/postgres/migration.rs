@@ -1,6 +1,6 @@
 //! The migration of a database that an earlier release has filled.
 
-use schemas::{format::RawTopic, receipt::Position};
+use schemas::{format::RawTopic, receipt::ItemPosition};
 use sink::write::{Session, WriteError};
 use sqlx::{Connection as _, PgConnection, migrate::Migrator};
 use store::{
@@ -20,7 +20,7 @@ async fn earlier() -> Database {
     let database = Database::empty().await;
     let first: Vec<_> = MIGRATIONS.iter().filter(|migration| migration.version <= 3).cloned().collect();
     Migrator { migrations: first.into(), ..Migrator::DEFAULT }.run(&database.pool).await.unwrap();
-    let position = |topic| Position { topic, topic_epoch: 1, partition: 0, offset: 7, item: 2 };
+    let position = |topic| ItemPosition { topic, topic_epoch: 1, partition: 0, offset: 7, item: 2 };
     let mac = key().mac(&position(RawTopic::HealthKit));
     let (medisante, healthkit) = ("00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002");
     let reading = |id: &str, provider: &str, first: &str| {

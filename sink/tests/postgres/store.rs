@@ -6,7 +6,7 @@ use schemas::{
     dead_letter::{DeadLetter, Stage},
     event::{Document, Outcome, Reading, SourceName, Status},
     format::{Provider, RawTopic},
-    receipt::Position,
+    receipt::ItemPosition,
     rejection::Reason,
 };
 use sink::{
@@ -74,7 +74,7 @@ async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
          0 15074-8 5.50 mmol/L {default-unit} never assigned"
     );
     let receipt = database.text("SELECT receipt FROM attributed_readings WHERE component = 2").await;
-    let position: Position = key().read(&receipt).unwrap();
+    let position: ItemPosition = key().read(&receipt).unwrap();
     assert_eq!((position.offset, position.item, position.topic_epoch), (42, 0, 1));
     let traced = traced(&database, &position, ALL).await;
     assert_eq!(traced.len(), 2);
@@ -83,7 +83,7 @@ async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
 
 const ALL: Listing = Listing { of_each: None, item: 0 };
 
-async fn traced(database: &Database, position: &Position, listing: Listing) -> Vec<TracedReading> {
+async fn traced(database: &Database, position: &ItemPosition, listing: Listing) -> Vec<TracedReading> {
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
     let mut found = Vec::new();
     let keep = |reading| -> Result<(), sqlx::Error> {
@@ -102,7 +102,7 @@ async fn a_payload_is_summed_up_and_its_void_readings_have_arrived() {
         reading.provenance.item = item;
         read(reading)
     };
-    let position = Position { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 7, item: 0 };
+    let position = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 7, item: 0 };
     let progress = async || {
         let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
         Progress::load(&mut connection, &position).await.unwrap()
@@ -177,7 +177,7 @@ async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
     let again = [(Some(2), 1), (Some(2), 1), (Some(10), 5)];
     write(&database, (1..).zip(again).map(|(at, (item, count))| listed(letter(item, count), at)).collect()).await;
     write(&database, vec![listed(letter(Some(10), 3), 4)]).await;
-    let position = Position { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 5, item: 0 };
+    let position = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 5, item: 0 };
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
     let found = ALL.letters(&mut connection, &position).await.unwrap();
     let items: Vec<(i32, i32)> = found.iter().map(|one| (one.item, one.item_count)).collect();

@@ -16,7 +16,7 @@ use schemas::{
     dead_letter::DeadLetter,
     event::{Precision, Reading},
     format::RawTopic,
-    receipt::Position,
+    receipt::ItemPosition,
 };
 use sink::SinkError;
 use store::{
@@ -98,7 +98,7 @@ impl World {
 
     /// For each of these items of the raw record of [`refuse`]: the number of dead letters in the table that `trace` finds.
     async fn letters_of(&self, items: Range<i32>) -> Vec<usize> {
-        let position = Position { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 900, item: 0 };
+        let position = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 900, item: 0 };
         let mut connection = self.database.pool.acquire().await.unwrap();
         let found = Listing { of_each: None, item: 0 }.letters(&mut connection, &position).await.unwrap();
         items.map(|item| found.iter().filter(|letter| letter.covers(item)).count()).collect()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use schemas::{
     event::{Coding, Device},
-    identity::Content,
+    identity::ContentDigest,
 };
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
@@ -148,7 +148,7 @@ async fn find<T: Clone + Eq + std::hash::Hash>(
 
 /// The hash by which a coding is unique.
 fn coding_hash(coding: &Coding) -> Uuid {
-    let mut content = Content::default();
+    let mut content = ContentDigest::default();
     content.literal(&coding.system);
     content.literal(&coding.code);
     content.optional(coding.display.as_deref());
@@ -157,7 +157,7 @@ fn coding_hash(coding: &Coding) -> Uuid {
 
 /// The hash by which the description of a device is unique.
 fn device_hash(device: &Device) -> Uuid {
-    let mut content = Content::default();
+    let mut content = ContentDigest::default();
     content.literal(&device.key.to_string());
     content.literal(device.id.as_str());
     content.optional(device.manufacturer.as_deref());

@@ -14,7 +14,7 @@ mod value;
 
 use schemas::{
     event::{Reading, Value},
-    receipt::{Position, ReceiptKey},
+    receipt::{ItemPosition, ReceiptKey},
     version::{Appended, Version},
 };
 use uuid::Uuid;
@@ -51,7 +51,7 @@ pub struct Encoded {
 fn mac(reading: &Reading, key: &ReceiptKey) -> Result<i64, RowFault> {
     let from = &reading.provenance;
     let item = if from.format.has_item_receipts(reading.provider) { from.item } else { 0 };
-    Ok(key.mac(&Position {
+    Ok(key.mac(&ItemPosition {
         topic: reading.raw_topic(),
         topic_epoch: u16::try_from(from.topic_epoch).map_err(|_| RowFault::Number)?,
         partition: from.partition,

@@ -1,6 +1,6 @@
 //! Lists the readings and dead letters of a payload, all of them or a limited number of each kind.
 
-use schemas::receipt::Position;
+use schemas::receipt::ItemPosition;
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
@@ -90,7 +90,7 @@ impl Listing {
     pub async fn readings<E: From<sqlx::Error>>(
         self,
         connection: &mut PgConnection,
-        position: &Position,
+        position: &ItemPosition,
         mut take: impl FnMut(TracedReading) -> Result<(), E>,
     ) -> Result<(), E> {
         for page in self.items(connection, position).await?.chunks(Self::PAGE) {
@@ -114,7 +114,11 @@ impl Listing {
         Ok(())
     }
 
-    async fn items(self, connection: &mut PgConnection, position: &Position) -> Result<Vec<FoundItem>, sqlx::Error> {
+    async fn items(
+        self,
+        connection: &mut PgConnection,
+        position: &ItemPosition,
+    ) -> Result<Vec<FoundItem>, sqlx::Error> {
         let (epoch, partition, offset) = keys(position);
         let query = format!(
             "{FOUND}
@@ -143,7 +147,7 @@ impl Listing {
     pub async fn letters(
         self,
         connection: &mut PgConnection,
-        position: &Position,
+        position: &ItemPosition,
     ) -> Result<Vec<TracedLetter>, sqlx::Error> {
         let (epoch, partition, offset) = keys(position);
         sqlx::query_as!(

@@ -17,8 +17,8 @@ use rdkafka::{
 use schemas::{
     format::RawTopic,
     raw::header,
-    receipt::Position,
-    upload::{Part, Upload},
+    receipt::ItemPosition,
+    upload::{Upload, UploadPart},
 };
 use service::cluster::Cluster;
 use time::OffsetDateTime;
@@ -46,7 +46,7 @@ pub(super) struct Search {
 #[derive(Default)]
 pub(super) struct Found {
     /// The payloads, in the order of topics.
-    pub(super) positions: Vec<Position>,
+    pub(super) positions: Vec<ItemPosition>,
     /// Whether more payloads were found than are shown.
     pub(super) is_cut: bool,
     /// The number of records that were searched.
@@ -108,7 +108,7 @@ impl Search {
             }
             found.records += 1;
             if header_of(&message, header::CORRELATION_ID) == Some(self.correlation_id.as_str()) {
-                let position = Position { topic, topic_epoch: self.topic_epoch, partition, offset, item: 0 };
+                let position = ItemPosition { topic, topic_epoch: self.topic_epoch, partition, offset, item: 0 };
                 found.take(position, header_of(&message, header::UPLOAD).and_then(Upload::parse), &mut uploads);
             }
         }
@@ -149,16 +149,16 @@ impl Search {
 impl Found {
     /// Adds a record. A large upload counts as one record: its manifest, which the receipt names, or its first chunk if there
     /// is no manifest.
-    fn take(&mut self, position: Position, upload: Option<Upload>, uploads: &mut BTreeMap<Uuid, usize>) {
+    fn take(&mut self, position: ItemPosition, upload: Option<Upload>, uploads: &mut BTreeMap<Uuid, usize>) {
         if let Some(upload) = upload {
             let known = uploads.get(&upload.id()).and_then(|place| self.positions.get_mut(*place));
             match (known, upload.part()) {
-                (Some(known), Part::Manifest { .. }) => {
+                (Some(known), UploadPart::Manifest { .. }) => {
                     *known = position;
                     return;
                 }
-                (Some(_), Part::Chunk { .. }) => return,
-                (None, Part::Manifest { .. } | Part::Chunk { .. }) => {
+                (Some(_), UploadPart::Chunk { .. }) => return,
+                (None, UploadPart::Manifest { .. } | UploadPart::Chunk { .. }) => {
                     uploads.insert(upload.id(), self.positions.len());
                 }
             }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::Args;
-use schemas::receipt::{Position, ReceiptKey};
+use schemas::receipt::{ItemPosition, ReceiptKey};
 use service::cluster::Cluster;
 use sqlx::{Connection as _, PgConnection};
 use store::trace::{Progress, next_offsets};
@@ -149,7 +149,7 @@ async fn show(
 }
 
 /// Searches for the payloads whose request had the correlation id.
-async fn search(args: &TraceCommand, cluster: &Cluster, deadline: Instant) -> Result<Vec<Position>, CommandError> {
+async fn search(args: &TraceCommand, cluster: &Cluster, deadline: Instant) -> Result<Vec<ItemPosition>, CommandError> {
     reach(&cluster.settings).await?;
     let search = Search {
         cluster: cluster.clone(),

@@ -1,6 +1,6 @@
 //! What `trace` reports about one payload, as text and as JSON.
 
-use schemas::receipt::Position;
+use schemas::receipt::ItemPosition;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use store::trace::{LetterCount, Listing, Progress, ReadingCount, TracedLetter, TracedOutcome, TracedReading};
@@ -15,7 +15,7 @@ const OF_EACH: i64 = 3;
 /// What is known of one payload.
 pub(super) struct Report {
     pub(super) receipt: String,
-    pub(super) position: Position,
+    pub(super) position: ItemPosition,
     pub(super) progress: Progress,
     /// What the payload waits for; `None` if all of it has arrived.
     pub(super) waits_for: Option<String>,
@@ -42,7 +42,7 @@ impl Report {
     }
 
     fn object(&self, readings: &[TracedReading], letters: &[TracedLetter]) -> Value {
-        let Position { topic, topic_epoch, partition, offset, item } = self.position;
+        let ItemPosition { topic, topic_epoch, partition, offset, item } = self.position;
         let command =
             self.progress.verdict.map(|verdict| json!({"verdict": verdict.as_str(), "meaning": verdict.meaning()}));
         json!({
@@ -105,7 +105,7 @@ impl Report {
 
     /// The lines about the payload as a whole; for a large payload, including counts.
     fn summary(&self) -> Vec<String> {
-        let Position { topic, partition, offset, item, .. } = self.position;
+        let ItemPosition { topic, partition, offset, item, .. } = self.position;
         let mut lines =
             vec![format!("raw record: {} partition {partition} offset {offset}, item {item}", topic.as_str())];
         if let Some(outcome) = self.progress.outcome {

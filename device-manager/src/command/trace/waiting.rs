@@ -8,7 +8,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
 };
-use schemas::receipt::Position;
+use schemas::receipt::ItemPosition;
 use service::cluster::Cluster;
 use store::trace::NextOffset;
 
@@ -21,7 +21,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub(super) async fn ask(
     cluster: &Cluster,
     group: &str,
-    position: Position,
+    position: ItemPosition,
     next: Vec<NextOffset>,
 ) -> Result<String, CommandError> {
     reach(&cluster.settings).await?;
@@ -33,8 +33,8 @@ pub(super) async fn ask(
 }
 
 /// The blocking part of `ask`.
-fn look(cluster: &Cluster, group: &str, position: Position, next: &[NextOffset]) -> Result<String, KafkaError> {
-    let Position { topic, partition, offset, .. } = position;
+fn look(cluster: &Cluster, group: &str, position: ItemPosition, next: &[NextOffset]) -> Result<String, KafkaError> {
+    let ItemPosition { topic, partition, offset, .. } = position;
     let raw = cluster.topics.raw(topic);
     let consumer: BaseConsumer = cluster.settings.client().set("group.id", group_of(group, topic)).create()?;
     let (start, end) = consumer.fetch_watermarks(&raw, partition, ANSWER)?;

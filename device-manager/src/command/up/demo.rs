@@ -8,7 +8,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
-use schemas::receipt::{Position, ReceiptKey};
+use schemas::receipt::{ItemPosition, ReceiptKey};
 use serde_json::json;
 use service::secret;
 use sqlx::{FromRow, PgConnection, PgPool};
@@ -103,14 +103,14 @@ async fn send(
 }
 
 /// The positions of the payloads that the receipts name. The samples of an array share one payload.
-fn payloads(surroundings: &Surroundings, receipts: &[String]) -> Result<Vec<Position>, CommandError> {
+fn payloads(surroundings: &Surroundings, receipts: &[String]) -> Result<Vec<ItemPosition>, CommandError> {
     let failed = |error| CommandError::failed("reading the receipt key", error);
     let secret = secret::load_or_refuse(&surroundings.data_dir.join(RECEIPT_KEY)).map_err(failed)?;
     let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
-    let positions: Vec<Position> =
+    let positions: Vec<ItemPosition> =
         receipts.iter().map(|receipt| key.read(receipt)).collect::<Result<_, _>>().map_err(CommandError::usage)?;
     let mut seen = BTreeSet::new();
-    let first = |position: &Position| seen.insert((position.topic, position.partition, position.offset));
+    let first = |position: &ItemPosition| seen.insert((position.topic, position.partition, position.offset));
     Ok(positions.into_iter().filter(first).collect())
 }
 
@@ -137,7 +137,7 @@ async fn enrol(url: &str, surroundings: &Surroundings) -> Result<(), CommandErro
 }
 
 /// Waits until everything that was sent has become rows, and every device is assigned.
-async fn arrived(pool: &PgPool, payloads: Vec<Position>) -> Result<(), CommandError> {
+async fn arrived(pool: &PgPool, payloads: Vec<ItemPosition>) -> Result<(), CommandError> {
     let all_there = async {
         let mut connection = pool.acquire().await.map_err(database)?;
         for payload in &payloads {
@@ -156,7 +156,7 @@ async fn arrived(pool: &PgPool, payloads: Vec<Position>) -> Result<(), CommandEr
     }
 }
 
-async fn has_arrived(connection: &mut PgConnection, payload: &Position) -> Result<bool, CommandError> {
+async fn has_arrived(connection: &mut PgConnection, payload: &ItemPosition) -> Result<bool, CommandError> {
     Progress::load(connection, payload).await.map(|progress| progress.is_complete()).map_err(database)
 }
 

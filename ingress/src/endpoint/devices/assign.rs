@@ -5,7 +5,7 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use schemas::{example, format::Provider, identity, raw::Kind};
+use schemas::{example, format::Provider, identity, raw::RecordKind};
 use serde_json::Value;
 use service::http::body::Received;
 use utoipa::ToSchema;
@@ -81,7 +81,7 @@ async fn accept(
         Ok((_, device)) => (Some(device), Ok(())),
         Err(unusable) => (None, Err(unusable)),
     };
-    let command = Command { kind: Kind::Assign, device, in_path: None, checked };
+    let command = Command { kind: RecordKind::Assign, device, in_path: None, checked };
     let receipt = command::accept(context, &sent, command).await?;
     let id = device.as_ref().map(Uuid::to_string).unwrap_or_default();
     Ok(([(RECEIPT, receipt)], Json(Id { id })))

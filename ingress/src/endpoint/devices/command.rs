@@ -9,7 +9,7 @@ use axum::{
 use schemas::{
     command,
     format::RawTopic,
-    raw::{Headers, Kind},
+    raw::{Headers, RecordKind},
 };
 use service::http::{
     body::{self, Received},
@@ -104,7 +104,7 @@ impl Sent {
 
 /// A command, as far as it could be parsed.
 pub(super) struct Command {
-    pub(super) kind: Kind,
+    pub(super) kind: RecordKind,
     /// The device's `_id`, if it is known.
     pub(super) device: Option<Uuid>,
     /// The id in the path of the request.

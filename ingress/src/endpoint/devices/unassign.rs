@@ -5,7 +5,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use schemas::{event::DeviceId, example, raw::Kind};
+use schemas::{event::DeviceId, example, raw::RecordKind};
 use service::http::{
     body::Received,
     problem::{Fault, Location},
@@ -61,7 +61,7 @@ async fn accept(
     let in_path = device
         .map_or_else(|| DeviceId::parse(id).ok().map(|id| id.as_str().to_owned()), |device| Some(device.to_string()));
     let checked = check(device, &sent.body);
-    let command = Command { kind: Kind::Unassign, device, in_path, checked };
+    let command = Command { kind: RecordKind::Unassign, device, in_path, checked };
     let receipt = command::accept(context, &sent, command).await?;
     Ok((StatusCode::NO_CONTENT, [(RECEIPT, receipt)]))
 }

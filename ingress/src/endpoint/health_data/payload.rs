@@ -11,8 +11,8 @@ use axum::{
 use schemas::{
     example,
     format::{Format, Provider},
-    raw::Kind,
-    receipt::Position,
+    raw::RecordKind,
+    receipt::ItemPosition,
 };
 use service::http::body;
 
@@ -79,7 +79,7 @@ async fn accept(
     if format == Format::ExportXml {
         // An export may be several gigabytes, so it is appended while it is received. Each record of an upload gets its own
         // hash later.
-        let mut headers = sender.record_headers(Kind::Payload(format), &shared.content_key.hash(&[]));
+        let mut headers = sender.record_headers(RecordKind::Payload(format), &shared.content_key.hash(&[]));
         head.parameters.add_to(&mut headers);
         let position = upload::receive(shared, &parts.headers, topic, headers, body).await?;
         shared.meters.accepted(topic).increment(1);
@@ -89,7 +89,7 @@ async fn accept(
     let checked =
         if received.decoded { wellformed::payload(provider, format, &received.bytes) } else { Err(Malformed::Coding) };
     let hash = shared.content_key.hash(&received.bytes);
-    let mut headers = sender.record_headers(Kind::Payload(format), &hash);
+    let mut headers = sender.record_headers(RecordKind::Payload(format), &hash);
     head.parameters.add_to(&mut headers);
     let destination = accept::partition(shared, topic, &hash)?;
     let record = RawAppend { topic, destination, headers: &headers, body: &received.bytes };
@@ -115,7 +115,7 @@ fn head(sender: Authenticated, route: Route<'_>, parts: &Parts) -> Result<Head, 
     Ok(Head { credential, format, parameters })
 }
 
-fn one_receipt(shared: &Shared, position: &Position) -> Response {
+fn one_receipt(shared: &Shared, position: &ItemPosition) -> Response {
     Json(Id { id: shared.receipt_key.issue(position) }).into_response()
 }
 

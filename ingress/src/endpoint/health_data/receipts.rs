@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::body::{Frame, SizeHint};
-use schemas::receipt::{Position, ReceiptKey};
+use schemas::receipt::{ItemPosition, ReceiptKey};
 
 /// How many receipts are produced at once.
 const PIECE: u32 = 500;
@@ -24,7 +24,7 @@ const AROUND: [&str; 2] = ["{\"_id\":\"", "\"}"];
 pub(super) struct Receipts {
     key: ReceiptKey,
     /// The position of the next sample.
-    position: Position,
+    position: ItemPosition,
     count: u32,
     /// How many bytes have not been produced yet.
     left_bytes: u64,
@@ -32,11 +32,11 @@ pub(super) struct Receipts {
 
 impl Receipts {
     /// Creates the receipts of the first `count` samples of a payload.
-    pub(super) fn new(key: ReceiptKey, payload: Position, count: usize) -> Self {
+    pub(super) fn new(key: ReceiptKey, payload: ItemPosition, count: usize) -> Self {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let each = AROUND.concat().len() + key.issue(&payload).len() + ",".len();
         let left_bytes = "[]".len() as u64 + (u64::from(count) * each as u64).saturating_sub(1);
-        Self { key, position: Position { item: 0, ..payload }, count, left_bytes }
+        Self { key, position: ItemPosition { item: 0, ..payload }, count, left_bytes }
     }
 
     fn piece(&mut self) -> String {

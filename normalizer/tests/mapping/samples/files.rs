@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use normalizer::Normalized;
 use schemas::{
     format::{Defaults, Format, RawTopic},
-    raw::Kind,
+    raw::RecordKind,
 };
 
 use super::folder::folder;
@@ -14,7 +14,7 @@ use crate::record::{self, headers};
 /// Normalizes a body as sent without parameters, except for the type and, for HealthKit, the defaults of the library that wrote
 /// all samples of HealthKit's own JSON.
 pub(super) fn normalized(topic: RawTopic, format: Format, body: &[u8], sample_type: Option<&str>) -> Normalized {
-    let mut headers = headers(Kind::Payload(format), "samples");
+    let mut headers = headers(RecordKind::Payload(format), "samples");
     headers.sample_type = sample_type.map(str::to_owned);
     headers.defaults = (topic == RawTopic::HealthKit).then_some(Defaults::ReactNativeHealth);
     record::normalized(topic, headers, body, 7)
