@@ -9,7 +9,7 @@ use schemas::{
     rejection::Reason,
     topic::Topics,
 };
-use store::{reading::Row, storable};
+use store::{reading::Row, validate};
 use uuid::Uuid;
 
 use crate::item::{Body, EventTopic, Item, Origin};
@@ -73,10 +73,10 @@ impl Decoder {
         };
         let item = Item { origin, body };
         let checked = match &item.body {
-            Body::Assignment(event) => storable::assignment(event),
-            Body::Document(event) => storable::document(event),
-            Body::Outcome(event) => storable::outcome(event),
-            Body::Letter(letter) => storable::letter(letter),
+            Body::Assignment(event) => validate::assignment(event),
+            Body::Document(event) => validate::document(event),
+            Body::Outcome(event) => validate::outcome(event),
+            Body::Letter(letter) => validate::dead_letter(letter),
             // A reading is checked when its row is encoded. A refused item is not stored.
             Body::Reading(_) | Body::Refused(_) => Ok(()),
         };

@@ -160,18 +160,19 @@ impl<'a> Stage<'a> {
             joined = row.encoded_as(version);
             &joined
         };
-        let Encoded { bytes, places } = encoded;
+        let Encoded { bytes, placeholders } = encoded;
         self.bytes.extend_from_slice(bytes);
         self.rows += 1;
         let reading = &row.reading;
         let entry = self.codings.number(&reading.code);
-        self.blanks.push(Blank::Coding { at: start + places.code, entry });
-        for (blank, device) in [(places.device, &reading.device), (places.gateway, &reading.gateway)] {
+        self.blanks.push(Blank::Coding { at: start + placeholders.code_id, entry });
+        for (blank, device) in [(placeholders.device_id, &reading.device), (placeholders.gateway_id, &reading.gateway)]
+        {
             if let (Some(blank), Some(device)) = (blank, device) {
                 self.blanks.push(Blank::Device { at: start + blank, entry: self.devices.number(device) });
             }
         }
-        for (blank, part) in places.parts.iter().zip(&reading.components) {
+        for (blank, part) in placeholders.component_code_ids.iter().zip(&reading.components) {
             self.blanks.push(Blank::Part { at: start + blank, entry: self.codings.number(&part.code) });
         }
     }

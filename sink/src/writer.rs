@@ -14,7 +14,7 @@ use service::{
     backoff::Backoff,
     kafka_error::{Verdict, verdict_on},
 };
-use store::fault::{self, Fault, fault};
+use store::error_class::{self, ErrorClass, error_class};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -173,11 +173,11 @@ fn judge(error: &WriteError) -> Try {
         WriteError::PositionsReused(reused) => return Try::PositionsReused(reused.clone()),
         WriteError::Database(error) => error,
     };
-    match fault(error) {
-        Fault::BadRow => Try::BadRow,
-        Fault::Conflict => Try::Conflict,
-        Fault::Outage | Fault::Setup => Try::Wait(fault::cause(error)),
-        Fault::Defect => Try::Defect(fault::name(error)),
+    match error_class(error) {
+        ErrorClass::BadRow => Try::BadRow,
+        ErrorClass::Conflict => Try::Conflict,
+        ErrorClass::Outage | ErrorClass::Setup => Try::Wait(error_class::cause(error)),
+        ErrorClass::Defect => Try::Defect(error_class::name(error)),
     }
 }
 

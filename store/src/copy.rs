@@ -110,15 +110,15 @@ impl<'a> Tuple<'a> {
     }
 
     /// Writes a bigint that is filled in later, and returns its position in the buffer.
-    pub(crate) fn blank(&mut self) -> usize {
+    pub(crate) fn placeholder(&mut self) -> usize {
         self.long(0);
         self.out.len() - 8
     }
 
-    /// Writes a blank, or NULL when no number will be filled in.
-    pub(crate) fn blank_if(&mut self, wanted: bool) -> Option<usize> {
+    /// Writes a placeholder, or NULL when no number will be filled in.
+    pub(crate) fn placeholder_if(&mut self, wanted: bool) -> Option<usize> {
         if wanted {
-            return Some(self.blank());
+            return Some(self.placeholder());
         }
         self.null();
         None
@@ -240,8 +240,8 @@ pub(crate) fn numeric(text: &str, out: &mut Vec<u8>) -> Option<()> {
     let sign: u16 = if negative && groups > 0 { 0x4000 } else { 0 };
     let scale = u16::try_from(fraction.len()).ok()?;
     let fields = [groups.cast_unsigned(), weight.cast_unsigned(), sign, scale];
-    for (place, field) in out.get_mut(head..)?.chunks_exact_mut(2).zip(fields) {
-        place.copy_from_slice(&field.to_be_bytes());
+    for (target, field) in out.get_mut(head..)?.chunks_exact_mut(2).zip(fields) {
+        target.copy_from_slice(&field.to_be_bytes());
     }
     Some(())
 }

@@ -9,13 +9,13 @@ pub mod comment;
 pub mod connect;
 pub mod copy;
 pub mod drift;
-pub mod fault;
+pub mod error_class;
 pub mod migrate;
 pub mod reading;
 pub mod role;
 pub mod skip;
-pub mod storable;
 pub mod trace;
+pub mod validate;
 mod verdict;
 
 use schemas::format::RawTopic;

@@ -38,10 +38,10 @@ pub struct Applied {
 /// [`RoleError`]; nothing is changed in that case.
 pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> {
     let mut transaction = sqlx::Connection::begin(connection).await?;
-    let place = sqlx::query!("SELECT current_database() AS \"database!\", current_schema() AS \"schema!\"")
+    let current = sqlx::query!("SELECT current_database() AS \"database!\", current_schema() AS \"schema!\"")
         .fetch_one(&mut *transaction)
         .await?;
-    let (database, schema) = (place.database, place.schema);
+    let (database, schema) = (current.database, current.schema);
     let role = format!("{database}_reader");
     if role.len() > NAME_BYTES_MAX {
         return Err(RoleError::NameTooLong(role));
@@ -66,7 +66,7 @@ pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> 
             .await?;
     let name = identifier(&role);
     let schema = identifier(&schema);
-    let make = (!exists).then(|| format!("CREATE ROLE {name} NOLOGIN"));
+    let create = (!exists).then(|| format!("CREATE ROLE {name} NOLOGIN"));
     let rights = [
         format!("GRANT CONNECT ON DATABASE {} TO {name}", identifier(&database)),
         format!("GRANT USAGE ON SCHEMA {schema} TO {name}"),
@@ -74,7 +74,7 @@ pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> 
         format!("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {name}"),
         format!("GRANT SELECT ON {} TO {name}", views().collect::<Vec<_>>().join(", ")),
     ];
-    let statements = make.into_iter().chain(rights).collect::<Vec<_>>().join(";");
+    let statements = create.into_iter().chain(rights).collect::<Vec<_>>().join(";");
     sqlx::raw_sql(&statements).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(Applied { role, is_new: !exists })

@@ -20,13 +20,13 @@ pub struct EventPosition<'t> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requested {
     /// The request was stored.
-    Wished,
+    Recorded,
     /// The same request was stored before.
-    Before,
+    AlreadyRecorded,
     /// The sinks are past the record: the next offset that they read is this one.
-    Passed(i64),
+    AlreadyPassed(i64),
     /// No sink was ever assigned this partition.
-    Unknown,
+    NeverAssigned,
 }
 
 /// Requests that a record be skipped. A request that was carried out may be repeated: if the sinks are not past the offset, the
@@ -55,10 +55,10 @@ pub async fn request(
     .fetch_one(connection)
     .await?;
     Ok(match row.next {
-        None => Requested::Unknown,
-        Some(next) if next > record.offset => Requested::Passed(next),
-        Some(_) if row.is_wished => Requested::Wished,
-        Some(_) => Requested::Before,
+        None => Requested::NeverAssigned,
+        Some(next) if next > record.offset => Requested::AlreadyPassed(next),
+        Some(_) if row.is_wished => Requested::Recorded,
+        Some(_) => Requested::AlreadyRecorded,
     })
 }
 

@@ -8,7 +8,7 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::{topic_code, verdict::Verdict};
 
-pub use listing::{Listing, TracedLetter, TracedReading};
+pub use listing::{ListingLimits, TracedDeadLetter, TracedReading};
 
 /// The outcome of the payload in the normalizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -44,7 +44,7 @@ pub struct ReadingCount {
 
 /// The number of refused items of the payload with the same stage and reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LetterCount {
+pub struct DeadLetterCount {
     /// The stage that refused the items: `normalizer` or `sink`.
     pub stage: String,
     /// Why the items were refused.
@@ -60,7 +60,7 @@ pub struct Progress {
     /// The readings in the database.
     pub readings: Vec<ReadingCount>,
     /// The items that were refused.
-    pub letters: Vec<LetterCount>,
+    pub dead_letters: Vec<DeadLetterCount>,
     /// The verdict on a device command.
     pub verdict: Option<Verdict>,
     /// The number of items with a reading. An item may have several rows, when a later content of its reading came from the same
@@ -77,7 +77,7 @@ impl Progress {
         Ok(Self {
             outcome: outcome(connection, position).await?,
             readings: reading_counts(connection, position).await?,
-            letters: letter_counts(connection, position).await?,
+            dead_letters: dead_letter_counts(connection, position).await?,
             verdict: verdict(connection, position).await?,
             items_stored: items_stored(connection, position).await?,
         })
@@ -88,7 +88,7 @@ impl Progress {
     pub fn is_complete(&self) -> bool {
         let Some(outcome) = self.outcome else { return false };
         let refused = |stage: &str| -> i64 {
-            self.letters.iter().filter(|letter| letter.stage == stage).map(|letter| letter.items).sum()
+            self.dead_letters.iter().filter(|count| count.stage == stage).map(|count| count.items).sum()
         };
         self.items_stored + refused("sink") >= i64::from(outcome.readings)
             && refused("normalizer") >= i64::from(outcome.rejections)
@@ -147,13 +147,13 @@ async fn items_stored(connection: &mut PgConnection, position: &ItemPosition) ->
         .await
 }
 
-async fn letter_counts(
+async fn dead_letter_counts(
     connection: &mut PgConnection,
     position: &ItemPosition,
-) -> Result<Vec<LetterCount>, sqlx::Error> {
+) -> Result<Vec<DeadLetterCount>, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
     sqlx::query_as!(
-        LetterCount,
+        DeadLetterCount,
         "SELECT stage, reason, sum(item_count) AS \"items!\" FROM dead_letters \
          WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND raw_topic = $4 \
          GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",

@@ -11,7 +11,7 @@ use sqlx::{
     migrate::MigrateError,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use store::fault::{Fault, cause, fault};
+use store::error_class::{ErrorClass, cause, error_class};
 use tokio_util::sync::CancellationToken;
 
 use super::{KafkaArgs, accept_gap, database, receipt_secret};
@@ -136,13 +136,13 @@ async fn migrate(
             Ok(()) => match store::migrate::migrate(&pool).await {
                 Ok(()) => break,
                 Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
-                    if fault(&error) == Fault::Outage =>
+                    if error_class(&error) == ErrorClass::Outage =>
                 {
                     error
                 }
                 Err(error) => return Err(error),
             },
-            Err(error) if matches!(fault(&error), Fault::Outage | Fault::Setup) => error,
+            Err(error) if matches!(error_class(&error), ErrorClass::Outage | ErrorClass::Setup) => error,
             Err(error) => return Err(error.into()),
         };
         health.waiting(&cause(&error));

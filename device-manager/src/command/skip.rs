@@ -60,10 +60,10 @@ pub async fn run(args: SkipCommand, output: &mut Output) -> Result<ExitCode, Com
     let mut connection = connect(&args.database_url).await?;
     let record = EventPosition { topic: &topic, partition, offset };
     let became = match skip::request(&mut connection, record, &args.reason).await? {
-        Requested::Wished => "requested; a sink that reaches this record and cannot read it skips it".to_owned(),
-        Requested::Before => "was requested before; nothing changed".to_owned(),
-        Requested::Passed(next) => format!("the sinks are past it, the next offset is {next}; nothing changed"),
-        Requested::Unknown => return Err(no_partition(&topic, partition)),
+        Requested::Recorded => "requested; a sink that reaches this record and cannot read it skips it".to_owned(),
+        Requested::AlreadyRecorded => "was requested before; nothing changed".to_owned(),
+        Requested::AlreadyPassed(next) => format!("the sinks are past it, the next offset is {next}; nothing changed"),
+        Requested::NeverAssigned => return Err(no_partition(&topic, partition)),
     };
     output.line(&format!("{topic} partition {partition} offset {offset}: {became}"))?;
     Ok(ExitCode::SUCCESS)

@@ -23,7 +23,7 @@ use super::{
     watch::Facts,
 };
 use crate::{SinkError, item::Partition, verdict::Verdict, write, writer::WriterEvent};
-use store::fault::{Fault, cause, fault, name};
+use store::error_class::{ErrorClass, cause, error_class, name};
 
 /// How long one attempt to reach Postgres or Kafka may take when the sink starts.
 const PROBE_LONGEST: Duration = Duration::from_secs(5);
@@ -49,7 +49,9 @@ impl Setup {
                 let reason = match asked {
                     Ok(Ok(Ok(()))) => return Ok(()),
                     Ok(Ok(Err(mismatch))) => mismatch.to_string(),
-                    Ok(Err(error)) if fault(&error) == Fault::Defect => return Err(SinkError::Defect(name(&error))),
+                    Ok(Err(error)) if error_class(&error) == ErrorClass::Defect => {
+                        return Err(SinkError::Defect(name(&error)));
+                    }
                     Ok(Err(error)) => cause(&error),
                     Err(_elapsed) => "Postgres has not answered for some seconds".to_owned(),
                 };

@@ -28,7 +28,7 @@ use crate::{
     skips,
     write::offsets,
 };
-use store::fault::cause;
+use store::error_class::cause;
 
 /// The time limit for a request to Kafka, and for all requests to Postgres of one lookup.
 const ANSWER_LONGEST: Duration = Duration::from_secs(4);

@@ -74,7 +74,7 @@ pub enum WriteError {
     /// Other commands are stored at the positions of these commands: `raw.devices` was recreated under the same epoch.
     #[error("other commands are stored at the positions of {} device commands", .0.len())]
     PositionsReused(Vec<(Partition, i64)>),
-    /// Postgres refused a statement or is not reachable; [`store::fault`] classifies the error.
+    /// Postgres refused a statement or is not reachable; [`store::error_class`] classifies the error.
     #[error("Postgres refused a statement or is not reachable")]
     Database(#[from] sqlx::Error),
 }
@@ -179,12 +179,12 @@ impl Session {
 
     /// Returns the numbers of the dictionary entries that the rows name. New entries are committed.
     async fn numbers(&mut self, staged: &Staged) -> Result<Numbers, sqlx::Error> {
-        if self.dictionary.len() > DICTIONARY_MAX {
+        if self.dictionary.cached_len() > DICTIONARY_MAX {
             self.dictionary = Dictionary::default();
         }
         Ok(Numbers {
-            codings: self.dictionary.codings(&mut self.connection, staged.codings()).await?,
-            devices: self.dictionary.devices(&mut self.connection, staged.devices()).await?,
+            codings: self.dictionary.coding_ids(&mut self.connection, staged.codings()).await?,
+            devices: self.dictionary.device_ids(&mut self.connection, staged.devices()).await?,
         })
     }
 }

@@ -18,7 +18,7 @@ impl Session {
         let numbers = self.numbers(staged).await?;
         let mut transaction = self.connection.begin().await?;
         readings::stage(&mut transaction, staged, &numbers).await?;
-        // The conditions are the error classes that `store::fault` maps to `BadRow`.
+        // The conditions are the error classes that `store::error_class` maps to `BadRow`.
         let columns = column_names();
         let attempts = format!(
             "CREATE FUNCTION pg_temp.refused() RETURNS TABLE (id uuid, hash uuid, code text) LANGUAGE plpgsql AS $$

@@ -9,7 +9,7 @@ use crate::{
     staged::Staged,
     write::WriteError,
 };
-use store::fault::{Fault, fault, name};
+use store::error_class::{ErrorClass, error_class, name};
 
 impl Writer {
     /// Replaces the items that Postgres refuses by dead letters. Returns false if none was found.
@@ -85,13 +85,13 @@ impl Writer {
             Err(WriteError::Fenced | WriteError::Schema(_) | WriteError::PositionsReused(_)) => return Rehearsal::Away,
             Err(WriteError::Database(error)) => error,
         };
-        match fault(&error) {
-            Fault::BadRow | Fault::Conflict => {
+        match error_class(&error) {
+            ErrorClass::BadRow | ErrorClass::Conflict => {
                 // The transaction is rolled back, and the connection can be used again.
                 self.session = Some(session);
                 Rehearsal::Bad(name(&error))
             }
-            Fault::Outage | Fault::Setup | Fault::Defect => Rehearsal::Away,
+            ErrorClass::Outage | ErrorClass::Setup | ErrorClass::Defect => Rehearsal::Away,
         }
     }
 

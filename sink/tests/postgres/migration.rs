@@ -4,7 +4,7 @@ use schemas::{format::RawTopic, receipt::ItemPosition};
 use sink::write::{Session, WriteError};
 use sqlx::{Connection as _, PgConnection, migrate::Migrator};
 use store::{
-    fault::{self, Fault},
+    error_class::{self, ErrorClass},
     migrate::{MIGRATIONS, migrate},
     reading::load,
 };
@@ -158,8 +158,8 @@ async fn what_follows_from_other_columns_is_left_out_and_seen_as_before() {
 async fn a_sink_that_meets_the_earlier_tables_says_what_to_do() {
     let database = earlier().await;
     let Err(WriteError::Database(refused)) = Session::open(&database.url).await else { panic!("session opened") };
-    assert_eq!(fault::fault(&refused), Fault::Setup);
-    assert!(fault::cause(&refused).contains("--migrate"), "{}", fault::cause(&refused));
+    assert_eq!(error_class::error_class(&refused), ErrorClass::Setup);
+    assert!(error_class::cause(&refused).contains("--migrate"), "{}", error_class::cause(&refused));
 }
 
 #[tokio::test]
@@ -181,5 +181,5 @@ async fn a_sink_of_the_earlier_release_waits_and_refuses_no_row() {
         first_partition, first_item, topic_epoch, raw_partition, item, mapping_version, coding_id";
     let statement = format!("INSERT INTO readings ({columns}) SELECT {columns} FROM readings ON CONFLICT DO NOTHING");
     let refused = sqlx::query(&statement).execute(&database.pool).await.unwrap_err();
-    assert_eq!(fault::fault(&refused), Fault::Setup);
+    assert_eq!(error_class::error_class(&refused), ErrorClass::Setup);
 }

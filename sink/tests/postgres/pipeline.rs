@@ -326,13 +326,13 @@ async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
     let world = World::new().await;
     let (readings, letters) = (world.topics.readings(), world.topics.dead_letters());
     // A skip of another record does not apply to this one, neither before nor after the sink reaches it.
-    assert_eq!(world.skip(&readings, 0, 0).await, Requested::Unknown, "it was not assigned to a sink yet");
+    assert_eq!(world.skip(&readings, 0, 0).await, Requested::NeverAssigned, "it was not assigned to a sink yet");
     let running = world.start();
     world.until_next_offset(&readings, 0, 0).await;
     for offset in [0, 5] {
-        assert_eq!(world.skip(&readings, 0, offset).await, Requested::Wished);
+        assert_eq!(world.skip(&readings, 0, offset).await, Requested::Recorded);
     }
-    assert_eq!(world.skip(&readings, 2, 0).await, Requested::Unknown, "there is no such partition");
+    assert_eq!(world.skip(&readings, 2, 0).await, Requested::NeverAssigned, "there is no such partition");
     let put = async |partition, number: u16| {
         world.put_into(&readings, partition, Some(&encode(&reading(number.into(), number.into())))).await;
     };
@@ -344,14 +344,14 @@ async fn an_unreadable_record_blocks_its_partition_only_until_it_is_skipped() {
     world.until_degraded(&format!("{readings} partition 0 waits at offset 1: ")).await;
     world.until_next_offset(&readings, 0, 1).await;
     for (partition, offset) in [(0, 2), (1, 1)] {
-        assert_eq!(world.skip(&readings, partition, offset).await, Requested::Wished);
+        assert_eq!(world.skip(&readings, partition, offset).await, Requested::Recorded);
     }
     put(1, 4).await;
     world.until(ROWS, 3).await;
     assert_eq!(world.next_offset(&readings, 0).await, 1);
 
-    assert_eq!(world.skip(&readings, 0, 1).await, Requested::Wished);
-    assert_ne!(world.skip(&readings, 0, 1).await, Requested::Wished);
+    assert_eq!(world.skip(&readings, 0, 1).await, Requested::Recorded);
+    assert_ne!(world.skip(&readings, 0, 1).await, Requested::Recorded);
     world.until(ROWS, 4).await;
     world.until("SELECT count(*) FROM dead_letters", 1).await;
     let told =
@@ -583,15 +583,15 @@ async fn a_wish_that_was_done_can_be_made_again_but_not_behind_the_sinks() {
     let mut wish = async |why| skip::request(&mut connection, record, why).await.unwrap();
     let change = async |statement| sqlx::raw_sql(statement).execute(&database.pool).await.map(drop).unwrap();
     change("INSERT INTO sink_offsets VALUES ('readings', 0, 1)").await;
-    assert_eq!(wish("first").await, Requested::Wished);
-    assert_eq!(wish("second").await, Requested::Before);
+    assert_eq!(wish("first").await, Requested::Recorded);
+    assert_eq!(wish("second").await, Requested::AlreadyRecorded);
     let done = "UPDATE skips SET done_at = now(); UPDATE sink_offsets SET next_offset = 2";
     change(done).await;
-    assert_eq!(wish("third").await, Requested::Passed(2));
+    assert_eq!(wish("third").await, Requested::AlreadyPassed(2));
     let told = "SELECT concat_ws(' ', reason, done_at IS NULL) FROM skips";
     assert_eq!(database.text(told).await, "first f");
 
     change("UPDATE sink_offsets SET next_offset = 0").await;
-    assert_eq!(wish("fourth").await, Requested::Wished);
+    assert_eq!(wish("fourth").await, Requested::Recorded);
     assert_eq!(database.text(told).await, "fourth t");
 }

@@ -15,7 +15,7 @@ use sink::{
     write::{Session, WriteError},
 };
 use sqlx::Connection as _;
-use store::trace::{Listing, Progress, ReadingCount, TracedReading};
+use store::trace::{ListingLimits, Progress, ReadingCount, TracedReading};
 
 use super::{
     database::Database,
@@ -81,9 +81,9 @@ async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
     assert_eq!((traced[0].state.as_str(), traced[0].row.component), ("current", 1));
 }
 
-const ALL: Listing = Listing { of_each: None, item: 0 };
+const ALL: ListingLimits = ListingLimits { per_kind_max: None, item: 0 };
 
-async fn traced(database: &Database, position: &ItemPosition, listing: Listing) -> Vec<TracedReading> {
+async fn traced(database: &Database, position: &ItemPosition, listing: ListingLimits) -> Vec<TracedReading> {
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
     let mut found = Vec::new();
     let keep = |reading| -> Result<(), sqlx::Error> {
@@ -123,8 +123,12 @@ async fn a_payload_is_summed_up_and_its_void_readings_have_arrived() {
     };
     assert!(progress.readings == [count("final", 9), count("entered-in-error", 1)]);
 
-    let items = async |of_each, item| -> Vec<i32> {
-        traced(&database, &position, Listing { of_each, item }).await.iter().map(|reading| reading.item).collect()
+    let items = async |per_kind_max, item| -> Vec<i32> {
+        traced(&database, &position, ListingLimits { per_kind_max, item })
+            .await
+            .iter()
+            .map(|reading| reading.item)
+            .collect()
     };
     assert_eq!(items(Some(2), 6).await, [0, 1, 6, 9]);
     assert_eq!(items(None, 0).await, (0..10).collect::<Vec<_>>());
@@ -179,7 +183,7 @@ async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
     write(&database, vec![listed(letter(Some(10), 3), 4)]).await;
     let position = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 5, item: 0 };
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-    let found = ALL.letters(&mut connection, &position).await.unwrap();
+    let found = ALL.dead_letters(&mut connection, &position).await.unwrap();
     let items: Vec<(i32, i32)> = found.iter().map(|one| (one.item, one.item_count)).collect();
     assert_eq!(items, [(2, 1), (10, 3)]);
     assert_eq!(found[0].reason.as_str(), "unit-invalid");

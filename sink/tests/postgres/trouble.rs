@@ -21,7 +21,7 @@ use schemas::{
 use sink::SinkError;
 use store::{
     migrate::{MIGRATIONS, SCHEMA_VERSION},
-    trace::Listing,
+    trace::ListingLimits,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -100,7 +100,8 @@ impl World {
     async fn letters_of(&self, items: Range<i32>) -> Vec<usize> {
         let position = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 900, item: 0 };
         let mut connection = self.database.pool.acquire().await.unwrap();
-        let found = Listing { of_each: None, item: 0 }.letters(&mut connection, &position).await.unwrap();
+        let found =
+            ListingLimits { per_kind_max: None, item: 0 }.dead_letters(&mut connection, &position).await.unwrap();
         items.map(|item| found.iter().filter(|letter| letter.covers(item)).count()).collect()
     }
 

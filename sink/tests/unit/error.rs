@@ -1,7 +1,7 @@
 use std::fs;
 
 use sqlx::Error;
-use store::fault::{CLASSES, CODES, Fault, fault, fault_of, name};
+use store::error_class::{ErrorClass, SQLSTATE_CLASSES, SQLSTATE_CODES, error_class, error_class_of_sqlstate, name};
 
 /// The error codes of the list from which PostgreSQL's documentation is generated; none if the server is not installed.
 fn documented() -> Vec<String> {
@@ -20,49 +20,49 @@ fn every_documented_class_of_errors_is_in_the_table_once() {
     for code in codes.iter().filter(|code| code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()))
     {
         let class = &code[..2];
-        assert_eq!(CLASSES.iter().filter(|(known, _)| *known == class).count(), 1, "class {class}");
+        assert_eq!(SQLSTATE_CLASSES.iter().filter(|(known, _)| *known == class).count(), 1, "class {class}");
     }
-    assert_eq!(CLASSES.len(), 43);
-    for (code, differs) in CODES {
-        let class = CLASSES.iter().find(|(class, _)| *class == &code[..2]).unwrap();
-        assert_ne!(class.1, *differs, "{code} has the fault of its class");
+    assert_eq!(SQLSTATE_CLASSES.len(), 43);
+    for (code, differs) in SQLSTATE_CODES {
+        let class = SQLSTATE_CLASSES.iter().find(|(class, _)| *class == &code[..2]).unwrap();
+        assert_ne!(class.1, *differs, "{code} has the error class of its SQLSTATE class");
     }
 }
 
 #[test]
 fn what_an_error_asks_for() {
-    for (code, asks) in [
-        ("53100", Fault::Outage),   // disk full
-        ("53300", Fault::Outage),   // too many connections
-        ("57P03", Fault::Outage),   // starting up
-        ("57014", Fault::Outage),   // a statement that took too long
-        ("55P03", Fault::Outage),   // lock not available
-        ("25P03", Fault::Outage),   // idle in transaction for too long
-        ("25006", Fault::Outage),   // read-only
-        ("40P01", Fault::Outage),   // deadlock
-        ("23505", Fault::Conflict), // unique
-        ("23P01", Fault::Conflict), // exclusion
-        ("23514", Fault::BadRow),   // check
-        ("22003", Fault::BadRow),   // out of range
-        ("54000", Fault::BadRow),   // too large for an index
-        ("22P02", Fault::Setup),    // a value that an enum lacks
-        ("22P05", Fault::Setup),    // a database that is not UTF-8
-        ("42P01", Fault::Setup),    // no such table
-        ("28P01", Fault::Setup),    // password
-        ("21000", Fault::Defect),   // one statement changes a row twice
-        ("ZZ999", Fault::Setup),    // not documented
+    for (code, expected) in [
+        ("53100", ErrorClass::Outage),   // disk full
+        ("53300", ErrorClass::Outage),   // too many connections
+        ("57P03", ErrorClass::Outage),   // starting up
+        ("57014", ErrorClass::Outage),   // a statement that took too long
+        ("55P03", ErrorClass::Outage),   // lock not available
+        ("25P03", ErrorClass::Outage),   // idle in transaction for too long
+        ("25006", ErrorClass::Outage),   // read-only
+        ("40P01", ErrorClass::Outage),   // deadlock
+        ("23505", ErrorClass::Conflict), // unique
+        ("23P01", ErrorClass::Conflict), // exclusion
+        ("23514", ErrorClass::BadRow),   // check
+        ("22003", ErrorClass::BadRow),   // out of range
+        ("54000", ErrorClass::BadRow),   // too large for an index
+        ("22P02", ErrorClass::Setup),    // a value that an enum lacks
+        ("22P05", ErrorClass::Setup),    // a database that is not UTF-8
+        ("42P01", ErrorClass::Setup),    // no such table
+        ("28P01", ErrorClass::Setup),    // password
+        ("21000", ErrorClass::Defect),   // one statement changes a row twice
+        ("ZZ999", ErrorClass::Setup),    // not documented
     ] {
-        assert_eq!(fault_of(code), asks, "{code}");
+        assert_eq!(error_class_of_sqlstate(code), expected, "{code}");
     }
 }
 
 #[test]
 fn a_defect_of_ours_is_no_outage() {
     let decode = Error::ColumnDecode { index: "3".to_owned(), source: "a secret value".into() };
-    assert_eq!(fault(&decode), Fault::Defect);
+    assert_eq!(error_class(&decode), ErrorClass::Defect);
     assert_eq!(name(&decode), "column decode");
-    assert_eq!(fault(&Error::RowNotFound), Fault::Defect);
-    assert_eq!(fault(&Error::TypeNotFound { type_name: "x".to_owned() }), Fault::Defect);
-    assert_eq!(fault(&Error::Io(std::io::ErrorKind::ConnectionRefused.into())), Fault::Outage);
-    assert_eq!(fault(&Error::PoolTimedOut), Fault::Outage);
+    assert_eq!(error_class(&Error::RowNotFound), ErrorClass::Defect);
+    assert_eq!(error_class(&Error::TypeNotFound { type_name: "x".to_owned() }), ErrorClass::Defect);
+    assert_eq!(error_class(&Error::Io(std::io::ErrorKind::ConnectionRefused.into())), ErrorClass::Outage);
+    assert_eq!(error_class(&Error::PoolTimedOut), ErrorClass::Outage);
 }

@@ -2,16 +2,16 @@
 //!
 //! When a column has the content of a field of an event, the comment is the documentation of that field in the Avro schema.
 
-pub(crate) mod meaning;
+pub(crate) mod source;
 mod texts;
 
 use std::collections::BTreeMap;
 
 use sqlx::{Executor as _, PgConnection};
 
-use crate::reading::meanings;
-pub use meaning::Meaning;
-use meaning::Schemas;
+use crate::reading::column_comments;
+pub use source::CommentSource;
+use source::Schemas;
 pub use texts::RELATIONS;
 
 /// A table or view.
@@ -38,20 +38,20 @@ pub enum RelationKind {
     Contract,
 }
 
-/// The columns of a relation and their meanings.
+/// The columns of a relation and the sources of their comments.
 #[derive(Debug, Clone, Copy)]
 pub enum Columns {
     /// Lists of columns, which relations may share.
-    Listed(&'static [&'static [(&'static str, Meaning)]]),
+    Listed(&'static [&'static [(&'static str, CommentSource)]]),
     /// The columns of a reading, which are defined in [`crate::reading`].
     OfReadings,
 }
 
 impl Relation {
-    fn meanings(&self) -> Vec<(&'static str, Meaning)> {
+    fn column_comments(&self) -> Vec<(&'static str, CommentSource)> {
         match self.columns {
             Columns::Listed(lists) => lists.iter().copied().flatten().copied().collect(),
-            Columns::OfReadings => meanings().collect(),
+            Columns::OfReadings => column_comments().collect(),
         }
     }
 }
@@ -59,7 +59,7 @@ impl Relation {
 /// Writes the comments that are missing or different in the database. Each `COMMENT` waits until its table is not locked.
 pub(crate) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let schemas = Schemas::read().map_err(|error| sqlx::Error::Decode(error.into()))?;
-    let known = known(connection).await?;
+    let existing = existing_comments(connection).await?;
     let mut statements = Vec::new();
     for relation in RELATIONS {
         let kind = match relation.kind {
@@ -67,14 +67,14 @@ pub(crate) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::Err
             RelationKind::View | RelationKind::Contract => "VIEW",
         };
         let is_known = |column: &str, text: &str| {
-            known.get(&(relation.name.to_owned(), column.to_owned())).is_some_and(|there| there == text)
+            existing.get(&(relation.name.to_owned(), column.to_owned())).is_some_and(|there| there == text)
         };
         if !is_known("", relation.text) {
             statements.push(format!("COMMENT ON {kind} {} IS {}", relation.name, quoted(relation.text)));
         }
-        for (column, meaning) in relation.meanings() {
+        for (column, source) in relation.column_comments() {
             let text =
-                schemas.text(meaning).map_err(|field| sqlx::Error::Decode(format!("no schema has {field}").into()))?;
+                schemas.text(source).map_err(|field| sqlx::Error::Decode(format!("no schema has {field}").into()))?;
             if !is_known(column, &text) {
                 statements.push(format!("COMMENT ON COLUMN {}.{column} IS {}", relation.name, quoted(&text)));
             }
@@ -87,7 +87,7 @@ pub(crate) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::Err
 }
 
 /// Returns the existing comments by relation and column. The column of a comment on a relation is empty.
-async fn known(connection: &mut PgConnection) -> Result<BTreeMap<(String, String), String>, sqlx::Error> {
+async fn existing_comments(connection: &mut PgConnection) -> Result<BTreeMap<(String, String), String>, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT c.relname::text AS \"relation!\", coalesce(a.attname::text, '') AS \"column!\", d.description AS \"text!\" \
          FROM pg_description d JOIN pg_class c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass \

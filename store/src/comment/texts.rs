@@ -2,12 +2,12 @@
 
 use super::{
     Columns::{Listed, OfReadings},
-    Meaning::{self, Field, Text, TopicCode},
+    CommentSource::{self, Field, Text, TopicCode},
     Relation,
     RelationKind::{Contract, Table, View},
 };
 
-type List = &'static [(&'static str, Meaning)];
+type List = &'static [(&'static str, CommentSource)];
 
 /// All tables and views of this release.
 pub const RELATIONS: &[Relation] = &[

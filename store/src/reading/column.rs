@@ -4,11 +4,11 @@ use schemas::{event::Reading, version::Version};
 use sqlx::{Decode, Postgres, Row as _, Type, postgres::PgRow};
 
 use super::{draft::Draft, unreadable::unknown_word, value::Cells};
-use crate::{comment::meaning::Meaning, copy::Tuple};
+use crate::{comment::source::CommentSource, copy::Tuple};
 
 /// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ColumnType {
     Uuid,
     /// `timestamptz`; read back as microseconds since 1970-01-01T00:00:00Z.
     Time,
@@ -22,10 +22,10 @@ pub(super) enum Kind {
     /// `jsonb`, read back as text.
     Json,
     /// An enum of the database, read back as text.
-    Word(&'static str),
+    Enum(&'static str),
 }
 
-impl Kind {
+impl ColumnType {
     /// Returns the name of the type in Postgres.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -38,42 +38,42 @@ impl Kind {
             Self::Texts => "text[]",
             Self::Numeric => "numeric",
             Self::Json => "jsonb",
-            Self::Word(name) => name,
+            Self::Enum(name) => name,
         }
     }
 }
 
-/// The positions of the numbers of dictionary entries in an encoded row.
+/// The positions of the ids of dictionary entries in an encoded row.
 #[derive(Default)]
-pub struct Places {
-    /// The position of the number of the code, a bigint.
-    pub code: usize,
-    /// The position of the number of the device, a bigint.
-    pub device: Option<usize>,
-    /// The position of the number of the gateway, a bigint.
-    pub gateway: Option<usize>,
-    /// The positions of the numbers of the codes in the JSON of the components, in the order of the components. Each number has as
-    /// many bytes as [`padded`](super::padded) returns.
-    pub parts: Vec<usize>,
+pub struct Placeholders {
+    /// The position of the id of the code, a bigint.
+    pub code_id: usize,
+    /// The position of the id of the device, a bigint.
+    pub device_id: Option<usize>,
+    /// The position of the id of the gateway, a bigint.
+    pub gateway_id: Option<usize>,
+    /// The positions of the ids of the codes in the JSON of the components, in the order of the components. Each id has as many
+    /// bytes as [`padded`](super::padded) returns.
+    pub component_code_ids: Vec<usize>,
 }
 
 /// The input for the columns of one row.
-pub(super) struct Written<'a> {
+pub(super) struct RowInput<'a> {
     pub(super) reading: &'a Reading,
     pub(super) version: Version,
     pub(super) mac: i64,
     pub(super) cells: Cells<'a>,
 }
 
-type Write = fn(&mut Tuple<'_>, &Written<'_>, &mut Places);
+type Write = fn(&mut Tuple<'_>, &RowInput<'_>, &mut Placeholders);
 type Read = fn(&mut Draft, Cell<'_>) -> Result<(), sqlx::Error>;
 
 /// The definition of one column.
 pub(super) struct Column {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) column_type: ColumnType,
     /// The comment on the column in the database.
-    pub(super) meaning: Meaning,
+    pub(super) comment: CommentSource,
     pub(super) write: Write,
     pub(super) read: Read,
 }
@@ -97,6 +97,12 @@ impl<'r> Cell<'r> {
     }
 }
 
-pub(super) const fn column(name: &'static str, kind: Kind, meaning: Meaning, write: Write, read: Read) -> Column {
-    Column { name, kind, meaning, write, read }
+pub(super) const fn column(
+    name: &'static str,
+    column_type: ColumnType,
+    comment: CommentSource,
+    write: Write,
+    read: Read,
+) -> Column {
+    Column { name, column_type, comment, write, read }
 }

@@ -7,18 +7,18 @@ use schemas::{
 
 use super::{
     unreadable::unknown_word,
-    value::{Extra, Part, StoredCells},
+    value::{Extra, StoredCells, StoredComponent},
 };
 
 /// The parts of a reading that the columns have filled in so far.
 pub(super) struct Draft {
     pub(super) reading: Reading,
     pub(super) first: First,
-    pub(super) coding: i64,
-    pub(super) device: Option<i64>,
-    pub(super) gateway: Option<i64>,
+    pub(super) coding_id: i64,
+    pub(super) device_id: Option<i64>,
+    pub(super) gateway_id: Option<i64>,
     pub(super) cells: StoredCells,
-    pub(super) components: Vec<Part<'static>>,
+    pub(super) components: Vec<StoredComponent<'static>>,
     pub(super) extra: Extra<'static>,
     pub(super) measured_text: Option<String>,
     pub(super) measured_until_text: Option<String>,
@@ -42,9 +42,9 @@ impl Draft {
         Ok(Self {
             reading: Reading::blank(source),
             first: First::default(),
-            coding: 0,
-            device: None,
-            gateway: None,
+            coding_id: 0,
+            device_id: None,
+            gateway_id: None,
             cells: StoredCells::default(),
             components: Vec::new(),
             extra: Extra::default(),

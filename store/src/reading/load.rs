@@ -36,20 +36,22 @@ pub async fn load(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Sto
     let mut drafts = Vec::with_capacity(rows.len());
     for row in &rows {
         let mut draft = Draft::blank()?;
-        for (place, column) in COLUMNS.iter().enumerate() {
-            (column.read)(&mut draft, Cell(row, place))?;
+        for (index, column) in COLUMNS.iter().enumerate() {
+            (column.read)(&mut draft, Cell(row, index))?;
         }
         drafts.push(draft);
     }
-    let codings = codings(connection, &drafts).await?;
-    let devices = devices(connection, &drafts).await?;
+    let codings = load_codings(connection, &drafts).await?;
+    let devices = load_devices(connection, &drafts).await?;
     drafts.into_iter().map(|draft| finish(draft, &codings, &devices)).collect()
 }
 
-async fn codings(connection: &mut PgConnection, drafts: &[Draft]) -> Result<BTreeMap<i64, Coding>, sqlx::Error> {
-    let numbers: Vec<i64> =
-        drafts.iter().flat_map(|draft| draft.components.iter().map(|part| part.c).chain([draft.coding])).collect();
-    let rows = sqlx::query!("SELECT coding_id, system, code, display FROM codings WHERE coding_id = ANY($1)", &numbers)
+async fn load_codings(connection: &mut PgConnection, drafts: &[Draft]) -> Result<BTreeMap<i64, Coding>, sqlx::Error> {
+    let ids: Vec<i64> = drafts
+        .iter()
+        .flat_map(|draft| draft.components.iter().map(|component| component.c).chain([draft.coding_id]))
+        .collect();
+    let rows = sqlx::query!("SELECT coding_id, system, code, display FROM codings WHERE coding_id = ANY($1)", &ids)
         .fetch_all(connection)
         .await?;
     Ok(rows
@@ -62,12 +64,12 @@ async fn codings(connection: &mut PgConnection, drafts: &[Draft]) -> Result<BTre
         .collect())
 }
 
-async fn devices(connection: &mut PgConnection, drafts: &[Draft]) -> Result<BTreeMap<i64, Device>, sqlx::Error> {
-    let numbers: Vec<i64> = drafts.iter().flat_map(|draft| draft.device.into_iter().chain(draft.gateway)).collect();
+async fn load_devices(connection: &mut PgConnection, drafts: &[Draft]) -> Result<BTreeMap<i64, Device>, sqlx::Error> {
+    let ids: Vec<i64> = drafts.iter().flat_map(|draft| draft.device_id.into_iter().chain(draft.gateway_id)).collect();
     let rows = sqlx::query!(
         "SELECT description_id, device_key, device_id, manufacturer, model, serial FROM device_descriptions \
          WHERE description_id = ANY($1)",
-        &numbers
+        &ids
     )
     .fetch_all(connection)
     .await?;
@@ -92,20 +94,18 @@ fn finish(
     devices: &BTreeMap<i64, Device>,
 ) -> Result<StoredReading, sqlx::Error> {
     let Draft { mut reading, first, mut extra, .. } = draft;
-    let coding = |number: i64| codings.get(&number).cloned().ok_or(sqlx::Error::RowNotFound);
-    let device = |number: Option<i64>| {
-        number.map(|number| devices.get(&number).cloned().ok_or(sqlx::Error::RowNotFound)).transpose()
-    };
+    let coding = |id: i64| codings.get(&id).cloned().ok_or(sqlx::Error::RowNotFound);
+    let device = |id: Option<i64>| id.map(|id| devices.get(&id).cloned().ok_or(sqlx::Error::RowNotFound)).transpose();
     let topic = reading.provenance.topic.ok_or_else(unknown_word)?;
     reading.provider = topic.provider().ok_or_else(unknown_word)?;
-    reading.code = coding(draft.coding)?;
-    reading.device = device(draft.device)?;
-    reading.gateway = device(draft.gateway)?;
+    reading.code = coding(draft.coding_id)?;
+    reading.device = device(draft.device_id)?;
+    reading.gateway = device(draft.gateway_id)?;
     reading.value = draft.cells.value(&mut extra)?;
     reading.source_codes = extra.source_codes();
-    let components = draft.components.into_iter().map(|part| {
-        let code = coding(part.c)?;
-        part.component(code)
+    let components = draft.components.into_iter().map(|stored| {
+        let code = coding(stored.c)?;
+        stored.component(code)
     });
     reading.components = components.collect::<Result<_, _>>()?;
     reading.measured_text = instant::restored(&reading, reading.measured_from, draft.measured_text);

@@ -1,7 +1,7 @@
 //! The conversion between a reading and its row. [`columns`] defines each column once; `value` and `instant` define what is not
 //! stored because it can be derived from the rest.
 //!
-//! The numbers of the dictionary entries are known only in the transaction. An encoded row has blanks for them.
+//! The ids of the dictionary entries are known only in the transaction. An encoded row has placeholders for them.
 
 mod column;
 mod columns;
@@ -20,10 +20,10 @@ use schemas::{
 use uuid::Uuid;
 
 use crate::copy::{RowFault, Tuple, numeric};
-pub use column::Places;
-use column::Written;
+pub use column::Placeholders;
+use column::RowInput;
 use columns::COLUMNS;
-pub(crate) use columns::meanings;
+pub(crate) use columns::column_comments;
 pub use columns::{column_names, columns};
 pub use dictionary::Dictionary;
 pub use load::{StoredReading, load};
@@ -40,12 +40,12 @@ pub struct Row {
     encoded: Encoded,
 }
 
-/// A row in the binary format of COPY, with the positions of the numbers of dictionary entries.
+/// A row in the binary format of COPY, with the positions of the ids of dictionary entries.
 pub struct Encoded {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// The positions of the numbers.
-    pub places: Places,
+    /// The positions of the ids.
+    pub placeholders: Placeholders,
 }
 
 fn mac(reading: &Reading, key: &ReceiptKey) -> Result<i64, RowFault> {
@@ -112,12 +112,14 @@ fn check(reading: &Reading) -> Result<(), RowFault> {
         [Some(device.id.as_str()), device.manufacturer.as_deref(), device.model.as_deref(), device.serial.as_deref()]
     });
     let coded = std::iter::once(&reading.code)
-        .chain(reading.components.iter().map(|part| &part.code))
+        .chain(reading.components.iter().map(|component| &component.code))
         .flat_map(|coding| [Some(coding.system.as_ref()), Some(coding.code.as_ref()), coding.display.as_deref()]);
     if described.chain(coded).flatten().any(|text| text.as_bytes().contains(&0)) {
         return Err(RowFault::Nul);
     }
-    std::iter::once(&reading.value).chain(reading.components.iter().map(|part| &part.value)).try_for_each(check_json)
+    std::iter::once(&reading.value)
+        .chain(reading.components.iter().map(|component| &component.value))
+        .try_for_each(check_json)
 }
 
 /// Checks the numbers that are texts inside JSON and that the views read as numbers.
@@ -135,18 +137,18 @@ fn check_json(value: &Value) -> Result<(), RowFault> {
 
 impl Encoded {
     fn of(reading: &Reading, version: Version, mac: i64) -> (Self, Result<(), RowFault>) {
-        let mut encoded = Self { bytes: Vec::with_capacity(768), places: Places::default() };
-        let from = Written { reading, version, mac, cells: Cells::of(&reading.value) };
+        let mut encoded = Self { bytes: Vec::with_capacity(768), placeholders: Placeholders::default() };
+        let from = RowInput { reading, version, mac, cells: Cells::of(&reading.value) };
         let mut row = Tuple::begin(&mut encoded.bytes, COLUMNS.len());
         for column in COLUMNS {
-            (column.write)(&mut row, &from, &mut encoded.places);
+            (column.write)(&mut row, &from, &mut encoded.placeholders);
         }
         let checked = row.finish();
         (encoded, checked)
     }
 }
 
-impl Written<'_> {
+impl RowInput<'_> {
     /// Returns the first append of the content; `None` when it is the append of the row.
     fn first(&self) -> Option<Appended> {
         (self.version.first != self.version.row).then_some(self.version.first)

@@ -82,10 +82,10 @@ struct StoredDocument<'a> {
     title: Option<Cow<'a, str>>,
 }
 
-/// A component in the column `components`: the number of its code, and its value. Numbers are stored as text, because a JSON number
+/// A component in the column `components`: the id of its code, and its value. Numbers are stored as text, because a JSON number
 /// would be converted to a float on the way.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Part<'a> {
+pub(super) struct StoredComponent<'a> {
     pub(super) c: i64,
     /// The number.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -254,8 +254,8 @@ impl Extra<'static> {
     }
 }
 
-impl Part<'static> {
-    /// Builds the component. `code` is the dictionary entry with the number `c`.
+impl StoredComponent<'static> {
+    /// Builds the component. `code` is the dictionary entry with the id `c`.
     pub(super) fn component(self, code: Coding) -> Result<Component, sqlx::Error> {
         let owned = |text: Option<Cow<'static, str>>| text.map(Cow::into_owned);
         let mut extra = self.x.unwrap_or_default();
@@ -279,19 +279,19 @@ impl Part<'static> {
 }
 
 /// A placeholder of nineteen digits, which [`padded`] overwrites.
-const BLANK: i64 = i64::MAX;
+const PLACEHOLDER: i64 = i64::MAX;
 
-/// Appends the components as JSON, and adds the position of the number of each code to `blanks`.
-pub(super) fn components(parts: &[Component], blanks: &mut Vec<usize>, out: &mut Vec<u8>) {
+/// Appends the components as JSON, and adds the position of the id of each code to `placeholders`.
+pub(super) fn write_components(components: &[Component], placeholders: &mut Vec<usize>, out: &mut Vec<u8>) {
     out.push(b'[');
-    for (number, part) in parts.iter().enumerate() {
-        if number > 0 {
+    for (index, component) in components.iter().enumerate() {
+        if index > 0 {
             out.push(b',');
         }
-        blanks.push(out.len() + b"{\"c\":".len());
-        let cells = Cells::of(&part.value);
-        let part = Part {
-            c: BLANK,
+        placeholders.push(out.len() + b"{\"c\":".len());
+        let cells = Cells::of(&component.value);
+        let stored = StoredComponent {
+            c: PLACEHOLDER,
             n: cells.number.map(Cow::Borrowed),
             t: cells.text.map(Cow::Borrowed),
             u: cells.unit.map(Cow::Borrowed),
@@ -299,21 +299,21 @@ pub(super) fn components(parts: &[Component], blanks: &mut Vec<usize>, out: &mut
             su: cells.source_unit.map(Cow::Borrowed),
             cmp: cells.comparator.map(Cow::Borrowed),
             a: cells.absent.map(|absent| absent.as_str().into()),
-            f: part.flags.iter().map(|flag| flag.as_str().into()).collect(),
-            x: cells.extra(&part.source_codes),
+            f: component.flags.iter().map(|flag| flag.as_str().into()).collect(),
+            x: cells.extra(&component.source_codes),
         };
-        write(&part, out);
+        write_json(&stored, out);
     }
     out.push(b']');
 }
 
-/// Returns a number as JSON, padded to the length of the placeholder.
+/// Returns an id as JSON, padded to the length of the placeholder.
 #[must_use]
-pub fn padded(number: i64) -> String {
-    format!("{number:>19}")
+pub fn padded(id: i64) -> String {
+    format!("{id:>19}")
 }
 
 /// Appends a value as JSON. Writing strings and numbers into memory cannot fail.
-pub(super) fn write(value: &impl Serialize, out: &mut Vec<u8>) {
+pub(super) fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
     let _infallible = serde_json::to_writer(out, value);
 }

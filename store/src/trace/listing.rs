@@ -41,7 +41,7 @@ pub struct ReadingRow {
 
 /// A dead letter of the payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TracedLetter {
+pub struct TracedDeadLetter {
     /// The first item; -1 for the whole payload.
     pub item: i32,
     /// The number of consecutive items.
@@ -54,7 +54,7 @@ pub struct TracedLetter {
     pub detail: String,
 }
 
-impl TracedLetter {
+impl TracedDeadLetter {
     /// Returns whether the dead letter covers this item. A dead letter for the whole payload covers every item.
     #[must_use]
     pub fn covers(&self, item: i32) -> bool {
@@ -71,27 +71,27 @@ struct FoundItem {
 
 /// Which readings and dead letters of a payload are listed.
 #[derive(Debug, Clone, Copy)]
-pub struct Listing {
+pub struct ListingLimits {
     /// The largest number of readings with the same state, status and code, and of dead letters with the same stage and reason.
     /// `None` lists all.
-    pub of_each: Option<i64>,
+    pub per_kind_max: Option<i64>,
     /// An item that is always listed.
     pub item: i32,
 }
 
-impl Listing {
+impl ListingLimits {
     /// The number of reading ids in one query, so that the size of an answer does not depend on the payload.
     const PAGE: usize = 1_000;
 
-    /// Passes the readings of a payload to `take` in the order of their items, also readings that are stored from another item.
+    /// Passes the readings of a payload to `visit` in the order of their items, also readings that are stored from another item.
     ///
     /// # Errors
-    /// Postgres is unavailable, or the error of `take`.
+    /// Postgres is unavailable, or the error of `visit`.
     pub async fn readings<E: From<sqlx::Error>>(
         self,
         connection: &mut PgConnection,
         position: &ItemPosition,
-        mut take: impl FnMut(TracedReading) -> Result<(), E>,
+        mut visit: impl FnMut(TracedReading) -> Result<(), E>,
     ) -> Result<(), E> {
         for page in self.items(connection, position).await?.chunks(Self::PAGE) {
             let ids: Vec<Uuid> = page.iter().map(|found| found.reading_id).collect();
@@ -105,9 +105,9 @@ impl Listing {
             .fetch_all(&mut *connection)
             .await?;
             for FoundItem { reading_id, item, state } in page {
-                let begin = rows.partition_point(|row| row.reading_id < *reading_id);
-                for row in rows.iter().skip(begin).take_while(|row| row.reading_id == *reading_id) {
-                    take(TracedReading { item: *item, state: state.clone(), row: row.clone() })?;
+                let start = rows.partition_point(|row| row.reading_id < *reading_id);
+                for row in rows.iter().skip(start).take_while(|row| row.reading_id == *reading_id) {
+                    visit(TracedReading { item: *item, state: state.clone(), row: row.clone() })?;
                 }
             }
         }
@@ -134,7 +134,7 @@ impl Listing {
             .bind(partition)
             .bind(offset)
             .bind(topic_code(position.topic))
-            .bind(self.of_each)
+            .bind(self.per_kind_max)
             .bind(self.item)
             .fetch_all(connection)
             .await
@@ -144,14 +144,14 @@ impl Listing {
     ///
     /// # Errors
     /// Postgres is unavailable.
-    pub async fn letters(
+    pub async fn dead_letters(
         self,
         connection: &mut PgConnection,
         position: &ItemPosition,
-    ) -> Result<Vec<TracedLetter>, sqlx::Error> {
+    ) -> Result<Vec<TracedDeadLetter>, sqlx::Error> {
         let (epoch, partition, offset) = keys(position);
         sqlx::query_as!(
-            TracedLetter,
+            TracedDeadLetter,
             "SELECT item, item_count, stage, reason, detail FROM (
                  SELECT item, item_count, stage, reason, detail,
                         row_number() OVER (PARTITION BY stage, reason ORDER BY item) AS nth
@@ -163,7 +163,7 @@ impl Listing {
             partition,
             offset,
             position.topic.as_str(),
-            self.of_each,
+            self.per_kind_max,
             self.item
         )
         .fetch_all(connection)

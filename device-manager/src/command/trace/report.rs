@@ -3,14 +3,16 @@
 use schemas::receipt::ItemPosition;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use store::trace::{LetterCount, Listing, Progress, ReadingCount, TracedLetter, TracedOutcome, TracedReading};
+use store::trace::{
+    DeadLetterCount, ListingLimits, Progress, ReadingCount, TracedDeadLetter, TracedOutcome, TracedReading,
+};
 
 use crate::{error::CommandError, output::Output};
 
 /// A payload with at most this many readings and refused items is listed completely.
 const LISTED_MAX: i64 = 20;
 /// For a larger payload, this many of each sort are listed.
-const OF_EACH: i64 = 3;
+const PER_KIND_MAX: i64 = 3;
 
 /// What is known of one payload.
 pub(super) struct Report {
@@ -36,12 +38,12 @@ impl Report {
             Ok::<(), CommandError>(())
         };
         listing.readings(connection, position, keep).await?;
-        let letters = listing.letters(connection, position).await?;
+        let letters = listing.dead_letters(connection, position).await?;
         output.json(&self.object(&readings, &letters))?;
         Ok(())
     }
 
-    fn object(&self, readings: &[TracedReading], letters: &[TracedLetter]) -> Value {
+    fn object(&self, readings: &[TracedReading], letters: &[TracedDeadLetter]) -> Value {
         let ItemPosition { topic, topic_epoch, partition, offset, item } = self.position;
         let command =
             self.progress.verdict.map(|verdict| json!({"verdict": verdict.as_str(), "meaning": verdict.meaning()}));
@@ -56,7 +58,7 @@ impl Report {
             "device_command": command,
             "reading_counts": self.progress.readings,
             "readings": readings,
-            "dead_letter_counts": self.progress.letters,
+            "dead_letter_counts": self.progress.dead_letters,
             "dead_letters": letters,
         })
     }
@@ -74,11 +76,11 @@ impl Report {
         }
         let print = |reading: TracedReading| -> Result<(), CommandError> { Ok(output.line(&reading_line(&reading))?) };
         listing.readings(connection, position, print).await?;
-        for letter in listing.letters(connection, position).await? {
+        for letter in listing.dead_letters(connection, position).await? {
             output.line(&letter_line(&letter, listing.item))?;
         }
-        if listing.of_each == Some(OF_EACH) {
-            output.line(&format!("only the first {OF_EACH} of each sort are listed; --all lists all"))?;
+        if listing.per_kind_max == Some(PER_KIND_MAX) {
+            output.line(&format!("only the first {PER_KIND_MAX} of each sort are listed; --all lists all"))?;
         }
         if let Some(verdict) = self.progress.verdict {
             output.line(&format!("device command: {}: {}", verdict.as_str(), verdict.meaning()))?;
@@ -89,17 +91,17 @@ impl Report {
         Ok(())
     }
 
-    fn listing(&self, all: bool) -> Listing {
-        let of_each = match (all, self.is_large()) {
+    fn listing(&self, all: bool) -> ListingLimits {
+        let per_kind_max = match (all, self.is_large()) {
             (true, _) | (false, false) => None,
-            (false, true) => Some(OF_EACH),
+            (false, true) => Some(PER_KIND_MAX),
         };
-        Listing { of_each, item: i32::try_from(self.position.item).unwrap_or(i32::MAX) }
+        ListingLimits { per_kind_max, item: i32::try_from(self.position.item).unwrap_or(i32::MAX) }
     }
 
     fn is_large(&self) -> bool {
         let readings: i64 = self.progress.readings.iter().map(|count| count.readings).sum();
-        let refused: i64 = self.progress.letters.iter().map(|count| count.items).sum();
+        let refused: i64 = self.progress.dead_letters.iter().map(|count| count.items).sum();
         readings + refused > LISTED_MAX
     }
 
@@ -124,8 +126,8 @@ impl Report {
                 let what = named(display.as_deref(), Some(code));
                 format!("{} ({state}): {what}, {status}", counted(*readings, "reading"))
             }));
-            lines.extend(self.progress.letters.iter().map(|count| {
-                let LetterCount { stage, reason, items } = count;
+            lines.extend(self.progress.dead_letters.iter().map(|count| {
+                let DeadLetterCount { stage, reason, items } = count;
                 format!("{}: dead letters of the {stage}: {reason}", counted(*items, "refused item"))
             }));
         }
@@ -144,8 +146,8 @@ fn reading_line(reading: &TracedReading) -> String {
     format!("item {item}: reading {} ({state}), {what}, {}, {patient}", row.reading_id, row.status)
 }
 
-fn letter_line(letter: &TracedLetter, item: i32) -> String {
-    let TracedLetter { item: first, item_count, stage, reason, detail } = letter;
+fn letter_line(letter: &TracedDeadLetter, item: i32) -> String {
+    let TracedDeadLetter { item: first, item_count, stage, reason, detail } = letter;
     let place = match (*first, *item_count) {
         (..0, _) => "the payload".to_owned(),
         (first, 1) => format!("item {first}"),

@@ -41,7 +41,7 @@ pub fn outcome(event: &Outcome) -> Result<(), RowFault> {
 ///
 /// # Errors
 /// [`RowFault`]: what cannot be stored.
-pub fn letter(letter: &DeadLetter) -> Result<(), RowFault> {
+pub fn dead_letter(letter: &DeadLetter) -> Result<(), RowFault> {
     let DeadLetter { origin_topic, detail, content_hmac, .. } = letter;
     texts([Some(origin_topic), Some(detail), content_hmac.as_ref()].into_iter().flatten())?;
     times([letter.origin_timestamp])

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Where the text of the comment on a column comes from.
 #[derive(Debug, Clone, Copy)]
-pub enum Meaning {
+pub enum CommentSource {
     /// The documentation of a field of an event, by the names of the record and of the field.
     Field(&'static str, &'static str),
     /// The given text.
@@ -30,13 +30,13 @@ impl Schemas {
     ///
     /// # Errors
     /// The names of the record and the field, when no schema has the field.
-    pub(super) fn text(&self, meaning: Meaning) -> Result<String, String> {
-        match meaning {
-            Meaning::Text(text) => Ok(text.to_owned()),
-            Meaning::TopicCode => {
+    pub(super) fn text(&self, source: CommentSource) -> Result<String, String> {
+        match source {
+            CommentSource::Text(text) => Ok(text.to_owned()),
+            CommentSource::TopicCode => {
                 Ok("The raw topic: 0 raw.medisante, 1 raw.healthkit, 2 raw.devices, 3 raw.uploads.".to_owned())
             }
-            Meaning::Field(record, field) => {
+            CommentSource::Field(record, field) => {
                 let found = self.0.iter().find_map(|schema| documentation_in(schema, record, field));
                 found.ok_or_else(|| format!("{record}.{field}"))
             }
@@ -47,8 +47,9 @@ impl Schemas {
 fn documentation_in(schema: &Value, record: &str, field: &str) -> Option<String> {
     let fields = schema.get("fields").and_then(Value::as_array);
     if schema.get("name").and_then(Value::as_str) == Some(record)
-        && let Some(found) =
-            fields.and_then(|fields| fields.iter().find(|one| one.get("name").is_some_and(|name| name == field)))
+        && let Some(found) = fields.and_then(|fields| {
+            fields.iter().find(|field_schema| field_schema.get("name").is_some_and(|name| name == field))
+        })
     {
         return found.get("doc")?.as_str().map(str::to_owned);
     }

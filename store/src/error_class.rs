@@ -2,9 +2,9 @@
 
 use sqlx::error::DatabaseError;
 
-/// The kind of a database error, which determines the reaction.
+/// The class of a database error, which determines the reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum ErrorClass {
     /// Postgres is unavailable or overloaded: wait and retry.
     Outage,
     /// Two writers conflict: retry, and treat the error as a bad row only when it persists.
@@ -17,10 +17,10 @@ pub enum Fault {
     Defect,
 }
 
-use Fault::{BadRow, Conflict, Defect, Outage, Setup};
+use ErrorClass::{BadRow, Conflict, Defect, Outage, Setup};
 
 /// All SQLSTATE classes (PostgreSQL documentation, appendix A).
-pub const CLASSES: &[(&str, Fault)] = &[
+pub const SQLSTATE_CLASSES: &[(&str, ErrorClass)] = &[
     ("00", Defect), // Successful completion: no error has this class.
     ("01", Defect), // Warning.
     ("02", Defect), // No data.
@@ -67,7 +67,7 @@ pub const CLASSES: &[(&str, Fault)] = &[
 ];
 
 /// SQLSTATE codes that require another reaction than their class.
-pub const CODES: &[(&str, Fault)] = &[
+pub const SQLSTATE_CODES: &[(&str, ErrorClass)] = &[
     ("22P02", Setup),    // Invalid text representation: an enum of an older schema lacks the value.
     ("22P05", Setup),    // Untranslatable character: the database has another encoding than UTF-8.
     ("23505", Conflict), // Unique violation.
@@ -76,12 +76,12 @@ pub const CODES: &[(&str, Fault)] = &[
     ("25P03", Outage),   // Idle-in-transaction timeout: this process was frozen.
 ];
 
-/// Returns the kind of a database error, by its SQLSTATE when Postgres returned one.
+/// Returns the class of a database error, by its SQLSTATE when Postgres returned one.
 #[must_use]
 #[expect(clippy::match_same_arms, reason = "known variants are named; the last arm is for variants that sqlx may add")]
-pub fn fault(error: &sqlx::Error) -> Fault {
+pub fn error_class(error: &sqlx::Error) -> ErrorClass {
     match error {
-        sqlx::Error::Database(database) => database.code().map_or(Outage, |code| fault_of(&code)),
+        sqlx::Error::Database(database) => database.code().map_or(Outage, |code| error_class_of_sqlstate(&code)),
         sqlx::Error::Io(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
@@ -105,11 +105,13 @@ pub fn fault(error: &sqlx::Error) -> Fault {
     }
 }
 
-/// Returns the kind of an SQLSTATE. A class that is not documented counts as [`Fault::Setup`], so that the operator sees it.
+/// Returns the error class of an SQLSTATE. A class that is not documented counts as [`ErrorClass::Setup`], so that the operator sees it.
 #[must_use]
-pub fn fault_of(code: &str) -> Fault {
-    let of = |table: &[(&str, Fault)], word: &str| table.iter().find(|(known, _)| *known == word).map(|one| one.1);
-    of(CODES, code).or_else(|| of(CLASSES, code.get(..2).unwrap_or_default())).unwrap_or(Setup)
+pub fn error_class_of_sqlstate(code: &str) -> ErrorClass {
+    let find = |table: &[(&str, ErrorClass)], prefix: &str| {
+        table.iter().find(|(known, _)| *known == prefix).map(|(_, class)| *class)
+    };
+    find(SQLSTATE_CODES, code).or_else(|| find(SQLSTATE_CLASSES, code.get(..2).unwrap_or_default())).unwrap_or(Setup)
 }
 
 /// Returns a short name of an error without values. The messages of Postgres and of decoding errors quote values.
@@ -148,7 +150,7 @@ pub fn cause(error: &sqlx::Error) -> String {
         (Some("53300"), _) => "Postgres has no free connection".to_owned(),
         (Some("55P03"), _) => "another transaction has locked the tables for a long time".to_owned(),
         (Some("42P01"), _) => "the tables of this release do not exist: start one sink with --migrate".to_owned(),
-        (Some(_), _) if fault(error) == Outage => format!("Postgres is not available now ({})", name(error)),
+        (Some(_), _) if error_class(error) == Outage => format!("Postgres is not available now ({})", name(error)),
         (Some(_), _) => {
             format!("Postgres refuses a statement ({}): are migrations applied and privileges granted?", name(error))
         }
