@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    dead_letters::Letters,
+    dead_letters::ProducedDeadLetters,
+    encoded_readings::EncodedReadings,
     item::{Item, Partition},
-    staged::Staged,
 };
 
 /// The limits of a batch. It is due when it reaches the first of them.
@@ -29,7 +29,7 @@ impl Default for BatchLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fence {
     /// The partition.
-    pub place: Partition,
+    pub partition: Partition,
     /// The offset that must be stored before the batch.
     pub expected: i64,
     /// The offset that is stored after the batch.
@@ -43,9 +43,9 @@ pub struct Batch {
     /// The messages.
     pub items: Vec<Item>,
     /// The readings among the messages, encoded for COPY.
-    pub staged: Staged,
+    pub encoded: EncodedReadings,
     /// The dead letters that were produced for the messages, and their delivery state.
-    pub letters: Letters,
+    pub dead_letters: ProducedDeadLetters,
     /// All partitions whose next offset is known, including those that do not advance: so a restored database is noticed at once.
     pub fence: Vec<Fence>,
 }
@@ -54,7 +54,7 @@ impl Batch {
     /// Encodes the readings among the items.
     #[must_use]
     pub fn new(generation: u64, items: Vec<Item>, fence: Vec<Fence>) -> Self {
-        let staged = Staged::of(&items);
-        Self { generation, items, staged, letters: Letters::default(), fence }
+        let encoded = EncodedReadings::of(&items);
+        Self { generation, items, encoded, dead_letters: ProducedDeadLetters::default(), fence }
     }
 }

@@ -33,19 +33,19 @@ use crate::{
     batch::Batch,
     decode::Decoder,
     item::{EventTopic, Lane, Origin, Partition},
-    verdict::LaneHealth,
-    writer::WriterEvent,
+    lane_state::LaneHealth,
+    writer::WriterReport,
 };
-use group::Context;
+use assigned::AssignedPartitions;
+use group::GroupContext;
 use lookups::Lookups;
-use owned::Owned;
 use pending::{InFlight, Pending};
 use watch::Watch;
 
-mod events;
+mod assigned;
+mod control;
 mod group;
 mod lookups;
-mod owned;
 mod pending;
 mod published;
 mod watch;
@@ -55,24 +55,24 @@ pub(crate) struct Setup {
     pub(crate) config: SinkConfig,
     pub(crate) decoder: Arc<RwLock<Decoder>>,
     pub(crate) batches: mpsc::Sender<Batch>,
-    pub(crate) events: Receiver<WriterEvent>,
+    pub(crate) writer_reports: Receiver<WriterReport>,
     pub(crate) generation: Arc<AtomicU64>,
     pub(crate) health: LaneHealth,
     pub(crate) shutdown: CancellationToken,
 }
 
 /// How long to wait for an answer from Kafka once the sink is asked to stop.
-const ANSWER_AT_END: Duration = Duration::from_secs(1);
+const SHUTDOWN_KAFKA_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to wait for the writer once the sink is asked to stop.
-const WRITE_AT_END: Duration = Duration::from_secs(10);
+const SHUTDOWN_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an idle sink compares its offsets with those in Postgres, and how often offsets are committed to Kafka.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// How long to wait for a message, or for the writer, before the events of the group and the writer are handled again.
 const IDLE_POLL: Duration = Duration::from_millis(50);
 /// How long the writer may be busy before the partitions are paused, so that polling returns no more messages.
-const BUSY_LONG: Duration = Duration::from_secs(1);
+const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// While messages arrive without a pause, the clock is read once for this many of them.
-const LOOK_EVERY: usize = 64;
+const CLOCK_CHECK_MESSAGES: usize = 64;
 
 pub(crate) fn spawn(setup: Setup, runtime: Handle) -> Result<JoinHandle<Result<(), SinkError>>, SinkError> {
     let work = move || {
@@ -80,7 +80,7 @@ pub(crate) fn spawn(setup: Setup, runtime: Handle) -> Result<JoinHandle<Result<(
         // Timers that are created on this thread require the runtime.
         let handle = runtime.clone();
         let _entered = handle.enter();
-        let ended = Reader::start(setup, runtime).and_then(Reader::work);
+        let ended = Reader::start(setup, runtime).and_then(Reader::run);
         // The end of this thread stops the stage, whatever the reason.
         shutdown.cancel();
         ended
@@ -88,8 +88,8 @@ pub(crate) fn spawn(setup: Setup, runtime: Handle) -> Result<JoinHandle<Result<(
     Ok(std::thread::Builder::new().name("sink-consumer".to_owned()).spawn(work)?)
 }
 
-/// What the reader does between two rounds of event handling.
-enum State {
+/// What the reader does between two calls of `handle_control`.
+enum ReaderState {
     /// It adds messages to the batch.
     Filling,
     /// The batch is due, but the writer has been busy with other batches since then.
@@ -99,23 +99,23 @@ enum State {
 }
 
 struct Reader {
-    state: State,
+    state: ReaderState,
     setup: Setup,
     runtime: Handle,
-    consumer: BaseConsumer<Context>,
+    consumer: BaseConsumer<GroupContext>,
     rebootstrap: Rebootstrap,
-    sources: BTreeMap<String, EventTopic>,
+    topics: BTreeMap<String, EventTopic>,
     lookups: Lookups,
     watch: Watch,
-    owned: Owned,
-    place_backoff: Backoff,
+    assigned: AssignedPartitions,
+    begin_backoff: Backoff,
     /// Published schemas that a warning was logged for.
-    unusable: HashSet<Fingerprint>,
+    unusable_schemas: HashSet<Fingerprint>,
     pending: Pending,
     in_flight: InFlight,
     generation: u64,
     /// Messages that arrived although all partitions were paused.
-    early: VecDeque<OwnedMessage>,
+    early_messages: VecDeque<OwnedMessage>,
     to_commit: BTreeMap<Partition, i64>,
     committed_at: Instant,
     sent_at: Instant,
@@ -126,57 +126,57 @@ impl Reader {
         let protocol = setup.group_protocol(&runtime);
         setup.wait_for_postgres(&runtime)?;
         let group = setup.lane.group(&setup.config.group);
-        setup.health.detail(["group-protocol", "bulk-group-protocol"], protocol.as_str());
-        let consumer: BaseConsumer<Context> =
-            setup.config.kafka.consumer(&group, protocol).create_with_context(Context::new())?;
-        let sources: BTreeMap<String, EventTopic> =
-            setup.lane.sources().iter().map(|source| (source.topic(&setup.config.topics), *source)).collect();
-        consumer.subscribe(&sources.keys().map(String::as_str).collect::<Vec<_>>())?;
+        setup.health.set_detail(["group-protocol", "bulk-group-protocol"], protocol.as_str());
+        let consumer: BaseConsumer<GroupContext> =
+            setup.config.kafka.consumer(&group, protocol).create_with_context(GroupContext::new())?;
+        let topics: BTreeMap<String, EventTopic> =
+            setup.lane.topics().iter().map(|topic| (topic.full_name(&setup.config.topics), *topic)).collect();
+        consumer.subscribe(&topics.keys().map(String::as_str).collect::<Vec<_>>())?;
         let now = Instant::now();
         Ok(Self {
-            state: State::Filling,
+            state: ReaderState::Filling,
             rebootstrap: Rebootstrap::new(&setup.config.kafka.bootstrap),
             lookups: Lookups::new(&setup.config, setup.lane, runtime.clone())?,
             watch: Watch::new(),
             setup,
             runtime,
             consumer,
-            sources,
-            owned: Owned::default(),
-            place_backoff: Backoff::default(),
-            unusable: HashSet::new(),
+            topics,
+            assigned: AssignedPartitions::default(),
+            begin_backoff: Backoff::default(),
+            unusable_schemas: HashSet::new(),
             pending: Pending::default(),
             in_flight: InFlight::new(),
             generation: 0,
-            early: VecDeque::new(),
+            early_messages: VecDeque::new(),
             to_commit: BTreeMap::new(),
             committed_at: now,
             sent_at: now,
         })
     }
 
-    fn work(mut self) -> Result<(), SinkError> {
+    fn run(mut self) -> Result<(), SinkError> {
         while !self.setup.shutdown.is_cancelled() {
-            self.handle_events();
+            self.handle_control();
             self.state = match self.state {
-                State::Filling => self.fill()?,
-                State::Offering { since } => self.offer(since)?,
-                State::Paused => self.offer_paused()?,
+                ReaderState::Filling => self.fill()?,
+                ReaderState::Offering { since } => self.offer(since)?,
+                ReaderState::Paused => self.offer_paused()?,
             };
-            self.commit(IDLE_CHECK, CommitMode::Async);
+            self.commit_offsets(IDLE_CHECK, CommitMode::Async);
         }
-        self.end()
+        self.shut_down()
     }
 
     /// Sends the remaining batch, waits for the writer, and leaves the group.
-    fn end(mut self) -> Result<(), SinkError> {
+    fn shut_down(mut self) -> Result<(), SinkError> {
         self.send();
-        let deadline = Instant::now() + WRITE_AT_END;
-        while !self.in_flight.is_empty() && Instant::now() < deadline && self.hear_for_a_moment() {}
-        self.answer_group();
+        let deadline = Instant::now() + SHUTDOWN_WRITE_TIMEOUT;
+        while !self.in_flight.is_empty() && Instant::now() < deadline && self.wait_for_writer_report() {}
+        self.handle_rebalances();
         self.consumer.context().close();
-        if self.consumer.fetch_metadata(None, ANSWER_AT_END).is_ok() {
-            self.commit(Duration::ZERO, CommitMode::Sync);
+        if self.consumer.fetch_metadata(None, SHUTDOWN_KAFKA_TIMEOUT).is_ok() {
+            self.commit_offsets(Duration::ZERO, CommitMode::Sync);
         } else {
             // If a broker is not reachable, leaving the group takes up to a session timeout. The process does not wait for that.
             let consumer = self.consumer;
@@ -186,25 +186,26 @@ impl Reader {
     }
 
     /// Reads messages until the batch is due or no message has arrived for a moment.
-    fn fill(&mut self) -> Result<State, SinkError> {
+    fn fill(&mut self) -> Result<ReaderState, SinkError> {
         loop {
             let limits = self.setup.config.batch;
-            let message = match self.early.pop_front() {
+            let message = match self.early_messages.pop_front() {
                 Some(message) => Some(message),
-                // Messages that are available are read without a look at the clock.
+                // Available messages are polled without reading the clock.
                 None => match self.poll(Duration::ZERO)? {
                     Some(message) => Some(message),
                     None => self.poll(self.pending.time_left(&limits).unwrap_or(IDLE_POLL))?,
                 },
             };
             let Some(message) = message else { break };
-            self.take(&message);
-            let looks = self.pending.len().is_multiple_of(LOOK_EVERY);
-            if self.pending.is_full(&limits) || (looks && (self.pending.is_due(&limits) || self.is_disturbed())) {
+            self.handle_message(&message);
+            let checks_clock = self.pending.len().is_multiple_of(CLOCK_CHECK_MESSAGES);
+            if self.pending.is_full(&limits) || (checks_clock && (self.pending.is_due(&limits) || self.is_disturbed()))
+            {
                 break;
             }
         }
-        Ok(if self.is_due() { State::Offering { since: Instant::now() } } else { State::Filling })
+        Ok(if self.is_due() { ReaderState::Offering { since: Instant::now() } } else { ReaderState::Filling })
     }
 
     /// Whether the writer should get a batch. An idle sink sends an empty one now and then, to compare the offsets.
@@ -214,31 +215,31 @@ impl Reader {
     }
 
     /// Sends the batch to the writer if it accepts it. A busy writer slows the reader down, which is the back-pressure.
-    fn offer(&mut self, since: Instant) -> Result<State, SinkError> {
+    fn offer(&mut self, since: Instant) -> Result<ReaderState, SinkError> {
         if self.send() {
-            return Ok(State::Filling);
+            return Ok(ReaderState::Filling);
         }
-        if since.elapsed() <= BUSY_LONG {
-            return Ok(State::Offering { since });
+        if since.elapsed() <= PAUSE_AFTER {
+            return Ok(ReaderState::Offering { since });
         }
-        let is_paused = self.turn(Consumer::pause);
+        let is_paused = self.pause_or_resume(Consumer::pause);
         self.poll_early()?;
-        Ok(if is_paused { State::Paused } else { State::Offering { since } })
+        Ok(if is_paused { ReaderState::Paused } else { ReaderState::Offering { since } })
     }
 
     /// Does the same as `offer` while the partitions are paused.
-    fn offer_paused(&mut self) -> Result<State, SinkError> {
-        if self.send() && self.turn(Consumer::resume) {
-            return Ok(State::Filling);
+    fn offer_paused(&mut self) -> Result<ReaderState, SinkError> {
+        if self.send() && self.pause_or_resume(Consumer::resume) {
+            return Ok(ReaderState::Filling);
         }
         self.poll_early()?;
-        Ok(State::Paused)
+        Ok(ReaderState::Paused)
     }
 
     /// Polls to answer the group while no message is expected. A message that arrives nevertheless is kept for later.
     fn poll_early(&mut self) -> Result<(), SinkError> {
         let message = self.poll(Duration::ZERO)?;
-        self.early.extend(message);
+        self.early_messages.extend(message);
         Ok(())
     }
 
@@ -265,38 +266,38 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, message: &OwnedMessage) {
-        let Some(source) = self.sources.get(message.topic()).copied() else { return };
-        let place = (source, message.partition());
+    fn handle_message(&mut self, message: &OwnedMessage) {
+        let Some(topic) = self.topics.get(message.topic()).copied() else { return };
+        let partition = Partition { topic, number: message.partition() };
         let offset = message.offset();
-        if self.owned.next(place).is_none_or(|next| offset < next) {
+        if self.assigned.next_offset(partition).is_none_or(|next| offset < next) {
             return;
         }
         let Some(value) = message.payload() else {
             metrics::counter!("device_manager_sink_null_records_total").increment(1);
-            self.owned.advance(place, offset + 1);
+            self.assigned.advance(partition, offset + 1);
             return;
         };
         let timestamp = message.timestamp().to_millis().unwrap_or_default().saturating_mul(1_000);
-        let origin = Origin { place, offset, timestamp };
+        let origin = Origin { partition, offset, timestamp };
         let headers = message.headers().map(|headers| {
             headers.iter().map(|header| (header.key, header.value.unwrap_or_default())).collect::<Vec<_>>()
         });
         let decoder = self.setup.decoder.read().unwrap_or_else(PoisonError::into_inner);
         let read = decoder.item(origin, value, &headers.unwrap_or_default());
-        let read = read.or_else(|why| match self.owned.skip(place, offset) {
+        let read = read.or_else(|why| match self.assigned.skip_reason(partition, offset) {
             Some(reason) => Ok(decoder.skip(origin, value, reason)),
             None => Err(why),
         });
         drop(decoder);
         match read {
             Ok(item) => {
-                self.owned.advance(place, offset + 1);
+                self.assigned.advance(partition, offset + 1);
                 self.pending.push(item, value.len());
             }
             Err(why) => {
-                self.owned.block(place, offset, why);
-                self.remove(&[place]);
+                self.assigned.block(partition, offset, why);
+                self.unassign(&[partition]);
             }
         }
     }
@@ -309,8 +310,8 @@ impl Reader {
             Ok(Err(_ended)) => return true,
             Err(_busy) => return false,
         };
-        let items = self.pending.take();
-        let fence = self.owned.hand_over();
+        let items = self.pending.drain();
+        let fence = self.assigned.take_fence();
         self.sent_at = Instant::now();
         if !fence.is_empty() {
             let batch = Batch::new(self.generation, items, fence);
@@ -321,15 +322,15 @@ impl Reader {
     }
 
     /// Pauses or resumes all partitions. Returns whether that succeeded.
-    fn turn(&self, how: fn(&BaseConsumer<Context>, &TopicPartitionList) -> KafkaResult<()>) -> bool {
-        self.consumer.assignment().and_then(|all| how(&self.consumer, &all)).is_ok()
+    fn pause_or_resume(&self, action: fn(&BaseConsumer<GroupContext>, &TopicPartitionList) -> KafkaResult<()>) -> bool {
+        self.consumer.assignment().and_then(|all| action(&self.consumer, &all)).is_ok()
     }
 
     /// Pauses or resumes added partitions like the others: librdkafka keeps a pause beyond the assignment in which it was set.
     fn pause_as_others(&self, added: &TopicPartitionList) {
         let done = match self.state {
-            State::Paused => self.consumer.pause(added),
-            State::Filling | State::Offering { .. } => self.consumer.resume(added),
+            ReaderState::Paused => self.consumer.pause(added),
+            ReaderState::Filling | ReaderState::Offering { .. } => self.consumer.resume(added),
         };
         if let Err(error) = done {
             tracing::warn!(%error, "added partitions could not be paused or resumed like the others");
@@ -337,33 +338,40 @@ impl Reader {
     }
 
     /// Removes partitions from the assignment of librdkafka. They still belong to this sink.
-    fn remove(&mut self, places: &[Partition]) {
+    fn unassign(&mut self, partitions: &[Partition]) {
         let topics = &self.setup.config.topics;
         let mut list = TopicPartitionList::new();
-        for (source, partition) in places {
-            list.add_partition(&source.topic(topics), *partition);
+        for partition in partitions {
+            list.add_partition(&partition.topic.full_name(topics), partition.number);
         }
-        group::give_back(&self.consumer, &list);
+        group::unassign(&self.consumer, &list);
         let is_removed = |message: &OwnedMessage| list.find_partition(message.topic(), message.partition()).is_some();
-        self.early.retain(|message| !is_removed(message));
+        self.early_messages.retain(|message| !is_removed(message));
     }
 
-    fn commit(&mut self, pause: Duration, mode: CommitMode) {
-        if self.to_commit.is_empty() || self.committed_at.elapsed() < pause {
+    fn commit_offsets(&mut self, interval: Duration, mode: CommitMode) {
+        if self.to_commit.is_empty() || self.committed_at.elapsed() < interval {
             return;
         }
         let offsets = std::mem::take(&mut self.to_commit);
         self.committed_at = Instant::now();
-        if let Ok(list) = self.list(offsets) {
+        if let Ok(list) = self.offset_list(offsets) {
             // Only to show the lag. The authoritative offsets are in Postgres.
             let _ = self.consumer.commit(&list, mode);
         }
     }
 
-    fn list(&self, places: impl IntoIterator<Item = (Partition, i64)>) -> Result<TopicPartitionList, KafkaError> {
+    fn offset_list(
+        &self,
+        offsets: impl IntoIterator<Item = (Partition, i64)>,
+    ) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::new();
-        for ((source, partition), next) in places {
-            list.add_partition_offset(&source.topic(&self.setup.config.topics), partition, Offset::Offset(next))?;
+        for (partition, next) in offsets {
+            list.add_partition_offset(
+                &partition.topic.full_name(&self.setup.config.topics),
+                partition.number,
+                Offset::Offset(next),
+            )?;
         }
         Ok(list)
     }

@@ -19,24 +19,24 @@ use uuid::Uuid;
 use crate::item::{Body, Item, Partition};
 
 /// How long to wait for Kafka while a transaction is open. The next attempt waits again for what is not acknowledged by then.
-const ANSWER_LONGEST: Duration = Duration::from_secs(5);
+const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The dead letters that were produced for a batch.
 #[derive(Default)]
-pub struct Letters {
+pub struct ProducedDeadLetters {
     produced: Vec<Produced>,
     /// Messages whose dead letter the brokers refuse with its value. It is sent again without the value, which the raw record
     /// contains.
-    too_large: BTreeSet<Key>,
+    too_large: BTreeSet<MessagePosition>,
 }
 
 /// The position of a refused message.
-type Key = (Partition, i64);
+type MessagePosition = (Partition, i64);
 
 /// A dead letter that was sent, and the messages that it covers. A later attempt may refuse more messages; they get another
 /// dead letter.
 struct Produced {
-    about: Vec<Key>,
+    covered: Vec<MessagePosition>,
     delivery: Delivery,
 }
 
@@ -49,7 +49,7 @@ enum Delivery {
     Failed,
 }
 
-impl Letters {
+impl ProducedDeadLetters {
     /// Produces the dead letters of the refused items, and waits until the brokers have acknowledged all of them.
     pub(crate) async fn produce(
         &mut self,
@@ -58,11 +58,12 @@ impl Letters {
         items: &[Item],
     ) -> Result<(), KafkaError> {
         let topic = topics.dead_letters();
-        self.produced.retain(|one| !matches!(one.delivery, Delivery::Failed));
-        let known: HashSet<Key> = self.produced.iter().flat_map(|one| &one.about).copied().collect();
-        let refused = items.iter().filter_map(refused).filter(|(key, _)| !known.contains(key)).collect();
-        for (about, letter) in runs(refused) {
-            let sent = if about.iter().any(|key| self.too_large.contains(key)) {
+        self.produced.retain(|produced| !matches!(produced.delivery, Delivery::Failed));
+        let known: HashSet<MessagePosition> =
+            self.produced.iter().flat_map(|produced| &produced.covered).copied().collect();
+        let refused = items.iter().filter_map(refused).filter(|(position, _)| !known.contains(position)).collect();
+        for (covered, letter) in runs(refused) {
+            let sent = if covered.iter().any(|position| self.too_large.contains(position)) {
                 send(producer, &topic, &letter, &[])
             } else {
                 match send(producer, &topic, &letter, &letter.value) {
@@ -70,15 +71,15 @@ impl Letters {
                     sent => sent,
                 }
             };
-            self.produced.push(Produced { about, delivery: Delivery::Sent(sent?) });
+            self.produced.push(Produced { covered, delivery: Delivery::Sent(sent?) });
         }
-        let all = self.acknowledged();
-        tokio::time::timeout(ANSWER_LONGEST, all).await.unwrap_or(Err(KafkaError::Canceled))
+        let all = self.await_acknowledgements();
+        tokio::time::timeout(ACKNOWLEDGEMENT_TIMEOUT, all).await.unwrap_or(Err(KafkaError::Canceled))
     }
 
-    async fn acknowledged(&mut self) -> Result<(), KafkaError> {
+    async fn await_acknowledgements(&mut self) -> Result<(), KafkaError> {
         let mut first = Ok(());
-        for Produced { about, delivery } in &mut self.produced {
+        for Produced { covered, delivery } in &mut self.produced {
             let Delivery::Sent(sent) = delivery else { continue };
             let error = match sent.await {
                 Ok(Ok(_)) => {
@@ -87,7 +88,7 @@ impl Letters {
                 }
                 Ok(Err((error, _))) => {
                     if verdict_on(&error) == Verdict::Refuse {
-                        self.too_large.extend(about.iter());
+                        self.too_large.extend(covered.iter());
                     }
                     error
                 }
@@ -100,36 +101,36 @@ impl Letters {
     }
 }
 
-type Refused<'i> = (Key, &'i DeadLetter);
+type Refused<'i> = (MessagePosition, &'i DeadLetter);
 
 fn refused(item: &Item) -> Option<Refused<'_>> {
     match &item.body {
-        Body::Refused(letter) => Some(((item.origin.place, item.origin.offset), letter)),
-        Body::Reading(_) | Body::Assignment(_) | Body::Document(_) | Body::Outcome(_) | Body::Letter(_) => None,
+        Body::Refused(letter) => Some(((item.origin.partition, item.origin.offset), letter)),
+        Body::Reading(_) | Body::Assignment(_) | Body::Document(_) | Body::Outcome(_) | Body::DeadLetter(_) => None,
     }
 }
 
 /// Returns one dead letter for each run of items, with the messages that it covers.
-fn runs(mut refused: Vec<Refused<'_>>) -> Vec<(Vec<Key>, Cow<'_, DeadLetter>)> {
-    refused.sort_by(|(_, one), (_, other)| (alike(one), one.item).cmp(&(alike(other), other.item)));
-    let runs = refused.chunk_by(|(_, one), (_, next)| is_continued(one, next));
-    runs.filter_map(|run| Some((run.iter().map(|(key, _)| *key).collect(), letter_of(run)?))).collect()
+fn runs(mut refused: Vec<Refused<'_>>) -> Vec<(Vec<MessagePosition>, Cow<'_, DeadLetter>)> {
+    refused.sort_by(|(_, left), (_, right)| (shared_fields(left), left.item).cmp(&(shared_fields(right), right.item)));
+    let runs = refused.chunk_by(|(_, letter), (_, next)| is_continued(letter, next));
+    runs.filter_map(|run| Some((run.iter().map(|(position, _)| *position).collect(), combined_letter(run)?))).collect()
 }
 
 /// The fields that items must have in common to share a dead letter.
-fn alike(letter: &DeadLetter) -> (Option<&str>, &str, &str, Option<Uuid>) {
+fn shared_fields(letter: &DeadLetter) -> (Option<&str>, &str, &str, Option<Uuid>) {
     (letter.raw_position.as_deref(), letter.reason.as_str(), &letter.detail, letter.device)
 }
 
 /// Whether both are about the same item or about consecutive ones, and can share a dead letter.
-fn is_continued(one: &DeadLetter, next: &DeadLetter) -> bool {
-    let (Some(item), Some(after)) = (one.item, next.item) else { return false };
-    alike(one) == alike(next) && (after == item || item.checked_add(1) == Some(after))
+fn is_continued(letter: &DeadLetter, next: &DeadLetter) -> bool {
+    let (Some(item), Some(after)) = (letter.item, next.item) else { return false };
+    shared_fields(letter) == shared_fields(next) && (after == item || item.checked_add(1) == Some(after))
 }
 
 /// The dead letter of a run of items, at the position of the first. If there are several, it has no value: the raw record
 /// contains it.
-fn letter_of<'i>(run: &[Refused<'i>]) -> Option<Cow<'i, DeadLetter>> {
+fn combined_letter<'i>(run: &[Refused<'i>]) -> Option<Cow<'i, DeadLetter>> {
     let ((_, first), (_, last)) = (run.first()?, run.last()?);
     let item_count = last.item.zip(first.item).map_or(1, |(last, first)| last - first + 1);
     Some(if item_count == 1 {
@@ -182,11 +183,14 @@ mod tests {
     /// For each dead letter: the first item, the number of items, whether it has a value, and the number of messages; sorted by
     /// first item.
     fn found(letters: &[DeadLetter]) -> Vec<(Option<i32>, i32, bool, usize)> {
-        let refused =
-            (0..).zip(letters).map(|(offset, letter)| (((EventTopic::Readings, 0), offset), letter)).collect();
+        let refused = (0..)
+            .zip(letters)
+            .map(|(offset, letter)| ((Partition { topic: EventTopic::Readings, number: 0 }, offset), letter))
+            .collect();
         let runs = runs(refused).into_iter();
-        let mut found: Vec<_> =
-            runs.map(|(about, one)| (one.item, one.item_count, !one.value.is_empty(), about.len())).collect();
+        let mut found: Vec<_> = runs
+            .map(|(covered, letter)| (letter.item, letter.item_count, !letter.value.is_empty(), covered.len()))
+            .collect();
         found.sort_unstable();
         found
     }
@@ -211,7 +215,7 @@ mod tests {
             DeadLetter { detail: "b".to_owned(), ..letter(None) },
             DeadLetter { device: Some(Uuid::from_u128(1)), ..letter(None) },
         ] {
-            let at = |item: i32, one: &DeadLetter| DeadLetter { item: Some(item), ..one.clone() };
+            let at = |item: i32, letter: &DeadLetter| DeadLetter { item: Some(item), ..letter.clone() };
             let alone = [(Some(0), 1, true, 1), (Some(1), 1, true, 1)];
             assert_eq!(found(&[at(0, &letter(None)), at(1, &other)]), alone);
             assert_eq!(found(&[at(0, &other), at(1, &letter(None))]), alone);

@@ -62,21 +62,21 @@ impl Decoder {
     /// # Errors
     /// [`Unreadable`]. It is never a reason for a dead letter, because a later release may be able to decode the message.
     pub fn item(&self, origin: Origin, value: &[u8], headers: &Headers<'_>) -> Result<Item, Unreadable> {
-        let body = match origin.place.0 {
+        let body = match origin.partition.topic {
             EventTopic::Readings | EventTopic::ReadingsBulk => {
                 self.reading(origin, self.schemas.decode::<Reading>(value)?)
             }
             EventTopic::Assignments => Body::Assignment(Box::new(self.schemas.decode::<Assignment>(value)?)),
             EventTopic::Documents => Body::Document(Box::new(self.schemas.decode::<Document>(value)?)),
             EventTopic::Outcomes => Body::Outcome(self.schemas.decode::<Outcome>(value)?),
-            EventTopic::DeadLetters => Body::Letter(Box::new(DeadLetter::read(headers.iter().copied(), &[])?)),
+            EventTopic::DeadLetters => Body::DeadLetter(Box::new(DeadLetter::read(headers.iter().copied(), &[])?)),
         };
         let item = Item { origin, body };
         let checked = match &item.body {
             Body::Assignment(event) => validate::assignment(event),
             Body::Document(event) => validate::document(event),
             Body::Outcome(event) => validate::outcome(event),
-            Body::Letter(letter) => validate::dead_letter(letter),
+            Body::DeadLetter(letter) => validate::dead_letter(letter),
             // A reading is checked when its row is encoded. A refused item is not stored.
             Body::Reading(_) | Body::Refused(_) => Ok(()),
         };
@@ -90,7 +90,7 @@ impl Decoder {
     #[must_use]
     pub fn skip(&self, origin: Origin, value: &[u8], why: &str) -> Item {
         let about = About { value: value.to_vec(), ..About::default() };
-        Item { origin, body: self.letter(origin, Reason::Skipped, why, about) }
+        Item { origin, body: self.refused(origin, Reason::Skipped, why, about) }
     }
 
     /// Returns the dead letter of an item that Postgres refuses.
@@ -101,25 +101,25 @@ impl Decoder {
             Body::Assignment(event) => About::command(event),
             Body::Document(event) => About { value: encode(event.as_ref()), ..About::default() },
             Body::Outcome(event) => About { value: encode(event), ..About::default() },
-            Body::Letter(_) | Body::Refused(_) => About::default(),
+            Body::DeadLetter(_) | Body::Refused(_) => About::default(),
         };
-        Item { origin: item.origin, body: self.letter(item.origin, Reason::RowRefused, detail, about) }
+        Item { origin: item.origin, body: self.refused(item.origin, Reason::RowRefused, detail, about) }
     }
 
     fn reading(&self, origin: Origin, reading: Reading) -> Body {
         match Row::new(reading, &self.key) {
             Ok(row) => Body::Reading(Box::new(row)),
             Err((reading, fault)) => {
-                self.letter(origin, Reason::RowRefused, &fault.to_string(), About::reading(&reading))
+                self.refused(origin, Reason::RowRefused, &fault.to_string(), About::reading(&reading))
             }
         }
     }
 
-    fn letter(&self, origin: Origin, reason: Reason, detail: &str, about: About) -> Body {
+    fn refused(&self, origin: Origin, reason: Reason, detail: &str, about: About) -> Body {
         let About { raw_position, item, device, value } = about;
         Body::Refused(Box::new(DeadLetter {
-            origin_topic: origin.place.0.topic(&self.topics),
-            origin_partition: origin.place.1,
+            origin_topic: origin.partition.topic.full_name(&self.topics),
+            origin_partition: origin.partition.number,
             origin_offset: origin.offset,
             origin_timestamp: origin.timestamp,
             item,

@@ -68,15 +68,15 @@ pub struct Folded {
 /// The commands that are left are the same in any order of arrival, even if the removed ones are not given again: an earlier
 /// command displaces a later one, and a displaced command never comes back.
 #[must_use]
-pub fn bound(mut commands: Vec<DeviceCommand>) -> (Vec<DeviceCommand>, Vec<Appended>) {
+pub fn limit_per_day(mut commands: Vec<DeviceCommand>) -> (Vec<DeviceCommand>, Vec<Appended>) {
     commands.sort_unstable_by_key(|command| command.appended);
-    let mut taken: BTreeMap<(SourceName, i64), usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(SourceName, i64), usize> = BTreeMap::new();
     let mut excess = Vec::new();
     commands.retain(|command| {
         let day = command.appended.at.div_euclid(DAY_MICROS);
-        let taken = taken.entry((command.source.clone(), day)).or_default();
-        *taken += 1;
-        let is_within = *taken <= COMMANDS_PER_DAY_MAX;
+        let count = counts.entry((command.source.clone(), day)).or_default();
+        *count += 1;
+        let is_within = *count <= COMMANDS_PER_DAY_MAX;
         if !is_within {
             excess.push(command.appended);
         }
@@ -90,12 +90,12 @@ pub fn bound(mut commands: Vec<DeviceCommand>) -> (Vec<DeviceCommand>, Vec<Appen
 #[must_use]
 pub fn fold(commands: &[DeviceCommand]) -> Folded {
     let provider = commands.iter().find_map(|command| command.provider);
-    let mut state = State::default();
+    let mut state = FoldState::default();
     for (from, command) in ordered(commands) {
         let verdict = match provider {
             None => Verdict::UnknownDevice,
             Some(provider) if !command.may_command(provider) => Verdict::Forbidden,
-            Some(_) => state.take(from, command),
+            Some(_) => state.apply(from, command),
         };
         state.folded.verdicts.push((command.appended, verdict));
     }
@@ -106,37 +106,37 @@ pub fn fold(commands: &[DeviceCommand]) -> Folded {
 /// The commands in the order in which they become effective, each with that time. A broker's clock may go back, but what is
 /// appended later is later. So the append time of a command is the latest one up to this command in its partition.
 fn ordered(commands: &[DeviceCommand]) -> Vec<(i64, &DeviceCommand)> {
-    let place = |one: &Appended| (one.topic_epoch, one.partition);
+    let partition = |position: &Appended| (position.topic_epoch, position.partition);
     let mut by_position: Vec<&DeviceCommand> = commands.iter().collect();
-    by_position.sort_unstable_by_key(|command| (place(&command.appended), command.appended.offset));
+    by_position.sort_unstable_by_key(|command| (partition(&command.appended), command.appended.offset));
     let mut ordered = Vec::with_capacity(commands.len());
-    for partition in by_position.chunk_by(|one, next| place(&one.appended) == place(&next.appended)) {
+    for commands in by_position.chunk_by(|command, next| partition(&command.appended) == partition(&next.appended)) {
         let mut latest = i64::MIN;
-        for command in partition {
+        for command in commands {
             latest = latest.max(command.appended.at);
             ordered.push((command.effective_from.unwrap_or(latest), latest, *command));
         }
     }
     ordered.sort_unstable_by_key(|(from, latest, command)| {
-        (*from, *latest, place(&command.appended), command.appended.offset)
+        (*from, *latest, partition(&command.appended), command.appended.offset)
     });
     ordered.into_iter().map(|(from, _, command)| (from, command)).collect()
 }
 
 #[derive(Default)]
-struct State {
+struct FoldState {
     folded: Folded,
-    open: Option<Open>,
+    open: Option<OpenInterval>,
 }
 
-struct Open {
+struct OpenInterval {
     interval: Interval,
     /// The index of the verdict on the command that started the interval.
-    by: usize,
+    verdict_index: usize,
 }
 
-impl State {
-    fn take(&mut self, from: i64, command: &DeviceCommand) -> Verdict {
+impl FoldState {
+    fn apply(&mut self, from: i64, command: &DeviceCommand) -> Verdict {
         let holder = self.open.as_ref().map(|open| &open.interval.patient);
         match (command.command, &command.patient) {
             (Command::Assign, None) => Verdict::Unchanged,
@@ -152,7 +152,7 @@ impl State {
                 let patient = patient.clone();
                 self.end(from);
                 let interval = Interval { patient, from, until: None };
-                self.open = Some(Open { interval, by: self.folded.verdicts.len() });
+                self.open = Some(OpenInterval { interval, verdict_index: self.folded.verdicts.len() });
                 Verdict::Applied
             }
             (Command::Unassign, _) => match (holder, &command.subject) {
@@ -167,11 +167,11 @@ impl State {
     }
 
     fn end(&mut self, at: i64) {
-        let Some(Open { mut interval, by }) = self.open.take() else { return };
+        let Some(OpenInterval { mut interval, verdict_index }) = self.open.take() else { return };
         if interval.from < at {
             interval.until = Some(at);
             self.folded.intervals.push(interval);
-        } else if let Some((_, verdict)) = self.folded.verdicts.get_mut(by) {
+        } else if let Some((_, verdict)) = self.folded.verdicts.get_mut(verdict_index) {
             *verdict = Verdict::Superseded;
         }
     }

@@ -31,7 +31,7 @@ impl EventTopic {
 
     /// The full name of the topic.
     #[must_use]
-    pub fn topic(self, topics: &Topics) -> String {
+    pub fn full_name(self, topics: &Topics) -> String {
         match self {
             Self::Readings => topics.readings(),
             Self::ReadingsBulk => topics.readings_bulk(),
@@ -58,7 +58,7 @@ impl Lane {
 
     /// The topics of the lane.
     #[must_use]
-    pub const fn sources(self) -> &'static [EventTopic] {
+    pub const fn topics(self) -> &'static [EventTopic] {
         match self {
             Self::Live => &[
                 EventTopic::Readings,
@@ -82,13 +82,19 @@ impl Lane {
 }
 
 /// A partition that the sink reads.
-pub type Partition = (EventTopic, i32);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition {
+    /// The topic.
+    pub topic: EventTopic,
+    /// The number of the partition.
+    pub number: i32,
+}
 
 /// The position and the timestamp of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// The partition.
-    pub place: Partition,
+    pub partition: Partition,
     /// The offset.
     pub offset: i64,
     /// The timestamp that the broker assigned, in microseconds.
@@ -114,7 +120,7 @@ pub enum Body {
     /// An outcome.
     Outcome(Outcome),
     /// A dead letter that was read from `dead-letters`, to be listed in the table.
-    Letter(Box<DeadLetter>),
+    DeadLetter(Box<DeadLetter>),
     /// A refused message. Its dead letter must be produced before the transaction commits.
     Refused(Box<DeadLetter>),
 }

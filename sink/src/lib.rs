@@ -5,7 +5,7 @@
 //! this sink wrote last. There is one reader and one writer for each [`item::Lane`].
 //!
 //! Three parts are pure functions: the merge of a reading's versions ([`merge`]), the fold of device commands into intervals
-//! ([`fold`]), and the storage of outcomes as runs ([`ranges`]). The tables, and the conversion between a reading and its
+//! ([`fold`]), and the storage of outcomes as runs ([`outcome_runs`]). The tables, and the conversion between a reading and its
 //! row, are in the crate `store`.
 
 pub mod batch;
@@ -13,15 +13,15 @@ mod config;
 mod consume;
 pub mod dead_letters;
 pub mod decode;
+pub mod encoded_readings;
 pub mod error;
 pub mod fold;
 pub mod item;
+mod lane_state;
 pub mod merge;
+pub mod outcome_runs;
 mod pipeline;
-pub mod ranges;
 mod skips;
-pub mod staged;
-mod verdict;
 pub mod write;
 mod writer;
 

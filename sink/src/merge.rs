@@ -54,7 +54,7 @@ pub struct Plan {
 #[must_use]
 pub fn plan(stored: &[Stored], staged: &BTreeMap<Uuid, Version>, delivered: &BTreeSet<Appended>) -> Plan {
     let mut contents: BTreeMap<Uuid, (Option<Stored>, Version, bool)> =
-        stored.iter().map(|one| (one.content, (Some(*one), one.version, false))).collect();
+        stored.iter().map(|known| (known.content, (Some(*known), known.version, false))).collect();
     for (content, version) in staged {
         let entry = contents.entry(*content).or_insert((None, *version, true));
         if let Some(known) = entry.0 {
@@ -92,7 +92,7 @@ pub fn plan(stored: &[Stored], staged: &BTreeMap<Uuid, Version>, delivered: &BTr
         }
         plan.rows.insert(version.row);
     }
-    let all = stored.iter().map(|one| one.version.row).chain(delivered.iter().copied());
+    let all = stored.iter().map(|known| known.version.row).chain(delivered.iter().copied());
     plan.duplicates = all.filter(|position| !plan.rows.contains(position)).collect();
     plan
 }

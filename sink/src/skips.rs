@@ -11,23 +11,23 @@ use crate::item::{Body, EventTopic, Item, Partition};
 pub(crate) async fn pending(
     connection: &mut PgConnection,
     topics: &Topics,
-    places: &[Partition],
+    partitions: &[Partition],
 ) -> Result<BTreeMap<(Partition, i64), String>, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT topic, partition, log_offset, reason FROM skips \
          JOIN unnest($1::text[], $2::integer[]) n(topic, partition) USING (topic, partition) WHERE done_at IS NULL",
-        &places.iter().map(|(source, _)| source.topic(topics)).collect::<Vec<_>>(),
-        &places.iter().map(|(_, partition)| *partition).collect::<Vec<_>>()
+        &partitions.iter().map(|partition| partition.topic.full_name(topics)).collect::<Vec<_>>(),
+        &partitions.iter().map(|partition| partition.number).collect::<Vec<_>>()
     )
     .fetch_all(connection)
     .await?;
-    let place = |topic: &str, partition| {
-        let source = EventTopic::ALL.into_iter().find(|source| source.topic(topics) == topic)?;
-        Some((source, partition))
+    let partition = |name: &str, number| {
+        let topic = EventTopic::ALL.into_iter().find(|topic| topic.full_name(topics) == name)?;
+        Some(Partition { topic, number })
     };
     Ok(rows
         .into_iter()
-        .filter_map(|row| Some(((place(&row.topic, row.partition)?, row.log_offset), row.reason)))
+        .filter_map(|row| Some(((partition(&row.topic, row.partition)?, row.log_offset), row.reason)))
         .collect())
 }
 

@@ -30,7 +30,7 @@ mod isolate;
 
 /// A report from the writer to the reader. Each batch gets one `Written` or `Dropped`, in the order in which the batches were
 /// sent.
-pub(crate) enum WriterEvent {
+pub(crate) enum WriterReport {
     /// The batch and the offsets of its fence are committed. The batch is returned so that the writer does not spend time on
     /// dropping it.
     Written(Box<Batch>),
@@ -42,7 +42,7 @@ pub(crate) enum WriterEvent {
 }
 
 /// A transaction that takes longer counts as an outage. Postgres ends each statement earlier (`store::connect`).
-const WRITE_LONGEST: Duration = Duration::from_mins(1);
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a batch is retried because two writers seem to conflict, before one of its rows is treated as bad.
 const CONFLICTS_MAX: u32 = 5;
 
@@ -50,13 +50,13 @@ pub(crate) struct Writer {
     pub(crate) config: SinkConfig,
     pub(crate) decoder: Arc<RwLock<Decoder>>,
     pub(crate) producer: FutureProducer,
-    pub(crate) events: sync_mpsc::Sender<WriterEvent>,
+    pub(crate) reports: sync_mpsc::Sender<WriterReport>,
     pub(crate) generation: Arc<AtomicU64>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) session: Option<Session>,
 }
 
-enum Try {
+enum AttemptResult {
     Done(Written),
     Fenced,
     Wait(String),
@@ -70,10 +70,10 @@ enum Try {
 }
 
 impl Writer {
-    pub(crate) async fn work(mut self, mut inbox: mpsc::Receiver<Batch>) -> Result<(), SinkError> {
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Batch>) -> Result<(), SinkError> {
         while let Some(batch) = inbox.recv().await {
-            let event = self.write(batch).await?;
-            let _ = self.events.send(event);
+            let report = self.write(batch).await?;
+            let _ = self.reports.send(report);
         }
         if let Some(session) = self.session {
             session.close().await;
@@ -81,78 +81,78 @@ impl Writer {
         Ok(())
     }
 
-    async fn write(&mut self, mut batch: Batch) -> Result<WriterEvent, SinkError> {
+    async fn write(&mut self, mut batch: Batch) -> Result<WriterReport, SinkError> {
         let mut backoff = Backoff::default();
         let mut conflicts = 0;
         while batch.generation == self.generation.load(Ordering::SeqCst) {
-            let waits = match self.attempt(&mut batch).await {
-                Try::Done(written) => {
+            let reason = match self.attempt(&mut batch).await {
+                AttemptResult::Done(written) => {
                     count(&batch, written);
-                    return Ok(WriterEvent::Written(Box::new(batch)));
+                    return Ok(WriterReport::Written(Box::new(batch)));
                 }
-                Try::Fenced => {
+                AttemptResult::Fenced => {
                     tracing::warn!("another sink or a restore changed the next offsets in Postgres: reading again");
                     self.generation.fetch_add(1, Ordering::SeqCst);
-                    return Ok(WriterEvent::Dropped);
+                    return Ok(WriterReport::Dropped);
                 }
-                Try::Defect(name) => return Err(SinkError::Defect(name)),
-                Try::Producer(error) => return Err(SinkError::Kafka(error)),
-                Try::Wait(reason) => reason,
-                Try::PositionsReused(reused) => {
+                AttemptResult::Defect(name) => return Err(SinkError::Defect(name)),
+                AttemptResult::Producer(error) => return Err(SinkError::Kafka(error)),
+                AttemptResult::Wait(reason) => reason,
+                AttemptResult::PositionsReused(reused) => {
                     self.refuse_reused(&mut batch, &reused);
                     continue;
                 }
-                Try::Conflict if conflicts < CONFLICTS_MAX => {
+                AttemptResult::Conflict if conflicts < CONFLICTS_MAX => {
                     conflicts += 1;
                     "two sinks write the same rows".to_owned()
                 }
-                Try::Conflict | Try::BadRow => {
-                    if self.isolate(&mut batch).await {
+                AttemptResult::Conflict | AttemptResult::BadRow => {
+                    if self.refuse_bad_rows(&mut batch).await {
                         continue;
                     }
                     "Postgres refuses a batch, but accepts each of its rows alone".to_owned()
                 }
             };
-            let _ = self.events.send(WriterEvent::Waiting(waits));
+            let _ = self.reports.send(WriterReport::Waiting(reason));
             tokio::select! {
-                () = self.shutdown.cancelled() => return Ok(WriterEvent::Dropped),
+                () = self.shutdown.cancelled() => return Ok(WriterReport::Dropped),
                 () = tokio::time::sleep(backoff.next_wait()) => {}
             }
         }
-        Ok(WriterEvent::Dropped)
+        Ok(WriterReport::Dropped)
     }
 
-    async fn attempt(&mut self, batch: &mut Batch) -> Try {
+    async fn attempt(&mut self, batch: &mut Batch) -> AttemptResult {
         let mut session = match self.session().await {
             Ok(session) => session,
-            Err(error) => return judge(&error),
+            Err(error) => return classify_write_error(&error),
         };
         // A write that times out is dropped with its connection. Postgres has ended its statement by then.
-        match tokio::time::timeout(WRITE_LONGEST, self.carry_out(&mut session, batch)).await {
+        match tokio::time::timeout(WRITE_TIMEOUT, self.write_and_produce(&mut session, batch)).await {
             Ok(Ok(Ok(written))) => {
                 self.session = Some(session);
-                Try::Done(written)
+                AttemptResult::Done(written)
             }
             Ok(Ok(Err(error))) => {
                 session.close().await;
-                judge_letters(error)
+                classify_producer_error(error)
             }
             Ok(Err(error)) => {
                 session.close().await;
-                judge(&error)
+                classify_write_error(&error)
             }
-            Err(_) => Try::Wait("Postgres does not answer".to_owned()),
+            Err(_) => AttemptResult::Wait("Postgres does not answer".to_owned()),
         }
     }
 
     /// Writes the batch. Its dead letters are produced when only the commit can still fail.
-    async fn carry_out(
+    async fn write_and_produce(
         &self,
         session: &mut Session,
         batch: &mut Batch,
     ) -> Result<Result<Written, KafkaError>, WriteError> {
         let prepared = session.prepare(&self.config.topics, batch).await?;
-        if let Err(error) = batch.letters.produce(&self.producer, &self.config.topics, &batch.items).await {
+        if let Err(error) = batch.dead_letters.produce(&self.producer, &self.config.topics, &batch.items).await {
             return Ok(Err(error));
         }
         prepared.commit().await.map(Ok)
@@ -166,26 +166,26 @@ impl Writer {
     }
 }
 
-fn judge(error: &WriteError) -> Try {
+fn classify_write_error(error: &WriteError) -> AttemptResult {
     let error = match error {
-        WriteError::Fenced => return Try::Fenced,
-        WriteError::Schema(mismatch) => return Try::Wait(mismatch.to_string()),
-        WriteError::PositionsReused(reused) => return Try::PositionsReused(reused.clone()),
+        WriteError::Fenced => return AttemptResult::Fenced,
+        WriteError::Schema(mismatch) => return AttemptResult::Wait(mismatch.to_string()),
+        WriteError::PositionsReused(reused) => return AttemptResult::PositionsReused(reused.clone()),
         WriteError::Database(error) => error,
     };
     match error_class(error) {
-        ErrorClass::BadRow => Try::BadRow,
-        ErrorClass::Conflict => Try::Conflict,
-        ErrorClass::Outage | ErrorClass::Setup => Try::Wait(error_class::cause(error)),
-        ErrorClass::Defect => Try::Defect(error_class::name(error)),
+        ErrorClass::BadRow => AttemptResult::BadRow,
+        ErrorClass::Conflict => AttemptResult::Conflict,
+        ErrorClass::Outage | ErrorClass::Setup => AttemptResult::Wait(error_class::cause(error)),
+        ErrorClass::Defect => AttemptResult::Defect(error_class::name(error)),
     }
 }
 
-fn judge_letters(error: KafkaError) -> Try {
+fn classify_producer_error(error: KafkaError) -> AttemptResult {
     match verdict_on(&error) {
         // A dead letter that the brokers refuse is sent without its value in the next attempt.
-        Verdict::Retry | Verdict::Refuse => Try::Wait(format!("Kafka does not accept dead letters: {error}")),
-        Verdict::Fatal => Try::Producer(error),
+        Verdict::Retry | Verdict::Refuse => AttemptResult::Wait(format!("Kafka does not accept dead letters: {error}")),
+        Verdict::Fatal => AttemptResult::Producer(error),
     }
 }
 
@@ -209,9 +209,9 @@ mod tests {
 
     #[test]
     fn a_producer_that_has_ended_is_not_waited_for() {
-        let judge = |code| judge_letters(KafkaError::MessageProduction(code));
-        assert!(matches!(judge(Code::Fatal), Try::Producer(_)));
-        assert!(matches!(judge(Code::MessageTimedOut), Try::Wait(_)));
-        assert!(matches!(judge(Code::MessageSizeTooLarge), Try::Wait(_)));
+        let classify = |code| classify_producer_error(KafkaError::MessageProduction(code));
+        assert!(matches!(classify(Code::Fatal), AttemptResult::Producer(_)));
+        assert!(matches!(classify(Code::MessageTimedOut), AttemptResult::Wait(_)));
+        assert!(matches!(classify(Code::MessageSizeTooLarge), AttemptResult::Wait(_)));
     }
 }

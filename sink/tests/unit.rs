@@ -4,5 +4,5 @@
 mod unit {
     mod error;
     mod fold;
-    mod ranges;
+    mod outcome_runs;
 }

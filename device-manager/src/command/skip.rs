@@ -81,8 +81,8 @@ pub(super) fn event_topic(topics: &Topics, given: &str) -> Option<String> {
     let bare = Topics::new("");
     EventTopic::ALL
         .into_iter()
-        .find(|source| source.topic(topics) == given || source.topic(&bare) == given)
-        .map(|source| source.topic(topics))
+        .find(|topic| topic.full_name(topics) == given || topic.full_name(&bare) == given)
+        .map(|topic| topic.full_name(topics))
 }
 
 fn refusal(topics: &Topics, args: &SkipCommand) -> CommandError {

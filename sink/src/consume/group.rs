@@ -18,74 +18,74 @@ use rdkafka::{
 use service::group;
 
 /// A rebalance event.
-pub(super) enum GroupEvent {
+pub(super) enum Rebalance {
     /// An assignment. It is already acknowledged; the partitions have to be added.
-    Given(Vec<(String, i32)>),
-    /// A revocation, to be answered with [`give_back`].
+    Assigned(Vec<(String, i32)>),
+    /// A revocation, to be answered with [`unassign`].
     Revoked(TopicPartitionList),
 }
 
-/// Whether the reader still handles events.
-enum Events {
-    Heard(VecDeque<GroupEvent>),
+/// The rebalance events that the reader has not handled.
+enum Queue {
+    Open(VecDeque<Rebalance>),
     /// The consumer is closing.
     Closing,
 }
 
-pub(super) struct Context(Mutex<Events>);
+pub(super) struct GroupContext(Mutex<Queue>);
 
-impl Context {
+impl GroupContext {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Events::Heard(VecDeque::new())))
+        Self(Mutex::new(Queue::Open(VecDeque::new())))
     }
 
     /// Returns the next event, in the order of arrival.
-    pub(super) fn next(&self) -> Option<GroupEvent> {
-        match &mut *self.events() {
-            Events::Heard(events) => events.pop_front(),
-            Events::Closing => None,
+    pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
+        match &mut *self.queue() {
+            Queue::Open(rebalances) => rebalances.pop_front(),
+            Queue::Closing => None,
         }
     }
 
     /// From now on, events are answered as they arrive.
     pub(super) fn close(&self) {
-        *self.events() = Events::Closing;
+        *self.queue() = Queue::Closing;
     }
 
-    fn events(&self) -> MutexGuard<'_, Events> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl ClientContext for Context {}
+impl ClientContext for GroupContext {}
 
-impl ConsumerContext for Context {
+impl ConsumerContext for GroupContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let is_given = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        group::say_shared(is_given, list.count());
-        if is_given && let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
+        let is_assignment = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        group::say_shared(is_assignment, list.count());
+        if is_assignment && let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
             tracing::warn!(%error, "an assignment could not be acknowledged");
         }
-        match &mut *self.events() {
-            Events::Heard(events) if is_given => {
+        match &mut *self.queue() {
+            Queue::Open(rebalances) if is_assignment => {
                 let elements = list.elements();
-                let partitions = elements.iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
-                events.push_back(GroupEvent::Given(partitions));
+                let partitions = elements.iter().map(|entry| (entry.topic().to_owned(), entry.partition())).collect();
+                rebalances.push_back(Rebalance::Assigned(partitions));
             }
-            Events::Heard(events) => events.push_back(GroupEvent::Revoked(list.clone())),
-            Events::Closing if is_given => {}
-            Events::Closing => give_back(consumer, list),
+            Queue::Open(rebalances) => rebalances.push_back(Rebalance::Revoked(list.clone())),
+            Queue::Closing if is_assignment => {}
+            Queue::Closing => unassign(consumer, list),
         }
     }
 }
 
 /// Answers a revocation. Only those of its partitions that were added can be unassigned, which may be none.
-pub(super) fn give_back(consumer: &BaseConsumer<Context>, revoked: &TopicPartitionList) {
+pub(super) fn unassign(consumer: &BaseConsumer<GroupContext>, revoked: &TopicPartitionList) {
     let mut added = TopicPartitionList::new();
     let all = consumer.assignment().unwrap_or_default();
-    for one in revoked.elements() {
-        if all.find_partition(one.topic(), one.partition()).is_some() {
-            added.add_partition(one.topic(), one.partition());
+    for entry in revoked.elements() {
+        if all.find_partition(entry.topic(), entry.partition()).is_some() {
+            added.add_partition(entry.topic(), entry.partition());
         }
     }
     if let Err(error) = consumer.incremental_unassign(&added) {
@@ -94,7 +94,7 @@ pub(super) fn give_back(consumer: &BaseConsumer<Context>, revoked: &TopicPartiti
 }
 
 /// Adds partitions to the assignment, each to be read from its offset.
-pub(super) fn add(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) -> Result<(), KafkaError> {
+pub(super) fn assign(consumer: &BaseConsumer<GroupContext>, partitions: &TopicPartitionList) -> Result<(), KafkaError> {
     if partitions.count() == 0 {
         return Ok(());
     }

@@ -31,68 +31,67 @@ use crate::{
 use store::error_class::cause;
 
 /// The time limit for a request to Kafka, and for all requests to Postgres of one lookup.
-const ANSWER_LONGEST: Duration = Duration::from_secs(4);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The result of a lookup.
 pub(super) enum Answer {
-    Placed(Result<Placed, String>),
-    /// Skips that operators have requested for blocked partitions, and published schemas.
-    Looked(Result<Looked, String>),
-    Probed(Result<Probe, KafkaError>),
+    BeginOffsets(Result<BeginOffsets, String>),
+    SkipsAndSchemas(Result<SkipsAndSchemas, String>),
+    Probe(Result<Probe, KafkaError>),
 }
 
 /// The result of a probe of Kafka.
 pub(super) enum Probe {
     /// The end offsets of the logs.
-    Ends(BTreeMap<Partition, i64>),
+    EndOffsets(BTreeMap<Partition, i64>),
     /// A topic that does not exist. Only a sink without partitions looks for it.
-    Missing(String),
+    MissingTopic(String),
 }
 
 /// Where partitions begin, and which of their records are skipped.
-pub(super) struct Placed {
+pub(super) struct BeginOffsets {
     pub(super) begin: BTreeMap<Partition, Result<i64, String>>,
     pub(super) skips: BTreeMap<(Partition, i64), String>,
 }
 
 /// What blocked partitions may wait for.
-pub(super) struct Looked {
+pub(super) struct SkipsAndSchemas {
     pub(super) skips: BTreeMap<(Partition, i64), String>,
     pub(super) schemas: Vec<(Fingerprint, String)>,
 }
 
 /// The state of one kind of lookup: it runs, or it is due at a time.
-enum Question {
-    Out,
+enum LookupState {
+    Running,
     Due(Instant),
 }
 
-impl Question {
+impl LookupState {
     /// Returns whether the lookup is due now. If so, it counts as running.
-    fn ask(&mut self) -> bool {
+    fn start_if_due(&mut self) -> bool {
         match self {
             Self::Due(at) if *at <= Instant::now() => {
-                *self = Self::Out;
+                *self = Self::Running;
                 true
             }
-            Self::Due(_) | Self::Out => false,
+            Self::Due(_) | Self::Running => false,
         }
     }
 }
 
 pub(super) struct Lookups {
-    shared: Shared,
+    context: LookupContext,
     runtime: Handle,
     rebootstrap: Rebootstrap,
-    tell: Sender<Answer>,
-    told: Receiver<Answer>,
-    placing: Question,
-    looking: Question,
-    probing: Question,
+    answers_tx: Sender<Answer>,
+    answers_rx: Receiver<Answer>,
+    begin_offsets: LookupState,
+    skips_and_schemas: LookupState,
+    probe: LookupState,
 }
 
 #[derive(Clone)]
-struct Shared {
+struct LookupContext {
     config: Arc<SinkConfig>,
     lane: Lane,
     client: Arc<BaseConsumer>,
@@ -101,162 +100,161 @@ struct Shared {
 impl Lookups {
     pub(super) fn new(config: &SinkConfig, lane: Lane, runtime: Handle) -> Result<Self, KafkaError> {
         let client = Arc::new(config.kafka.client().create()?);
-        let (tell, told) = channel();
+        let (answers_tx, answers_rx) = channel();
         let now = Instant::now();
         Ok(Self {
-            shared: Shared { config: Arc::new(config.clone()), lane, client },
+            context: LookupContext { config: Arc::new(config.clone()), lane, client },
             runtime,
             rebootstrap: Rebootstrap::new(&config.kafka.bootstrap),
-            tell,
-            told,
-            placing: Question::Due(now),
-            looking: Question::Due(now),
-            probing: Question::Due(now),
+            answers_tx,
+            answers_rx,
+            begin_offsets: LookupState::Due(now),
+            skips_and_schemas: LookupState::Due(now),
+            probe: LookupState::Due(now),
         })
     }
 
     /// Returns the next answer, if there is one.
-    pub(super) fn answer(&mut self) -> Option<Answer> {
-        self.rebootstrap.check(self.shared.client.client());
-        self.told.try_recv().ok()
+    pub(super) fn next_answer(&mut self) -> Option<Answer> {
+        self.rebootstrap.check(self.context.client.client());
+        self.answers_rx.try_recv().ok()
     }
 
     /// Looks up where partitions begin. Returns whether the lookup was started.
-    pub(super) fn ask_places(&mut self, places: &[Partition]) -> bool {
-        let asks = !places.is_empty() && self.placing.ask();
-        if asks {
-            let places = places.to_vec();
-            self.errand(move |shared| Answer::Placed(shared.place(&places)));
+    pub(super) fn request_begin_offsets(&mut self, partitions: &[Partition]) -> bool {
+        let is_started = !partitions.is_empty() && self.begin_offsets.start_if_due();
+        if is_started {
+            let partitions = partitions.to_vec();
+            self.spawn(move |context| Answer::BeginOffsets(context.begin_offsets(&partitions)));
         }
-        asks
+        is_started
     }
 
-    /// Sets when places are looked up next, after the current lookup is answered.
-    pub(super) fn placed(&mut self, again_in: Duration) {
-        self.placing = Question::Due(Instant::now() + again_in);
+    /// Sets when begin offsets are looked up next, after the current lookup is answered.
+    pub(super) fn schedule_begin_offsets(&mut self, delay: Duration) {
+        self.begin_offsets = LookupState::Due(Instant::now() + delay);
     }
 
-    /// Makes the next lookup of places due now.
-    pub(super) fn hurry(&mut self) {
-        if let Question::Due(at) = &mut self.placing {
+    /// Makes the next lookup of begin offsets due now.
+    pub(super) fn expedite_begin_offsets(&mut self) {
+        if let LookupState::Due(at) = &mut self.begin_offsets {
             *at = Instant::now();
         }
     }
 
     /// Looks up whether blocked partitions can continue.
-    pub(super) fn ask_blocked(&mut self, blocked: Vec<(Partition, i64, Option<Fingerprint>)>) {
-        if !blocked.is_empty() && self.looking.ask() {
-            self.errand(move |shared| Answer::Looked(shared.look(&blocked)));
+    pub(super) fn request_skips_and_schemas(&mut self, blocked: Vec<(Partition, i64, Option<Fingerprint>)>) {
+        if !blocked.is_empty() && self.skips_and_schemas.start_if_due() {
+            self.spawn(move |context| Answer::SkipsAndSchemas(context.skips_and_schemas(&blocked)));
         }
     }
 
-    pub(super) fn looked(&mut self, again_in: Duration) {
-        self.looking = Question::Due(Instant::now() + again_in);
+    pub(super) fn schedule_skips_and_schemas(&mut self, delay: Duration) {
+        self.skips_and_schemas = LookupState::Due(Instant::now() + delay);
     }
 
     /// Asks Kafka whether it answers, and where these logs end.
-    pub(super) fn ask_kafka(&mut self, places: impl FnOnce() -> Vec<Partition>) {
-        if self.probing.ask() {
-            let places = places();
-            self.errand(move |shared| Answer::Probed(shared.probe(&places)));
+    pub(super) fn request_probe(&mut self, partitions: impl FnOnce() -> Vec<Partition>) {
+        if self.probe.start_if_due() {
+            let partitions = partitions();
+            self.spawn(move |context| Answer::Probe(context.probe(&partitions)));
         }
     }
 
-    pub(super) fn probed(&mut self, again_in: Duration) {
-        self.probing = Question::Due(Instant::now() + again_in);
+    pub(super) fn schedule_probe(&mut self, delay: Duration) {
+        self.probe = LookupState::Due(Instant::now() + delay);
     }
 
-    fn errand(&self, work: impl FnOnce(&Shared) -> Answer + Send + 'static) {
-        let (shared, tell) = (self.shared.clone(), self.tell.clone());
+    fn spawn(&self, work: impl FnOnce(&LookupContext) -> Answer + Send + 'static) {
+        let (context, answers_tx) = (self.context.clone(), self.answers_tx.clone());
         self.runtime.spawn_blocking(move || {
             // The receiver is gone if the reader has ended.
-            let _ended = tell.send(work(&shared));
+            let _ended = answers_tx.send(work(&context));
         });
     }
 }
 
-impl Shared {
-    fn place(&self, places: &[Partition]) -> Result<Placed, String> {
+impl LookupContext {
+    fn begin_offsets(&self, partitions: &[Partition]) -> Result<BeginOffsets, String> {
         let topics = &self.config.topics;
-        let silent = |_| "Kafka does not return where its logs begin and end".to_owned();
-        self.find_leaders(places).map_err(silent)?;
-        let starts = self.logs(places, Offset::Beginning).map_err(silent)?;
-        let ends = self.logs(places, Offset::End).map_err(silent)?;
-        let pairs: Vec<(Partition, i64)> = starts.into_iter().collect();
-        let known = offsets_and_skips(self.config.clone(), pairs.clone());
-        let (next, skips) = postgres(known)?;
-        let logs: BTreeMap<Partition, Log> = pairs
+        let unanswered = |_| "Kafka does not return where its logs begin and end".to_owned();
+        self.find_leaders(partitions).map_err(unanswered)?;
+        let starts = self.log_offsets(partitions, Offset::Beginning).map_err(unanswered)?;
+        let ends = self.log_offsets(partitions, Offset::End).map_err(unanswered)?;
+        let starts: Vec<(Partition, i64)> = starts.into_iter().collect();
+        let (next, skips) = run_query(offsets_and_skips(self.config.clone(), starts.clone()))?;
+        let logs: BTreeMap<Partition, Log> = starts
             .into_iter()
-            .map(|(place, start)| {
-                let end = ends.get(&place).copied().unwrap_or(i64::MAX);
-                (place, Log { start, end, next: next.get(&place).copied().unwrap_or(start) })
+            .map(|(partition, start)| {
+                let end = ends.get(&partition).copied().unwrap_or(i64::MAX);
+                (partition, Log { start, end, next: next.get(&partition).copied().unwrap_or(start) })
             })
             .collect();
-        Ok(Placed { begin: begin(topics, &logs), skips })
+        Ok(BeginOffsets { begin: begin_offsets(topics, &logs), skips })
     }
 
-    fn look(&self, blocked: &[(Partition, i64, Option<Fingerprint>)]) -> Result<Looked, String> {
-        let places: Vec<Partition> = blocked.iter().map(|(place, ..)| *place).collect();
-        let skips = postgres(skips_of(self.config.clone(), places))?;
+    fn skips_and_schemas(&self, blocked: &[(Partition, i64, Option<Fingerprint>)]) -> Result<SkipsAndSchemas, String> {
+        let partitions: Vec<Partition> = blocked.iter().map(|(partition, ..)| *partition).collect();
+        let skips = run_query(skips_of(self.config.clone(), partitions))?;
         let wants_schema = blocked.iter().any(|(_, _, fingerprint)| fingerprint.is_some());
         let schemas = if wants_schema {
-            published::schemas(&self.config, ANSWER_LONGEST)
+            published::schemas(&self.config, ANSWER_TIMEOUT)
                 .map_err(|_| "Kafka does not return the published schemas".to_owned())?
         } else {
             Vec::new()
         };
-        Ok(Looked { skips, schemas })
+        Ok(SkipsAndSchemas { skips, schemas })
     }
 
-    fn probe(&self, places: &[Partition]) -> Result<Probe, KafkaError> {
+    fn probe(&self, partitions: &[Partition]) -> Result<Probe, KafkaError> {
         // Nothing else polls the events of this client.
         while self.client.poll(Duration::ZERO).is_some() {}
-        if places.is_empty() {
-            return Ok(self.missing()?.map_or_else(|| Probe::Ends(BTreeMap::new()), Probe::Missing));
+        if partitions.is_empty() {
+            return Ok(self.missing_topic()?.map_or_else(|| Probe::EndOffsets(BTreeMap::new()), Probe::MissingTopic));
         }
-        self.find_leaders(places)?;
-        self.logs(places, Offset::End).map(Probe::Ends)
+        self.find_leaders(partitions)?;
+        self.log_offsets(partitions, Offset::End).map(Probe::EndOffsets)
     }
 
     /// Returns a topic of the lane that does not exist, if there is one.
-    fn missing(&self) -> Result<Option<String>, KafkaError> {
-        for source in self.lane.sources() {
-            let name = source.topic(&self.config.topics);
-            let metadata = self.client.fetch_metadata(Some(&name), ANSWER_LONGEST)?;
-            if metadata.topics().iter().all(|topic| topic.partitions().is_empty()) {
+    fn missing_topic(&self) -> Result<Option<String>, KafkaError> {
+        for topic in self.lane.topics() {
+            let name = topic.full_name(&self.config.topics);
+            let metadata = self.client.fetch_metadata(Some(&name), ANSWER_TIMEOUT)?;
+            if metadata.topics().iter().all(|found| found.partitions().is_empty()) {
                 return Ok(Some(name));
             }
         }
         Ok(None)
     }
 
-    /// Finds the partition leaders. Must be called before [`Shared::logs`]: this client subscribes to nothing, so librdkafka
-    /// would keep asking a broker that is gone.
-    fn find_leaders(&self, places: &[Partition]) -> Result<(), KafkaError> {
-        let sources: BTreeSet<EventTopic> = places.iter().map(|(source, _)| *source).collect();
-        for source in sources {
-            self.client.fetch_metadata(Some(&source.topic(&self.config.topics)), ANSWER_LONGEST)?;
+    /// Finds the partition leaders. Must be called before [`LookupContext::log_offsets`]: this client subscribes to nothing, so
+    /// librdkafka would keep asking a broker that is gone.
+    fn find_leaders(&self, partitions: &[Partition]) -> Result<(), KafkaError> {
+        let topics: BTreeSet<EventTopic> = partitions.iter().map(|partition| partition.topic).collect();
+        for topic in topics {
+            self.client.fetch_metadata(Some(&topic.full_name(&self.config.topics)), ANSWER_TIMEOUT)?;
         }
         Ok(())
     }
 
     /// Returns where the logs begin or end, with one request to each broker.
-    fn logs(&self, places: &[Partition], which: Offset) -> Result<BTreeMap<Partition, i64>, KafkaError> {
+    fn log_offsets(&self, partitions: &[Partition], which: Offset) -> Result<BTreeMap<Partition, i64>, KafkaError> {
         let topics = &self.config.topics;
         let mut list = TopicPartitionList::new();
-        for (source, partition) in places {
-            list.add_partition_offset(&source.topic(topics), *partition, which)?;
+        for partition in partitions {
+            list.add_partition_offset(&partition.topic.full_name(topics), partition.number, which)?;
         }
-        if places.is_empty() {
+        if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let list = self.client.offsets_for_times(list, ANSWER_LONGEST)?;
+        let list = self.client.offsets_for_times(list, ANSWER_TIMEOUT)?;
         let mut found = BTreeMap::new();
-        for place in places {
-            if let Some(one) = list.find_partition(&place.0.topic(topics), place.1) {
-                one.error()?;
-                if let Offset::Offset(offset) = one.offset() {
-                    found.insert(*place, offset);
+        for partition in partitions {
+            if let Some(entry) = list.find_partition(&partition.topic.full_name(topics), partition.number) {
+                entry.error()?;
+                if let Offset::Offset(offset) = entry.offset() {
+                    found.insert(*partition, offset);
                 }
             }
         }
@@ -269,19 +267,19 @@ async fn offsets_and_skips(
     starts: Vec<(Partition, i64)>,
 ) -> Result<(HashMap<Partition, i64>, BTreeMap<(Partition, i64), String>), sqlx::Error> {
     let mut connection = connect(&config).await?;
-    let places: Vec<Partition> = starts.iter().map(|(place, _)| *place).collect();
+    let partitions: Vec<Partition> = starts.iter().map(|(partition, _)| *partition).collect();
     let next = offsets::load(&mut connection, &config.topics, &starts).await?;
-    let skips = skips::pending(&mut connection, &config.topics, &places).await?;
+    let skips = skips::pending(&mut connection, &config.topics, &partitions).await?;
     connection.close().await?;
     Ok((next, skips))
 }
 
 async fn skips_of(
     config: Arc<SinkConfig>,
-    places: Vec<Partition>,
+    partitions: Vec<Partition>,
 ) -> Result<BTreeMap<(Partition, i64), String>, sqlx::Error> {
     let mut connection = connect(&config).await?;
-    let skips = skips::pending(&mut connection, &config.topics, &places).await?;
+    let skips = skips::pending(&mut connection, &config.topics, &partitions).await?;
     connection.close().await?;
     Ok(skips)
 }
@@ -296,11 +294,10 @@ async fn connect(config: &SinkConfig) -> Result<PgConnection, sqlx::Error> {
 }
 
 /// Runs requests to Postgres on a runtime of their own, because the runtime of the process may end meanwhile.
-fn postgres<T>(question: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, String> {
-    let asked =
-        async { tokio::time::timeout(ANSWER_LONGEST, question).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) };
+fn run_query<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, String> {
+    let answer = async { tokio::time::timeout(ANSWER_TIMEOUT, query).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) };
     let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.map_err(sqlx::Error::Io).and_then(|runtime| runtime.block_on(asked)).map_err(|error| cause(&error))
+    runtime.map_err(sqlx::Error::Io).and_then(|runtime| runtime.block_on(answer)).map_err(|error| cause(&error))
 }
 
 /// The log of a partition in Kafka, and the next offset in Postgres.
@@ -313,32 +310,32 @@ struct Log {
 /// Returns where partitions are read from, or why they are not: Kafka no longer has the next record, or never had it. In the
 /// latter case no partition of the topic is read. If one log was never that long, the records of the others are not the ones
 /// that were read before either.
-fn begin(topics: &Topics, logs: &BTreeMap<Partition, Log>) -> BTreeMap<Partition, Result<i64, String>> {
-    let foreign: BTreeMap<EventTopic, String> = logs
+fn begin_offsets(topics: &Topics, logs: &BTreeMap<Partition, Log>) -> BTreeMap<Partition, Result<i64, String>> {
+    let foreign_topics: BTreeMap<EventTopic, String> = logs
         .iter()
         .filter(|(_, log)| log.next > log.end)
-        .map(|((source, partition), Log { end, next, .. })| {
-            let topic = source.topic(topics);
+        .map(|(partition, Log { end, next, .. })| {
+            let (topic, number) = (partition.topic.full_name(topics), partition.number);
             let why = format!(
-                "{topic} partition {partition} ends at {end}, but the next offset to read is {next}: this is another or an older \
+                "{topic} partition {number} ends at {end}, but the next offset to read is {next}: this is another or an older \
                  Kafka than the one that the database was filled from"
             );
-            (*source, why)
+            (partition.topic, why)
         })
         .collect();
-    let begin = |(place, log): (&Partition, &Log)| {
-        let (topic, partition) = (place.0.topic(topics), place.1);
+    let begin_offset = |(partition, log): (&Partition, &Log)| {
+        let (topic, number) = (partition.topic.full_name(topics), partition.number);
         let Log { start, next, .. } = log;
-        let begin = match foreign.get(&place.0) {
+        let begin = match foreign_topics.get(&partition.topic) {
             Some(why) => Err(why.clone()),
             None if next < start => Err(format!(
-                "messages are gone: {topic} partition {partition} begins at {start}, but the next offset to read is {next}; \
+                "messages are gone: {topic} partition {number} begins at {start}, but the next offset to read is {next}; \
                  restore the topic, or accept the loss with `device-manager sink accept-gap --topic {topic} \
-                 --partition {partition}`"
+                 --partition {number}`"
             )),
             None => Ok(*next),
         };
-        (*place, begin)
+        (*partition, begin)
     };
-    logs.iter().map(begin).collect()
+    logs.iter().map(begin_offset).collect()
 }

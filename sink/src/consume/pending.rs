@@ -15,26 +15,26 @@ use crate::{
 pub(super) struct Pending {
     items: Vec<Item>,
     bytes: usize,
-    begun: Option<Instant>,
+    started_at: Option<Instant>,
 }
 
 impl Pending {
     pub(super) fn push(&mut self, item: Item, bytes: usize) {
         self.items.push(item);
         self.bytes += bytes;
-        self.begun.get_or_insert_with(Instant::now);
+        self.started_at.get_or_insert_with(Instant::now);
     }
 
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
 
-    pub(super) fn take(&mut self) -> Vec<Item> {
+    pub(super) fn drain(&mut self) -> Vec<Item> {
         std::mem::take(self).items
     }
 
-    pub(super) fn drop_of(&mut self, place: Partition) {
-        self.items.retain(|item| item.origin.place != place);
+    pub(super) fn drop_partition(&mut self, partition: Partition) {
+        self.items.retain(|item| item.origin.partition != partition);
         if self.items.is_empty() {
             *self = Self::default();
         }
@@ -45,12 +45,12 @@ impl Pending {
     }
 
     pub(super) fn is_due(&self, limits: &BatchLimits) -> bool {
-        self.is_full(limits) || self.begun.is_some_and(|begun| begun.elapsed() >= limits.age)
+        self.is_full(limits) || self.started_at.is_some_and(|started_at| started_at.elapsed() >= limits.age)
     }
 
     /// The time until the batch is due because of its age; `None` if it is empty.
     pub(super) fn time_left(&self, limits: &BatchLimits) -> Option<Duration> {
-        self.begun.map(|begun| limits.age.saturating_sub(begun.elapsed()))
+        self.started_at.map(|started_at| limits.age.saturating_sub(started_at.elapsed()))
     }
 }
 
@@ -70,7 +70,7 @@ impl InFlight {
         if self.batches.is_empty() {
             self.since = Instant::now();
         }
-        self.batches.push_back(batch.fence.iter().map(|one| one.place).collect());
+        self.batches.push_back(batch.fence.iter().map(|fence| fence.partition).collect());
     }
 
     /// Removes the oldest batch, which the writer has reported on.
@@ -83,8 +83,8 @@ impl InFlight {
         self.batches.is_empty()
     }
 
-    pub(super) fn holds(&self, place: Partition) -> bool {
-        self.batches.iter().any(|places| places.contains(&place))
+    pub(super) fn contains(&self, partition: Partition) -> bool {
+        self.batches.iter().any(|partitions| partitions.contains(&partition))
     }
 
     /// How long the writer has been busy with the oldest batch.

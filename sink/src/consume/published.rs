@@ -11,9 +11,9 @@ use schemas::codec::Fingerprint;
 
 use crate::SinkConfig;
 
-/// Returns the published schemas that can be read within `longest`. The key of a message is the fingerprint in 16 hexadecimal
+/// Returns the published schemas that can be read within `timeout`. The key of a message is the fingerprint in 16 hexadecimal
 /// digits, the value is the text.
-pub(super) fn schemas(config: &SinkConfig, longest: Duration) -> Result<Vec<(Fingerprint, String)>, KafkaError> {
+pub(super) fn schemas(config: &SinkConfig, timeout: Duration) -> Result<Vec<(Fingerprint, String)>, KafkaError> {
     let topic = config.topics.schemas();
     let consumer: BaseConsumer = config
         .kafka
@@ -21,17 +21,21 @@ pub(super) fn schemas(config: &SinkConfig, longest: Duration) -> Result<Vec<(Fin
         .set("group.id", format!("{}-schemas", config.group))
         .set("enable.auto.commit", "false")
         .create()?;
-    let (_, end) = consumer.fetch_watermarks(&topic, 0, longest)?;
+    let (_, end) = consumer.fetch_watermarks(&topic, 0, timeout)?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&topic, 0, Offset::Beginning)?;
     consumer.assign(&list)?;
-    let deadline = Instant::now() + longest;
+    let deadline = Instant::now() + timeout;
     let mut found = Vec::new();
     let mut next = 0;
     while next < end && Instant::now() < deadline {
         let Some(message) = consumer.poll(Duration::from_millis(50)) else {
             // Compaction may have removed the last messages.
-            if consumer.position()?.find_partition(&topic, 0).is_some_and(|at| at.offset() == Offset::Offset(end)) {
+            if consumer
+                .position()?
+                .find_partition(&topic, 0)
+                .is_some_and(|position| position.offset() == Offset::Offset(end))
+            {
                 break;
             }
             continue;

@@ -10,18 +10,18 @@ use schemas::topic::Topics;
 use service::group;
 
 use super::{
-    group::Context,
-    owned::{Owned, State},
+    assigned::{AssignedPartitions, PartitionState},
+    group::GroupContext,
     pending::InFlight,
 };
 use crate::{
     decode::Unreadable,
     item::{EventTopic, Partition},
-    verdict::{LaneHealth, Verdict},
+    lane_state::{LaneHealth, LaneState},
 };
 
 /// How long it may take to begin a partition.
-const PLACE_LONG: Duration = Duration::from_secs(5);
+const BEGIN_LONG: Duration = Duration::from_secs(5);
 /// How long a member may be outside its group. After a pause of Kafka the group removes the member, and admits it again at
 /// once.
 const OUTSIDE_LONG: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ const LAG_LONG: Duration = Duration::from_secs(8);
 /// How long to wait for the first assignment of a new member. A group with more members than partitions never sends one to
 /// some of them.
 const GROUP_LONG: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 /// The state of this member in its group.
 enum Membership {
@@ -41,7 +41,7 @@ enum Membership {
     /// It has joined, and has received no assignment yet. If there are more sinks than partitions, this state lasts.
     Joined(Instant),
     /// It has received an assignment.
-    Given,
+    Assigned,
 }
 
 /// What is known of the lane.
@@ -52,7 +52,7 @@ pub(super) struct Watch {
     /// outages.
     is_well: bool,
     /// Since when partitions have waited to begin, and the reason.
-    placing: Option<(Instant, Option<String>)>,
+    begin_pending: Option<(Instant, Option<String>)>,
     /// What the writer waits for.
     writer: Option<String>,
     /// The last failure of Kafka.
@@ -63,15 +63,15 @@ pub(super) struct Watch {
     lag: Option<Instant>,
     /// The number of partitions of each topic that wait for an operator.
     blocked: BTreeMap<EventTopic, u32>,
-    looked: Instant,
+    reported_at: Instant,
 }
 
 /// What a report is based on.
 #[derive(Clone, Copy)]
 pub(super) struct Facts<'r> {
-    pub(super) consumer: &'r BaseConsumer<Context>,
+    pub(super) consumer: &'r BaseConsumer<GroupContext>,
     pub(super) topics: &'r Topics,
-    pub(super) owned: &'r Owned,
+    pub(super) assigned: &'r AssignedPartitions,
     pub(super) in_flight: &'r InFlight,
 }
 
@@ -80,31 +80,32 @@ impl Watch {
         Self {
             membership: Membership::Outside(Instant::now()),
             is_well: false,
-            placing: None,
+            begin_pending: None,
             writer: None,
             kafka: None,
             unanswered: 0,
             lag: None,
             blocked: BTreeMap::new(),
-            looked: Instant::now(),
+            reported_at: Instant::now(),
         }
     }
 
-    pub(super) fn group_gave(&mut self) {
-        self.membership = Membership::Given;
+    pub(super) fn assignment_received(&mut self) {
+        self.membership = Membership::Assigned;
     }
 
     /// All partitions have begun, except those that Kafka and Postgres disagree about.
-    pub(super) fn placed(&mut self) {
-        self.placing = None;
+    pub(super) fn all_begun(&mut self) {
+        self.begin_pending = None;
     }
 
     /// Partitions could not begin.
-    pub(super) fn place_waits(&mut self, reason: String) {
-        self.placing = Some((self.placing.take().map_or_else(Instant::now, |(since, _)| since), Some(reason)));
+    pub(super) fn begin_failed(&mut self, reason: String) {
+        self.begin_pending =
+            Some((self.begin_pending.take().map_or_else(Instant::now, |(since, _)| since), Some(reason)));
     }
 
-    pub(super) fn writer_waits(&mut self, reason: String) {
+    pub(super) fn writer_waiting(&mut self, reason: String) {
         self.writer = Some(reason);
     }
 
@@ -133,83 +134,87 @@ impl Watch {
     }
 
     /// Kafka has answered a probe; `has_lag` says whether records wait.
-    pub(super) fn kafka_answers(&mut self, has_lag: bool) {
+    pub(super) fn kafka_answered(&mut self, has_lag: bool) {
         self.kafka = None;
         self.unanswered = 0;
         self.lag = has_lag.then(|| self.lag.unwrap_or_else(Instant::now));
     }
 
-    /// Reports the state of the lane, at most once per `LOOK_EVERY`.
-    pub(super) fn report(&mut self, rests_on: Facts<'_>, health: &LaneHealth) {
-        let Facts { consumer, topics, owned, in_flight } = rests_on;
-        if self.looked.elapsed() < LOOK_EVERY {
+    /// Reports the state of the lane, at most once per `REPORT_EVERY`.
+    pub(super) fn report(&mut self, facts: Facts<'_>, health: &LaneHealth) {
+        let Facts { consumer, topics, assigned, in_flight } = facts;
+        if self.reported_at.elapsed() < REPORT_EVERY {
             return;
         }
-        self.looked = Instant::now();
-        self.look(group::is_member(consumer.client()), owned);
-        let held: Vec<(EventTopic, String)> =
-            owned.iter().filter_map(|(place, state)| Some((place.0, waits_at(topics, place, state)?))).collect();
-        let all = owned.iter().count();
-        health.detail(["partitions", "bulk-partitions"], &all.to_string());
-        let waits = self.waits(in_flight);
-        self.is_well = waits.is_none();
-        health.say(match waits {
-            Some(reason) => Verdict::Waits(reason),
-            None if held.is_empty() => Verdict::Works,
-            None if held.len() == all => Verdict::Held(sentence(&held)),
-            None => Verdict::Degraded(sentence(&held)),
+        self.reported_at = Instant::now();
+        self.observe(group::is_member(consumer.client()), assigned);
+        let blocked: Vec<(EventTopic, String)> = assigned
+            .iter()
+            .filter_map(|(partition, state)| Some((partition.topic, operator_reason(topics, partition, state)?)))
+            .collect();
+        let all = assigned.iter().count();
+        health.set_detail(["partitions", "bulk-partitions"], &all.to_string());
+        let reason = self.wait_reason(in_flight);
+        self.is_well = reason.is_none();
+        health.report(match reason {
+            Some(reason) => LaneState::Waiting(reason),
+            None if blocked.is_empty() => LaneState::Working,
+            None if blocked.len() == all => LaneState::Blocked(summary(&blocked)),
+            None => LaneState::Degraded(summary(&blocked)),
         });
-        self.count(owned, &held, topics);
+        self.count(assigned, &blocked, topics);
     }
 
     /// Counts the partitions of each topic that wait for an operator. A topic that had some before is reported with 0.
-    fn count(&mut self, owned: &Owned, held: &[(EventTopic, String)], topics: &Topics) {
+    fn count(&mut self, assigned: &AssignedPartitions, blocked: &[(EventTopic, String)], topics: &Topics) {
         self.blocked.values_mut().for_each(|count| *count = 0);
-        for (place, _) in owned.iter() {
-            self.blocked.entry(place.0).or_default();
+        for (partition, _) in assigned.iter() {
+            self.blocked.entry(partition.topic).or_default();
         }
-        for (source, _) in held {
-            *self.blocked.entry(*source).or_default() += 1;
+        for (topic, _) in blocked {
+            *self.blocked.entry(*topic).or_default() += 1;
         }
-        for (source, count) in &self.blocked {
-            metrics::gauge!("device_manager_sink_partitions_blocked", "topic" => source.topic(topics)).set(*count);
+        for (topic, count) in &self.blocked {
+            metrics::gauge!("device_manager_sink_partitions_blocked", "topic" => topic.full_name(topics)).set(*count);
         }
     }
 
-    fn look(&mut self, is_member: bool, owned: &Owned) {
+    fn observe(&mut self, is_member: bool, assigned: &AssignedPartitions) {
         match self.membership {
             Membership::Outside(_) if is_member => self.membership = Membership::Joined(Instant::now()),
-            Membership::Joined(_) | Membership::Given if !is_member => {
+            Membership::Joined(_) | Membership::Assigned if !is_member => {
                 self.membership = Membership::Outside(Instant::now());
             }
-            Membership::Outside(_) | Membership::Joined(_) | Membership::Given => {}
+            Membership::Outside(_) | Membership::Joined(_) | Membership::Assigned => {}
         }
-        let places = owned.iter().any(|(_, state)| matches!(state, State::Unplaced | State::Asked));
-        self.placing = places.then(|| self.placing.take().unwrap_or_else(|| (Instant::now(), None)));
+        let are_pending = assigned
+            .iter()
+            .any(|(_, state)| matches!(state, PartitionState::OffsetUnknown | PartitionState::OffsetRequested));
+        self.begin_pending = are_pending.then(|| self.begin_pending.take().unwrap_or_else(|| (Instant::now(), None)));
     }
 
-    fn waits(&self, in_flight: &InFlight) -> Option<String> {
+    fn wait_reason(&self, in_flight: &InFlight) -> Option<String> {
         if let Some(reason) = self.writer.as_ref().or(self.kafka.as_ref()) {
             return Some(reason.clone());
         }
         if in_flight.busy() > WRITE_LONG {
             return Some("Postgres has not answered for some seconds".to_owned());
         }
-        let tells = |since: &Instant, long| !self.is_well || since.elapsed() > long;
-        match &self.placing {
-            Some((since, reason)) if tells(since, PLACE_LONG) => {
+        let is_reported = |since: &Instant, long| !self.is_well || since.elapsed() > long;
+        match &self.begin_pending {
+            Some((since, reason)) if is_reported(since, BEGIN_LONG) => {
                 return Some(reason.clone().unwrap_or_else(|| "an assignment is pending".to_owned()));
             }
             Some(_) | None => {}
         }
         match &self.membership {
-            Membership::Outside(since) if tells(since, OUTSIDE_LONG) => {
+            Membership::Outside(since) if is_reported(since, OUTSIDE_LONG) => {
                 return Some("the sink is not a member of its consumer group".to_owned());
             }
             Membership::Joined(since) if !self.is_well && since.elapsed() < GROUP_LONG => {
                 return Some("no partition is assigned yet".to_owned());
             }
-            Membership::Outside(_) | Membership::Joined(_) | Membership::Given => {}
+            Membership::Outside(_) | Membership::Joined(_) | Membership::Assigned => {}
         }
         let lags = self.lag.is_some_and(|since| since.elapsed() > LAG_LONG);
         lags.then(|| "events wait, but no partition makes progress".to_owned())
@@ -217,29 +222,29 @@ impl Watch {
 }
 
 /// What a partition waits for, and what to do.
-fn waits_at(topics: &Topics, (source, partition): Partition, state: &State) -> Option<String> {
-    let topic = source.topic(topics);
+fn operator_reason(topics: &Topics, partition: Partition, state: &PartitionState) -> Option<String> {
+    let (topic, number) = (partition.topic.full_name(topics), partition.number);
     match state {
-        State::Unplaced | State::Asked | State::Reading(_) => None,
-        State::Adrift(why) => Some(why.clone()),
-        State::Blocked(span, why) => {
+        PartitionState::OffsetUnknown | PartitionState::OffsetRequested | PartitionState::Reading(_) => None,
+        PartitionState::OffsetNotInLog(why) => Some(why.clone()),
+        PartitionState::Blocked(span, why) => {
             let offset = span.next;
             let why = match why {
                 Unreadable::Schema(fingerprint) => format!("its schema {fingerprint} is not published yet"),
                 Unreadable::Other(why) => why.clone(),
             };
             Some(format!(
-                "{topic} partition {partition} waits at offset {offset}: {why}; publish the schema, upgrade the sink, or skip \
-                 the record with `device-manager skip --topic {topic} --partition {partition} --offset {offset} --reason …`"
+                "{topic} partition {number} waits at offset {offset}: {why}; publish the schema, upgrade the sink, or skip \
+                 the record with `device-manager skip --topic {topic} --partition {number} --offset {offset} --reason …`"
             ))
         }
     }
 }
 
 /// The first reason, and the number of further ones.
-fn sentence(held: &[(EventTopic, String)]) -> String {
-    let first = held.first().map(|(_, why)| why.as_str()).unwrap_or_default();
-    match held.len() {
+fn summary(blocked: &[(EventTopic, String)]) -> String {
+    let first = blocked.first().map(|(_, why)| why.as_str()).unwrap_or_default();
+    match blocked.len() {
         0 | 1 => first.to_owned(),
         count => format!("{first} (and {} more)", count - 1),
     }
@@ -247,54 +252,57 @@ fn sentence(held: &[(EventTopic, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, InFlight, Instant, Membership, Owned, Watch};
-    use crate::{batch::Batch, item::EventTopic};
+    use super::{AssignedPartitions, Duration, InFlight, Instant, Membership, Watch};
+    use crate::{
+        batch::Batch,
+        item::{EventTopic, Partition},
+    };
 
     fn ago(seconds: u64) -> Instant {
         Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap()
     }
 
     fn well() -> Watch {
-        Watch { membership: Membership::Given, is_well: true, ..Watch::new() }
+        Watch { membership: Membership::Assigned, is_well: true, ..Watch::new() }
     }
 
-    fn said(watch: &Watch) -> String {
-        watch.waits(&InFlight::new()).unwrap_or_default()
+    fn reason(watch: &Watch) -> String {
+        watch.wait_reason(&InFlight::new()).unwrap_or_default()
     }
 
     #[test]
     fn what_is_well_waits_for_nothing() {
-        assert_eq!(said(&well()), "");
+        assert_eq!(reason(&well()), "");
         let joined = Watch { membership: Membership::Joined(ago(6)), is_well: false, ..well() };
-        assert_eq!(said(&joined), "", "more sinks than partitions");
-        assert_eq!(said(&Watch { lag: Some(ago(2)), ..well() }), "");
+        assert_eq!(reason(&joined), "", "more sinks than partitions");
+        assert_eq!(reason(&Watch { lag: Some(ago(2)), ..well() }), "");
     }
 
     #[test]
-    fn each_thing_to_wait_for_is_said_within_15_seconds() {
-        assert!(said(&Watch { membership: Membership::Outside(ago(10)), ..well() }).contains("not a member"));
-        assert_eq!(said(&Watch { placing: Some((ago(10), None)), ..well() }), "an assignment is pending");
-        assert_eq!(said(&Watch { placing: Some((ago(10), Some("away".to_owned()))), ..well() }), "away");
-        assert_eq!(said(&Watch { lag: Some(ago(10)), ..well() }), "events wait, but no partition makes progress");
-        assert_eq!(said(&Watch { kafka: Some("silent".to_owned()), ..well() }), "silent");
+    fn each_thing_to_wait_for_is_reported_within_15_seconds() {
+        assert!(reason(&Watch { membership: Membership::Outside(ago(10)), ..well() }).contains("not a member"));
+        assert_eq!(reason(&Watch { begin_pending: Some((ago(10), None)), ..well() }), "an assignment is pending");
+        assert_eq!(reason(&Watch { begin_pending: Some((ago(10), Some("away".to_owned()))), ..well() }), "away");
+        assert_eq!(reason(&Watch { lag: Some(ago(10)), ..well() }), "events wait, but no partition makes progress");
+        assert_eq!(reason(&Watch { kafka: Some("silent".to_owned()), ..well() }), "silent");
         let mut in_flight = InFlight::new();
         in_flight.push(&Batch::new(0, Vec::new(), Vec::new()));
-        assert_eq!(well().waits(&in_flight), None);
+        assert_eq!(well().wait_reason(&in_flight), None);
         in_flight.age(Duration::from_secs(10));
-        assert!(well().waits(&in_flight).unwrap_or_default().contains("Postgres has not answered"));
+        assert!(well().wait_reason(&in_flight).unwrap_or_default().contains("Postgres has not answered"));
     }
 
     #[test]
     fn a_short_trouble_begins_no_outage_and_does_not_end_one() {
-        for (reason, trouble) in [
+        for (expected, trouble) in [
             ("not a member", Watch { membership: Membership::Outside(ago(1)), ..well() }),
             ("no partition is assigned yet", Watch { membership: Membership::Joined(ago(1)), ..well() }),
-            ("an assignment is pending", Watch { placing: Some((ago(1), None)), ..well() }),
-            ("away", Watch { placing: Some((ago(1), Some("away".to_owned()))), ..well() }),
+            ("an assignment is pending", Watch { begin_pending: Some((ago(1), None)), ..well() }),
+            ("away", Watch { begin_pending: Some((ago(1), Some("away".to_owned()))), ..well() }),
         ] {
-            assert_eq!(said(&trouble), "", "{reason}");
-            let waits = said(&Watch { is_well: false, ..trouble });
-            assert!(waits.contains(reason), "{reason}: {waits}");
+            assert_eq!(reason(&trouble), "", "{expected}");
+            let reason = reason(&Watch { is_well: false, ..trouble });
+            assert!(reason.contains(expected), "{expected}: {reason}");
         }
     }
 
@@ -303,42 +311,42 @@ mod tests {
         let mut watch = well();
         let fails = |watch: &mut Watch| watch.probe_failed(|| "silent".to_owned());
         fails(&mut watch);
-        assert_eq!(said(&watch), "");
-        watch.kafka_answers(false);
+        assert_eq!(reason(&watch), "");
+        watch.kafka_answered(false);
         fails(&mut watch);
-        assert_eq!(said(&watch), "");
+        assert_eq!(reason(&watch), "");
         fails(&mut watch);
-        assert_eq!(said(&watch), "silent");
+        assert_eq!(reason(&watch), "silent");
     }
 
     #[test]
     fn events_that_wait_are_a_fault_only_while_none_is_written() {
         let mut watch = Watch { lag: Some(ago(10)), ..well() };
-        watch.kafka_answers(true);
-        assert_ne!(said(&watch), "", "the time counts from the first probe");
+        watch.kafka_answered(true);
+        assert_ne!(reason(&watch), "", "the time counts from the first probe");
         watch.written(false);
-        assert_ne!(said(&watch), "", "an empty batch is no progress");
+        assert_ne!(reason(&watch), "", "an empty batch is no progress");
         watch.written(true);
-        watch.kafka_answers(true);
-        assert_eq!(said(&watch), "");
+        watch.kafka_answered(true);
+        assert_eq!(reason(&watch), "");
     }
 
     #[test]
     fn a_member_that_is_put_out_and_an_assignment_that_pends_are_seen() {
-        let (mut watch, mut owned) = (well(), Owned::default());
-        owned.give((EventTopic::Readings, 0));
-        watch.look(true, &owned);
-        assert!(watch.placing.is_some());
-        owned.ask();
-        owned.place((EventTopic::Readings, 0), Ok(0));
-        watch.look(true, &owned);
-        assert!(watch.placing.is_none());
+        let (mut watch, mut assigned) = (well(), AssignedPartitions::default());
+        assigned.assign(Partition { topic: EventTopic::Readings, number: 0 });
+        watch.observe(true, &assigned);
+        assert!(watch.begin_pending.is_some());
+        assigned.mark_requested();
+        assigned.set_begin(Partition { topic: EventTopic::Readings, number: 0 }, Ok(0));
+        watch.observe(true, &assigned);
+        assert!(watch.begin_pending.is_none());
         watch.is_well = false;
-        watch.look(false, &owned);
-        assert!(said(&watch).contains("not a member"));
-        watch.look(true, &owned);
-        assert_eq!(said(&watch), "no partition is assigned yet");
-        watch.group_gave();
-        assert_eq!(said(&watch), "");
+        watch.observe(false, &assigned);
+        assert!(reason(&watch).contains("not a member"));
+        watch.observe(true, &assigned);
+        assert_eq!(reason(&watch), "no partition is assigned yet");
+        watch.assignment_received();
+        assert_eq!(reason(&watch), "");
     }
 }

@@ -15,13 +15,25 @@ use store::Verdict;
 use uuid::Uuid;
 
 use crate::{
-    fold::{DeviceCommand, Folded, bound, fold},
+    fold::{DeviceCommand, Folded, fold, limit_per_day},
     item::{Body, Item, Origin, Partition},
     write::{Verdicts, WriteError},
 };
 
-/// Topic epoch, partition and offset of a command.
-type Position = (i32, i32, i64);
+/// The position of the raw record of a command.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct CommandPosition {
+    topic_epoch: i32,
+    partition: i32,
+    offset: i64,
+}
+
+impl CommandPosition {
+    const fn of(command: &Assignment) -> Self {
+        let Assignment { topic_epoch, partition, offset, .. } = *command;
+        Self { topic_epoch, partition, offset }
+    }
+}
 
 /// The number of devices whose commands are held in memory at once.
 const DEVICES_AT_ONCE: usize = 256;
@@ -30,7 +42,7 @@ const DEVICES_AT_ONCE: usize = 256;
 #[derive(Default)]
 struct Stored {
     /// Command, mapping version, verdict.
-    commands: BTreeMap<Position, (DeviceCommand, i32, Option<String>)>,
+    commands: BTreeMap<CommandPosition, (DeviceCommand, i32, Option<String>)>,
     /// Patient, from, until.
     intervals: BTreeSet<(String, i64, Option<i64>)>,
 }
@@ -39,30 +51,31 @@ struct Stored {
 #[derive(Default)]
 struct Changes<'a> {
     /// New commands, and those that a better mapping has changed, with the verdict.
-    put: Vec<(&'a Assignment, Verdict)>,
+    upserts: Vec<(&'a Assignment, Verdict)>,
     /// Stored commands that earlier ones displace from the daily limit of their source.
-    pushed_out: Vec<Position>,
+    displaced: Vec<CommandPosition>,
     /// Commands beyond the daily limit, which are not stored.
-    excess: BTreeSet<Position>,
-    verdicts: Vec<(Position, Verdict)>,
-    ended: Vec<(Uuid, String, i64, Option<i64>)>,
-    begun: Vec<(Uuid, String, i64, Option<i64>)>,
+    excess: BTreeSet<CommandPosition>,
+    /// Stored commands whose verdict has changed.
+    changed_verdicts: Vec<(CommandPosition, Verdict)>,
+    ended_intervals: Vec<(Uuid, String, i64, Option<i64>)>,
+    begun_intervals: Vec<(Uuid, String, i64, Option<i64>)>,
     /// Devices that no command assigns.
-    unknown: Vec<Uuid>,
+    unknown_devices: Vec<Uuid>,
 }
 
 /// Writes the commands among the items. Returns the verdicts that were given or changed.
 pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<Verdicts, WriteError> {
-    let given = given(items);
+    let received = by_device(items);
     let mut verdicts = Verdicts::default();
-    if given.is_empty() {
+    if received.is_empty() {
         return Ok(verdicts);
     }
     let reused = reused(items, tables::appended(connection, items).await?);
     if !reused.is_empty() {
         return Err(WriteError::PositionsReused(reused));
     }
-    let devices: Vec<Uuid> = given.keys().copied().collect();
+    let devices: Vec<Uuid> = received.keys().copied().collect();
     // The rows of `devices` are used as locks: only one sink at a time folds the commands of a device.
     sqlx::query!("INSERT INTO devices (device_key) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING", &devices as _)
         .execute(&mut *connection)
@@ -74,12 +87,12 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
         let mut stored = tables::load(connection, devices).await?;
         let mut changes = Changes::default();
         for device in devices {
-            if let Some(commands) = given.get(device) {
-                changes.of(*device, commands, stored.remove(device).unwrap_or_default());
+            if let Some(commands) = received.get(device) {
+                changes.add_device(*device, commands, stored.remove(device).unwrap_or_default());
             }
         }
         changes.count(&mut verdicts);
-        changes.carry_out(connection, devices).await?;
+        changes.apply(connection, devices).await?;
     }
     Ok(verdicts)
 }
@@ -88,35 +101,38 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
 fn commands(items: &[Item]) -> impl Iterator<Item = (Origin, &Assignment)> {
     items.iter().filter_map(|item| match &item.body {
         Body::Assignment(command) => Some((item.origin, command.as_ref())),
-        Body::Reading(_) | Body::Document(_) | Body::Outcome(_) | Body::Letter(_) | Body::Refused(_) => None,
+        Body::Reading(_) | Body::Document(_) | Body::Outcome(_) | Body::DeadLetter(_) | Body::Refused(_) => None,
     })
 }
 
 /// The event positions of commands at whose raw position another command is stored. A record is appended once, so another
 /// append time means another record.
-fn reused(items: &[Item], mut appended: BTreeMap<Position, i64>) -> Vec<(Partition, i64)> {
+fn reused(items: &[Item], mut appended: BTreeMap<CommandPosition, i64>) -> Vec<(Partition, i64)> {
     let mut is_other = |command: &Assignment| {
-        let position = (command.topic_epoch, command.partition, command.offset);
-        *appended.entry(position).or_insert(command.received_at) != command.received_at
+        *appended.entry(CommandPosition::of(command)).or_insert(command.received_at) != command.received_at
     };
-    commands(items).filter(|(_, command)| is_other(command)).map(|(origin, _)| (origin.place, origin.offset)).collect()
+    commands(items)
+        .filter(|(_, command)| is_other(command))
+        .map(|(origin, _)| (origin.partition, origin.offset))
+        .collect()
 }
 
 /// The commands among the items by device and position; for each position the one with the higher mapping version.
-fn given(items: &[Item]) -> BTreeMap<Uuid, BTreeMap<Position, &Assignment>> {
-    let mut given: BTreeMap<Uuid, BTreeMap<Position, &Assignment>> = BTreeMap::new();
+fn by_device(items: &[Item]) -> BTreeMap<Uuid, BTreeMap<CommandPosition, &Assignment>> {
+    let mut by_device: BTreeMap<Uuid, BTreeMap<CommandPosition, &Assignment>> = BTreeMap::new();
     for (_, command) in commands(items) {
-        let position = (command.topic_epoch, command.partition, command.offset);
-        let known = given.entry(command.device_key).or_default().entry(position).or_insert(command);
+        let position = CommandPosition::of(command);
+        let known = by_device.entry(command.device_key).or_default().entry(position).or_insert(command);
         if known.mapping_version < command.mapping_version {
             *known = command;
         }
     }
-    given
+    by_device
 }
 
-const fn position(at: &Appended) -> Position {
-    (at.topic_epoch, at.partition, at.offset)
+const fn position(appended: &Appended) -> CommandPosition {
+    let Appended { topic_epoch, partition, offset, .. } = *appended;
+    CommandPosition { topic_epoch, partition, offset }
 }
 
 fn command(event: &Assignment) -> DeviceCommand {
@@ -141,63 +157,68 @@ fn command(event: &Assignment) -> DeviceCommand {
 
 impl<'a> Changes<'a> {
     /// Adds the changes for one device.
-    fn of(&mut self, device: Uuid, given: &BTreeMap<Position, &'a Assignment>, stored: Stored) {
+    fn add_device(&mut self, device: Uuid, received: &BTreeMap<CommandPosition, &'a Assignment>, stored: Stored) {
         let Stored { commands: stored, intervals } = stored;
-        let is_new = |(position, event): &(&Position, &&Assignment)| {
+        let is_new = |(position, event): &(&CommandPosition, &&Assignment)| {
             stored.get(*position).is_none_or(|(_, mapping_version, _)| *mapping_version < event.mapping_version)
         };
-        let new: BTreeMap<Position, &Assignment> =
-            given.iter().filter(is_new).map(|(position, event)| (*position, *event)).collect();
+        let new: BTreeMap<CommandPosition, &Assignment> =
+            received.iter().filter(is_new).map(|(position, event)| (*position, *event)).collect();
         let others = stored.iter().filter(|(position, _)| !new.contains_key(position));
         let all = others.map(|(_, (command, _, _))| command.clone()).chain(new.values().map(|event| command(event)));
-        let (within, excess) = bound(all.collect());
+        let (within, excess) = limit_per_day(all.collect());
         if within.iter().all(|command| command.command != Command::Assign) {
-            self.unknown.push(device);
+            self.unknown_devices.push(device);
         }
         self.excess.extend(excess.iter().map(position));
-        self.pushed_out.extend(excess.iter().map(position).filter(|excess| stored.contains_key(excess)));
+        self.displaced.extend(excess.iter().map(position).filter(|excess| stored.contains_key(excess)));
         let Folded { intervals: folded, verdicts } = fold(&within);
         for (at, verdict) in verdicts {
             let position = position(&at);
             match (new.get(&position), stored.get(&position)) {
-                (Some(event), _) => self.put.push((event, verdict)),
+                (Some(event), _) => self.upserts.push((event, verdict)),
                 (None, Some((_, _, known))) if known.as_deref() == Some(verdict.as_str()) => {}
-                (None, _) => self.verdicts.push((position, verdict)),
+                (None, _) => self.changed_verdicts.push((position, verdict)),
             }
         }
-        let folded: BTreeSet<(String, i64, Option<i64>)> =
-            folded.into_iter().map(|one| (one.patient.as_str().to_owned(), one.from, one.until)).collect();
+        let folded: BTreeSet<(String, i64, Option<i64>)> = folded
+            .into_iter()
+            .map(|interval| (interval.patient.as_str().to_owned(), interval.from, interval.until))
+            .collect();
         let of_device = |(patient, from, until): &(String, i64, Option<i64>)| (device, patient.clone(), *from, *until);
-        self.ended.extend(intervals.difference(&folded).map(of_device));
-        self.begun.extend(folded.difference(&intervals).map(of_device));
+        self.ended_intervals.extend(intervals.difference(&folded).map(of_device));
+        self.begun_intervals.extend(folded.difference(&intervals).map(of_device));
     }
 
     fn count(&self, verdicts: &mut Verdicts) {
-        let given =
-            self.put.iter().map(|(_, verdict)| *verdict).chain(self.verdicts.iter().map(|(_, verdict)| *verdict));
-        given.for_each(|verdict| verdicts.add(verdict, 1));
+        let verdicts_given = self
+            .upserts
+            .iter()
+            .map(|(_, verdict)| *verdict)
+            .chain(self.changed_verdicts.iter().map(|(_, verdict)| *verdict));
+        verdicts_given.for_each(|verdict| verdicts.add(verdict, 1));
         verdicts.add(Verdict::TooManyCommands, self.excess.len() as u64);
     }
 
-    async fn carry_out(self, connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
+    async fn apply(self, connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
         if !self.excess.is_empty() {
-            tables::delete(connection, &self.pushed_out).await?;
-            tables::keep_excess(connection, &self.excess).await?;
+            tables::delete_commands(connection, &self.displaced).await?;
+            tables::insert_excess(connection, &self.excess).await?;
         }
-        if !self.put.is_empty() {
-            tables::put(connection, &self.put).await?;
+        if !self.upserts.is_empty() {
+            tables::upsert(connection, &self.upserts).await?;
         }
-        if !self.put.is_empty() || !self.pushed_out.is_empty() {
-            tables::describe(connection, devices).await?;
+        if !self.upserts.is_empty() || !self.displaced.is_empty() {
+            tables::update_descriptions(connection, devices).await?;
         }
-        tables::set_verdicts(connection, &self.verdicts).await?;
-        tables::forget(connection, &self.unknown).await?;
+        tables::set_verdicts(connection, &self.changed_verdicts).await?;
+        tables::delete_unknown_devices(connection, &self.unknown_devices).await?;
         let delete = "DELETE FROM device_assignments a USING unnest($1::uuid[], $2::text[], $3::tstzrange[]) n(device, patient, during) \
             WHERE a.device_key = n.device AND a.patient_id = n.patient AND a.during = n.during";
         let insert = "INSERT INTO device_assignments (device_key, patient_id, during) \
             SELECT * FROM unnest($1::uuid[], $2::text[], $3::tstzrange[])";
         // Intervals are deleted first, to make room for the new ones.
-        for (statement, intervals) in [(delete, &self.ended), (insert, &self.begun)] {
+        for (statement, intervals) in [(delete, &self.ended_intervals), (insert, &self.begun_intervals)] {
             if !intervals.is_empty() {
                 tables::change_intervals(connection, statement, intervals).await?;
             }

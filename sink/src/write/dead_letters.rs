@@ -35,7 +35,7 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
         return Ok(());
     }
     let texts = |pick: for<'l> fn(&'l DeadLetter) -> Option<&'l str>| -> Vec<Option<&str>> {
-        letters.iter().map(|one| pick(one.letter)).collect()
+        letters.iter().map(|row| pick(row.letter)).collect()
     };
     let ints = |pick: fn(&Listed<'_>) -> i32| -> Vec<i32> { letters.iter().map(pick).collect() };
     sqlx::query!(
@@ -50,21 +50,21 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
              letter_offset = excluded.letter_offset \
          WHERE l.letter_partition = excluded.letter_partition AND l.letter_offset < excluded.letter_offset",
 texts(|letter| Some(&letter.origin_topic)) as _,
-ints(|one| one.letter.origin_partition) as _,
-letters.iter().map(|one| one.letter.origin_offset).collect::<Vec<_>>() as _,
-ints(|one| one.item) as _,
-ints(|one| one.item_count) as _,
+ints(|row| row.letter.origin_partition) as _,
+letters.iter().map(|row| row.letter.origin_offset).collect::<Vec<_>>() as _,
+ints(|row| row.item) as _,
+ints(|row| row.item_count) as _,
 texts(|letter| Some(letter.stage.as_str())) as _,
 texts(|letter| Some(letter.reason.as_str())) as _,
 texts(|letter| Some(&letter.detail)) as _,
 texts(|letter| letter.content_hmac.as_deref()) as _,
-letters.iter().map(|one| one.raw.map(|raw| raw.topic.as_str())).collect::<Vec<_>>() as _,
-ints(|one| epoch(one.raw)) as _,
-letters.iter().map(|one| one.raw.map(|raw| raw.partition)).collect::<Vec<_>>() as _,
-letters.iter().map(|one| one.raw.map(|raw| raw.offset)).collect::<Vec<_>>() as _,
-letters.iter().map(|one| moment(one.letter.origin_timestamp)).collect::<Vec<_>>() as _,
-ints(|one| one.origin.place.1) as _,
-letters.iter().map(|one| one.origin.offset).collect::<Vec<_>>() as _
+letters.iter().map(|row| row.raw.map(|raw| raw.topic.as_str())).collect::<Vec<_>>() as _,
+ints(|row| epoch(row.raw)) as _,
+letters.iter().map(|row| row.raw.map(|raw| raw.partition)).collect::<Vec<_>>() as _,
+letters.iter().map(|row| row.raw.map(|raw| raw.offset)).collect::<Vec<_>>() as _,
+letters.iter().map(|row| moment(row.letter.origin_timestamp)).collect::<Vec<_>>() as _,
+ints(|row| row.origin.partition.number) as _,
+letters.iter().map(|row| row.origin.offset).collect::<Vec<_>>() as _
 )
     .execute(connection)
     .await?;
@@ -73,7 +73,7 @@ letters.iter().map(|one| one.origin.offset).collect::<Vec<_>>() as _
 
 fn listed(item: &Item) -> Option<Listed<'_>> {
     let letter = match &item.body {
-        Body::Letter(letter) => letter.as_ref(),
+        Body::DeadLetter(letter) => letter.as_ref(),
         Body::Reading(_) | Body::Assignment(_) | Body::Document(_) | Body::Outcome(_) | Body::Refused(_) => {
             return None;
         }
@@ -104,25 +104,25 @@ fn by_key<'i>(
         let (topic, stage) = (letter.origin_topic.as_str(), letter.stage.as_str());
         (topic, epoch(*raw), letter.origin_partition, letter.origin_offset, *item, stage)
     };
-    letters.map(|one| (key(&one), one)).collect()
+    letters.map(|row| (key(&row), row)).collect()
 }
 
 /// Returns rows for the items that no dead letter in the table covers yet. Each item is listed once, however often it was
 /// refused and whatever runs it was part of.
 async fn unlisted<'i>(connection: &mut PgConnection, letters: Vec<Listed<'i>>) -> Result<Vec<Listed<'i>>, sqlx::Error> {
     let mut of_records: BTreeMap<RawPosition, Vec<Listed<'i>>> = BTreeMap::new();
-    for (raw, one) in letters.into_iter().filter_map(|one| Some((one.raw?, one))) {
-        of_records.entry(raw).or_default().push(one);
+    for (raw, row) in letters.into_iter().filter_map(|row| Some((row.raw?, row))) {
+        of_records.entry(raw).or_default().push(row);
     }
-    let mut known = known(connection, &of_records).await?;
+    let mut known = listed_items(connection, &of_records).await?;
     let mut rows = Vec::new();
     for (raw, letters) in of_records {
         let known = known.entry(raw).or_default();
-        for one in letters {
-            rows.extend(known.add(one.items()).into_iter().map(|items| Listed {
+        for row in letters {
+            rows.extend(known.add(row.items()).into_iter().map(|items| Listed {
                 item: int(items.start),
                 item_count: int(items.end - items.start),
-                ..one.clone()
+                ..row.clone()
             }));
         }
     }
@@ -130,10 +130,10 @@ async fn unlisted<'i>(connection: &mut PgConnection, letters: Vec<Listed<'i>>) -
 }
 
 /// The items of these records that are listed already, as far as the dead letters may overlap with them.
-async fn known(
+async fn listed_items(
     connection: &mut PgConnection,
     of_records: &BTreeMap<RawPosition, Vec<Listed<'_>>>,
-) -> Result<BTreeMap<RawPosition, Known>, sqlx::Error> {
+) -> Result<BTreeMap<RawPosition, ItemRanges>, sqlx::Error> {
     // Only one sink at a time may list items of a raw partition: another sink would not see the rows that this one adds.
     let partitions: BTreeSet<_> = of_records.keys().map(|raw| (raw.topic, raw.topic_epoch, raw.partition)).collect();
     for (topic, epoch, partition) in partitions {
@@ -168,12 +168,12 @@ async fn known(
     )
     .fetch_all(connection)
     .await?;
-    let mut known: BTreeMap<RawPosition, Known> = BTreeMap::new();
-    for one in listed {
-        let record = usize::try_from(one.place - 1).ok().and_then(|place| records.get(place));
+    let mut known: BTreeMap<RawPosition, ItemRanges> = BTreeMap::new();
+    for row in listed {
+        let record = usize::try_from(row.place - 1).ok().and_then(|index| records.get(index));
         if let Some((raw, _)) = record {
-            let first = i64::from(one.item);
-            known.entry(*raw).or_default().add(first..first + i64::from(one.item_count));
+            let first = i64::from(row.item);
+            known.entry(*raw).or_default().add(first..first + i64::from(row.item_count));
         }
     }
     Ok(known)
@@ -181,16 +181,16 @@ async fn known(
 
 /// The range from the first item to the end of the last one.
 fn span(letters: &[Listed<'_>]) -> Range<i64> {
-    let first = letters.iter().map(|one| one.items().start).min();
-    let behind = letters.iter().map(|one| one.items().end).max();
+    let first = letters.iter().map(|row| row.items().start).min();
+    let behind = letters.iter().map(|row| row.items().end).max();
     first.unwrap_or_default()..behind.unwrap_or_default()
 }
 
 /// Disjoint ranges of items: the end of each range, by its start.
 #[derive(Default)]
-struct Known(BTreeMap<i64, i64>);
+struct ItemRanges(BTreeMap<i64, i64>);
 
-impl Known {
+impl ItemRanges {
     /// Adds items. Returns those that were not contained.
     fn add(&mut self, items: Range<i64>) -> Vec<Range<i64>> {
         let mut from = items.start;

@@ -14,7 +14,7 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
         .iter()
         .filter_map(|item| match &item.body {
             Body::Document(document) => Some((document.sha256, document.as_ref())),
-            Body::Reading(_) | Body::Assignment(_) | Body::Outcome(_) | Body::Letter(_) | Body::Refused(_) => None,
+            Body::Reading(_) | Body::Assignment(_) | Body::Outcome(_) | Body::DeadLetter(_) | Body::Refused(_) => None,
         })
         .collect();
     if documents.is_empty() {

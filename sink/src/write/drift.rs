@@ -9,7 +9,7 @@ use store::{drift::SHAPES_MAX, topic_code};
 use super::moment;
 
 /// A shape, and where it occurs in some outcomes.
-struct Met<'o> {
+struct ShapeOccurrences<'o> {
     provider: &'static str,
     unknown: &'o Unknown,
     /// Receive time, topic, topic epoch, partition and offset; the smallest is the first example.
@@ -19,9 +19,9 @@ struct Met<'o> {
 }
 
 /// Counts the shapes in outcomes that were not counted before.
-pub(super) async fn count(connection: &mut PgConnection, fresh: &[&Outcome]) -> Result<(), sqlx::Error> {
-    let met = met(fresh);
-    if met.is_empty() {
+pub(super) async fn count_shapes(connection: &mut PgConnection, fresh: &[&Outcome]) -> Result<(), sqlx::Error> {
+    let shapes = occurrences_by_shape(fresh);
+    if shapes.is_empty() {
         return Ok(());
     }
     // Ordered by key, so that two sinks cannot deadlock.
@@ -42,18 +42,18 @@ pub(super) async fn count(connection: &mut PgConnection, fresh: &[&Outcome]) -> 
                  (d.first_seen, d.topic_code, d.topic_epoch, d.raw_partition, d.raw_offset), \
                  (excluded.first_seen, excluded.topic_code, excluded.topic_epoch, excluded.raw_partition, \
                   excluded.raw_offset)) e ORDER BY 1, 2, 3, 4, 5 LIMIT 1)",
-met.keys().cloned().collect::<Vec<_>>() as _,
-met.values().map(|met| met.provider).collect::<Vec<_>>() as _,
-met.values().map(|met| met.unknown.format.as_str()).collect::<Vec<_>>() as _,
-met.values().map(|met| met.unknown.kind.as_str()).collect::<Vec<_>>() as _,
-met.values().map(|met| met.unknown.shape.as_str()).collect::<Vec<_>>() as _,
-met.values().map(|met| met.first.0).collect::<Vec<_>>() as _,
-met.values().map(|met| met.last_seen).collect::<Vec<_>>() as _,
-met.values().map(|met| met.count).collect::<Vec<_>>() as _,
-met.values().map(|met| met.first.1).collect::<Vec<_>>() as _,
-met.values().map(|met| met.first.2).collect::<Vec<_>>() as _,
-met.values().map(|met| met.first.3).collect::<Vec<_>>() as _,
-met.values().map(|met| met.first.4).collect::<Vec<_>>() as _,
+shapes.keys().cloned().collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.provider).collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.unknown.format.as_str()).collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.unknown.kind.as_str()).collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.unknown.shape.as_str()).collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.first.0).collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.last_seen).collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.count).collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.first.1).collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.first.2).collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.first.3).collect::<Vec<_>>() as _,
+shapes.values().map(|shape| shape.first.4).collect::<Vec<_>>() as _,
 SHAPES_MAX as _
 )
     .execute(connection)
@@ -62,24 +62,24 @@ SHAPES_MAX as _
 }
 
 /// The shapes by fingerprint. Outcomes of device commands have none.
-fn met<'o>(fresh: &[&'o Outcome]) -> BTreeMap<String, Met<'o>> {
-    let mut all: BTreeMap<String, Met<'o>> = BTreeMap::new();
+fn occurrences_by_shape<'o>(fresh: &[&'o Outcome]) -> BTreeMap<String, ShapeOccurrences<'o>> {
+    let mut all: BTreeMap<String, ShapeOccurrences<'o>> = BTreeMap::new();
     for outcome in fresh {
         let Some(provider) = outcome.topic.provider() else { continue };
         let seen = moment(outcome.received_at);
         let first = (seen, topic_code(outcome.topic), outcome.topic_epoch, outcome.partition, outcome.offset);
         for unknown in &outcome.unknown {
             let provider_name = provider.as_str();
-            let met = all.entry(unknown.fingerprint(provider)).or_insert(Met {
+            let shape = all.entry(unknown.fingerprint(provider)).or_insert(ShapeOccurrences {
                 provider: provider_name,
                 unknown,
                 first,
                 last_seen: seen,
                 count: 0,
             });
-            met.first = met.first.min(first);
-            met.last_seen = met.last_seen.max(seen);
-            met.count += 1;
+            shape.first = shape.first.min(first);
+            shape.last_seen = shape.last_seen.max(seen);
+            shape.count += 1;
         }
     }
     all

@@ -1,6 +1,6 @@
 //! Writes one batch in one transaction: readings, commands, documents, outcomes, dead letters, offsets.
 //!
-//! Locks that another sink may wait for are taken as late as possible. The numbers of dictionary entries are committed
+//! Locks that another sink may wait for are taken as late as possible. The ids of dictionary entries are committed
 //! beforehand, and the rows are sent into a temporary table of the session. The first lock is that of the next offsets; from
 //! then on Postgres ends a session that stays idle. A batch that is stale by then is fenced off.
 
@@ -24,9 +24,9 @@ use store::{
 
 use crate::{
     batch::{Batch, Fence},
+    encoded_readings::EncodedReadings,
     item::{Item, Partition},
     skips,
-    staged::Staged,
 };
 
 /// Converts microseconds to the type that sqlx binds. Rows are checked beforehand to be within the range of both sides.
@@ -83,7 +83,7 @@ pub enum WriteError {
 ///
 /// # Errors
 /// Postgres is not reachable, or refuses this sink.
-pub(crate) async fn takes(url: &str) -> Result<Result<(), Mismatch>, sqlx::Error> {
+pub(crate) async fn check_tables(url: &str) -> Result<Result<(), Mismatch>, sqlx::Error> {
     let mut connection = connect(url).await?;
     let checked = migrate::check(&mut connection).await;
     close(connection).await;
@@ -106,7 +106,7 @@ pub struct Prepared<'s> {
 struct Work<'a> {
     items: &'a [Item],
     /// The readings among the items.
-    staged: &'a mut Staged,
+    encoded: &'a mut EncodedReadings,
     /// The offsets that the transaction advances.
     fence: &'a [Fence],
 }
@@ -144,8 +144,8 @@ impl Session {
     /// # Errors
     /// As [`Session::write`].
     pub async fn prepare(&mut self, topics: &Topics, batch: &mut Batch) -> Result<Prepared<'_>, WriteError> {
-        let Batch { items, staged, fence, .. } = batch;
-        self.transact(topics, Work { items, staged, fence }).await
+        let Batch { items, encoded, fence, .. } = batch;
+        self.transact(topics, Work { items, encoded, fence }).await
     }
 
     /// Writes the items and rolls the transaction back, to find out whether Postgres accepts them. If it refuses them, the
@@ -154,21 +154,22 @@ impl Session {
     /// # Errors
     /// As [`Session::write`].
     pub(crate) async fn rehearse(&mut self, topics: &Topics, items: &[Item]) -> Result<(), WriteError> {
-        let prepared = self.transact(topics, Work { items, staged: &mut Staged::of(items), fence: &[] }).await?;
+        let prepared =
+            self.transact(topics, Work { items, encoded: &mut EncodedReadings::of(items), fence: &[] }).await?;
         Ok(prepared.transaction.rollback().await?)
     }
 
     async fn transact(&mut self, topics: &Topics, work: Work<'_>) -> Result<Prepared<'_>, WriteError> {
-        let Work { items, staged, fence } = work;
-        let numbers = self.numbers(staged).await?;
+        let Work { items, encoded, fence } = work;
+        let ids = self.dictionary_ids(encoded).await?;
         let mut transaction = self.connection.begin().await?;
-        readings::stage(&mut transaction, staged, &numbers).await?;
+        readings::copy_to_stage(&mut transaction, encoded, &ids).await?;
         migrate::check(&mut transaction).await??;
         // From here on, other transactions may wait for this one.
         if !offsets::advance(&mut transaction, topics, fence).await? {
             return Err(WriteError::Fenced);
         }
-        let mut written = readings::write(&mut transaction, items, staged).await?;
+        let mut written = readings::write(&mut transaction, items, encoded).await?;
         written.verdicts = commands::write(&mut transaction, items).await?;
         documents::write(&mut transaction, items).await?;
         outcomes::write(&mut transaction, items).await?;
@@ -177,20 +178,20 @@ impl Session {
         Ok(Prepared { transaction, written })
     }
 
-    /// Returns the numbers of the dictionary entries that the rows name. New entries are committed.
-    async fn numbers(&mut self, staged: &Staged) -> Result<Numbers, sqlx::Error> {
+    /// Returns the ids of the dictionary entries that the rows name. New entries are committed.
+    async fn dictionary_ids(&mut self, encoded: &EncodedReadings) -> Result<DictionaryIds, sqlx::Error> {
         if self.dictionary.cached_len() > DICTIONARY_MAX {
             self.dictionary = Dictionary::default();
         }
-        Ok(Numbers {
-            codings: self.dictionary.coding_ids(&mut self.connection, staged.codings()).await?,
-            devices: self.dictionary.device_ids(&mut self.connection, staged.devices()).await?,
+        Ok(DictionaryIds {
+            codings: self.dictionary.coding_ids(&mut self.connection, encoded.codings()).await?,
+            devices: self.dictionary.device_ids(&mut self.connection, encoded.devices()).await?,
         })
     }
 }
 
-/// The numbers of the entries that a [`Staged`] names, in the same order.
-struct Numbers {
+/// The ids of the entries that [`EncodedReadings`] names, in the same order.
+struct DictionaryIds {
     codings: Vec<i64>,
     devices: Vec<i64>,
 }

@@ -20,11 +20,11 @@ pub(crate) async fn advance(
         return Ok(true);
     }
     let mut fence = fence.to_vec();
-    fence.sort_by_key(|one| one.place);
-    let names: Vec<String> = fence.iter().map(|one| one.place.0.topic(topics)).collect();
-    let partitions: Vec<i32> = fence.iter().map(|one| one.place.1).collect();
-    let expected: Vec<i64> = fence.iter().map(|one| one.expected).collect();
-    let next: Vec<i64> = fence.iter().map(|one| one.next).collect();
+    fence.sort_by_key(|fence| fence.partition);
+    let names: Vec<String> = fence.iter().map(|fence| fence.partition.topic.full_name(topics)).collect();
+    let partitions: Vec<i32> = fence.iter().map(|fence| fence.partition.number).collect();
+    let expected: Vec<i64> = fence.iter().map(|fence| fence.expected).collect();
+    let next: Vec<i64> = fence.iter().map(|fence| fence.next).collect();
     let moved = sqlx::query!(
         "UPDATE sink_offsets o SET next_offset = n.next \
          FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) n(topic, partition, expected, next) \
@@ -37,7 +37,7 @@ pub(crate) async fn advance(
     .execute(&mut *connection)
     .await?
     .rows_affected();
-    let stand = sqlx::query_scalar!(
+    let matching = sqlx::query_scalar!(
         "SELECT count(*) AS \"count!\" FROM sink_offsets o \
          JOIN unnest($1::text[], $2::integer[], $3::bigint[]) n(topic, partition, next) \
          ON o.topic = n.topic AND o.partition = n.partition AND o.next_offset = n.next",
@@ -47,8 +47,8 @@ pub(crate) async fn advance(
     )
     .fetch_one(connection)
     .await?;
-    let must_move = fence.iter().filter(|one| one.next != one.expected).count();
-    Ok(moved == must_move as u64 && usize::try_from(stand).is_ok_and(|stand| stand == fence.len()))
+    let must_move = fence.iter().filter(|fence| fence.next != fence.expected).count();
+    Ok(moved == must_move as u64 && usize::try_from(matching).is_ok_and(|matching| matching == fence.len()))
 }
 
 /// Returns the next offsets of partitions. Each is given with the start of its log; a partition that was never read begins
@@ -58,8 +58,8 @@ pub(crate) async fn load(
     topics: &Topics,
     starts: &[(Partition, i64)],
 ) -> Result<HashMap<Partition, i64>, sqlx::Error> {
-    let names: Vec<String> = starts.iter().map(|((source, _), _)| source.topic(topics)).collect();
-    let partitions: Vec<i32> = starts.iter().map(|((_, partition), _)| *partition).collect();
+    let names: Vec<String> = starts.iter().map(|(partition, _)| partition.topic.full_name(topics)).collect();
+    let partitions: Vec<i32> = starts.iter().map(|(partition, _)| partition.number).collect();
     let begin: Vec<i64> = starts.iter().map(|(_, start)| *start).collect();
     sqlx::query!(
         "INSERT INTO sink_offsets SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[]) ON CONFLICT DO NOTHING",
@@ -79,8 +79,8 @@ pub(crate) async fn load(
     .await?;
     let mut next = HashMap::new();
     for row in rows {
-        if let Some(source) = EventTopic::ALL.into_iter().find(|source| source.topic(topics) == row.topic) {
-            next.insert((source, row.partition), row.next_offset);
+        if let Some(topic) = EventTopic::ALL.into_iter().find(|topic| topic.full_name(topics) == row.topic) {
+            next.insert(Partition { topic, number: row.partition }, row.next_offset);
         }
     }
     Ok(next)

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::drift;
 use crate::{
     item::{Body, Item},
-    ranges::{Ending, Run, merge},
+    outcome_runs::{RecordOutcome, Run, merge},
 };
 
 type RawPartition = (RawTopic, i32, i32);
@@ -18,8 +18,8 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
     let mut all: BTreeMap<RawPartition, BTreeMap<i64, &Outcome>> = BTreeMap::new();
     for item in items {
         if let Body::Outcome(outcome) = &item.body {
-            let place = (outcome.topic, outcome.topic_epoch, outcome.partition);
-            all.entry(place)
+            let partition = (outcome.topic, outcome.topic_epoch, outcome.partition);
+            all.entry(partition)
                 .or_default()
                 .entry(outcome.offset)
                 .and_modify(|known| {
@@ -31,20 +31,20 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
         }
     }
     let mut fresh = Vec::new();
-    for (place, outcomes) in &all {
-        let endings = outcomes.iter().map(|(offset, outcome)| (*offset, ending(outcome))).collect();
-        let stored = runs(connection, *place, &endings).await?;
+    for (partition, outcomes) in &all {
+        let record_outcomes = outcomes.iter().map(|(offset, outcome)| (*offset, record_outcome(outcome))).collect();
+        let stored = add_to_runs(connection, *partition, &record_outcomes).await?;
         let is_new = |outcome: &&Outcome| {
             let at = stored.partition_point(|run| run.last < outcome.offset);
             stored.get(at).is_none_or(|run| run.first > outcome.offset)
         };
         fresh.extend(outcomes.values().copied().filter(|outcome| !outcome.unknown.is_empty()).filter(is_new));
     }
-    drift::count(connection, &fresh).await
+    drift::count_shapes(connection, &fresh).await
 }
 
-fn ending(outcome: &Outcome) -> Ending {
-    Ending {
+fn record_outcome(outcome: &Outcome) -> RecordOutcome {
+    RecordOutcome {
         items: outcome.items,
         readings: outcome.readings,
         commands: outcome.commands,
@@ -53,13 +53,13 @@ fn ending(outcome: &Outcome) -> Ending {
     }
 }
 
-/// Adds endings to the runs of a raw partition. Returns the runs that were stored before and that the endings may touch.
-async fn runs(
+/// Adds outcomes to the runs of a raw partition. Returns the runs that were stored before and that the outcomes may touch.
+async fn add_to_runs(
     connection: &mut PgConnection,
     (topic, epoch, partition): RawPartition,
-    endings: &BTreeMap<i64, Ending>,
+    outcomes: &BTreeMap<i64, RecordOutcome>,
 ) -> Result<Vec<Run>, sqlx::Error> {
-    let (Some((first, _)), Some((last, _))) = (endings.first_key_value(), endings.last_key_value()) else {
+    let (Some((first, _)), Some((last, _))) = (outcomes.first_key_value(), outcomes.last_key_value()) else {
         return Ok(Vec::new());
     };
     // Runs grow and split, so only one sink at a time may change those of a raw partition.
@@ -91,7 +91,7 @@ async fn runs(
         .map(|row| Run {
             first: row.first_offset,
             last: row.last_offset,
-            ending: Ending {
+            outcome: RecordOutcome {
                 items: row.items,
                 readings: row.readings,
                 commands: row.commands,
@@ -100,7 +100,7 @@ async fn runs(
             },
         })
         .collect();
-    let merged = merge(&stored, endings);
+    let merged = merge(&stored, outcomes);
     if merged == stored {
         return Ok(stored);
     }
@@ -130,11 +130,11 @@ async fn insert_runs(
         partition as _,
         runs.iter().map(|run| run.first).collect::<Vec<_>>() as _,
         runs.iter().map(|run| run.last).collect::<Vec<_>>() as _,
-        runs.iter().map(|run| run.ending.items).collect::<Vec<_>>() as _,
-        runs.iter().map(|run| run.ending.readings).collect::<Vec<_>>() as _,
-        runs.iter().map(|run| run.ending.commands).collect::<Vec<_>>() as _,
-        runs.iter().map(|run| run.ending.rejections).collect::<Vec<_>>() as _,
-        runs.iter().map(|run| run.ending.mapping_version).collect::<Vec<_>>() as _
+        runs.iter().map(|run| run.outcome.items).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.outcome.readings).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.outcome.commands).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.outcome.rejections).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.outcome.mapping_version).collect::<Vec<_>>() as _
     )
     .execute(connection)
     .await?;

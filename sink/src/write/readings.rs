@@ -7,25 +7,25 @@ use sqlx::{PgConnection, Row as _};
 use store::{reading::column_names, topic_code, topic_of};
 use uuid::Uuid;
 
-use super::{Numbers, Written, moment};
+use super::{DictionaryIds, Written, moment};
 use crate::{
+    encoded_readings::{Deliveries, EncodedReadings},
     item::Item,
     merge::{Location, Plan, Stored, plan},
-    staged::{Group, Staged},
 };
 
 /// Sends the rows into the temporary table of the session, where they block no other session.
-pub(super) async fn stage(
+pub(super) async fn copy_to_stage(
     connection: &mut PgConnection,
-    staged: &mut Staged,
-    numbers: &Numbers,
+    encoded: &mut EncodedReadings,
+    ids: &DictionaryIds,
 ) -> Result<(), sqlx::Error> {
-    if staged.rows() == 0 {
+    if encoded.rows() == 0 {
         return Ok(());
     }
     let columns = column_names();
     let mut copy = connection.copy_in_raw(&format!("COPY stage ({columns}) FROM STDIN (FORMAT binary)")).await?;
-    copy.send(staged.filled(&numbers.codings, &numbers.devices)).await?;
+    copy.send(encoded.fill_ids(&ids.codings, &ids.devices)).await?;
     copy.finish().await?;
     Ok(())
 }
@@ -34,9 +34,9 @@ pub(super) async fn stage(
 pub(super) async fn write(
     connection: &mut PgConnection,
     items: &[Item],
-    staged: &Staged,
+    encoded: &EncodedReadings,
 ) -> Result<Written, sqlx::Error> {
-    if staged.rows() == 0 {
+    if encoded.rows() == 0 {
         return Ok(Written::default());
     }
     let columns = column_names();
@@ -46,15 +46,15 @@ pub(super) async fn write(
     .execute(&mut *connection)
     .await?
     .rows_affected();
-    let mut known: BTreeSet<Uuid> = staged.repeated().iter().copied().collect();
-    if inserted < staged.rows() {
+    let mut known: BTreeSet<Uuid> = encoded.repeated().iter().copied().collect();
+    if inserted < encoded.rows() {
         known.extend(differing(connection).await?);
     }
     if !known.is_empty() {
-        let groups = known.into_iter().map(|id| (id, staged.group(items, id))).collect();
-        merge(connection, &groups).await?;
+        let deliveries = known.into_iter().map(|id| (id, encoded.deliveries(items, id))).collect();
+        merge(connection, &deliveries).await?;
     }
-    Ok(Written { inserted, readings: staged.delivered(), ..Written::default() })
+    Ok(Written { inserted, readings: encoded.delivered(), ..Written::default() })
 }
 
 /// Returns the staged readings that are already stored with other contents or from other items.
@@ -70,16 +70,16 @@ async fn differing(connection: &mut PgConnection) -> Result<Vec<Uuid>, sqlx::Err
     .await
 }
 
-async fn merge(connection: &mut PgConnection, groups: &BTreeMap<Uuid, Group<'_>>) -> Result<(), sqlx::Error> {
-    let ids: Vec<Uuid> = groups.keys().copied().collect();
+async fn merge(connection: &mut PgConnection, deliveries: &BTreeMap<Uuid, Deliveries<'_>>) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = deliveries.keys().copied().collect();
     let mut stored: BTreeMap<Uuid, Vec<Stored>> = BTreeMap::new();
     load(connection, "readings", Location::Current, &ids, &mut stored).await?;
     load(connection, "reading_versions", Location::Archived, &ids, &mut stored).await?;
     let mut plans: Vec<(Uuid, Plan)> = Vec::with_capacity(ids.len());
-    for (id, group) in groups {
+    for (id, group) in deliveries {
         let staged = group.contents.iter().map(|(content, (version, _))| (*content, *version)).collect();
         let there = stored.get(id).map(Vec::as_slice).unwrap_or_default();
-        plans.push((*id, plan(there, &staged, &group.delivered)));
+        plans.push((*id, plan(there, &staged, &group.positions)));
     }
     carry_out(connection, &plans).await?;
     record_duplicates(connection, &plans).await
@@ -239,11 +239,11 @@ async fn record_duplicates(connection: &mut PgConnection, plans: &[(Uuid, Plan)]
         }
         sqlx::query(&statement)
             .bind(all.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, one)| topic_code(one.topic)).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, one)| one.topic_epoch).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, one)| one.partition).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, one)| one.offset).collect::<Vec<_>>())
-            .bind(all.iter().map(|(_, one)| one.item).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, position)| topic_code(position.topic)).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, position)| position.topic_epoch).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, position)| position.partition).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, position)| position.offset).collect::<Vec<_>>())
+            .bind(all.iter().map(|(_, position)| position.item).collect::<Vec<_>>())
             .execute(&mut *connection)
             .await?;
     }

@@ -7,17 +7,20 @@ use store::reading::column_names;
 use uuid::Uuid;
 
 use super::{Session, readings};
-use crate::staged::Staged;
+use crate::encoded_readings::EncodedReadings;
 
 /// Reading id and content hash, which identify a row of a batch.
 pub(crate) type RowKey = (Uuid, Uuid);
 
 impl Session {
     /// Returns the rows that Postgres refuses, each with the SQLSTATE. The attempt is rolled back.
-    pub(crate) async fn refused(&mut self, staged: &mut Staged) -> Result<HashMap<RowKey, String>, sqlx::Error> {
-        let numbers = self.numbers(staged).await?;
+    pub(crate) async fn refused_rows(
+        &mut self,
+        encoded: &mut EncodedReadings,
+    ) -> Result<HashMap<RowKey, String>, sqlx::Error> {
+        let ids = self.dictionary_ids(encoded).await?;
         let mut transaction = self.connection.begin().await?;
-        readings::stage(&mut transaction, staged, &numbers).await?;
+        readings::copy_to_stage(&mut transaction, encoded, &ids).await?;
         // The conditions are the error classes that `store::error_class` maps to `BadRow`.
         let columns = column_names();
         let attempts = format!(

@@ -5,18 +5,18 @@ use std::collections::BTreeSet;
 use super::Writer;
 use crate::{
     batch::Batch,
+    encoded_readings::EncodedReadings,
     item::{Body, Item, Partition},
-    staged::Staged,
     write::WriteError,
 };
 use store::error_class::{ErrorClass, error_class, name};
 
 impl Writer {
     /// Replaces the items that Postgres refuses by dead letters. Returns false if none was found.
-    pub(super) async fn isolate(&mut self, batch: &mut Batch) -> bool {
-        let found = self.try_readings(batch).await || self.halve(&mut batch.items).await;
+    pub(super) async fn refuse_bad_rows(&mut self, batch: &mut Batch) -> bool {
+        let found = self.refuse_readings(batch).await || self.refuse_by_bisection(&mut batch.items).await;
         if found {
-            batch.staged = Staged::of(&batch.items);
+            batch.encoded = EncodedReadings::of(&batch.items);
         }
         found
     }
@@ -31,7 +31,7 @@ impl Writer {
         );
         let reused: BTreeSet<&(Partition, i64)> = reused.iter().collect();
         for item in &mut batch.items {
-            if reused.contains(&(item.origin.place, item.origin.offset)) {
+            if reused.contains(&(item.origin.partition, item.origin.offset)) {
                 self.refuse(
                     item,
                     "another command is stored at its position: raw.devices was recreated under the same epoch",
@@ -41,9 +41,9 @@ impl Writer {
     }
 
     /// Lets Postgres try all readings one by one, in one statement: nearly all bad rows are readings, and there may be thousands.
-    async fn try_readings(&mut self, batch: &mut Batch) -> bool {
+    async fn refuse_readings(&mut self, batch: &mut Batch) -> bool {
         let Ok(mut session) = self.session().await else { return false };
-        let Ok(refused) = session.refused(&mut batch.staged).await else { return false };
+        let Ok(refused) = session.refused_rows(&mut batch.encoded).await else { return false };
         self.session = Some(session);
         let mut found = false;
         for item in &mut batch.items {
@@ -57,16 +57,16 @@ impl Writer {
     }
 
     /// Finds other items by bisection, and readings that are refused only together with rows that are stored.
-    async fn halve(&mut self, items: &mut [Item]) -> bool {
+    async fn refuse_by_bisection(&mut self, items: &mut [Item]) -> bool {
         let mut found = false;
         let mut suspects = Vec::from([(0, items.len())]);
         while let Some((start, end)) = suspects.pop() {
             let Some(part) = items.get_mut(start..end) else { continue };
             match (self.rehearse(part).await, part) {
-                (Rehearsal::Good, _) | (_, []) => {}
-                (Rehearsal::Away, _) => return found,
-                (Rehearsal::Bad(detail), [item]) => found |= self.refuse(item, &detail),
-                (Rehearsal::Bad(_), part) => {
+                (Rehearsal::Accepted, _) | (_, []) => {}
+                (Rehearsal::Unavailable, _) => return found,
+                (Rehearsal::Refused(detail), [item]) => found |= self.refuse(item, &detail),
+                (Rehearsal::Refused(_), part) => {
                     let middle = start + part.len() / 2;
                     suspects.extend([(start, middle), (middle, end)]);
                 }
@@ -76,22 +76,24 @@ impl Writer {
     }
 
     async fn rehearse(&mut self, items: &[Item]) -> Rehearsal {
-        let Ok(mut session) = self.session().await else { return Rehearsal::Away };
+        let Ok(mut session) = self.session().await else { return Rehearsal::Unavailable };
         let error = match session.rehearse(&self.config.topics, items).await {
             Ok(()) => {
                 self.session = Some(session);
-                return Rehearsal::Good;
+                return Rehearsal::Accepted;
             }
-            Err(WriteError::Fenced | WriteError::Schema(_) | WriteError::PositionsReused(_)) => return Rehearsal::Away,
+            Err(WriteError::Fenced | WriteError::Schema(_) | WriteError::PositionsReused(_)) => {
+                return Rehearsal::Unavailable;
+            }
             Err(WriteError::Database(error)) => error,
         };
         match error_class(&error) {
             ErrorClass::BadRow | ErrorClass::Conflict => {
                 // The transaction is rolled back, and the connection can be used again.
                 self.session = Some(session);
-                Rehearsal::Bad(name(&error))
+                Rehearsal::Refused(name(&error))
             }
-            ErrorClass::Outage | ErrorClass::Setup | ErrorClass::Defect => Rehearsal::Away,
+            ErrorClass::Outage | ErrorClass::Setup | ErrorClass::Defect => Rehearsal::Unavailable,
         }
     }
 
@@ -103,8 +105,8 @@ impl Writer {
 }
 
 enum Rehearsal {
-    Good,
+    Accepted,
     /// Refused, with the SQLSTATE.
-    Bad(String),
-    Away,
+    Refused(String),
+    Unavailable,
 }

@@ -512,10 +512,10 @@ async fn messages_that_are_gone_are_said_and_not_skipped_before_that_is_accepted
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_none_of_whose_partitions_goes_on_is_not_ready() {
     let world = World::new().await;
-    for source in sink::item::EventTopic::ALL {
+    for topic in sink::item::EventTopic::ALL {
         for partition in 0..2 {
             let row = "INSERT INTO sink_offsets VALUES ($1, $2, 7)";
-            let topic = source.topic(&world.topics);
+            let topic = topic.full_name(&world.topics);
             sqlx::query(row).bind(topic).bind(partition).execute(&world.database.pool).await.unwrap();
         }
     }
@@ -580,18 +580,18 @@ async fn a_wish_that_was_done_can_be_made_again_but_not_behind_the_sinks() {
     let database = Database::make().await;
     let mut connection = database.pool.acquire().await.unwrap();
     let record = EventPosition { topic: "readings", partition: 0, offset: 1 };
-    let mut wish = async |why| skip::request(&mut connection, record, why).await.unwrap();
+    let mut request = async |why| skip::request(&mut connection, record, why).await.unwrap();
     let change = async |statement| sqlx::raw_sql(statement).execute(&database.pool).await.map(drop).unwrap();
     change("INSERT INTO sink_offsets VALUES ('readings', 0, 1)").await;
-    assert_eq!(wish("first").await, Requested::Recorded);
-    assert_eq!(wish("second").await, Requested::AlreadyRecorded);
+    assert_eq!(request("first").await, Requested::Recorded);
+    assert_eq!(request("second").await, Requested::AlreadyRecorded);
     let done = "UPDATE skips SET done_at = now(); UPDATE sink_offsets SET next_offset = 2";
     change(done).await;
-    assert_eq!(wish("third").await, Requested::AlreadyPassed(2));
+    assert_eq!(request("third").await, Requested::AlreadyPassed(2));
     let told = "SELECT concat_ws(' ', reason, done_at IS NULL) FROM skips";
     assert_eq!(database.text(told).await, "first f");
 
     change("UPDATE sink_offsets SET next_offset = 0").await;
-    assert_eq!(wish("fourth").await, Requested::Recorded);
+    assert_eq!(request("fourth").await, Requested::Recorded);
     assert_eq!(database.text(told).await, "fourth t");
 }

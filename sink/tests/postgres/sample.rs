@@ -11,7 +11,7 @@ use schemas::{
     receipt::ReceiptKey,
     topic::Topics,
 };
-use sink::item::{Body, EventTopic, Item, Origin};
+use sink::item::{Body, EventTopic, Item, Origin, Partition};
 use store::reading::Row;
 use uuid::Uuid;
 
@@ -142,8 +142,8 @@ pub(crate) fn outcome(offset: i64, readings: i32) -> Outcome {
     }
 }
 
-fn item(source: EventTopic, offset: i64, body: Body) -> Item {
-    Item { origin: Origin { place: (source, 0), offset, timestamp: MAY }, body }
+fn item(topic: EventTopic, offset: i64, body: Body) -> Item {
+    Item { origin: Origin { partition: Partition { topic, number: 0 }, offset, timestamp: MAY }, body }
 }
 
 pub(crate) fn read(reading: Reading) -> Item {
@@ -164,5 +164,5 @@ pub(crate) fn ended(outcome: Outcome) -> Item {
 }
 
 pub(crate) fn listed(letter: DeadLetter, offset: i64) -> Item {
-    item(EventTopic::DeadLetters, offset, Body::Letter(Box::new(letter)))
+    item(EventTopic::DeadLetters, offset, Body::DeadLetter(Box::new(letter)))
 }

@@ -11,7 +11,7 @@ use schemas::{
 };
 use sink::{
     batch::{Batch, Fence},
-    item::{EventTopic, Item},
+    item::{EventTopic, Item, Partition},
     write::{Session, WriteError},
 };
 use sqlx::Connection as _;
@@ -138,7 +138,7 @@ async fn a_payload_is_summed_up_and_its_void_readings_have_arrived() {
 async fn of_two_writers_only_one_moves_the_offsets() {
     let database = Database::make().await;
     sqlx::query("INSERT INTO sink_offsets VALUES ('readings', 0, 0)").execute(&database.pool).await.unwrap();
-    let fence = [Fence { place: (EventTopic::Readings, 0), expected: 0, next: 1 }];
+    let fence = [Fence { partition: Partition { topic: EventTopic::Readings, number: 0 }, expected: 0, next: 1 }];
     let mut one = Session::open(&database.url).await.unwrap();
     let mut two = Session::open(&database.url).await.unwrap();
     let topics = topics();
@@ -148,7 +148,7 @@ async fn of_two_writers_only_one_moves_the_offsets() {
     assert_eq!([&first, &second].iter().filter(|done| done.is_ok()).count(), 1);
     assert!([first, second].iter().any(|done| matches!(done, Err(WriteError::Fenced))));
     // An idle partition whose offset was moved back is noticed as well.
-    let idle = [Fence { place: (EventTopic::Readings, 0), expected: 7, next: 7 }];
+    let idle = [Fence { partition: Partition { topic: EventTopic::Readings, number: 0 }, expected: 7, next: 7 }];
     let mut three = Session::open(&database.url).await.unwrap();
     let mut batch = Batch::new(0, Vec::new(), idle.to_vec());
     assert!(matches!(three.write(&topics, &mut batch).await, Err(WriteError::Fenced)));

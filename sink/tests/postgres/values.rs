@@ -12,7 +12,7 @@ use schemas::{
 };
 use sink::{
     decode::Decoder,
-    item::{Body, EventTopic, Origin},
+    item::{Body, EventTopic, Origin, Partition},
 };
 use store::{copy::RowFault, reading::Row};
 
@@ -187,8 +187,8 @@ async fn values_that_postgres_cannot_store_are_known_beforehand() {
 #[test]
 fn so_are_those_of_events_that_are_no_readings() {
     let decoder = Decoder { schemas: SchemaCache::new().unwrap(), key: key(), topics: topics() };
-    let refused = |source, value: &[u8], headers: &[(&str, &[u8])]| {
-        let origin = Origin { place: (source, 0), offset: 7, timestamp: MAY };
+    let refused = |topic, value: &[u8], headers: &[(&str, &[u8])]| {
+        let origin = Origin { partition: Partition { topic, number: 0 }, offset: 7, timestamp: MAY };
         let item = decoder.item(origin, value, &headers.to_vec()).unwrap();
         let Body::Refused(letter) = item.body else { return None };
         assert_eq!((letter.reason, letter.origin_offset), (Reason::RowRefused, 7));

@@ -7,7 +7,7 @@ use std::{
 
 use sink::{
     batch::{Batch, Fence},
-    item::EventTopic,
+    item::{EventTopic, Partition},
     write::{Session, WriteError},
 };
 use sqlx::{Connection as _, PgConnection};
@@ -20,7 +20,8 @@ use super::{
 
 /// The batch of a sink that reads partition 0 of `readings`: the next record, with reading `number`.
 fn batch(number: i64) -> Batch {
-    let fence = Fence { place: (EventTopic::Readings, 0), expected: number, next: number + 1 };
+    let fence =
+        Fence { partition: Partition { topic: EventTopic::Readings, number: 0 }, expected: number, next: number + 1 };
     Batch::new(0, vec![read(reading(number.try_into().unwrap(), number))], vec![fence])
 }
 

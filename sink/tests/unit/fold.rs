@@ -4,7 +4,7 @@ use schemas::{
     format::{Provider, RawTopic},
     version::Appended,
 };
-use sink::fold::{COMMANDS_PER_DAY_MAX, DeviceCommand, bound, fold};
+use sink::fold::{COMMANDS_PER_DAY_MAX, DeviceCommand, fold, limit_per_day};
 use store::Verdict;
 
 fn patient(number: u8) -> PatientId {
@@ -105,7 +105,7 @@ fn a_source_may_say_so_much_of_a_device_a_day_and_others_are_heard() {
     other.source = SourceName::parse("other").unwrap();
     commands.extend([other, appended(most + 4, DAY, Some(3))]);
     commands.reverse();
-    let (within, excess) = bound(commands);
+    let (within, excess) = limit_per_day(commands);
     assert_eq!(excess.iter().map(|at| at.offset).collect::<Vec<_>>(), vec![most, most + 1, most + 2]);
     assert_eq!(within.len(), COMMANDS_PER_DAY_MAX + 2);
 }
@@ -142,12 +142,12 @@ proptest! {
             one.source = SourceName::parse(if *source == 0 { "operator" } else { "other" }).unwrap();
             all.push(one);
         }
-        let at_once = bound(all.clone()).0;
+        let at_once = limit_per_day(all.clone()).0;
         shuffle(&mut all, seed);
         // Removed commands are not given again.
         let mut kept = Vec::new();
         for part in all.chunks(all.len().div_ceil(cut)) {
-            kept = bound(kept.into_iter().chain(part.iter().cloned()).collect()).0;
+            kept = limit_per_day(kept.into_iter().chain(part.iter().cloned()).collect()).0;
         }
         prop_assert!(kept == at_once);
     }

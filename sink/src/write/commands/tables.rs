@@ -14,7 +14,7 @@ use sqlx::{PgConnection, postgres::types::PgRange, types::time::OffsetDateTime};
 use store::Verdict;
 use uuid::Uuid;
 
-use super::{Position, Stored, commands, position};
+use super::{CommandPosition, Stored, commands, position};
 use crate::{fold::DeviceCommand, item::Item, write::moment};
 
 /// Returns the stored rows of some devices.
@@ -74,7 +74,7 @@ pub(super) async fn load(
 pub(super) async fn appended(
     connection: &mut PgConnection,
     items: &[Item],
-) -> Result<BTreeMap<Position, i64>, sqlx::Error> {
+) -> Result<BTreeMap<CommandPosition, i64>, sqlx::Error> {
     let commands = || commands(items).map(|(_, command)| command);
     let rows = sqlx::query!(
         "SELECT topic_epoch, raw_partition, raw_offset, (extract(epoch FROM received_at) * 1000000)::bigint AS \"received_at!\" \
@@ -86,10 +86,21 @@ pub(super) async fn appended(
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.iter().map(|row| ((row.topic_epoch, row.raw_partition, row.raw_offset), row.received_at)).collect())
+    Ok(rows
+        .iter()
+        .map(|row| {
+            (
+                CommandPosition { topic_epoch: row.topic_epoch, partition: row.raw_partition, offset: row.raw_offset },
+                row.received_at,
+            )
+        })
+        .collect())
 }
 
-pub(super) async fn put(connection: &mut PgConnection, commands: &[(&Assignment, Verdict)]) -> Result<(), sqlx::Error> {
+pub(super) async fn upsert(
+    connection: &mut PgConnection,
+    commands: &[(&Assignment, Verdict)],
+) -> Result<(), sqlx::Error> {
     let texts = |pick: for<'e> fn(&'e Assignment) -> Option<&'e str>| -> Vec<Option<&str>> {
         commands.iter().map(|(event, _)| pick(event)).collect()
     };
@@ -147,23 +158,26 @@ fn bound_to(event: &Assignment) -> Option<String> {
 }
 
 /// Deletes the rows that were inserted as locks for devices that no command assigns.
-pub(super) async fn forget(connection: &mut PgConnection, unknown: &[Uuid]) -> Result<(), sqlx::Error> {
+pub(super) async fn delete_unknown_devices(connection: &mut PgConnection, unknown: &[Uuid]) -> Result<(), sqlx::Error> {
     if !unknown.is_empty() {
         sqlx::query!("DELETE FROM devices WHERE device_key = ANY($1)", unknown).execute(connection).await?;
     }
     Ok(())
 }
 
-pub(super) async fn delete(connection: &mut PgConnection, positions: &[Position]) -> Result<(), sqlx::Error> {
+pub(super) async fn delete_commands(
+    connection: &mut PgConnection,
+    positions: &[CommandPosition],
+) -> Result<(), sqlx::Error> {
     if positions.is_empty() {
         return Ok(());
     }
     sqlx::query!(
         "DELETE FROM device_commands WHERE (topic_epoch, raw_partition, raw_offset) IN \
          (SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[]))",
-        positions.iter().map(|one| one.0).collect::<Vec<_>>() as _,
-        positions.iter().map(|one| one.1).collect::<Vec<_>>() as _,
-        positions.iter().map(|one| one.2).collect::<Vec<_>>() as _
+        positions.iter().map(|position| position.topic_epoch).collect::<Vec<_>>() as _,
+        positions.iter().map(|position| position.partition).collect::<Vec<_>>() as _,
+        positions.iter().map(|position| position.offset).collect::<Vec<_>>() as _
     )
     .execute(connection)
     .await?;
@@ -171,17 +185,17 @@ pub(super) async fn delete(connection: &mut PgConnection, positions: &[Position]
 }
 
 /// Records positions as runs of adjacent offsets.
-pub(super) async fn keep_excess(
+pub(super) async fn insert_excess(
     connection: &mut PgConnection,
-    positions: &BTreeSet<Position>,
+    positions: &BTreeSet<CommandPosition>,
 ) -> Result<(), sqlx::Error> {
-    let mut runs: Vec<(Position, i64)> = Vec::new();
-    for (epoch, partition, offset) in positions {
+    let mut runs: Vec<(CommandPosition, i64)> = Vec::new();
+    for position in positions {
         match runs.last_mut() {
-            Some(((one, other, _), last)) if (*one, *other, *last + 1) == (*epoch, *partition, *offset) => {
-                *last = *offset;
+            Some((first, last)) if (CommandPosition { offset: *last + 1, ..*first }) == *position => {
+                *last = position.offset;
             }
-            Some(_) | None => runs.push(((*epoch, *partition, *offset), *offset)),
+            Some(_) | None => runs.push((*position, position.offset)),
         }
     }
     sqlx::query!(
@@ -189,9 +203,9 @@ pub(super) async fn keep_excess(
          SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::bigint[]) \
          ON CONFLICT (topic_epoch, raw_partition, first_offset) DO UPDATE SET last_offset = excluded.last_offset \
          WHERE e.last_offset < excluded.last_offset",
-        runs.iter().map(|(first, _)| first.0).collect::<Vec<_>>() as _,
-        runs.iter().map(|(first, _)| first.1).collect::<Vec<_>>() as _,
-        runs.iter().map(|(first, _)| first.2).collect::<Vec<_>>() as _,
+        runs.iter().map(|(first, _)| first.topic_epoch).collect::<Vec<_>>() as _,
+        runs.iter().map(|(first, _)| first.partition).collect::<Vec<_>>() as _,
+        runs.iter().map(|(first, _)| first.offset).collect::<Vec<_>>() as _,
         runs.iter().map(|(_, last)| *last).collect::<Vec<_>>() as _
     )
     .execute(connection)
@@ -200,7 +214,7 @@ pub(super) async fn keep_excess(
 }
 
 /// Describes each device by the assign command that was appended last.
-pub(super) async fn describe(connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
+pub(super) async fn update_descriptions(connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE devices d SET provider = c.provider, device_id = c.device_id, device_type = c.device_type, \
              name = c.name, serial_number = c.serial_number, features = c.features \
@@ -219,7 +233,7 @@ pub(super) async fn describe(connection: &mut PgConnection, devices: &[Uuid]) ->
 
 pub(super) async fn set_verdicts(
     connection: &mut PgConnection,
-    verdicts: &[(Position, Verdict)],
+    verdicts: &[(CommandPosition, Verdict)],
 ) -> Result<(), sqlx::Error> {
     if verdicts.is_empty() {
         return Ok(());
@@ -228,9 +242,9 @@ pub(super) async fn set_verdicts(
         "UPDATE device_commands c SET verdict = v.verdict \
          FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::text[]) v(epoch, part, place, verdict) \
          WHERE c.topic_epoch = v.epoch AND c.raw_partition = v.part AND c.raw_offset = v.place",
-        verdicts.iter().map(|(at, _)| at.0).collect::<Vec<_>>() as _,
-        verdicts.iter().map(|(at, _)| at.1).collect::<Vec<_>>() as _,
-        verdicts.iter().map(|(at, _)| at.2).collect::<Vec<_>>() as _,
+        verdicts.iter().map(|(position, _)| position.topic_epoch).collect::<Vec<_>>() as _,
+        verdicts.iter().map(|(position, _)| position.partition).collect::<Vec<_>>() as _,
+        verdicts.iter().map(|(position, _)| position.offset).collect::<Vec<_>>() as _,
         verdicts.iter().map(|(_, verdict)| verdict.as_str()).collect::<Vec<_>>() as _
     )
     .execute(connection)
@@ -248,8 +262,8 @@ pub(super) async fn change_intervals(
         end: until.map_or(Bound::Unbounded, |until| Bound::Excluded(moment(until))),
     };
     sqlx::query(statement)
-        .bind(intervals.iter().map(|one| one.0).collect::<Vec<_>>())
-        .bind(intervals.iter().map(|one| one.1.as_str()).collect::<Vec<_>>())
+        .bind(intervals.iter().map(|(device, ..)| *device).collect::<Vec<_>>())
+        .bind(intervals.iter().map(|(_, patient, ..)| patient.as_str()).collect::<Vec<_>>())
         .bind(intervals.iter().map(during).collect::<Vec<_>>())
         .execute(connection)
         .await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// The outcome of a raw record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ending {
+pub struct RecordOutcome {
     /// The number of items in the record.
     pub items: i32,
     /// The number of readings made of them.
@@ -25,43 +25,43 @@ pub struct Run {
     /// The last offset.
     pub last: i64,
     /// The outcome of each record.
-    pub ending: Ending,
+    pub outcome: RecordOutcome,
 }
 
 /// Merges new outcomes into the stored runs, which are disjoint and ordered. If an offset is in both, the higher mapping
 /// version wins.
 #[must_use]
-pub fn merge(stored: &[Run], new: &BTreeMap<i64, Ending>) -> Vec<Run> {
+pub fn merge(stored: &[Run], new: &BTreeMap<i64, RecordOutcome>) -> Vec<Run> {
     let mut merged: Vec<Run> = Vec::new();
     let mut push = |run: Run| {
         if run.first > run.last {
             return;
         }
         match merged.last_mut() {
-            Some(last) if last.last + 1 == run.first && last.ending == run.ending => last.last = run.last,
+            Some(last) if last.last + 1 == run.first && last.outcome == run.outcome => last.last = run.last,
             Some(_) | None => merged.push(run),
         }
     };
     let mut incoming = new.iter().peekable();
     for run in stored {
         let mut from = run.first;
-        while let Some((&offset, &ending)) = incoming.peek().copied() {
+        while let Some((&offset, &outcome)) = incoming.peek().copied() {
             if offset > run.last {
                 break;
             }
             incoming.next();
             if offset < run.first {
-                push(Run { first: offset, last: offset, ending });
-            } else if ending.mapping_version > run.ending.mapping_version {
-                push(Run { first: from, last: offset - 1, ending: run.ending });
-                push(Run { first: offset, last: offset, ending });
+                push(Run { first: offset, last: offset, outcome });
+            } else if outcome.mapping_version > run.outcome.mapping_version {
+                push(Run { first: from, last: offset - 1, outcome: run.outcome });
+                push(Run { first: offset, last: offset, outcome });
                 from = offset + 1;
             }
         }
-        push(Run { first: from, last: run.last, ending: run.ending });
+        push(Run { first: from, last: run.last, outcome: run.outcome });
     }
-    for (&offset, &ending) in incoming {
-        push(Run { first: offset, last: offset, ending });
+    for (&offset, &outcome) in incoming {
+        push(Run { first: offset, last: offset, outcome });
     }
     merged
 }

@@ -1,20 +1,20 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use sink::ranges::{Ending, Run, merge};
+use sink::outcome_runs::{RecordOutcome, Run, merge};
 
-fn ending(readings: i32, mapping_version: i32) -> Ending {
-    Ending { items: readings, readings, commands: 0, rejections: 0, mapping_version }
+fn outcome(readings: i32, mapping_version: i32) -> RecordOutcome {
+    RecordOutcome { items: readings, readings, commands: 0, rejections: 0, mapping_version }
 }
 
-fn expand(runs: &[Run]) -> BTreeMap<i64, Ending> {
-    runs.iter().flat_map(|run| (run.first..=run.last).map(|offset| (offset, run.ending))).collect()
+fn expand(runs: &[Run]) -> BTreeMap<i64, RecordOutcome> {
+    runs.iter().flat_map(|run| (run.first..=run.last).map(|offset| (offset, run.outcome))).collect()
 }
 
 #[test]
 fn a_thousand_equal_outcomes_are_one_row() {
-    let new = (0..1000).map(|offset| (offset, ending(1, 1))).collect();
-    assert_eq!(merge(&[], &new), vec![Run { first: 0, last: 999, ending: ending(1, 1) }]);
+    let new = (0..1000).map(|offset| (offset, outcome(1, 1))).collect();
+    assert_eq!(merge(&[], &new), vec![Run { first: 0, last: 999, outcome: outcome(1, 1) }]);
 }
 
 proptest! {
@@ -25,7 +25,7 @@ proptest! {
         let mut stored = Vec::new();
         let mut wanted: BTreeMap<i64, i32> = BTreeMap::new();
         for batch in &batches {
-            let new = batch.iter().map(|(offset, (readings, mapping))| (*offset, ending(*readings, *mapping))).collect();
+            let new = batch.iter().map(|(offset, (readings, mapping))| (*offset, outcome(*readings, *mapping))).collect();
             stored = merge(&stored, &new);
             for (offset, (_, mapping)) in batch {
                 let known = wanted.entry(*offset).or_insert(*mapping);
@@ -33,11 +33,11 @@ proptest! {
             }
         }
         let kept: BTreeMap<i64, i32> =
-            expand(&stored).into_iter().map(|(offset, ending)| (offset, ending.mapping_version)).collect();
+            expand(&stored).into_iter().map(|(offset, outcome)| (offset, outcome.mapping_version)).collect();
         prop_assert_eq!(kept, wanted);
         for pair in stored.windows(2) {
             prop_assert!(pair[0].last < pair[1].first);
-            prop_assert!(pair[0].last + 1 < pair[1].first || pair[0].ending != pair[1].ending);
+            prop_assert!(pair[0].last + 1 < pair[1].first || pair[0].outcome != pair[1].outcome);
         }
     }
 }
