@@ -11,7 +11,7 @@ pub(crate) const FIRST_MEASURED: OffsetDateTime = datetime!(2026-03-01 08:00 UTC
 pub(crate) const DEVICES: u64 = 1_000;
 
 /// A body and the number of readings that the mapping must produce from it.
-pub(crate) struct Payload {
+pub(crate) struct TestPayload {
     pub(crate) body: String,
     pub(crate) readings: u64,
 }
@@ -22,9 +22,9 @@ pub(crate) fn correlation_id(run: u32, number: u64) -> String {
 }
 
 /// A glucose measurement in Medisanté's JSON, about 640 bytes: one reading.
-pub(crate) fn glucose(run: u32, number: u64) -> Payload {
+pub(crate) fn glucose(run: u32, number: u64) -> TestPayload {
     let [head, tail] = glucose_around_correlation_id(number);
-    Payload { body: format!("{head}{}{tail}", correlation_id(run, number)), readings: 1 }
+    TestPayload { body: format!("{head}{}{tail}", correlation_id(run, number)), readings: 1 }
 }
 
 /// The body of [`glucose`] before and after its correlation id.
@@ -37,13 +37,13 @@ pub(crate) fn glucose_around_correlation_id(number: u64) -> [String; 2] {
 }
 
 /// A blood pressure in Medisanté's JSON: a panel and a pulse.
-pub(crate) fn blood_pressure(run: u32, number: u64) -> Payload {
+pub(crate) fn blood_pressure(run: u32, number: u64) -> TestPayload {
     let (systolic, diastolic, pulse) = (105 + number % 60, 60 + number % 35, 50 + number % 70);
     let measurements = format!(
         r#""systolicBloodPressure":{{"value":{systolic},"unit":"mmHg","isInRange":true}},"diastolicBloodPressure":{{"value":{diastolic},"unit":"mmHg","isInRange":true}},"pulse":{{"value":{pulse},"unit":"bpm","isInRange":true}}"#
     );
     let [head, tail] = medisante("BloodPressure", "BP-800", number, &measurements);
-    Payload { body: format!("{head}{}{tail}", correlation_id(run, number)), readings: 2 }
+    TestPayload { body: format!("{head}{}{tail}", correlation_id(run, number)), readings: 2 }
 }
 
 fn medisante(measurement_type: &str, model: &str, number: u64, measurements: &str) -> [String; 2] {
@@ -56,7 +56,7 @@ fn medisante(measurement_type: &str, model: &str, number: u64, measurements: &st
 }
 
 /// A FHIR R4 Observation of about 1 KB: one reading.
-pub(crate) fn fhir(run: u32, number: u64) -> Payload {
+pub(crate) fn fhir(run: u32, number: u64) -> TestPayload {
     let (device, measured, id) =
         (350_000_000_000_000 + number % DEVICES, measured(number), correlation_id(run, number));
     let value = format!("{}.{}0", 60 + number % 50, number % 10);
@@ -64,11 +64,11 @@ pub(crate) fn fhir(run: u32, number: u64) -> Payload {
         r#"{{"resourceType":"Observation","id":"{id}","meta":{{"versionId":"1","lastUpdated":"{measured}","profile":["http://hl7.org/fhir/StructureDefinition/bodyweight"]}},"identifier":[{{"system":"urn:example:bench","value":"{id}"}}],"status":"final","category":[{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"vital-signs","display":"Vital Signs"}}],"text":"Vital Signs"}}],"code":{{"coding":[{{"system":"http://loinc.org","code":"29463-7","display":"Body weight"}}],"text":"Body weight"}},"subject":{{"reference":"Patient/bench-{}","display":"Invented Person"}},"effectiveDateTime":"{measured}","issued":"{measured}","device":{{"identifier":{{"system":"urn:example:devices","value":"{device}"}},"display":"Invented Devices SC-100"}},"valueQuantity":{{"value":{value},"unit":"kg","system":"http://unitsofmeasure.org","code":"kg"}},"note":[{{"text":"taken in the morning"}}]}}"#,
         number % DEVICES
     );
-    Payload { body, readings: 1 }
+    TestPayload { body, readings: 1 }
 }
 
 /// An array of HealthKit heart rates.
-pub(crate) fn healthkit(run: u32, number: u64, samples: u64) -> Payload {
+pub(crate) fn healthkit(run: u32, number: u64, samples: u64) -> TestPayload {
     let sample = |index: u64| {
         let (measured, id) = (measured(number * samples + index), correlation_id(run, number * samples + index));
         let value = 50 + (number + index) % 90;
@@ -78,22 +78,22 @@ pub(crate) fn healthkit(run: u32, number: u64, samples: u64) -> Payload {
         )
     };
     let samples_text: Vec<String> = (0..samples).map(sample).collect();
-    Payload { body: format!("[{}]", samples_text.join(",")), readings: samples }
+    TestPayload { body: format!("[{}]", samples_text.join(",")), readings: samples }
 }
 
 /// A glucose measurement in Medisanté's XML: one reading.
-pub(crate) fn glucose_xml(run: u32, number: u64) -> Payload {
+pub(crate) fn glucose_xml(run: u32, number: u64) -> TestPayload {
     let (device, measured, id) =
         (350_000_000_000_000 + number % DEVICES, measured(number), correlation_id(run, number));
     let value = format!("{}.{}", 4 + number % 9, number % 10);
     let body = format!(
         r#"<?xml version="1.0" encoding="UTF-8"?><message><metadata><correlationId>{id}</correlationId><receivedTime>{measured}</receivedTime><measurementType>Glucose</measurementType></metadata><device><id>InventedDevices:GL-40:{device}</id><serialNumber>SN-{device}</serialNumber><IMEI>{device}</IMEI><manufacturer>Invented Devices</manufacturer><model>GL-40</model></device><measurements><timestamp>{measured}</timestamp><glucose><value>{value}</value><unit>mmol/L</unit><isInRange>true</isInRange></glucose><annotations><mealTag>fasting</mealTag><feeling>well</feeling></annotations></measurements></message>"#
     );
-    Payload { body, readings: 1 }
+    TestPayload { body, readings: 1 }
 }
 
 /// A FHIR R4 Observation of about 1 KB in XML: one reading.
-pub(crate) fn fhir_xml(run: u32, number: u64) -> Payload {
+pub(crate) fn fhir_xml(run: u32, number: u64) -> TestPayload {
     let (device, measured, id) =
         (350_000_000_000_000 + number % DEVICES, measured(number), correlation_id(run, number));
     let value = format!("{}.{}0", 60 + number % 50, number % 10);
@@ -101,11 +101,11 @@ pub(crate) fn fhir_xml(run: u32, number: u64) -> Payload {
         r#"<Observation xmlns="http://hl7.org/fhir"><id value="{id}"/><meta><versionId value="1"/><lastUpdated value="{measured}"/></meta><identifier><system value="urn:example:bench"/><value value="{id}"/></identifier><status value="final"/><category><text value="Vital Signs"/></category><code><coding><system value="http://loinc.org"/><code value="29463-7"/><display value="Body weight"/></coding><text value="Body weight"/></code><subject><reference value="Patient/bench-{}"/></subject><effectiveDateTime value="{measured}"/><issued value="{measured}"/><valueQuantity><value value="{value}"/><unit value="kg"/><system value="http://unitsofmeasure.org"/><code value="kg"/></valueQuantity><device><identifier><system value="urn:example:devices"/><value value="{device}"/></identifier></device><note><text value="taken in the morning"/></note></Observation>"#,
         number % DEVICES
     );
-    Payload { body, readings: 1 }
+    TestPayload { body, readings: 1 }
 }
 
 /// Heart rates as Health Auto Export sends them.
-pub(crate) fn health_auto_export(number: u64, samples: u64) -> Payload {
+pub(crate) fn health_auto_export(number: u64, samples: u64) -> TestPayload {
     let sample = |index: u64| {
         let (value, date) = (50 + (number + index) % 90, apple_date(number * samples + index));
         format!(r#"{{"Min":{value},"Avg":{value}.5,"Max":{},"date":"{date}","source":"Invented Watch"}}"#, value + 1)
@@ -115,18 +115,18 @@ pub(crate) fn health_auto_export(number: u64, samples: u64) -> Payload {
         r#"{{"data":{{"metrics":[{{"name":"heart_rate","units":"count/min","data":[{}]}}]}}}}"#,
         entries.join(",")
     );
-    Payload { body, readings: samples }
+    TestPayload { body, readings: samples }
 }
 
 /// The number of attributes of [`export`] outside of its records, and the number of attributes of each record.
 pub(crate) const EXPORT_ATTRIBUTES: (u64, u64) = (2, 9);
 
 /// Heart rates in the form of Apple's `export.xml`.
-pub(crate) fn export(number: u64, samples: u64) -> Payload {
+pub(crate) fn export(number: u64, samples: u64) -> TestPayload {
     let record = |index| export_record(number, number * samples + index);
     let records = (0..samples).map(record).collect::<Vec<_>>().concat();
     let body = format!("{}{records}{EXPORT_END}", export_head(number));
-    Payload { body, readings: samples }
+    TestPayload { body, readings: samples }
 }
 
 /// One large export of heart rates, in parts.

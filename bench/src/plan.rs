@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 /// The figures, in the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Name {
+pub(crate) enum FigureName {
     /// The ingress against a bare handler.
     Ingress,
     /// The pure normalizer on one core.
@@ -30,19 +30,20 @@ pub(crate) enum Name {
 }
 
 /// The figures of one build.
-const OF_ONE_BUILD: [Name; 9] = [
-    Name::Ingress,
-    Name::Pure,
-    Name::Pool,
-    Name::Normalizer,
-    Name::Sink,
-    Name::Idle,
-    Name::EndToEnd,
-    Name::Upload,
-    Name::Soak,
+const OF_ONE_BUILD: [FigureName; 9] = [
+    FigureName::Ingress,
+    FigureName::Pure,
+    FigureName::Pool,
+    FigureName::Normalizer,
+    FigureName::Sink,
+    FigureName::Idle,
+    FigureName::EndToEnd,
+    FigureName::Upload,
+    FigureName::Soak,
 ];
 /// The figures by which two builds are compared.
-const OF_TWO_BUILDS: [Name; 5] = [Name::Ingress, Name::Normalizer, Name::Sink, Name::EndToEnd, Name::Instructions];
+const OF_TWO_BUILDS: [FigureName; 5] =
+    [FigureName::Ingress, FigureName::Normalizer, FigureName::Sink, FigureName::EndToEnd, FigureName::Instructions];
 
 /// The command line.
 #[derive(Args)]
@@ -52,7 +53,7 @@ pub(crate) struct PlanArgs {
     rounds: Option<u32>,
     /// Measure only this figure; may be given several times.
     #[arg(long, value_enum)]
-    only: Vec<Name>,
+    only: Vec<FigureName>,
     /// One short round, to check that everything runs; the figures have no meaning.
     #[arg(long)]
     quick: bool,
@@ -74,7 +75,7 @@ pub(crate) struct PlanArgs {
 pub(crate) struct Plan {
     pub(crate) rounds: u32,
     pub(crate) quick: bool,
-    pub(crate) names: Vec<Name>,
+    pub(crate) names: Vec<FigureName>,
     pub(crate) binary: PathBuf,
     pub(crate) against: Option<PathBuf>,
     pub(crate) data_dir: Option<PathBuf>,

@@ -70,8 +70,8 @@ impl Watcher {
 impl Snapshots {
     /// Returns when a transaction was first visible. Uses binary search: a snapshot sees all transactions that an earlier one sees.
     pub(crate) fn first_that_sees(&self, transaction: i64) -> Option<Instant> {
-        let place = self.0.partition_point(|snapshot| !snapshot.sees(transaction));
-        self.0.get(place).map(|snapshot| snapshot.taken)
+        let index = self.0.partition_point(|snapshot| !snapshot.sees(transaction));
+        self.0.get(index).map(|snapshot| snapshot.taken)
     }
 }
 

@@ -27,8 +27,8 @@ impl Spread {
 /// Returns the quantile `share`, between 0 and 1, of sorted values: the nearest of them, without interpolation.
 pub(crate) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index between 0 and the length")]
-    let place = ((sorted.len().checked_sub(1)?) as f64 * share.clamp(0.0, 1.0)).round() as usize;
-    sorted.get(place).copied()
+    let index = ((sorted.len().checked_sub(1)?) as f64 * share.clamp(0.0, 1.0)).round() as usize;
+    sorted.get(index).copied()
 }
 
 #[cfg(test)]

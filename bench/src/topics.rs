@@ -22,8 +22,16 @@ use crate::Result;
 
 /// The default of `device-manager topics apply`.
 pub(crate) const PARTITIONS: i32 = 6;
-/// The consumer groups of `device-manager up`.
-const GROUPS: [&str; 2] = ["device-manager-normalizer", "device-manager-sink"];
+/// The consumer groups of `device-manager up`: those of the normalizer and of its large uploads, each with the group that
+/// commits the copies of the marks, and those of the sink's two lanes.
+const GROUPS: [&str; 6] = [
+    "device-manager-normalizer",
+    "device-manager-normalizer-marks",
+    "device-manager-normalizer-uploads",
+    "device-manager-normalizer-uploads-marks",
+    "device-manager-sink",
+    "device-manager-sink-bulk",
+];
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The topics of one run.
@@ -68,10 +76,10 @@ impl RunTopics {
     }
 
     /// Deletes the groups of `up` with their offsets, because the next run creates topics with the same names.
-    pub(crate) async fn forget_groups(&self) -> Result<()> {
+    pub(crate) async fn delete_groups(&self) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.settings.client().create()?;
-        for forgotten in admin.delete_groups(&GROUPS, &AdminOptions::new()).await? {
-            match forgotten {
+        for deleted in admin.delete_groups(&GROUPS, &AdminOptions::new()).await? {
+            match deleted {
                 Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
                 Err((group, code)) => return Err(format!("the group {group} cannot be deleted: {code}").into()),
             }

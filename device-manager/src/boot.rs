@@ -100,7 +100,7 @@ impl Drop for Process {
 }
 
 /// Logs which Kafka variables are ignored.
-pub fn say_ignored(settings: &KafkaSettings) {
+pub fn log_ignored_variables(settings: &KafkaSettings) {
     if let Some(line) = settings.ignored_line() {
         tracing::warn!("{line}");
     }

@@ -149,7 +149,7 @@ impl IngressConfig {
             return Err(IngressError::PlainHttp { address: listening });
         }
         if self.body_bytes_max == 0 || self.body_bytes_max > limit::BODY_BYTES_MAX {
-            return Err(IngressError::BodyLimit { asked: self.body_bytes_max });
+            return Err(IngressError::BodyLimit { requested: self.body_bytes_max });
         }
         Ok(())
     }

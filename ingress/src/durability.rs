@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::raw_log::kafka::KafkaLog;
 
 /// The interval between attempts while the durability is unknown.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// The interval between checks once it is known: an operator may change the topics.
-const EVERY: Duration = Duration::from_mins(10);
+const CHECK_EVERY: Duration = Duration::from_mins(10);
 
 /// Queries the durability of the raw topics until `shutdown`, and reports it when it becomes known or changes. An unavailable
 /// cluster is not queried; the producer reports that it is unavailable.
@@ -27,12 +27,12 @@ pub(crate) async fn watch(log: Arc<KafkaLog>, cluster: Cluster, health: StageHea
     let names: Vec<String> = RawTopic::ALL.iter().map(|topic| cluster.topics.raw(*topic)).collect();
     let mut known = None;
     loop {
-        let found = if log.works() { ask(client.clone(), names.clone()).await } else { None };
+        let found = if log.works() { query(client.clone(), names.clone()).await } else { None };
         if let Some(durability) = found.filter(|_| found != known) {
-            say(durability, &health);
+            report(durability, &health);
         }
         known = found.or(known);
-        let pause = if found.is_some() { EVERY } else { AGAIN };
+        let pause = if found.is_some() { CHECK_EVERY } else { RETRY_EVERY };
         if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
@@ -40,13 +40,13 @@ pub(crate) async fn watch(log: Arc<KafkaLog>, cluster: Cluster, health: StageHea
 }
 
 /// Queries the durability on a blocking thread, because the future is not `Send`.
-async fn ask(client: ClientConfig, names: Vec<String>) -> Option<Durability> {
+async fn query(client: ClientConfig, names: Vec<String>) -> Option<Durability> {
     let runtime = Handle::current();
-    let asked = tokio::task::spawn_blocking(move || runtime.block_on(topics::durability(&client, &names)));
-    asked.await.ok()?.ok()?
+    let queried = tokio::task::spawn_blocking(move || runtime.block_on(topics::durability(&client, &names)));
+    queried.await.ok()?.ok()?
 }
 
-fn say(durability: Durability, health: &StageHealth) {
+fn report(durability: Durability, health: &StageHealth) {
     health.detail("durability", &durability.to_string());
     if durability.losses_survived() == 0 {
         tracing::warn!(%durability, "a 2xx response is as durable as the raw topics");

@@ -35,10 +35,10 @@ pub enum IngressError {
         address: SocketAddr,
     },
     /// The body limit is zero or does not fit a Kafka record.
-    #[error("a body limit of {asked} bytes is not possible: it must be 1 to {BODY_BYTES_MAX} (BODY_BYTES_MAX)")]
+    #[error("a body limit of {requested} bytes is not possible: it must be 1 to {BODY_BYTES_MAX} (BODY_BYTES_MAX)")]
     BodyLimit {
         /// The configured limit.
-        asked: usize,
+        requested: usize,
     },
     /// The Kafka producer cannot be created from the settings.
     #[error("the Kafka producer cannot be created: check the KAFKA_ variables")]

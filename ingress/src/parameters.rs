@@ -66,25 +66,25 @@ impl Parameters {
         if uri.query().is_none_or(str::is_empty) {
             return Ok(Self::default());
         }
-        let mut query = Sent::read(uri)?;
+        let mut query = RawQuery::read(uri)?;
         let found = Self {
-            sample_type: query.take(TYPE, known, text),
-            unit: query.take(UNIT, known, text),
-            device_id: query.take(DEVICE_ID, known, text),
-            defaults: query.take(DEFAULTS, known, defaults),
+            sample_type: query.parse_parameter(TYPE, known, text),
+            unit: query.parse_parameter(UNIT, known, text),
+            device_id: query.parse_parameter(DEVICE_ID, known, text),
+            defaults: query.parse_parameter(DEFAULTS, known, defaults),
         };
-        query.rest_is_unknown(known);
+        query.report_unknown(known);
         if query.faults.is_empty() { Ok(found) } else { Err(Refusal::Parameters(query.faults)) }
     }
 }
 
 /// The parameters as sent, and the faults found so far.
-struct Sent {
+struct RawQuery {
     pairs: Vec<(String, String)>,
     faults: Vec<Fault>,
 }
 
-impl Sent {
+impl RawQuery {
     fn read(uri: &Uri) -> Result<Self, Refusal> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| {
             Refusal::Parameters(vec![Fault::new(None, Location::Query, "the query cannot be decoded".to_owned())])
@@ -93,7 +93,7 @@ impl Sent {
     }
 
     /// Removes and parses the parameter `name` if it is one of the `known` ones.
-    fn take<T>(
+    fn parse_parameter<T>(
         &mut self,
         name: &'static str,
         known: &[&'static str],
@@ -113,7 +113,7 @@ impl Sent {
     }
 
     /// Reports the remaining parameters as unknown: ignoring them could change what the sender means.
-    fn rest_is_unknown(&mut self, known: &[&'static str]) {
+    fn report_unknown(&mut self, known: &[&'static str]) {
         let mut names: Vec<&str> = Vec::new();
         for (name, _) in &self.pairs {
             if names.len() < UNKNOWN_MAX && !names.contains(&name.as_str()) {

@@ -42,7 +42,7 @@ pub enum Refusal {
     /// The body did not arrive in time.
     BodyTimeout,
     /// The client closed the connection before the end of the body, or the framing is invalid.
-    BodyBrokenOff,
+    BodyIncomplete,
     /// The payload was stored with this receipt, but it is malformed as a whole.
     Malformed(Malformed, String),
     /// The device command was stored with this receipt, but it is invalid.
@@ -69,7 +69,7 @@ impl Refusal {
             Self::Parameters(_) => ("parameter", StatusCode::BAD_REQUEST, "Query parameter invalid"),
             Self::TooLarge(_) => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
             Self::BodyTimeout => ("body-timeout", StatusCode::REQUEST_TIMEOUT, "Body too slow"),
-            Self::BodyBrokenOff => ("body-broken-off", StatusCode::BAD_REQUEST, "Body incomplete"),
+            Self::BodyIncomplete => ("body-broken-off", StatusCode::BAD_REQUEST, "Body incomplete"),
             Self::Malformed(..) => ("malformed", StatusCode::BAD_REQUEST, "Body malformed"),
             Self::Command(..) => ("malformed", StatusCode::BAD_REQUEST, "Command invalid"),
             Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Temporarily unavailable"),
@@ -120,7 +120,7 @@ impl Refusal {
                 "The body may have at most {limit} bytes, before and after its content coding is decoded. Split the payload."
             ),
             Self::BodyTimeout => "The body did not arrive in time. Send it again.".to_owned(),
-            Self::BodyBrokenOff => "The body ended early or its framing is invalid. Send it again.".to_owned(),
+            Self::BodyIncomplete => "The body ended early or its framing is invalid. Send it again.".to_owned(),
             // The text says only "cannot be used": the records of an export before the fault still become readings; any other
             // body yields none.
             Self::Malformed(malformed, _) => format!("The body cannot be used: {malformed}. {KEPT}"),
@@ -148,7 +148,7 @@ impl Refusal {
             | Self::ContentCoding
             | Self::TooLarge(_)
             | Self::BodyTimeout
-            | Self::BodyBrokenOff
+            | Self::BodyIncomplete
             | Self::Unavailable => (Vec::new(), None),
         }
     }
@@ -167,7 +167,7 @@ impl From<BodyError> for Refusal {
             BodyError::Coding => Self::ContentCoding,
             BodyError::TooLarge(limit) => Self::TooLarge(limit),
             BodyError::Timeout => Self::BodyTimeout,
-            BodyError::BrokenOff => Self::BodyBrokenOff,
+            BodyError::Incomplete => Self::BodyIncomplete,
         }
     }
 }

@@ -46,7 +46,7 @@ fn secrets(config: &IngressConfig) -> Result<(KeyRing, SecretKeys), IngressError
     if keys.count() == 0 {
         return Err(IngressError::NoCredential { path: config.keys_file.clone() });
     }
-    Ok((keys, SecretKeys::derive(&secret::load_or_refuse(&config.receipt_key_file)?)?))
+    Ok((keys, SecretKeys::derive(&secret::load(&config.receipt_key_file)?)?))
 }
 
 /// Serves clients on `listener` until `shutdown`. Every body that was answered with 2xx has then been acknowledged by the

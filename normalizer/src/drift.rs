@@ -25,7 +25,7 @@ pub(crate) struct Shapes(Vec<(UnknownKind, String)>);
 
 impl Shapes {
     /// Converts the shapes to the form that an outcome contains.
-    pub(crate) fn of(self, format: Format) -> Vec<Unknown> {
+    pub(crate) fn into_unknown(self, format: Format) -> Vec<Unknown> {
         self.0.into_iter().map(|(kind, shape)| Unknown { format, kind, shape }).collect()
     }
 

@@ -8,6 +8,7 @@
 //! uses either. `registry` lists the formats; no other module names one.
 
 mod apple;
+mod catch_panic;
 mod devices;
 mod drift;
 mod export_xml;
@@ -25,7 +26,6 @@ mod redact;
 mod refusal;
 mod registry;
 mod shape;
-mod withheld;
 mod xml;
 
 pub use json_lines::json_lines;

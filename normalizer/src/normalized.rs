@@ -93,7 +93,7 @@ impl Rejection {
     pub(crate) fn add_to(self, rejections: &mut Vec<Self>) {
         match self.item {
             Some(item) => {
-                let refused = Refused { reason: self.reason, detail: self.detail }.of(self.device);
+                let refused = Refused { reason: self.reason, detail: self.detail }.with_device(self.device);
                 Self::add(rejections, item, refused, || self.bytes);
             }
             None => rejections.push(self),

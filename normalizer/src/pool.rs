@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::withheld::withheld;
+use crate::catch_panic::catch_panic;
 
 /// At most this many records are sent to a thread as one job: sending a job costs as much as mapping a small record.
 const JOB_RECORDS: usize = 256;
@@ -62,11 +62,11 @@ impl<W: Work> Pool<W> {
     /// # Errors
     /// The operating system refuses to start another thread.
     pub fn start(threads: NonZeroUsize, work: W) -> io::Result<Self> {
-        let (jobs, taken) = mpsc::channel::<Job<W>>();
-        let (work, taken) = (Arc::new(work), Arc::new(Mutex::new(taken)));
+        let (jobs, receiver) = mpsc::channel::<Job<W>>();
+        let (work, receiver) = (Arc::new(work), Arc::new(Mutex::new(receiver)));
         for number in 0..threads.get() {
-            let (work, taken) = (Arc::clone(&work), Arc::clone(&taken));
-            std::thread::Builder::new().name(format!("mapping-{number}")).spawn(move || serve(&*work, &taken))?;
+            let (work, receiver) = (Arc::clone(&work), Arc::clone(&receiver));
+            std::thread::Builder::new().name(format!("mapping-{number}")).spawn(move || run_jobs(&*work, &receiver))?;
         }
         Ok(Self { jobs, work, threads })
     }
@@ -78,7 +78,7 @@ impl<W: Work> Pool<W> {
     }
 }
 
-fn serve<W: Work>(work: &W, jobs: &Mutex<mpsc::Receiver<Job<W>>>) {
+fn run_jobs<W: Work>(work: &W, jobs: &Mutex<mpsc::Receiver<Job<W>>>) {
     loop {
         // One idle thread waits for the next job, the other idle threads wait for the lock.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -86,7 +86,7 @@ fn serve<W: Work>(work: &W, jobs: &Mutex<mpsc::Receiver<Job<W>>>) {
         let records = batch.get(range).unwrap_or_default();
         let events = records
             .iter()
-            .map(|record| withheld(|| work.map(record)).unwrap_or_else(|_panicked| work.panicked(record)));
+            .map(|record| catch_panic(|| work.map(record)).unwrap_or_else(|_panicked| work.panicked(record)));
         // Sending fails if the batch was given up: the receiver has been dropped.
         let _given_up = answer.send(events.collect());
     }
@@ -108,7 +108,7 @@ impl<W: Work> Mapping<'_, W> {
     /// # Errors
     /// [`PoolGone`] if the threads have ended.
     pub async fn next(&mut self) -> Result<Option<Vec<W::Events>>, PoolGone> {
-        self.hand_over()?;
+        self.submit_jobs()?;
         let Some((bytes, answer)) = self.ahead.front_mut() else { return Ok(None) };
         let events = answer.await.map_err(|_| PoolGone)?;
         self.ahead_bytes -= *bytes;
@@ -116,7 +116,7 @@ impl<W: Work> Mapping<'_, W> {
         Ok(Some(events))
     }
 
-    fn hand_over(&mut self) -> Result<(), PoolGone> {
+    fn submit_jobs(&mut self) -> Result<(), PoolGone> {
         // Two jobs for each thread: a thread that finishes one finds the next without waiting for this task.
         while self.next < self.batch.len() && self.ahead.len() < 2 * self.pool.threads.get() {
             let (range, bytes) = self.job();

@@ -29,7 +29,7 @@ pub(crate) struct RefusedItem {
 
 impl Refused {
     /// Adds the device of the item to the refusal.
-    pub(crate) fn of(self, device: Option<Uuid>) -> RefusedItem {
+    pub(crate) fn with_device(self, device: Option<Uuid>) -> RefusedItem {
         RefusedItem { why: self, device }
     }
 }

@@ -15,12 +15,12 @@ use crate::{
     drift::Shapes,
     export_xml, fhir, health_auto_export, healthkit, medisante,
     normalized::{Normalized, Rejection},
-    observed::{Items, Payload},
+    observed::{ItemResults, Payload},
     refusal::{Refused, refused},
 };
 
 /// The function that maps a payload.
-type Read = fn(Payload<'_>) -> Items;
+type Read = fn(Payload<'_>) -> ItemResults;
 
 const FORMATS: [(Provider, Format, Read); 9] = [
     (Provider::Medisante, Format::StandardJson, medisante::standard_json),
@@ -71,7 +71,7 @@ fn payload(payload: Payload<'_>) -> Normalized {
         documents: items.documents,
         rejections: items.rejections,
         commands: Vec::new(),
-        unknown: items.unknown.of(payload.format),
+        unknown: items.unknown.into_unknown(payload.format),
     }
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn stream(record: &RawRecord<'_>, input: impl BufRead, each: Each<'_>
         each(Err(Rejection::whole(NOT_SENT)));
         return Vec::new();
     };
-    read(payload, input, each).of(payload.format)
+    read(payload, input, each).into_unknown(payload.format)
 }
 
 #[cfg(test)]

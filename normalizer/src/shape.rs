@@ -14,14 +14,14 @@ use crate::{
 
 /// A field that does not have the shape that its format requires.
 #[derive(Clone)]
-pub(crate) struct Misshapen {
+pub(crate) struct ShapeError {
     /// The path of the field; empty if the fault is in the whole text that was read.
     path: String,
     /// What is wrong with the field, such as `must be an object`.
     fault: Cow<'static, str>,
 }
 
-impl Misshapen {
+impl ShapeError {
     /// A fault of the whole text that was read, not of a field of it.
     pub(crate) const fn whole(fault: &'static str) -> Self {
         Self { path: String::new(), fault: Cow::Borrowed(fault) }
@@ -57,10 +57,10 @@ const UNSPECIFIC: Refused = refused(Reason::UnexpectedShape, "");
 
 /// Finds out why a JSON text cannot be read as a `T`. The text is parsed a second time, so that only refused texts pay for the
 /// explanation.
-pub(crate) fn misshapen<'a, T: Deserialize<'a>>(text: &'a str) -> Misshapen {
+pub(crate) fn shape_error<'a, T: Deserialize<'a>>(text: &'a str) -> ShapeError {
     let mut json = serde_json::Deserializer::from_str(text);
     let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut json) else {
-        return Misshapen::whole("must be a single value");
+        return ShapeError::whole("must be a single value");
     };
     let mut path = String::new();
     for segment in error.path() {
@@ -74,11 +74,11 @@ pub(crate) fn misshapen<'a, T: Deserialize<'a>>(text: &'a str) -> Misshapen {
     for (of_member, fault) in [("missing field `", MISSING), ("duplicate field `", "is given more than once")] {
         if let Some((member, _)) = message.strip_prefix(of_member).and_then(|rest| rest.split_once('`')) {
             push(&mut path, member);
-            return Misshapen { path, fault: Cow::Borrowed(fault) };
+            return ShapeError { path, fault: Cow::Borrowed(fault) };
         }
     }
     let fault = if message.starts_with("trailing characters") { "has too many elements" } else { expected(&message) };
-    Misshapen { path, fault: Cow::Borrowed(fault) }
+    ShapeError { path, fault: Cow::Borrowed(fault) }
 }
 
 fn push(path: &mut String, name: &str) {
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_name_of_the_sender_stands_in_no_path() {
         type Names = HashMap<String, Vec<bool>>;
-        let detail = |json: &str| misshapen::<Names>(json).refused("the payload").detail.into_owned();
+        let detail = |json: &str| shape_error::<Names>(json).refused("the payload").detail.into_owned();
         assert_eq!(detail(r#"{"Anna 1985":[true,"Anna"]}"#), "<up to 16 bytes>[1] must be true or false");
         assert_eq!(detail(r#"{"mealTag":7}"#), "mealTag must be an array");
     }

@@ -28,9 +28,9 @@ pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
 
 /// Logs that a rebalance assigned partitions to this consumer or revoked some, because a member joined, left or failed. A
 /// rebalance that changes nothing for this consumer is not logged.
-pub fn say_shared(is_given: bool, count: usize) {
+pub fn log_rebalance(is_assigned: bool, count: usize) {
     if count > 0 {
-        let (given, taken) = if is_given { (count, 0) } else { (0, count) };
+        let (given, taken) = if is_assigned { (count, 0) } else { (0, count) };
         tracing::info!(given, taken, "the group has rebalanced");
     }
 }

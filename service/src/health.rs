@@ -81,19 +81,19 @@ pub struct StageHealth {
 impl StageHealth {
     /// Reports that the stage works.
     pub fn ready(&self) {
-        self.say(None, None);
+        self.set(None, None);
     }
 
     /// Reports that the stage works while a part of it waits for an operator. `reason` says which part and what the operator
     /// should do; it contains no health data and no secret.
     pub fn degraded(&self, reason: &str) {
-        self.say(None, Some(reason));
+        self.set(None, Some(reason));
     }
 
     /// Reports that the stage waits. `reason` names the service that it waits for and the kind of fault; it contains no health
     /// data and no secret.
     pub fn waiting(&self, reason: &str) {
-        self.say(Some(reason), None);
+        self.set(Some(reason), None);
     }
 
     /// Sets a fact that `/ready` shows.
@@ -103,7 +103,7 @@ impl StageHealth {
         });
     }
 
-    fn say(&self, waiting: Option<&str>, degraded: Option<&str>) {
+    fn set(&self, waiting: Option<&str>, degraded: Option<&str>) {
         let before = self.health.change(self.name, |stage| {
             if stage.waiting.as_deref() == waiting && stage.degraded.as_deref() == degraded {
                 return None;

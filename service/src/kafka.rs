@@ -20,11 +20,11 @@ use crate::rebootstrap::Rebootstrap;
 
 /// The timeout of the first request that [`reach`] sends. It doubles with each attempt, because a slow cluster may need longer
 /// to answer.
-const FIRST_ANSWER: Duration = Duration::from_millis(200);
+const FIRST_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long [`reach`] and [`diagnose`] poll the client for error events after a failed request.
-const HEAR: Duration = Duration::from_millis(50);
+const EVENT_POLL: Duration = Duration::from_millis(50);
 /// The time after which [`reach`] reports that it is waiting even if no cause is known.
-const SAY_AFTER: Duration = Duration::from_secs(2);
+const REPORT_AFTER: Duration = Duration::from_secs(2);
 
 /// The addresses of the cluster, and the properties that the operator passes to librdkafka.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,14 +95,14 @@ impl KafkaSettings {
     /// Returns the settings of any client.
     #[must_use]
     pub fn client(&self) -> ClientConfig {
-        self.with(&[])
+        self.config_with(&[])
     }
 
     /// Returns the settings of a producer that neither loses nor duplicates records: `acks=all`, idempotent, with a bounded
     /// queue. A record that is not delivered within 30 s fails; ingress sets a shorter time.
     #[must_use]
     pub fn producer(&self) -> ClientConfig {
-        self.with(&[
+        self.config_with(&[
             ("acks", "all"),
             ("enable.idempotence", "true"),
             ("compression.codec", "lz4"),
@@ -117,7 +117,7 @@ impl KafkaSettings {
     /// Returns the settings of a consumer of `group` that does not commit automatically and whose queue is bounded.
     #[must_use]
     pub fn consumer(&self, group: &str, protocol: GroupProtocol) -> ClientConfig {
-        let mut config = self.with(&[
+        let mut config = self.config_with(&[
             ("group.id", group),
             ("group.protocol", protocol.as_str()),
             ("enable.auto.commit", "false"),
@@ -148,8 +148,8 @@ impl KafkaSettings {
     /// # Errors
     /// The cluster does not answer in time.
     pub fn group_protocol(&self, timeout: Duration) -> Result<GroupProtocol, KafkaError> {
-        if let Some(asked) = self.properties.get("group.protocol").and_then(|word| GroupProtocol::parse(word)) {
-            return Ok(asked);
+        if let Some(protocol) = self.properties.get("group.protocol").and_then(|word| GroupProtocol::parse(word)) {
+            return Ok(protocol);
         }
         let probe: BaseConsumer = self
             .consumer(&format!("device-manager-probe-{:016x}", rand::random::<u64>()), GroupProtocol::Consumer)
@@ -174,7 +174,7 @@ impl KafkaSettings {
         Ok(GroupProtocol::Classic)
     }
 
-    fn with(&self, own: &[(&str, &str)]) -> ClientConfig {
+    fn config_with(&self, own: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         for (name, value) in self.properties.iter().filter(|(name, _)| *name != "group.protocol") {
             config.set(name, value);
@@ -224,33 +224,33 @@ fn is_address(server: &str) -> bool {
 }
 
 /// Waits until the cluster answers. For commands: they should neither hang silently nor fail while a cluster is still starting.
-/// `waits` is called once, with the cause, as soon as it is known. Blocks for up to `timeout`.
+/// `on_wait` is called once, with the cause, as soon as it is known. Blocks for up to `timeout`.
 ///
 /// # Errors
 /// The cluster did not answer in time. The error is the cause, in words for an operator.
-pub fn reach(settings: &KafkaSettings, timeout: Duration, mut waits: impl FnMut(&str)) -> Result<(), String> {
+pub fn reach(settings: &KafkaSettings, timeout: Duration, mut on_wait: impl FnMut(&str)) -> Result<(), String> {
     let client: BaseConsumer = settings.client().create().map_err(|error: KafkaError| error.to_string())?;
     let mut rebootstrap = Rebootstrap::new(&settings.bootstrap);
     let begun = Instant::now();
-    let (mut patience, mut is_said) = (FIRST_ANSWER, false);
+    let (mut request_timeout, mut is_reported) = (FIRST_TIMEOUT, false);
     let unknown = || "no broker has answered".to_owned();
     loop {
         let left = timeout.saturating_sub(begun.elapsed());
-        if client.fetch_metadata(None, patience.min(left)).is_ok() {
+        if client.fetch_metadata(None, request_timeout.min(left)).is_ok() {
             return Ok(());
         }
         rebootstrap.check(client.client());
         // librdkafka delivers error events only to a client that is polled.
-        let _no_message = client.poll(HEAR);
+        let _no_message = client.poll(EVENT_POLL);
         let why = cause();
         if begun.elapsed() >= timeout {
             return Err(why.unwrap_or_else(unknown));
         }
-        if !is_said && (why.is_some() || begun.elapsed() > SAY_AFTER) {
-            is_said = true;
-            waits(&why.unwrap_or_else(unknown));
+        if !is_reported && (why.is_some() || begun.elapsed() > REPORT_AFTER) {
+            is_reported = true;
+            on_wait(&why.unwrap_or_else(unknown));
         }
-        patience = patience.saturating_mul(2);
+        request_timeout = request_timeout.saturating_mul(2);
     }
 }
 
@@ -268,7 +268,7 @@ pub fn diagnose(config: &ClientConfig, timeout: Duration) -> Option<String> {
         if client.fetch_metadata(None, Duration::from_millis(200)).is_ok() {
             return None;
         }
-        let _no_message = client.poll(HEAR);
+        let _no_message = client.poll(EVENT_POLL);
         known = cause();
     }
     known

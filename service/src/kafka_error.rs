@@ -4,7 +4,7 @@ use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
 /// How a stage must react to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Reaction {
     /// The cluster is unavailable, busy or rebalancing, or the operator must grant a permission: wait and retry.
     Retry,
     /// The brokers will never accept this record: a retry would be refused too.
@@ -14,10 +14,10 @@ pub enum Verdict {
     Fatal,
 }
 
-use Verdict::{Fatal, Refuse, Retry};
+use Reaction::{Fatal, Refuse, Retry};
 
 /// Every code of librdkafka 2.12 in the order of its enum: the client's own codes (negative), then those of the Kafka protocol.
-pub const VERDICTS: &[(Code, Verdict)] = &[
+pub const REACTIONS: &[(Code, Reaction)] = &[
     (Code::BadMessage, Retry),
     (Code::BadCompression, Refuse),
     (Code::BrokerDestroy, Retry),
@@ -195,22 +195,22 @@ pub const VERDICTS: &[(Code, Verdict)] = &[
     (Code::RebootstrapRequired, Retry),
 ];
 
-/// Returns the verdict on a code. A code that a later librdkafka adds is retried, because a retry loses nothing.
+/// Returns the reaction to a code. A code that a later librdkafka adds is retried, because a retry loses nothing.
 #[must_use]
-pub fn verdict(code: Code) -> Verdict {
-    VERDICTS.iter().find(|(known, _)| *known == code).map_or(Retry, |(_, verdict)| *verdict)
+pub fn reaction(code: Code) -> Reaction {
+    REACTIONS.iter().find(|(known, _)| *known == code).map_or(Retry, |(_, reaction)| *reaction)
 }
 
-/// Returns the verdict on an error. An error without a code means that a client could not be created with its configuration, or
-/// that a call had no result.
+/// Returns the reaction to an error. An error without a code means that a client could not be created with its configuration,
+/// or that a call had no result.
 #[must_use]
-pub fn verdict_on(error: &KafkaError) -> Verdict {
+pub fn reaction_to(error: &KafkaError) -> Reaction {
     match error {
         KafkaError::AdminOpCreation(_)
         | KafkaError::ClientConfig(..)
         | KafkaError::ClientCreation(_)
         | KafkaError::Nul(_)
         | KafkaError::Subscription(_) => Fatal,
-        other => other.rdkafka_error_code().map_or(Retry, verdict),
+        other => other.rdkafka_error_code().map_or(Retry, reaction),
     }
 }

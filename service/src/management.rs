@@ -30,12 +30,12 @@ pub async fn serve(
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let kept = metrics.clone();
-    let _kept_up = AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut due = tokio::time::interval(UPKEEP_EVERY);
+    let recorder = metrics.clone();
+    let _upkeep = AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut interval = tokio::time::interval(UPKEEP_EVERY);
         loop {
-            due.tick().await;
-            kept.run_upkeep();
+            interval.tick().await;
+            recorder.run_upkeep();
         }
     }));
     let app = Router::new()

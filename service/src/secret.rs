@@ -46,7 +46,7 @@ const TOO_OPEN: u32 = 0o027;
 ///
 /// # Errors
 /// [`SecretError`].
-pub fn load_or_refuse(path: &Path) -> Result<[u8; 32], SecretError> {
+pub fn load(path: &Path) -> Result<[u8; 32], SecretError> {
     let io = |source| SecretError::Io { path: path.to_owned(), source };
     let mode = std::fs::metadata(path).map_err(io)?.permissions().mode() & 0o7777;
     if mode & TOO_OPEN != 0 {
@@ -56,13 +56,13 @@ pub fn load_or_refuse(path: &Path) -> Result<[u8; 32], SecretError> {
     <[u8; 32]>::from_hex(text.trim()).map_err(|_| SecretError::Form { path: path.to_owned() })
 }
 
-/// Reads the secret as [`load_or_refuse`] does, or creates a new one if the file does not exist.
+/// Reads the secret as [`load`] does, or creates a new one if the file does not exist.
 ///
 /// # Errors
 /// [`SecretError`].
-pub fn load_or_make(path: &Path) -> Result<[u8; 32], SecretError> {
+pub fn load_or_create(path: &Path) -> Result<[u8; 32], SecretError> {
     if path.exists() {
-        return load_or_refuse(path);
+        return load(path);
     }
     let secret: [u8; 32] = rand::random();
     let io = |source| SecretError::Io { path: path.to_owned(), source };

@@ -21,57 +21,57 @@ pub fn init_logs(level: &str) {
     // A second call, as in tests, finds the first subscriber already set, which is equally good.
     let _already_set =
         if std::io::stderr().is_terminal() { logs.try_init() } else { logs.json().flatten_event(true).try_init() };
-    take_libraries();
+    forward_library_logs();
 }
 
 /// Sets up logging for a command that prints its result on standard output and writes no log. The log lines of libraries are
 /// still processed, so that [`crate::kafka::cause`] works, but are not shown.
 pub fn init_silence() {
     let _already_set = tracing_subscriber::registry().try_init();
-    take_libraries();
+    forward_library_logs();
 }
 
 /// Forwards the crate `log` to `tracing`. Call this after a subscriber is set: without one, `tracing` would forward the lines
 /// back to `log`.
-fn take_libraries() {
-    if ::log::set_logger(&Libraries).is_ok() {
+fn forward_library_logs() {
+    if ::log::set_logger(&LibraryLogger).is_ok() {
         // At least Info, whatever is shown: `kafka::cause` needs librdkafka's lines about its connections.
-        let asked = match LevelFilter::current() {
+        let level = match LevelFilter::current() {
             LevelFilter::TRACE => ::log::LevelFilter::Trace,
             LevelFilter::DEBUG => ::log::LevelFilter::Debug,
             _ => ::log::LevelFilter::Info,
         };
-        ::log::set_max_level(asked);
+        ::log::set_max_level(level);
     }
 }
 
 /// The logger for libraries that use the crate `log`. It omits their source files, which are paths on the build machine, and
 /// makes librdkafka's lines readable.
-struct Libraries;
+struct LibraryLogger;
 
-impl ::log::Log for Libraries {
+impl ::log::Log for LibraryLogger {
     fn enabled(&self, _metadata: &::log::Metadata<'_>) -> bool {
         true
     }
 
     fn log(&self, record: &::log::Record<'_>) {
-        let said = record.args().to_string();
-        if let Some(line) = log::readable(record.level(), &said) {
-            return say(line.level, "librdkafka", &line.text);
+        let text = record.args().to_string();
+        if let Some(line) = log::readable(record.level(), &text) {
+            return emit(line.level, "librdkafka", &line.text);
         }
-        say(record.level(), record.target(), &said);
+        emit(record.level(), record.target(), &text);
     }
 
     fn flush(&self) {}
 }
 
-fn say(level: ::log::Level, library: &str, said: &str) {
+fn emit(level: ::log::Level, library: &str, text: &str) {
     match level {
-        ::log::Level::Error => tracing::error!(target: "library", library, "{said}"),
-        ::log::Level::Warn => tracing::warn!(target: "library", library, "{said}"),
-        ::log::Level::Info => tracing::info!(target: "library", library, "{said}"),
-        ::log::Level::Debug => tracing::debug!(target: "library", library, "{said}"),
-        ::log::Level::Trace => tracing::trace!(target: "library", library, "{said}"),
+        ::log::Level::Error => tracing::error!(target: "library", library, "{text}"),
+        ::log::Level::Warn => tracing::warn!(target: "library", library, "{text}"),
+        ::log::Level::Info => tracing::info!(target: "library", library, "{text}"),
+        ::log::Level::Debug => tracing::debug!(target: "library", library, "{text}"),
+        ::log::Level::Trace => tracing::trace!(target: "library", library, "{text}"),
     }
 }
 

@@ -13,7 +13,7 @@ use rdkafka::{
     producer::{DeliveryFuture, FutureProducer, FutureRecord},
 };
 use schemas::{dead_letter::DeadLetter, topic::Topics};
-use service::kafka_error::{Verdict, verdict_on};
+use service::kafka_error::{Reaction, reaction_to};
 use uuid::Uuid;
 
 use crate::item::{Body, Item, Partition};
@@ -67,7 +67,7 @@ impl ProducedDeadLetters {
                 send(producer, &topic, &letter, &[])
             } else {
                 match send(producer, &topic, &letter, &letter.value) {
-                    Err(error) if verdict_on(&error) == Verdict::Refuse => send(producer, &topic, &letter, &[]),
+                    Err(error) if reaction_to(&error) == Reaction::Refuse => send(producer, &topic, &letter, &[]),
                     sent => sent,
                 }
             };
@@ -87,7 +87,7 @@ impl ProducedDeadLetters {
                     continue;
                 }
                 Ok(Err((error, _))) => {
-                    if verdict_on(&error) == Verdict::Refuse {
+                    if reaction_to(&error) == Reaction::Refuse {
                         self.too_large.extend(covered.iter());
                     }
                     error

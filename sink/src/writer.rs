@@ -12,7 +12,7 @@ use std::{
 use rdkafka::{error::KafkaError, producer::FutureProducer};
 use service::{
     backoff::Backoff,
-    kafka_error::{Verdict, verdict_on},
+    kafka_error::{Reaction, reaction_to},
 };
 use store::error_class::{self, ErrorClass, error_class};
 use tokio::sync::mpsc;
@@ -182,10 +182,12 @@ fn classify_write_error(error: &WriteError) -> AttemptResult {
 }
 
 fn classify_producer_error(error: KafkaError) -> AttemptResult {
-    match verdict_on(&error) {
+    match reaction_to(&error) {
         // A dead letter that the brokers refuse is sent without its value in the next attempt.
-        Verdict::Retry | Verdict::Refuse => AttemptResult::Wait(format!("Kafka does not accept dead letters: {error}")),
-        Verdict::Fatal => AttemptResult::Producer(error),
+        Reaction::Retry | Reaction::Refuse => {
+            AttemptResult::Wait(format!("Kafka does not accept dead letters: {error}"))
+        }
+        Reaction::Fatal => AttemptResult::Producer(error),
     }
 }
 

@@ -167,11 +167,11 @@ impl Brokers {
 
 /// Sends distinct readings until `stop`, each repeated until it is accepted. `accepted` counts them.
 fn load(world: &World, accepted: &Arc<AtomicU32>, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
-    let (sender, accepted, stop) = (world.sender.clone(), Arc::clone(accepted), Arc::clone(stop));
+    let (client, accepted, stop) = (world.client.clone(), Arc::clone(accepted), Arc::clone(stop));
     tokio::spawn(async move {
         while !stop.load(Relaxed) {
             let number = accepted.load(Relaxed);
-            sender.post(FHIR, &weight(number)).await;
+            client.post(FHIR, &weight(number)).await;
             accepted.fetch_add(1, Relaxed);
         }
     })
@@ -215,12 +215,12 @@ async fn three_brokers_with_a_password_lose_nothing_when_one_dies_and_accept_not
 
     brokers.kill(1);
     let refused = weight(u32::MAX);
-    let answer = world.sender.try_post(FHIR, &refused).await.unwrap();
+    let answer = world.client.try_post(FHIR, &refused).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key(RETRY_AFTER));
     let before = accepted.load(Relaxed);
     // Before this second refusal, a reading that was acknowledged before the broker was killed may still have been counted.
-    let answer = world.sender.try_post(FHIR, &refused).await.unwrap();
+    let answer = world.client.try_post(FHIR, &refused).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(accepted.load(Relaxed), before);
 
@@ -229,7 +229,7 @@ async fn three_brokers_with_a_password_lose_nothing_when_one_dies_and_accept_not
     more(50).await;
     stop.store(true, Relaxed);
     sending.await.unwrap();
-    world.sender.post(FHIR, &refused).await;
+    world.client.post(FHIR, &refused).await;
     let sent = i64::from(accepted.load(Relaxed)) + 1;
     world.until_count(READINGS, sent).await;
     world.assert_ledger(sent).await;

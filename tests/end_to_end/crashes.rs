@@ -7,7 +7,7 @@ use std::sync::{
 
 use crate::{
     payload::glucose,
-    world::{Sender, Stage, World, until},
+    world::{IngressClient, Stage, World, until},
 };
 
 const READINGS: &str = "SELECT count(*) FROM readings";
@@ -17,7 +17,7 @@ async fn the_same_post_ten_times_is_one_row() {
     let world = World::start().await;
     let body = glucose(1);
     for _ in 0..10 {
-        world.sender.medisante(&body).await;
+        world.client.post_medisante(&body).await;
     }
     world.until_count("SELECT coalesce(sum(promised_readings), 0)::bigint FROM ledger", 10).await;
     world.until_count("SELECT count(*) FROM reading_duplicates", 9).await;
@@ -31,7 +31,7 @@ async fn killed_in_turn_nothing_is_lost_or_doubled() {
     let rounds = std::env::var("E2E_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap());
     let mut world = World::start().await;
     let (acknowledged, stop) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
-    let sending = tokio::spawn(send(world.sender.clone(), acknowledged.clone(), stop.clone()));
+    let sending = tokio::spawn(send(world.client.clone(), acknowledged.clone(), stop.clone()));
     for _ in 0..rounds {
         for stage in [Stage::Ingress, Stage::Normalizer, Stage::Sink] {
             // Kills the stage under load. Everything that was acknowledged before must be stored afterwards.
@@ -55,9 +55,9 @@ async fn killed_in_turn_nothing_is_lost_or_doubled() {
 }
 
 /// Sends distinct readings until `stop`, each repeated until it is acknowledged. `acknowledged` counts them.
-async fn send(sender: Sender, acknowledged: Arc<AtomicI64>, stop: Arc<AtomicBool>) {
+async fn send(client: IngressClient, acknowledged: Arc<AtomicI64>, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
-        sender.medisante(&glucose(acknowledged.load(Relaxed))).await;
+        client.post_medisante(&glucose(acknowledged.load(Relaxed))).await;
         acknowledged.fetch_add(1, Relaxed);
     }
 }

@@ -15,12 +15,12 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_in_hand_at_sigterm_is_answered_before_the_process_ends() {
     let mut world = World::start().await;
-    let address = world.sender.address().to_owned();
+    let address = world.client.address().to_owned();
     let body = glucose(0).to_string();
     let head = format!(
         "POST /health-data/medisante/standard-json HTTP/1.1\r\nhost: x\r\nx-api-key: {}\r\nexpect: 100-continue\r\n\
          content-length: {}\r\n\r\n",
-        world.sender.key,
+        world.client.key,
         body.len()
     );
     let mut stream = TcpStream::connect(&address).await.unwrap();

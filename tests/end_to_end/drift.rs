@@ -11,7 +11,7 @@ use crate::{
 async fn what_is_unknown_is_counted_once_a_payload_and_what_is_understood_is_stored() {
     let mut world = World::start().await;
     let all_have_outcomes = "SELECT coalesce(sum(last_offset - first_offset + 1), 0)::bigint FROM outcomes";
-    world.sender.medisante(&glucose(0)).await;
+    world.client.post_medisante(&glucose(0)).await;
     world.until_count(all_have_outcomes, 1).await;
     assert!(world.drift(&[]).starts_with("nothing unknown"));
     assert_eq!(world.drift(&["--json"]), "");
@@ -19,7 +19,7 @@ async fn what_is_unknown_is_counted_once_a_payload_and_what_is_understood_is_sto
     let mut message = glucose(1);
     message["device"]["battery"] = json!("canary");
     message["measurements"]["newThing"] = json!({ "value": 54_321, "unit": "canary unit" });
-    let receipt = world.sender.medisante(&message).await;
+    let receipt = world.client.post_medisante(&message).await;
     until("it has arrived", || async { world.trace(&receipt).1 }).await;
     let understood = "SELECT count(*) FROM attributed_readings WHERE receipt = '%' AND value_num IS NOT NULL";
     assert_eq!(world.count(&understood.replace('%', &receipt)).await, 2);
@@ -34,7 +34,7 @@ async fn what_is_unknown_is_counted_once_a_payload_and_what_is_understood_is_sto
     }
     assert!(said.lines().count() == 3 && !said.contains("canary") && !said.contains("54321"), "{said}");
 
-    let again = world.sender.medisante(&message).await;
+    let again = world.client.post_medisante(&message).await;
     until("it has arrived again", || async { world.trace(&again).1 }).await;
     assert_eq!(counts(&world, &receipt), [2, 2, 2]);
 
@@ -51,7 +51,7 @@ async fn what_is_unknown_is_counted_once_a_payload_and_what_is_understood_is_sto
     sqlx::query("UPDATE sink_offsets SET next_offset = 0").execute(&world.pool).await.unwrap();
     world.run(Stage::Sink);
     until("all events are delivered again", || async { world.count(positions).await >= reached }).await;
-    world.sender.medisante(&glucose(2)).await;
+    world.client.post_medisante(&glucose(2)).await;
     world.until_count(all_have_outcomes, 4).await;
     assert_eq!(counts(&world, &receipt), [2, 2, 2]);
     world.assert_ledger(6).await;

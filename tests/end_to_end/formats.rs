@@ -10,16 +10,16 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn every_format_becomes_rows_of_one_shape() {
     let world = World::start().await;
-    world.sender.medisante(&glucose(0)).await;
-    world.sender.medisante(&blood_pressure()).await;
+    world.client.post_medisante(&glucose(0)).await;
+    world.client.post_medisante(&blood_pressure()).await;
     let entry = |resource| json!({ "resource": resource });
     let bundle = json!({
         "resourceType": "Bundle", "type": "batch",
         "entry": [entry(weight("w-1", 81.4)), entry(weight("w-2", 81.6))],
     });
-    world.sender.post("/health-data/medisante/fhir-json", &bundle).await;
-    world.sender.post("/health-data/healthkit/fhir-json", &weight("w-1", 70.0)).await;
-    world.sender.post("/health-data/healthkit/standard-json", &json!([heart_rate(61)])).await;
+    world.client.post("/health-data/medisante/fhir-json", &bundle).await;
+    world.client.post("/health-data/healthkit/fhir-json", &weight("w-1", 70.0)).await;
+    world.client.post("/health-data/healthkit/standard-json", &json!([heart_rate(61)])).await;
     world.until_count("SELECT count(*) FROM attributed_readings", 8).await;
 
     let rows: Vec<String> = sqlx::query_scalar(
@@ -53,7 +53,7 @@ async fn a_document_is_stored_once_under_its_hash() {
     let world = World::start().await;
     // "%PDF-1.7 invented" in base64, in two messages.
     for _ in 0..2 {
-        world.sender.medisante(&ecg("JVBERi0xLjcgaW52ZW50ZWQ=")).await;
+        world.client.post_medisante(&ecg("JVBERi0xLjcgaW52ZW50ZWQ=")).await;
     }
     world.until_count("SELECT count(*) FROM readings", 2).await;
     let cited = "SELECT count(*) FROM attributed_readings a

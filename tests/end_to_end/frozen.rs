@@ -14,7 +14,7 @@ use crate::{
 
 const READINGS: &str = "SELECT count(*) FROM readings";
 /// The time within which a stage must report that it waits, and that it works again.
-const SAID_WITHIN: Duration = Duration::from_secs(15);
+const REPORTED_WITHIN: Duration = Duration::from_secs(15);
 const STAGES: [Stage; 3] = [Stage::Ingress, Stage::Normalizer, Stage::Sink];
 
 /// Processes that are stopped with SIGSTOP, and continued when this value is dropped.
@@ -46,17 +46,17 @@ fn children(parent: u32) -> Vec<u32> {
 }
 
 /// Waits until each stage has the readiness `is_ready`. Returns the stages that had not in time, with their answers.
-async fn late(world: &World, stages: &[Stage], is_ready: bool) -> Vec<(Stage, Option<String>)> {
-    let deadline = Instant::now() + SAID_WITHIN;
+async fn stages_not_reaching(world: &World, stages: &[Stage], is_ready: bool) -> Vec<(Stage, Option<String>)> {
+    let deadline = Instant::now() + REPORTED_WITHIN;
     let mut late = Vec::new();
     for stage in stages {
         loop {
-            let said = world.ready((*stage, 0)).await;
-            if said.as_ref().is_some_and(|(ready, _)| *ready == is_ready) {
+            let answer = world.ready((*stage, 0)).await;
+            if answer.as_ref().is_some_and(|(ready, _)| *ready == is_ready) {
                 break;
             }
             if Instant::now() > deadline {
-                late.push((*stage, said.map(|(_, text)| text)));
+                late.push((*stage, answer.map(|(_, text)| text)));
                 break;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -66,30 +66,30 @@ async fn late(world: &World, stages: &[Stage], is_ready: bool) -> Vec<(Stage, Op
 }
 
 /// The number of lines of the log that contain `text`.
-fn said(log: &str, text: &str) -> usize {
+fn count_lines(log: &str, text: &str) -> usize {
     log.lines().filter(|line| line.contains(text)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_kafka_is_noticed_and_its_return_too() {
     let world = World::start().await;
-    world.sender.medisante(&glucose(0)).await;
+    world.client.post_medisante(&glucose(0)).await;
     world.until_count(READINGS, 1).await;
-    assert_eq!(late(&world, &STAGES, true).await, []);
+    assert_eq!(stages_not_reaching(&world, &STAGES, true).await, []);
     let before = STAGES.map(|stage| world.log((stage, 0)).len());
 
     let frozen = Frozen::new(vec![pid("kafka")]);
     let since = Instant::now();
-    let unnoticed = late(&world, &STAGES, false).await;
+    let unnoticed = stages_not_reaching(&world, &STAGES, false).await;
     tokio::time::sleep(Duration::from_secs(30).saturating_sub(since.elapsed())).await;
     drop(frozen);
     assert_eq!(unnoticed, []);
-    assert_eq!(late(&world, &STAGES, true).await, []);
-    world.sender.medisante(&glucose(1)).await;
+    assert_eq!(stages_not_reaching(&world, &STAGES, true).await, []);
+    world.client.post_medisante(&glucose(1)).await;
     world.until_count(READINGS, 2).await;
     for (stage, before) in STAGES.into_iter().zip(before) {
         let log = world.log((stage, 0))[before..].to_owned();
-        let lines = (said(&log, "\"the stage waits\""), said(&log, "\"the stage works again\""));
+        let lines = (count_lines(&log, "\"the stage waits\""), count_lines(&log, "\"the stage works again\""));
         assert_eq!(lines, (1, 1), "{stage:?}: {log}");
     }
 }
@@ -97,20 +97,20 @@ async fn a_frozen_kafka_is_noticed_and_its_return_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_postgres_is_noticed_and_its_return_too() {
     let world = World::start().await;
-    world.sender.medisante(&glucose(0)).await;
+    world.client.post_medisante(&glucose(0)).await;
     world.until_count(READINGS, 1).await;
-    assert_eq!(late(&world, &[Stage::Sink], true).await, []);
+    assert_eq!(stages_not_reaching(&world, &[Stage::Sink], true).await, []);
     let before = world.log((Stage::Sink, 0)).len();
 
     let postmaster = pid("postgres");
     let frozen = Frozen::new([vec![postmaster], children(postmaster)].concat());
-    let unnoticed = late(&world, &[Stage::Sink], false).await;
+    let unnoticed = stages_not_reaching(&world, &[Stage::Sink], false).await;
     drop(frozen);
     assert_eq!(unnoticed, []);
-    assert_eq!(late(&world, &[Stage::Sink], true).await, []);
-    world.sender.medisante(&glucose(1)).await;
+    assert_eq!(stages_not_reaching(&world, &[Stage::Sink], true).await, []);
+    world.client.post_medisante(&glucose(1)).await;
     world.until_count(READINGS, 2).await;
     let log = world.log((Stage::Sink, 0))[before..].to_owned();
-    let lines = (said(&log, "\"the stage waits\""), said(&log, "\"the stage works again\""));
+    let lines = (count_lines(&log, "\"the stage waits\""), count_lines(&log, "\"the stage works again\""));
     assert_eq!(lines, (1, 1), "{log}");
 }

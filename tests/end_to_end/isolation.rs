@@ -22,7 +22,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::{
     payload::{START, glucose_of},
-    world::{Sender, Stage, World, until},
+    world::{IngressClient, Stage, World, until},
 };
 
 const STAGES: [Stage; 3] = [Stage::Ingress, Stage::Normalizer, Stage::Sink];
@@ -35,27 +35,27 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 /// Sends at most fifty readings a second of a device of its own, and measures the time from each answer until the row is visible.
-struct Honest {
+struct HonestSender {
     device: String,
     acknowledged: Mutex<BTreeMap<i64, Instant>>,
-    waited: Mutex<BTreeMap<i64, Duration>>,
+    latencies: Mutex<BTreeMap<i64, Duration>>,
     stop: AtomicBool,
 }
 
-impl Honest {
+impl HonestSender {
     fn start(world: &World, device: &str) -> (Arc<Self>, [tokio::task::JoinHandle<()>; 2]) {
         let honest = Arc::new(Self {
             device: device.to_owned(),
             acknowledged: Mutex::default(),
-            waited: Mutex::default(),
+            latencies: Mutex::default(),
             stop: AtomicBool::new(false),
         });
-        let sending = tokio::spawn(Arc::clone(&honest).send(world.sender.clone()));
+        let sending = tokio::spawn(Arc::clone(&honest).send(world.client.clone()));
         let watching = tokio::spawn(Arc::clone(&honest).watch(world.pool.clone()));
         (honest, [sending, watching])
     }
 
-    async fn send(self: Arc<Self>, sender: Sender) {
+    async fn send(self: Arc<Self>, client: IngressClient) {
         let mut tick = tokio::time::interval(Duration::from_millis(20));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for second in 0.. {
@@ -64,7 +64,7 @@ impl Honest {
                 return;
             }
             let measured = (START + time::Duration::seconds(second)).format(&Rfc3339).unwrap();
-            sender.medisante(&glucose_of(&self.device, &measured)).await;
+            client.post_medisante(&glucose_of(&self.device, &measured)).await;
             self.acknowledged.lock().unwrap().insert(second, Instant::now());
         }
     }
@@ -83,7 +83,7 @@ impl Honest {
             .into_iter()
             .map(|second: i64| second - START.unix_timestamp())
             .collect();
-            if self.take(&rows) {
+            if self.record_visible(&rows) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -91,14 +91,14 @@ impl Honest {
     }
 
     /// Records the time at which rows are first seen. Returns whether the sender has stopped and all of its rows are visible.
-    fn take(&self, rows: &BTreeSet<i64>) -> bool {
+    fn record_visible(&self, rows: &BTreeSet<i64>) -> bool {
         let is_over = self.stop.load(Relaxed);
         let acknowledged = self.acknowledged.lock().unwrap();
-        let mut waited = self.waited.lock().unwrap();
+        let mut latencies = self.latencies.lock().unwrap();
         for (second, since) in acknowledged.iter().filter(|(second, _)| rows.contains(second)) {
-            waited.entry(*second).or_insert_with(|| since.elapsed());
+            latencies.entry(*second).or_insert_with(|| since.elapsed());
         }
-        is_over && waited.len() == acknowledged.len()
+        is_over && latencies.len() == acknowledged.len()
     }
 
     /// Stops the sender and returns the median, the 99th percentile and the maximum of the times.
@@ -107,9 +107,9 @@ impl Honest {
         for task in tasks {
             tokio::time::timeout(crate::world::WITHIN, task).await.expect("not all rows were visible in time").unwrap();
         }
-        let mut waited: Vec<Duration> = self.waited.lock().unwrap().values().copied().collect();
-        waited.sort_unstable();
-        let at = |percent: usize| waited[(waited.len() * percent / 100).min(waited.len() - 1)];
+        let mut latencies: Vec<Duration> = self.latencies.lock().unwrap().values().copied().collect();
+        latencies.sort_unstable();
+        let at = |percent: usize| latencies[(latencies.len() * percent / 100).min(latencies.len() - 1)];
         [at(50), at(99), at(100)]
     }
 }
@@ -123,7 +123,7 @@ struct Traces {
 }
 
 /// Sends 8,000 samples in about 20 KB, each with a character that Postgres cannot store.
-async fn unstorable(sender: &Sender) -> Traces {
+async fn unstorable(client: &IngressClient) -> Traces {
     let mut body = String::from("[");
     for value in 0..8_000 {
         let comma = if value == 0 { "" } else { "," };
@@ -134,17 +134,17 @@ async fn unstorable(sender: &Sender) -> Traces {
         .unwrap();
     }
     body.push(']');
-    sent(sender, HEALTHKIT, &gzip(body.as_bytes()), 8_000).await
+    post_items(client, HEALTHKIT, &gzip(body.as_bytes()), 8_000).await
 }
 
 /// Sends a body of some hundred bytes with 100,000 items, none of which is a sample.
-async fn bomb(sender: &Sender) -> Traces {
+async fn bomb(client: &IngressClient) -> Traces {
     let body = format!("[{}0]", "0,".repeat(99_999));
-    sent(sender, HEALTHKIT, &gzip(body.as_bytes()), 100_000).await
+    post_items(client, HEALTHKIT, &gzip(body.as_bytes()), 100_000).await
 }
 
-async fn sent(sender: &Sender, path: &str, body: &[u8], items: i64) -> Traces {
-    let answer: Value = sender.post_gzip(path, body).await;
+async fn post_items(client: &IngressClient, path: &str, body: &[u8], items: i64) -> Traces {
+    let answer: Value = client.post_gzip(path, body).await;
     let ids = answer.as_array().unwrap();
     assert_eq!(i64::try_from(ids.len()).unwrap(), items);
     let receipts = [0, ids.len() / 2, ids.len() - 1].map(|at| ids[at]["_id"].as_str().unwrap().to_owned());
@@ -152,12 +152,12 @@ async fn sent(sender: &Sender, path: &str, body: &[u8], items: i64) -> Traces {
 }
 
 /// Sends 16 concurrent assignments of one device to one patient; `number` selects the patient.
-async fn commands(sender: &Sender, number: i64) -> Traces {
+async fn commands(client: &IngressClient, number: i64) -> Traces {
     let body = json!({
         "deviceId": "HOSTILE", "deviceType": "Wearable", "name": "W", "deviceProvider": "medisante",
         "assignedPatientId": format!("p-{}", number % 7),
     });
-    let each = (0..16).map(|_| sender.post("/devices/assign", &body));
+    let each = (0..16).map(|_| client.post("/devices/assign", &body));
     futures_util::future::join_all(each).await;
     Traces { commands: 16, ..Traces::default() }
 }
@@ -186,23 +186,23 @@ async fn a_hostile_sender_delays_no_other() {
     }
     let mut left = Traces::default();
     for hostile in [Hostile::Nobody, Hostile::Unstorable, Hostile::Bombs, Hostile::Commands] {
-        let (honest, tasks) = Honest::start(&world, &format!("honest-{hostile:?}"));
+        let (honest, tasks) = HonestSender::start(&world, &format!("honest-{hostile:?}"));
         let begun = Instant::now();
         let mut number = 0;
         while begun.elapsed() < lasting {
             let traces = match hostile {
-                Hostile::Unstorable if number < 3 => unstorable(&world.sender).await,
-                Hostile::Bombs if number < 20 => bomb(&world.sender).await,
+                Hostile::Unstorable if number < 3 => unstorable(&world.client).await,
+                Hostile::Bombs if number < 20 => bomb(&world.client).await,
                 Hostile::Nobody | Hostile::Unstorable | Hostile::Bombs => Traces::default(),
-                Hostile::Commands => commands(&world.sender, number).await,
+                Hostile::Commands => commands(&world.client, number).await,
             };
             number += 1;
             left.receipts.extend(traces.receipts);
             left.items += traces.items;
             left.commands += traces.commands;
             for stage in STAGES {
-                let (is_ready, said) = world.ready((stage, 0)).await.unwrap();
-                assert!(is_ready, "{hostile:?}: {said}");
+                let (is_ready, answer) = world.ready((stage, 0)).await.unwrap();
+                assert!(is_ready, "{hostile:?}: {answer}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -231,9 +231,9 @@ async fn a_hostile_sender_delays_no_other() {
         .await;
     world.assert_ledger(left.items).await;
     for receipt in left.receipts {
-        let (said, is_whole) = world.trace(&receipt);
-        assert!(is_whole, "{said}");
-        assert!(said.contains("dead letter"), "{said}");
+        let (trace, is_whole) = world.trace(&receipt);
+        assert!(is_whole, "{trace}");
+        assert!(trace.contains("dead letter"), "{trace}");
     }
 }
 
@@ -268,7 +268,7 @@ async fn a_reading_does_not_wait_for_a_large_upload() {
     let text = export(megabytes);
     let records = i64::try_from(text.matches("<Record").count()).unwrap();
     let alone = tries(&world, "alone", i64::MAX).await;
-    let answer = world.sender.try_upload("/health-data/healthkit/export-xml?deviceId=watch-9", text).await.unwrap();
+    let answer = world.client.try_upload("/health-data/healthkit/export-xml?deviceId=watch-9", text).await.unwrap();
     assert_eq!(answer.status(), 200);
     let since = Instant::now();
     let beside = tries(&world, "beside", records).await;
@@ -301,10 +301,10 @@ async fn until_written(world: &World, records: i64) {
 /// Measures the time from a reading's answer to its row, sorted. Twenty measurements, or fewer if `bulk_rows` rows of uploads exist
 /// before.
 async fn tries(world: &World, device: &str, bulk_rows: i64) -> Vec<Duration> {
-    let mut waited = Vec::new();
+    let mut latencies = Vec::new();
     for number in 0..20 {
         let measured = (START + time::Duration::seconds(number)).format(&Rfc3339).unwrap();
-        world.sender.medisante(&glucose_of(device, &measured)).await;
+        world.client.post_medisante(&glucose_of(device, &measured)).await;
         let since = Instant::now();
         let query = format!(
             "SELECT count(*) FROM readings JOIN device_descriptions USING (description_id) WHERE device_id = '{device}'"
@@ -313,10 +313,10 @@ async fn tries(world: &World, device: &str, bulk_rows: i64) -> Vec<Duration> {
         if world.count(BULK).await >= bulk_rows {
             break;
         }
-        waited.push(since.elapsed());
+        latencies.push(since.elapsed());
     }
-    waited.sort_unstable();
-    waited
+    latencies.sort_unstable();
+    latencies
 }
 
 fn median(sorted: &[Duration]) -> Duration {

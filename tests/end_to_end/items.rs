@@ -14,14 +14,14 @@ const DEVICE: &str = "350000000000077";
 async fn a_reading_belongs_to_who_held_the_device_when_it_measured() {
     let world = World::start().await;
     for measured in ["2025-12-24T08:00:00Z", "2026-01-10T08:00:00Z", "2026-02-10T08:00:00Z"] {
-        world.sender.medisante(&glucose_of(DEVICE, measured)).await;
+        world.client.post_medisante(&glucose_of(DEVICE, measured)).await;
     }
     world.until_count("SELECT count(*) FROM attributed_readings WHERE attribution = 'never assigned'", 3).await;
 
-    world.sender.post("/devices/assign", &assignment("second", "2026-02-01T00:00:00Z")).await;
-    world.sender.post("/devices/assign", &assignment("first", "2026-01-01T00:00:00Z")).await;
+    world.client.post("/devices/assign", &assignment("second", "2026-02-01T00:00:00Z")).await;
+    world.client.post("/devices/assign", &assignment("first", "2026-01-01T00:00:00Z")).await;
     world.until_count("SELECT count(*) FROM device_assignments", 2).await;
-    world.sender.medisante(&glucose_of(DEVICE, "2026-01-20T08:00:00Z")).await;
+    world.client.post_medisante(&glucose_of(DEVICE, "2026-01-20T08:00:00Z")).await;
     world.until_count("SELECT count(*) FROM attributed_readings", 4).await;
 
     let holders: Vec<(String, Option<String>, String)> = sqlx::query_as(
@@ -54,7 +54,7 @@ fn assignment(patient: &str, from: &str) -> Value {
 async fn one_bad_item_leaves_its_neighbours() {
     let world = World::start().await;
     let samples = json!([heart_rate(61), heart_rate(json!({ "not": "a number" })), heart_rate(63)]);
-    world.sender.post("/health-data/healthkit/standard-json", &samples).await;
+    world.client.post("/health-data/healthkit/standard-json", &samples).await;
     world.until_count("SELECT count(*) FROM dead_letters WHERE item = 1 AND stage = 'normalizer'", 1).await;
     world.until_count("SELECT count(*) FROM readings WHERE item IN (0, 2) AND value_num IN (61, 63)", 2).await;
     assert_eq!(world.count("SELECT count(*) FROM readings").await, 2);

@@ -21,7 +21,7 @@ const SINK: (Stage, usize) = (Stage::Sink, 0);
 async fn send(world: &World, from: i64, to: i64) {
     for number in from..to {
         let device = format!("3500000000{:05}", number % 24);
-        world.sender.medisante(&glucose_of(&device, &text(START + time::Duration::seconds(number)))).await;
+        world.client.post_medisante(&glucose_of(&device, &text(START + time::Duration::seconds(number)))).await;
     }
 }
 

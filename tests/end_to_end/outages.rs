@@ -17,7 +17,7 @@ const READINGS: &str = "SELECT count(*) FROM readings";
 async fn an_older_dump_gets_every_row_again() {
     let mut world = World::start().await;
     for number in 0..10 {
-        world.sender.medisante(&glucose(number)).await;
+        world.client.post_medisante(&glucose(number)).await;
     }
     world.until_count(READINGS, 10).await;
     let dump = world.path("dump.sql");
@@ -25,7 +25,7 @@ async fn an_older_dump_gets_every_row_again() {
     assert!(pg_dump.arg(&world.database_url).stdout(File::create(&dump).unwrap()).status().unwrap().success());
 
     for number in 10..20 {
-        world.sender.medisante(&glucose(number)).await;
+        world.client.post_medisante(&glucose(number)).await;
     }
     world.until_count(READINGS, 20).await;
     world.kill(Stage::Sink);
@@ -47,21 +47,21 @@ async fn an_older_dump_gets_every_row_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_and_postgres_away_for_a_while() {
     let world = World::start().await;
-    world.sender.medisante(&glucose(0)).await;
+    world.client.post_medisante(&glucose(0)).await;
     world.until_count(READINGS, 1).await;
 
     world.embedded.stop_kafka().await;
     let held_up = glucose(1);
-    let answer = world.sender.try_medisante(&held_up).await.unwrap();
+    let answer = world.client.try_post_medisante(&held_up).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key(RETRY_AFTER));
     world.embedded.start_kafka().await.unwrap();
-    world.sender.medisante(&held_up).await;
+    world.client.post_medisante(&held_up).await;
     world.until_count(READINGS, 2).await;
 
     world.embedded.stop_postgres().await;
     for number in 2..12 {
-        world.sender.medisante(&glucose(number)).await;
+        world.client.post_medisante(&glucose(number)).await;
     }
     world.embedded.start_postgres().await.unwrap();
     world.until_count(READINGS, 12).await;
@@ -79,7 +79,7 @@ async fn kafka_and_postgres_away_for_a_while() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stages_end_when_asked_although_kafka_is_away() {
     let mut world = World::start().await;
-    world.sender.medisante(&glucose(0)).await;
+    world.client.post_medisante(&glucose(0)).await;
     world.until_count(READINGS, 1).await;
     world.embedded.stop_kafka().await;
     let mut late = Vec::new();
@@ -111,7 +111,7 @@ async fn migrations_wait_for_a_database_that_is_away() {
     .await;
     world.embedded.start_postgres().await.unwrap();
     world.until_ready(sink).await;
-    world.sender.medisante(&glucose(0)).await;
+    world.client.post_medisante(&glucose(0)).await;
     world.until_count(READINGS, 1).await;
     let log = std::fs::read_to_string(world.path("sink.log")).unwrap();
     assert!(log.contains("the stage waits") && log.contains("the stage works again"), "{log}");

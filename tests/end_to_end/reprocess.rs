@@ -8,8 +8,8 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn a_normalizer_with_a_group_of_its_own_repairs_the_rows_of_an_older_mapping_and_adds_none() {
     let mut world = World::start().await;
-    world.sender.medisante(&glucose(0)).await;
-    world.sender.post("/health-data/healthkit/fhir-json", &weight("w-1", 70.0)).await;
+    world.client.post_medisante(&glucose(0)).await;
+    world.client.post("/health-data/healthkit/fhir-json", &weight("w-1", 70.0)).await;
     world.until_count("SELECT count(*) FROM readings", 2).await;
     // The rows that an older mapping with a mistake would have produced.
     let older = "UPDATE readings SET mapping_version = mapping_version - 1, value_num = value_num * 10";

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     payload::{START, glucose_of, text},
-    world::{Member, Sender, Setup, Stage, World, until},
+    world::{IngressClient, Member, Setup, Stage, World, until},
 };
 
 const READINGS: &str = "SELECT count(*) FROM readings";
@@ -29,7 +29,7 @@ async fn a_second_sink_joins(group_protocol: &'static str) {
     let mut sent = 0;
     let mut send = async |world: &World, count: i64| {
         for number in sent..sent + count {
-            send(&world.sender, number).await;
+            send(&world.client, number).await;
         }
         sent += count;
         world.until_count(READINGS, sent).await;
@@ -45,14 +45,14 @@ async fn a_second_sink_joins(group_protocol: &'static str) {
     // The log shows the rebalances: the second sink got some partitions, and the first one got them back. The readings do not show
     // it, as none of them need be in those partitions.
     until("the first sink gets back the partitions of the second one", || async {
-        let of_first = shares(&world, (Stage::Sink, 0));
-        let taken = of_first.iter().position(|is_taken| *is_taken);
-        taken.is_some_and(|at| at > 0 && of_first[at..].contains(&false))
+        let of_first = rebalances_revoked(&world, (Stage::Sink, 0));
+        let first_revoked = of_first.iter().position(|is_revoked| *is_revoked);
+        first_revoked.is_some_and(|at| at > 0 && of_first[at..].contains(&false))
     })
     .await;
-    let of_first = shares(&world, (Stage::Sink, 0));
+    let of_first = rebalances_revoked(&world, (Stage::Sink, 0));
     assert!(of_first.len() < 12, "more than one line for each rebalance: {of_first:?}");
-    assert!(shares(&world, (Stage::Normalizer, 0)).contains(&false));
+    assert!(rebalances_revoked(&world, (Stage::Normalizer, 0)).contains(&false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +73,7 @@ async fn partitions_that_went_while_a_table_was_locked_are_read_when_they_come_b
     let mut held = world.pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
     let (sent, stop) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
-    let sending = tokio::spawn(send_on(world.sender.clone(), sent.clone(), stop.clone()));
+    let sending = tokio::spawn(send_on(world.client.clone(), sent.clone(), stop.clone()));
     until("the first sink waits for the table", || async {
         world.ready(first).await.is_some_and(|(is_ready, _)| !is_ready)
     })
@@ -81,7 +81,7 @@ async fn partitions_that_went_while_a_table_was_locked_are_read_when_they_come_b
     world.run_member((Stage::Sink, 1));
     // One rebalance for each of the sink's two groups.
     until("the second sink has its share", || async {
-        shares(&world, first).into_iter().filter(|is_taken| *is_taken).count() >= 2
+        rebalances_revoked(&world, first).into_iter().filter(|is_revoked| *is_revoked).count() >= 2
     })
     .await;
     stop.store(true, Relaxed);
@@ -93,15 +93,15 @@ async fn partitions_that_went_while_a_table_was_locked_are_read_when_they_come_b
 
     world.kill_member((Stage::Sink, 1));
     for number in sent..sent + 50 {
-        send(&world.sender, number).await;
+        send(&world.client, number).await;
     }
     sent += 50;
     world.until_count(READINGS, sent).await;
     world.assert_ledger(sent).await;
 }
 
-/// Returns for each rebalance in a member's log whether partitions were taken from it (true) or given to it (false).
-fn shares(world: &World, member: Member) -> Vec<bool> {
+/// Returns for each rebalance in a member's log whether partitions were revoked from it (true) or assigned to it (false).
+fn rebalances_revoked(world: &World, member: Member) -> Vec<bool> {
     let log = world.log(member);
     let lines = log.lines().filter(|line| line.contains("the group has rebalanced"));
     lines.map(|line| line.contains("\"given\":0")).collect()
@@ -176,9 +176,9 @@ async fn rolling_restart(world: &mut World, stage: Stage, members: [Member; 2]) 
 }
 
 /// Sends the `number`th reading, of one of 48 devices, so that all partitions have some.
-async fn send(sender: &Sender, number: i64) {
+async fn send(client: &IngressClient, number: i64) {
     let device = format!("3500000000{:05}", number % 48);
-    sender.medisante(&glucose_of(&device, &text(START + time::Duration::seconds(number)))).await;
+    client.post_medisante(&glucose_of(&device, &text(START + time::Duration::seconds(number)))).await;
 }
 
 /// Sends readings until it is stopped, and watches how each of their partitions is written.
@@ -187,26 +187,27 @@ struct Load {
     stop: Arc<AtomicBool>,
     sending: JoinHandle<()>,
     watching: JoinHandle<()>,
-    pulses: Arc<Mutex<Pulses>>,
+    progress: Arc<Mutex<WriteProgress>>,
     reached: Mutex<BTreeMap<String, Duration>>,
 }
 
 impl Load {
     fn start(world: &World) -> Self {
         let (sent, stop) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
-        let pulses = Arc::new(Mutex::new(Pulses::default()));
-        let sending = tokio::spawn(send_on(world.sender.clone(), sent.clone(), stop.clone()));
-        let watching = tokio::spawn(watch(world.pool.clone(), world.topic("readings"), pulses.clone()));
-        Self { sent, stop, sending, watching, pulses, reached: Mutex::default() }
+        let progress = Arc::new(Mutex::new(WriteProgress::default()));
+        let sending = tokio::spawn(send_on(world.client.clone(), sent.clone(), stop.clone()));
+        let watching = tokio::spawn(watch(world.pool.clone(), world.topic("readings"), progress.clone()));
+        Self { sent, stop, sending, watching, progress, reached: Mutex::default() }
     }
 
-    /// Waits until every partition has been written three times, and checks that none was without a write for longer than `within`.
+    /// Waits until every partition has been written three times, and checks that none was without a write for longer than
+    /// `within`.
     /// `what` names the change of the group.
     async fn settles(&self, what: &str, within: Duration) {
-        self.pulses.lock().unwrap().begin();
-        let moved = async || self.pulses.lock().unwrap().all_move();
-        until(&format!("all partitions are written ({what})"), moved).await;
-        let longest = self.pulses.lock().unwrap().longest();
+        self.progress.lock().unwrap().reset();
+        let advanced = async || self.progress.lock().unwrap().all_advanced();
+        until(&format!("all partitions are written ({what})"), advanced).await;
+        let longest = self.progress.lock().unwrap().longest();
         let mut reached = self.reached.lock().unwrap();
         let known = reached.entry(what.to_owned()).or_default();
         *known = longest.max(*known);
@@ -226,51 +227,62 @@ impl Load {
 }
 
 /// Sends distinct readings until `stop`, each repeated until it is acknowledged. `sent` counts them.
-async fn send_on(sender: Sender, sent: Arc<AtomicI64>, stop: Arc<AtomicBool>) {
+async fn send_on(client: IngressClient, sent: Arc<AtomicI64>, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
-        send(&sender, sent.load(Relaxed)).await;
+        send(&client, sent.load(Relaxed)).await;
         sent.fetch_add(1, Relaxed);
     }
 }
 
 /// The writes of each partition, as seen by [`watch`].
 #[derive(Default)]
-struct Pulses(BTreeMap<i32, Pulse>);
+struct WriteProgress(BTreeMap<i32, PartitionProgress>);
 
-struct Pulse {
+struct PartitionProgress {
     next: i64,
-    moved: Instant,
-    moves: u32,
+    advanced_at: Instant,
+    advances: u32,
     longest: Duration,
 }
 
-impl Pulses {
-    fn begin(&mut self) {
-        for pulse in self.0.values_mut() {
-            *pulse = Pulse { next: pulse.next, moved: Instant::now(), moves: 0, longest: Duration::ZERO };
+impl WriteProgress {
+    fn reset(&mut self) {
+        for partition in self.0.values_mut() {
+            *partition = PartitionProgress {
+                next: partition.next,
+                advanced_at: Instant::now(),
+                advances: 0,
+                longest: Duration::ZERO,
+            };
         }
     }
 
-    fn all_move(&self) -> bool {
-        self.0.len() == usize::from(Setup::default().partitions) && self.0.values().all(|pulse| pulse.moves >= 3)
+    fn all_advanced(&self) -> bool {
+        self.0.len() == usize::from(Setup::default().partitions)
+            && self.0.values().all(|partition| partition.advances >= 3)
     }
 
-    fn look(&mut self, partition: i32, next: i64) {
+    fn record_offset(&mut self, partition: i32, next: i64) {
         let now = Instant::now();
-        let pulse = self.0.entry(partition).or_insert(Pulse { next, moved: now, moves: 0, longest: Duration::ZERO });
-        pulse.longest = pulse.longest.max(now - pulse.moved);
-        if pulse.next != next {
-            *pulse = Pulse { next, moved: now, moves: pulse.moves + 1, ..*pulse };
+        let partition = self.0.entry(partition).or_insert(PartitionProgress {
+            next,
+            advanced_at: now,
+            advances: 0,
+            longest: Duration::ZERO,
+        });
+        partition.longest = partition.longest.max(now - partition.advanced_at);
+        if partition.next != next {
+            *partition = PartitionProgress { next, advanced_at: now, advances: partition.advances + 1, ..*partition };
         }
     }
 
     fn longest(&self) -> Duration {
-        self.0.values().map(|pulse| pulse.longest).max().unwrap_or_default()
+        self.0.values().map(|partition| partition.longest).max().unwrap_or_default()
     }
 }
 
 /// Reads the next offsets of a topic from Postgres every 50 ms.
-async fn watch(pool: PgPool, topic: String, pulses: Arc<Mutex<Pulses>>) {
+async fn watch(pool: PgPool, topic: String, progress: Arc<Mutex<WriteProgress>>) {
     loop {
         let rows: Vec<(i32, i64)> =
             sqlx::query_as("SELECT partition, next_offset FROM sink_offsets WHERE topic = $1 ORDER BY partition")
@@ -279,7 +291,7 @@ async fn watch(pool: PgPool, topic: String, pulses: Arc<Mutex<Pulses>>) {
                 .await
                 .unwrap();
         for (partition, next) in rows {
-            pulses.lock().unwrap().look(partition, next);
+            progress.lock().unwrap().record_offset(partition, next);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -30,7 +30,7 @@ fn next_release() -> PathBuf {
 async fn send(world: &World, numbers: Range<u32>, statuses: &[&str]) {
     for (number, status) in numbers.zip(statuses.iter().cycle()) {
         let weight = weight_of(&format!("scale-{number}"), &format!("w-{number}"), status, 80.0);
-        world.sender.post("/health-data/medisante/fhir-json", &weight).await;
+        world.client.post("/health-data/medisante/fhir-json", &weight).await;
     }
 }
 

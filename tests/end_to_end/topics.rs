@@ -101,7 +101,7 @@ async fn every_setting_that_a_promise_rests_on_is_checked() {
     assert_eq!(too_many.status.code(), Some(1));
     let client = KafkaSettings::new(world.embedded.kafka_bootstrap().unwrap()).client();
     let found = durability(&client, &[raw.clone(), world.topic("raw.devices")]).await.unwrap();
-    assert_eq!(found, Some(Durability { copies: 1, min_in_sync: 1, unclean_election: false }));
+    assert_eq!(found, Some(Durability { replicas: 1, min_in_sync: 1, unclean_election: false }));
     assert!(durability(&client, &[world.topic("nothing")]).await.is_err());
 }
 
@@ -132,7 +132,7 @@ async fn a_retention_is_lowered_only_when_told_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_added_when_asked_for_and_never_removed() {
     let world = World::start().await;
-    world.sender.medisante(&glucose(0)).await;
+    world.client.post_medisante(&glucose(0)).await;
     world.until_count("SELECT count(*) FROM readings", 1).await;
     let run = |arguments: &[&str]| {
         let output = world.kafka_command("topics").args(arguments).output().unwrap();
@@ -160,7 +160,7 @@ async fn partitions_are_added_when_asked_for_and_never_removed() {
 
     let mut sent = 1;
     while world.log_end(&raw, 3) == 0 {
-        world.sender.medisante(&glucose(sent)).await;
+        world.client.post_medisante(&glucose(sent)).await;
         sent += 1;
         assert!(sent < 1_000, "the ingress did not write to the new partition");
     }

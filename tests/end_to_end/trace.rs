@@ -13,7 +13,7 @@ async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
     // A sink that is ready has created the tables.
     world.until_ready((Stage::Sink, 0)).await;
     world.kill(Stage::Normalizer);
-    let receipt = world.sender.medisante(&glucose(0)).await;
+    let receipt = world.client.post_medisante(&glucose(0)).await;
     let (said, arrived) = world.trace(&receipt);
     assert!(!arrived && said.contains("waits for the normalizer, which reads 0 other records"), "{said}");
 
@@ -27,7 +27,7 @@ async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
     assert!(said.contains("(current), Glucose") && said.contains("no patient: never assigned"), "{said}");
 
     let samples = json!([heart_rate("61.4375"), heart_rate("many")]);
-    let answer = world.sender.post("/health-data/healthkit/standard-json", &samples).await;
+    let answer = world.client.post("/health-data/healthkit/standard-json", &samples).await;
     let receipt = answer[1]["_id"].as_str().unwrap().to_owned();
     until("it has arrived", || async { world.trace(&receipt).1 }).await;
     let (said, _) = world.trace(&receipt);
@@ -37,7 +37,7 @@ async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
 
     // Consecutive items with the same fault share a dead letter, which trace finds by the receipt of each.
     let samples = json!([heart_rate("61"), heart_rate("many"), heart_rate("some"), heart_rate("few")]);
-    let answer = world.sender.post("/health-data/healthkit/standard-json", &samples).await;
+    let answer = world.client.post("/health-data/healthkit/standard-json", &samples).await;
     for item in 1..4 {
         let receipt = answer[item]["_id"].as_str().unwrap().to_owned();
         until("it has arrived", || async { world.trace(&receipt).1 }).await;
@@ -53,12 +53,12 @@ async fn trace_finds_requests_by_their_correlation_id_and_sums_up_what_is_large(
     let mut samples: Vec<_> = (0..30).map(|_| heart_rate("61")).collect();
     samples.extend([heart_rate("many"), heart_rate("62"), heart_rate("few")]);
     let path = "/health-data/healthkit/standard-json";
-    let answer = world.sender.post_as("order-7/a", path, &json!(samples)).await;
+    let answer = world.client.post_as("order-7/a", path, &json!(samples)).await;
     assert_eq!(answer.status(), 200);
     let answer: serde_json::Value = answer.json().await.unwrap();
     // An unassign of a device that was never assigned.
     let unassign = "/devices/0d9a4f0e-0000-5000-8000-000000000001/unassign";
-    let answered = world.sender.post_as("order-7/b", unassign, &json!({})).await;
+    let answered = world.client.post_as("order-7/b", unassign, &json!({})).await;
     let command = answered.headers()["Receipt"].to_str().unwrap().to_owned();
 
     until("it is found and has arrived", || async { world.trace("order-7/a").1 }).await;

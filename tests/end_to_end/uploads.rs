@@ -41,7 +41,7 @@ fn export() -> String {
 }
 
 /// The number of records on the raw topic of uploads.
-fn kept(world: &World) -> i64 {
+fn raw_upload_records(world: &World) -> i64 {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", world.embedded.kafka_bootstrap().unwrap());
     let consumer: BaseConsumer = config.create().unwrap();
@@ -57,16 +57,16 @@ async fn an_export_outlives_its_stages() {
     let body = export();
 
     // The ingress is killed in the middle of an upload: the sender gets no answer, and the stored chunks stay without a manifest.
-    let mut sender = TcpStream::connect(world.sender.address()).unwrap();
+    let mut sender = TcpStream::connect(world.client.address()).unwrap();
     let head = format!(
         "POST {PATH} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\nContent-Length: {}\r\n\r\n",
-        world.sender.key,
+        world.client.key,
         body.len()
     );
     sender.write_all(head.as_bytes()).unwrap();
     sender.write_all(&body.as_bytes()[..body.len() / 2]).unwrap();
     let deadline = Instant::now() + WITHIN;
-    while kept(&world) < 3 {
+    while raw_upload_records(&world) < 3 {
         assert!(Instant::now() < deadline, "no chunks were stored while the upload arrived");
     }
     world.kill(Stage::Ingress);
@@ -96,7 +96,7 @@ async fn an_export_outlives_its_stages() {
 async fn until_answered(world: &World, body: &str) -> StatusCode {
     let deadline = Instant::now() + WITHIN;
     loop {
-        if let Ok(answer) = world.sender.try_upload(PATH, body.to_owned()).await
+        if let Ok(answer) = world.client.try_upload(PATH, body.to_owned()).await
             && answer.status() != StatusCode::SERVICE_UNAVAILABLE
         {
             return answer.status();

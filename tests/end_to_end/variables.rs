@@ -5,21 +5,21 @@ use std::process::Command;
 
 use crate::{
     payload::glucose,
-    world::{STRAY, World},
+    world::{IGNORED_KAFKA_VARIABLES, World},
 };
 
-/// Every command of every test runs with [`STRAY`]; this test checks what the log says of them.
+/// Every command of every test runs with [`IGNORED_KAFKA_VARIABLES`]; this test checks what the log says of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn stray_kafka_variables_are_named_once_and_change_nothing() {
     let world = World::start().await;
-    let receipt = world.sender.medisante(&glucose(0)).await;
+    let receipt = world.client.post_medisante(&glucose(0)).await;
     world.until_count("SELECT count(*) FROM readings", 1).await;
     world.trace(&receipt);
     for stage in ["ingress", "normalizer", "sink"] {
         let log = std::fs::read_to_string(world.path(&format!("{stage}.log"))).unwrap();
         let said: Vec<&str> = log.lines().filter(|line| line.contains("ignored: KAFKA_")).collect();
         assert_eq!(said.len(), 1, "{stage}: {said:?}");
-        for (name, value) in STRAY {
+        for (name, value) in IGNORED_KAFKA_VARIABLES {
             assert!(said[0].contains(name), "{stage}: {name} is missing in: {}", said[0]);
             assert!(value.len() < 6 || !log.contains(value), "{stage} shows {value}");
         }

@@ -30,7 +30,7 @@ const MEDISANTE: &str = "/health-data/medisante/standard-json";
 
 /// `KAFKA_` variables that Kubernetes and images of Kafka put into a container, and two that would break the promises if they were
 /// passed on.
-pub(crate) const STRAY: [(&str, &str); 6] = [
+pub(crate) const IGNORED_KAFKA_VARIABLES: [(&str, &str); 6] = [
     ("KAFKA_PORT", "tcp://203.0.113.7:9092"),
     ("KAFKA_SERVICE_HOST", "203.0.113.7"),
     ("KAFKA_OPTS", "-Dstray=203.0.113.7"),
@@ -76,7 +76,7 @@ impl Default for Setup {
 pub(crate) struct World {
     pub(crate) embedded: &'static Embedded,
     pub(crate) pool: PgPool,
-    pub(crate) sender: Sender,
+    pub(crate) client: IngressClient,
     pub(crate) database_url: String,
     /// The variables that say how to reach Kafka.
     kafka: Vec<(String, String)>,
@@ -118,8 +118,8 @@ impl Drop for World {
 }
 
 #[derive(Clone)]
-pub(crate) struct Sender {
-    client: Client,
+pub(crate) struct IngressClient {
+    http: Client,
     url: String,
     pub(crate) key: String,
 }
@@ -142,12 +142,12 @@ impl World {
         let name = format!("e2e_{}", Uuid::new_v4().simple());
         let database_url = create_database(embedded, &name).await;
         let port = free_port();
-        let sender = Sender { client: Client::new(), url: format!("http://127.0.0.1:{port}"), key: String::new() };
+        let client = IngressClient { http: Client::new(), url: format!("http://127.0.0.1:{port}"), key: String::new() };
         let mut world = Self {
             embedded,
             kafka,
             pool: PgPool::connect_lazy(&database_url).unwrap(),
-            sender,
+            client,
             database_url,
             stages: BTreeMap::new(),
             name,
@@ -157,7 +157,11 @@ impl World {
             _turn: turn,
         };
         world.make_secrets();
-        world.finish(world.kafka_command("topics").args(["apply", "--partitions", &setup.partitions.to_string()]));
+        world.run_to_success(world.kafka_command("topics").args([
+            "apply",
+            "--partitions",
+            &setup.partitions.to_string(),
+        ]));
         for stage in [Stage::Sink, Stage::Normalizer, Stage::Ingress] {
             world.run(stage);
         }
@@ -182,8 +186,8 @@ impl World {
             "--scope",
             "devices:write",
         ]);
-        let said = self.finish(create.arg("--file").arg(self.path("keys.json")));
-        said.lines().last().unwrap().clone_into(&mut self.sender.key);
+        let output = self.run_to_success(create.arg("--file").arg(self.path("keys.json")));
+        output.lines().last().unwrap().clone_into(&mut self.client.key);
     }
 
     /// Starts process 0 of a stage, also again after it has ended.
@@ -247,7 +251,7 @@ impl World {
     /// Returns whether `/ready` answers 200, and the body. None if there is no answer.
     pub(crate) async fn ready(&self, member: Member) -> Option<(bool, String)> {
         let url = format!("http://127.0.0.1:{}/ready", self.stages[&member].management_port);
-        let answer = self.sender.client.get(url).timeout(Duration::from_secs(2)).send().await.ok()?;
+        let answer = self.client.http.get(url).timeout(Duration::from_secs(2)).send().await.ok()?;
         Some((answer.status() == StatusCode::OK, answer.text().await.ok()?))
     }
 
@@ -318,14 +322,14 @@ impl World {
     /// The metrics of a process, in Prometheus's text format.
     pub(crate) async fn metrics(&self, member: Member) -> String {
         let url = format!("http://127.0.0.1:{}/metrics", self.stages[&member].management_port);
-        self.sender.client.get(url).send().await.unwrap().text().await.unwrap()
+        self.client.http.get(url).send().await.unwrap().text().await.unwrap()
     }
 
     /// The output of `device-manager drift`.
     pub(crate) fn drift(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(BINARY);
         command.arg("drift").args(arguments).arg("--receipt-key-file").arg(self.path("receipt.key"));
-        self.finish(command.env("DATABASE_URL", &self.database_url))
+        self.run_to_success(command.env("DATABASE_URL", &self.database_url))
     }
 
     /// Sends SIGKILL to a stage's first process: it flushes and closes nothing.
@@ -347,11 +351,11 @@ impl World {
         command.arg(subcommand);
         command.envs(self.kafka.iter().cloned());
         command.env("TOPIC_PREFIX", format!("{}.", self.name));
-        command.envs(STRAY);
+        command.envs(IGNORED_KAFKA_VARIABLES);
         command
     }
 
-    fn finish(&self, command: &mut Command) -> String {
+    fn run_to_success(&self, command: &mut Command) -> String {
         let output = command.current_dir(self.directory.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -393,7 +397,8 @@ impl World {
     pub(crate) async fn assert_ledger(&self, items_min: i64) {
         for word in ["raw.medisante", "raw.healthkit", "raw.devices"] {
             let topic = self.topic(word);
-            let records: i64 = (0..i32::from(self.setup.partitions)).map(|one| self.log_end(&topic, one)).sum();
+            let records: i64 =
+                (0..i32::from(self.setup.partitions)).map(|partition| self.log_end(&topic, partition)).sum();
             let ended = "SELECT coalesce(sum(last_offset - first_offset + 1), 0)::bigint FROM outcomes WHERE topic";
             self.until_count(&format!("{ended} = '{word}'"), records).await;
         }
@@ -457,14 +462,14 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
 }
 
-impl Sender {
+impl IngressClient {
     pub(crate) async fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<Response> {
-        self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).json(body).send().await
+        self.http.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).json(body).send().await
     }
 
     /// Sends a JSON body with a correlation id.
     pub(crate) async fn post_as(&self, correlation_id: &str, path: &str, body: &Value) -> Response {
-        let request = self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key);
+        let request = self.http.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key);
         request.header("X-Correlation-ID", correlation_id).json(body).send().await.unwrap()
     }
 
@@ -472,7 +477,7 @@ impl Sender {
     pub(crate) async fn post_gzip(&self, path: &str, body: &[u8]) -> Value {
         let deadline = Instant::now() + WITHIN;
         loop {
-            let request = self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key);
+            let request = self.http.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key);
             let request = request.header("Content-Type", "application/json").header("Content-Encoding", "gzip");
             if let Ok(answer) = request.body(body.to_owned()).send().await
                 && answer.status() == StatusCode::OK
@@ -487,7 +492,7 @@ impl Sender {
 
     /// Sends a body without a content type.
     pub(crate) async fn try_upload(&self, path: &str, body: String) -> reqwest::Result<Response> {
-        self.client.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).body(body).send().await
+        self.http.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).body(body).send().await
     }
 
     /// Host and port of the ingress.
@@ -511,12 +516,12 @@ impl Sender {
     }
 
     /// Sends a Medisanté message, repeated until it is answered 200. Returns the receipt.
-    pub(crate) async fn medisante(&self, body: &Value) -> String {
+    pub(crate) async fn post_medisante(&self, body: &Value) -> String {
         let answer = self.post(MEDISANTE, body).await;
         answer["_id"].as_str().unwrap().to_owned()
     }
 
-    pub(crate) async fn try_medisante(&self, body: &Value) -> reqwest::Result<Response> {
+    pub(crate) async fn try_post_medisante(&self, body: &Value) -> reqwest::Result<Response> {
         self.try_post(MEDISANTE, body).await
     }
 }

@@ -36,12 +36,12 @@ async fn freeze_in_its_copy(world: &World) {
 async fn a_sink_that_is_frozen_in_its_copy_is_replaced_and_does_no_harm_when_it_goes_on() {
     let mut world = World::start().await;
     world.until_ready((Stage::Sink, 0)).await;
-    let sender = world.sender.clone();
+    let client = world.client.clone();
     let bodies = 30_i64;
     let sending = tokio::spawn(async move {
         for body in 0..bodies {
             let samples: Vec<_> = (0..SAMPLES).map(|number| heart_rate(body * SAMPLES + number)).collect();
-            sender.post("/health-data/healthkit/standard-json", &json!(samples)).await;
+            client.post("/health-data/healthkit/standard-json", &json!(samples)).await;
         }
     });
     freeze_in_its_copy(&world).await;

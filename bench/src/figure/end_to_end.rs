@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs, net::SocketAddr, path::Path, sync::Arc, time
 use sqlx::Connection;
 use tokio::time::{Instant, sleep};
 
-use super::against;
+use super::compare;
 use crate::{
     Result,
     database::RunDatabase,
@@ -77,7 +77,7 @@ async fn of_two_builds(plan: &Plan, stack: &Stack) -> Result<Row> {
         })
     })
     .await?;
-    Ok(against::row("end to end", &rounds))
+    Ok(compare::row("end to end", &rounds))
 }
 
 fn rows(plan: &Plan, latencies: &[Latency], capacities: &[Capacity], busiest: f64) -> Vec<Row> {
@@ -165,7 +165,7 @@ async fn on_fresh_of<T>(
     let measured = measure(&up, &database).await?;
     up.process.stop().await?;
     database.delete().await?;
-    topics.forget_groups().await?;
+    topics.delete_groups().await?;
     topics.delete().await?;
     Ok(measured)
 }

@@ -27,7 +27,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let after = up.process.usage()?;
     up.process.stop().await?;
     database.delete().await?;
-    topics.forget_groups().await?;
+    topics.delete_groups().await?;
     topics.delete().await?;
     Ok(Row {
         figure: "all stages in one process, idle".to_owned(),

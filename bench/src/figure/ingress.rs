@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use schemas::format::RawTopic;
 
-use super::against;
+use super::compare;
 use crate::{
     Result,
     plan::Plan,
@@ -22,7 +22,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let key = stack.key()?;
     if plan.against.is_some() {
         let run = async |side, round| Ok(run(plan, stack, &key, (side, round)).await?.0);
-        return Ok(against::row("ingress", &interleaved(plan, "ingress", run).await?));
+        return Ok(compare::row("ingress", &interleaved(plan, "ingress", run).await?));
     }
     let mut latencies = Vec::new();
     let rounds = interleaved(plan, "ingress", async |side, round| {

@@ -1,6 +1,6 @@
 //! The figures of the table, with a file for each.
 
-mod against;
+mod compare;
 mod end_to_end;
 mod idle;
 mod ingress;
@@ -19,7 +19,7 @@ use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
     Result, machine,
-    plan::{Name, Plan},
+    plan::{FigureName, Plan},
     stack::Stack,
     table::{self, Row},
 };
@@ -27,11 +27,12 @@ use crate::{
 /// Measures the figures of the plan, prints the table and writes it to a file. Returns whether every figure was measured and is
 /// within its limit.
 pub(crate) async fn run(plan: Plan) -> Result<bool> {
-    let needs_stack = plan.names.iter().any(|name| !matches!(name, Name::Pure | Name::Pool | Name::Instructions));
+    let needs_stack =
+        plan.names.iter().any(|name| !matches!(name, FigureName::Pure | FigureName::Pool | FigureName::Instructions));
     let stack = if needs_stack { Some(Stack::start(&plan).await?) } else { None };
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for name in &plan.names {
-        match one(*name, &plan, stack.as_ref()).await {
+        match measure(*name, &plan, stack.as_ref()).await {
             Ok(measured) => rows.extend(measured),
             Err(error) => {
                 eprintln!("{name:?}: {error}");
@@ -50,23 +51,23 @@ pub(crate) async fn run(plan: Plan) -> Result<bool> {
     Ok(failures.is_empty() && (plan.quick || rows.iter().all(|row| row.holds() != Some(false))))
 }
 
-async fn one(name: Name, plan: &Plan, stack: Option<&Stack>) -> Result<Vec<Row>> {
+async fn measure(name: FigureName, plan: &Plan, stack: Option<&Stack>) -> Result<Vec<Row>> {
     let stack = match (name, stack) {
-        (Name::Pure, _) => return pure::measure(plan).await,
-        (Name::Pool, _) => return Ok(vec![pool::measure(plan).await?]),
-        (Name::Instructions, _) => return instructions::measure(plan).await,
+        (FigureName::Pure, _) => return pure::measure(plan).await,
+        (FigureName::Pool, _) => return Ok(vec![pool::measure(plan).await?]),
+        (FigureName::Instructions, _) => return instructions::measure(plan).await,
         (_, Some(stack)) => stack,
         (_, None) => return Err("this figure needs Kafka and Postgres".into()),
     };
     Ok(match name {
-        Name::Pure | Name::Pool | Name::Instructions => Vec::new(),
-        Name::Ingress => vec![ingress::measure(plan, stack).await?],
-        Name::Normalizer => vec![normalizer::measure(plan, stack).await?],
-        Name::Sink => vec![sink::measure(plan, stack).await?],
-        Name::Idle => vec![idle::measure(plan, stack).await?],
-        Name::EndToEnd => end_to_end::measure(plan, stack).await?,
-        Name::Upload => upload::measure(plan, stack).await?,
-        Name::Soak => vec![soak::measure(plan, stack).await?],
+        FigureName::Pure | FigureName::Pool | FigureName::Instructions => Vec::new(),
+        FigureName::Ingress => vec![ingress::measure(plan, stack).await?],
+        FigureName::Normalizer => vec![normalizer::measure(plan, stack).await?],
+        FigureName::Sink => vec![sink::measure(plan, stack).await?],
+        FigureName::Idle => vec![idle::measure(plan, stack).await?],
+        FigureName::EndToEnd => end_to_end::measure(plan, stack).await?,
+        FigureName::Upload => upload::measure(plan, stack).await?,
+        FigureName::Soak => vec![soak::measure(plan, stack).await?],
     })
 }
 

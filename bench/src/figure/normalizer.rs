@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemas::format::{Format, RawTopic};
 use tokio::time::{Instant, sleep};
 
-use super::{against, pure};
+use super::{compare, pure};
 use crate::{
     Result, payload,
     plan::Plan,
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let rounds = interleaved(plan, "normalizer", async |side, round| run(plan, stack, side, round).await).await?;
     if plan.against.is_some() {
-        return Ok(against::row("normalizer", &rounds));
+        return Ok(compare::row("normalizer", &rounds));
     }
     Ok(Row {
         gate: "one outcome for each raw record, one reading for each payload, no dead letter".to_owned(),

@@ -125,9 +125,9 @@ struct Quantity<'a> {
 
 /// An output buffer. Texts are written as Avro strings: the length as a zigzag varint, then the bytes.
 #[derive(Default)]
-pub(super) struct Written(Vec<u8>);
+pub(super) struct AvroBuffer(Vec<u8>);
 
-impl Written {
+impl AvroBuffer {
     fn texts<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) {
         for text in texts {
             let mut length = text.len() << 1;
@@ -146,7 +146,7 @@ impl Written {
 }
 
 /// Reads and writes a Medisanté message. Returns how many values were written.
-pub(super) fn medisante(text: &str, out: &mut Written) -> Result<u64> {
+pub(super) fn medisante(text: &str, out: &mut AvroBuffer) -> Result<u64> {
     let Message { metadata, device, measurements } = serde_json::from_str(text)?;
     out.0.clear();
     out.texts([&*metadata.correlation_id, &metadata.received_time, &metadata.measurement_type]);
@@ -166,7 +166,7 @@ pub(super) fn medisante(text: &str, out: &mut Written) -> Result<u64> {
 }
 
 /// Reads and writes a FHIR Observation in JSON. Returns 1.
-pub(super) fn fhir_json(text: &str, out: &mut Written) -> Result<u64> {
+pub(super) fn fhir_json(text: &str, out: &mut AvroBuffer) -> Result<u64> {
     let one: Observation<'_> = serde_json::from_str(text)?;
     out.0.clear();
     out.texts([&*one.id, &one.status, &one.effective_date_time]);
@@ -181,7 +181,7 @@ pub(super) fn fhir_json(text: &str, out: &mut Written) -> Result<u64> {
 
 /// Reads a FHIR Observation in XML. There are no types for it, so the values of all attributes are written in the order of the
 /// text. Returns their number.
-pub(super) fn fhir_xml(text: &str, out: &mut Written) -> Result<u64> {
+pub(super) fn fhir_xml(text: &str, out: &mut AvroBuffer) -> Result<u64> {
     let mut reader = Reader::from_str(text);
     out.0.clear();
     let mut count = 0;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::pure;
 use crate::{
     Result,
-    payload::{self, Payload},
+    payload::{self, TestPayload},
     plan::Plan,
     round::{Measured, Side, interleaved},
     table::{Limit, Row},
@@ -26,14 +26,14 @@ const BATCH: u64 = 5_000;
 struct Mapper(Headers);
 
 impl Work for Mapper {
-    type Record = Payload;
+    type Record = TestPayload;
     type Events = Vec<Vec<u8>>;
 
-    fn bytes(&self, payload: &Payload) -> usize {
+    fn bytes(&self, payload: &TestPayload) -> usize {
         payload.body.len()
     }
 
-    fn map(&self, payload: &Payload) -> Self::Events {
+    fn map(&self, payload: &TestPayload) -> Self::Events {
         normalizer::normalize(&pure::record(Provider::Medisante, &self.0, payload))
             .readings
             .iter()
@@ -41,14 +41,14 @@ impl Work for Mapper {
             .collect()
     }
 
-    fn panicked(&self, _: &Payload) -> Self::Events {
+    fn panicked(&self, _: &TestPayload) -> Self::Events {
         Vec::new()
     }
 }
 
 /// Measures two threads against one.
 pub(crate) async fn measure(plan: &Plan) -> Result<Row> {
-    let batch: Arc<Vec<Payload>> = Arc::new((0..BATCH).map(|number| payload::glucose(8, number)).collect());
+    let batch: Arc<Vec<TestPayload>> = Arc::new((0..BATCH).map(|number| payload::glucose(8, number)).collect());
     let rounds = interleaved(plan, "mapping pool", async |side, _| {
         let threads = match side {
             Side::Product => NonZeroUsize::MIN.saturating_add(1),
@@ -68,7 +68,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Row> {
     })
 }
 
-async fn run(plan: &Plan, batch: &Arc<Vec<Payload>>, threads: NonZeroUsize) -> Result<Measured> {
+async fn run(plan: &Plan, batch: &Arc<Vec<TestPayload>>, threads: NonZeroUsize) -> Result<Measured> {
     let pool = Pool::start(threads, Mapper(pure::headers(Format::StandardJson)?))?;
     let (start, mut readings, mut batches) = (Instant::now(), 0, 0);
     while start.elapsed() < plan.load_time() / 2 {

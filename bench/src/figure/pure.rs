@@ -11,10 +11,10 @@ use schemas::{
     raw::{Headers, RawRecord, RecordKind},
 };
 
-use super::peer::{self, Written};
+use super::peer::{self, AvroBuffer};
 use crate::{
     Result, machine,
-    payload::{self, Payload},
+    payload::{self, TestPayload},
     plan::Plan,
     stats::Spread,
     table::{Limit, Row},
@@ -24,14 +24,14 @@ const SAMPLES: u64 = 50;
 
 /// A function that reads the same text and counts what it has read.
 struct Peer {
-    pass: fn(&str, &mut Written) -> Result<u64>,
+    pass: fn(&str, &mut AvroBuffer) -> Result<u64>,
     /// The count that `pass` must return.
-    expected: fn(&Payload) -> u64,
+    expected: fn(&TestPayload) -> u64,
     /// The description of the peer for the note.
     what: &'static str,
 }
 
-const ATTRIBUTES: fn(&Payload) -> u64 = |payload| payload.body.matches("=\"").count() as u64;
+const ATTRIBUTES: fn(&TestPayload) -> u64 = |payload| payload.body.matches("=\"").count() as u64;
 const TYPED: &str = "a typed parse of the same payload and a hand-written encoding of its fields";
 
 pub(super) struct Case {
@@ -42,7 +42,7 @@ pub(super) struct Case {
     limit: Option<Limit>,
     /// Whether the rate counts readings instead of payloads.
     by_reading: bool,
-    pub(super) payload: fn(u64) -> Payload,
+    pub(super) payload: fn(u64) -> TestPayload,
     peer: Option<Peer>,
 }
 
@@ -183,7 +183,7 @@ fn note(case: &Case) -> String {
 /// Runs one round: the gate over all payloads, then the rates of the product and of the peer. Every second round starts with the
 /// peer.
 fn round(plan: &Plan, case: &Case, number: u32) -> Result<[Option<f64>; 2]> {
-    let payloads: Vec<Payload> = (0..if case.by_reading { 200 } else { 10_000 }).map(case.payload).collect();
+    let payloads: Vec<TestPayload> = (0..if case.by_reading { 200 } else { 10_000 }).map(case.payload).collect();
     let headers = headers(case.format)?;
     gate(case, &headers, &payloads)?;
     let product = || {
@@ -194,11 +194,11 @@ fn round(plan: &Plan, case: &Case, number: u32) -> Result<[Option<f64>; 2]> {
         })
     };
     let Some(Peer { pass, .. }) = &case.peer else { return Ok([Some(product()), None]) };
-    let written = RefCell::new(Written::default());
+    let buffer = RefCell::new(AvroBuffer::default());
     let peer = || {
         rate(plan, case, &payloads, |payload| {
             // The gate has checked that the peer reads the whole text.
-            let _counted = black_box(pass(&payload.body, &mut written.borrow_mut()));
+            let _counted = black_box(pass(&payload.body, &mut buffer.borrow_mut()));
         })
     };
     let (mine, theirs);
@@ -213,7 +213,7 @@ fn round(plan: &Plan, case: &Case, number: u32) -> Result<[Option<f64>; 2]> {
 }
 
 /// Returns the number of payloads, or of readings, per second of processor time.
-fn rate(plan: &Plan, case: &Case, payloads: &[Payload], work: impl Fn(&Payload)) -> f64 {
+fn rate(plan: &Plan, case: &Case, payloads: &[TestPayload], work: impl Fn(&TestPayload)) -> f64 {
     let span = plan.load_time() / 5;
     let (start, used, mut done) = (Instant::now(), processor_seconds(), 0);
     while start.elapsed() < span {
@@ -226,13 +226,13 @@ fn rate(plan: &Plan, case: &Case, payloads: &[Payload], work: impl Fn(&Payload))
 }
 
 /// Returns the number of attributes of an export.
-fn of_export(payload: &Payload) -> u64 {
+fn of_export(payload: &TestPayload) -> u64 {
     let (above, each) = payload::EXPORT_ATTRIBUTES;
     above + each * payload.readings
 }
 
 /// Reads all attributes of XML as a stream, and normalizes their values. Returns the number of attributes.
-fn values(text: &str, _: &mut Written) -> Result<u64> {
+fn values(text: &str, _: &mut AvroBuffer) -> Result<u64> {
     let mut reader = Reader::from_reader(text.as_bytes());
     let (mut buffer, mut count) = (Vec::new(), 0);
     loop {
@@ -251,7 +251,7 @@ fn values(text: &str, _: &mut Written) -> Result<u64> {
 }
 
 /// Reads all attributes of an XML text in memory, without their values. Returns the number of attributes.
-fn attributes(text: &str, _: &mut Written) -> Result<u64> {
+fn attributes(text: &str, _: &mut AvroBuffer) -> Result<u64> {
     let mut reader = Reader::from_str(text);
     let mut count = 0;
     loop {
@@ -274,11 +274,11 @@ fn processor_seconds() -> f64 {
     used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
-fn gate(case: &Case, headers: &Headers, payloads: &[Payload]) -> Result<()> {
+fn gate(case: &Case, headers: &Headers, payloads: &[TestPayload]) -> Result<()> {
     let (mut ids, mut expected) = (HashSet::new(), 0);
     for payload in payloads {
         if let Some(Peer { pass, expected, .. }) = &case.peer
-            && pass(&payload.body, &mut Written::default())? != expected(payload)
+            && pass(&payload.body, &mut AvroBuffer::default())? != expected(payload)
         {
             return Err(format!("gate of {}: the peer does not read the whole text", case.figure).into());
         }
@@ -319,7 +319,7 @@ pub(crate) fn headers(format: Format) -> Result<Headers> {
 }
 
 /// Returns a raw record as the normalizer's loop would pass it to the mapping.
-pub(crate) fn record<'a>(provider: Provider, headers: &Headers, payload: &'a Payload) -> RawRecord<'a> {
+pub(crate) fn record<'a>(provider: Provider, headers: &Headers, payload: &'a TestPayload) -> RawRecord<'a> {
     RawRecord {
         topic: match headers.kind {
             RecordKind::Payload(format) => provider.raw_topic(format),

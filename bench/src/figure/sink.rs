@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::{against, pure};
+use super::{compare, pure};
 use crate::{
     Result,
     copy::Batches,
@@ -79,7 +79,7 @@ async fn of_two_builds(plan: &Plan, stack: &Stack, key: &Key) -> Result<Row> {
         Ok(measured)
     })
     .await?;
-    Ok(against::row("sink", &rounds))
+    Ok(compare::row("sink", &rounds))
 }
 
 /// Writes the readings to their topic. Returns how many there are.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::KafkaArgs;
 use crate::{
-    boot::{Process, ProcessArgs, say_ignored},
+    boot::{Process, ProcessArgs, log_ignored_variables},
     error::{CommandError, chain},
 };
 
@@ -37,7 +37,7 @@ pub async fn run(args: IngressCommand) -> Result<ExitCode, CommandError> {
     let cluster = args.kafka.cluster_of_stage()?;
     ingress::check(&config).map_err(|error| CommandError::usage(chain(&error)))?;
     let mut process = Process::boot(&args.process).await?;
-    say_ignored(&cluster.settings);
+    log_ignored_variables(&cluster.settings);
     let listener = ingress::listen(&config).map_err(|error| CommandError::failed("the ingress", error))?;
     let (health, shutdown) = (process.health.stage("ingress"), process.shutdown.clone());
     process.stage("the ingress", ingress::run(config, listener, cluster, health, shutdown));

@@ -86,10 +86,10 @@ const KAFKA_ANSWERS: Duration = Duration::from_secs(10);
 /// [`CommandError`]: why Kafka does not answer.
 pub(crate) async fn reach(settings: &KafkaSettings) -> Result<(), CommandError> {
     let settings = settings.clone();
-    let waits =
+    let on_wait =
         |why: &str| remark(&format!("Kafka does not answer: {why}; waiting for up to {} s", KAFKA_ANSWERS.as_secs()));
-    let asked = tokio::task::spawn_blocking(move || kafka::reach(&settings, KAFKA_ANSWERS, waits));
-    asked
+    let reached = tokio::task::spawn_blocking(move || kafka::reach(&settings, KAFKA_ANSWERS, on_wait));
+    reached
         .await
         .map_err(|error| error.to_string())
         .flatten()
@@ -101,7 +101,7 @@ pub(crate) async fn reach(settings: &KafkaSettings) -> Result<(), CommandError> 
 /// # Errors
 /// [`CommandError`]: the file cannot be used.
 pub(crate) fn receipt_secret(file: &Path) -> Result<[u8; 32], CommandError> {
-    secret::load_or_refuse(file).map_err(|error| CommandError::usage(chain(&error)))
+    secret::load(file).map_err(|error| CommandError::usage(chain(&error)))
 }
 
 /// The environment variables that are valid UTF-8.

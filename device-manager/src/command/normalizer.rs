@@ -9,7 +9,7 @@ use service::cluster::Cluster;
 
 use super::{KafkaArgs, receipt_secret};
 use crate::{
-    boot::{Process, ProcessArgs, say_ignored},
+    boot::{Process, ProcessArgs, log_ignored_variables},
     error::CommandError,
 };
 
@@ -73,7 +73,7 @@ pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
         ..config(cluster, args.group, args.topic_epoch, &secret)?
     };
     let mut process = Process::boot(&args.process).await?;
-    say_ignored(&config.kafka);
+    log_ignored_variables(&config.kafka);
     let (health, shutdown) = (process.health.stage("normalizer"), process.shutdown.clone());
     process.stage("the normalizer", normalizer::run(config, health, shutdown));
     process.wait().await.map(|()| ExitCode::SUCCESS)

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{KafkaArgs, accept_gap, database, receipt_secret};
 use crate::{
-    boot::{Process, ProcessArgs, say_ignored},
+    boot::{Process, ProcessArgs, log_ignored_variables},
     error::CommandError,
     output::Output,
 };
@@ -106,7 +106,7 @@ async fn run_stage(args: StageArgs) -> Result<ExitCode, CommandError> {
     let config = config(cluster, args.database_url.clone(), args.group, &secret)?;
     let database = database(&args.database_url)?;
     let mut process = Process::boot(&args.process).await?;
-    say_ignored(&config.kafka);
+    log_ignored_variables(&config.kafka);
     let (health, shutdown) = (process.health.stage("sink"), process.shutdown.clone());
     process.stage("the sink", async move {
         if args.migrate && !migrate(database, &health, &shutdown).await? {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use service::{
     cluster::Cluster,
     kafka::{HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS},
-    topics::{Existing, Failover, Finding, Lowering, Size, TopicsError, apply_with, check, failover},
+    topics::{Existing, Failover, Finding, RetentionPolicy, Size, TopicsError, apply_with, check, failover},
 };
 
 use super::{KafkaArgs, reach};
@@ -67,9 +67,9 @@ pub async fn run(args: TopicsArgs, output: &mut Output) -> Result<ExitCode, Comm
     let client = settings.client();
     match args.action {
         Action::Apply { partitions, replication, yes } => {
-            let lowering = if yes { Lowering::Apply } else { Lowering::Report };
+            let retention = if yes { RetentionPolicy::Lower } else { RetentionPolicy::Keep };
             let size = Size { partitions: partitions.unwrap_or(PARTITIONS), replication };
-            report(apply_with(&client, &topics, size, Existing { lowering, partitions }).await?, output)
+            report(apply_with(&client, &topics, size, Existing { retention, partitions }).await?, output)
         }
         Action::Check { replication } => {
             let code = report(check(&client, &topics, replication).await?, output)?;
@@ -88,9 +88,9 @@ fn report(findings: Vec<(String, Finding)>, output: &mut Output) -> Result<ExitC
             Finding::Right | Finding::Created | Finding::Corrected { .. } => {}
             Finding::Missing
             | Finding::Differs { .. }
-            | Finding::Keeps { .. }
+            | Finding::LongerRetention { .. }
             | Finding::Partitions { .. }
-            | Finding::Copies { .. } => code = ExitCode::from(1),
+            | Finding::Replicas { .. } => code = ExitCode::from(1),
         }
         output.line(&format!("{topic}: {}", text(&finding)))?;
     }
@@ -107,15 +107,17 @@ fn text(finding: &Finding) -> String {
         Finding::Differs { setting, is, must_be } => {
             format!("{setting} is {is}, must be {must_be}; `device-manager topics apply` corrects it")
         }
-        Finding::Keeps { setting, is, must_be } => format!(
+        Finding::LongerRetention { setting, is, must_be } => format!(
             "{setting} is {is}, must be {must_be}: it keeps records longer than it must; `device-manager topics apply --yes` lowers \
              the setting, and older records are removed"
         ),
-        Finding::Partitions { are, asked } => {
-            format!("{are} partitions, {asked} asked for; Kafka removes none: ask for {are}, or for more to add some")
+        Finding::Partitions { current, requested } => {
+            format!(
+                "{current} partitions, {requested} asked for; Kafka removes none: ask for {current}, or for more to add some"
+            )
         }
-        Finding::Copies { are, must_be } => format!(
-            "{are} copies, must be {must_be}; Kafka's `kafka-reassign-partitions.sh` adds more, then `device-manager topics apply` \
+        Finding::Replicas { current, must_be } => format!(
+            "{current} copies, must be {must_be}; Kafka's `kafka-reassign-partitions.sh` adds more, then `device-manager topics apply` \
              sets min.insync.replicas (or set --replication, if fewer are enough)"
         ),
     }

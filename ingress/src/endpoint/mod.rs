@@ -2,7 +2,7 @@
 
 pub(crate) mod devices;
 pub(crate) mod docs;
-mod documented;
+mod examples;
 pub(crate) mod health_data;
 pub(crate) mod openapi;
 

@@ -55,12 +55,12 @@ struct Examples;
 impl Modify for Examples {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         for endpoint in [
-            medisante::documented(),
-            medisante_format::documented(),
-            healthkit::documented(),
-            healthkit_format::documented(),
-            assign::documented(),
-            unassign::documented(),
+            medisante::examples(),
+            medisante_format::examples(),
+            healthkit::examples(),
+            healthkit_format::examples(),
+            assign::examples(),
+            unassign::examples(),
         ] {
             endpoint.add_to(openapi);
         }

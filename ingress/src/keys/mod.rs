@@ -6,4 +6,4 @@ mod ring;
 
 pub use file::{KeyEntry, KeysError, Scope};
 pub use manage::{KeySummary, NewKey, Secret, create, list, revoke};
-pub use ring::{Credential, KeyRing, Refused};
+pub use ring::{Credential, InvalidKey, KeyRing};

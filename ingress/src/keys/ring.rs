@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::file::{self, KeyEntry, KeysError, Scope, fingerprint};
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
 /// The credential of a sender: a key of the file, without the secret.
 pub struct Credential {
@@ -39,7 +39,7 @@ pub struct Credential {
 
 /// Why a key is refused. The client receives the same response in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub enum InvalidKey {
     /// No key has this secret.
     Unknown,
     /// The key is not valid yet.
@@ -116,21 +116,21 @@ impl KeyRing {
     /// Returns the key with this secret. Takes the same time whichever key matches, and if none does.
     ///
     /// # Errors
-    /// [`Refused`].
-    pub fn authenticate(&self, secret: &[u8], now: OffsetDateTime) -> Result<Arc<Credential>, Refused> {
+    /// [`InvalidKey`].
+    pub fn authenticate(&self, secret: &[u8], now: OffsetDateTime) -> Result<Arc<Credential>, InvalidKey> {
         let keys = self.keys.load();
-        let shown = fingerprint(secret);
+        let presented = fingerprint(secret);
         let mut found = u32::MAX;
         for (number, key) in (0_u32..).zip(keys.iter()) {
-            let same: Choice = key.sha256.ct_eq(&shown);
+            let same: Choice = key.sha256.ct_eq(&presented);
             found.conditional_assign(&number, same);
         }
-        let key = usize::try_from(found).ok().and_then(|place| keys.get(place)).ok_or(Refused::Unknown)?;
+        let key = usize::try_from(found).ok().and_then(|index| keys.get(index)).ok_or(InvalidKey::Unknown)?;
         if key.not_before.is_some_and(|from| now < from) {
-            return Err(Refused::NotYet);
+            return Err(InvalidKey::NotYet);
         }
         if key.expires_at.is_some_and(|until| now >= until) {
-            return Err(Refused::Expired);
+            return Err(InvalidKey::Expired);
         }
         Ok(Arc::clone(key))
     }
@@ -155,7 +155,7 @@ impl KeyRing {
     /// Checks the file every second until `shutdown`, and reports the result on `/ready` and in the log.
     pub async fn watch(self: Arc<Self>, health: StageHealth, shutdown: CancellationToken) {
         health.detail("keys", &format!("{} loaded", self.count()));
-        while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        while shutdown.run_until_cancelled(tokio::time::sleep(REFRESH_EVERY)).await.is_some() {
             let ring = Arc::clone(&self);
             let Ok(refreshed) = tokio::task::spawn_blocking(move || ring.refresh()).await else { continue };
             match refreshed {

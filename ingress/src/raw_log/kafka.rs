@@ -41,9 +41,9 @@ struct ProducerReports {
 }
 
 /// Forwards each delivery report to the request that waits for it.
-struct Deliveries(ProducerReports);
+struct DeliveryReports(ProducerReports);
 
-impl ClientContext for Deliveries {
+impl ClientContext for DeliveryReports {
     fn stats(&self, statistics: Statistics) {
         // Without idempotence the statistics have no such state, and a retried record could be duplicated.
         let has_id = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
@@ -51,10 +51,10 @@ impl ClientContext for Deliveries {
     }
 }
 
-impl ProducerContext for Deliveries {
+impl ProducerContext for DeliveryReports {
     type DeliveryOpaque = Box<oneshot::Sender<Result<Appended, AppendError>>>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
+    fn delivery(&self, result: &DeliveryResult<'_>, responder: Self::DeliveryOpaque) {
         let answer = match result {
             // The broker acknowledges a batch that it already has without an offset: the record is stored, but no receipt can
             // be issued.
@@ -66,25 +66,25 @@ impl ProducerContext for Deliveries {
             self.0.unacknowledged.fetch_add(1, Ordering::Relaxed);
         }
         // The request may already have ended, because it timed out or its client disconnected.
-        let _gone = waiting.send(answer);
+        let _gone = responder.send(answer);
     }
 }
 
 /// The raw topics on a real cluster.
 pub struct KafkaLog {
-    producer: ArcSwap<ThreadedProducer<Deliveries>>,
+    producer: ArcSwap<ThreadedProducer<DeliveryReports>>,
     config: ClientConfig,
-    medisante: Target,
-    healthkit: Target,
-    devices: Target,
-    uploads: Target,
+    medisante: RawTopicState,
+    healthkit: RawTopicState,
+    devices: RawTopicState,
+    uploads: RawTopicState,
     reports: ProducerReports,
     /// Whether the last probe found no fault.
     works: AtomicBool,
 }
 
 /// A raw topic on the cluster.
-struct Target {
+struct RawTopicState {
     name: String,
     /// The number of partitions at the last probe; 0 before the first.
     partitions: AtomicU16,
@@ -100,21 +100,21 @@ impl KafkaLog {
         config.set("message.timeout.ms", produce_timeout.as_millis().to_string());
         config.set("statistics.interval.ms", STATISTICS_MS);
         let reports = ProducerReports::default();
-        let target = |topic| Target { name: cluster.topics.raw(topic), partitions: AtomicU16::new(0) };
-        let producer = make(&config, &reports)?;
+        let topic_state = |topic| RawTopicState { name: cluster.topics.raw(topic), partitions: AtomicU16::new(0) };
+        let producer = create_producer(&config, &reports)?;
         Ok(Self {
             producer: ArcSwap::from_pointee(producer),
             config,
-            medisante: target(RawTopic::Medisante),
-            healthkit: target(RawTopic::HealthKit),
-            devices: target(RawTopic::Devices),
-            uploads: target(RawTopic::Uploads),
+            medisante: topic_state(RawTopic::Medisante),
+            healthkit: topic_state(RawTopic::HealthKit),
+            devices: topic_state(RawTopic::Devices),
+            uploads: topic_state(RawTopic::Uploads),
             reports,
             works: AtomicBool::new(false),
         })
     }
 
-    fn target(&self, topic: RawTopic) -> &Target {
+    fn topic_state(&self, topic: RawTopic) -> &RawTopicState {
         match topic {
             RawTopic::Medisante => &self.medisante,
             RawTopic::HealthKit => &self.healthkit,
@@ -176,21 +176,21 @@ impl KafkaLog {
         let producer = self.producer.load_full();
         if let Some((code, _)) = producer.client().fatal_error() {
             tracing::error!(%code, "the producer has had a fatal error and is replaced");
-            match make(&self.config, &self.reports) {
-                Ok(fresh) => self.producer.store(Arc::new(fresh)),
+            match create_producer(&self.config, &self.reports) {
+                Ok(producer) => self.producer.store(Arc::new(producer)),
                 Err(_) => return Some("the Kafka producer cannot be created".to_owned()),
             }
         }
         let Ok(metadata) = producer.client().fetch_metadata(None, PROBE_TIMEOUT) else {
             return Some(because("Kafka does not answer"));
         };
-        for target in RawTopic::ALL.iter().map(|topic| self.target(*topic)) {
-            let found = metadata.topics().iter().find(|found| found.name() == target.name);
+        for topic_state in RawTopic::ALL.iter().map(|topic| self.topic_state(*topic)) {
+            let found = metadata.topics().iter().find(|found| found.name() == topic_state.name);
             let count = found.map_or(0, |found| u16::try_from(found.partitions().len()).unwrap_or(u16::MAX));
             if count == 0 {
-                return Some(not_there(&target.name));
+                return Some(not_there(&topic_state.name));
             }
-            target.partitions.store(count, Ordering::Relaxed);
+            topic_state.partitions.store(count, Ordering::Relaxed);
         }
         let has_id = self.reports.has_id.load(Ordering::Relaxed);
         (!has_id).then(|| "Kafka has not assigned the producer id yet".to_owned())
@@ -199,14 +199,14 @@ impl KafkaLog {
 
 impl RawLog for KafkaLog {
     fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError> {
-        let (waiting, acknowledgement) = oneshot::channel();
+        let (responder, acknowledgement) = oneshot::channel();
         let mut headers = OwnedHeaders::new_with_capacity(12);
         for (key, value) in record.headers.pairs() {
             headers = headers.insert(Header { key, value: Some(value) });
         }
-        let target = self.target(record.topic);
+        let topic_state = self.topic_state(record.topic);
         let mut message =
-            BaseRecord::with_opaque_to(&target.name, Box::new(waiting)).payload(record.body).headers(headers);
+            BaseRecord::with_opaque_to(&topic_state.name, Box::new(responder)).payload(record.body).headers(headers);
         message = match record.destination {
             Destination::Key(key) => message.key(key),
             Destination::Partition(partition) => message.partition(partition),
@@ -224,13 +224,16 @@ impl RawLog for KafkaLog {
     }
 
     fn partitions(&self, topic: RawTopic) -> Option<NonZeroU16> {
-        NonZeroU16::new(self.target(topic).partitions.load(Ordering::Relaxed))
+        NonZeroU16::new(self.topic_state(topic).partitions.load(Ordering::Relaxed))
     }
 }
 
-fn make(config: &ClientConfig, reports: &ProducerReports) -> Result<ThreadedProducer<Deliveries>, KafkaError> {
+fn create_producer(
+    config: &ClientConfig,
+    reports: &ProducerReports,
+) -> Result<ThreadedProducer<DeliveryReports>, KafkaError> {
     reports.has_id.store(false, Ordering::Relaxed);
-    config.create_with_context(Deliveries(reports.clone()))
+    config.create_with_context(DeliveryReports(reports.clone()))
 }
 
 #[cfg(test)]
@@ -242,7 +245,7 @@ mod tests {
 
     /// Checks the settings only: on a single broker, a test cannot observe that all replicas acknowledge.
     #[test]
-    fn all_copies_acknowledge_and_nothing_is_doubled() {
+    fn all_replicas_acknowledge_and_nothing_is_doubled() {
         let cluster = Cluster { settings: KafkaSettings::new("127.0.0.1:1"), topics: Topics::new("") };
         let log = KafkaLog::new(&cluster, Duration::from_millis(1_234)).unwrap();
         for (property, value) in [("acks", "all"), ("enable.idempotence", "true"), ("message.timeout.ms", "1234")] {

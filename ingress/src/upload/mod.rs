@@ -32,7 +32,7 @@ use crate::{
     state::Shared,
 };
 use capacity::{UploadCapacity, UploadLimits};
-use split::{Broken, Chunk, ChunkOutput, Whole};
+use split::{Chunk, ChunkOutput, ReadError, Whole};
 
 /// The capacity of the channel of frames to the blocking thread.
 const FRAMES_WAITING: usize = 4;
@@ -51,15 +51,15 @@ pub(crate) async fn receive(
     body: Body,
 ) -> Result<ItemPosition, Refusal> {
     let UploadCapacity { slots, limits } = &shared.uploads;
-    let decided = match Coding::of(request) {
-        Some(_) if body::announces_more(request, limits.bytes_max) => Err(too_large(limits)),
+    let admission = match Coding::of(request) {
+        Some(_) if body::content_length_exceeds(request, limits.bytes_max) => Err(too_large(limits)),
         Some(coding) => match tokio::time::timeout(shared.produce_timeout, slots.acquire()).await {
             Ok(Ok(slot)) => Ok((coding, slot)),
             Ok(Err(_)) | Err(_) => Err(Refusal::Unavailable),
         },
         None => Err(Refusal::ContentCoding),
     };
-    let ((coding, _slot), body) = body::admitted(decided, request, body).await?;
+    let ((coding, _slot), body) = body::discard_if_refused(admission, request, body).await?;
     let (frames, from_request) = mpsc::channel(FRAMES_WAITING);
     let (chunks, to_kafka) = mpsc::channel(1);
     let bytes_max = limits.bytes_max;
@@ -67,8 +67,9 @@ pub(crate) async fn receive(
     let splitting = tokio::task::spawn_blocking(move || split::split(coding, from_request, &output, bytes_max));
     let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
     let log = UploadLog { shared, topic, headers: &headers, id };
-    let (fed, chunks, whole) = tokio::join!(feed(body, frames, limits), log.append_chunks(to_kafka), splitting);
-    fed?;
+    let (frames_sent, chunks, whole) =
+        tokio::join!(send_frames(body, frames, limits), log.append_chunks(to_kafka), splitting);
+    frames_sent?;
     let chunks = chunks?;
     let (position, checked) = match whole {
         Ok(Ok(Whole { only: Some(body), hash, checked, .. })) => {
@@ -80,9 +81,9 @@ pub(crate) async fn receive(
         Ok(Ok(Whole { only: None, bytes, hash, checked })) => {
             (log.append_manifest(chunks, bytes, hash).await?, checked)
         }
-        Ok(Err(Broken::TooLarge)) => return Err(too_large(limits)),
-        Ok(Err(Broken::Off)) => return Err(Refusal::BodyBrokenOff),
-        Ok(Err(Broken::NotKept)) | Err(_) => return Err(Refusal::Unavailable),
+        Ok(Err(ReadError::TooLarge)) => return Err(too_large(limits)),
+        Ok(Err(ReadError::Disconnected)) => return Err(Refusal::BodyIncomplete),
+        Ok(Err(ReadError::ReceiverDropped)) | Err(_) => return Err(Refusal::Unavailable),
     };
     checked.map_err(|why| accept::malformed(shared, &position, why))?;
     Ok(position)
@@ -93,14 +94,18 @@ fn too_large(limits: &UploadLimits) -> Refusal {
 }
 
 /// Reads the frames of the body as fast as the blocking thread consumes them.
-async fn feed(mut body: Body, frames: mpsc::Sender<Option<Bytes>>, limits: &UploadLimits) -> Result<(), Refusal> {
+async fn send_frames(
+    mut body: Body,
+    frames: mpsc::Sender<Option<Bytes>>,
+    limits: &UploadLimits,
+) -> Result<(), Refusal> {
     let whole = async {
         let (mut deadline, mut piece_bytes) = (Instant::now() + limits.stall_max, 0);
         loop {
             let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
                 Err(_) => return Err(Refusal::BodyTimeout),
                 Ok(None) => None,
-                Ok(Some(Err(_))) => return Err(Refusal::BodyBrokenOff),
+                Ok(Some(Err(_))) => return Err(Refusal::BodyIncomplete),
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => Some(data),
                     Err(_trailers) => continue,
@@ -152,7 +157,7 @@ impl UploadLog<'_> {
         while let Some(chunk) = chunks.recv().await {
             // The hash of the first chunk selects the partition of the whole upload, so a retry goes to the same partition.
             let destination = match destination {
-                Some(decided) => decided,
+                Some(destination) => destination,
                 None => *destination.insert(accept::partition(self.shared, self.topic, &chunk.hash)?),
             };
             let headers = Headers {
@@ -165,7 +170,7 @@ impl UploadLog<'_> {
                 match (self.shared.log.append(&record), in_flight.front()) {
                     (Ok(acknowledgement), _) => break acknowledgement,
                     (Err(AppendError::QueueFull), Some(_)) => {
-                        self.settle_first(&mut in_flight, &mut acknowledged).await?;
+                        self.await_first(&mut in_flight, &mut acknowledged).await?;
                     }
                     (Err(AppendError::QueueFull | AppendError::NotAcknowledged(_)), _) => {
                         return Err(Refusal::Unavailable);
@@ -175,16 +180,16 @@ impl UploadLog<'_> {
             number += 1;
             in_flight.push_back(acknowledgement);
             if in_flight.len() >= CHUNKS_IN_FLIGHT {
-                self.settle_first(&mut in_flight, &mut acknowledged).await?;
+                self.await_first(&mut in_flight, &mut acknowledged).await?;
             }
         }
         while !in_flight.is_empty() {
-            self.settle_first(&mut in_flight, &mut acknowledged).await?;
+            self.await_first(&mut in_flight, &mut acknowledged).await?;
         }
         Ok(acknowledged)
     }
 
-    async fn settle_first(
+    async fn await_first(
         &self,
         in_flight: &mut VecDeque<Acknowledgement>,
         acknowledged: &mut Acknowledged,

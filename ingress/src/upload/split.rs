@@ -39,13 +39,13 @@ pub(super) struct Whole {
 
 /// Why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(super) enum ReadError {
     /// The client disconnected.
-    Off,
+    Disconnected,
     /// The body has more bytes than allowed.
     TooLarge,
     /// The receiver of the chunks was dropped.
-    NotKept,
+    ReceiverDropped,
 }
 
 /// Splits `frames` into chunks and sends them. A body that fits into one chunk is not sent but returned. If its content coding
@@ -55,11 +55,11 @@ pub(super) fn split(
     frames: mpsc::Receiver<Option<Bytes>>,
     output: &ChunkOutput,
     bytes_max: u64,
-) -> Result<Whole, Broken> {
+) -> Result<Whole, ReadError> {
     let mut frames = Frames { frames, current: Bytes::new(), ended: false, sent: Vec::new() };
-    let mut whole = look_through(coding, &mut frames, output, bytes_max)?;
+    let mut whole = split_and_check(coding, &mut frames, output, bytes_max)?;
     if whole.checked == Err(Malformed::Coding) && whole.only.is_some() {
-        frames.read_on().map_err(|_| Broken::Off)?;
+        frames.read_to_end().map_err(|_| ReadError::Disconnected)?;
         let sent = Bytes::from(frames.sent);
         (whole.bytes, whole.hash) = (sent.len() as u64, output.key.hash(&sent));
         whole.only = Some(sent);
@@ -67,8 +67,13 @@ pub(super) fn split(
     Ok(whole)
 }
 
-fn look_through(coding: Coding, frames: &mut Frames, output: &ChunkOutput, bytes_max: u64) -> Result<Whole, Broken> {
-    let decoder = coding.decoder(frames).map_err(|_| Broken::Off)?;
+fn split_and_check(
+    coding: Coding,
+    frames: &mut Frames,
+    output: &ChunkOutput,
+    bytes_max: u64,
+) -> Result<Whole, ReadError> {
+    let decoder = coding.decoder(frames).map_err(|_| ReadError::Disconnected)?;
     let mut chunker = Chunker {
         decoder,
         output,
@@ -78,7 +83,7 @@ fn look_through(coding: Coding, frames: &mut Frames, output: &ChunkOutput, bytes
         bytes: 0,
         hasher: output.key.hasher(),
         bytes_max,
-        broken: None,
+        read_error: None,
         undecodable: false,
     };
     let checked = xml::check(&mut chunker, true, TOKEN_BYTES_MAX).and_then(|root| shape::xml(Format::ExportXml, root));
@@ -87,7 +92,7 @@ fn look_through(coding: Coding, frames: &mut Frames, output: &ChunkOutput, bytes
         let length = match chunker.fill_buf() {
             Ok([]) => break,
             Ok(bytes) => bytes.len(),
-            Err(_) => return Err(chunker.broken.unwrap_or(Broken::Off)),
+            Err(_) => return Err(chunker.read_error.unwrap_or(ReadError::Disconnected)),
         };
         chunker.consume(length);
     }
@@ -105,7 +110,7 @@ struct Frames {
 }
 
 impl Frames {
-    fn more(&mut self) -> io::Result<()> {
+    fn fill_current(&mut self) -> io::Result<()> {
         while self.current.is_empty() && !self.ended {
             match self.frames.blocking_recv() {
                 Some(Some(frame)) => {
@@ -120,10 +125,10 @@ impl Frames {
         Ok(())
     }
 
-    fn read_on(&mut self) -> io::Result<()> {
+    fn read_to_end(&mut self) -> io::Result<()> {
         while !self.ended {
             self.current = Bytes::new();
-            self.more()?;
+            self.fill_current()?;
         }
         Ok(())
     }
@@ -131,7 +136,7 @@ impl Frames {
 
 impl Read for Frames {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.more()?;
+        self.fill_current()?;
         let taken = self.current.split_to(self.current.len().min(buffer.len()));
         let (head, _) = buffer.split_at_mut(taken.len());
         head.copy_from_slice(&taken);
@@ -151,7 +156,7 @@ struct Chunker<'d> {
     bytes: u64,
     hasher: ContentHasher,
     bytes_max: u64,
-    broken: Option<Broken>,
+    read_error: Option<ReadError>,
     undecodable: bool,
 }
 
@@ -161,7 +166,9 @@ impl Chunker<'_> {
         let mut limited = (&mut self.decoder).take(CHUNK_BYTES as u64);
         match limited.read_to_end(&mut chunk) {
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Err(self.breaks(Broken::Off)),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                return Err(self.fail(ReadError::Disconnected));
+            }
             // The bytes decoded so far are stored; the rest is not usable.
             Err(_) => self.undecodable = true,
         }
@@ -170,7 +177,7 @@ impl Chunker<'_> {
         }
         self.bytes += chunk.len() as u64;
         if self.bytes > self.bytes_max {
-            return Err(self.breaks(Broken::TooLarge));
+            return Err(self.fail(ReadError::TooLarge));
         }
         self.hasher.update(&chunk);
         let chunk = Bytes::from(chunk);
@@ -182,24 +189,24 @@ impl Chunker<'_> {
             return Ok(());
         }
         if let Some(first) = self.pending.take() {
-            self.hand_on(first)?;
+            self.send_chunk(first)?;
         }
-        self.hand_on(chunk)
+        self.send_chunk(chunk)
     }
 
-    fn hand_on(&mut self, bytes: Bytes) -> io::Result<()> {
+    fn send_chunk(&mut self, bytes: Bytes) -> io::Result<()> {
         let hash = self.output.key.hash(&bytes);
-        self.output.chunks.blocking_send(Chunk { bytes, hash }).map_err(|_| self.breaks(Broken::NotKept))
+        self.output.chunks.blocking_send(Chunk { bytes, hash }).map_err(|_| self.fail(ReadError::ReceiverDropped))
     }
 
-    fn breaks(&mut self, why: Broken) -> io::Error {
-        self.broken = Some(why);
+    fn fail(&mut self, why: ReadError) -> io::Error {
+        self.read_error = Some(why);
         io::ErrorKind::ConnectionAborted.into()
     }
 
-    fn finish(self, checked: Result<(), Malformed>) -> Result<Whole, Broken> {
-        if let Some(broken) = self.broken {
-            return Err(broken);
+    fn finish(self, checked: Result<(), Malformed>) -> Result<Whole, ReadError> {
+        if let Some(read_error) = self.read_error {
+            return Err(read_error);
         }
         let checked = match checked {
             _ if self.undecodable => Err(Malformed::Coding),
@@ -219,7 +226,7 @@ impl Read for Chunker<'_> {
 
 impl BufRead for Chunker<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.broken.is_some() {
+        if self.read_error.is_some() {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         if self.at >= self.chunk.len() && !self.undecodable {

@@ -15,7 +15,7 @@ pub use malformed::Malformed;
 
 /// What is known about a well-formed body without interpreting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub struct Checked {
     /// The number of elements of a top-level JSON array; `None` if the top level is not an array.
     pub array_items: Option<usize>,
 }
@@ -24,18 +24,18 @@ pub struct Shape {
 ///
 /// # Errors
 /// [`Malformed`].
-pub fn payload(provider: Provider, format: Format, body: &[u8]) -> Result<Shape, Malformed> {
+pub fn payload(provider: Provider, format: Format, body: &[u8]) -> Result<Checked, Malformed> {
     let text = text(body)?;
     if format.is_xml() {
         let root = xml::check(text.as_bytes(), format == Format::ExportXml, usize::MAX)?;
         shape::xml(format, root)?;
-        return Ok(Shape { array_items: None });
+        return Ok(Checked { array_items: None });
     }
     let items_max = if format.has_item_receipts(provider) { ITEMS_MAX } else { usize::MAX };
     let mut shape = shape::JsonShape::new(provider, format);
     let top = json::check(text, items_max, &mut |name, value| shape.member(name, value))?;
     shape.check(&top)?;
-    Ok(Shape { array_items: top.array_items })
+    Ok(Checked { array_items: top.array_items })
 }
 
 /// Returns the body as text.

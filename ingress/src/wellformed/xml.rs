@@ -51,7 +51,7 @@ pub(crate) fn check(
         match event {
             Event::Start(element) => {
                 attributes(&element, fault)?;
-                root.look(&element, depth);
+                root.examine(&element, depth);
                 roots += u32::from(depth == 0);
                 depth += 1;
                 if depth > DEPTH_MAX {
@@ -60,7 +60,7 @@ pub(crate) fn check(
             }
             Event::Empty(element) => {
                 attributes(&element, fault)?;
-                root.look(&element, depth);
+                root.examine(&element, depth);
                 roots += u32::from(depth == 0);
             }
             Event::End(_) => depth = depth.checked_sub(1).ok_or(fault)?,
@@ -94,7 +94,7 @@ pub(crate) fn check(
 
 impl Root {
     /// Examines an element that begins at this depth.
-    fn look(&mut self, element: &BytesStart<'_>, depth: usize) {
+    fn examine(&mut self, element: &BytesStart<'_>, depth: usize) {
         let (name, prefix) = (element.local_name(), element.name().prefix());
         let name: &str = name.as_ref();
         if depth == 0 {

@@ -8,7 +8,7 @@ use schemas::{
 };
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, KEYED_PARTITION, content_hmac, new_key, partition};
+use crate::test_app::{KEYED_PARTITION, TestApp, content_hmac, new_key, partition};
 
 fn command() -> Value {
     json!({ "deviceId": "apple-77", "deviceType": "Wearable", "name": "Watch", "deviceProvider": "apple-healthkit",
@@ -17,18 +17,18 @@ fn command() -> Value {
 
 #[tokio::test]
 async fn an_assign_is_answered_with_the_device_and_keyed_by_it() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let expected = device_key(Provider::HealthKit, &DeviceId::parse("apple-77").unwrap()).to_string();
     let mut body = command();
     for provider in ["apple-healthkit", "healthkit"] {
         body["deviceProvider"] = json!(provider);
         let text = body.to_string();
-        let answer = bench.post("/devices/assign").json().send(text.clone()).await;
+        let answer = test_app.post("/devices/assign").json().send(text.clone()).await;
         assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({ "_id": expected })));
         let receipt = answer.command_receipt();
         assert_eq!((receipt.topic, receipt.partition), (RawTopic::Devices, KEYED_PARTITION));
-        assert_eq!(receipt.offset, 39 + i64::try_from(bench.kept()).unwrap());
-        bench.last(|record| {
+        assert_eq!(receipt.offset, 39 + i64::try_from(test_app.stored()).unwrap());
+        test_app.last(|record| {
             assert_eq!((record.topic, record.headers.kind), (RawTopic::Devices, RecordKind::Assign));
             assert_eq!((record.key.as_ref(), record.body.as_slice()), (Some(&expected), text.as_bytes()));
             assert_eq!(record.headers.content_hmac, content_hmac(text.as_bytes()));
@@ -37,12 +37,12 @@ async fn an_assign_is_answered_with_the_device_and_keyed_by_it() {
     body["serialNumber"] = json!("s");
     body["features"] = json!(["ecg"]);
     body["effectiveFrom"] = json!("2024-01-02T03:04:05+01:00");
-    assert_eq!(bench.post("/devices/assign").send(body.to_string()).await.status, 200);
+    assert_eq!(test_app.post("/devices/assign").send(body.to_string()).await.status, 200);
 }
 
 #[tokio::test]
 async fn an_unusable_assign_is_kept_and_names_the_field() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for (field, value) in [
         ("deviceId", json!("")),
         ("deviceId", json!(5)),
@@ -60,37 +60,37 @@ async fn an_unusable_assign_is_kept_and_names_the_field() {
         let mut body = command();
         body[field] = value;
         let text = body.to_string();
-        let answer = bench.post("/devices/assign").send(text.clone()).await;
+        let answer = test_app.post("/devices/assign").send(text.clone()).await;
         assert_eq!(answer.problem(400), "malformed");
         assert_eq!(answer.faults(), [format!("body {field}")]);
         assert!(answer.json()["message"].as_str().unwrap().contains(&format!(" {field} ")), "{field}");
         assert!(!answer.headers.contains_key("receipt"), "a refusal contains its receipt in the body");
         assert_eq!(answer.receipt().topic, RawTopic::Devices);
-        bench.last(|record| {
+        test_app.last(|record| {
             // The device is unknown, so the command is partitioned by its content.
             assert_eq!((record.key.as_deref(), record.partition), (None, Some(partition(text.as_bytes()))));
             assert_eq!(record.headers.content_hmac, content_hmac(text.as_bytes()));
         });
     }
     for body in ["[]", "null", "\"deviceId\""] {
-        let answer = bench.post("/devices/assign").send(body).await;
+        let answer = test_app.post("/devices/assign").send(body).await;
         assert_eq!((answer.problem(400), answer.faults()), ("malformed".to_owned(), vec!["body -".to_owned()]));
     }
     for body in ["", "{"] {
-        assert_eq!(bench.post("/devices/assign").send(body).await.problem(400), "malformed");
+        assert_eq!(test_app.post("/devices/assign").send(body).await.problem(400), "malformed");
     }
 }
 
 #[tokio::test]
 async fn an_unassign_is_answered_without_a_body() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let id = device_key(Provider::Medisante, &DeviceId::parse("m").unwrap()).to_string();
     let path = format!("/devices/{id}/unassign");
     for body in ["", "{}", " ", "{\"effectiveFrom\":\"2024-01-02T03:04:05Z\"}"] {
-        let answer = bench.post(&path).send(body).await;
+        let answer = test_app.post(&path).send(body).await;
         assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
-        assert_eq!(answer.command_receipt().offset, 39 + i64::try_from(bench.kept()).unwrap());
-        bench.last(|record| {
+        assert_eq!(answer.command_receipt().offset, 39 + i64::try_from(test_app.stored()).unwrap());
+        test_app.last(|record| {
             assert_eq!((record.topic, record.headers.kind), (RawTopic::Devices, RecordKind::Unassign));
             assert_eq!((record.key.as_ref(), record.headers.device_id.as_ref()), (Some(&id), Some(&id)));
             assert_eq!(
@@ -100,12 +100,12 @@ async fn an_unassign_is_answered_without_a_body() {
         });
     }
     for body in ["[]", "{\"effectiveFrom\":1}", "{"] {
-        assert_eq!(bench.post(&path).send(body).await.problem(400), "malformed");
-        bench.last(|record| assert_eq!(record.key.as_ref(), Some(&id)));
+        assert_eq!(test_app.post(&path).send(body).await.problem(400), "malformed");
+        test_app.last(|record| assert_eq!(record.key.as_ref(), Some(&id)));
     }
-    let answer = bench.post("/devices/not-an-id/unassign").send("").await;
+    let answer = test_app.post("/devices/not-an-id/unassign").send("").await;
     assert_eq!((answer.problem(400), answer.faults()), ("malformed".to_owned(), vec!["path id".to_owned()]));
-    bench.last(|record| {
+    test_app.last(|record| {
         assert_eq!((record.key.as_deref(), record.partition), (None, Some(partition(b""))));
         assert_eq!(record.headers.device_id.as_deref(), Some("not-an-id"));
     });
@@ -113,20 +113,20 @@ async fn an_unassign_is_answered_without_a_body() {
 
 #[tokio::test]
 async fn a_key_for_one_provider_assigns_no_device_of_another() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let mut new = new_key("medisante only");
     new.providers = Some(vec!["medisante".to_owned()]);
-    let key = bench.key(new);
-    let answer = bench.bare("/devices/assign").header("x-api-key", &key).send(command().to_string()).await;
+    let key = test_app.key(new);
+    let answer = test_app.bare("/devices/assign").header("x-api-key", &key).send(command().to_string()).await;
     assert_eq!(answer.problem(403), "forbidden");
-    assert_eq!(bench.kept(), 0);
+    assert_eq!(test_app.stored(), 0);
 }
 
 #[tokio::test]
 async fn all_faults_of_a_command_are_reported_at_once_and_by_their_exact_names() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let body = json!({ "deviceId": "CANARY", "deviceTypo": "CANARY", "name": 5, "effectiveTo": "CANARY" });
-    let answer = bench.post("/devices/assign").send(body.to_string()).await;
+    let answer = test_app.post("/devices/assign").send(body.to_string()).await;
     assert_eq!(answer.problem(400), "malformed");
     let expected = ["name", "deviceType", "deviceProvider", "assignedPatientId", "deviceTypo", "effectiveTo"];
     let mut faults = answer.faults();
@@ -144,32 +144,33 @@ async fn all_faults_of_a_command_are_reported_at_once_and_by_their_exact_names()
     assert!(text.contains("effectiveTo is unknown, the nearest known member is effectiveFrom"), "{text}");
     assert!(!text.contains("CANARY"));
     assert_eq!(answer.receipt().topic, RawTopic::Devices);
-    bench.last(|record| assert_eq!(record.body, body.to_string().as_bytes()));
+    test_app.last(|record| assert_eq!(record.body, body.to_string().as_bytes()));
 
-    let answer = bench.post("/devices/not-an-id/unassign").send("{\"effectiveForm\":\"2024-01-02T03:04:05Z\"}").await;
+    let answer =
+        test_app.post("/devices/not-an-id/unassign").send("{\"effectiveForm\":\"2024-01-02T03:04:05Z\"}").await;
     assert_eq!(answer.problem(400), "malformed");
     assert_eq!(answer.faults(), ["path id", "body effectiveForm"]);
 }
 
 #[tokio::test]
 async fn a_command_carries_the_providers_that_its_key_is_bound_to() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let id = device_key(Provider::Medisante, &DeviceId::parse("m").unwrap());
     let unassign = format!("/devices/{id}/unassign");
     let mut bound = new_key("medisante only");
     bound.providers = Some(vec!["medisante".to_owned()]);
-    let bound = bench.key(bound);
+    let bound = test_app.key(bound);
     let mut cuff = command();
     cuff["deviceProvider"] = json!("medisante");
     for (path, body, status) in [("/devices/assign", cuff.to_string(), 200), (&unassign, String::new(), 204)] {
-        assert_eq!(bench.bare(path).header("x-api-key", &bound).send(body.clone()).await.status, status);
-        bench.last(|record| assert_eq!(record.headers.providers, [Provider::Medisante]));
-        assert_eq!(bench.post(path).send(body).await.status, status);
-        bench.last(|record| assert!(record.headers.providers.is_empty(), "the key is not restricted to providers"));
+        assert_eq!(test_app.bare(path).header("x-api-key", &bound).send(body.clone()).await.status, status);
+        test_app.last(|record| assert_eq!(record.headers.providers, [Provider::Medisante]));
+        assert_eq!(test_app.post(path).send(body).await.status, status);
+        test_app.last(|record| assert!(record.headers.providers.is_empty(), "the key is not restricted to providers"));
     }
     // An empty list permits no provider. It must not be mistaken for a missing list.
     let mut none = new_key("none");
     none.providers = Some(Vec::new());
-    let none = bench.key(none);
-    assert_eq!(bench.bare(&unassign).header("x-api-key", &none).send("").await.problem(403), "forbidden");
+    let none = test_app.key(none);
+    assert_eq!(test_app.bare(&unassign).header("x-api-key", &none).send("").await.problem(403), "forbidden");
 }

@@ -5,23 +5,23 @@ use axum::{
     http::{Method, Request},
 };
 
-use crate::bench::{Answer, Bench, Manner};
+use crate::test_app::{Answer, LogBehaviour, TestApp};
 
-async fn ask(bench: &Bench, method: Method, path: &str) -> Answer {
-    Answer::of(bench.app.clone(), Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await
+async fn request(test_app: &TestApp, method: Method, path: &str) -> Answer {
+    Answer::of(test_app.app.clone(), Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await
 }
 
 #[tokio::test]
 async fn other_paths_and_methods_get_a_problem_too() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for path in ["/", "/health-data", "/health-data/fitbit", "/health-data/medisante/json/x", "/devices", "/metrics"] {
-        let answer = ask(&bench, Method::GET, path).await;
+        let answer = request(&test_app, Method::GET, path).await;
         assert_eq!(answer.problem(404), "unknown-path", "{path}");
         assert!(answer.headers.contains_key("x-correlation-id"));
     }
-    assert_eq!(bench.post("/health-data/fitbit").send("{}").await.problem(404), "unknown-path");
+    assert_eq!(test_app.post("/health-data/fitbit").send("{}").await.problem(404), "unknown-path");
     for path in ["/health-data/medisante", "/health-data/healthkit/json", "/devices/assign", "/devices/x/unassign"] {
-        let answer = ask(&bench, Method::PUT, path).await;
+        let answer = request(&test_app, Method::PUT, path).await;
         assert_eq!(answer.problem(405), "method-not-allowed", "{path}");
         assert!(answer.headers["allow"].to_str().unwrap().contains("POST"));
     }
@@ -29,8 +29,8 @@ async fn other_paths_and_methods_get_a_problem_too() {
 
 #[tokio::test]
 async fn the_api_describes_itself() {
-    let bench = Bench::new();
-    let document = ask(&bench, Method::GET, "/openapi.json").await;
+    let test_app = TestApp::new();
+    let document = request(&test_app, Method::GET, "/openapi.json").await;
     assert_eq!(document.status, 200);
     let document = document.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
@@ -55,16 +55,16 @@ async fn the_api_describes_itself() {
 
 #[tokio::test]
 async fn the_description_has_no_parameters_either() {
-    let bench = Bench::new();
-    let answer = ask(&bench, Method::GET, "/openapi.json?version=1").await;
+    let test_app = TestApp::new();
+    let answer = request(&test_app, Method::GET, "/openapi.json?version=1").await;
     assert_eq!((answer.problem(400), answer.faults()), ("parameter".to_owned(), vec!["query version".to_owned()]));
 }
 
 #[tokio::test]
 async fn the_page_needs_nothing_from_elsewhere() {
-    let bench = Bench::new();
-    assert_eq!(ask(&bench, Method::GET, "/docs").await.headers["location"], "/docs/");
-    let page = ask(&bench, Method::GET, "/docs/").await;
+    let test_app = TestApp::new();
+    assert_eq!(request(&test_app, Method::GET, "/docs").await.headers["location"], "/docs/");
+    let page = request(&test_app, Method::GET, "/docs/").await;
     let html = String::from_utf8(page.body.to_vec()).unwrap();
     assert_eq!(page.status, 200);
     assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("\"//"));
@@ -74,13 +74,13 @@ async fn the_page_needs_nothing_from_elsewhere() {
     let policy = page.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("http"), "{policy}");
     for other in ["index.css", "swagger-ui-standalone-preset.js", "swagger-initializer.js", "favicon-32x32.png"] {
-        assert_eq!(ask(&bench, Method::GET, &format!("/docs/{other}")).await.status, 404, "{other}");
+        assert_eq!(request(&test_app, Method::GET, &format!("/docs/{other}")).await.status, 404, "{other}");
     }
-    let document = ask(&bench, Method::GET, "/openapi.json").await.json();
+    let document = request(&test_app, Method::GET, "/openapi.json").await.json();
     assert_eq!(document["info"]["title"], "Device Manager API");
     assert!(document["info"]["license"]["url"].is_null() && document["info"]["license"]["identifier"].is_null());
     for reference in references {
-        let asset = ask(&bench, Method::GET, &format!("/docs/{}", &reference[2..])).await;
+        let asset = request(&test_app, Method::GET, &format!("/docs/{}", &reference[2..])).await;
         assert_eq!(asset.status, 200, "{reference}");
         assert!(!asset.body.is_empty());
     }
@@ -95,13 +95,13 @@ async fn the_page_is_for_this_machine_unless_it_is_asked_for() {
         ([192, 0, 2, 1], false, 404),
         ([192, 0, 2, 1], true, 200),
     ] {
-        let bench = Bench::with(Manner::Keeps, |config| {
+        let test_app = TestApp::with(LogBehaviour::Stores, |config| {
             config.address = (address, 0).into();
             config.docs_enabled = enabled;
         });
         for path in ["/docs/", "/docs/swagger-ui-bundle.js"] {
-            assert_eq!(ask(&bench, Method::GET, path).await.status, status, "{path} {address:?} {enabled}");
+            assert_eq!(request(&test_app, Method::GET, path).await.status, status, "{path} {address:?} {enabled}");
         }
-        assert_eq!(ask(&bench, Method::GET, "/openapi.json").await.status, 200);
+        assert_eq!(request(&test_app, Method::GET, "/openapi.json").await.status, 200);
     }
 }

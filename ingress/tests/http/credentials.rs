@@ -2,47 +2,47 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use ingress::keys::{self, KeyRing, KeysError, NewKey, Refused, Scope};
+use ingress::keys::{self, InvalidKey, KeyRing, KeysError, NewKey, Scope};
 use service::health::Health;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::{Bench, MESSAGE, new_key};
+use crate::test_app::{MESSAGE, TestApp, new_key};
 
 const PATH: &str = "/health-data/medisante/json";
 
 #[tokio::test]
 async fn without_a_valid_key_nothing_is_read_or_kept() {
-    let bench = Bench::new();
-    let missing = bench.bare(PATH).send(MESSAGE).await;
+    let test_app = TestApp::new();
+    let missing = test_app.bare(PATH).send(MESSAGE).await;
     assert_eq!(missing.problem(401), "key-missing");
     assert!(missing.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
     for (header, value) in [("x-api-key", "dm_wrong"), ("authorization", "Bearer dm_wrong")] {
-        let answer = bench.bare(PATH).header(header, value).send(MESSAGE).await;
+        let answer = test_app.bare(PATH).header(header, value).send(MESSAGE).await;
         assert_eq!(answer.problem(401), "key-invalid");
         assert!(answer.headers.contains_key("www-authenticate"));
     }
     for (header, value) in [("authorization", "Basic dm_x"), ("x-api-key", ""), ("authorization", "Bearer ")] {
-        assert_eq!(bench.bare(PATH).header(header, value).send(MESSAGE).await.problem(401), "key-missing");
+        assert_eq!(test_app.bare(PATH).header(header, value).send(MESSAGE).await.problem(401), "key-missing");
     }
-    let twice = bench.post(PATH).header("authorization", "Bearer dm_x").send(MESSAGE).await;
+    let twice = test_app.post(PATH).header("authorization", "Bearer dm_x").send(MESSAGE).await;
     assert_eq!(twice.problem(401), "key-missing");
-    assert_eq!(bench.bare("/health-data/medisante/csv").send(MESSAGE).await.problem(401), "key-missing");
-    assert_eq!(bench.kept(), 0);
+    assert_eq!(test_app.bare("/health-data/medisante/csv").send(MESSAGE).await.problem(401), "key-missing");
+    assert_eq!(test_app.stored(), 0);
 }
 
 #[tokio::test]
 async fn a_bearer_token_is_as_good_as_the_header() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for scheme in ["Bearer", "bearer"] {
-        let value = format!("{scheme} {}", bench.key);
-        assert_eq!(bench.bare(PATH).header("authorization", &value).send(MESSAGE).await.status, 200);
+        let value = format!("{scheme} {}", test_app.key);
+        assert_eq!(test_app.bare(PATH).header("authorization", &value).send(MESSAGE).await.status, 200);
     }
 }
 
 #[tokio::test]
 async fn a_key_is_valid_only_within_its_time() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let now = OffsetDateTime::now_utc();
     let mut early = new_key("early");
     early.not_before = Some(now + Duration::hours(1));
@@ -51,72 +51,72 @@ async fn a_key_is_valid_only_within_its_time() {
     let mut current = new_key("current");
     (current.not_before, current.expires_at) = (Some(now - Duration::hours(1)), Some(now + Duration::hours(1)));
     for (new, status) in [(early, 401), (late, 401), (current, 200)] {
-        let key = bench.key(new);
-        assert_eq!(bench.bare(PATH).header("x-api-key", &key).send(MESSAGE).await.status, status);
+        let key = test_app.key(new);
+        assert_eq!(test_app.bare(PATH).header("x-api-key", &key).send(MESSAGE).await.status, status);
     }
     let mut expiring = new_key("expiring");
     expiring.expires_at = Some(now);
-    let key = bench.key(expiring);
-    assert!(bench.keys.authenticate(key.as_bytes(), now - Duration::nanoseconds(1)).is_ok());
-    assert_eq!(bench.keys.authenticate(key.as_bytes(), now).err(), Some(Refused::Expired));
+    let key = test_app.key(expiring);
+    assert!(test_app.keys.authenticate(key.as_bytes(), now - Duration::nanoseconds(1)).is_ok());
+    assert_eq!(test_app.keys.authenticate(key.as_bytes(), now).err(), Some(InvalidKey::Expired));
 }
 
 #[tokio::test]
 async fn a_key_is_good_for_its_scopes_and_providers_only() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let mut devices = new_key("devices");
     devices.scopes = vec![Scope::DevicesWrite];
     let mut healthkit = new_key("app");
     healthkit.providers = Some(vec!["apple-healthkit".to_owned()]);
-    let (devices, healthkit) = (bench.key(devices), bench.key(healthkit));
-    assert_eq!(bench.bare(PATH).header("x-api-key", &devices).send(MESSAGE).await.problem(403), "forbidden");
-    assert_eq!(bench.bare(PATH).header("x-api-key", &healthkit).send(MESSAGE).await.problem(403), "forbidden");
-    let own = bench.bare("/health-data/healthkit/json").header("x-api-key", &healthkit).send("[]").await;
+    let (devices, healthkit) = (test_app.key(devices), test_app.key(healthkit));
+    assert_eq!(test_app.bare(PATH).header("x-api-key", &devices).send(MESSAGE).await.problem(403), "forbidden");
+    assert_eq!(test_app.bare(PATH).header("x-api-key", &healthkit).send(MESSAGE).await.problem(403), "forbidden");
+    let own = test_app.bare("/health-data/healthkit/json").header("x-api-key", &healthkit).send("[]").await;
     assert_eq!(own.status, 200);
-    assert_eq!(bench.post(PATH).send(MESSAGE).await.status, 200, "the first key stays valid beside the new ones");
+    assert_eq!(test_app.post(PATH).send(MESSAGE).await.status, 200, "the first key stays valid beside the new ones");
 }
 
 #[tokio::test]
 async fn a_patient_named_in_a_header_is_refused() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for header in ["subject", "X-Subject", "x-patient-id", "x-on-behalf-of"] {
-        assert_eq!(bench.post(PATH).header(header, "patient-1").send(MESSAGE).await.problem(400), "subject-header");
+        assert_eq!(test_app.post(PATH).header(header, "patient-1").send(MESSAGE).await.problem(400), "subject-header");
     }
-    assert_eq!(bench.kept(), 0);
+    assert_eq!(test_app.stored(), 0);
 }
 
 #[tokio::test]
 async fn a_changed_file_holds_and_a_broken_one_changes_nothing() {
-    let bench = Bench::new();
-    let valid = bench.key(new_key("second"));
-    let ids: Vec<_> = keys::list(&bench.keys_file).unwrap().into_iter().map(|key| (key.id, key.source)).collect();
+    let test_app = TestApp::new();
+    let valid = test_app.key(new_key("second"));
+    let ids: Vec<_> = keys::list(&test_app.keys_file).unwrap().into_iter().map(|key| (key.id, key.source)).collect();
     assert_eq!(ids.iter().map(|(_, source)| source.as_str()).collect::<Vec<_>>(), ["portal", "second"]);
 
-    keys::revoke(&bench.keys_file, &ids[0].0).unwrap();
-    bench.keys.refresh().unwrap();
-    assert_eq!(bench.post(PATH).send(MESSAGE).await.problem(401), "key-invalid");
-    assert!(matches!(keys::revoke(&bench.keys_file, &ids[0].0), Err(KeysError::Unknown { .. })));
+    keys::revoke(&test_app.keys_file, &ids[0].0).unwrap();
+    test_app.keys.refresh().unwrap();
+    assert_eq!(test_app.post(PATH).send(MESSAGE).await.problem(401), "key-invalid");
+    assert!(matches!(keys::revoke(&test_app.keys_file, &ids[0].0), Err(KeysError::Unknown { .. })));
 
     for broken in ["{", "{\"keys\":[{}]}", "{\"keys\":[],\"kyes\":[]}"] {
-        fs::write(&bench.keys_file, broken).unwrap();
-        assert!(matches!(bench.keys.refresh(), Err(KeysError::Form { .. })));
-        assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.status, 200);
+        fs::write(&test_app.keys_file, broken).unwrap();
+        assert!(matches!(test_app.keys.refresh(), Err(KeysError::Form { .. })));
+        assert_eq!(test_app.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.status, 200);
     }
-    fs::remove_file(&bench.keys_file).unwrap();
-    assert!(matches!(bench.keys.refresh(), Err(KeysError::Io { .. })));
-    assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.status, 200);
+    fs::remove_file(&test_app.keys_file).unwrap();
+    assert!(matches!(test_app.keys.refresh(), Err(KeysError::Io { .. })));
+    assert_eq!(test_app.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.status, 200);
 
     // An empty list of keys is a valid file: the operator removed the last key.
-    fs::write(&bench.keys_file, "{\"keys\":[]}").unwrap();
-    bench.keys.refresh().unwrap();
-    assert_eq!(bench.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.problem(401), "key-invalid");
+    fs::write(&test_app.keys_file, "{\"keys\":[]}").unwrap();
+    test_app.keys.refresh().unwrap();
+    assert_eq!(test_app.bare(PATH).header("x-api-key", &valid).send(MESSAGE).await.problem(401), "key-invalid");
 }
 
 #[tokio::test]
 async fn a_changed_file_is_seen_without_a_restart_and_a_broken_one_is_shown() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let (health, shutdown) = (Health::new(), CancellationToken::new());
-    let watch = tokio::spawn(bench.keys.clone().watch(health.stage("ingress"), shutdown.clone()));
+    let watch = tokio::spawn(test_app.keys.clone().watch(health.stage("ingress"), shutdown.clone()));
     let shows = async |word: &str| {
         let seen = async {
             while !health.stages()["ingress"].details.get("keys").is_some_and(|detail| detail.contains(word)) {
@@ -126,12 +126,12 @@ async fn a_changed_file_is_seen_without_a_restart_and_a_broken_one_is_shown() {
         tokio::time::timeout(std::time::Duration::from_secs(20), seen).await.expect("the change is reported in time");
     };
     shows("1 ").await;
-    let (_, secret) = keys::create(&bench.keys_file, new_key("second")).unwrap();
+    let (_, secret) = keys::create(&test_app.keys_file, new_key("second")).unwrap();
     shows("2 ").await;
-    assert_eq!(bench.bare(PATH).header("x-api-key", secret.reveal()).send(MESSAGE).await.status, 200);
-    fs::write(&bench.keys_file, "{").unwrap();
+    assert_eq!(test_app.bare(PATH).header("x-api-key", secret.reveal()).send(MESSAGE).await.status, 200);
+    fs::write(&test_app.keys_file, "{").unwrap();
     shows("cannot be used").await;
-    assert_eq!(bench.bare(PATH).header("x-api-key", secret.reveal()).send(MESSAGE).await.status, 200);
+    assert_eq!(test_app.bare(PATH).header("x-api-key", secret.reveal()).send(MESSAGE).await.status, 200);
     shutdown.cancel();
     watch.await.unwrap();
 }

@@ -8,7 +8,7 @@ use flate2::{
     write::{DeflateEncoder, GzEncoder, ZlibEncoder},
 };
 
-use crate::bench::{Bench, Manner, partition};
+use crate::test_app::{LogBehaviour, TestApp, partition};
 
 const PATH: &str = "/health-data/healthkit/json";
 const LIMIT: usize = 1024 * 1024;
@@ -35,22 +35,22 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_body_exactly_at_the_limit_goes_through_and_one_byte_more_does_not() {
-    let bench = Bench::new();
-    assert_eq!(bench.post(PATH).send(text(LIMIT)).await.status, 200);
-    assert_eq!(bench.post(PATH).send(chunked(&text(LIMIT))).await.status, 200);
-    bench.last(|record| assert_eq!(record.body.len(), LIMIT));
+    let test_app = TestApp::new();
+    assert_eq!(test_app.post(PATH).send(text(LIMIT)).await.status, 200);
+    assert_eq!(test_app.post(PATH).send(chunked(&text(LIMIT))).await.status, 200);
+    test_app.last(|record| assert_eq!(record.body.len(), LIMIT));
     let over = LIMIT + 1;
-    assert_eq!(bench.post(PATH).send(text(over)).await.problem(413), "too-large");
-    assert_eq!(bench.post(PATH).send(chunked(&text(over))).await.problem(413), "too-large");
-    let announced = bench.post(PATH).header("content-length", "2097152").send("{}").await;
+    assert_eq!(test_app.post(PATH).send(text(over)).await.problem(413), "too-large");
+    assert_eq!(test_app.post(PATH).send(chunked(&text(over))).await.problem(413), "too-large");
+    let announced = test_app.post(PATH).header("content-length", "2097152").send("{}").await;
     assert_eq!(announced.problem(413), "too-large");
     assert!(announced.json()["detail"].as_str().unwrap().contains("1048576"));
-    assert_eq!(bench.kept(), 2);
+    assert_eq!(test_app.stored(), 2);
 }
 
 #[tokio::test]
 async fn every_coding_is_undone_and_capped() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let zlib = |text: &[u8]| {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(text).unwrap();
@@ -72,89 +72,95 @@ async fn every_coding_is_undone_and_capped() {
     ];
     for (name, encode) in codings {
         let small = "{\"a\":1}";
-        let answer = bench.post(PATH).header("content-encoding", name).send(encode(small.as_bytes())).await;
+        let answer = test_app.post(PATH).header("content-encoding", name).send(encode(small.as_bytes())).await;
         assert_eq!(answer.status, 200, "{name}");
-        bench.last(|record| assert_eq!(record.body, small.as_bytes()));
-        let whole = bench.post(PATH).header("content-encoding", name).send(encode(text(LIMIT).as_bytes())).await;
+        test_app.last(|record| assert_eq!(record.body, small.as_bytes()));
+        let whole = test_app.post(PATH).header("content-encoding", name).send(encode(text(LIMIT).as_bytes())).await;
         assert_eq!(whole.status, 200, "{name}: exactly at the limit when inflated");
-        let over = bench.post(PATH).header("content-encoding", name).send(encode(text(LIMIT + 1).as_bytes())).await;
+        let over = test_app.post(PATH).header("content-encoding", name).send(encode(text(LIMIT + 1).as_bytes())).await;
         assert_eq!(over.problem(413), "too-large", "{name}");
     }
 }
 
 #[tokio::test]
 async fn a_bomb_is_refused() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let bomb = gzip(&vec![b' '; 128 * 1024 * 1024]);
     assert!(bomb.len() < LIMIT);
-    let answer = bench.post(PATH).header("content-encoding", "gzip").send(bomb).await;
+    let answer = test_app.post(PATH).header("content-encoding", "gzip").send(bomb).await;
     assert_eq!(answer.problem(413), "too-large");
-    assert_eq!(bench.kept(), 0);
+    assert_eq!(test_app.stored(), 0);
 }
 
 #[tokio::test]
 async fn a_window_larger_than_every_decoder_must_support_is_not_given() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for (window_log, status) in [(23, 200), (24, 400), (27, 400)] {
         let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
         encoder.include_contentsize(false).unwrap();
         encoder.window_log(window_log).unwrap();
         encoder.write_all(b"{}").unwrap();
-        let answer = bench.post(PATH).header("content-encoding", "zstd").send(encoder.finish().unwrap()).await;
+        let answer = test_app.post(PATH).header("content-encoding", "zstd").send(encoder.finish().unwrap()).await;
         assert_eq!(answer.status, status, "{window_log}");
     }
 }
 
 #[tokio::test]
 async fn unknown_and_stacked_codings_are_refused() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for coding in ["br", "gzip, gzip", "compress"] {
-        let answer = bench.post(PATH).header("content-encoding", coding).send("{}").await;
+        let answer = test_app.post(PATH).header("content-encoding", coding).send("{}").await;
         assert_eq!(answer.problem(415), "content-coding");
     }
-    let twice = bench.post(PATH).header("content-encoding", "gzip").header("content-encoding", "gzip");
+    let twice = test_app.post(PATH).header("content-encoding", "gzip").header("content-encoding", "gzip");
     assert_eq!(twice.send("{}").await.problem(415), "content-coding");
 }
 
 #[tokio::test]
 async fn a_coding_that_cannot_be_undone_is_kept_as_it_was_sent() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let mut cut = gzip(b"{\"a\":1}");
     cut.truncate(cut.len() - 4);
     let bodies = [("gzip", b"{}".to_vec()), ("gzip", cut), ("zstd", b"nothing".to_vec()), ("deflate", vec![0xff; 9])];
     for (coding, body) in bodies {
-        let answer = bench.post(PATH).header("content-encoding", coding).send(body.clone()).await;
+        let answer = test_app.post(PATH).header("content-encoding", coding).send(body.clone()).await;
         assert_eq!(answer.problem(400), "malformed", "{coding}");
         assert_eq!(answer.receipt().partition, partition(&body));
-        bench.last(|record| assert_eq!(record.body, body));
+        test_app.last(|record| assert_eq!(record.body, body));
     }
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
-    let bench = Bench::with(Manner::Keeps, |config| config.body_timeout = Duration::from_millis(50));
+    let test_app = TestApp::with(LogBehaviour::Stores, |config| config.body_timeout = Duration::from_millis(50));
     let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-    assert_eq!(bench.post(PATH).send(never).await.problem(408), "body-timeout");
+    assert_eq!(test_app.post(PATH).send(never).await.problem(408), "body-timeout");
 }
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_not_kept() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let broken = futures_util::stream::iter([Ok(Bytes::from("{")), Err(std::io::Error::other("reset"))]);
-    assert_eq!(bench.post(PATH).send(Body::from_stream(broken)).await.problem(400), "body-broken-off");
-    assert_eq!(bench.kept(), 0);
+    assert_eq!(test_app.post(PATH).send(Body::from_stream(broken)).await.problem(400), "body-broken-off");
+    assert_eq!(test_app.stored(), 0);
 }
 
 #[tokio::test]
 async fn without_an_acknowledgement_the_answer_is_503_within_a_bound() {
-    for manner in [Manner::IsUnknown, Manner::IsFull, Manner::Refuses, Manner::GoesAway, Manner::NeverAnswers] {
-        let bench = Bench::with(manner, |config| config.produce_timeout = Duration::from_millis(50));
+    for behaviour in [
+        LogBehaviour::PartitionsUnknown,
+        LogBehaviour::QueueFull,
+        LogBehaviour::Rejects,
+        LogBehaviour::DropsAcknowledgement,
+        LogBehaviour::NeverAcknowledges,
+    ] {
+        let test_app = TestApp::with(behaviour, |config| config.produce_timeout = Duration::from_millis(50));
         for body in ["{}", "{"] {
-            let answer = tokio::time::timeout(Duration::from_secs(10), bench.post(PATH).send(body)).await;
+            let answer = tokio::time::timeout(Duration::from_secs(10), test_app.post(PATH).send(body)).await;
             let answer = answer.expect("the request is answered within the time limit");
             assert_eq!(answer.problem(503), "unavailable");
             assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
-            assert_eq!(bench.kept(), 0);
+            assert_eq!(test_app.stored(), 0);
         }
     }
 }

@@ -2,15 +2,13 @@
 //! cannot be made to fail. The tests on a real Kafka are in `tests/kafka`.
 
 #[cfg(test)]
-mod bench;
-#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
-mod documented;
+mod examples;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
@@ -25,5 +23,7 @@ mod secrecy;
 mod shape;
 #[cfg(test)]
 mod slow;
+#[cfg(test)]
+mod test_app;
 #[cfg(test)]
 mod uploads;

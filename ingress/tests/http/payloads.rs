@@ -6,14 +6,14 @@ use schemas::{
     receipt::ItemPosition,
 };
 
-use crate::bench::{Bench, MESSAGE, content_hmac, partition};
+use crate::test_app::{MESSAGE, TestApp, content_hmac, partition};
 
 #[tokio::test]
 async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let body = "{ \"metadata\" : {\"correlationId\":\"one\"}, \"measurements\": {}}\n";
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let answer = bench
+    let answer = test_app
         .post("/health-data/medisante/standard-json?deviceId=d%201")
         .header("content-type", "application/json; charset=utf-8")
         .header("x-correlation-id", "abc-1")
@@ -25,7 +25,7 @@ async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt
     let partition = partition(body.as_bytes());
     let expected = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 0, partition, offset: 40, item: 0 };
     assert_eq!(answer.position(), expected);
-    bench.last(|record| {
+    test_app.last(|record| {
         assert_eq!(record.topic, RawTopic::Medisante);
         assert_eq!(record.body, body.as_bytes());
         assert_eq!((record.key.as_deref(), record.partition), (None, Some(partition)));
@@ -45,41 +45,41 @@ async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt
 
 #[tokio::test]
 async fn a_retry_lies_beside_the_first_whoever_sends_it_and_however_it_is_coded() {
-    let bench = Bench::new();
-    let other = bench.key(crate::bench::new_key("other"));
-    let places: Vec<_> =
+    let test_app = TestApp::new();
+    let other = test_app.key(crate::test_app::new_key("other"));
+    let expected: Vec<_> =
         ["{\"a\":1}", "{\"a\":1}", "{\"a\":2}"].into_iter().map(|body| partition(body.as_bytes())).collect();
-    assert!(places[0] == places[1] && places[1] != places[2]);
+    assert!(expected[0] == expected[1] && expected[1] != expected[2]);
     let zstd = zstd::encode_all(b"{\"a\":1}".as_slice(), 1).unwrap();
     let path = "/health-data/healthkit/json";
-    bench.post(path).send("{\"a\":1}").await;
-    bench.post(path).header("content-encoding", "zstd").send(zstd).await;
-    bench.bare(path).header("x-api-key", &other).send("{\"a\":1}").await;
-    bench.post(path).send("{\"a\":2}").await;
-    let records = bench.log.records.lock().unwrap();
+    test_app.post(path).send("{\"a\":1}").await;
+    test_app.post(path).header("content-encoding", "zstd").send(zstd).await;
+    test_app.bare(path).header("x-api-key", &other).send("{\"a\":1}").await;
+    test_app.post(path).send("{\"a\":2}").await;
+    let records = test_app.log.records.lock().unwrap();
     let partitions: Vec<_> = records.iter().map(|record| record.partition.unwrap()).collect();
-    assert_eq!(partitions, [places[0], places[0], places[0], places[2]]);
+    assert_eq!(partitions, [expected[0], expected[0], expected[0], expected[2]]);
 }
 
 #[tokio::test]
 async fn a_healthkit_array_gets_one_receipt_for_each_sample() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for (count, body) in [(0, "[]".to_owned()), (3, "[{},{},{}]".to_owned()), (1_500, many(1_500))] {
-        let answer = bench.post("/health-data/healthkit").json().send(body).await;
+        let answer = test_app.post("/health-data/healthkit").json().send(body).await;
         assert_eq!(answer.status, 200);
         let ids = answer.json();
         let ids = ids.as_array().unwrap();
         assert_eq!(ids.len(), count);
         for (item, id) in ids.iter().enumerate() {
-            let position = crate::bench::receipt_key().read(id["_id"].as_str().unwrap()).unwrap();
+            let position = crate::test_app::receipt_key().read(id["_id"].as_str().unwrap()).unwrap();
             assert_eq!(position.item as usize, item);
             assert_eq!(position.topic, RawTopic::HealthKit);
         }
     }
-    let one = bench.post("/health-data/healthkit/standard-json").send("{\"id\":\"a\"}").await;
+    let one = test_app.post("/health-data/healthkit/standard-json").send("{\"id\":\"a\"}").await;
     assert_eq!(one.position().item, 0);
     let bundle = minimal(Format::FhirJson).replace('}', ",\"entry\":[{},{}]}");
-    let upload = bench.post("/health-data/healthkit/fhir-json").send(bundle).await;
+    let upload = test_app.post("/health-data/healthkit/fhir-json").send(bundle).await;
     assert_eq!(upload.position().item, 0, "only a standard-json array has a receipt for each item");
 }
 
@@ -101,7 +101,7 @@ fn many(count: usize) -> String {
 
 #[tokio::test]
 async fn the_content_type_decides_where_the_path_names_no_format() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for (provider, content_type, format) in [
         ("medisante", "application/json", Format::StandardJson),
         ("medisante", "Application/FHIR+JSON; charset=utf-8", Format::FhirJson),
@@ -112,19 +112,19 @@ async fn the_content_type_decides_where_the_path_names_no_format() {
     ] {
         let body = minimal(format);
         let path = format!("/health-data/{provider}");
-        assert_eq!(bench.post(&path).header("content-type", content_type).send(body).await.status, 200);
-        bench.last(|record| assert_eq!(record.headers.kind, RecordKind::Payload(format)));
+        assert_eq!(test_app.post(&path).header("content-type", content_type).send(body).await.status, 200);
+        test_app.last(|record| assert_eq!(record.headers.kind, RecordKind::Payload(format)));
     }
     for content_type in ["text/plain", "application/octet-stream", "application/jsonx"] {
-        let answer = bench.post("/health-data/medisante").header("content-type", content_type).send("{}").await;
+        let answer = test_app.post("/health-data/medisante").header("content-type", content_type).send("{}").await;
         assert_eq!(answer.problem(415), "content-type");
     }
-    assert_eq!(bench.post("/health-data/medisante").send("{}").await.problem(415), "content-type");
+    assert_eq!(test_app.post("/health-data/medisante").send("{}").await.problem(415), "content-type");
 }
 
 #[tokio::test]
 async fn the_path_names_the_format_by_name_or_alias() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for (path, format) in [
         ("medisante/json", Format::StandardJson),
         ("medisante/xml", Format::StandardXml),
@@ -133,11 +133,11 @@ async fn the_path_names_the_format_by_name_or_alias() {
         ("healthkit/export-xml", Format::ExportXml),
     ] {
         let body = minimal(format);
-        assert_eq!(bench.post(&format!("/health-data/{path}")).send(body).await.status, 200, "{path}");
-        bench.last(|record| assert_eq!(record.headers.kind, RecordKind::Payload(format)));
+        assert_eq!(test_app.post(&format!("/health-data/{path}")).send(body).await.status, 200, "{path}");
+        test_app.last(|record| assert_eq!(record.headers.kind, RecordKind::Payload(format)));
     }
     for path in ["medisante/csv", "medisante/export-xml", "healthkit/xml", "healthkit/standard-xml", "medisante/JSON"] {
-        let answer = bench.post(&format!("/health-data/{path}")).json().send("{}").await;
+        let answer = test_app.post(&format!("/health-data/{path}")).json().send("{}").await;
         assert_eq!(answer.problem(404), "unknown-format");
         assert!(answer.json()["detail"].as_str().unwrap().contains("standard-json"), "the response lists the formats");
     }
@@ -145,7 +145,7 @@ async fn the_path_names_the_format_by_name_or_alias() {
 
 #[tokio::test]
 async fn a_malformed_body_is_kept_and_answered_with_its_receipt() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let deep = "[".repeat(100_000);
     let bodies: [(&str, &[u8]); 12] = [
         ("medisante/json", b"{\"a\":"),
@@ -162,31 +162,31 @@ async fn a_malformed_body_is_kept_and_answered_with_its_receipt() {
         ("healthkit/export-xml", b"not xml"),
     ];
     for (number, (path, body)) in bodies.into_iter().enumerate() {
-        let answer = bench.post(&format!("/health-data/{path}")).send(body.to_vec()).await;
+        let answer = test_app.post(&format!("/health-data/{path}")).send(body.to_vec()).await;
         assert_eq!(answer.problem(400), "malformed");
         assert_eq!(answer.receipt().offset, 40 + i64::try_from(number).unwrap());
-        bench.last(|record| assert_eq!(record.body, body));
+        test_app.last(|record| assert_eq!(record.body, body));
     }
     let many = many(100_001);
-    let answer = bench.post("/health-data/healthkit").json().send(many).await;
+    let answer = test_app.post("/health-data/healthkit").json().send(many).await;
     assert_eq!(answer.problem(400), "malformed");
-    assert_eq!(bench.kept(), 13);
+    assert_eq!(test_app.stored(), 13);
 }
 
 #[tokio::test]
 async fn the_internal_document_type_of_an_export_is_passed_over() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE HealthData [\n<!ELEMENT HealthData (R)*>\n]>\n<HealthData><R/></HealthData>";
-    assert_eq!(bench.post("/health-data/healthkit/export-xml").send(body).await.status, 200);
-    assert_eq!(bench.post("/health-data/healthkit/fhir-xml").send(body).await.problem(400), "malformed");
+    assert_eq!(test_app.post("/health-data/healthkit/export-xml").send(body).await.status, 200);
+    assert_eq!(test_app.post("/health-data/healthkit/fhir-xml").send(body).await.problem(400), "malformed");
 }
 
 #[tokio::test]
 async fn what_is_odd_about_tracing_is_replaced_or_left_out() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let long = "a".repeat(129);
     for sent in ["", "with space", &long] {
-        let answer = bench
+        let answer = test_app
             .post("/health-data/medisante/json")
             .header("x-correlation-id", sent)
             .header("traceparent", "00-00000000000000000000000000000000-b7ad6b7169203331-01")
@@ -194,7 +194,7 @@ async fn what_is_odd_about_tracing_is_replaced_or_left_out() {
             .await;
         let made = answer.headers["x-correlation-id"].to_str().unwrap().to_owned();
         assert!(uuid::Uuid::try_parse(&made).is_ok());
-        bench.last(|record| {
+        test_app.last(|record| {
             assert_eq!(record.headers.correlation_id, made);
             assert!(record.headers.traceparent.is_none());
         });

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::Bench;
+use crate::test_app::TestApp;
 
 pub(crate) struct Port {
     pub(crate) address: std::net::SocketAddr,
@@ -25,14 +25,14 @@ pub(crate) struct Port {
     pub(crate) served: JoinHandle<std::io::Result<()>>,
 }
 
-pub(crate) async fn port(bench: &Bench, change: impl FnOnce(&mut ConnectionLimits)) -> Port {
-    let listener = ingress::listen(&bench.config).unwrap();
+pub(crate) async fn port(test_app: &TestApp, change: impl FnOnce(&mut ConnectionLimits)) -> Port {
+    let listener = ingress::listen(&test_app.config).unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let mut limits = ConnectionLimits::from(&bench.config);
+    let mut limits = ConnectionLimits::from(&test_app.config);
     change(&mut limits);
     let http_port = HttpPort { listener, limits, connections_broken: Counter::noop() };
-    let served = tokio::spawn(http_port.serve(bench.app.clone(), shutdown.clone()));
+    let served = tokio::spawn(http_port.serve(test_app.app.clone(), shutdown.clone()));
     Port { address, shutdown, served }
 }
 
@@ -40,10 +40,10 @@ fn cluster(bootstrap: &str) -> Cluster {
     Cluster { settings: KafkaSettings::new(bootstrap), topics: schemas::topic::Topics::new("") }
 }
 
-pub(crate) fn head(bench: &Bench, length: usize) -> String {
+pub(crate) fn head(test_app: &TestApp, length: usize) -> String {
     format!(
         "POST /health-data/healthkit/json HTTP/1.1\r\nhost: x\r\nx-api-key: {}\r\ncontent-length: {length}\r\n\r\n",
-        bench.key
+        test_app.key
     )
 }
 
@@ -65,8 +65,8 @@ pub(crate) async fn rest(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn a_client_that_never_ends_its_headers_is_cut_off() {
-    let bench = Bench::new();
-    let port = port(&bench, |limits| limits.header_timeout = Duration::from_millis(100)).await;
+    let test_app = TestApp::new();
+    let port = port(&test_app, |limits| limits.header_timeout = Duration::from_millis(100)).await;
     let mut stream = TcpStream::connect(port.address).await.unwrap();
     stream.write_all(b"POST /health-data/healthkit/json HTTP/1.1\r\nhost: x\r\nx-slow: ").await.unwrap();
     let _answer = rest(&mut stream).await;
@@ -74,15 +74,15 @@ async fn a_client_that_never_ends_its_headers_is_cut_off() {
 
 #[tokio::test]
 async fn a_large_body_sees_its_answer() {
-    let bench = Bench::new();
-    let port = port(&bench, |_| {}).await;
+    let test_app = TestApp::new();
+    let port = port(&test_app, |_| {}).await;
     // Larger than the buffers between client and server.
     let body = vec![b'x'; 4 * 1024 * 1024 - 1];
     for (key, status) in [(true, "413"), (false, "401")] {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(64 * 1024).unwrap();
         let mut stream = socket.connect(port.address).await.unwrap();
-        let head = head(&bench, body.len()).replace("x-api-key", if key { "x-api-key" } else { "x-other" });
+        let head = head(&test_app, body.len()).replace("x-api-key", if key { "x-api-key" } else { "x-other" });
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&body).await.expect("the server reads the whole body");
         let mut answer = [0; 12];
@@ -93,13 +93,13 @@ async fn a_large_body_sees_its_answer() {
 
 #[tokio::test]
 async fn what_is_no_http_is_told_so() {
-    let bench = Bench::new();
-    let port = port(&bench, |_| {}).await;
-    let mut endless = head(&bench, 2).replace("\r\n\r\n", "\r\nx-long: ");
+    let test_app = TestApp::new();
+    let port = port(&test_app, |_| {}).await;
+    let mut endless = head(&test_app, 2).replace("\r\n\r\n", "\r\nx-long: ");
     endless.push_str(&"a".repeat(64 * 1024 - endless.len()));
-    let chunked = head(&bench, 2).replace("content-length: 2", "transfer-encoding: chunked");
+    let chunked = head(&test_app, 2).replace("content-length: 2", "transfer-encoding: chunked");
     for (request, status) in [
-        (head(&bench, 2).replace("host: x", "host: x\r\ncontent-length: 3") + "{}", "400"),
+        (head(&test_app, 2).replace("host: x", "host: x\r\ncontent-length: 3") + "{}", "400"),
         (format!("{chunked}no-number\r\n{{}}\r\n0\r\n\r\n"), "400"),
         // As many bytes as the server reads of a head, without the end of the head.
         (endless, "431"),
@@ -110,20 +110,20 @@ async fn what_is_no_http_is_told_so() {
         stream.read_exact(&mut answer).await.expect("a response before the connection is closed");
         assert_eq!(&answer[..], format!("HTTP/1.1 {status}").as_bytes());
     }
-    assert_eq!(bench.kept(), 0);
+    assert_eq!(test_app.stored(), 0);
 }
 
 #[tokio::test]
 async fn a_request_in_hand_is_answered_before_the_end() {
-    let bench = Bench::new();
-    let mut port = port(&bench, |_| {}).await;
+    let test_app = TestApp::new();
+    let mut port = port(&test_app, |_| {}).await;
     let _idle = TcpStream::connect(port.address).await.unwrap();
     let mut busy = TcpStream::connect(port.address).await.unwrap();
     // A complete exchange first, so that the server has certainly accepted the connection.
-    busy.write_all(format!("{}{{}}", head(&bench, 2)).as_bytes()).await.unwrap();
+    busy.write_all(format!("{}{{}}", head(&test_app, 2)).as_bytes()).await.unwrap();
     assert!(receipt(&mut busy).await.starts_with("HTTP/1.1 200"));
     // The server sends 100 Continue only once it is handling the request.
-    let head = head(&bench, 2).replace("host: x", "host: x\r\nexpect: 100-continue");
+    let head = head(&test_app, 2).replace("host: x", "host: x\r\nexpect: 100-continue");
     busy.write_all(head.as_bytes()).await.unwrap();
     let mut asked = [0; 25];
     busy.read_exact(&mut asked).await.unwrap();
@@ -137,15 +137,15 @@ async fn a_request_in_hand_is_answered_before_the_end() {
     busy.write_all(b"{}").await.unwrap();
     assert!(rest(&mut busy).await.contains("HTTP/1.1 200"));
     tokio::time::timeout(Duration::from_secs(10), port.served).await.expect("the server ends").unwrap().unwrap();
-    assert_eq!(bench.kept(), 2);
+    assert_eq!(test_app.stored(), 2);
 }
 
 #[tokio::test]
 async fn the_end_waits_no_longer_than_it_was_told() {
-    let bench = Bench::new();
-    let port = port(&bench, |limits| limits.drain_timeout = Duration::from_millis(100)).await;
+    let test_app = TestApp::new();
+    let port = port(&test_app, |limits| limits.drain_timeout = Duration::from_millis(100)).await;
     let mut busy = TcpStream::connect(port.address).await.unwrap();
-    let head = head(&bench, 2).replace("host: x", "host: x\r\nexpect: 100-continue");
+    let head = head(&test_app, 2).replace("host: x", "host: x\r\nexpect: 100-continue");
     busy.write_all(head.as_bytes()).await.unwrap();
     busy.read_exact(&mut [0; 25]).await.unwrap();
     port.shutdown.cancel();
@@ -154,11 +154,11 @@ async fn the_end_waits_no_longer_than_it_was_told() {
 
 #[tokio::test]
 async fn no_more_connections_than_allowed_are_served() {
-    let bench = Bench::new();
-    let port = port(&bench, |limits| limits.connections_max = 1).await;
+    let test_app = TestApp::new();
+    let port = port(&test_app, |limits| limits.connections_max = 1).await;
     let mut first = TcpStream::connect(port.address).await.unwrap();
     let mut second = TcpStream::connect(port.address).await.unwrap();
-    let request = |body: &str| format!("{}{body}", head(&bench, body.len()));
+    let request = |body: &str| format!("{}{body}", head(&test_app, body.len()));
     first.write_all(request("{}").as_bytes()).await.unwrap();
     receipt(&mut first).await;
     second.write_all(request("{\"a\":2}").as_bytes()).await.unwrap();
@@ -167,17 +167,17 @@ async fn no_more_connections_than_allowed_are_served() {
         first.write_all(request("{}").as_bytes()).await.unwrap();
         receipt(&mut first).await;
     }
-    let all_of_the_first = bench.log.records.lock().unwrap().iter().all(|record| record.body == b"{}");
-    assert!(all_of_the_first && bench.kept() == 201, "the second connection waits");
+    let all_of_the_first = test_app.log.records.lock().unwrap().iter().all(|record| record.body == b"{}");
+    assert!(all_of_the_first && test_app.stored() == 201, "the second connection waits");
     drop(first);
     assert!(receipt(&mut second).await.starts_with("HTTP/1.1 200"));
-    bench.last(|record| assert_eq!(record.body, b"{\"a\":2}"));
+    test_app.last(|record| assert_eq!(record.body, b"{\"a\":2}"));
 }
 
 #[tokio::test]
 async fn a_rush_of_connections_waits_in_the_system() {
-    let bench = Bench::new();
-    let listener = ingress::listen(&bench.config).unwrap();
+    let test_app = TestApp::new();
+    let listener = ingress::listen(&test_app.config).unwrap();
     let address = listener.local_addr().unwrap();
     // Nothing is accepted yet: all connections are in the accept queue.
     let mut waiting = Vec::new();
@@ -190,16 +190,16 @@ async fn a_rush_of_connections_waits_in_the_system() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_says_why_kafka_does_not_answer() {
     service::telemetry::init_logs("info");
-    let bench = Bench::new();
-    service::secret::load_or_make(&bench.directory().join("receipt.key")).unwrap();
+    let test_app = TestApp::new();
+    service::secret::load_or_create(&test_app.directory().join("receipt.key")).unwrap();
     // Bound but not listening: connections are refused, and no other process can take the port.
     let silent = TcpSocket::new_v4().unwrap();
     silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let broker = silent.local_addr().unwrap();
     let cluster = cluster(&broker.to_string());
     let (health, shutdown) = (Health::new(), CancellationToken::new());
-    let listener = ingress::listen(&bench.config).unwrap();
-    let run = ingress::run(bench.config.clone(), listener, cluster, health.stage("ingress"), shutdown.clone());
+    let listener = ingress::listen(&test_app.config).unwrap();
+    let run = ingress::run(test_app.config.clone(), listener, cluster, health.stage("ingress"), shutdown.clone());
     let run = tokio::spawn(run);
     let said = async {
         loop {
@@ -217,9 +217,9 @@ async fn readiness_says_why_kafka_does_not_answer() {
 
 #[tokio::test]
 async fn it_refuses_to_start_where_a_promise_would_break() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let run = async |change: &dyn Fn(&mut ingress::IngressConfig), address: &str| {
-        let mut config = bench.config.clone();
+        let mut config = test_app.config.clone();
         change(&mut config);
         let listener = TcpListener::bind(address).await.unwrap();
         let cluster = cluster("127.0.0.1:1");
@@ -227,17 +227,17 @@ async fn it_refuses_to_start_where_a_promise_would_break() {
         ended.cancel();
         ingress::run(config, listener, cluster, Health::new().stage("ingress"), ended).await
     };
-    let secret = bench.directory().join("receipt.key");
+    let secret = test_app.directory().join("receipt.key");
     assert!(matches!(run(&|_| {}, "127.0.0.1:0").await, Err(IngressError::ReceiptKey(_))));
-    service::secret::load_or_make(&secret).unwrap();
+    service::secret::load_or_create(&secret).unwrap();
     assert!(run(&|_| {}, "127.0.0.1:0").await.is_ok());
     let open = run(&|_| {}, "0.0.0.0:0").await.unwrap_err();
     assert!(matches!(open, IngressError::PlainHttp { .. }) && open.to_string().contains("TLS_TERMINATOR"));
     assert!(run(&|config| config.tls_terminator = Some("a proxy".to_owned()), "0.0.0.0:0").await.is_ok());
     let large = run(&|config| config.body_bytes_max = usize::MAX, "127.0.0.1:0").await;
     assert!(matches!(large, Err(IngressError::BodyLimit { .. })));
-    std::fs::write(&bench.keys_file, "{\"keys\":[]}").unwrap();
+    std::fs::write(&test_app.keys_file, "{\"keys\":[]}").unwrap();
     assert!(matches!(run(&|_| {}, "127.0.0.1:0").await, Err(IngressError::NoCredential { .. })));
-    std::fs::remove_file(&bench.keys_file).unwrap();
+    std::fs::remove_file(&test_app.keys_file).unwrap();
     assert!(matches!(run(&|_| {}, "127.0.0.1:0").await, Err(IngressError::Keys(_))));
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::bench::{Bench, Manner, new_key};
+use crate::test_app::{LogBehaviour, TestApp, new_key};
 
 #[derive(Clone, Default)]
 struct Capture(Arc<Mutex<Vec<u8>>>);
@@ -38,9 +38,9 @@ async fn no_canary_is_in_a_log_or_in_an_answer() {
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(capture.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let mut answers = Vec::new();
-    for manner in [Manner::Keeps, Manner::Refuses] {
-        let bench = Bench::with(manner, |_| {});
-        let secret = bench.key.clone();
+    for behaviour in [LogBehaviour::Stores, LogBehaviour::Rejects] {
+        let test_app = TestApp::with(behaviour, |_| {});
+        let secret = test_app.key.clone();
         for (path, body) in [
             ("/health-data/medisante/json?deviceId=CANARY", "{\"value\":\"CANARY\"}"),
             ("/health-data/medisante/json", "{\"value\":CANARY}"),
@@ -54,12 +54,12 @@ async fn no_canary_is_in_a_log_or_in_an_answer() {
             ("/devices/CANARY/unassign", "{\"effectiveFrom\":\"CANARY\"}"),
             ("/CANARY", "CANARY"),
         ] {
-            answers.push(bench.post(path).send(body).await);
-            answers.push(bench.post(path).header("x-patient", "CANARY").send(body).await);
-            answers.push(bench.bare(path).header("x-api-key", "CANARY").send(body).await);
+            answers.push(test_app.post(path).send(body).await);
+            answers.push(test_app.post(path).header("x-patient", "CANARY").send(body).await);
+            answers.push(test_app.bare(path).header("x-api-key", "CANARY").send(body).await);
         }
-        std::fs::write(&bench.keys_file, "{\"keys\":[{\"id\":\"CANARY\",\"sha256\":\"CANARY\"}]}").unwrap();
-        let error = bench.keys.refresh().unwrap_err();
+        std::fs::write(&test_app.keys_file, "{\"keys\":[{\"id\":\"CANARY\",\"sha256\":\"CANARY\"}]}").unwrap();
+        let error = test_app.keys.refresh().unwrap_err();
         tracing::error!(error = &error as &dyn std::error::Error, "logged as by KeyRing::watch");
         let _other = new_key("x");
         assert!(!String::from_utf8_lossy(&capture.0.lock().unwrap()).contains(&secret));

@@ -6,11 +6,11 @@ use std::{fs, path::Path};
 use ingress::wellformed::{self, Malformed};
 use schemas::format::{Format, Provider};
 
-use crate::bench::Bench;
+use crate::test_app::TestApp;
 
 #[tokio::test]
 async fn a_payload_of_another_shape_is_kept_and_the_answer_names_the_field_and_the_type() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for (path, body, fault, said) in [
         ("medisante/json", "[\"CANARY\"]", "body -", "the top level of the body must be a JSON object"),
         (
@@ -40,12 +40,12 @@ async fn a_payload_of_another_shape_is_kept_and_the_answer_names_the_field_and_t
         ("medisante/fhir-xml", "<CANARY/>", "body -", "must be an element of the namespace http://hl7.org/fhir"),
         ("healthkit/export-xml", "<CANARY/>", "body -", "must be the element HealthData"),
     ] {
-        let answer = bench.post(&format!("/health-data/{path}")).send(body).await;
+        let answer = test_app.post(&format!("/health-data/{path}")).send(body).await;
         assert_eq!((answer.problem(400).as_str(), answer.faults()), ("malformed", vec![fault.to_owned()]), "{body}");
         let text = answer.json()["message"].as_str().unwrap().to_owned();
         assert!(text.contains(said) && !text.contains("CANARY"), "{body}: {text}");
         answer.receipt();
-        bench.last(|record| assert_eq!(record.body, body.as_bytes()));
+        test_app.last(|record| assert_eq!(record.body, body.as_bytes()));
     }
     // The shapes of single items are checked by the normalizer: it rejects one item and stores the others.
     for (path, body) in [
@@ -57,7 +57,7 @@ async fn a_payload_of_another_shape_is_kept_and_the_answer_names_the_field_and_t
         ("medisante/xml", "<x:a xmlns:x='urn:x'><x:measurements/></x:a>"),
         ("medisante/fhir-xml", "<f:Observation xmlns:f='http://hl7.org/fhir'/>"),
     ] {
-        assert_eq!(bench.post(&format!("/health-data/{path}")).send(body).await.status, 200, "{body}");
+        assert_eq!(test_app.post(&format!("/health-data/{path}")).send(body).await.status, 200, "{body}");
     }
 }
 

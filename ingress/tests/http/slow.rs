@@ -9,13 +9,13 @@ use tokio::{
 };
 
 use crate::{
-    bench::{Bench, Manner},
     port::{head, port, receipt},
+    test_app::{LogBehaviour, TestApp},
 };
 
-const PLACES: usize = 8;
+const CONNECTIONS: usize = 8;
 const SHORT: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How a client tries to keep its connection slot.
 #[derive(Debug, Clone, Copy)]
@@ -63,9 +63,9 @@ impl Slowness {
     ];
 
     /// Returns the bytes that are sent at once, and the byte that is then sent repeatedly.
-    fn words(self, bench: &Bench) -> (Vec<u8>, Option<&'static [u8]>) {
-        let whole = head(bench, 100_000);
-        let upload = whole.replace("medisante/json", "healthkit/export-xml");
+    fn bytes_to_send(self, test_app: &TestApp) -> (Vec<u8>, Option<&'static [u8]>) {
+        let whole = head(test_app, 100_000);
+        let upload = whole.replace("healthkit/json", "healthkit/export-xml");
         let many = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
         match self {
             Self::Silent => (Vec::new(), None),
@@ -75,22 +75,21 @@ impl Slowness {
             Self::DrippingBody => (whole.into(), Some(b" ")),
             Self::DrippingRefused => (whole.replace("x-api-key", "x-other").into(), Some(b" ")),
             Self::DrippingUpload => (upload.into(), Some(b" ")),
-            Self::Idle => ([head(bench, 2).as_bytes(), b"{}"].concat(), None),
+            Self::Idle => ([head(test_app, 2).as_bytes(), b"{}"].concat(), None),
             Self::Deaf | Self::DeafAndDone | Self::Sipping => (many, None),
             Self::DeafToReceipts => {
                 let samples = format!("[{}]", vec!["{}"; 100_000].join(","));
-                let path = head(bench, samples.len()).replace("medisante", "healthkit");
-                ((path + &samples).repeat(4).into(), None)
+                ((head(test_app, samples.len()) + &samples).repeat(4).into(), None)
             }
         }
     }
 
     /// Runs until the server closes the connection.
-    async fn hold(self, mut stream: TcpStream, words: Vec<u8>, drip: Option<&'static [u8]>) {
+    async fn hold(self, mut stream: TcpStream, bytes: Vec<u8>, drip: Option<&'static [u8]>) {
         let tick = Duration::from_millis(20);
         let (mut from, mut to) = stream.split();
         let send = async {
-            let mut sent = to.write_all(&words).await;
+            let mut sent = to.write_all(&bytes).await;
             while let (Some(byte), Ok(())) = (drip, &sent) {
                 tokio::time::sleep(tick).await;
                 sent = to.write_all(byte).await;
@@ -119,28 +118,28 @@ impl Slowness {
 }
 
 /// Returns whether another client is served after clients of one kind have taken every connection slot.
-async fn serves_an_honest_one(beside: Slowness) -> bool {
-    let bench = Bench::with(Manner::Forgets, |config| {
+async fn serves_another_client(slowness: Slowness) -> bool {
+    let test_app = TestApp::with(LogBehaviour::Discards, |config| {
         (config.body_timeout, config.header_timeout, config.write_timeout) = (SHORT, SHORT, SHORT);
-        config.uploads_max = PLACES;
+        config.uploads_max = CONNECTIONS;
     });
-    let port = port(&bench, |limits| limits.connections_max = PLACES).await;
+    let port = port(&test_app, |limits| limits.connections_max = CONNECTIONS).await;
     let mut slow = JoinSet::new();
-    for _ in 0..PLACES {
+    for _ in 0..CONNECTIONS {
         let stream = TcpStream::connect(port.address).await.unwrap();
-        let (words, drip) = beside.words(&bench);
-        slow.spawn(beside.hold(stream, words, drip));
+        let (bytes, drip) = slowness.bytes_to_send(&test_app);
+        slow.spawn(slowness.hold(stream, bytes, drip));
     }
-    let mut honest = TcpStream::connect(port.address).await.unwrap();
-    honest.write_all(format!("{}{{}}", head(&bench, 2)).as_bytes()).await.unwrap();
-    let answer = tokio::time::timeout(PATIENCE, receipt(&mut honest)).await;
+    let mut other = TcpStream::connect(port.address).await.unwrap();
+    other.write_all(format!("{}{{}}", head(&test_app, 2)).as_bytes()).await.unwrap();
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, receipt(&mut other)).await;
     answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_hold_every_place_give_way_to_an_honest_one() {
+async fn clients_that_hold_every_connection_give_way_to_another_client() {
     let tries =
-        Slowness::ALL.map(|slowness| tokio::spawn(async move { (slowness, serves_an_honest_one(slowness).await) }));
+        Slowness::ALL.map(|slowness| tokio::spawn(async move { (slowness, serves_another_client(slowness).await) }));
     let mut holding = Vec::new();
     for tried in tries {
         let (slowness, served) = tried.await.unwrap();
@@ -148,20 +147,19 @@ async fn clients_that_hold_every_place_give_way_to_an_honest_one() {
             holding.push(slowness);
         }
     }
-    assert!(holding.is_empty(), "these keep their places: {holding:?}");
+    assert!(holding.is_empty(), "these keep their connections: {holding:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_gets_its_whole_answer() {
-    let bench = Bench::new();
-    let port = port(&bench, |limits| limits.write_timeout = SHORT).await;
+    let test_app = TestApp::new();
+    let port = port(&test_app, |limits| limits.write_timeout = SHORT).await;
     let socket = TcpSocket::new_v4().unwrap();
     // A small receive buffer, so that the response waits at the server.
     socket.set_recv_buffer_size(64 * 1024).unwrap();
     let mut stream = socket.connect(port.address).await.unwrap();
     let samples = format!("[{}]", vec!["{}"; 100_000].join(","));
-    let head = head(&bench, samples.len()).replace("medisante", "healthkit");
-    let head = head.replace("host: x", "host: x\r\nconnection: close");
+    let head = head(&test_app, samples.len()).replace("host: x", "host: x\r\nconnection: close");
     stream.write_all((head + &samples).as_bytes()).await.unwrap();
     let (started, mut answer) = (Instant::now(), Vec::new());
     let mut buffer = vec![0; 64 * 1024];

@@ -10,7 +10,7 @@ use schemas::{
 };
 use tokio::sync::mpsc;
 
-use crate::bench::{Bench, Manner, content_hmac, partition};
+use crate::test_app::{LogBehaviour, TestApp, content_hmac, partition};
 
 const PATH: &str = "/health-data/healthkit/export-xml";
 
@@ -37,13 +37,13 @@ fn part(headers: &Headers) -> Option<UploadPart> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_body_lies_in_chunks_closed_by_a_manifest() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let body = export(CHUNK_BYTES * 3 + 1_000);
     let path = format!("{PATH}?type=t&unit=u&deviceId=d");
-    let answer = bench.post(&path).header("x-correlation-id", "abc-1").send(frames(&body)).await;
+    let answer = test_app.post(&path).header("x-correlation-id", "abc-1").send(frames(&body)).await;
     assert_eq!(answer.status, 200);
 
-    let records = bench.log.records.lock().unwrap();
+    let records = test_app.log.records.lock().unwrap();
     let (manifest, chunks) = records.split_last().unwrap();
     assert_eq!(chunks.len(), 4);
     assert_eq!(chunks.iter().flat_map(|chunk| chunk.body.clone()).collect::<Vec<u8>>(), body);
@@ -70,25 +70,25 @@ async fn a_large_body_lies_in_chunks_closed_by_a_manifest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_of_one_chunk_is_one_record() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     for length in [100, CHUNK_BYTES - 100] {
         let mut body = export(length);
         body.resize(body.len().max(length), b'\n');
-        let answer = bench.post(PATH).send(frames(&body)).await;
+        let answer = test_app.post(PATH).send(frames(&body)).await;
         assert_eq!((answer.status.as_u16(), answer.position().topic), (200, RawTopic::Uploads));
-        bench.last(|record| {
+        test_app.last(|record| {
             assert_eq!((record.topic, record.key.as_deref()), (RawTopic::Uploads, None));
             assert_eq!(record.partition, Some(partition(&body)));
             assert!(record.headers.upload.is_none() && record.body == body);
             assert_eq!(record.headers.content_hmac, content_hmac(&body));
         });
     }
-    assert_eq!(bench.kept(), 2);
+    assert_eq!(test_app.stored(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_codings_are_undone_on_the_way() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let body = export(CHUNK_BYTES * 2);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&body).unwrap();
@@ -104,29 +104,29 @@ async fn content_codings_are_undone_on_the_way() {
         ("zstd", zstd),
     ];
     for (coding, sent) in coded {
-        bench.log.records.lock().unwrap().clear();
+        test_app.log.records.lock().unwrap().clear();
         assert_eq!(
-            bench.post(PATH).header("content-encoding", coding).send(frames(&sent)).await.status,
+            test_app.post(PATH).header("content-encoding", coding).send(frames(&sent)).await.status,
             200,
             "{coding}"
         );
-        bench.last(|manifest| assert_eq!(manifest.headers.content_hmac, content_hmac(&body), "{coding}"));
+        test_app.last(|manifest| assert_eq!(manifest.headers.content_hmac, content_hmac(&body), "{coding}"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_broken_is_kept_all_the_same() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let mut broken = export(CHUNK_BYTES * 2);
     broken.extend_from_slice(b"<again/>");
-    assert_eq!(bench.post(PATH).send(frames(&broken)).await.problem(400), "malformed");
-    bench.last(|manifest| assert_eq!(manifest.headers.content_hmac, content_hmac(&broken)));
+    assert_eq!(test_app.post(PATH).send(frames(&broken)).await.problem(400), "malformed");
+    test_app.last(|manifest| assert_eq!(manifest.headers.content_hmac, content_hmac(&broken)));
 
-    bench.log.records.lock().unwrap().clear();
+    test_app.log.records.lock().unwrap().clear();
     let no_gzip = b"this was never compressed".to_vec();
-    let answer = bench.post(PATH).header("content-encoding", "gzip").send(frames(&no_gzip)).await;
+    let answer = test_app.post(PATH).header("content-encoding", "gzip").send(frames(&no_gzip)).await;
     assert_eq!(answer.problem(400), "malformed");
-    bench.last(|record| {
+    test_app.last(|record| {
         assert_eq!(record.body, no_gzip);
         assert_eq!(record.headers.content_hmac, content_hmac(&no_gzip));
     });
@@ -134,28 +134,31 @@ async fn what_is_broken_is_kept_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_token_is_not_collected() {
-    let bench = Bench::new();
+    let test_app = TestApp::new();
     let endless = format!("<HealthData><Record value='{}'/></HealthData>", "x".repeat(2 * 1024 * 1024));
-    let answer = bench.post(PATH).send(frames(endless.as_bytes())).await;
+    let answer = test_app.post(PATH).send(frames(endless.as_bytes())).await;
     assert_eq!(answer.problem(400), "malformed");
     assert!(answer.json()["detail"].as_str().unwrap().contains("longer than 1 MiB"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_large_and_broken_off_uploads_are_never_closed() {
-    let bench = Bench::with(Manner::Keeps, |config| config.upload_bytes_max = CHUNK_BYTES as u64 * 2);
+    let test_app = TestApp::with(LogBehaviour::Stores, |config| config.upload_bytes_max = CHUNK_BYTES as u64 * 2);
     let body = export(CHUNK_BYTES * 3);
-    assert_eq!(bench.post(PATH).send(frames(&body)).await.problem(413), "too-large");
+    assert_eq!(test_app.post(PATH).send(frames(&body)).await.problem(413), "too-large");
     // With and without Content-Length, and also with a content coding.
-    let answer = bench.post(PATH).header("content-length", &body.len().to_string()).send(frames(&body)).await;
+    let answer = test_app.post(PATH).header("content-length", &body.len().to_string()).send(frames(&body)).await;
     assert_eq!(answer.problem(413), "too-large");
     let bomb = zstd::encode_all(body.as_slice(), 1).unwrap();
-    assert_eq!(bench.post(PATH).header("content-encoding", "zstd").send(frames(&bomb)).await.problem(413), "too-large");
+    assert_eq!(
+        test_app.post(PATH).header("content-encoding", "zstd").send(frames(&bomb)).await.problem(413),
+        "too-large"
+    );
 
     let half = Bytes::from(export(CHUNK_BYTES * 3)[..CHUNK_BYTES * 3 / 2].to_vec());
     let broken_off = Body::from_stream(futures_util::stream::iter([Ok(half), Err(std::io::Error::other("gone"))]));
-    assert_eq!(bench.post(PATH).send(broken_off).await.problem(400), "body-broken-off");
-    let records = bench.log.records.lock().unwrap();
+    assert_eq!(test_app.post(PATH).send(broken_off).await.problem(400), "body-broken-off");
+    let records = test_app.log.records.lock().unwrap();
     assert!(records.iter().all(|record| matches!(part(&record.headers), Some(UploadPart::Chunk { .. }))));
 }
 
@@ -184,26 +187,26 @@ async fn drip(pieces: mpsc::Sender<Bytes>, piece: Bytes, every: Duration, count:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_uploads_than_allowed_go_on_at_once() {
-    let bench = Bench::with(Manner::Keeps, |config| {
+    let test_app = TestApp::with(LogBehaviour::Stores, |config| {
         (config.uploads_max, config.produce_timeout) = (1, Duration::from_millis(50));
     });
     let (pieces, body) = piecewise();
-    let first = tokio::spawn(bench.post(PATH).send(body));
+    let first = tokio::spawn(test_app.post(PATH).send(body));
     pieces.send("<HealthData>".into()).await.unwrap();
     drop(pieces.reserve().await.unwrap());
-    let second = bench.post(PATH).send("<HealthData/>").await;
+    let second = test_app.post(PATH).send("<HealthData/>").await;
     assert_eq!(second.problem(503), "unavailable");
     pieces.send("</HealthData>".into()).await.unwrap();
     drop(pieces);
     assert_eq!(first.await.unwrap().status, 200);
-    assert_eq!(bench.post(PATH).send("<HealthData/>").await.status, 200);
+    assert_eq!(test_app.post(PATH).send("<HealthData/>").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_stalls_is_given_up_long_before_its_whole_time() {
-    let bench = Bench::with(Manner::Keeps, |config| config.body_timeout = Duration::from_millis(300));
+    let test_app = TestApp::with(LogBehaviour::Stores, |config| config.body_timeout = Duration::from_millis(300));
     let given_up = async |body| {
-        let answer = tokio::time::timeout(Duration::from_secs(30), bench.post(PATH).send(body)).await;
+        let answer = tokio::time::timeout(Duration::from_secs(30), test_app.post(PATH).send(body)).await;
         assert_eq!(answer.expect("the upload is refused in time").problem(408), "body-timeout");
     };
     let (stalled, body) = piecewise();
@@ -212,18 +215,18 @@ async fn an_upload_that_stalls_is_given_up_long_before_its_whole_time() {
     let (dripping, body) = piecewise();
     tokio::spawn(drip(dripping, " ".into(), Duration::from_millis(10), usize::MAX));
     given_up(body).await;
-    assert_eq!(bench.kept(), 0);
+    assert_eq!(test_app.stored(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_goes_on_has_its_whole_time_and_no_more() {
     for (upload_timeout, status) in [(Duration::from_mins(1), 200), (Duration::from_millis(500), 408)] {
-        let bench = Bench::with(Manner::Keeps, |config| {
+        let test_app = TestApp::with(LogBehaviour::Stores, |config| {
             (config.body_timeout, config.upload_timeout) = (Duration::from_secs(1), upload_timeout);
         });
         let (steady, body) = piecewise();
         tokio::spawn(drip(steady, "<a/>".repeat(16 * 1024).into(), Duration::from_millis(100), 20));
-        assert_eq!(bench.post(PATH).send(body).await.status, status);
+        assert_eq!(test_app.post(PATH).send(body).await.status, status);
     }
 }
 
@@ -231,17 +234,22 @@ async fn an_upload_that_goes_on_has_its_whole_time_and_no_more() {
 async fn an_upload_counts_only_when_all_of_it_is_acknowledged() {
     let body = export(CHUNK_BYTES * 3 + 1_000);
     for refused in 0..=4 {
-        let bench = Bench::with(Manner::RefusesOne(refused), |_| {});
-        assert_eq!(bench.post(PATH).send(frames(&body)).await.problem(503), "unavailable", "record {refused}");
-        let records = bench.log.records.lock().unwrap();
+        let test_app = TestApp::with(LogBehaviour::RejectsOne(refused), |_| {});
+        assert_eq!(test_app.post(PATH).send(frames(&body)).await.problem(503), "unavailable", "record {refused}");
+        let records = test_app.log.records.lock().unwrap();
         assert!(records.iter().all(|record| matches!(part(&record.headers), Some(UploadPart::Chunk { .. }))));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_away_in_the_middle_is_a_503() {
-    for manner in [Manner::IsUnknown, Manner::IsFull, Manner::Refuses, Manner::GoesAway] {
-        let bench = Bench::with(manner, |_| {});
-        assert_eq!(bench.post(PATH).send(frames(&export(CHUNK_BYTES * 4))).await.problem(503), "unavailable");
+    for behaviour in [
+        LogBehaviour::PartitionsUnknown,
+        LogBehaviour::QueueFull,
+        LogBehaviour::Rejects,
+        LogBehaviour::DropsAcknowledgement,
+    ] {
+        let test_app = TestApp::with(behaviour, |_| {});
+        assert_eq!(test_app.post(PATH).send(frames(&export(CHUNK_BYTES * 4))).await.problem(503), "unavailable");
     }
 }

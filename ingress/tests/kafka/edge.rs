@@ -94,7 +94,7 @@ impl Edge {
             expires_at: None,
         };
         let (_, key) = keys::create(&keys_file, new).unwrap();
-        let secret = secret::load_or_make(&secret_file).unwrap();
+        let secret = secret::load_or_create(&secret_file).unwrap();
         let (receipts, content_key) = (ReceiptKey::new(&secret).unwrap(), ContentKey::derive(&secret).unwrap());
         let mut config = IngressConfig::new(keys_file, secret_file);
         change(&mut config);

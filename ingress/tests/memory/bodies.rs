@@ -14,8 +14,8 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use crate::{
-    bench::{Bench, Manner},
     counting::{peak, turn},
+    test_app::{LogBehaviour, TestApp},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -45,12 +45,12 @@ fn bombs(mib: usize) -> [(&'static str, Vec<u8>); 3] {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bomb_is_not_inflated_beyond_the_limit() {
     let _turn = turn().await;
-    let bench = Bench::with(Manner::Forgets, |config| config.upload_bytes_max = 16 * MIB as u64);
+    let test_app = TestApp::with(LogBehaviour::Discards, |config| config.upload_bytes_max = 16 * MIB as u64);
     for (coding, bomb) in bombs(24) {
         assert!(bomb.len() < MIB, "{coding}: {}", bomb.len());
         // 4 MiB: a vector that grows by doubling, together with its previous buffer.
         for (path, most) in [(BODY, 4 * MIB), (UPLOAD, UPLOAD_BYTES)] {
-            let (answer, bytes) = peak(bench.post(path).header("content-encoding", coding).send(bomb.clone())).await;
+            let (answer, bytes) = peak(test_app.post(path).header("content-encoding", coding).send(bomb.clone())).await;
             assert_eq!(answer.problem(413), "too-large", "{path} {coding}");
             assert!(bytes < most, "{path} {coding}: {bytes} bytes");
         }
@@ -60,11 +60,11 @@ async fn a_bomb_is_not_inflated_beyond_the_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_takes_no_more_memory_than_it_says() {
     let _turn = turn().await;
-    let bench = Bench::with(Manner::Forgets, |_| {});
+    let test_app = TestApp::with(LogBehaviour::Discards, |_| {});
     let part = Bytes::from("<a/>".repeat(MIB / 4));
     let parts = (0..24).map(move |_| Ok::<_, io::Error>(part.clone()));
     let whole = [Ok("<HealthData>".into())].into_iter().chain(parts).chain([Ok("</HealthData>".into())]);
-    let (answer, bytes) = peak(bench.post(UPLOAD).send(Body::from_stream(futures_util::stream::iter(whole)))).await;
+    let (answer, bytes) = peak(test_app.post(UPLOAD).send(Body::from_stream(futures_util::stream::iter(whole)))).await;
     assert_eq!(answer.status, 200);
     assert!(bytes < UPLOAD_BYTES, "{bytes} bytes");
 }
@@ -72,14 +72,14 @@ async fn an_upload_takes_no_more_memory_than_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receipts_of_many_samples_are_made_as_they_are_taken() {
     let _turn = turn().await;
-    let bench = Bench::with(Manner::Forgets, |_| {});
+    let test_app = TestApp::with(LogBehaviour::Discards, |_| {});
     let samples = format!("[{}]", vec!["0"; 100_000].join(","));
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(samples.as_bytes()).unwrap();
-    let request = Request::post("/health-data/healthkit/json").header("x-api-key", &bench.key);
+    let request = Request::post("/health-data/healthkit/json").header("x-api-key", &test_app.key);
     let request = request.header("content-encoding", "gzip").body(Body::from(gzip.finish().unwrap())).unwrap();
     let answered = async {
-        let mut body = bench.app.clone().oneshot(request).await.unwrap().into_body();
+        let mut body = test_app.app.clone().oneshot(request).await.unwrap().into_body();
         let (announced, mut taken) = (body.size_hint().exact(), 0);
         while let Some(frame) = body.frame().await {
             taken += frame.unwrap().data_ref().map_or(0, Bytes::len) as u64;

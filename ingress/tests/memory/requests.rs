@@ -7,8 +7,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bench::{Bench, Manner},
     counting::{now, turn},
+    test_app::{LogBehaviour, TestApp},
 };
 
 const PATH: &str = "/health-data/healthkit/json";
@@ -19,12 +19,15 @@ const REQUESTS: usize = 60_000;
 const LEFT_BYTES_MAX: isize = 4 * REQUESTS.cast_signed();
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn send(bench: &Bench, count: usize) {
+async fn send(test_app: &TestApp, count: usize) {
     for number in 0..count {
         let (body, status) = if number % 10 == 0 { ("{", 400) } else { ("{}", 200) };
-        assert_eq!(bench.post(PATH).send(body).await.status, status);
+        assert_eq!(test_app.post(PATH).send(body).await.status, status);
         if number % 10 == 0 {
-            assert_eq!(bench.bare(PATH).header("x-api-key", &format!("unknown-{number}")).send("{}").await.status, 401);
+            assert_eq!(
+                test_app.bare(PATH).header("x-api-key", &format!("unknown-{number}")).send("{}").await.status,
+                401
+            );
         }
     }
 }
@@ -37,10 +40,10 @@ async fn requests_leave_nothing_behind_though_nobody_asks_for_the_metrics() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let shutdown = CancellationToken::new();
     let _served = tokio::spawn(management::serve(listener, Health::new(), metrics.clone(), shutdown.clone()));
-    let bench = Bench::with(Manner::Forgets, |_| {});
-    send(&bench, WARM_UP).await;
+    let test_app = TestApp::with(LogBehaviour::Discards, |_| {});
+    send(&test_app, WARM_UP).await;
     let before = now();
-    send(&bench, REQUESTS).await;
+    send(&test_app, REQUESTS).await;
     let flat = async {
         while now() - before > LEFT_BYTES_MAX {
             tokio::time::sleep(Duration::from_millis(20)).await;

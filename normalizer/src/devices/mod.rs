@@ -34,10 +34,10 @@ pub(crate) fn normalize(record: &RawRecord<'_>) -> Normalized {
 }
 
 fn assign(record: &RawRecord<'_>) -> Result<Assignment, RefusedItem> {
-    let text = json::text(record.body).map_err(|refused| refused.of(None))?;
+    let text = json::text(record.body).map_err(|refused| refused.with_device(None))?;
     let body = command::assign(text).map_err(|faulty| {
         let device = faulty.device.as_ref().map(|(provider, id)| device_key(*provider, id));
-        broken(text, &faulty).of(device)
+        broken(text, &faulty).with_device(device)
     })?;
     Ok(Assignment {
         device_type: Some(body.device_type),
@@ -53,10 +53,10 @@ fn assign(record: &RawRecord<'_>) -> Result<Assignment, RefusedItem> {
 
 fn unassign(record: &RawRecord<'_>) -> Result<Assignment, RefusedItem> {
     let id = record.headers.device_id.as_deref().unwrap_or_default();
-    let key =
-        Uuid::try_parse(id).map_err(|_| refused(Reason::CommandInvalid, "the device's _id must be a UUID").of(None))?;
-    let text = json::text(record.body).map_err(|refused| refused.of(Some(key)))?;
-    let body = command::unassign(text).map_err(|faulty| broken(text, &faulty).of(Some(key)))?;
+    let key = Uuid::try_parse(id)
+        .map_err(|_| refused(Reason::CommandInvalid, "the device's _id must be a UUID").with_device(None))?;
+    let text = json::text(record.body).map_err(|refused| refused.with_device(Some(key)))?;
+    let body = command::unassign(text).map_err(|faulty| broken(text, &faulty).with_device(Some(key)))?;
     Ok(event(record, Command::Unassign, key, body.effective_from))
 }
 

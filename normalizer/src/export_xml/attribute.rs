@@ -13,16 +13,16 @@ use super::element::{ActivitySummary, Broken, Each, Element, Record, Statistics,
 /// The description of the last device, as written and unescaped. It consists mostly of character references and is repeated in
 /// long runs of records, so it is unescaped once for each run.
 #[derive(Default)]
-pub(super) struct Described {
+pub(super) struct DeviceDescription {
     written: String,
-    said: String,
+    value: String,
 }
 
-impl Described {
+impl DeviceDescription {
     fn read(&mut self, attribute: Attribute<'_>) -> Result<(), Broken> {
         if attribute.value != self.written {
             attribute.value.as_ref().clone_into(&mut self.written);
-            self.said = said(attribute)?.into_owned();
+            self.value = normalized_value(attribute)?.into_owned();
         }
         Ok(())
     }
@@ -30,7 +30,7 @@ impl Described {
 
 pub(super) fn record<'e>(
     tag: &'e BytesStart<'_>,
-    device: &'e mut Described,
+    device: &'e mut DeviceDescription,
     each: Each<'_>,
 ) -> Result<Record<'e>, Broken> {
     let mut record = Record::default();
@@ -55,9 +55,9 @@ pub(super) fn record<'e>(
                 &mut None
             }
         };
-        *slot = Some(said(attribute)?);
+        *slot = Some(normalized_value(attribute)?);
     }
-    record.device = has_device.then_some(device.said.as_str());
+    record.device = has_device.then_some(device.value.as_str());
     Ok(record)
 }
 
@@ -133,7 +133,7 @@ pub(super) fn activity_summary<'e>(tag: &'e BytesStart<'_>, each: Each<'_>) -> R
 pub(super) fn attributes<'e>(tag: &'e BytesStart<'_>, mut each: impl FnMut(&str, Cow<'e, str>)) -> Result<(), Broken> {
     for attribute in written(tag) {
         let attribute = attribute?;
-        each(attribute.key.into_inner(), said(attribute)?);
+        each(attribute.key.into_inner(), normalized_value(attribute)?);
     }
     Ok(())
 }
@@ -160,7 +160,7 @@ fn written<'e>(tag: &'e BytesStart<'_>) -> impl Iterator<Item = Result<Attribute
 
 /// The normalized value of an attribute (XML 1.0, section 3.3.3). Most values are short and contain nothing to normalize.
 /// Testing all bytes without a branch in each step is faster than searching for the first byte that must be normalized.
-fn said(attribute: Attribute<'_>) -> Result<Cow<'_, str>, Broken> {
+fn normalized_value(attribute: Attribute<'_>) -> Result<Cow<'_, str>, Broken> {
     let to_be_read = |byte| u8::from(byte < b' ') | u8::from(byte == b'&') | u8::from(byte == b'<');
     if attribute.value.bytes().fold(0, |found, byte| found | to_be_read(byte)) == 0 {
         return Ok(attribute.value);

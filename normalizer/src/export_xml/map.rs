@@ -44,7 +44,7 @@ impl<'r> Export<'r> {
     }
 
     /// Maps an element; `None` if it is not an item.
-    pub(super) fn take(&mut self, item: u32, element: Element<'_>) -> Option<Result<Reading, Rejection>> {
+    pub(super) fn map_element(&mut self, item: u32, element: Element<'_>) -> Option<Result<Reading, Rejection>> {
         let not_a_reading = |detail| (Err(refused(Reason::NotAReading, detail)), None, Cow::Borrowed(""));
         let (found, device, tag) = match element {
             Element::Record(sample, tag) => {
@@ -140,7 +140,7 @@ impl<'r> Export<'r> {
         for literal in numbers {
             content.optional(literal.as_deref());
         }
-        let observed = Observed { times: Times::read(start, end)?, ..Observed::of(item, device, coded, components) };
+        let observed = Observed { times: Times::read(start, end)?, ..Observed::new(item, device, coded, components) };
         // The totals of a workout are not part of its id, because later releases of iOS write them in more detail.
         let source = workout.source_name.as_deref().unwrap_or_default();
         let [from, until] = observed.times.instants().map(Option::unwrap_or_default);
@@ -189,7 +189,7 @@ impl<'r> Export<'r> {
         let observed = Observed {
             times: Times::read(Some(date), None)?,
             source_updated_at: self.made_at,
-            ..Observed::of(item, self.device(None)?, coded, components)
+            ..Observed::new(item, self.device(None)?, coded, components)
         };
         let id = observed.device.as_ref().map_or("", |device| device.id.as_str()).to_owned();
         let name = ["HKActivitySummaryTypeIdentifier", id.as_str(), date];

@@ -18,7 +18,7 @@ use schemas::{event::Reading, limit::ITEMS_MAX, rejection::Reason};
 use crate::{
     drift::Shapes,
     normalized::Rejection,
-    observed::{Items, Payload},
+    observed::{ItemResults, Payload},
     refusal::{Refused, refused},
 };
 
@@ -26,8 +26,8 @@ use element::{Broken, Element};
 
 /// Maps a whole body, up to 100,000 items. A body may have 15 MiB, in which there are fewer items unless their elements are
 /// nearly empty.
-pub(crate) fn body(payload: Payload<'_>) -> Items {
-    let mut items = Items::default();
+pub(crate) fn body(payload: Payload<'_>) -> ItemResults {
+    let mut items = ItemResults::default();
     let (mut taken, mut is_too_long) = (0, false);
     let unknown = stream(payload, payload.record.body, &mut |found| {
         match found {
@@ -50,7 +50,7 @@ pub(crate) fn body(payload: Payload<'_>) -> Items {
             "the export has more than 100,000 elements; what stands before is read",
         ));
     }
-    Items { unknown, ..items }
+    ItemResults { unknown, ..items }
 }
 
 /// Maps an export as it is read, in constant memory, and passes each item to `each` until that returns `false`. If the XML is
@@ -65,7 +65,7 @@ pub(crate) fn stream(
     let mut item = 0_u32;
     let mut goes_on = true;
     let ended = wire::elements(input, &mut |element: Element<'_>| {
-        if let Some(found) = export.take(item, element) {
+        if let Some(found) = export.map_element(item, element) {
             goes_on = each(found);
             item = item.saturating_add(1);
         }

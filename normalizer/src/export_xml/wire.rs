@@ -12,7 +12,7 @@ use schemas::limit::{DEPTH_MAX, TOKEN_BYTES_MAX};
 use service::capped::Capped;
 
 use super::{
-    attribute::{Described, activity_summary, attributes, record, statistics, workout},
+    attribute::{DeviceDescription, activity_summary, attributes, record, statistics, workout},
     element::{Broken, Each, Element, Workout},
 };
 use crate::observed::PARTS_MAX;
@@ -72,7 +72,7 @@ struct Walk {
     depth: usize,
     rooted: bool,
     inside: Inside,
-    device: Described,
+    device: DeviceDescription,
 }
 
 /// The element below the root that the reader is inside of.

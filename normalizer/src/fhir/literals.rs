@@ -13,62 +13,62 @@ const BODY_SITE: &str = "\u{1}bodySite";
 const SUBJECT: &str = "\u{1}subject";
 
 /// Receives literals.
-pub(super) trait Sink<'t> {
+pub(super) trait LiteralSink<'t> {
     /// Appends a literal, or a placeholder for an absent one.
-    fn take(&mut self, text: Option<&'t str>);
+    fn append(&mut self, text: Option<&'t str>);
 }
 
-impl<'t> Sink<'t> for ContentDigest {
-    fn take(&mut self, text: Option<&'t str>) {
+impl<'t> LiteralSink<'t> for ContentDigest {
+    fn append(&mut self, text: Option<&'t str>) {
         self.optional(text);
     }
 }
 
 /// A list of literals. An absent one is an empty text, which a FHIR primitive never is.
-impl<'t> Sink<'t> for Vec<&'t str> {
-    fn take(&mut self, text: Option<&'t str>) {
+impl<'t> LiteralSink<'t> for Vec<&'t str> {
+    fn append(&mut self, text: Option<&'t str>) {
         self.push(text.unwrap_or_default());
     }
 }
 
 /// The type, time, value and body site.
-pub(super) fn observed<'t>(observation: &'t Observation<'_>, to: &mut impl Sink<'t>) {
+pub(super) fn observed<'t>(observation: &'t Observation<'_>, to: &mut impl LiteralSink<'t>) {
     concept(observation.code.as_ref(), to);
     match &observation.effective {
-        Effective::Absent => to.take(None),
-        Effective::Point(point) => to.take(Some(point)),
+        Effective::Absent => to.append(None),
+        Effective::Point(point) => to.append(Some(point)),
         Effective::Period { start, end } => {
             text(start.as_ref(), to);
             text(end.as_ref(), to);
         }
     }
-    given(&observation.value, to);
+    append_value(&observation.value, to);
     for Component { code, value, has_modifier: _, unknown: _ } in &observation.components {
         concept(code.as_ref(), to);
-        given(value, to);
+        append_value(value, to);
     }
     if let Some(site) = &observation.body_site {
-        to.take(Some(BODY_SITE));
+        to.append(Some(BODY_SITE));
         concept(Some(site), to);
     }
 }
 
 /// The patient that the source means.
-pub(super) fn subject<'t>(named: [Option<&'t str>; 2], to: &mut impl Sink<'t>) {
+pub(super) fn subject<'t>(named: [Option<&'t str>; 2], to: &mut impl LiteralSink<'t>) {
     if named.iter().any(Option::is_some) {
-        to.take(Some(SUBJECT));
+        to.append(Some(SUBJECT));
         for literal in named {
-            to.take(literal);
+            to.append(literal);
         }
     }
 }
 
-fn text<'t>(literal: Option<&'t Text<'_>>, to: &mut impl Sink<'t>) {
-    to.take(literal.map(AsRef::as_ref));
+fn text<'t>(literal: Option<&'t Text<'_>>, to: &mut impl LiteralSink<'t>) {
+    to.append(literal.map(AsRef::as_ref));
 }
 
-fn concept<'t>(concept: Option<&'t Concept<'_>>, to: &mut impl Sink<'t>) {
-    let Some(concept) = concept else { return to.take(None) };
+fn concept<'t>(concept: Option<&'t Concept<'_>>, to: &mut impl LiteralSink<'t>) {
+    let Some(concept) = concept else { return to.append(None) };
     for coding in &concept.codings {
         text(coding.system.as_ref(), to);
         // If there is no code, the display takes its place.
@@ -77,14 +77,14 @@ fn concept<'t>(concept: Option<&'t Concept<'_>>, to: &mut impl Sink<'t>) {
     text(concept.text.as_ref(), to);
 }
 
-fn given<'t>(given: &'t Given<'_>, to: &mut impl Sink<'t>) {
+fn append_value<'t>(given: &'t Given<'_>, to: &mut impl LiteralSink<'t>) {
     text(given.absent.as_ref(), to);
     match &given.value {
-        None | Some(Value::Several) => to.take(None),
+        None | Some(Value::Several) => to.append(None),
         Some(Value::Quantity(value)) => quantity(value, to),
         Some(Value::Concept(value)) => concept(Some(value), to),
-        Some(Value::Text(value) | Value::Integer(value)) => to.take(Some(value)),
-        Some(Value::Boolean(value)) => to.take(Some(if *value { "true" } else { "false" })),
+        Some(Value::Text(value) | Value::Integer(value)) => to.append(Some(value)),
+        Some(Value::Boolean(value)) => to.append(Some(if *value { "true" } else { "false" })),
         Some(Value::Range { low: one, high: other } | Value::Ratio { numerator: one, denominator: other }) => {
             quantity(one, to);
             quantity(other, to);
@@ -102,7 +102,7 @@ fn given<'t>(given: &'t Given<'_>, to: &mut impl Sink<'t>) {
     }
 }
 
-fn quantity<'t>(quantity: &'t Quantity<'_>, to: &mut impl Sink<'t>) {
+fn quantity<'t>(quantity: &'t Quantity<'_>, to: &mut impl LiteralSink<'t>) {
     for literal in [&quantity.value, &quantity.comparator, &quantity.unit, &quantity.system, &quantity.code] {
         text(literal.as_ref(), to);
     }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     json,
-    observed::{Items, Payload},
+    observed::{ItemResults, Payload},
     refusal::{Refused, refused},
     xml,
 };
@@ -44,7 +44,7 @@ const ABOUT: &[&str] = &[
 ];
 
 /// Maps a FHIR JSON payload.
-pub(crate) fn json(payload: Payload<'_>) -> Items {
+pub(crate) fn json(payload: Payload<'_>) -> ItemResults {
     Reader::read(payload, |reader| {
         let text = json::text(payload.record.body)?;
         let root = wire::json::Node(text);
@@ -56,7 +56,7 @@ pub(crate) fn json(payload: Payload<'_>) -> Items {
 }
 
 /// Maps a FHIR XML payload.
-pub(crate) fn xml(payload: Payload<'_>) -> Items {
+pub(crate) fn xml(payload: Payload<'_>) -> ItemResults {
     Reader::read(payload, |reader| {
         let tree = xml::read(payload.record.body, Some(wire::xml::NAMESPACE))?;
         let root = tree
@@ -74,7 +74,7 @@ const NOT_OBSERVED: Refused = refused(Reason::NotAReading, "the resource is no O
 
 struct Reader<'r> {
     payload: Payload<'r>,
-    items: Items,
+    items: ItemResults,
     /// The device that the request names, computed when it is first needed.
     device: OnceCell<Option<Uuid>>,
     /// The item number of the next contained Observation. Contained ones are numbered after all entries, so that they do not
@@ -83,8 +83,8 @@ struct Reader<'r> {
 }
 
 impl<'r> Reader<'r> {
-    fn read(payload: Payload<'r>, read: impl FnOnce(&mut Self) -> Result<(), Refused>) -> Items {
-        let mut reader = Self { payload, items: Items::default(), device: OnceCell::new(), next: 1 };
+    fn read(payload: Payload<'r>, read: impl FnOnce(&mut Self) -> Result<(), Refused>) -> ItemResults {
+        let mut reader = Self { payload, items: ItemResults::default(), device: OnceCell::new(), next: 1 };
         if let Err(refusal) = read(&mut reader) {
             reader.items.refuse_all(refusal);
         }
@@ -153,13 +153,13 @@ impl<'r> Reader<'r> {
         {
             self.items.unknown.code(&code.system, &code.code);
         }
-        let found = found.map_err(|refusal| refusal.of(mapping.refused_device(|| self.by_request())));
+        let found = found.map_err(|refusal| refusal.with_device(mapping.refused_device(|| self.by_request())));
         self.items.add(location.item, found, text);
     }
 
     /// Refuses an item that names no device. The device of the request is used.
     fn refuse(&mut self, item: u32, refusal: Refused, text: &str) {
-        let refusal = refusal.of(self.by_request());
+        let refusal = refusal.with_device(self.by_request());
         self.items.add(item, Err(refusal), text);
     }
 
@@ -208,7 +208,7 @@ impl<'a, N: Node<'a>> Walk<'a, N> {
             }
         };
         let Some(resource) = entry.resource else {
-            if let Some(refusal) = entry.lack {
+            if let Some(refusal) = entry.missing_resource_refusal {
                 self.entries.push(Item { item, full_url: None, found: Err(refusal), node });
             }
             return;

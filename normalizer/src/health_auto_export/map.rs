@@ -61,7 +61,7 @@ pub(super) fn reading(payload: Payload<'_>, item: &Item<'_>, shapes: &mut Shapes
         content.literal(&name.0);
         feed(&mut content, value);
     }
-    let observed = Observed { times, ..Observed::of(item.number, device, coded, components) };
+    let observed = Observed { times, ..Observed::new(item.number, device, coded, components) };
     if let Some(id) = stable(&subject, &entry)? {
         // Apple's UUID names the same workout whichever app wrote it. Any other id is unique within its section only.
         let (own, shared) = ([subject.section.name(), &id], [id.as_str()]);

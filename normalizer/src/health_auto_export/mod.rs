@@ -17,18 +17,18 @@ use std::cell::LazyCell;
 
 use map::Item;
 
-use crate::observed::{Items, Payload};
+use crate::observed::{ItemResults, Payload};
 
 /// Maps an export. The number of an item is its index among the entries of all members, in document order.
-pub(crate) fn json(payload: Payload<'_>) -> Items {
-    let mut items = Items::default();
+pub(crate) fn json(payload: Payload<'_>) -> ItemResults {
+    let mut items = ItemResults::default();
     match wire::groups(payload.record.body, &mut items.unknown) {
         Ok(groups) => {
             let entries = groups.iter().flat_map(|group| group.entries.iter().map(move |text| (group, *text)));
             let device = LazyCell::new(|| payload.request_device());
             for (number, (group, text)) in (0_u32..).zip(entries) {
                 let found = map::reading(payload, &Item { number, text, group }, &mut items.unknown);
-                items.add(number, found.map_err(|refused| refused.of(*device)), text);
+                items.add(number, found.map_err(|refused| refused.with_device(*device)), text);
             }
         }
         Err(refusal) => items.refuse_all(refusal),

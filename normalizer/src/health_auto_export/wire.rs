@@ -11,7 +11,7 @@ use crate::{
     drift::Shapes,
     json::{self, Elements, Literal, Members, Noted, Object, Wire, Word},
     refusal::{Refused, refused},
-    shape::{Misshapen, misshapen},
+    shape::{ShapeError, shape_error},
 };
 
 /// What each required field must be.
@@ -119,7 +119,7 @@ pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Grou
         if name.0 == "data" {
             known = true;
             let data: Option<Members<'_>> = serde_json::from_str(value.get())
-                .map_err(|_| misshapen::<Option<Members<'_>>>(value.get()).within("data").refused("the payload"))?;
+                .map_err(|_| shape_error::<Option<Members<'_>>>(value.get()).within("data").refused("the payload"))?;
             for (name, value) in data.map_or(Vec::new(), |data| data.0) {
                 member(&name.0, value, &mut groups, shapes);
             }
@@ -142,7 +142,7 @@ pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Grou
 
 fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>, shapes: &mut Shapes) {
     const UNKNOWN: Refused = refused(Reason::FormatNotRead, "this release does not know the member of the export");
-    const NO_LIST: Misshapen = Misshapen::whole("must be an array");
+    const NO_LIST: ShapeError = ShapeError::whole("must be an array");
     if Section::named(name).is_none() {
         shapes.member(UnknownKind::Field, "data.", name, value);
     }
@@ -164,10 +164,10 @@ fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>, shap
 
 /// Reads one element of `metrics`. A metric without entries is skipped; one that cannot be read is a single item.
 fn metric<'a>(text: &'a str, shapes: &mut Shapes) -> Option<Group<'a>> {
-    let misshapen_metric = |fault: Misshapen| fault.within("metrics[]").refused("the payload");
+    let refuse_metric = |fault: ShapeError| fault.within("metrics[]").refused("the payload");
     let Ok(Noted::<'_, Metric<'_>> { known: Metric { name, units, data }, unknown }) = serde_json::from_str(text)
     else {
-        let refusal = misshapen_metric(misshapen::<Noted<'_, Metric<'_>>>(text));
+        let refusal = refuse_metric(shape_error::<Noted<'_, Metric<'_>>>(text));
         return Some(group(Err(refusal), vec![text]));
     };
     shapes.members("metrics.", &unknown);
@@ -176,7 +176,7 @@ fn metric<'a>(text: &'a str, shapes: &mut Shapes) -> Option<Group<'a>> {
         return Some(group(Err(long), vec![text]));
     }
     let Some(entries) = elements(data?) else {
-        let refusal = misshapen_metric(Misshapen::whole("must be an array").within("data"));
+        let refusal = refuse_metric(ShapeError::whole("must be an array").within("data"));
         return Some(group(Err(refusal), vec![text]));
     };
     Some(Group { section: Ok(Section::Metrics), name, units, entries })
@@ -222,7 +222,7 @@ impl<'a> Entry<'a> {
     /// Parses an entry.
     pub(super) fn read(text: &'a str) -> Result<Self, Refused> {
         let Members(mut members) =
-            serde_json::from_str(text).map_err(|_| misshapen::<Members<'_>>(text).refused("the entry"))?;
+            serde_json::from_str(text).map_err(|_| shape_error::<Members<'_>>(text).refused("the entry"))?;
         if members.iter().any(|(name, _)| name.0.len() > NAME_BYTES_MAX) {
             return Err(refused(Reason::IdentifierInvalid, "the name of a field is longer than 128 bytes"));
         }
@@ -264,7 +264,7 @@ impl<'a> Entry<'a> {
 
 fn field<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, Refused> {
     serde_json::from_str(value.get()).map_err(|_| {
-        let fault = misshapen::<T>(value.get()).expecting(&REQUIRED);
+        let fault = shape_error::<T>(value.get()).expecting(&REQUIRED);
         fault.within(name).refused("the entry")
     })
 }

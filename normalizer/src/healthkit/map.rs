@@ -38,7 +38,7 @@ pub(crate) fn reading(
         Some((_, ValueKind::Coded | ValueKind::Document)) | None => (value::single(&kind, sample)?, Vec::new()),
     };
     let observed =
-        Observed { times: Times::read(span.start, end_of_span)?, ..Observed::of(item, device, coded, components) };
+        Observed { times: Times::read(span.start, end_of_span)?, ..Observed::new(item, device, coded, components) };
     let device = observed.device.as_ref().map(|device| device.id.clone());
     let device = device.as_ref().map(DeviceId::as_str);
     let literals = |span| literals(&kind, sample, device, span);

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::{
     drift::Shapes,
     json::{self, Elements, Noted},
-    observed::{Items, Payload},
+    observed::{ItemResults, Payload},
     refusal::{Refused, refused},
 };
 
@@ -24,14 +24,15 @@ use sample_type::type_name;
 pub(crate) use wire::Sample;
 
 /// Maps an array of samples, or a single sample. The index in the array is the number of the item.
-pub(crate) fn json(payload: Payload<'_>) -> Items {
-    let mut items = Items::default();
+pub(crate) fn json(payload: Payload<'_>) -> ItemResults {
+    let mut items = ItemResults::default();
     match samples(payload.record.body) {
         Ok(samples) => {
             let by_request = LazyCell::new(|| payload.request_device());
             for (item, text) in (0_u32..).zip(samples) {
-                let found = wire::sample(text).map_err(|fault| fault.refused("the sample").of(*by_request)).and_then(
-                    |Noted { known, unknown }| {
+                let found = wire::sample(text)
+                    .map_err(|fault| fault.refused("the sample").with_device(*by_request))
+                    .and_then(|Noted { known, unknown }| {
                         items.unknown.members("", &unknown);
                         for part in known.objects.iter().flatten().filter_map(|object| wire::sample(object.get()).ok())
                         {
@@ -40,10 +41,9 @@ pub(crate) fn json(payload: Payload<'_>) -> Items {
                         let found = map::reading(payload, item, &known, || map::device_of(payload, &known));
                         found.map_err(|why| {
                             refused_type(payload.record, &known, &mut items.unknown);
-                            why.of(map::refused_device(payload.provider, &known, || *by_request))
+                            why.with_device(map::refused_device(payload.provider, &known, || *by_request))
                         })
-                    },
-                );
+                    });
                 items.add(item, found, text);
             }
         }

@@ -14,7 +14,7 @@ use crate::{
     json::{Elements, Members, Object, Word},
     observed::{Coded, NO_UNIT, PARTS_MAX, Series, SourceNumber, TOO_MANY_PARTS, coding},
     refusal::{Refused, refused},
-    shape::misshapen,
+    shape::shape_error,
 };
 
 use serde::Deserialize;
@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 
 use super::{
     sample_type::SampleType,
-    wire::{self, Beat, Sample, Share, Voltage, literal, word},
+    wire::{self, Beat, Sample, SourceContribution, Voltage, literal, word},
 };
 
 /// The code system for the apps and devices that wrote a sample. Apple publishes none for their bundle identifiers.
@@ -89,10 +89,13 @@ pub(super) fn sources(
     }
     let mut components = Vec::with_capacity(listed.len());
     // An element of another shape is not a source.
-    for Object(share) in listed.into_iter().filter_map(|raw| serde_json::from_str::<Object<Share<'_>>>(raw.get()).ok())
+    for Object(contribution) in
+        listed.into_iter().filter_map(|raw| serde_json::from_str::<Object<SourceContribution<'_>>>(raw.get()).ok())
     {
-        let name = word(share.source_name.as_ref());
-        if let (Some(id), Some(number)) = (word(share.source_id.as_ref()).or(name), literal(share.quantity.as_ref())) {
+        let name = word(contribution.source_name.as_ref());
+        if let (Some(id), Some(number)) =
+            (word(contribution.source_id.as_ref()).or(name), literal(contribution.quantity.as_ref()))
+        {
             let display = name.map(|name| name.to_owned().into());
             let source = Coding { system: SOURCE.into(), code: id.to_owned().into(), display };
             components.push(Component { code: source.clone(), ..quantity(kind, metric, number, source)?.into() });
@@ -237,7 +240,7 @@ pub(super) fn waveform(
 
 fn series<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Refused> {
     serde_json::from_str(raw.get()).map_err(|_| {
-        let fault = misshapen::<T>(raw.get()).expecting(&[("timeSinceSeriesStart", "a number or a text")]);
+        let fault = shape_error::<T>(raw.get()).expecting(&[("timeSinceSeriesStart", "a number or a text")]);
         fault.within(name).refused("the sample")
     })
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     json::{Literal, Noted, Wire, Word},
-    shape::{Misshapen, misshapen},
+    shape::{ShapeError, shape_error},
 };
 
 /// One element of the array.
@@ -32,7 +32,8 @@ pub(crate) struct Sample<'a> {
     pub(crate) blood_pressure_diastolic_value: Option<Literal<'a>>,
     /// The samples of a correlation (HKCorrelation.objects), each with its own type and unit.
     pub(crate) objects: Option<Vec<&'a RawValue>>,
-    /// If it is an object, only the name of a food is read. If it is an array, it lists the sources of a sum, see [`Share`].
+    /// If it is an object, only the name of a food is read. If it is an array, it lists the sources of a sum, see
+    /// [`SourceContribution`].
     pub(crate) metadata: Option<&'a RawValue>,
     /// The activity of a workout.
     pub(crate) activity_name: Option<Literal<'a>>,
@@ -59,7 +60,7 @@ pub(crate) struct Sample<'a> {
 /// What one source contributed to the sum of a day.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Share<'a> {
+pub(super) struct SourceContribution<'a> {
     #[serde(borrow)]
     pub(super) source_id: Option<Word<'a>>,
     #[serde(borrow)]
@@ -84,8 +85,8 @@ pub(super) struct Beat<'a> {
 }
 
 /// Parses one element of the array.
-pub(super) fn sample(text: &str) -> Result<Noted<'_, Sample<'_>>, Misshapen> {
-    serde_json::from_str(text).map_err(|_| misshapen::<Noted<'_, Sample<'_>>>(text))
+pub(super) fn sample(text: &str) -> Result<Noted<'_, Sample<'_>>, ShapeError> {
+    serde_json::from_str(text).map_err(|_| shape_error::<Noted<'_, Sample<'_>>>(text))
 }
 
 impl Wire for Sample<'_> {

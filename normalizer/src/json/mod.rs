@@ -10,7 +10,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     refusal::{Refused, refused},
-    shape::{Misshapen, misshapen},
+    shape::{ShapeError, shape_error},
 };
 
 pub(crate) use elements::Elements;
@@ -35,11 +35,11 @@ pub(crate) const MALFORMED: Refused = refused(Reason::Malformed, "the body is no
 /// Returns the refusal of a body that could not be read as a `T`: malformed if it is not JSON, otherwise what is wrong with its
 /// shape. A typed parser stops at the first error, so it has not seen whether the rest is JSON.
 pub(crate) fn broken<'a, T: Deserialize<'a>>(text: &'a str) -> Refused {
-    refused_by(text, || misshapen::<T>(text))
+    refused_by(text, || shape_error::<T>(text))
 }
 
 /// Like [`broken`], for a caller that knows what is wrong with the shape.
-pub(crate) fn refused_by(text: &str, fault: impl FnOnce() -> Misshapen) -> Refused {
+pub(crate) fn refused_by(text: &str, fault: impl FnOnce() -> ShapeError) -> Refused {
     if is_json(text) { fault().refused("the payload") } else { MALFORMED }
 }
 

@@ -16,12 +16,12 @@ use super::{
 };
 use crate::{
     json::{Members, Word},
-    observed::{Coded, Items, coding},
+    observed::{Coded, ItemResults, coding},
     refusal::{Refused, refused},
 };
 
 /// Maps the documents of a message. `first` is the item index of the first document.
-pub(super) fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut Items) {
+pub(super) fn attached(head: &Head<'_>, first: u32, raw: &RawValue, items: &mut ItemResults) {
     let members = match shaped::<Option<Members<'_>>>("documents", raw) {
         Ok(members) => members,
         Err(refusal) => {

@@ -10,14 +10,14 @@ use super::{
     value::{PRESSURES, measurement, pressure, pressure_text},
     wire::{self, Member},
 };
-use crate::{observed::Items, refusal::Refused};
+use crate::{observed::ItemResults, refusal::Refused};
 
 /// Members of `measurements` that are not measurements.
 const ABOUT: [&str; 4] = ["timestamp", "annotations", "device", "documents"];
 
 /// Maps all measurements of a message, in their order. The parts of a blood pressure are one item, at the position of the first
 /// part.
-pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut Items) {
+pub(super) fn items(head: &Head<'_>, message: &wire::Message<'_>, items: &mut ItemResults) {
     let measurements = &message.measurements;
     let is_pressure = |name: &str| PRESSURES.iter().any(|pressure| name.eq_ignore_ascii_case(pressure));
     let (mut item, mut pressure_done) = (0, false);

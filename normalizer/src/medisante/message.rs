@@ -11,7 +11,7 @@ use schemas::{
 
 use super::{
     timestamp,
-    wire::{self, read, said, shaped},
+    wire::{self, read, shaped, trimmed},
     xml::Groups,
 };
 use crate::{
@@ -95,8 +95,8 @@ impl<'a> Head<'a> {
         Ok(Self {
             payload,
             sent,
-            correlation_id: metadata.and_then(|metadata| said(metadata.correlation_id.as_ref())),
-            measurement_type: metadata.and_then(|metadata| said(metadata.measurement_type.as_ref())),
+            correlation_id: metadata.and_then(|metadata| trimmed(metadata.correlation_id.as_ref())),
+            measurement_type: metadata.and_then(|metadata| trimmed(metadata.measurement_type.as_ref())),
             device,
             gateway,
             timestamp,
@@ -109,7 +109,7 @@ impl<'a> Head<'a> {
 
     /// Adds the message's device to the refusal of an item.
     pub(super) fn own(&self, found: Result<Reading, Refused>) -> Result<Reading, RefusedItem> {
-        found.map_err(|refused| refused.of(self.device.as_ref().map(|device| device.key)))
+        found.map_err(|refused| refused.with_device(self.device.as_ref().map(|device| device.key)))
     }
 
     fn times(&self) -> Result<Times, Refused> {
@@ -191,11 +191,11 @@ fn described(
 ) -> Result<Option<Device>, Refused> {
     shapes.members(path, unknown);
     let ids = [wire.id.as_ref(), wire.imei.as_ref(), wire.serial_number.as_ref()];
-    let Some(id) = ids.into_iter().find_map(said) else { return Ok(None) };
+    let Some(id) = ids.into_iter().find_map(trimmed) else { return Ok(None) };
     Ok(Some(Device {
-        manufacturer: said(wire.manufacturer.as_ref()).map(Into::into),
-        model: said(wire.model.as_ref()).map(Into::into),
-        serial: said(wire.serial_number.as_ref()).map(Into::into),
+        manufacturer: trimmed(wire.manufacturer.as_ref()).map(Into::into),
+        model: trimmed(wire.model.as_ref()).map(Into::into),
+        serial: trimmed(wire.serial_number.as_ref()).map(Into::into),
         ..device(provider, id)?
     }))
 }

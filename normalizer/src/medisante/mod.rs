@@ -15,14 +15,14 @@ use schemas::rejection::Reason;
 
 use crate::{
     json::{self, Noted},
-    observed::{Items, Payload},
+    observed::{ItemResults, Payload},
     refusal::{Refused, refused},
-    shape::{Misshapen, misshapen},
+    shape::{ShapeError, shape_error},
 };
 use message::{Head, Sent};
 
 /// Maps a `standard-json` payload: one message with any number of measurements.
-pub(crate) fn standard_json(payload: Payload<'_>) -> Items {
+pub(crate) fn standard_json(payload: Payload<'_>) -> ItemResults {
     read(|items| {
         let text = json::text(payload.record.body)?;
         let message = message(text).map_err(|fault| json::refused_by(text, || fault))?;
@@ -33,7 +33,7 @@ pub(crate) fn standard_json(payload: Payload<'_>) -> Items {
 }
 
 /// Maps a `standard-xml` payload: the same message, with elements as members.
-pub(crate) fn standard_xml(payload: Payload<'_>) -> Items {
+pub(crate) fn standard_xml(payload: Payload<'_>) -> ItemResults {
     read(|items| {
         let tree = crate::xml::read(payload.record.body, None)?;
         let root = tree.root().ok_or(refused(Reason::UnexpectedShape, "the body has no element"))?;
@@ -47,12 +47,12 @@ pub(crate) fn standard_xml(payload: Payload<'_>) -> Items {
     })
 }
 
-fn message(text: &str) -> Result<Noted<'_, wire::Message<'_>>, Misshapen> {
-    serde_json::from_str(text).map_err(|_| misshapen::<Noted<'_, wire::Message<'_>>>(text).expecting(&wire::REQUIRED))
+fn message(text: &str) -> Result<Noted<'_, wire::Message<'_>>, ShapeError> {
+    serde_json::from_str(text).map_err(|_| shape_error::<Noted<'_, wire::Message<'_>>>(text).expecting(&wire::REQUIRED))
 }
 
-fn read(payload: impl FnOnce(&mut Items) -> Result<(), Refused>) -> Items {
-    let mut items = Items::default();
+fn read(payload: impl FnOnce(&mut ItemResults) -> Result<(), Refused>) -> ItemResults {
+    let mut items = ItemResults::default();
     if let Err(refusal) = payload(&mut items) {
         items.refuse_all(refusal);
     } else if items.readings.is_empty() && items.rejections.is_empty() {

@@ -15,7 +15,7 @@ use crate::{
     observed::Series,
     redact,
     refusal::{Refused, refused},
-    shape::{Misshapen, misshapen},
+    shape::{ShapeError, shape_error},
 };
 
 /// What each required field must be.
@@ -165,14 +165,14 @@ pub(super) fn measurement<'a>(name: &str, raw: &'a RawValue) -> Result<Noted<'a,
     }
     let bare = |value| Measurement { value: Some(value), unit: None, is_in_range: None };
     let value = read::<Literal<'_>>(raw).ok_or_else(|| {
-        let fault = Misshapen::whole("must be an object of value and unit, a number or a text");
+        let fault = ShapeError::whole("must be an object of value and unit, a number or a text");
         fault.within(&format!("measurements.{}", redact::name(name))).refused("the payload")
     })?;
     Ok(Noted { known: bare(value), unknown: Vec::new() })
 }
 
 /// The text of an identifier, unless it is blank.
-pub(super) fn said<'a>(literal: Option<&'a Literal<'_>>) -> Option<&'a str> {
+pub(super) fn trimmed<'a>(literal: Option<&'a Literal<'_>>) -> Option<&'a str> {
     literal.map(|literal| literal.0.trim()).filter(|text| !text.is_empty())
 }
 
@@ -184,7 +184,7 @@ pub(super) fn text<'a>(word: Option<&'a Word<'_>>) -> Option<&'a str> {
 /// Parses a member of `measurements`.
 pub(super) fn shaped<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Refused> {
     read(raw).ok_or_else(|| {
-        let fault = misshapen::<T>(raw.get()).expecting(&REQUIRED);
+        let fault = shape_error::<T>(raw.get()).expecting(&REQUIRED);
         fault.within(&format!("measurements.{}", redact::name(name))).refused("the payload")
     })
 }

@@ -89,16 +89,16 @@ pub(super) struct Groups<'t, 'a> {
 
 impl<'t, 'a> Groups<'t, 'a> {
     fn of(holder: Element<'t, 'a>) -> Result<Self, Refused> {
-        let (mut numbers, mut places) = (Vec::<(_, Vec<u32>)>::new(), HashMap::new());
+        let (mut numbers, mut index_by_name) = (Vec::<(_, Vec<u32>)>::new(), HashMap::new());
         for child in holder.children() {
-            let place = *places.entry(child.name()).or_insert(numbers.len());
-            if place == numbers.len() {
+            let index = *index_by_name.entry(child.name()).or_insert(numbers.len());
+            if index == numbers.len() {
                 numbers.push((child.name(), Vec::new()));
             }
             if numbers.len() > NAMES_MAX {
                 return Err(refused(Reason::UnexpectedShape, "an element holds elements of more than 1,000 names"));
             }
-            if let Some((_, group)) = numbers.get_mut(place) {
+            if let Some((_, group)) = numbers.get_mut(index) {
                 group.push(child.number());
             }
         }

@@ -75,7 +75,7 @@ pub(crate) struct Observed {
 
 impl Observed {
     /// A final observation that nobody has corrected. The caller sets the time.
-    pub(crate) fn of(item: u32, device: Option<Device>, coded: Coded, components: Vec<Component>) -> Self {
+    pub(crate) fn new(item: u32, device: Option<Device>, coded: Coded, components: Vec<Component>) -> Self {
         Self {
             item,
             device,
@@ -174,7 +174,7 @@ pub(crate) fn device(provider: Provider, id: &str) -> Result<Device, Refused> {
 
 /// The results of a payload's items.
 #[derive(Default)]
-pub(crate) struct Items {
+pub(crate) struct ItemResults {
     /// The readings, in the order of the payload.
     pub(crate) readings: Vec<Reading>,
     /// The documents that readings cite.
@@ -185,7 +185,7 @@ pub(crate) struct Items {
     pub(crate) unknown: Shapes,
 }
 
-impl Items {
+impl ItemResults {
     /// Adds the result of an item. `text` is the item as it was sent.
     pub(crate) fn add(&mut self, item: u32, found: Result<Reading, RefusedItem>, text: &str) {
         match found {

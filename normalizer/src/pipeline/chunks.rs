@@ -30,9 +30,9 @@ use super::{
 const CHUNK_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whether the chunks that were read are those that the manifest describes.
-pub(super) enum Ending {
-    Whole,
-    Other,
+pub(super) enum ManifestCheck {
+    Matches,
+    Differs,
 }
 
 /// The chunks of one upload, as a reader.
@@ -52,7 +52,7 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    pub(super) fn of(config: &NormalizerConfig, manifest: &Consumed) -> Result<Self, NormalizerError> {
+    pub(super) fn open(config: &NormalizerConfig, manifest: &Consumed) -> Result<Self, NormalizerError> {
         let (id, expected, first) = match upload_of(manifest).map(|upload| (upload.id(), upload.part())) {
             Some((id, part @ upload::UploadPart::Manifest { first, .. })) => (id, part, first),
             Some((id, part @ upload::UploadPart::Chunk { .. })) => (id, part, manifest.message.offset()),
@@ -81,7 +81,7 @@ impl Chunks {
     }
 
     /// Fetches the next chunk. Returns `false` after the last one.
-    fn next(&mut self) -> Result<bool, NormalizerError> {
+    fn fetch_next(&mut self) -> Result<bool, NormalizerError> {
         if matches!(self.expected, upload::UploadPart::Manifest { chunks, .. } if chunks == self.number) {
             return Ok(false);
         }
@@ -96,7 +96,8 @@ impl Chunks {
             if message.offset() >= self.end {
                 return Ok(false);
             }
-            let header = message.headers().and_then(|headers| headers.iter().find(|one| one.key == header::UPLOAD));
+            let header =
+                message.headers().and_then(|headers| headers.iter().find(|header| header.key == header::UPLOAD));
             let text = header.and_then(|header| header.value).and_then(|value| std::str::from_utf8(value).ok());
             let is_next = text.and_then(Upload::parse).is_some_and(|upload| {
                 upload.id() == self.id && upload.part() == upload::UploadPart::Chunk { number: self.number }
@@ -114,15 +115,15 @@ impl Chunks {
     }
 
     /// Reads the chunks that the mapping did not read, and compares count, size and hash with the manifest.
-    pub(super) fn finish(mut self) -> Result<Ending, NormalizerError> {
+    pub(super) fn finish(mut self) -> Result<ManifestCheck, NormalizerError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        while self.next()? {}
+        while self.fetch_next()? {}
         let found = self.hasher.finish().to_hex();
-        let is_whole = matches!(self.expected, upload::UploadPart::Manifest { chunks, bytes, .. }
+        let is_as_described = matches!(self.expected, upload::UploadPart::Manifest { chunks, bytes, .. }
             if chunks == self.number && bytes == self.bytes && found == self.hash_expected);
-        Ok(if is_whole { Ending::Whole } else { Ending::Other })
+        Ok(if is_as_described { ManifestCheck::Matches } else { ManifestCheck::Differs })
     }
 }
 
@@ -138,7 +139,7 @@ impl BufRead for Chunks {
         if self.at >= length {
             self.message = None;
             self.at = 0;
-            if let Err(error) = self.next() {
+            if let Err(error) = self.fetch_next() {
                 self.failed = Some(error);
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }

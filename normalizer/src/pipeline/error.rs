@@ -3,7 +3,7 @@
 use catalogue::CatalogueError;
 use rdkafka::error::KafkaError;
 use schemas::codec::SchemaError;
-use service::kafka_error::{Verdict, verdict_on};
+use service::kafka_error::{Reaction, reaction_to};
 
 use crate::pool::PoolGone;
 
@@ -39,9 +39,9 @@ impl NormalizerError {
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Kafka(error) => match verdict_on(error) {
-                Verdict::Retry => true,
-                Verdict::Refuse | Verdict::Fatal => false,
+            Self::Kafka(error) => match reaction_to(error) {
+                Reaction::Retry => true,
+                Reaction::Refuse | Reaction::Fatal => false,
             },
             Self::NoReport => true,
             Self::Schema(_) | Self::Catalogue(_) | Self::Threads(_) | Self::Mapping(_) | Self::Task(_) => false,

@@ -58,9 +58,9 @@ impl Work for Mapper {
 
     fn map(&self, record: &Consumed) -> Option<Mapped> {
         let part = upload_of(record).map(Upload::part);
-        let is_nothing = record.is_handled || record.message.payload().is_none();
-        let normalized = match (part, raw(&self.config, record)) {
-            _ if is_nothing => return None,
+        let is_unmapped = record.is_handled || record.message.payload().is_none();
+        let normalized = match (part, raw_record(&self.config, record)) {
+            _ if is_unmapped => return None,
             (Some(upload::UploadPart::Chunk { number: 0 } | upload::UploadPart::Manifest { .. }), _)
                 if record.topic == RawTopic::Uploads =>
             {
@@ -75,12 +75,12 @@ impl Work for Mapper {
             (None, Ok(raw)) => (self.normalize)(&raw),
             (None, Err(error)) => all_refused(Rejection::whole(refused(Reason::BrokenRecord, error.name))),
         };
-        Some(encoded(&self.config, record, normalized))
+        Some(encode_events(&self.config, record, normalized))
     }
 
     fn panicked(&self, record: &Consumed) -> Option<Mapped> {
         log_panic(record);
-        Some(encoded(&self.config, record, all_refused(Rejection::whole(PANICKED))))
+        Some(encode_events(&self.config, record, all_refused(Rejection::whole(PANICKED))))
     }
 }
 
@@ -108,9 +108,9 @@ impl Skip {
     /// Whether the operator skips this record.
     pub(super) fn is_skipped(&self, record: &Consumed) -> bool {
         let message = &record.message;
-        self.positions
-            .iter()
-            .any(|one| (one.topic, one.partition, one.offset) == (record.topic, message.partition(), message.offset()))
+        self.positions.iter().any(|skipped| {
+            (skipped.topic, skipped.partition, skipped.offset) == (record.topic, message.partition(), message.offset())
+        })
     }
 }
 
@@ -118,7 +118,7 @@ impl Skip {
 pub(super) const SKIPPED: Refused = refused(Reason::Skipped, "an operator skipped the payload");
 
 /// Builds the input of the mapping from a consumed record.
-pub(super) fn raw<'a>(config: &NormalizerConfig, record: &'a Consumed) -> Result<RawRecord<'a>, HeaderError> {
+pub(super) fn raw_record<'a>(config: &NormalizerConfig, record: &'a Consumed) -> Result<RawRecord<'a>, HeaderError> {
     let message = &record.message;
     Ok(RawRecord {
         topic: record.topic,
@@ -167,7 +167,7 @@ fn key(reading: &Reading) -> String {
 }
 
 /// Encodes a reading to key and value. A reading that is too large for a message is refused.
-pub(super) fn event(reading: &Reading) -> Result<(String, Vec<u8>), Rejection> {
+pub(super) fn encode_reading(reading: &Reading) -> Result<(String, Vec<u8>), Rejection> {
     let value = encode(reading);
     if value.len() > EVENT_BYTES_MAX {
         return Err(too_large(reading));
@@ -188,14 +188,14 @@ fn too_large(reading: &Reading) -> Rejection {
 
 /// Encodes the events. An event that is too large for a message is refused: it ends as a dead letter and does not block the
 /// stage.
-fn encoded(config: &NormalizerConfig, record: &Consumed, normalized: Normalized) -> Mapped {
+fn encode_events(config: &NormalizerConfig, record: &Consumed, normalized: Normalized) -> Mapped {
     let Normalized { readings: found, commands, documents, mut rejections, unknown } = normalized;
     let too_large_documents: HashSet<[u8; 32]> =
         documents.iter().filter(|found| found.content.len() > EVENT_BYTES_MAX).map(|found| found.sha256).collect();
     let mut readings = Vec::with_capacity(found.len());
     for reading in found {
         let cites = matches!(&reading.value, Value::Document(cited) if too_large_documents.contains(&cited.sha256));
-        match if cites { Err(too_large(&reading)) } else { event(&reading) } {
+        match if cites { Err(too_large(&reading)) } else { encode_reading(&reading) } {
             Ok(event) => readings.push(event),
             Err(rejection) => rejection.add_to(&mut rejections),
         }
@@ -232,7 +232,7 @@ pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejectio
         offset: message.offset(),
     };
     let detail = match (rejection.reason, config.skip.reason.as_str()) {
-        (Reason::Skipped, said) if !said.is_empty() => format!("{}: {said}", rejection.detail),
+        (Reason::Skipped, reason) if !reason.is_empty() => format!("{}: {reason}", rejection.detail),
         _ => rejection.detail.into_owned(),
     };
     DeadLetter {
@@ -328,12 +328,14 @@ pub(super) mod tests {
         let good = r#"[{"type":"HeartRate","value":61,"unit":"count/min","startDate":"2026-02-01T07:30:00Z"}]"#;
         let batch = Arc::new(vec![record(40, good), record(41, "panic canary"), record(42, good)]);
         let (mut mapping, mut found) = (pool.map(Arc::clone(&batch)), Vec::new());
-        while let Some(some) = mapping.next().await.unwrap() {
-            found.extend(some.into_iter().flatten());
+        while let Some(mapped_records) = mapping.next().await.unwrap() {
+            found.extend(mapped_records.into_iter().flatten());
         }
         let outcomes: Vec<_> = found
             .iter()
-            .map(|one| (one.outcome.offset, one.outcome.items, one.outcome.readings, one.outcome.rejections))
+            .map(|mapped| {
+                (mapped.outcome.offset, mapped.outcome.items, mapped.outcome.readings, mapped.outcome.rejections)
+            })
             .collect();
         assert_eq!(outcomes, [(40, 1, 1, 0), (41, 1, 0, 1), (42, 1, 1, 0)]);
         let rejection = found.remove(1).rejections.remove(0);

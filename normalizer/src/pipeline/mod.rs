@@ -13,7 +13,7 @@ mod error;
 mod event;
 mod judge;
 mod metrics;
-mod open;
+mod open_uploads;
 mod produce;
 mod progress;
 mod publish;
@@ -33,10 +33,10 @@ pub use consume::mapped_until;
 pub use error::NormalizerError;
 
 use crate::{pool::Pool, registry::normalize};
-use consume::{Raw, Subscription};
+use consume::{RawConsumer, Subscription};
 use event::Mapper;
-use open::Open;
-use produce::{Events, Window, count};
+use open_uploads::OpenUploads;
+use produce::{EventProducer, Window, count_outcomes};
 use progress::Progress;
 use readiness::Readiness;
 use record::{Consumed, is_manifest};
@@ -55,41 +55,41 @@ pub async fn run(
     metrics::describe();
     health.detail("mapping-threads", &config.threads.to_string());
     let pool = Pool::start(config.threads, Mapper { config: config.clone(), normalize })?;
-    let (events, readiness) = (Events::new(&config)?, Readiness::new(health));
+    let (events, readiness) = (EventProducer::new(&config)?, Readiness::new(health));
     let consumers = Consumers { config: &config, events: &events, pool: &pool, shutdown: &shutdown };
     let bodies = Subscription { topics: RawTopic::BODIES, group: config.group.clone() };
     let uploads = Subscription { topics: &[RawTopic::Uploads], group: group_of(&config.group, RawTopic::Uploads) };
-    let whole = tokio::try_join!(
-        consumers.work(bodies, Progress::new("raw", readiness.clone())),
-        consumers.work(uploads, Progress::new("uploads", readiness)),
+    let ended = tokio::try_join!(
+        consumers.run(bodies, Progress::new("raw", readiness.clone())),
+        consumers.run(uploads, Progress::new("uploads", readiness)),
     );
-    whole.map(|((), ())| ())
+    ended.map(|((), ())| ())
 }
 
 /// What the loops of the two subscriptions share.
 struct Consumers<'s> {
     config: &'s NormalizerConfig,
-    events: &'s Events,
+    events: &'s EventProducer,
     pool: &'s Pool<Mapper>,
     shutdown: &'s CancellationToken,
 }
 
 impl Consumers<'_> {
     /// Consumes, maps, produces and commits, until shutdown.
-    async fn work(&self, subscription: Subscription, progress: Arc<Progress>) -> Result<(), NormalizerError> {
+    async fn run(&self, subscription: Subscription, progress: Arc<Progress>) -> Result<(), NormalizerError> {
         let topics = subscription.topics;
         let Some(mut raw) = self.connect(&subscription, &progress).await? else { return Ok(()) };
         let watched = watch(&progress, raw.consumer(), self.config.topics.clone(), topics);
-        let mut open = Open::default();
+        let mut open_uploads = OpenUploads::default();
         while !self.shutdown.is_cancelled() {
-            let batch = Arc::new(raw.batch(self.config.batch, !open.is_empty(), self.shutdown).await?);
-            if !batch.is_empty() && raw.beside(self.step(&batch, &progress)).await?? {
-                open.follow(&batch);
-                raw.commit(&batch, &mut open);
+            let batch = Arc::new(raw.batch(self.config.batch, !open_uploads.is_empty(), self.shutdown).await?);
+            if !batch.is_empty() && raw.poll_while(self.process(&batch, &progress)).await?? {
+                open_uploads.update(&batch);
+                raw.commit(&batch, &mut open_uploads);
             }
             let mut window = Window::new(self.events, self.config, &progress);
-            match upload::give_up(&mut open, self.config.upload_wait, &raw, &mut window).await {
-                Ok(true) => raw.commit(&[], &mut open),
+            match upload::give_up_expired(&mut open_uploads, self.config.upload_wait, &raw, &mut window).await {
+                Ok(true) => raw.commit(&[], &mut open_uploads),
                 Ok(false) => {}
                 Err(error) if error.is_outage() => {
                     tracing::debug!(%error, "an upload without a manifest could not be given up yet");
@@ -108,17 +108,17 @@ impl Consumers<'_> {
         &self,
         subscription: &Subscription,
         progress: &Arc<Progress>,
-    ) -> Result<Option<Raw>, NormalizerError> {
+    ) -> Result<Option<RawConsumer>, NormalizerError> {
         let mut backoff = Backoff::default();
         let connected = self.shutdown.run_until_cancelled(async {
             loop {
                 match self.join(subscription, progress).await {
                     Ok(raw) => {
-                        progress.waits(None);
+                        progress.report_wait(None);
                         return Ok(raw);
                     }
                     Err(error) if error.is_outage() => {
-                        progress.waits(Some(&because("Kafka does not answer")));
+                        progress.report_wait(Some(&because("Kafka does not answer")));
                         tracing::debug!(%error, "waiting for Kafka");
                     }
                     Err(error) => return Err(error),
@@ -129,28 +129,32 @@ impl Consumers<'_> {
         connected.await.transpose()
     }
 
-    async fn join(&self, subscription: &Subscription, progress: &Arc<Progress>) -> Result<Raw, NormalizerError> {
-        publish::schemas(self.config, self.events).await?;
-        Raw::subscribe(self.config, subscription, Arc::clone(progress)).await
+    async fn join(
+        &self,
+        subscription: &Subscription,
+        progress: &Arc<Progress>,
+    ) -> Result<RawConsumer, NormalizerError> {
+        publish::publish_schemas(self.config, self.events).await?;
+        RawConsumer::subscribe(self.config, subscription, Arc::clone(progress)).await
     }
 
     /// Maps a batch and produces its events. Returns whether all events are acknowledged. It returns `false` if shutdown was
     /// requested during an outage; then nothing is committed, and the next process maps the records again, to the same ids.
-    async fn step(&self, batch: &Arc<Vec<Consumed>>, progress: &Progress) -> Result<bool, NormalizerError> {
+    async fn process(&self, batch: &Arc<Vec<Consumed>>, progress: &Progress) -> Result<bool, NormalizerError> {
         let mut backoff = Backoff::default();
         while let Err(error) = self.produce(batch, progress).await {
             if !error.is_outage() {
                 return Err(error);
             }
             // The same events are produced again with the same ids, so those that were already acknowledged become duplicates.
-            progress.waits(Some(&because("Kafka does not acknowledge events")));
+            progress.report_wait(Some(&because("Kafka does not acknowledge events")));
             tracing::debug!(%error, records = batch.len(), "the batch is produced again");
             tokio::select! {
                 () = self.shutdown.cancelled() => return Ok(false),
                 () = tokio::time::sleep(backoff.next_wait()) => {}
             }
         }
-        progress.waits(None);
+        progress.report_wait(None);
         Ok(true)
     }
 
@@ -158,18 +162,18 @@ impl Consumers<'_> {
         let mut window = Window::new(self.events, self.config, progress);
         let (mut mapping, mut records) = (self.pool.map(Arc::clone(batch)), batch.iter());
         let mut outcomes = Vec::with_capacity(batch.len());
-        while let Some(some) = mapping.next().await? {
-            for (mapped, record) in some.into_iter().zip(&mut records) {
+        while let Some(mapped_records) = mapping.next().await? {
+            for (mapped, record) in mapped_records.into_iter().zip(&mut records) {
                 if let Some(mapped) = mapped {
-                    outcomes.push(window.record(record, mapped).await?);
+                    outcomes.push(window.send_record(record, mapped).await?);
                 }
             }
         }
-        window.acknowledged().await?;
-        count(outcomes.iter());
+        window.wait_for_all().await?;
+        count_outcomes(outcomes.iter());
         for manifest in batch.iter().filter(|record| is_manifest(record) && !record.is_handled) {
             if manifest.topic == RawTopic::Uploads {
-                upload::map(manifest, &mut window).await?;
+                upload::map_upload(manifest, &mut window).await?;
             }
         }
         Ok(())

@@ -30,7 +30,7 @@ const MESSAGE_BYTES: usize = 512;
 
 /// The producer for all event topics. Events that are not delivered when it is dropped are lost, and are made again from the
 /// raw records: a position is committed only after its events are acknowledged.
-pub(super) struct Events {
+pub(super) struct EventProducer {
     producer: FutureProducer,
     names: Names,
     _rebootstrap: AbortOnDropHandle<()>,
@@ -45,7 +45,7 @@ struct Names {
     dead_letters: String,
 }
 
-impl Events {
+impl EventProducer {
     pub(super) fn new(config: &NormalizerConfig) -> Result<Self, NormalizerError> {
         let producer: FutureProducer = config.kafka.producer().create()?;
         let known = producer.clone();
@@ -89,16 +89,16 @@ impl Events {
 
 /// The unacknowledged events, in the order in which they were sent.
 pub(super) struct Window<'e> {
-    events: &'e Events,
+    events: &'e EventProducer,
     config: &'e NormalizerConfig,
     progress: &'e Progress,
-    on_their_way: VecDeque<(usize, DeliveryFuture)>,
+    in_flight: VecDeque<(usize, DeliveryFuture)>,
     bytes: usize,
 }
 
 impl<'e> Window<'e> {
-    pub(super) fn new(events: &'e Events, config: &'e NormalizerConfig, progress: &'e Progress) -> Self {
-        Self { events, config, progress, on_their_way: VecDeque::new(), bytes: 0 }
+    pub(super) fn new(events: &'e EventProducer, config: &'e NormalizerConfig, progress: &'e Progress) -> Self {
+        Self { events, config, progress, in_flight: VecDeque::new(), bytes: 0 }
     }
 
     pub(super) fn config(&self) -> &'e NormalizerConfig {
@@ -106,25 +106,25 @@ impl<'e> Window<'e> {
     }
 
     /// Sends the events of a record. Returns its outcome, which may be counted once everything is acknowledged.
-    pub(super) async fn record(&mut self, record: &Consumed, mapped: Mapped) -> Result<Outcome, NormalizerError> {
+    pub(super) async fn send_record(&mut self, record: &Consumed, mapped: Mapped) -> Result<Outcome, NormalizerError> {
         let names = &self.events.names;
         if !mapped.documents.is_empty() {
             for (key, value) in &mapped.documents {
                 self.send(&names.documents, key, value, None).await?;
             }
-            self.acknowledged().await?;
+            self.wait_for_all().await?;
         }
-        self.readings(record.topic, &mapped.readings).await?;
+        self.send_readings(record.topic, &mapped.readings).await?;
         for (key, value) in &mapped.commands {
             self.send(&names.assignments, key.as_bytes(), value, None).await?;
         }
-        self.rejections(record, mapped.rejections).await?;
-        self.outcome(&mapped.outcome).await?;
+        self.send_rejections(record, mapped.rejections).await?;
+        self.send_outcome(&mapped.outcome).await?;
         Ok(mapped.outcome)
     }
 
     /// Sends readings. Those of large uploads go to a topic of their own, so that other readings do not wait behind them.
-    pub(super) async fn readings(
+    pub(super) async fn send_readings(
         &mut self,
         topic: RawTopic,
         readings: &[(String, Vec<u8>)],
@@ -138,7 +138,7 @@ impl<'e> Window<'e> {
     }
 
     /// Sends the rejections of a record as dead letters.
-    pub(super) async fn rejections(
+    pub(super) async fn send_rejections(
         &mut self,
         record: &Consumed,
         rejections: Vec<Rejection>,
@@ -152,7 +152,7 @@ impl<'e> Window<'e> {
     }
 
     /// Sends the outcome of a record.
-    pub(super) async fn outcome(&mut self, outcome: &Outcome) -> Result<(), NormalizerError> {
+    pub(super) async fn send_outcome(&mut self, outcome: &Outcome) -> Result<(), NormalizerError> {
         let key = format!("{}:{}", outcome.topic.as_str(), outcome.partition);
         self.send(&self.events.names.outcomes, key.as_bytes(), &encode(outcome), None).await
     }
@@ -165,34 +165,33 @@ impl<'e> Window<'e> {
         headers: Option<OwnedHeaders>,
     ) -> Result<(), NormalizerError> {
         let bytes = key.len() + value.len() + MESSAGE_BYTES;
-        while !self.on_their_way.is_empty()
-            && (self.bytes + bytes > WINDOW_BYTES || self.on_their_way.len() >= WINDOW_EVENTS)
+        while !self.in_flight.is_empty() && (self.bytes + bytes > WINDOW_BYTES || self.in_flight.len() >= WINDOW_EVENTS)
         {
-            self.first_acknowledged().await?;
+            self.wait_for_first().await?;
         }
         self.bytes += bytes;
-        self.on_their_way.push_back((bytes, self.events.send(topic, key, value, headers).await?));
+        self.in_flight.push_back((bytes, self.events.send(topic, key, value, headers).await?));
         Ok(())
     }
 
-    async fn first_acknowledged(&mut self) -> Result<(), NormalizerError> {
-        let Some((bytes, delivery)) = self.on_their_way.pop_front() else { return Ok(()) };
+    async fn wait_for_first(&mut self) -> Result<(), NormalizerError> {
+        let Some((bytes, delivery)) = self.in_flight.pop_front() else { return Ok(()) };
         self.bytes -= bytes;
-        acknowledged(delivery).await?;
-        self.progress.moved();
+        wait_for_delivery(delivery).await?;
+        self.progress.count_acknowledgement();
         Ok(())
     }
 
     /// Waits until every event is acknowledged.
-    pub(super) async fn acknowledged(&mut self) -> Result<(), NormalizerError> {
-        while !self.on_their_way.is_empty() {
-            self.first_acknowledged().await?;
+    pub(super) async fn wait_for_all(&mut self) -> Result<(), NormalizerError> {
+        while !self.in_flight.is_empty() {
+            self.wait_for_first().await?;
         }
         Ok(())
     }
 }
 
-pub(super) async fn acknowledged(delivery: DeliveryFuture) -> Result<(), NormalizerError> {
+pub(super) async fn wait_for_delivery(delivery: DeliveryFuture) -> Result<(), NormalizerError> {
     delivery.await.map_err(|_| NormalizerError::NoReport)?.map_err(|(error, _)| error)?;
     Ok(())
 }
@@ -205,7 +204,7 @@ fn headers(letter: &DeadLetter) -> OwnedHeaders {
 }
 
 /// Adds outcomes to the metrics. Call it once they are acknowledged.
-pub(super) fn count<'o>(outcomes: impl Iterator<Item = &'o Outcome>) {
+pub(super) fn count_outcomes<'o>(outcomes: impl Iterator<Item = &'o Outcome>) {
     let mut sums = [0_u64; 5];
     for outcome in outcomes {
         if let Some(provider) = outcome.topic.provider() {

@@ -18,13 +18,13 @@ pub(super) struct Readiness {
 #[derive(Default)]
 pub(super) struct Report {
     /// What its loop waits for.
-    pub(super) work: Option<String>,
+    pub(super) loop_wait: Option<String>,
     /// Why nothing makes progress, as observed from outside the loop.
-    pub(super) seen: Option<String>,
+    pub(super) observed_wait: Option<String>,
     /// What an operator must do.
     pub(super) faults: Vec<String>,
     /// What is wrong while the rest works, as observed from outside the loop.
-    pub(super) partly: Vec<String>,
+    pub(super) partial_faults: Vec<String>,
 }
 
 impl Readiness {
@@ -38,10 +38,10 @@ impl Readiness {
         change(reports.entry(name).or_default());
         let joined = |texts: Vec<&String>| texts.into_iter().map(String::as_str).collect::<Vec<_>>().join("; ");
         let mut waits: Vec<&String> =
-            reports.values().flat_map(|report| report.work.iter().chain(&report.seen)).collect();
+            reports.values().flat_map(|report| report.loop_wait.iter().chain(&report.observed_wait)).collect();
         waits.dedup();
         let faults: Vec<&String> =
-            reports.values().flat_map(|report| report.faults.iter().chain(&report.partly)).collect();
+            reports.values().flat_map(|report| report.faults.iter().chain(&report.partial_faults)).collect();
         if !waits.is_empty() {
             self.health.waiting(&joined(waits));
         } else if !faults.is_empty() {

@@ -17,20 +17,20 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{
-    chunks::{Chunks, Ending},
+    chunks::{Chunks, ManifestCheck},
     config::NormalizerConfig,
-    consume::Raw,
+    consume::RawConsumer,
     error::NormalizerError,
-    event::{Counts, PANICKED, SKIPPED, event, log_panic, outcome, raw},
-    open::{Open, Unclosed, Uploads},
-    produce::{Window, count},
+    event::{Counts, PANICKED, SKIPPED, encode_reading, log_panic, outcome, raw_record},
+    open_uploads::{OpenUpload, OpenUploads, PartitionUploads},
+    produce::{Window, count_outcomes},
     record::{Consumed, upload_of},
 };
 use crate::{
+    catch_panic::catch_panic,
     normalized::Rejection,
     refusal::{Refused, refused},
     registry,
-    withheld::withheld,
 };
 
 /// A batch is passed on when it has this many events.
@@ -38,7 +38,7 @@ const BATCH_EVENTS: usize = 1_000;
 /// A batch is passed on when it has this many bytes.
 const BATCH_BYTES: usize = 512 * 1024;
 
-const NEVER_CLOSED: Refused =
+const NEVER_COMPLETED: Refused =
     refused(Reason::UploadIncomplete, "the upload was never completed: its sender or the ingress stopped");
 const OTHER_CHUNKS: Refused = refused(Reason::BrokenRecord, "the chunks are not those that the manifest describes");
 
@@ -48,43 +48,43 @@ const OTHER_CHUNKS: Refused = refused(Reason::BrokenRecord, "the chunks are not 
 /// A manifest that already exists must be read first. So an upload is given up only when a record that was appended more than
 /// `wait` after its last chunk has been read, or when the whole log has been read and `wait` is over by this machine's clock.
 /// Returns whether any upload was given up.
-pub(super) async fn give_up(
-    open: &mut Open,
+pub(super) async fn give_up_expired(
+    open_uploads: &mut OpenUploads,
     wait: Duration,
-    raw: &Raw,
+    raw: &RawConsumer,
     window: &mut Window<'_>,
 ) -> Result<bool, NormalizerError> {
-    let mut is_any = false;
+    let mut is_any_given_up = false;
     let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-    for (place, Uploads { unclosed, read_until_ms }) in &mut open.0 {
-        let over = |at_ms: i64| move |upload: &Unclosed| upload.last_ms.saturating_add(wait_ms) < at_ms;
+    for (raw_partition, PartitionUploads { open, read_until_ms }) in &mut open_uploads.0 {
+        let over = |at_ms: i64| move |upload: &OpenUpload| upload.last_ms.saturating_add(wait_ms) < at_ms;
         let mut until_ms = *read_until_ms;
-        if unclosed.values().any(over(now_ms)) && raw.is_at_end(*place).await? {
+        if open.values().any(over(now_ms)) && raw.is_at_end(*raw_partition).await? {
             until_ms = now_ms;
         }
-        let ids: Vec<Uuid> = unclosed.iter().filter(|(_, one)| over(until_ms)(one)).map(|(id, _)| *id).collect();
+        let ids: Vec<Uuid> = open.iter().filter(|(_, upload)| over(until_ms)(upload)).map(|(id, _)| *id).collect();
         for id in ids {
-            if let Some(upload) = unclosed.get(&id) {
-                refuse(&upload.first, Rejection::whole(NEVER_CLOSED), window).await?;
+            if let Some(upload) = open.get(&id) {
+                refuse(&upload.first, Rejection::whole(NEVER_COMPLETED), window).await?;
             }
-            unclosed.remove(&id);
-            is_any = true;
+            open.remove(&id);
+            is_any_given_up = true;
         }
     }
-    open.forget_ended();
-    Ok(is_any)
+    open_uploads.remove_empty();
+    Ok(is_any_given_up)
 }
 
 /// Ends a record with a rejection.
 async fn refuse(record: &Consumed, rejection: Rejection, window: &mut Window<'_>) -> Result<(), NormalizerError> {
     let counts = Counts { rejections: 1, ..Counts::default() };
     let outcome = outcome(window.config(), record, counts);
-    window.rejections(record, vec![rejection]).await?;
-    window.outcome(&outcome).await?;
-    window.acknowledged().await?;
-    count([&outcome].into_iter());
+    window.send_rejections(record, vec![rejection]).await?;
+    window.send_outcome(&outcome).await?;
+    window.wait_for_all().await?;
+    count_outcomes([&outcome].into_iter());
     Ok(())
 }
 
@@ -104,61 +104,61 @@ impl EventBatch {
 }
 
 /// Maps the upload of a manifest, and produces its events and the outcomes of the manifest and of the first chunk.
-pub(super) async fn map(manifest: &Consumed, window: &mut Window<'_>) -> Result<(), NormalizerError> {
+pub(super) async fn map_upload(manifest: &Consumed, window: &mut Window<'_>) -> Result<(), NormalizerError> {
     let Some(upload::UploadPart::Manifest { first, .. }) = upload_of(manifest).map(Upload::part) else { return Ok(()) };
     let config = window.config();
     let counts = if config.skip.is_skipped(manifest) {
-        window.rejections(manifest, vec![Rejection::whole(SKIPPED)]).await?;
+        window.send_rejections(manifest, vec![Rejection::whole(SKIPPED)]).await?;
         Counts { rejections: 1, ..Counts::default() }
     } else {
-        produced(manifest, window).await?
+        produce_events(manifest, window).await?
     };
-    window.acknowledged().await?;
+    window.wait_for_all().await?;
     let closing = outcome(config, manifest, counts);
     let opening = Outcome { offset: first, ..outcome(config, manifest, Counts::default()) };
     let outcomes = [closing, opening];
     for outcome in &outcomes {
-        window.outcome(outcome).await?;
+        window.send_outcome(outcome).await?;
     }
-    window.acknowledged().await?;
-    count(outcomes.iter());
+    window.wait_for_all().await?;
+    count_outcomes(outcomes.iter());
     Ok(())
 }
 
 /// Maps an upload on a blocking thread, and produces its events.
-async fn produced(manifest: &Consumed, window: &mut Window<'_>) -> Result<Counts, NormalizerError> {
-    let (batches, mut taken) = mpsc::channel(1);
+async fn produce_events(manifest: &Consumed, window: &mut Window<'_>) -> Result<Counts, NormalizerError> {
+    let (batches, mut receiver) = mpsc::channel(1);
     let (own, record) = (window.config().clone(), manifest.without_body());
-    let mapping = tokio::task::spawn_blocking(move || read(&own, &record, &batches));
+    let mapping = tokio::task::spawn_blocking(move || read_upload(&own, &record, &batches));
     let mut result = Ok(());
-    while let Some(EventBatch { readings, rejections, .. }) = taken.recv().await {
-        result = window.readings(manifest.topic, &readings).await;
+    while let Some(EventBatch { readings, rejections, .. }) = receiver.recv().await {
+        result = window.send_readings(manifest.topic, &readings).await;
         if result.is_ok() {
-            result = window.rejections(manifest, rejections).await;
+            result = window.send_rejections(manifest, rejections).await;
         }
         if result.is_err() {
             break;
         }
     }
     // The mapping ends when the receiver of its batches is dropped.
-    drop(taken);
+    drop(receiver);
     let counts = mapping.await?;
     result?;
     counts
 }
 
 /// Reads and maps an upload. Blocks. Ends early when the receiver of the batches is dropped.
-fn read(
+fn read_upload(
     config: &NormalizerConfig,
     manifest: &Consumed,
     batches: &mpsc::Sender<EventBatch>,
 ) -> Result<Counts, NormalizerError> {
-    let mut chunks = Chunks::of(config, manifest)?;
+    let mut chunks = Chunks::open(config, manifest)?;
     let mut mapping = UploadMapping { batches, batch: EventBatch::default(), counts: Counts::default() };
     mapping.stream(config, manifest, &mut chunks);
     match chunks.finish()? {
-        Ending::Whole => {}
-        Ending::Other => mapping.refuse(OTHER_CHUNKS),
+        ManifestCheck::Matches => {}
+        ManifestCheck::Differs => mapping.refuse(OTHER_CHUNKS),
     }
     Ok(mapping.finish())
 }
@@ -173,8 +173,8 @@ struct UploadMapping<'p> {
 impl UploadMapping<'_> {
     /// Maps the stream. If the mapping panics, the items before the panic are kept and the rest is refused.
     fn stream(&mut self, config: &NormalizerConfig, manifest: &Consumed, input: &mut impl BufRead) {
-        let Ok(record) = raw(config, manifest) else { return };
-        let read = withheld(|| registry::stream(&record, input, &mut |found| self.take(found)));
+        let Ok(record) = raw_record(config, manifest) else { return };
+        let read = catch_panic(|| registry::stream(&record, input, &mut |found| self.add_item(found)));
         match read {
             Ok(unknown) => self.counts.unknown = unknown,
             Err(_panicked) => {
@@ -185,8 +185,8 @@ impl UploadMapping<'_> {
     }
 
     /// Adds an item. Returns whether to continue.
-    fn take(&mut self, found: Result<Reading, Rejection>) -> bool {
-        match found.and_then(|reading| event(&reading)) {
+    fn add_item(&mut self, found: Result<Reading, Rejection>) -> bool {
+        match found.and_then(|reading| encode_reading(&reading)) {
             Ok((key, value)) => {
                 self.counts.readings += 1;
                 self.batch.bytes += key.len() + value.len();
@@ -208,7 +208,7 @@ impl UploadMapping<'_> {
 
     fn finish(self) -> Counts {
         // If the receiver is gone, the receiving side reports the error.
-        let _taken = self.batches.blocking_send(self.batch);
+        let _sent = self.batches.blocking_send(self.batch);
         self.counts
     }
 }
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_the_middle_of_an_upload_leaves_what_stands_before_and_one_refusal() {
-        let (batches, mut taken) = mpsc::channel(1);
+        let (batches, mut receiver) = mpsc::channel(1);
         let mut mapping = UploadMapping { batches: &batches, batch: EventBatch::default(), counts: Counts::default() };
         let (config, manifest) = super::super::event::tests::upload();
         let good = r#"<Record type="HKQuantityTypeIdentifierHeartRate" unit="count/min" value="60" startDate="2026-02-01 07:00:00 +0000"/>"#;
@@ -249,7 +249,7 @@ mod tests {
         mapping.stream(&config, &manifest, &mut Panicking(input.as_bytes()));
         let counts = mapping.finish();
         assert_eq!((counts.readings, counts.rejections), (2, 1));
-        let EventBatch { readings, rejections, .. } = taken.blocking_recv().unwrap();
+        let EventBatch { readings, rejections, .. } = receiver.blocking_recv().unwrap();
         assert_eq!((readings.len(), rejections.len()), (2, 1));
         assert_eq!((rejections[0].item, rejections[0].reason), (None, Reason::MappingFailed));
     }

@@ -14,18 +14,18 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     consume::{
-        ask::{self, ANSWER_LONGEST},
-        group::{Group, Named},
+        group::{GroupContext, TopicPartition},
+        query::{self, QUERY_TIMEOUT},
     },
-    judge::{EVERY, Judge, Seen, Verdict},
-    progress::{Progress, Standing, Suspects},
+    judge::{Assessment, Judge, OBSERVE_EVERY, Observation},
+    progress::{Progress, SubscriptionState, Suspects},
     record::RawPartition,
 };
 
-/// Looks at Kafka every [`EVERY`] until the handle is dropped.
+/// Observes Kafka every [`OBSERVE_EVERY`] until the handle is dropped.
 pub(super) fn watch(
     progress: &Arc<Progress>,
-    consumer: Arc<StreamConsumer<Group>>,
+    consumer: Arc<StreamConsumer<GroupContext>>,
     names: Topics,
     topics: &'static [RawTopic],
 ) -> AbortOnDropHandle<()> {
@@ -34,68 +34,71 @@ pub(super) fn watch(
         let mut judge = Judge::default();
         let mut unanswered = 0;
         loop {
-            sleep(EVERY).await;
-            let asked = Instant::now();
-            let look = Look { progress: Arc::clone(&progress), consumer: Arc::clone(&consumer), names: names.clone() };
-            let verdict = match tokio::task::spawn_blocking(move || look.at(topics)).await {
-                Ok(Ok(seen)) => {
+            sleep(OBSERVE_EVERY).await;
+            let started = Instant::now();
+            let observer =
+                Observer { progress: Arc::clone(&progress), consumer: Arc::clone(&consumer), names: names.clone() };
+            let assessment = match tokio::task::spawn_blocking(move || observer.observe(topics)).await {
+                Ok(Ok(observation)) => {
                     unanswered = 0;
-                    judge.judge(Instant::now(), seen)
+                    judge.assess(Instant::now(), observation)
                 }
-                // A single look that fails quickly may have used a connection that a broker had just closed.
-                Ok(Err(_)) if unanswered == 0 && asked.elapsed() < EVERY => {
+                // A single observation that fails quickly may have used a connection that a broker had just closed.
+                Ok(Err(_)) if unanswered == 0 && started.elapsed() < OBSERVE_EVERY => {
                     unanswered += 1;
                     continue;
                 }
-                Ok(Err(_)) => Verdict::waits(because("Kafka does not answer")),
-                Err(_) => Verdict::waits("the check of Kafka ended abnormally".to_owned()),
+                Ok(Err(_)) => Assessment::waiting(because("Kafka does not answer")),
+                Err(_) => Assessment::waiting("the check of Kafka ended abnormally".to_owned()),
             };
-            if let Some(suspects) = verdict.doubt {
-                progress.doubt(suspects);
+            if let Some(suspects) = assessment.recheck {
+                progress.request_recheck(suspects);
             }
-            progress.seen(verdict.waits, verdict.partly);
+            progress.report_observation(assessment.wait, assessment.partial_faults);
         }
     }))
 }
 
-struct Look {
+struct Observer {
     progress: Arc<Progress>,
-    consumer: Arc<StreamConsumer<Group>>,
+    consumer: Arc<StreamConsumer<GroupContext>>,
     names: Topics,
 }
 
-impl Look {
+impl Observer {
     /// Queries Kafka. Blocks.
-    fn at(&self, topics: &[RawTopic]) -> Result<Seen, KafkaError> {
-        let Standing { handled, since_look, faults, pending_since, .. } = self.progress.standing().clone();
-        let moved = self.progress.moves();
-        let (there, missing) = self.partitions(topics)?;
+    fn observe(&self, topics: &[RawTopic]) -> Result<Observation, KafkaError> {
+        let SubscriptionState { handled, handled_before, faults, pending_since, .. } = self.progress.state().clone();
+        let acknowledgements = self.progress.acknowledgements();
+        let (existing, missing) = self.partitions(topics)?;
         let named = |(topic, partition): RawPartition| (self.names.raw(topic), partition);
-        let (mut owns, mut nexts) = (0, BTreeMap::new());
-        if handled.is_empty() && !there.is_empty() {
+        let (mut owns, mut next_offsets) = (0, BTreeMap::new());
+        if handled.is_empty() && !existing.is_empty() {
             // There may be more members than partitions. A member without partitions checks whether others map the group's
             // partitions.
-            nexts.extend(there.iter().map(|named| (named.clone(), 0)));
-            nexts.extend(ask::group_positions(&self.consumer, &there)?);
+            next_offsets.extend(existing.iter().map(|named| (named.clone(), 0)));
+            next_offsets.extend(query::group_positions(&self.consumer, &existing)?);
         }
-        let mut marks = Suspects::new();
-        for (place, (next, appended_ms)) in handled.into_iter().filter(|(place, _)| there.contains(&named(*place))) {
+        let mut next_handled_before = Suspects::new();
+        for (raw_partition, (next, appended_ms)) in
+            handled.into_iter().filter(|(raw_partition, _)| existing.contains(&named(*raw_partition)))
+        {
             owns += 1;
-            if !faults.contains_key(&(place.0.as_str(), place.1)) {
-                nexts.insert(named(place), next);
-                marks.extend(appended_ms.map(|appended_ms| (place, (next, appended_ms))));
+            if !faults.contains_key(&(raw_partition.0.as_str(), raw_partition.1)) {
+                next_offsets.insert(named(raw_partition), next);
+                next_handled_before.extend(appended_ms.map(|appended_ms| (raw_partition, (next, appended_ms))));
             }
         }
-        let ends = ask::ends(&self.consumer, &nexts.keys().cloned().collect::<Vec<_>>())?;
-        let suspects = self.suspects(&there, &since_look)?;
-        self.progress.standing().since_look = marks;
-        let fault = if nexts.is_empty() { faults.into_values().next() } else { None };
-        let log = |(named, end): (Named, i64)| nexts.remove(&named).map(|next| (named, (next, end)));
-        Ok(Seen {
+        let ends = query::ends(&self.consumer, &next_offsets.keys().cloned().collect::<Vec<_>>())?;
+        let suspects = self.suspects(&existing, &handled_before)?;
+        self.progress.state().handled_before = next_handled_before;
+        let fault = if next_offsets.is_empty() { faults.into_values().next() } else { None };
+        let log = |(named, end): (TopicPartition, i64)| next_offsets.remove(&named).map(|next| (named, (next, end)));
+        Ok(Observation {
             pending_since,
             is_member: is_member(self.consumer.client()),
             owns,
-            moved,
+            acknowledgements,
             fault,
             logs: ends.into_iter().filter_map(log).collect(),
             missing,
@@ -106,35 +109,40 @@ impl Look {
     /// Finds logs that may have been recreated. A log that was recreated under a running client may be longer than the old one:
     /// then the client continues at the same offset and reports no error. The records that were appended after the last handled
     /// one then begin before the offset of that record.
-    fn suspects(&self, there: &[Named], handled: &Suspects) -> Result<Suspects, KafkaError> {
+    fn suspects(&self, existing: &[TopicPartition], handled: &Suspects) -> Result<Suspects, KafkaError> {
         let named = |(topic, partition): RawPartition| (self.names.raw(topic), partition);
-        let asked: BTreeMap<Named, (RawPartition, i64, i64)> = handled
+        let handled_by_name: BTreeMap<TopicPartition, (RawPartition, i64, i64)> = handled
             .iter()
-            .map(|(place, (handled, appended_ms))| (named(*place), (*place, *handled, *appended_ms)))
-            .filter(|(named, _)| there.contains(named))
+            .map(|(raw_partition, (handled, appended_ms))| {
+                (named(*raw_partition), (*raw_partition, *handled, *appended_ms))
+            })
+            .filter(|(named, _)| existing.contains(named))
             .collect();
-        let times = asked.iter().map(|(named, (.., appended_ms))| (named.clone(), appended_ms + 1)).collect::<Vec<_>>();
-        let found = ask::appended_from(&self.consumer, &times)?;
-        let earlier = |(named, from): (Named, i64)| {
-            let (place, handled, appended_ms) = asked.get(&named)?;
-            (from < *handled).then_some((*place, (*handled, *appended_ms)))
+        let times = handled_by_name
+            .iter()
+            .map(|(named, (.., appended_ms))| (named.clone(), appended_ms + 1))
+            .collect::<Vec<_>>();
+        let found = query::appended_from(&self.consumer, &times)?;
+        let earlier = |(named, from): (TopicPartition, i64)| {
+            let (raw_partition, handled, appended_ms) = handled_by_name.get(&named)?;
+            (from < *handled).then_some((*raw_partition, (*handled, *appended_ms)))
         };
         Ok(found.into_iter().filter_map(earlier).collect())
     }
 
     /// Returns the partitions that exist, and a topic that does not exist.
-    fn partitions(&self, topics: &[RawTopic]) -> Result<(Vec<Named>, Option<String>), KafkaError> {
-        let (mut there, mut missing) = (Vec::new(), None);
+    fn partitions(&self, topics: &[RawTopic]) -> Result<(Vec<TopicPartition>, Option<String>), KafkaError> {
+        let (mut existing, mut missing) = (Vec::new(), None);
         for topic in topics {
             let name = self.names.raw(*topic);
-            let metadata = self.consumer.fetch_metadata(Some(&name), ANSWER_LONGEST)?;
-            let before = there.len();
+            let metadata = self.consumer.fetch_metadata(Some(&name), QUERY_TIMEOUT)?;
+            let before = existing.len();
             let found = metadata.topics().iter().flat_map(MetadataTopic::partitions);
-            there.extend(found.map(|partition| (name.clone(), partition.id())));
-            if there.len() == before {
+            existing.extend(found.map(|partition| (name.clone(), partition.id())));
+            if existing.len() == before {
                 missing = Some(name);
             }
         }
-        Ok((there, missing))
+        Ok((existing, missing))
     }
 }

@@ -57,7 +57,7 @@ async fn made_anew(records: u32, are_offsets_kept: bool) {
         world.sample(0, number).await;
     }
     let running = world.start();
-    told_of_partition_0(&world, &running).await;
+    until_partition_0_is_reported(&world, &running).await;
     running.stop().await;
     assert_eq!(world.count(&world.topics.readings()), 6);
 
@@ -90,7 +90,7 @@ async fn made_anew(records: u32, are_offsets_kept: bool) {
     running.stop().await;
 }
 
-async fn told_of_partition_0(world: &World, running: &Running) {
+async fn until_partition_0_is_reported(world: &World, running: &Running) {
     let raw = world.topics.raw(RawTopic::HealthKit);
     let told = format!("{raw} partition 0 is not the log that was mapped up to offset 3");
     running.until_told(&[&told, "raise TOPIC_EPOCH"]).await;

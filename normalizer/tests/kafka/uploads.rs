@@ -22,11 +22,11 @@ async fn an_upload_becomes_readings_of_its_own_topic() {
     assert_eq!(world.count(&world.topics.readings()), 0);
     assert_eq!(world.count(&world.topics.dead_letters()), 0);
     let bulk = world.bulk();
-    let places: std::collections::BTreeSet<(i64, i32)> =
+    let positions: std::collections::BTreeSet<(i64, i32)> =
         bulk.iter().map(|reading| (reading.provenance.offset, reading.provenance.item)).collect();
     assert!(bulk.iter().all(|reading| reading.raw_topic() == RawTopic::Uploads));
-    assert_eq!(places.len(), 3_002);
-    assert!(places.contains(&(manifest, 2_999)) && places.contains(&(small_at, 1)));
+    assert_eq!(positions.len(), 3_002);
+    assert!(positions.contains(&(manifest, 2_999)) && positions.contains(&(small_at, 1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,7 +52,7 @@ pub enum BodyError {
     Timeout,
     /// The client closed the connection before the end of the body, or the framing is invalid.
     #[error("the body ended early or its framing is invalid")]
-    BrokenOff,
+    Incomplete,
 }
 
 /// Reads the whole body.
@@ -61,10 +61,12 @@ pub enum BodyError {
 /// [`BodyError`], after the rest of the body has been discarded.
 pub async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Received, BodyError> {
     let coding = match Coding::of(headers) {
-        Some(_) if announces_more(headers, limits.bytes_max as u64) => Err(BodyError::TooLarge(limits.bytes_max)),
+        Some(_) if content_length_exceeds(headers, limits.bytes_max as u64) => {
+            Err(BodyError::TooLarge(limits.bytes_max))
+        }
         coding => coding.ok_or(BodyError::Coding),
     };
-    let (coding, body) = admitted(coding, headers, body).await?;
+    let (coding, body) = discard_if_refused(coding, headers, body).await?;
     let bytes = tokio::time::timeout(limits.time_max, collect(body, limits.bytes_max))
         .await
         .unwrap_or(Err(BodyError::Timeout))?;
@@ -82,7 +84,7 @@ pub async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result
 ///
 /// # Errors
 /// The refusal, after the body has been discarded.
-pub async fn admitted<T, E>(decided: Result<T, E>, headers: &HeaderMap, body: Body) -> Result<(T, Body), E> {
+pub async fn discard_if_refused<T, E>(decided: Result<T, E>, headers: &HeaderMap, body: Body) -> Result<(T, Body), E> {
     match decided {
         Ok(head) => Ok((head, body)),
         Err(refusal) => {
@@ -114,7 +116,7 @@ pub async fn drain(mut body: Body) {
 
 /// Returns whether `Content-Length` is larger than `bytes_max`.
 #[must_use]
-pub fn announces_more(headers: &HeaderMap, bytes_max: u64) -> bool {
+pub fn content_length_exceeds(headers: &HeaderMap, bytes_max: u64) -> bool {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > bytes_max)
 }
@@ -124,7 +126,7 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, BodyError> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| BodyError::BrokenOff)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| BodyError::Incomplete)?.into_data() else { continue };
         if first.len() + whole.len() + data.len() > bytes_max {
             drain(body).await;
             return Err(BodyError::TooLarge(bytes_max));

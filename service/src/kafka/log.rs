@@ -41,14 +41,14 @@ pub fn because(what: &str) -> String {
 
 /// Returns the readable form of a librdkafka line; `None` for lines of the crate `rdkafka` itself.
 #[must_use]
-pub fn readable(level: Level, said: &str) -> Option<Line> {
-    let said = said.strip_prefix("librdkafka: ")?;
-    if let Some(error) = said.strip_prefix("Global error: ") {
+pub fn readable(level: Level, line: &str) -> Option<Line> {
+    let line = line.strip_prefix("librdkafka: ")?;
+    if let Some(error) = line.strip_prefix("Global error: ") {
         remember(translated(error));
         // The same error was already logged under its facility.
         return Some(Line { level: Level::Debug, text: without_advice(error) });
     }
-    let (facility, text) = said.split_once(' ').unwrap_or(("", said));
+    let (facility, text) = line.split_once(' ').unwrap_or(("", line));
     let text = text.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(text, |(_, rest)| rest);
     if text.contains(": verify that security.protocol") {
         // librdkafka reports no error event for this: brokers close the connection of a client that does not authenticate.
@@ -73,7 +73,7 @@ fn without_advice(text: &str) -> String {
     let end = ADVICE.iter().filter_map(|advice| text.find(advice)).min().unwrap_or(text.len());
     let text = text.get(..end).unwrap_or(text);
     let words = without_hints(text);
-    words.split(' ').filter(|word| !is_source_place(word)).collect::<Vec<_>>().join(" ")
+    words.split(' ').filter(|word| !is_source_location(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Removes `(see …)`, `(adjust …)` and `(install …)`.
@@ -99,9 +99,9 @@ fn without_hints(text: &str) -> String {
 }
 
 /// Returns whether `word` is a place in a C source file, such as `../ssl/statem/statem_clnt.c:1890:`.
-fn is_source_place(word: &str) -> bool {
-    let place = word.trim_end_matches(':').rsplit_once(".c:");
-    place.is_some_and(|(_, line)| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
+fn is_source_location(word: &str) -> bool {
+    let location = word.trim_end_matches(':').rsplit_once(".c:");
+    location.is_some_and(|(_, line)| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Translates an error of the form `CODE (its text): BROKER: what happened`. Returns `None` for an unknown code.

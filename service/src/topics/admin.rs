@@ -20,11 +20,11 @@ use super::error::TopicsError;
 /// How long the cluster may take to answer one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The wait before a topic that was just created is looked up again.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 /// How many clients are tried.
 const ATTEMPTS: u32 = 3;
 /// How long the cause is investigated if no client was answered.
-const DIAGNOSIS: Duration = Duration::from_secs(3);
+const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An admin client together with the metadata of its cluster.
 pub(super) struct ClusterAdmin {
@@ -34,38 +34,39 @@ pub(super) struct ClusterAdmin {
     /// The number of partitions of each topic.
     pub(super) partitions: BTreeMap<String, i32>,
     /// For each topic, the smallest number of replicas of any of its partitions.
-    pub(super) copies: BTreeMap<String, i32>,
+    pub(super) replicas: BTreeMap<String, i32>,
 }
 
-/// Runs `question` with a new admin client, and retries with another one if the cluster does not answer. A client of a cluster
+/// Runs `operation` with a new admin client, and retries with another one if the cluster does not answer. A client of a cluster
 /// that is just starting may lose its brokers ([`crate::rebootstrap`]); as this client is short-lived, it is replaced.
-pub(super) async fn ask<T>(
+pub(super) async fn with_cluster<T>(
     client: &ClientConfig,
-    question: impl AsyncFn(ClusterAdmin) -> Result<T, TopicsError>,
+    operation: impl AsyncFn(ClusterAdmin) -> Result<T, TopicsError>,
 ) -> Result<T, TopicsError> {
     let mut left = ATTEMPTS;
     loop {
         left -= 1;
-        let answer = match ClusterAdmin::look(client).await {
-            Ok(cluster) => question(cluster).await,
+        let result = match ClusterAdmin::connect(client).await {
+            Ok(cluster) => operation(cluster).await,
             Err(error) => Err(error),
         };
-        match answer {
-            Err(TopicsError::Kafka(error)) if is_away(&error) && left > 0 => {
+        match result {
+            Err(TopicsError::Kafka(error)) if is_unavailable(&error) && left > 0 => {
                 tracing::info!("the Kafka cluster does not answer: trying again");
             }
-            Err(TopicsError::Kafka(error)) if is_away(&error) => {
+            Err(TopicsError::Kafka(error)) if is_unavailable(&error) => {
                 let client = client.clone();
-                let found = tokio::task::spawn_blocking(move || crate::kafka::diagnose(&client, DIAGNOSIS)).await;
+                let found =
+                    tokio::task::spawn_blocking(move || crate::kafka::diagnose(&client, DIAGNOSIS_TIMEOUT)).await;
                 let cause = found.ok().flatten().unwrap_or_else(|| error.to_string());
                 return Err(TopicsError::Away { cause });
             }
-            answer => return answer,
+            result => return result,
         }
     }
 }
 
-fn is_away(error: &KafkaError) -> bool {
+fn is_unavailable(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     error.rdkafka_error_code().is_some_and(|code| {
         matches!(code, Code::OperationTimedOut | Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve)
@@ -73,11 +74,11 @@ fn is_away(error: &KafkaError) -> bool {
 }
 
 impl ClusterAdmin {
-    async fn look(client: &ClientConfig) -> Result<Self, TopicsError> {
+    async fn connect(client: &ClientConfig) -> Result<Self, TopicsError> {
         let admin: Arc<AdminClient<DefaultClientContext>> = Arc::new(client.create()?);
-        let asked = Arc::clone(&admin);
-        let looked = tokio::task::spawn_blocking(move || asked.inner().fetch_metadata(None, TIMEOUT)).await;
-        let metadata = looked.map_err(|_| TopicsError::Kafka(KafkaError::Canceled))??;
+        let metadata_client = Arc::clone(&admin);
+        let fetched = tokio::task::spawn_blocking(move || metadata_client.inner().fetch_metadata(None, TIMEOUT)).await;
+        let metadata = fetched.map_err(|_| TopicsError::Kafka(KafkaError::Canceled))??;
         let fewest = |topic: &MetadataTopic| {
             topic
                 .partitions()
@@ -87,11 +88,11 @@ impl ClusterAdmin {
         };
         let count = |topic: &MetadataTopic| i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
         let partitions = metadata.topics().iter().map(|topic| (topic.name().to_owned(), count(topic))).collect();
-        let copies = metadata.topics().iter().filter_map(|topic| Some((topic.name().to_owned(), fewest(topic)?)));
-        let (brokers, copies) = (metadata.brokers().iter().map(MetadataBroker::id).collect(), copies.collect());
+        let replicas = metadata.topics().iter().filter_map(|topic| Some((topic.name().to_owned(), fewest(topic)?)));
+        let (brokers, replicas) = (metadata.brokers().iter().map(MetadataBroker::id).collect(), replicas.collect());
         // The other owner, the blocking task, has ended.
         let admin = Arc::into_inner(admin).ok_or(KafkaError::Canceled)?;
-        Ok(Self { admin, brokers, partitions, copies })
+        Ok(Self { admin, brokers, partitions, replicas })
     }
 
     /// Creates a topic. Returns `false` if it already exists.
@@ -124,7 +125,7 @@ impl ClusterAdmin {
             if found.is_some() || Instant::now() > deadline {
                 return Ok(found);
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 

@@ -66,7 +66,7 @@ impl Failover {
 /// # Errors
 /// [`TopicsError`].
 pub async fn failover(client: &ClientConfig) -> Result<Option<Failover>, TopicsError> {
-    admin::ask(client, async |cluster| {
+    admin::with_cluster(client, async |cluster| {
         let mut all: Option<Failover> = None;
         for broker in &cluster.brokers {
             if let Some(found) = cluster.broker(*broker).await? {

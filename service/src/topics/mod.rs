@@ -40,18 +40,18 @@ pub struct Size {
 
 /// What to do with a topic whose retention is longer than the contract specifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lowering {
+pub enum RetentionPolicy {
     /// Keep the longer retention and report it.
-    Report,
+    Keep,
     /// Lower the retention; Kafka then removes older records.
-    Apply,
+    Lower,
 }
 
 /// How existing topics may be changed.
 #[derive(Debug, Clone, Copy)]
 pub struct Existing {
     /// What to do with a retention that is too long.
-    pub lowering: Lowering,
+    pub retention: RetentionPolicy,
     /// The number of partitions that each topic except `schemas` must have. Missing partitions are added. `None` leaves the
     /// number unchanged.
     pub partitions: Option<i32>,
@@ -85,7 +85,7 @@ pub enum Finding {
         must_be: String,
     },
     /// The retention is longer than the contract specifies. Lowering it removes records, so an operator must request it.
-    Keeps {
+    LongerRetention {
         /// The name of the setting.
         setting: String,
         /// The current value.
@@ -96,14 +96,14 @@ pub enum Finding {
     /// The topic has more partitions than requested. Kafka cannot remove partitions.
     Partitions {
         /// The current number.
-        are: i32,
+        current: i32,
         /// The requested number.
-        asked: i32,
+        requested: i32,
     },
     /// A partition has fewer replicas than required. No topic setting can change that.
-    Copies {
+    Replicas {
         /// The smallest number of replicas of any partition.
-        are: i32,
+        current: i32,
         /// The required number.
         must_be: i32,
     },
@@ -115,7 +115,7 @@ pub enum Finding {
 /// # Errors
 /// [`TopicsError`].
 pub async fn apply(client: &ClientConfig, topics: &Topics, size: Size) -> Result<Vec<(String, Finding)>, TopicsError> {
-    apply_with(client, topics, size, Existing { lowering: Lowering::Report, partitions: None }).await
+    apply_with(client, topics, size, Existing { retention: RetentionPolicy::Keep, partitions: None }).await
 }
 
 /// Applies the topics as [`apply`] does, with a choice of how existing topics may be changed.
@@ -128,7 +128,7 @@ pub async fn apply_with(
     size: Size,
     existing: Existing,
 ) -> Result<Vec<(String, Finding)>, TopicsError> {
-    admin::ask(client, async |cluster| {
+    admin::with_cluster(client, async |cluster| {
         let mut findings = Vec::new();
         for spec in topics.specs() {
             let found = apply_one(&cluster, &spec, size, existing).await?;
@@ -146,9 +146,9 @@ async fn apply_one(
     existing: Existing,
 ) -> Result<Vec<Finding>, TopicsError> {
     let partitions = if spec.single_partition { 1 } else { size.partitions };
-    let copies = requirements::copies(size.replication, cluster.brokers.len());
-    let settings = requirements::settings(spec, copies);
-    let new = NewTopic::new(&spec.name, partitions, TopicReplication::Fixed(copies));
+    let replicas = requirements::replicas(size.replication, cluster.brokers.len());
+    let settings = requirements::settings(spec, replicas);
+    let new = NewTopic::new(&spec.name, partitions, TopicReplication::Fixed(replicas));
     let new = settings.iter().fold(new, |topic, (setting, value)| topic.set(setting, value));
     if cluster.create(&new).await? {
         // Waits until the broker that answers this client knows the topic, so that the next user of the topic finds it.
@@ -158,9 +158,11 @@ async fn apply_one(
     let Some(found) = cluster.topic_soon(&spec.name).await? else {
         return Err(TopicsError::Refused { topic: spec.name.clone(), code: RDKafkaErrorCode::UnknownTopicOrPartition });
     };
-    let are = cluster.copies.get(&spec.name).copied().unwrap_or(copies);
-    let is_kept = |difference: &Difference| existing.lowering == Lowering::Report && difference.lowers_retention();
-    let (kept, wrong): (Vec<_>, Vec<_>) = requirements::differences(&found, spec, are).into_iter().partition(is_kept);
+    let current = cluster.replicas.get(&spec.name).copied().unwrap_or(replicas);
+    let is_kept =
+        |difference: &Difference| existing.retention == RetentionPolicy::Keep && difference.lowers_retention();
+    let (kept, wrong): (Vec<_>, Vec<_>) =
+        requirements::differences(&found, spec, current).into_iter().partition(is_kept);
     if !wrong.is_empty() {
         cluster.set(&spec.name, &requirements::corrected(&found, &wrong)).await?;
     }
@@ -171,22 +173,22 @@ async fn apply_one(
     });
     let partitions = if spec.single_partition { None } else { grow(cluster, &spec.name, existing.partitions).await? };
     let kept = kept.into_iter().map(Difference::reported);
-    Ok(wrong.chain(kept).chain(too_few(are, copies)).chain(partitions).collect())
+    Ok(wrong.chain(kept).chain(too_few(current, replicas)).chain(partitions).collect())
 }
 
 /// Adds partitions if the topic has fewer than requested. That is safe: the partition of a key only affects how the work is
 /// distributed, because mapping and storing give the same result in any order.
-async fn grow(cluster: &ClusterAdmin, topic: &str, asked: Option<i32>) -> Result<Option<Finding>, TopicsError> {
-    let (Some(asked), Some(are)) = (asked, cluster.partitions.get(topic).copied()) else { return Ok(None) };
-    match asked.cmp(&are) {
+async fn grow(cluster: &ClusterAdmin, topic: &str, requested: Option<i32>) -> Result<Option<Finding>, TopicsError> {
+    let (Some(requested), Some(current)) = (requested, cluster.partitions.get(topic).copied()) else { return Ok(None) };
+    match requested.cmp(&current) {
         Ordering::Equal => Ok(None),
-        Ordering::Less => Ok(Some(Finding::Partitions { are, asked })),
+        Ordering::Less => Ok(Some(Finding::Partitions { current, requested })),
         Ordering::Greater => {
-            let is_grown = cluster.grow(topic, asked).await?;
+            let is_grown = cluster.grow(topic, requested).await?;
             Ok(is_grown.then(|| Finding::Corrected {
                 setting: "the number of partitions".to_owned(),
-                was: are.to_string(),
-                is: asked.to_string(),
+                was: current.to_string(),
+                is: requested.to_string(),
             }))
         }
     }
@@ -201,17 +203,17 @@ pub async fn check(
     topics: &Topics,
     replication: i32,
 ) -> Result<Vec<(String, Finding)>, TopicsError> {
-    admin::ask(client, async |cluster| {
-        let copies = requirements::copies(replication, cluster.brokers.len());
+    admin::with_cluster(client, async |cluster| {
+        let replicas = requirements::replicas(replication, cluster.brokers.len());
         let mut findings = Vec::new();
         for spec in topics.specs() {
             let Some(found) = cluster.topic(&spec.name).await? else {
                 findings.push((spec.name, Finding::Missing));
                 continue;
             };
-            let are = cluster.copies.get(&spec.name).copied().unwrap_or(copies);
-            let differing = requirements::differences(&found, &spec, are).into_iter().map(Difference::reported);
-            push(&mut findings, &spec.name, differing.chain(too_few(are, copies)).collect());
+            let current = cluster.replicas.get(&spec.name).copied().unwrap_or(replicas);
+            let differing = requirements::differences(&found, &spec, current).into_iter().map(Difference::reported);
+            push(&mut findings, &spec.name, differing.chain(too_few(current, replicas)).collect());
         }
         Ok(findings)
     })
@@ -223,12 +225,16 @@ impl Difference {
         let keeps = self.lowers_retention();
         let Self { setting, is, must_be } = self;
         let setting = setting.to_owned();
-        if keeps { Finding::Keeps { setting, is, must_be } } else { Finding::Differs { setting, is, must_be } }
+        if keeps {
+            Finding::LongerRetention { setting, is, must_be }
+        } else {
+            Finding::Differs { setting, is, must_be }
+        }
     }
 }
 
-fn too_few(are: i32, must_be: i32) -> Option<Finding> {
-    (are < must_be).then_some(Finding::Copies { are, must_be })
+fn too_few(current: i32, must_be: i32) -> Option<Finding> {
+    (current < must_be).then_some(Finding::Replicas { current, must_be })
 }
 
 /// Adds the findings for a topic, or [`Finding::Right`] if there are none.

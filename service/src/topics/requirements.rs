@@ -4,7 +4,7 @@ use rdkafka::admin::{ConfigResource, ConfigSource};
 use schemas::topic::TopicSpec;
 
 /// The replication factor where the operator sets none, if there are enough brokers.
-const COPIES: i32 = 3;
+const REPLICAS_DEFAULT: i32 = 3;
 /// `min.insync.replicas` of a topic with three or more replicas. One broker may be unavailable, and the permanent loss of any
 /// one broker loses no acknowledged record.
 const IN_SYNC: i32 = 2;
@@ -16,19 +16,23 @@ pub(super) const UNCLEAN_ELECTION: &str = "unclean.leader.election.enable";
 const RETENTION: [&str; 2] = ["retention.ms", "retention.bytes"];
 
 /// Returns the number of replicas that each partition must have.
-pub(super) fn copies(asked: i32, brokers: usize) -> i32 {
-    if asked > 0 { asked } else { i32::try_from(brokers).map_or(COPIES, |brokers| brokers.clamp(1, COPIES)) }
+pub(super) fn replicas(requested: i32, brokers: usize) -> i32 {
+    if requested > 0 {
+        requested
+    } else {
+        i32::try_from(brokers).map_or(REPLICAS_DEFAULT, |brokers| brokers.clamp(1, REPLICAS_DEFAULT))
+    }
 }
 
 /// Returns the required `min.insync.replicas`.
-pub(super) const fn min_in_sync(copies: i32) -> i32 {
-    if copies >= COPIES { IN_SYNC } else { 1 }
+pub(super) const fn min_in_sync(replicas: i32) -> i32 {
+    if replicas >= REPLICAS_DEFAULT { IN_SYNC } else { 1 }
 }
 
 /// Returns all settings of a new topic.
-pub(super) fn settings(spec: &TopicSpec, copies: i32) -> Vec<(&'static str, String)> {
+pub(super) fn settings(spec: &TopicSpec, replicas: i32) -> Vec<(&'static str, String)> {
     let own = spec.settings.iter().map(|(setting, value)| (*setting, (*value).to_owned()));
-    own.chain([(MIN_IN_SYNC, min_in_sync(copies).to_string()), (UNCLEAN_ELECTION, "false".to_owned())]).collect()
+    own.chain([(MIN_IN_SYNC, min_in_sync(replicas).to_string()), (UNCLEAN_ELECTION, "false".to_owned())]).collect()
 }
 
 /// A setting that differs from the required value.
@@ -39,20 +43,20 @@ pub(super) struct Difference {
     pub(super) must_be: String,
 }
 
-pub(super) fn differences(found: &ConfigResource, spec: &TopicSpec, copies: i32) -> Vec<Difference> {
-    let compared = settings(spec, copies).into_iter().map(|(setting, must_be)| {
+pub(super) fn differences(found: &ConfigResource, spec: &TopicSpec, replicas: i32) -> Vec<Difference> {
+    let compared = settings(spec, replicas).into_iter().map(|(setting, must_be)| {
         let is = found.get(setting).and_then(|entry| entry.value.clone()).unwrap_or_default();
         Difference { setting, is, must_be }
     });
-    compared.filter(|difference| difference.matters(copies)).collect()
+    compared.filter(|difference| difference.matters(replicas)).collect()
 }
 
 impl Difference {
     /// Returns whether the difference must be corrected. A larger `min.insync.replicas` than required is the operator's choice,
     /// as long as it does not exceed the number of replicas.
-    fn matters(&self, copies: i32) -> bool {
+    fn matters(&self, replicas: i32) -> bool {
         if self.setting == MIN_IN_SYNC {
-            return !self.is.parse().is_ok_and(|is: i32| (min_in_sync(copies)..=copies).contains(&is));
+            return !self.is.parse().is_ok_and(|is: i32| (min_in_sync(replicas)..=replicas).contains(&is));
         }
         self.is != self.must_be
     }
@@ -89,8 +93,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_copies_where_there_are_brokers_for_them_and_two_of_them_in_sync() {
-        for (asked, brokers, copies, in_sync) in [
+    fn three_replicas_where_there_are_brokers_for_them_and_two_of_them_in_sync() {
+        for (requested, brokers, replicas, in_sync) in [
             (-1, 1, 1, 1),
             (-1, 2, 2, 1),
             (-1, 3, 3, 2),
@@ -100,14 +104,17 @@ mod tests {
             (5, 9, 5, 2),
             (-1, 0, 1, 1),
         ] {
-            assert_eq!((super::copies(asked, brokers), min_in_sync(super::copies(asked, brokers))), (copies, in_sync));
+            assert_eq!(
+                (super::replicas(requested, brokers), min_in_sync(super::replicas(requested, brokers))),
+                (replicas, in_sync)
+            );
         }
     }
 
     #[test]
     fn fewer_in_sync_differ_and_more_are_the_operators_choice() {
         let spec = Topics::new("").specs().remove(0);
-        for (copies, is, must_be) in [
+        for (replicas, is, must_be) in [
             (3, "1", Some("2")),
             (3, "2", None),
             (3, "3", None),
@@ -115,16 +122,16 @@ mod tests {
             (2, "2", None),
             (1, "2", Some("1")),
         ] {
-            let mut right = settings(&spec, copies);
+            let mut right = settings(&spec, replicas);
             right.retain(|(name, _)| *name != MIN_IN_SYNC);
             right.push((MIN_IN_SYNC, is.to_owned()));
-            let found = differences(&resource(&right), &spec, copies);
+            let found = differences(&resource(&right), &spec, replicas);
             let expected = must_be.map(|must_be| Difference {
                 setting: MIN_IN_SYNC,
                 is: is.to_owned(),
                 must_be: must_be.to_owned(),
             });
-            assert_eq!(found, Vec::from_iter(expected), "{is} of {copies}");
+            assert_eq!(found, Vec::from_iter(expected), "{is} of {replicas}");
         }
     }
 

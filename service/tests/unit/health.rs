@@ -83,7 +83,7 @@ fn a_degraded_stage_is_ready_and_a_waiting_one_is_not() {
 
 /// Returns the lines logged since the last call: level, message, stage, reason, and the name of a number.
 fn lines() -> Vec<String> {
-    log::take().lines().map(short).collect()
+    log::take_lines().lines().map(short).collect()
 }
 
 fn short(line: &str) -> String {

@@ -2,7 +2,7 @@ use rdkafka::{
     error::KafkaError,
     types::{RDKafkaErrorCode as Code, RDKafkaRespErr},
 };
-use service::kafka_error::{VERDICTS, Verdict, verdict, verdict_on};
+use service::kafka_error::{REACTIONS, Reaction, reaction, reaction_to};
 
 #[test]
 fn every_code_that_librdkafka_knows_is_in_the_table_once() {
@@ -10,18 +10,18 @@ fn every_code_that_librdkafka_knows_is_in_the_table_once() {
     let known: Vec<Code> = known.filter(|code| !matches!(code, Code::Begin | Code::End | Code::EndAll)).collect();
     assert!(known.len() > 150, "{}", known.len());
     for code in &known {
-        assert_eq!(VERDICTS.iter().filter(|(listed, _)| listed == code).count(), 1, "{code:?}");
+        assert_eq!(REACTIONS.iter().filter(|(listed, _)| listed == code).count(), 1, "{code:?}");
     }
-    assert_eq!(VERDICTS.len(), known.len());
+    assert_eq!(REACTIONS.len(), known.len());
 }
 
 #[test]
 fn what_heals_is_waited_for_and_what_never_works_is_not() {
     for code in [Code::AllBrokersDown, Code::MessageTimedOut, Code::NotEnoughReplicas, Code::TopicAuthorizationFailed] {
-        assert_eq!(verdict(code), Verdict::Retry);
+        assert_eq!(reaction(code), Reaction::Retry);
     }
-    assert_eq!(verdict(Code::MessageSizeTooLarge), Verdict::Refuse);
-    assert_eq!(verdict_on(&KafkaError::MessageProduction(Code::Fatal)), Verdict::Fatal);
-    assert_eq!(verdict_on(&KafkaError::ClientCreation(String::new())), Verdict::Fatal);
-    assert_eq!(verdict_on(&KafkaError::Canceled), Verdict::Retry);
+    assert_eq!(reaction(Code::MessageSizeTooLarge), Reaction::Refuse);
+    assert_eq!(reaction_to(&KafkaError::MessageProduction(Code::Fatal)), Reaction::Fatal);
+    assert_eq!(reaction_to(&KafkaError::ClientCreation(String::new())), Reaction::Fatal);
+    assert_eq!(reaction_to(&KafkaError::Canceled), Reaction::Retry);
 }

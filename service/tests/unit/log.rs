@@ -17,7 +17,7 @@ pub(crate) fn listen() {
 }
 
 /// Returns everything logged since the last call.
-pub(crate) fn take() -> String {
+pub(crate) fn take_lines() -> String {
     String::from_utf8(LOG.take()).unwrap()
 }
 

@@ -18,7 +18,7 @@ async fn ready_answers_503_while_a_stage_waits_and_200_when_all_work() {
     let served = tokio::spawn(management::serve(listener, health.clone(), metrics, shutdown.clone()));
     let stage = |ready, degraded: Option<&str>, waiting: Option<&str>| json!({ "ready": ready, "degraded": degraded, "waiting": waiting, "details": { "group-protocol": "classic" } });
 
-    assert_eq!(ask(port, "/live").await, (200, "alive\n".to_owned()));
+    assert_eq!(get(port, "/live").await, (200, "alive\n".to_owned()));
     assert_eq!(
         ready(port).await,
         (503, json!({ "ready": false, "stages": {} })),
@@ -43,11 +43,11 @@ async fn ready_answers_503_while_a_stage_waits_and_200_when_all_work() {
 }
 
 async fn ready(port: u16) -> (u16, Value) {
-    let (status, body) = ask(port, "/ready").await;
+    let (status, body) = get(port, "/ready").await;
     (status, serde_json::from_str(&body).unwrap())
 }
 
-async fn ask(port: u16, path: &str) -> (u16, String) {
+async fn get(port: u16, path: &str) -> (u16, String) {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     connection.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();

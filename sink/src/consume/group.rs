@@ -62,7 +62,7 @@ impl ClientContext for GroupContext {}
 impl ConsumerContext for GroupContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let is_assignment = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        group::say_shared(is_assignment, list.count());
+        group::log_rebalance(is_assignment, list.count());
         if is_assignment && let Err(error) = consumer.incremental_assign(&TopicPartitionList::new()) {
             tracing::warn!(%error, "an assignment could not be acknowledged");
         }

@@ -109,7 +109,7 @@ impl Search {
             found.records += 1;
             if header_of(&message, header::CORRELATION_ID) == Some(self.correlation_id.as_str()) {
                 let position = ItemPosition { topic, topic_epoch: self.topic_epoch, partition, offset, item: 0 };
-                found.take(position, header_of(&message, header::UPLOAD).and_then(Upload::parse), &mut uploads);
+                found.add(position, header_of(&message, header::UPLOAD).and_then(Upload::parse), &mut uploads);
             }
         }
         Ok(())
@@ -149,9 +149,9 @@ impl Search {
 impl Found {
     /// Adds a record. A large upload counts as one record: its manifest, which the receipt names, or its first chunk if there
     /// is no manifest.
-    fn take(&mut self, position: ItemPosition, upload: Option<Upload>, uploads: &mut BTreeMap<Uuid, usize>) {
+    fn add(&mut self, position: ItemPosition, upload: Option<Upload>, uploads: &mut BTreeMap<Uuid, usize>) {
         if let Some(upload) = upload {
-            let known = uploads.get(&upload.id()).and_then(|place| self.positions.get_mut(*place));
+            let known = uploads.get(&upload.id()).and_then(|index| self.positions.get_mut(*index));
             match (known, upload.part()) {
                 (Some(known), UploadPart::Manifest { .. }) => {
                     *known = position;

@@ -131,7 +131,7 @@ async fn show(
         report.waits_for = Some(match (cluster, &report.progress.outcome) {
             (Some(cluster), _) => {
                 let next = next_offsets(connection).await?;
-                waiting::ask(cluster, &args.group, report.position, next).await?
+                waiting::explain(cluster, &args.group, report.position, next).await?
             }
             (None, Some(_)) => "the rest of its events wait for the sink".to_owned(),
             (None, None) => {

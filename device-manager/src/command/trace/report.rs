@@ -148,13 +148,13 @@ fn reading_line(reading: &TracedReading) -> String {
 
 fn letter_line(letter: &TracedDeadLetter, item: i32) -> String {
     let TracedDeadLetter { item: first, item_count, stage, reason, detail } = letter;
-    let place = match (*first, *item_count) {
+    let items = match (*first, *item_count) {
         (..0, _) => "the payload".to_owned(),
         (first, 1) => format!("item {first}"),
         (first, count) => format!("items {first} to {}", first.saturating_add(count - 1)),
     };
     let among = if *item_count > 1 && letter.covers(item) { format!(", including item {item}") } else { String::new() };
-    format!("{place}{among}: dead letter of the {stage}: {reason}: {detail}")
+    format!("{items}{among}: dead letter of the {stage}: {reason}: {detail}")
 }
 
 fn named(display: Option<&str>, code: Option<&str>) -> String {

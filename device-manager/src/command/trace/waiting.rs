@@ -18,7 +18,7 @@ use crate::error::CommandError;
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Asks the brokers what a payload waits for.
-pub(super) async fn ask(
+pub(super) async fn explain(
     cluster: &Cluster,
     group: &str,
     position: ItemPosition,
@@ -26,23 +26,28 @@ pub(super) async fn ask(
 ) -> Result<String, CommandError> {
     reach(&cluster.settings).await?;
     let (cluster, group) = (cluster.clone(), group.to_owned());
-    let asked = tokio::task::spawn_blocking(move || {
-        look(&cluster, &group, position, &next).map_err(|error| CommandError::failed("asking Kafka", error))
+    let explained = tokio::task::spawn_blocking(move || {
+        explain_blocking(&cluster, &group, position, &next).map_err(|error| CommandError::failed("asking Kafka", error))
     });
-    asked.await.map_err(|error| CommandError::failed("asking Kafka", error))?
+    explained.await.map_err(|error| CommandError::failed("asking Kafka", error))?
 }
 
-/// The blocking part of `ask`.
-fn look(cluster: &Cluster, group: &str, position: ItemPosition, next: &[NextOffset]) -> Result<String, KafkaError> {
+/// The blocking part of `explain`.
+fn explain_blocking(
+    cluster: &Cluster,
+    group: &str,
+    position: ItemPosition,
+    next: &[NextOffset],
+) -> Result<String, KafkaError> {
     let ItemPosition { topic, partition, offset, .. } = position;
     let raw = cluster.topics.raw(topic);
     let consumer: BaseConsumer = cluster.settings.client().set("group.id", group_of(group, topic)).create()?;
     let (start, end) = consumer.fetch_watermarks(&raw, partition, ANSWER)?;
     if !(start..end).contains(&offset) {
-        let there =
+        let extent =
             if start == end { "it is empty".to_owned() } else { format!("it has the records {start} to {}", end - 1) };
         return Ok(format!(
-            "{raw} partition {partition} has no record {offset}: {there}. The record was deleted, or this is another Kafka"
+            "{raw} partition {partition} has no record {offset}: {extent}. The record was deleted, or this is another Kafka"
         ));
     }
     let mut list = TopicPartitionList::new();

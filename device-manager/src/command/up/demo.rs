@@ -15,7 +15,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use store::trace::Progress;
 use time::{OffsetDateTime, macros::datetime};
 
-use super::surroundings::{RECEIPT_KEY, Surroundings};
+use super::context::{RECEIPT_KEY, UpContext};
 use crate::{
     error::CommandError,
     output::Output,
@@ -44,10 +44,10 @@ struct Shown {
     measured: Option<String>,
 }
 
-pub(super) async fn show(url: &str, surroundings: &Surroundings, output: &mut Output) -> Result<(), CommandError> {
-    let pool = PgPool::connect(&surroundings.database_url).await.map_err(database)?;
+pub(super) async fn show(url: &str, context: &UpContext, output: &mut Output) -> Result<(), CommandError> {
+    let pool = PgPool::connect(&context.database_url).await.map_err(database)?;
     let before = count(&pool, "SELECT count(*) FROM readings").await?;
-    enrol(url, surroundings).await?;
+    enrol(url, context).await?;
     let receipts = Arc::new(Mutex::new(Vec::new()));
     let mut sent = 0;
     for (kind, name) in [
@@ -55,12 +55,12 @@ pub(super) async fn show(url: &str, surroundings: &Surroundings, output: &mut Ou
         (Kind::MedisanteFhir, "Medisanté fhir-json"),
         (Kind::Healthkit, "HealthKit standard-json"),
     ] {
-        let readings = send(url, surroundings, kind, &receipts).await?;
+        let readings = send(url, context, kind, &receipts).await?;
         output.line(&format!("sent {REQUESTS} requests with {readings} readings as {name}"))?;
         sent += readings;
     }
     let receipts = std::mem::take(&mut *receipts.lock().unwrap_or_else(PoisonError::into_inner));
-    arrived(&pool, payloads(surroundings, &receipts)?).await?;
+    arrived(&pool, payloads(context, &receipts)?).await?;
     table(&pool, output).await?;
     let after = count(&pool, "SELECT count(*) FROM readings").await?;
     let added = after.saturating_sub(before);
@@ -73,13 +73,13 @@ pub(super) async fn show(url: &str, surroundings: &Surroundings, output: &mut Ou
 /// Sends one kind of traffic, collects the receipts, and returns the number of readings in it.
 async fn send(
     url: &str,
-    surroundings: &Surroundings,
+    context: &UpContext,
     kind: Kind,
     receipts: &Arc<Mutex<Vec<String>>>,
 ) -> Result<u64, CommandError> {
     let plan = Plan {
         url: url.to_owned(),
-        api_key: surroundings.api_key.clone(),
+        api_key: context.api_key.clone(),
         kind,
         count: REQUESTS,
         rate: None,
@@ -103,9 +103,9 @@ async fn send(
 }
 
 /// The positions of the payloads that the receipts name. The samples of an array share one payload.
-fn payloads(surroundings: &Surroundings, receipts: &[String]) -> Result<Vec<ItemPosition>, CommandError> {
+fn payloads(context: &UpContext, receipts: &[String]) -> Result<Vec<ItemPosition>, CommandError> {
     let failed = |error| CommandError::failed("reading the receipt key", error);
-    let secret = secret::load_or_refuse(&surroundings.data_dir.join(RECEIPT_KEY)).map_err(failed)?;
+    let secret = secret::load(&context.data_dir.join(RECEIPT_KEY)).map_err(failed)?;
     let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
     let positions: Vec<ItemPosition> =
         receipts.iter().map(|receipt| key.read(receipt)).collect::<Result<_, _>>().map_err(CommandError::usage)?;
@@ -114,7 +114,7 @@ fn payloads(surroundings: &Surroundings, receipts: &[String]) -> Result<Vec<Item
     Ok(positions.into_iter().filter(first).collect())
 }
 
-async fn enrol(url: &str, surroundings: &Surroundings) -> Result<(), CommandError> {
+async fn enrol(url: &str, context: &UpContext) -> Result<(), CommandError> {
     let client = reqwest::Client::new();
     let failed = |error| CommandError::failed("assigning devices to patients", error);
     for (kind, provider) in [(Kind::Medisante, "medisante"), (Kind::Healthkit, "apple-healthkit")] {
@@ -125,7 +125,7 @@ async fn enrol(url: &str, surroundings: &Surroundings) -> Result<(), CommandErro
             });
             let answered = client
                 .post(format!("{url}/devices/assign"))
-                .header("X-API-Key", &surroundings.api_key)
+                .header("X-API-Key", &context.api_key)
                 .json(&body)
                 .send()
                 .await

@@ -1,9 +1,9 @@
 //! `device-manager up`: runs everything in one process, with an embedded Kafka and Postgres unless others are given.
 
+mod context;
 mod demo;
-mod environment;
+mod env_file;
 mod stages;
-mod surroundings;
 
 use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{KafkaArgs, database};
 use crate::{
-    boot::{Process, ProcessArgs, say_ignored},
+    boot::{Process, ProcessArgs, log_ignored_variables},
     error::CommandError,
     output::Output,
 };
-use environment::Environment;
-use surroundings::Surroundings;
+use context::UpContext;
+use env_file::EnvFile;
 
 /// Run everything in one process, with its own Kafka and Postgres.
 ///
@@ -76,7 +76,7 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     let data_dir =
         DataDir::acquire(&args.data_dir).map_err(|error| CommandError::failed("locking the data directory", error))?;
     // This comes first, so that a process that waits for the file does not read that of an earlier run.
-    Environment::remove(data_dir.path()).map_err(io)?;
+    EnvFile::remove(data_dir.path()).map_err(io)?;
     for (given, variable, server) in [
         (&args.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS", "Kafka"),
         (&args.database_url, "DATABASE_URL", "Postgres"),
@@ -96,24 +96,24 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
         kafka_bootstrap_servers: given_or(&args.kafka_bootstrap_servers, embedded.kafka_bootstrap()),
         topic_prefix: args.topic_prefix.clone(),
     };
-    let surroundings = Surroundings {
+    let context = UpContext {
         data_dir: args.data_dir.canonicalize().map_err(io)?,
         cluster: kafka.cluster_of_stage()?,
         topic_prefix: kafka.topic_prefix,
         database_url: given_or(&args.database_url, embedded.database_url()),
         has_own_database: embedded.database_url().is_some(),
-        api_key: environment::api_key(&args.data_dir)?,
+        api_key: env_file::api_key(&args.data_dir)?,
         http_port: args.http_port,
     };
-    say_ignored(&surroundings.cluster.settings);
+    log_ignored_variables(&context.cluster.settings);
     process.stage("the embedded Kafka and Postgres", watch(embedded.clone(), stop));
-    let shown = show(&mut process, &args, &surroundings, begun, output).await;
+    let shown = show(&mut process, &args, &context, begun, output).await;
     if args.once || shown.is_err() {
         process.shutdown.cancel();
     }
     // The order is the same if the start failed: the stages end while what they use still runs.
     let ended = process.wait().await;
-    Environment::remove(&args.data_dir).map_err(io)?;
+    EnvFile::remove(&args.data_dir).map_err(io)?;
     embedded.stop().await;
     shown.and(ended).map(|()| ExitCode::SUCCESS)
 }
@@ -131,20 +131,20 @@ fn check(args: &UpCommand) -> Result<(), CommandError> {
 async fn show(
     process: &mut Process,
     args: &UpCommand,
-    surroundings: &Surroundings,
+    context: &UpContext,
     begun: Instant,
     output: &mut Output,
 ) -> Result<(), CommandError> {
-    let ingress_url = stages::launch(process, surroundings).await?;
-    let environment = Environment { ingress_url: &ingress_url, surroundings };
-    environment.write(&args.data_dir).map_err(|error| CommandError::failed("the data directory", error))?;
+    let ingress_url = stages::launch(process, context).await?;
+    let env_file = EnvFile { ingress_url: &ingress_url, context };
+    env_file.write(&args.data_dir).map_err(|error| CommandError::failed("the data directory", error))?;
     output.line(&format!("Ready after {:.1} s at {ingress_url}", begun.elapsed().as_secs_f64()))?;
     if !args.once {
-        for line in environment::hint(&args.data_dir, &ingress_url).lines() {
+        for line in env_file::hint(&args.data_dir, &ingress_url).lines() {
             output.line(line)?;
         }
     }
-    if args.demo { demo::show(&ingress_url, surroundings, output).await } else { Ok(()) }
+    if args.demo { demo::show(&ingress_url, context, output).await } else { Ok(()) }
 }
 
 async fn start(data_dir: DataDir, args: &UpCommand) -> Result<Embedded, CommandError> {

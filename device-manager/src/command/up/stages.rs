@@ -10,7 +10,7 @@ use service::{
 use sqlx::PgPool;
 use store::role;
 
-use super::surroundings::{KEYS, RECEIPT_KEY, Surroundings};
+use super::context::{KEYS, RECEIPT_KEY, UpContext};
 use crate::{
     boot::Process,
     command::{database, normalizer as normalizer_command, sink as sink_command},
@@ -22,11 +22,11 @@ const PARTITIONS: i32 = 3;
 
 /// Applies topics and migrations, and starts ingress, normalizer and sink. Returns the address of the ingress when all are
 /// ready.
-pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -> Result<String, CommandError> {
-    let cluster = &surroundings.cluster;
+pub(super) async fn launch(process: &mut Process, context: &UpContext) -> Result<String, CommandError> {
+    let cluster = &context.cluster;
     let (client, size) = (cluster.settings.client(), Size { partitions: PARTITIONS, replication: -1 });
     for (topic, finding) in apply(&client, &cluster.topics, size).await? {
-        if let Finding::Keeps { setting, is, must_be } = finding {
+        if let Finding::LongerRetention { setting, is, must_be } = finding {
             tracing::warn!(
                 topic,
                 setting,
@@ -36,19 +36,19 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
             );
         }
     }
-    let pool = PgPool::connect_with(database(&surroundings.database_url)?).await?;
+    let pool = PgPool::connect_with(database(&context.database_url)?).await?;
     store::migrate::migrate(&pool).await.map_err(|error| CommandError::failed("applying the migrations", error))?;
-    if surroundings.has_own_database {
+    if context.has_own_database {
         let mut connection = pool.acquire().await?;
         role::apply(&mut connection).await.map_err(|error| CommandError::failed("the role for analysts", error))?;
     }
     pool.close().await;
 
-    let receipt_key_file = surroundings.data_dir.join(RECEIPT_KEY);
+    let receipt_key_file = context.data_dir.join(RECEIPT_KEY);
     let receipt_secret =
-        secret::load_or_make(&receipt_key_file).map_err(|error| CommandError::failed("the receipt key", error))?;
-    let mut config = IngressConfig::new(surroundings.data_dir.join(KEYS), receipt_key_file);
-    config.address.set_port(surroundings.http_port);
+        secret::load_or_create(&receipt_key_file).map_err(|error| CommandError::failed("the receipt key", error))?;
+    let mut config = IngressConfig::new(context.data_dir.join(KEYS), receipt_key_file);
+    config.address.set_port(context.http_port);
     let failed = |error| CommandError::failed("the ingress (choose another --http-port)", error);
     let listener = ingress::listen(&config).map_err(failed)?;
     let address = listener.local_addr().map_err(|error| CommandError::failed("the ingress's port", error))?;
@@ -61,7 +61,7 @@ pub(super) async fn launch(process: &mut Process, surroundings: &Surroundings) -
     let health = process.health.stage("sink");
     let sink = sink_command::config(
         cluster.clone(),
-        surroundings.database_url.clone(),
+        context.database_url.clone(),
         "device-manager-sink".to_owned(),
         &receipt_secret,
     )?;

@@ -11,12 +11,12 @@ use service::http::body::Received;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::command::{self, Command, RECEIPT, Sent, Unusable};
+use super::command::{self, AdmittedCommand, Command, RECEIPT, Unusable};
 use crate::{
     admission::Authenticated,
     endpoint::{
         Id,
-        documented::{Documented, ExampleBody},
+        examples::{EndpointExamples, ExampleBody},
     },
     keys::Scope,
     refusal::Refusal,
@@ -70,10 +70,10 @@ async fn accept(
     sender: Authenticated,
     request: Request,
 ) -> Result<impl IntoResponse + use<>, Refusal> {
-    let sent = Sent::read(context, sender, request).await?;
-    let parsed = parse(&sent.body);
+    let admitted = AdmittedCommand::read(context, sender, request).await?;
+    let parsed = parse(&admitted.body);
     if let Ok((provider, _)) = &parsed
-        && !sent.credential.may(Scope::DevicesWrite, Some(*provider))
+        && !admitted.credential.may(Scope::DevicesWrite, Some(*provider))
     {
         return Err(Refusal::Forbidden(Scope::DevicesWrite));
     }
@@ -82,7 +82,7 @@ async fn accept(
         Err(unusable) => (None, Err(unusable)),
     };
     let command = Command { kind: RecordKind::Assign, device, in_path: None, checked };
-    let receipt = command::accept(context, &sent, command).await?;
+    let receipt = command::accept(context, &admitted, command).await?;
     let id = device.as_ref().map(Uuid::to_string).unwrap_or_default();
     Ok(([(RECEIPT, receipt)], Json(Id { id })))
 }
@@ -94,7 +94,7 @@ fn parse(received: &Received) -> Result<(Provider, Uuid), Unusable> {
 }
 
 /// Returns the examples of this endpoint for the OpenAPI document.
-pub(in crate::endpoint) fn documented() -> Documented {
+pub(in crate::endpoint) fn examples() -> EndpointExamples {
     let body = ExampleBody { content_type: "application/json", name: "assign", text: example::ASSIGN };
-    command::documented("/devices/assign", body, |text| schemas::command::assign(text).err().map(Unusable::from))
+    command::examples("/devices/assign", body, |text| schemas::command::assign(text).err().map(Unusable::from))
 }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     accept::{self, Sender},
     admission::{self, Authenticated},
-    endpoint::documented::{self, Documented, ExampleBody},
+    endpoint::examples::{self, EndpointExamples, ExampleBody},
     keys::{Credential, Scope},
     parameters::Parameters,
     raw_log::{Destination, RawAppend},
@@ -78,13 +78,13 @@ fn fault(fault: &command::Fault) -> Fault {
 }
 
 /// The request of an admitted sender, with its body.
-pub(super) struct Sent {
+pub(super) struct AdmittedCommand {
     pub(super) credential: Arc<Credential>,
     pub(super) body: Received,
     headers: HeaderMap,
 }
 
-impl Sent {
+impl AdmittedCommand {
     /// Admits the sender and reads the body. The provider is not checked here. The `_id` that an unassign command names is a
     /// one-way hash that does not reveal the provider, so the sink, which knows the device, applies the key's list of
     /// providers.
@@ -96,7 +96,7 @@ impl Sent {
         let (Parts { uri, headers, .. }, body) = request.into_parts();
         let credential = admission::admit(sender, Scope::DevicesWrite, None)
             .and_then(|credential| Parameters::none(&uri).map(|()| credential));
-        let (credential, body) = body::admitted(credential, &headers, body).await?;
+        let (credential, body) = body::discard_if_refused(credential, &headers, body).await?;
         let body = body::read(&headers, body, context.shared().limits).await?;
         Ok(Self { credential, body, headers })
     }
@@ -113,9 +113,13 @@ pub(super) struct Command {
 }
 
 /// Accepts a command and returns its receipt.
-pub(super) async fn accept(context: &RequestContext, sent: &Sent, command: Command) -> Result<String, Refusal> {
+pub(super) async fn accept(
+    context: &RequestContext,
+    admitted: &AdmittedCommand,
+    command: Command,
+) -> Result<String, Refusal> {
     let (shared, topic) = (context.shared(), RawTopic::Devices);
-    let Sent { credential, body, headers } = sent;
+    let AdmittedCommand { credential, body, headers } = admitted;
     let sender = Sender { credential, headers, correlation_id: &context.correlation_id };
     let hash = shared.content_key.hash(&body.bytes);
     let headers = Headers {
@@ -154,10 +158,14 @@ pub(super) fn json(received: &Received) -> Result<&str, Malformed> {
 }
 
 /// Returns the examples of a command: an accepted body, and each refusal. `read` returns why a body is invalid.
-pub(super) fn documented(path: &'static str, body: ExampleBody, read: impl Fn(&str) -> Option<Unusable>) -> Documented {
-    let mut refusals = documented::refusals(Scope::DevicesWrite);
-    let parameter = Parameters::none(&Uri::from_static(documented::UNKNOWN_PARAMETER));
+pub(super) fn examples(
+    path: &'static str,
+    body: ExampleBody,
+    read: impl Fn(&str) -> Option<Unusable>,
+) -> EndpointExamples {
+    let mut refusals = examples::refusals(Scope::DevicesWrite);
+    let parameter = Parameters::none(&Uri::from_static(examples::UNKNOWN_PARAMETER));
     refusals.extend(parameter.err().map(|refusal| ("parameter", refusal)));
-    refusals.extend(read(UNUSABLE).map(|unusable| ("command", unusable.refusal(documented::RECEIPT.to_owned()))));
-    Documented { path, bodies: vec![body], refusals }
+    refusals.extend(read(UNUSABLE).map(|unusable| ("command", unusable.refusal(examples::RECEIPT.to_owned()))));
+    EndpointExamples { path, bodies: vec![body], refusals }
 }

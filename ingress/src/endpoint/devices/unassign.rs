@@ -13,10 +13,10 @@ use service::http::{
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::command::{self, Command, RECEIPT, Sent, Unusable};
+use super::command::{self, AdmittedCommand, Command, RECEIPT, Unusable};
 use crate::{
     admission::Authenticated,
-    endpoint::documented::{Documented, ExampleBody},
+    endpoint::examples::{EndpointExamples, ExampleBody},
     refusal::Refusal,
     request_context::RequestContext,
 };
@@ -56,13 +56,13 @@ async fn accept(
     id: &str,
     request: Request,
 ) -> Result<impl IntoResponse + use<>, Refusal> {
-    let sent = Sent::read(context, sender, request).await?;
+    let admitted = AdmittedCommand::read(context, sender, request).await?;
     let device = Uuid::try_parse(id).ok();
     let in_path = device
         .map_or_else(|| DeviceId::parse(id).ok().map(|id| id.as_str().to_owned()), |device| Some(device.to_string()));
-    let checked = check(device, &sent.body);
+    let checked = check(device, &admitted.body);
     let command = Command { kind: RecordKind::Unassign, device, in_path, checked };
-    let receipt = command::accept(context, &sent, command).await?;
+    let receipt = command::accept(context, &admitted, command).await?;
     Ok((StatusCode::NO_CONTENT, [(RECEIPT, receipt)]))
 }
 
@@ -89,9 +89,7 @@ fn check_body(received: &Received) -> Result<(), Unusable> {
 }
 
 /// Returns the examples of this endpoint for the OpenAPI document.
-pub(in crate::endpoint) fn documented() -> Documented {
+pub(in crate::endpoint) fn examples() -> EndpointExamples {
     let body = ExampleBody { content_type: "application/json", name: "unassign", text: example::UNASSIGN };
-    command::documented("/devices/{id}/unassign", body, |text| {
-        schemas::command::unassign(text).err().map(Unusable::from)
-    })
+    command::examples("/devices/{id}/unassign", body, |text| schemas::command::unassign(text).err().map(Unusable::from))
 }

@@ -6,7 +6,7 @@ use schemas::format::{Format, Provider};
 use super::payload::{self, Route};
 use crate::{
     admission::Authenticated,
-    endpoint::{Id, documented::Documented},
+    endpoint::{Id, examples::EndpointExamples},
     parameters::Parameters,
     refusal::Refusal,
     request_context::RequestContext,
@@ -27,10 +27,10 @@ pub(crate) async fn healthkit(context: RequestContext, sender: Authenticated, re
 }
 
 /// Returns the examples of this endpoint for the OpenAPI document.
-pub(in crate::endpoint) fn documented() -> Documented {
-    let mut documented = payload::documented("/health-data/healthkit", Provider::HealthKit);
+pub(in crate::endpoint) fn examples() -> EndpointExamples {
+    let mut examples = payload::examples("/health-data/healthkit", Provider::HealthKit);
     // No Content-Type means this format; only the path can name it.
-    documented.bodies.retain(|body| body.name != Format::HealthAutoExport.as_str());
-    documented.refusals.push(("content-type", Refusal::ContentType(Provider::HealthKit)));
-    documented
+    examples.bodies.retain(|body| body.name != Format::HealthAutoExport.as_str());
+    examples.refusals.push(("content-type", Refusal::ContentType(Provider::HealthKit)));
+    examples
 }

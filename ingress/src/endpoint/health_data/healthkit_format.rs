@@ -9,7 +9,7 @@ use schemas::format::Provider;
 use super::payload::{self, Route};
 use crate::{
     admission::Authenticated,
-    endpoint::{Id, documented::Documented},
+    endpoint::{Id, examples::EndpointExamples},
     parameters::Parameters,
     refusal::Refusal,
     request_context::RequestContext,
@@ -38,8 +38,8 @@ pub(crate) async fn healthkit_format(
 }
 
 /// Returns the examples of this endpoint for the OpenAPI document.
-pub(in crate::endpoint) fn documented() -> Documented {
-    let mut documented = payload::documented("/health-data/healthkit/{format}", Provider::HealthKit);
-    documented.refusals.push(("unknown-format", Refusal::UnknownFormat(Provider::HealthKit)));
-    documented
+pub(in crate::endpoint) fn examples() -> EndpointExamples {
+    let mut examples = payload::examples("/health-data/healthkit/{format}", Provider::HealthKit);
+    examples.refusals.push(("unknown-format", Refusal::UnknownFormat(Provider::HealthKit)));
+    examples
 }

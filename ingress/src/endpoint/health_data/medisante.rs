@@ -6,7 +6,7 @@ use schemas::format::Provider;
 use super::payload::{self, Route};
 use crate::{
     admission::Authenticated,
-    endpoint::{Id, documented::Documented},
+    endpoint::{Id, examples::EndpointExamples},
     refusal::Refusal,
     request_context::RequestContext,
 };
@@ -26,8 +26,8 @@ pub(crate) async fn medisante(context: RequestContext, sender: Authenticated, re
 }
 
 /// Returns the examples of this endpoint for the OpenAPI document.
-pub(in crate::endpoint) fn documented() -> Documented {
-    let mut documented = payload::documented("/health-data/medisante", Provider::Medisante);
-    documented.refusals.push(("content-type", Refusal::ContentType(Provider::Medisante)));
-    documented
+pub(in crate::endpoint) fn examples() -> EndpointExamples {
+    let mut examples = payload::examples("/health-data/medisante", Provider::Medisante);
+    examples.refusals.push(("content-type", Refusal::ContentType(Provider::Medisante)));
+    examples
 }

@@ -9,7 +9,7 @@ use schemas::format::Provider;
 use super::payload::{self, Route};
 use crate::{
     admission::Authenticated,
-    endpoint::{Id, documented::Documented},
+    endpoint::{Id, examples::EndpointExamples},
     refusal::Refusal,
     request_context::RequestContext,
 };
@@ -37,8 +37,8 @@ pub(crate) async fn medisante_format(
 }
 
 /// Returns the examples of this endpoint for the OpenAPI document.
-pub(in crate::endpoint) fn documented() -> Documented {
-    let mut documented = payload::documented("/health-data/medisante/{format}", Provider::Medisante);
-    documented.refusals.push(("unknown-format", Refusal::UnknownFormat(Provider::Medisante)));
-    documented
+pub(in crate::endpoint) fn examples() -> EndpointExamples {
+    let mut examples = payload::examples("/health-data/medisante/{format}", Provider::Medisante);
+    examples.refusals.push(("unknown-format", Refusal::UnknownFormat(Provider::Medisante)));
+    examples
 }

@@ -22,7 +22,7 @@ use crate::{
     admission::{self, Authenticated},
     endpoint::{
         Id,
-        documented::{self, Documented, ExampleBody},
+        examples::{self, EndpointExamples, ExampleBody},
     },
     keys::{Credential, Scope},
     parameters::Parameters,
@@ -31,7 +31,7 @@ use crate::{
     request_context::RequestContext,
     state::Shared,
     upload,
-    wellformed::{self, Malformed, Shape},
+    wellformed::{self, Checked, Malformed},
 };
 
 /// A body that is invalid in every format.
@@ -72,7 +72,7 @@ async fn accept(
     let shared = context.shared();
     let provider = route.provider;
     let (parts, body) = request.into_parts();
-    let (head, body) = body::admitted(head(sender, route, &parts), &parts.headers, body).await?;
+    let (head, body) = body::discard_if_refused(head(sender, route, &parts), &parts.headers, body).await?;
     let sender =
         Sender { credential: &head.credential, headers: &parts.headers, correlation_id: &context.correlation_id };
     let (format, topic) = (head.format, provider.raw_topic(head.format));
@@ -94,7 +94,7 @@ async fn accept(
     let destination = accept::partition(shared, topic, &hash)?;
     let record = RawAppend { topic, destination, headers: &headers, body: &received.bytes };
     let position = accept::append(shared, &record).await?;
-    let Shape { array_items } = checked.map_err(|why| accept::malformed(shared, &position, why))?;
+    let Checked { array_items } = checked.map_err(|why| accept::malformed(shared, &position, why))?;
     shared.meters.accepted(topic).increment(1);
     Ok(match array_items {
         Some(count) if format.has_item_receipts(provider) => {
@@ -121,16 +121,16 @@ fn one_receipt(shared: &Shared, position: &ItemPosition) -> Response {
 
 /// Returns the examples that all routes of a provider share: each of its formats, and each refusal except the one for an
 /// unknown format.
-pub(super) fn documented(path: &'static str, provider: Provider) -> Documented {
+pub(super) fn examples(path: &'static str, provider: Provider) -> EndpointExamples {
     let bodies = example::PAYLOADS.iter().filter(|example| example.provider == provider).map(|example| ExampleBody {
         content_type: example.content_type,
         name: example.format.as_str(),
         text: example.text,
     });
-    let mut refusals = documented::refusals(Scope::HealthDataWrite);
-    let parameter = Parameters::of_payload(provider, &Uri::from_static(documented::UNKNOWN_PARAMETER));
+    let mut refusals = examples::refusals(Scope::HealthDataWrite);
+    let parameter = Parameters::of_payload(provider, &Uri::from_static(examples::UNKNOWN_PARAMETER));
     refusals.extend(parameter.err().map(|refusal| ("parameter", refusal)));
     let shape = wellformed::payload(provider, Format::StandardJson, WRONG_SHAPE.as_bytes());
-    refusals.extend(shape.err().map(|why| ("wrong-shape", documented::malformed(why))));
-    Documented { path, bodies: bodies.collect(), refusals }
+    refusals.extend(shape.err().map(|why| ("wrong-shape", examples::malformed(why))));
+    EndpointExamples { path, bodies: bodies.collect(), refusals }
 }

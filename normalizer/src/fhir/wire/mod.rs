@@ -11,7 +11,7 @@ use schemas::{moment::Moment, rejection::Reason};
 use super::model::{Contained, Device, DeviceMetric, Effective, Observation, Patient, Text, Value};
 use crate::{
     refusal::{Refused, refused},
-    shape::Misshapen,
+    shape::ShapeError,
 };
 
 /// The extension that names a hub (Personal Health Device implementation guide).
@@ -25,25 +25,25 @@ pub(super) trait Node<'a>: Copy {
     fn text(self) -> &'a str;
 
     /// The type of the resource, without parsing anything else; `None` if it has none.
-    fn resource_type(self) -> Result<Option<Text<'a>>, Misshapen>;
+    fn resource_type(self) -> Result<Option<Text<'a>>, ShapeError>;
 
     /// Parses an Observation.
-    fn observation(self) -> Result<Observation<'a>, Misshapen>;
+    fn observation(self) -> Result<Observation<'a>, ShapeError>;
 
     /// Parses a Device.
-    fn device(self) -> Result<Device<'a>, Misshapen>;
+    fn device(self) -> Result<Device<'a>, ShapeError>;
 
     /// Parses a DeviceMetric.
-    fn device_metric(self) -> Result<DeviceMetric<'a>, Misshapen>;
+    fn device_metric(self) -> Result<DeviceMetric<'a>, ShapeError>;
 
     /// Parses a Patient.
-    fn patient(self) -> Result<Patient<'a>, Misshapen>;
+    fn patient(self) -> Result<Patient<'a>, ShapeError>;
 
     /// Returns the entries of a Bundle, unparsed.
-    fn entries(self) -> Result<Vec<Self>, Misshapen>;
+    fn entries(self) -> Result<Vec<Self>, ShapeError>;
 
     /// Parses one entry of a Bundle, without its resource.
-    fn entry(self) -> Result<Entry<'a, Self>, Misshapen>;
+    fn entry(self) -> Result<Entry<'a, Self>, ShapeError>;
 }
 
 /// One entry of a Bundle.
@@ -51,19 +51,19 @@ pub(super) struct Entry<'a, N> {
     pub(super) full_url: Option<Text<'a>>,
     pub(super) resource: Option<N>,
     /// Why the entry is refused if it has no resource; `None` if it needs none.
-    pub(super) lack: Option<Refused>,
+    pub(super) missing_resource_refusal: Option<Refused>,
 }
 
 /// Returns why an entry without a resource is refused. Responses need no resource, nor do requests whose method carries none
 /// (FHIR R4, bundle.html, bdl-5; http.html#transaction).
-fn lack(method: Option<&str>, url: Option<&str>, is_answer: bool) -> Option<Refused> {
+fn missing_resource_refusal(method: Option<&str>, url: Option<&str>, is_response: bool) -> Option<Refused> {
     let is_observation = |url: &str| url.split(['/', '?']).any(|part| part == "Observation");
     match method {
         Some("DELETE") if url.is_some_and(is_observation) => {
             Some(refused(Reason::NotAReading, "the deletion of an Observation is not read"))
         }
         Some("GET" | "HEAD" | "DELETE" | "PATCH") => None,
-        _ if is_answer => None,
+        _ if is_response => None,
         _ => Some(refused(Reason::Incomplete, "the entry has no resource")),
     }
 }
@@ -76,7 +76,7 @@ struct Inside<'a> {
 }
 
 impl<'a> Inside<'a> {
-    fn read<N: Node<'a>>(resources: impl IntoIterator<Item = N>) -> Result<Self, Misshapen> {
+    fn read<N: Node<'a>>(resources: impl IntoIterator<Item = N>) -> Result<Self, ShapeError> {
         let mut found = Self::default();
         for resource in resources {
             found.add(resource).map_err(|fault| fault.within("contained[]"))?;
@@ -84,7 +84,7 @@ impl<'a> Inside<'a> {
         Ok(found)
     }
 
-    fn add<N: Node<'a>>(&mut self, resource: N) -> Result<(), Misshapen> {
+    fn add<N: Node<'a>>(&mut self, resource: N) -> Result<(), ShapeError> {
         match resource.resource_type()?.as_deref() {
             Some("Device") => self.contained.push(Contained::Device(resource.device()?)),
             Some("DeviceMetric") => self.contained.push(Contained::Metric(resource.device_metric()?)),

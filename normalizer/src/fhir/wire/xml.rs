@@ -5,11 +5,11 @@ use std::borrow::Cow;
 
 use super::{
     super::model::{self, Text},
-    DATA_ABSENT, Entry, GATEWAY, Inside, Node, Period, effective, lack,
+    DATA_ABSENT, Entry, GATEWAY, Inside, Node, Period, effective, missing_resource_refusal,
     names::{is_of_component, is_of_observation, is_value},
     only, timing,
 };
-use crate::{shape::Misshapen, xml::Element};
+use crate::{shape::ShapeError, xml::Element};
 
 /// The namespace of all elements except those of the narrative.
 pub(in crate::fhir) const NAMESPACE: &str = "http://hl7.org/fhir";
@@ -26,11 +26,11 @@ impl<'a> Node<'a> for Element<'_, 'a> {
         self.outer()
     }
 
-    fn resource_type(self) -> Result<Option<Text<'a>>, Misshapen> {
+    fn resource_type(self) -> Result<Option<Text<'a>>, ShapeError> {
         Ok(Some(Cow::Borrowed(self.name())))
     }
 
-    fn observation(self) -> Result<model::Observation<'a>, Misshapen> {
+    fn observation(self) -> Result<model::Observation<'a>, ShapeError> {
         small(self)?;
         let point = word(self, "effectiveDateTime")?.or(word(self, "effectiveInstant")?);
         let inside = Inside::read(named(self, "contained").flat_map(Element::children))?;
@@ -62,7 +62,7 @@ impl<'a> Node<'a> for Element<'_, 'a> {
         })
     }
 
-    fn device(self) -> Result<model::Device<'a>, Misshapen> {
+    fn device(self) -> Result<model::Device<'a>, ShapeError> {
         small(self)?;
         Ok(model::Device {
             id: word(self, "id")?,
@@ -73,26 +73,26 @@ impl<'a> Node<'a> for Element<'_, 'a> {
         })
     }
 
-    fn device_metric(self) -> Result<model::DeviceMetric<'a>, Misshapen> {
+    fn device_metric(self) -> Result<model::DeviceMetric<'a>, ShapeError> {
         small(self)?;
         Ok(model::DeviceMetric { id: word(self, "id")?, source: part(self, "source", reference)? })
     }
 
-    fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
+    fn patient(self) -> Result<model::Patient<'a>, ShapeError> {
         small(self)?;
         Ok(model::Patient { id: word(self, "id")?, identifiers: all(self, "identifier", identifier)? })
     }
 
-    fn entries(self) -> Result<Vec<Self>, Misshapen> {
+    fn entries(self) -> Result<Vec<Self>, ShapeError> {
         Ok(named(self, "entry").collect())
     }
 
-    fn entry(self) -> Result<Entry<'a, Self>, Misshapen> {
+    fn entry(self) -> Result<Entry<'a, Self>, ShapeError> {
         let request = |name| one(self, "request")?.map_or(Ok(None), |request| word(request, name));
         Ok(Entry {
             full_url: word(self, "fullUrl")?,
             resource: part(self, "resource", wrapped)?,
-            lack: lack(
+            missing_resource_refusal: missing_resource_refusal(
                 request("method")?.as_deref(),
                 request("url")?.as_deref(),
                 named(self, "response").next().is_some(),
@@ -102,17 +102,17 @@ impl<'a> Node<'a> for Element<'_, 'a> {
 }
 
 /// Refuses a resource with too many elements: some take many times the memory of their text.
-fn small(resource: Element<'_, '_>) -> Result<(), Misshapen> {
+fn small(resource: Element<'_, '_>) -> Result<(), ShapeError> {
     if resource.elements() > ELEMENTS_MAX {
-        return Err(Misshapen::whole("holds more than 4,000 elements"));
+        return Err(ShapeError::whole("holds more than 4,000 elements"));
     }
     Ok(())
 }
 
 /// Returns the one resource in the element `resource`. It must belong to FHIR's namespace.
-fn wrapped<'t, 'a>(wrapper: Element<'t, 'a>) -> Result<Element<'t, 'a>, Misshapen> {
+fn wrapped<'t, 'a>(wrapper: Element<'t, 'a>) -> Result<Element<'t, 'a>, ShapeError> {
     let mut resources = wrapper.children();
-    resources.next().filter(|_| resources.next().is_none()).ok_or(Misshapen::whole("must hold one resource"))
+    resources.next().filter(|_| resources.next().is_none()).ok_or(ShapeError::whole("must hold one resource"))
 }
 
 /// The child elements with this name.
@@ -121,27 +121,27 @@ fn named<'t, 'a>(of: Element<'t, 'a>, name: &str) -> impl Iterator<Item = Elemen
 }
 
 /// Returns the child element with this name, which must not repeat.
-fn one<'t, 'a>(of: Element<'t, 'a>, name: &str) -> Result<Option<Element<'t, 'a>>, Misshapen> {
+fn one<'t, 'a>(of: Element<'t, 'a>, name: &str) -> Result<Option<Element<'t, 'a>>, ShapeError> {
     let mut found = named(of, name);
     let first = found.next();
     if found.next().is_some() {
-        return Err(Misshapen::whole("must stand only once").within(name));
+        return Err(ShapeError::whole("must stand only once").within(name));
     }
     Ok(first)
 }
 
 /// Returns the value of a primitive; `None` if it has only extensions.
-fn word<'a>(of: Element<'_, 'a>, name: &str) -> Result<Option<Text<'a>>, Misshapen> {
+fn word<'a>(of: Element<'_, 'a>, name: &str) -> Result<Option<Text<'a>>, ShapeError> {
     Ok(one(of, name)?.and_then(|found| found.attribute("value")))
 }
 
-type Read<'t, 'a, T> = fn(Element<'t, 'a>) -> Result<T, Misshapen>;
+type Read<'t, 'a, T> = fn(Element<'t, 'a>) -> Result<T, ShapeError>;
 
-fn part<'t, 'a, T>(of: Element<'t, 'a>, name: &str, read: Read<'t, 'a, T>) -> Result<Option<T>, Misshapen> {
+fn part<'t, 'a, T>(of: Element<'t, 'a>, name: &str, read: Read<'t, 'a, T>) -> Result<Option<T>, ShapeError> {
     one(of, name)?.map(|found| read(found).map_err(|fault| fault.within(name))).transpose()
 }
 
-fn all<'t, 'a, T>(of: Element<'t, 'a>, name: &str, read: Read<'t, 'a, T>) -> Result<Vec<T>, Misshapen> {
+fn all<'t, 'a, T>(of: Element<'t, 'a>, name: &str, read: Read<'t, 'a, T>) -> Result<Vec<T>, ShapeError> {
     named(of, name).map(|found| read(found).map_err(|fault| fault.within(name))).collect()
 }
 
@@ -153,7 +153,7 @@ fn has_modifier(of: Element<'_, '_>) -> bool {
     named(of, "modifierExtension").next().is_some()
 }
 
-fn meta<'a>(of: Element<'_, 'a>) -> Result<model::Meta<'a>, Misshapen> {
+fn meta<'a>(of: Element<'_, 'a>) -> Result<model::Meta<'a>, ShapeError> {
     Ok(model::Meta {
         version_id: word(of, "versionId")?,
         last_updated: word(of, "lastUpdated")?,
@@ -161,11 +161,11 @@ fn meta<'a>(of: Element<'_, 'a>) -> Result<model::Meta<'a>, Misshapen> {
     })
 }
 
-fn identifier<'a>(of: Element<'_, 'a>) -> Result<model::Identifier<'a>, Misshapen> {
+fn identifier<'a>(of: Element<'_, 'a>) -> Result<model::Identifier<'a>, ShapeError> {
     Ok(model::Identifier { system: word(of, "system")?, value: word(of, "value")? })
 }
 
-fn reference<'a>(of: Element<'_, 'a>) -> Result<model::Reference<'a>, Misshapen> {
+fn reference<'a>(of: Element<'_, 'a>) -> Result<model::Reference<'a>, ShapeError> {
     Ok(model::Reference {
         reference: word(of, "reference")?,
         kind: word(of, "type")?,
@@ -173,25 +173,25 @@ fn reference<'a>(of: Element<'_, 'a>) -> Result<model::Reference<'a>, Misshapen>
     })
 }
 
-fn concept<'a>(of: Element<'_, 'a>) -> Result<model::Concept<'a>, Misshapen> {
+fn concept<'a>(of: Element<'_, 'a>) -> Result<model::Concept<'a>, ShapeError> {
     Ok(model::Concept { codings: all(of, "coding", coding)?, text: word(of, "text")? })
 }
 
-fn coding<'a>(of: Element<'_, 'a>) -> Result<model::Coding<'a>, Misshapen> {
+fn coding<'a>(of: Element<'_, 'a>) -> Result<model::Coding<'a>, ShapeError> {
     Ok(model::Coding { system: word(of, "system")?, code: word(of, "code")?, display: word(of, "display")? })
 }
 
-fn period<'a>(of: Element<'_, 'a>) -> Result<Period<'a>, Misshapen> {
+fn period<'a>(of: Element<'_, 'a>) -> Result<Period<'a>, ShapeError> {
     Ok((word(of, "start")?, word(of, "end")?))
 }
 
-fn schedule<'a>(of: Element<'_, 'a>) -> Result<model::Effective<'a>, Misshapen> {
+fn schedule<'a>(of: Element<'_, 'a>) -> Result<model::Effective<'a>, ShapeError> {
     let events = named(of, "event").filter_map(|event| event.attribute("value")).collect();
     let bounds = one(of, "repeat")?.map_or(Ok(None), |repeat| part(repeat, "boundsPeriod", period))?;
     Ok(timing(events, bounds))
 }
 
-fn component<'a>(of: Element<'_, 'a>) -> Result<model::Component<'a>, Misshapen> {
+fn component<'a>(of: Element<'_, 'a>) -> Result<model::Component<'a>, ShapeError> {
     Ok(model::Component {
         has_modifier: has_modifier(of),
         code: part(of, "code", concept)?,
@@ -200,7 +200,7 @@ fn component<'a>(of: Element<'_, 'a>) -> Result<model::Component<'a>, Misshapen>
     })
 }
 
-fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, Misshapen> {
+fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, ShapeError> {
     let stated = part(of, "dataAbsentReason", concept)?.and_then(model::Concept::reason);
     let (quantity, extended) = part(of, "valueQuantity", quantity_or_absent)?.unzip();
     let value = only([
@@ -226,15 +226,15 @@ fn unknown<'a>(of: Element<'_, 'a>, is_known: fn(&str) -> bool) -> Vec<Text<'a>>
     of.children().map(Element::name).filter(|name| !is_known(name)).take(UNKNOWN_MAX).map(Cow::Borrowed).collect()
 }
 
-fn boolean(word: &str) -> Result<model::Value<'static>, Misshapen> {
+fn boolean(word: &str) -> Result<model::Value<'static>, ShapeError> {
     match word {
         "true" => Ok(model::Value::Boolean(true)),
         "false" => Ok(model::Value::Boolean(false)),
-        _ => Err(Misshapen::whole("must be true or false").within("valueBoolean")),
+        _ => Err(ShapeError::whole("must be true or false").within("valueBoolean")),
     }
 }
 
-fn quantity<'a>(of: Element<'_, 'a>) -> Result<model::Quantity<'a>, Misshapen> {
+fn quantity<'a>(of: Element<'_, 'a>) -> Result<model::Quantity<'a>, ShapeError> {
     Ok(model::Quantity {
         value: word(of, "value")?,
         comparator: word(of, "comparator")?,
@@ -245,7 +245,7 @@ fn quantity<'a>(of: Element<'_, 'a>) -> Result<model::Quantity<'a>, Misshapen> {
 }
 
 /// Parses a quantity, and the reason that an extension gives if it has no number.
-fn quantity_or_absent<'a>(of: Element<'_, 'a>) -> Result<(model::Quantity<'a>, Option<Text<'a>>), Misshapen> {
+fn quantity_or_absent<'a>(of: Element<'_, 'a>) -> Result<(model::Quantity<'a>, Option<Text<'a>>), ShapeError> {
     let quantity = quantity(of)?;
     if quantity.value.is_some() {
         return Ok((quantity, None));
@@ -254,21 +254,21 @@ fn quantity_or_absent<'a>(of: Element<'_, 'a>) -> Result<(model::Quantity<'a>, O
     Ok((quantity, beside.or(data_absent(of)?)))
 }
 
-fn data_absent<'a>(of: Element<'_, 'a>) -> Result<Option<Text<'a>>, Misshapen> {
+fn data_absent<'a>(of: Element<'_, 'a>) -> Result<Option<Text<'a>>, ShapeError> {
     extension(of, DATA_ABSENT).map_or(Ok(None), |found| word(found, "valueCode"))
 }
 
-fn range<'a>(of: Element<'_, 'a>) -> Result<model::Value<'a>, Misshapen> {
+fn range<'a>(of: Element<'_, 'a>) -> Result<model::Value<'a>, ShapeError> {
     let side = |name| part(of, name, quantity).map(Option::unwrap_or_default);
     Ok(model::Value::Range { low: side("low")?, high: side("high")? })
 }
 
-fn ratio<'a>(of: Element<'_, 'a>) -> Result<model::Value<'a>, Misshapen> {
+fn ratio<'a>(of: Element<'_, 'a>) -> Result<model::Value<'a>, ShapeError> {
     let side = |name| part(of, name, quantity).map(Option::unwrap_or_default);
     Ok(model::Value::Ratio { numerator: side("numerator")?, denominator: side("denominator")? })
 }
 
-fn sampled<'a>(of: Element<'_, 'a>) -> Result<model::Sampled<'a>, Misshapen> {
+fn sampled<'a>(of: Element<'_, 'a>) -> Result<model::Sampled<'a>, ShapeError> {
     Ok(model::Sampled {
         origin: part(of, "origin", quantity)?.unwrap_or_default(),
         period: word(of, "period")?,

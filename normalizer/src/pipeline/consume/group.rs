@@ -16,11 +16,11 @@ use service::group;
 use tokio::sync::Notify;
 
 /// A partition, with the full name of its topic.
-pub(in crate::pipeline) type Named = (String, i32);
+pub(in crate::pipeline) type TopicPartition = (String, i32);
 
 /// The client context of a subscription.
 #[derive(Default)]
-pub(in crate::pipeline) struct Group {
+pub(in crate::pipeline) struct GroupContext {
     changes: Mutex<Changes>,
     is_changed: AtomicBool,
     changed: Notify,
@@ -30,26 +30,27 @@ pub(in crate::pipeline) struct Group {
 struct Changes {
     /// The partitions of an assignment that this consumer has not acknowledged yet. An empty assignment must be acknowledged
     /// too.
-    assigned: Option<Vec<Named>>,
-    revoked: Vec<Named>,
+    assigned: Option<Vec<TopicPartition>>,
+    revoked: Vec<TopicPartition>,
 }
 
-impl ClientContext for Group {}
+impl ClientContext for GroupContext {}
 
-impl ConsumerContext for Group {
+impl ConsumerContext for GroupContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let named = list.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect::<Vec<_>>();
-        let is_given = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        group::say_shared(is_given, list.count());
+        let partitions =
+            list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect::<Vec<_>>();
+        let is_assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        group::log_rebalance(is_assigned, list.count());
         let mut changes = self.changes();
-        if is_given {
-            changes.assigned.get_or_insert_default().extend(named);
+        if is_assigned {
+            changes.assigned.get_or_insert_default().extend(partitions);
         } else {
             if let Some(assigned) = &mut changes.assigned {
-                assigned.retain(|one| !named.contains(one));
+                assigned.retain(|partition| !partitions.contains(partition));
             }
-            changes.revoked.extend(named);
-            if let Err(error) = give_back(consumer, list) {
+            changes.revoked.extend(partitions);
+            if let Err(error) = unassign(consumer, list) {
                 tracing::warn!(%error, "revoked partitions could not be unassigned");
             }
         }
@@ -58,7 +59,7 @@ impl ConsumerContext for Group {
     }
 }
 
-impl Group {
+impl GroupContext {
     fn changes(&self) -> MutexGuard<'_, Changes> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,7 +70,7 @@ impl Group {
     }
 
     /// Returns the partitions that were revoked since the last call.
-    pub(super) fn revoked(&self) -> Vec<Named> {
+    pub(super) fn revoked(&self) -> Vec<TopicPartition> {
         // This is called for each record, so the common case takes no lock.
         if !self.is_changed.load(Ordering::Acquire) {
             return Vec::new();
@@ -79,7 +80,7 @@ impl Group {
     }
 
     /// The partitions of the pending assignment, if there is one.
-    pub(super) fn assigned(&self) -> Option<Vec<Named>> {
+    pub(super) fn assigned(&self) -> Option<Vec<TopicPartition>> {
         self.changes().assigned.clone()
     }
 
@@ -89,7 +90,11 @@ impl Group {
     }
 
     /// Acknowledges the pending assignment, with the offset of each partition in the list. The group waits for this.
-    pub(super) fn take<C: Consumer<Self>>(&self, consumer: &C, list: &TopicPartitionList) -> KafkaResult<()> {
+    pub(super) fn acknowledge_assignment<C: Consumer<Self>>(
+        &self,
+        consumer: &C,
+        list: &TopicPartitionList,
+    ) -> KafkaResult<()> {
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list)?,
@@ -99,7 +104,7 @@ impl Group {
     }
 }
 
-fn give_back(consumer: &BaseConsumer<Group>, list: &TopicPartitionList) -> KafkaResult<()> {
+fn unassign(consumer: &BaseConsumer<GroupContext>, list: &TopicPartitionList) -> KafkaResult<()> {
     match consumer.rebalance_protocol() {
         RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
         RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),

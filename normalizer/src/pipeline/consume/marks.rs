@@ -14,8 +14,8 @@ use schemas::{format::RawTopic, topic::Topics};
 use service::kafka::{GroupProtocol, KafkaSettings};
 
 use super::{
-    ask::{ANSWER_LONGEST, committed},
-    group::Named,
+    group::TopicPartition,
+    query::{QUERY_TIMEOUT, committed},
     resume::Mark,
 };
 use crate::pipeline::record::RawPartition;
@@ -39,7 +39,7 @@ impl Marks {
     pub(super) fn write(&self, names: &Topics, marks: impl Iterator<Item = (RawPartition, Mark)>) {
         let mut list = TopicPartitionList::new();
         for ((topic, partition), mark) in marks {
-            mark.put(&mut list, &stand_in(names, topic), partition, mark.handled);
+            mark.add_to(&mut list, &stand_in(names, topic), partition, mark.handled);
         }
         if list.count() > 0
             && let Err(error) = self.0.commit(&list, CommitMode::Async)
@@ -51,20 +51,29 @@ impl Marks {
     }
 
     /// Returns the copy of the mark of each partition. Blocks.
-    pub(super) fn read(&self, names: &Topics, places: &[RawPartition]) -> Result<Vec<Option<Mark>>, KafkaError> {
-        let named: Vec<Named> = places.iter().map(|(topic, partition)| (stand_in(names, *topic), *partition)).collect();
-        let found = committed(&*self.0, &named)?;
-        let mark = |(name, partition): &Named| Mark::parse(found.find_partition(name, *partition)?.metadata());
-        Ok(named.iter().map(mark).collect())
+    pub(super) fn read(
+        &self,
+        names: &Topics,
+        raw_partitions: &[RawPartition],
+    ) -> Result<Vec<Option<Mark>>, KafkaError> {
+        let stand_ins: Vec<TopicPartition> =
+            raw_partitions.iter().map(|(topic, partition)| (stand_in(names, *topic), *partition)).collect();
+        let found = committed(&*self.0, &stand_ins)?;
+        let mark = |(name, partition): &TopicPartition| Mark::parse(found.find_partition(name, *partition)?.metadata());
+        Ok(stand_ins.iter().map(mark).collect())
     }
 
     /// Returns when the record at an offset was appended, in milliseconds since the epoch. `None` if the record does not exist
     /// any more. Blocks.
-    pub(super) fn appended_ms(&self, (name, partition): &Named, offset: i64) -> Result<Option<i64>, KafkaError> {
+    pub(super) fn appended_ms(
+        &self,
+        (name, partition): &TopicPartition,
+        offset: i64,
+    ) -> Result<Option<i64>, KafkaError> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(name, *partition, Offset::Offset(offset))?;
         self.0.assign(&list)?;
-        let found = self.0.poll(ANSWER_LONGEST);
+        let found = self.0.poll(QUERY_TIMEOUT);
         let appended_ms = match found {
             Some(Ok(message)) if message.offset() == offset => Ok(message.timestamp().to_millis()),
             Some(

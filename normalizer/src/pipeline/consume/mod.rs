@@ -19,12 +19,12 @@ use service::{backoff::Backoff, rebootstrap::Rebootstrap};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub(super) mod ask;
 pub(super) mod group;
 mod known;
 mod marks;
 mod owned;
 mod position;
+pub(super) mod query;
 mod resume;
 
 use super::{
@@ -33,10 +33,10 @@ use super::{
     progress::{Progress, Suspects},
     record::{Consumed, RawPartition, bytes_of, is_manifest},
 };
-use ask::ANSWER_LONGEST;
-use group::Group;
+use group::GroupContext;
 use marks::Marks;
 use owned::Owned;
+use query::QUERY_TIMEOUT;
 
 pub use resume::mapped_until;
 
@@ -44,13 +44,13 @@ pub use resume::mapped_until;
 const IDLE: Duration = Duration::from_secs(1);
 /// How long work on a batch may take before partitions are paused and the consumer is polled. Pausing drops the records that
 /// librdkafka has fetched, so short batches do not pause.
-const BESIDE: Duration = Duration::from_secs(1);
+const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// How often to check again while something is pending that Kafka has not answered.
-const AGAIN: Duration = Duration::from_millis(100);
+const RECHECK_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often the copies of the marks are committed again. Kafka deletes offsets that were committed a week ago.
-const REMEMBER: Duration = Duration::from_secs(6 * 3_600);
+const RECOMMIT_MARKS_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// How long to wait for Kafka's answer during shutdown.
-const ANSWER_AT_END: Duration = Duration::from_secs(1);
+const SHUTDOWN_QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The topics to read, and the consumer group.
 pub(super) struct Subscription {
@@ -59,8 +59,8 @@ pub(super) struct Subscription {
 }
 
 /// A running subscription to raw topics.
-pub(super) struct Raw {
-    consumer: Arc<StreamConsumer<Group>>,
+pub(super) struct RawConsumer {
+    consumer: Arc<StreamConsumer<GroupContext>>,
     names: schemas::topic::Topics,
     epoch: u16,
     group: String,
@@ -69,29 +69,29 @@ pub(super) struct Raw {
     /// Records that were received although all partitions should have been paused.
     stash: VecDeque<Consumed>,
     is_paused: bool,
-    /// Whether reading failed or a doubt was raised. Then the logs are checked for whether they are still the same.
-    is_doubtful: bool,
+    /// Whether reading failed or a recheck was requested. Then the logs are checked for whether they are still the same.
+    is_recheck_due: bool,
     /// The records to check instead of the last handled ones.
     suspects: Suspects,
     backoff: Backoff,
     retry_at: Instant,
     marks: Marks,
-    remember_at: Instant,
+    recommit_marks_at: Instant,
     progress: Arc<Progress>,
     rebootstraps: [AbortOnDropHandle<()>; 2],
 }
 
-impl Raw {
+impl RawConsumer {
     pub(super) async fn subscribe(
         config: &NormalizerConfig,
         Subscription { topics, group }: &Subscription,
         progress: Arc<Progress>,
     ) -> Result<Self, NormalizerError> {
         let kafka = config.kafka.clone();
-        let protocol = tokio::task::spawn_blocking(move || kafka.group_protocol(ANSWER_LONGEST)).await??;
+        let protocol = tokio::task::spawn_blocking(move || kafka.group_protocol(QUERY_TIMEOUT)).await??;
         progress.health().detail("group-protocol", protocol.as_str());
         let settings = config.kafka.consumer(group, protocol);
-        let consumer: StreamConsumer<Group> = settings.create_with_context(Group::default())?;
+        let consumer: StreamConsumer<GroupContext> = settings.create_with_context(GroupContext::default())?;
         let names: Vec<String> = topics.iter().map(|topic| config.topics.raw(*topic)).collect();
         consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         let consumer = Arc::new(consumer);
@@ -114,18 +114,18 @@ impl Raw {
             assignments: 0,
             stash: VecDeque::new(),
             is_paused: false,
-            is_doubtful: false,
+            is_recheck_due: false,
             suspects: Suspects::new(),
             backoff: Backoff::default(),
             retry_at: Instant::now(),
             marks,
-            remember_at: Instant::now() + REMEMBER,
+            recommit_marks_at: Instant::now() + RECOMMIT_MARKS_EVERY,
             progress,
             rebootstraps,
         })
     }
 
-    pub(super) fn consumer(&self) -> Arc<StreamConsumer<Group>> {
+    pub(super) fn consumer(&self) -> Arc<StreamConsumer<GroupContext>> {
         Arc::clone(&self.consumer)
     }
 
@@ -142,14 +142,14 @@ impl Raw {
         while batch.is_empty() {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(batch),
-                settled = self.settle() => settled?,
+                settled = self.acknowledge_or_recheck() => settled?,
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(batch),
                 () = sleep_until(idle_at), if waits => return Ok(batch),
-                () = sleep_until(self.remember_at) => {
-                    self.remember_at = Instant::now() + REMEMBER;
-                    self.remember();
+                () = sleep_until(self.recommit_marks_at) => {
+                    self.recommit_marks_at = Instant::now() + RECOMMIT_MARKS_EVERY;
+                    self.recommit_marks();
                 }
                 record = self.next() => batch.extend(record?),
             }
@@ -179,17 +179,17 @@ impl Raw {
     /// Runs work while the consumer is polled. A member that does not poll for minutes is removed from the group, and one that
     /// does not release revoked partitions delays all others. All partitions are paused meanwhile, which bounds the records in
     /// memory.
-    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, NormalizerError> {
+    pub(super) async fn poll_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T, NormalizerError> {
         let mut work = pin!(work);
-        if let Ok(done) = timeout(BESIDE, &mut work).await {
+        if let Ok(done) = timeout(PAUSE_AFTER, &mut work).await {
             return Ok(done);
         }
         self.pause(true);
         let done = loop {
             tokio::select! {
                 done = &mut work => break done,
-                heard = self.hear_one() => {
-                    if let Some(record) = heard? {
+                polled = self.poll_once() => {
+                    if let Some(record) = polled? {
                         self.stash.push_back(record);
                     }
                 }
@@ -199,8 +199,8 @@ impl Raw {
         Ok(done)
     }
 
-    async fn hear_one(&mut self) -> Result<Option<Consumed>, NormalizerError> {
-        self.settle().await?;
+    async fn poll_once(&mut self) -> Result<Option<Consumed>, NormalizerError> {
+        self.acknowledge_or_recheck().await?;
         self.received().await
     }
 
@@ -215,24 +215,24 @@ impl Raw {
 
     async fn received(&mut self) -> Result<Option<Consumed>, NormalizerError> {
         let consumer = Arc::clone(&self.consumer);
-        if self.is_doubtful || consumer.context().is_pending() {
-            return match timeout(AGAIN, consumer.recv()).await {
-                Ok(received) => self.heard(received),
+        if self.is_recheck_due || consumer.context().is_pending() {
+            return match timeout(RECHECK_TIMEOUT, consumer.recv()).await {
+                Ok(received) => self.on_received(received),
                 Err(_elapsed) => Ok(None),
             };
         }
         let progress = Arc::clone(&self.progress);
         tokio::select! {
-            // Waiting for rebalances costs more than receiving a record that is already fetched. `hear` checks for rebalances
-            // with each record.
+            // Waiting for rebalances costs more than receiving a record that is already fetched. `drop_revoked` checks for
+            // rebalances with each record.
             biased;
-            received = consumer.recv() => self.heard(received),
+            received = consumer.recv() => self.on_received(received),
             () = consumer.context().changed() => Ok(None),
-            () = progress.doubted() => Ok(None),
+            () = progress.recheck_requested() => Ok(None),
         }
     }
 
-    fn heard(
+    fn on_received(
         &mut self,
         received: Result<BorrowedMessage<'_>, KafkaError>,
     ) -> Result<Option<Consumed>, NormalizerError> {
@@ -241,7 +241,7 @@ impl Raw {
             Err(error @ KafkaError::MessageConsumptionFatal(_)) => Err(error.into()),
             Err(error) => {
                 tracing::debug!(%error, "raw records could not be read");
-                self.is_doubtful = true;
+                self.is_recheck_due = true;
                 Ok(None)
             }
         }
@@ -250,23 +250,23 @@ impl Raw {
     /// Converts a message to a record for the stage. `None` if the message is ignored: its partition is no longer owned, or it
     /// was fetched only to compare its append time.
     fn consumed(&mut self, message: &BorrowedMessage<'_>) -> Option<Consumed> {
-        self.hear();
+        self.drop_revoked();
         let topic = self.names.raw_of(message.topic())?;
-        let (place, offset) = ((topic, message.partition()), message.offset());
-        let owned = self.owned.get_mut(&place).filter(|owned| !owned.is_faulty)?;
-        if owned.behind_anew.is_some_and(|behind| offset >= behind) {
+        let (raw_partition, offset) = ((topic, message.partition()), message.offset());
+        let owned = self.owned.get_mut(&raw_partition).filter(|owned| !owned.is_blocked)?;
+        if owned.stale_from.is_some_and(|behind| offset >= behind) {
             return None;
         }
-        owned.behind_anew = None;
+        owned.stale_from = None;
         owned.next = offset + 1;
-        let Owned { assignment, begin, .. } = *owned;
-        if offset + 1 == begin.handled
-            && begin.appended_ms.is_some_and(|appended_ms| message.timestamp().to_millis() != Some(appended_ms))
+        let Owned { assignment, start, .. } = *owned;
+        if offset + 1 == start.map_from
+            && start.appended_ms.is_some_and(|appended_ms| message.timestamp().to_millis() != Some(appended_ms))
         {
-            self.another(place, begin);
+            self.on_log_mismatch(raw_partition, start);
             return None;
         }
-        if offset < begin.floor {
+        if offset < start.use_from {
             return None;
         }
         if message.payload().is_none() {
@@ -279,14 +279,14 @@ impl Raw {
             topic,
             headers: read,
             message: message.detach(),
-            is_handled: offset < begin.handled,
+            is_handled: offset < start.map_from,
             assignment,
         })
     }
 
     fn is_current(&self, record: &Consumed) -> bool {
-        let place = (record.topic, record.message.partition());
-        self.owned.get(&place).is_some_and(|owned| owned.assignment == record.assignment && !owned.is_faulty)
+        let raw_partition = (record.topic, record.message.partition());
+        self.owned.get(&raw_partition).is_some_and(|owned| owned.assignment == record.assignment && !owned.is_blocked)
     }
 
     /// Leaves the group, after pending commits have completed.
@@ -298,7 +298,7 @@ impl Raw {
             let _aborted = rebootstrap.await;
         }
         let closed = tokio::task::spawn_blocking(move || {
-            if self.consumer.fetch_metadata(None, ANSWER_AT_END).is_err() {
+            if self.consumer.fetch_metadata(None, SHUTDOWN_QUERY_TIMEOUT).is_err() {
                 // Leaving the group waits for the session timeout if the broker is not available; the process does not wait
                 // that long. Records that are not committed are mapped again.
                 let leaves = std::thread::Builder::new().name("normalizer-leaves".to_owned()).spawn(move || drop(self));
@@ -317,11 +317,12 @@ impl Raw {
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawConsumer {
     /// Acknowledges a pending assignment: librdkafka waits for this forever, even while closing.
     fn drop(&mut self) {
         if self.consumer.context().is_pending()
-            && let Err(error) = self.consumer.context().take(&*self.consumer, &TopicPartitionList::new())
+            && let Err(error) =
+                self.consumer.context().acknowledge_assignment(&*self.consumer, &TopicPartitionList::new())
         {
             tracing::debug!(%error, "a pending assignment could not be acknowledged");
         }

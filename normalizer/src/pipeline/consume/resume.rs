@@ -19,10 +19,10 @@ pub(in crate::pipeline) struct Mark {
 
 impl Mark {
     /// Adds an offset, with the mark as its metadata, to the list of what is committed.
-    pub(super) fn put(&self, list: &mut TopicPartitionList, name: &str, partition: i32, offset: i64) {
-        let mut one = list.add_partition(name, partition);
-        one.set_metadata(self.text());
-        if let Err(error) = one.set_offset(Offset::Offset(offset)) {
+    pub(super) fn add_to(&self, list: &mut TopicPartitionList, name: &str, partition: i32, offset: i64) {
+        let mut element = list.add_partition(name, partition);
+        element.set_metadata(self.text());
+        if let Err(error) = element.set_offset(Offset::Offset(offset)) {
             tracing::warn!(%error, "an offset could not be added to a commit");
         }
     }
@@ -74,79 +74,83 @@ pub(in crate::pipeline) struct Log {
 
 /// How to start reading a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Begin {
+pub(super) struct StartPosition {
     /// The offset of the first record to fetch.
-    pub(super) from: i64,
+    pub(super) fetch_from: i64,
     /// The offset of the first record to use. The one before it, if it is fetched, is only compared with the mark.
-    pub(super) floor: i64,
-    /// The offset of the first record to map. Those between `floor` and this one are read only to find the open uploads.
-    pub(super) handled: i64,
-    /// When the record before `handled` was appended, if that record still exists.
+    pub(super) use_from: i64,
+    /// The offset of the first record to map. Those between `use_from` and this one are read only to find the open uploads.
+    pub(super) map_from: i64,
+    /// When the record before `map_from` was appended, if that record still exists.
     pub(super) appended_ms: Option<i64>,
     /// Whether the operator declared, by a higher epoch, that the topic may have been recreated.
-    pub(super) may_be_anew: bool,
+    pub(super) may_be_recreated: bool,
 }
 
 /// Why a partition cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Records were deleted before they were mapped.
-    Gone {
+    RecordsDeleted {
         /// The offset of the next record to map.
         next: i64,
         /// The first offset of the log.
         start: i64,
     },
     /// The log is not the one that was mapped.
-    Anew {
+    Recreated {
         /// The offset of the next record to map.
         next: i64,
     },
 }
 
-impl Begin {
+impl StartPosition {
     /// At an offset, without a mark.
     pub(super) const fn at(start: i64) -> Self {
-        Self { from: start, floor: start, handled: start, appended_ms: None, may_be_anew: false }
+        Self { fetch_from: start, use_from: start, map_from: start, appended_ms: None, may_be_recreated: false }
     }
 }
 
 /// Decides where to start reading a partition. A group without a committed offset starts at the first record.
-pub(super) fn begin(known: Known, log: Log, epoch: u16) -> Result<Begin, Fault> {
-    let (floor, mark) = match known {
-        Known::Nothing => return Ok(Begin::at(log.start)),
+pub(super) fn start_position(known: Known, log: Log, epoch: u16) -> Result<StartPosition, Fault> {
+    let (use_from, mark) = match known {
+        Known::Nothing => return Ok(StartPosition::at(log.start)),
         Known::Committed { offset, mark } => (offset, mark),
         Known::Copy { mark, found_ms } => {
             let is_another = mark.handled > log.end || found_ms.is_some_and(|found_ms| found_ms != mark.appended_ms);
             // If the log is the same, an operator has deleted the offsets to have all of it mapped again.
             let is_right = !is_another || mark.epoch < epoch;
-            return if is_right { Ok(Begin::at(log.start)) } else { Err(Fault::Anew { next: mark.handled }) };
+            return if is_right {
+                Ok(StartPosition::at(log.start))
+            } else {
+                Err(Fault::Recreated { next: mark.handled })
+            };
         }
     };
-    let handled = mark.map_or(floor, |mark| mark.handled.max(floor));
-    let may_be_anew = mark.is_some_and(|mark| mark.epoch < epoch);
-    let fault = if handled > log.end {
-        Fault::Anew { next: handled }
-    } else if floor < log.start {
-        Fault::Gone { next: floor, start: log.start }
+    let map_from = mark.map_or(use_from, |mark| mark.handled.max(use_from));
+    let may_be_recreated = mark.is_some_and(|mark| mark.epoch < epoch);
+    let fault = if map_from > log.end {
+        Fault::Recreated { next: map_from }
+    } else if use_from < log.start {
+        Fault::RecordsDeleted { next: use_from, start: log.start }
     } else {
         let appended_ms = mark.filter(|mark| mark.handled > log.start).map(|mark| mark.appended_ms);
-        let from = if appended_ms.is_some() { floor.min(handled - 1) } else { floor };
-        return Ok(Begin { from, floor, handled, appended_ms, may_be_anew });
+        let fetch_from = if appended_ms.is_some() { use_from.min(map_from - 1) } else { use_from };
+        return Ok(StartPosition { fetch_from, use_from, map_from, appended_ms, may_be_recreated });
     };
-    if may_be_anew { Ok(Begin::at(log.start)) } else { Err(fault) }
+    if may_be_recreated { Ok(StartPosition::at(log.start)) } else { Err(fault) }
 }
 
 impl Fault {
     /// Describes what is wrong with a partition, and what the operator can do.
     pub(super) fn advice(&self, topic: &str, partition: i32, group: &str) -> String {
         match self {
-            Self::Gone { next, start } => format!(
+            Self::RecordsDeleted { next, start } => format!(
                 "{topic} partition {partition} begins at offset {start}, but {next} is the next to be mapped: records were deleted \
                  before they were read; restore them, or stop all normalizers and set the offset of the group {group} to {start} to \
                  accept the loss; if the topic was recreated, raise TOPIC_EPOCH of the ingress and the normalizer"
             ),
-            Self::Anew { next } => format!(
+            Self::Recreated { next } => format!(
                 "{topic} partition {partition} is not the log that was mapped up to offset {next}: it was recreated or truncated; \
                  raise TOPIC_EPOCH of the ingress and the normalizer and restart both, or restore the topic"
             ),
@@ -175,61 +179,61 @@ mod tests {
 
     #[test]
     fn a_new_group_begins_at_the_first_record() {
-        assert_eq!(begin(Known::Nothing, LOG, 0), Ok(Begin::at(10)));
+        assert_eq!(start_position(Known::Nothing, LOG, 0), Ok(StartPosition::at(10)));
     }
 
     #[test]
-    fn the_record_before_the_position_is_looked_at() {
-        let found = begin(committed(20, 0, 20), LOG, 0).unwrap();
-        assert_eq!((found.from, found.floor, found.handled, found.appended_ms), (19, 20, 20, Some(77)));
+    fn the_record_before_the_position_is_compared() {
+        let found = start_position(committed(20, 0, 20), LOG, 0).unwrap();
+        assert_eq!((found.fetch_from, found.use_from, found.map_from, found.appended_ms), (19, 20, 20, Some(77)));
         // This also holds at the end of the log.
-        assert_eq!(begin(committed(50, 0, 50), LOG, 0).unwrap().from, 49);
+        assert_eq!(start_position(committed(50, 0, 50), LOG, 0).unwrap().fetch_from, 49);
         // The record has been deleted, or there is no mark with its append time.
-        assert_eq!(begin(committed(10, 0, 10), LOG, 0).unwrap().appended_ms, None);
-        let bare = begin(Known::Committed { offset: 20, mark: None }, LOG, 0).unwrap();
-        assert_eq!((bare.from, bare.appended_ms), (20, None));
+        assert_eq!(start_position(committed(10, 0, 10), LOG, 0).unwrap().appended_ms, None);
+        let bare = start_position(Known::Committed { offset: 20, mark: None }, LOG, 0).unwrap();
+        assert_eq!((bare.fetch_from, bare.appended_ms), (20, None));
     }
 
     #[test]
     fn an_open_upload_is_followed_and_what_stands_behind_it_is_not_mapped_again() {
-        let found = begin(committed(20, 0, 30), LOG, 0).unwrap();
-        assert_eq!((found.from, found.floor, found.handled), (20, 20, 30));
+        let found = start_position(committed(20, 0, 30), LOG, 0).unwrap();
+        assert_eq!((found.fetch_from, found.use_from, found.map_from), (20, 20, 30));
     }
 
     #[test]
     fn another_log_is_a_fault_until_the_epoch_is_raised() {
         for (fault, offset, handled) in [
-            (Fault::Anew { next: 51 }, 51, 51),
-            (Fault::Anew { next: 51 }, 20, 51),
-            (Fault::Gone { next: 9, start: 10 }, 9, 9),
+            (Fault::Recreated { next: 51 }, 51, 51),
+            (Fault::Recreated { next: 51 }, 20, 51),
+            (Fault::RecordsDeleted { next: 9, start: 10 }, 9, 9),
         ] {
-            assert_eq!(begin(committed(offset, 1, handled), LOG, 1), Err(fault));
-            assert_eq!(begin(committed(offset, 1, handled), LOG, 2), Ok(Begin::at(10)));
+            assert_eq!(start_position(committed(offset, 1, handled), LOG, 1), Err(fault));
+            assert_eq!(start_position(committed(offset, 1, handled), LOG, 2), Ok(StartPosition::at(10)));
         }
-        assert!(begin(committed(20, 1, 20), LOG, 2).unwrap().may_be_anew);
-        assert!(!begin(committed(20, 2, 20), LOG, 2).unwrap().may_be_anew);
+        assert!(start_position(committed(20, 1, 20), LOG, 2).unwrap().may_be_recreated);
+        assert!(!start_position(committed(20, 2, 20), LOG, 2).unwrap().may_be_recreated);
         // An offset that a tool has set contains no epoch.
         let bare = Known::Committed { offset: 9, mark: None };
-        assert_eq!(begin(bare, LOG, 2), Err(Fault::Gone { next: 9, start: 10 }));
+        assert_eq!(start_position(bare, LOG, 2), Err(Fault::RecordsDeleted { next: 9, start: 10 }));
     }
 
     #[test]
     fn a_topic_that_was_deleted_with_its_offsets_is_known_by_the_copy_of_the_mark() {
         let copy = |epoch, handled, found_ms| Known::Copy { mark: Mark { epoch, handled, appended_ms: 77 }, found_ms };
         // Only the offsets were deleted: everything is mapped again.
-        assert_eq!(begin(copy(1, 50, Some(77)), LOG, 1), Ok(Begin::at(10)));
-        assert_eq!(begin(copy(1, 5, None), LOG, 1), Ok(Begin::at(10)));
+        assert_eq!(start_position(copy(1, 50, Some(77)), LOG, 1), Ok(StartPosition::at(10)));
+        assert_eq!(start_position(copy(1, 5, None), LOG, 1), Ok(StartPosition::at(10)));
         for (handled, found_ms) in [(51, None), (50, Some(78))] {
-            assert_eq!(begin(copy(1, handled, found_ms), LOG, 1), Err(Fault::Anew { next: handled }));
-            assert_eq!(begin(copy(1, handled, found_ms), LOG, 2), Ok(Begin::at(10)));
+            assert_eq!(start_position(copy(1, handled, found_ms), LOG, 1), Err(Fault::Recreated { next: handled }));
+            assert_eq!(start_position(copy(1, handled, found_ms), LOG, 2), Ok(StartPosition::at(10)));
         }
     }
 
     #[test]
     fn the_advice_names_the_place_and_the_way_out() {
-        let said = Fault::Anew { next: 7 }.advice("raw.devices", 2, "g");
-        assert!(said.contains("raw.devices partition 2") && said.contains("TOPIC_EPOCH"), "{said}");
-        let said = Fault::Gone { next: 7, start: 9 }.advice("raw.devices", 2, "g");
-        assert!(said.contains("begins at offset 9") && said.contains("group g to 9"), "{said}");
+        let advice = Fault::Recreated { next: 7 }.advice("raw.devices", 2, "g");
+        assert!(advice.contains("raw.devices partition 2") && advice.contains("TOPIC_EPOCH"), "{advice}");
+        let advice = Fault::RecordsDeleted { next: 7, start: 9 }.advice("raw.devices", 2, "g");
+        assert!(advice.contains("begins at offset 9") && advice.contains("group g to 9"), "{advice}");
     }
 }

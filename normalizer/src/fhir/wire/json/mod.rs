@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 
 use super::{
     super::model::{self, Text},
-    Entry, GATEWAY, Inside, effective, lack,
+    Entry, GATEWAY, Inside, effective, missing_resource_refusal,
 };
 use crate::{
     json::{Elements, Literal, Noted, Object, Wire, Word, brackets},
-    shape::{Misshapen, misshapen},
+    shape::{ShapeError, shape_error},
 };
 use choice::Choice;
 use datatype::{
@@ -32,41 +32,45 @@ impl<'a> super::Node<'a> for Node<'a> {
         self.0
     }
 
-    fn resource_type(self) -> Result<Option<Text<'a>>, Misshapen> {
+    fn resource_type(self) -> Result<Option<Text<'a>>, ShapeError> {
         self.read::<Head<'_>>().map(|head| words(head.resource_type))
     }
 
-    fn observation(self) -> Result<model::Observation<'a>, Misshapen> {
+    fn observation(self) -> Result<model::Observation<'a>, ShapeError> {
         let text = self.small()?.0;
         let Noted { known, unknown } =
-            serde_json::from_str(text).map_err(|_| misshapen::<Noted<'_, Observation<'_>>>(text))?;
+            serde_json::from_str(text).map_err(|_| shape_error::<Noted<'_, Observation<'_>>>(text))?;
         Observation::model(known, self.0, names(unknown))
     }
 
-    fn device(self) -> Result<model::Device<'a>, Misshapen> {
+    fn device(self) -> Result<model::Device<'a>, ShapeError> {
         self.small()?.read::<Device<'_>>().map(Device::model)
     }
 
-    fn device_metric(self) -> Result<model::DeviceMetric<'a>, Misshapen> {
+    fn device_metric(self) -> Result<model::DeviceMetric<'a>, ShapeError> {
         self.small()?.read::<DeviceMetric<'_>>().map(DeviceMetric::model)
     }
 
-    fn patient(self) -> Result<model::Patient<'a>, Misshapen> {
+    fn patient(self) -> Result<model::Patient<'a>, ShapeError> {
         self.small()?.read::<Patient<'_>>().map(Patient::model)
     }
 
-    fn entries(self) -> Result<Vec<Self>, Misshapen> {
+    fn entries(self) -> Result<Vec<Self>, ShapeError> {
         let bundle = self.read::<Bundle<'_>>()?;
         Ok(bundle.entry.unwrap_or_default().0.into_iter().map(Self::of).collect())
     }
 
-    fn entry(self) -> Result<Entry<'a, Self>, Misshapen> {
+    fn entry(self) -> Result<Entry<'a, Self>, ShapeError> {
         let entry = self.read::<BundleEntry<'_>>()?;
         let (method, url) = entry.request.map_or((None, None), |request| (request.0.method, request.0.url));
         Ok(Entry {
             full_url: words(entry.full_url),
             resource: entry.resource.map(Self::of),
-            lack: lack(words(method).as_deref(), words(url).as_deref(), entry.response.is_some()),
+            missing_resource_refusal: missing_resource_refusal(
+                words(method).as_deref(),
+                words(url).as_deref(),
+                entry.response.is_some(),
+            ),
         })
     }
 }
@@ -77,15 +81,15 @@ impl<'a> Node<'a> {
     }
 
     /// Refuses a resource with too many objects: each takes many times the memory of its text.
-    fn small(self) -> Result<Self, Misshapen> {
+    fn small(self) -> Result<Self, ShapeError> {
         let objects = |bytes: &mut dyn Iterator<Item = u8>| bytes.filter(|byte| *byte == b'{').count() > OBJECTS_MAX;
         // Most resources have few braces, even if those inside strings are counted, so the exact count is rarely needed.
         let too_many = objects(&mut self.0.bytes()) && objects(&mut brackets(self.0.as_bytes()));
-        if too_many { Err(Misshapen::whole("holds more than 1,000 objects")) } else { Ok(self) }
+        if too_many { Err(ShapeError::whole("holds more than 1,000 objects")) } else { Ok(self) }
     }
 
-    fn read<T: Deserialize<'a>>(self) -> Result<T, Misshapen> {
-        serde_json::from_str::<Object<T>>(self.0).map(|object| object.0).map_err(|_| misshapen::<Object<T>>(self.0))
+    fn read<T: Deserialize<'a>>(self) -> Result<T, ShapeError> {
+        serde_json::from_str::<Object<T>>(self.0).map(|object| object.0).map_err(|_| shape_error::<Object<T>>(self.0))
     }
 }
 
@@ -243,7 +247,7 @@ impl Wire for Component<'_> {
 }
 
 impl<'a> Observation<'a> {
-    fn model(mut self, text: &'a str, unknown: Vec<Text<'a>>) -> Result<model::Observation<'a>, Misshapen> {
+    fn model(mut self, text: &'a str, unknown: Vec<Text<'a>>) -> Result<model::Observation<'a>, ShapeError> {
         let value = self.choice().model();
         let effective = effective(
             words(self.effective_date_time.or(self.effective_instant)),

@@ -10,7 +10,7 @@ use axum::{
 use ingress::keys::Scope;
 use serde_json::{Map, Value};
 
-use crate::bench::{Answer, Bench, Manner, new_key};
+use crate::test_app::{Answer, LogBehaviour, TestApp, new_key};
 
 const DEVICE: &str = "32d85aae-8b5c-5b42-addb-b2f932579bda";
 
@@ -45,7 +45,7 @@ async fn each_example_body_is_accepted() {
                     Value::String(text) => text.clone(),
                     json => json.to_string(),
                 };
-                let request = Bench::new();
+                let request = TestApp::new();
                 let answer = request.post(&path(&documented, &name)).header("content-type", &content_type);
                 let answer = answer.send(body).await;
                 assert_eq!(answer.status, status, "{documented} {name}: {:?}", answer.body);
@@ -94,10 +94,10 @@ async fn each_example_of_a_refusal_is_what_is_answered() {
 
 /// Sends the request whose response the example of this name shows.
 async fn provoke(documented: &str, name: &str) -> Answer {
-    let bench = match name {
-        "unavailable" => Bench::with(Manner::Refuses, |_| {}),
-        "body-timeout" => Bench::with(Manner::Keeps, |config| config.body_timeout = Duration::from_millis(50)),
-        _ => Bench::new(),
+    let test_app = match name {
+        "unavailable" => TestApp::with(LogBehaviour::Rejects, |_| {}),
+        "body-timeout" => TestApp::with(LogBehaviour::Stores, |config| config.body_timeout = Duration::from_millis(50)),
+        _ => TestApp::new(),
     };
     let path = match name {
         "unknown-format" => path(documented, "csv"),
@@ -110,9 +110,9 @@ async fn provoke(documented: &str, name: &str) -> Answer {
             let other = if documented.starts_with("/devices") { Scope::HealthDataWrite } else { Scope::DevicesWrite };
             let mut new = new_key("other");
             new.scopes = vec![other];
-            bench.key(new)
+            test_app.key(new)
         }
-        _ => bench.key.clone(),
+        _ => test_app.key.clone(),
     };
     let mut request = Request::builder().uri(path);
     request = request.method(if name == "method-not-allowed" { Method::PUT } else { Method::POST });
@@ -124,7 +124,7 @@ async fn provoke(documented: &str, name: &str) -> Answer {
         _ => request.header("x-api-key", key),
     };
     let content_type = if name == "content-type" { "text/plain" } else { "application/json" };
-    Answer::of(bench.app.clone(), request.header("content-type", content_type).body(body(name)).unwrap()).await
+    Answer::of(test_app.app.clone(), request.header("content-type", content_type).body(body(name)).unwrap()).await
 }
 
 fn body(name: &str) -> Body {

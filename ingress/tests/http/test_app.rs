@@ -40,18 +40,18 @@ pub(crate) const KEYED_PARTITION: i32 = 1_000;
 
 /// How the fake log handles a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
-    Keeps,
+pub(crate) enum LogBehaviour {
+    Stores,
     /// Acknowledges each record but does not store it.
-    Forgets,
+    Discards,
     /// Stores all records except this one, counted from 0.
-    RefusesOne(usize),
+    RejectsOne(usize),
     /// Stores all records, but reports the number of partitions as unknown.
-    IsUnknown,
-    IsFull,
-    Refuses,
-    NeverAnswers,
-    GoesAway,
+    PartitionsUnknown,
+    QueueFull,
+    Rejects,
+    NeverAcknowledges,
+    DropsAcknowledgement,
 }
 
 pub(crate) struct Recorded {
@@ -64,10 +64,10 @@ pub(crate) struct Recorded {
     pub(crate) body: Vec<u8>,
 }
 
-/// A fake of Kafka: stores records in memory, or fails as its [`Manner`] says.
+/// A fake of Kafka: stores records in memory, or fails as its [`LogBehaviour`] says.
 pub(crate) struct RecordingLog {
-    manner: Manner,
-    asked: AtomicUsize,
+    behaviour: LogBehaviour,
+    appended_count: AtomicUsize,
     next: AtomicI64,
     pub(crate) records: Mutex<Vec<Recorded>>,
     unanswered: Mutex<Vec<oneshot::Sender<Result<Appended, AppendError>>>>,
@@ -75,27 +75,27 @@ pub(crate) struct RecordingLog {
 
 impl RawLog for RecordingLog {
     fn append(&self, record: &RawAppend<'_>) -> Result<Acknowledgement, AppendError> {
-        let (waiting, acknowledgement) = oneshot::channel();
-        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let (responder, acknowledgement) = oneshot::channel();
+        let appended_count = self.appended_count.fetch_add(1, Ordering::Relaxed);
         let (key, partition) = match record.destination {
             Destination::Key(key) => (Some(key.to_owned()), None),
             Destination::Partition(partition) => (None, Some(partition)),
         };
         let appended = |offset| Appended { partition: partition.unwrap_or(KEYED_PARTITION), offset };
-        match self.manner {
-            Manner::IsFull => return Err(AppendError::QueueFull),
-            Manner::RefusesOne(number) if number == asked => {
-                let _gone = waiting.send(Err(AppendError::NotAcknowledged(None)));
+        match self.behaviour {
+            LogBehaviour::QueueFull => return Err(AppendError::QueueFull),
+            LogBehaviour::RejectsOne(number) if number == appended_count => {
+                let _gone = responder.send(Err(AppendError::NotAcknowledged(None)));
             }
-            Manner::Refuses => {
-                let _gone = waiting.send(Err(AppendError::NotAcknowledged(None)));
+            LogBehaviour::Rejects => {
+                let _gone = responder.send(Err(AppendError::NotAcknowledged(None)));
             }
-            Manner::NeverAnswers => self.unanswered.lock().unwrap().push(waiting),
-            Manner::GoesAway => drop(waiting),
-            Manner::Forgets => {
-                let _gone = waiting.send(Ok(appended(0)));
+            LogBehaviour::NeverAcknowledges => self.unanswered.lock().unwrap().push(responder),
+            LogBehaviour::DropsAcknowledgement => drop(responder),
+            LogBehaviour::Discards => {
+                let _gone = responder.send(Ok(appended(0)));
             }
-            Manner::Keeps | Manner::IsUnknown | Manner::RefusesOne(_) => {
+            LogBehaviour::Stores | LogBehaviour::PartitionsUnknown | LogBehaviour::RejectsOne(_) => {
                 self.records.lock().unwrap().push(Recorded {
                     topic: record.topic,
                     key,
@@ -104,14 +104,14 @@ impl RawLog for RecordingLog {
                     body: record.body.to_vec(),
                 });
                 let offset = self.next.fetch_add(1, Ordering::Relaxed);
-                let _gone = waiting.send(Ok(appended(offset)));
+                let _gone = responder.send(Ok(appended(offset)));
             }
         }
         Ok(acknowledgement)
     }
 
     fn partitions(&self, _: RawTopic) -> Option<NonZeroU16> {
-        if matches!(self.manner, Manner::IsUnknown) { None } else { NonZeroU16::new(PARTITIONS) }
+        if matches!(self.behaviour, LogBehaviour::PartitionsUnknown) { None } else { NonZeroU16::new(PARTITIONS) }
     }
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn partition(body: &[u8]) -> i32 {
     content_key().hash(body).partition(NonZeroU16::new(PARTITIONS).unwrap())
 }
 
-pub(crate) struct Bench {
+pub(crate) struct TestApp {
     pub(crate) app: Router,
     pub(crate) log: Arc<RecordingLog>,
     pub(crate) keys: Arc<KeyRing>,
@@ -150,19 +150,19 @@ pub(crate) fn new_key(source: &str) -> NewKey {
     }
 }
 
-impl Bench {
+impl TestApp {
     pub(crate) fn new() -> Self {
-        Self::with(Manner::Keeps, |_| {})
+        Self::with(LogBehaviour::Stores, |_| {})
     }
 
-    pub(crate) fn with(manner: Manner, change: impl FnOnce(&mut IngressConfig)) -> Self {
+    pub(crate) fn with(behaviour: LogBehaviour, change: impl FnOnce(&mut IngressConfig)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let keys_file = directory.path().join("keys.json");
         let (_, secret) = keys::create(&keys_file, new_key("portal")).unwrap();
         let keys = Arc::new(KeyRing::open(&keys_file).unwrap());
         let log = Arc::new(RecordingLog {
-            manner,
-            asked: AtomicUsize::new(0),
+            behaviour,
+            appended_count: AtomicUsize::new(0),
             next: AtomicI64::new(40),
             records: Mutex::default(),
             unanswered: Mutex::default(),
@@ -173,7 +173,7 @@ impl Bench {
         Self { app: app(state), log, keys, keys_file, key: secret.reveal().to_owned(), config, directory }
     }
 
-    /// Starts a request with the bench's key.
+    /// Starts a request with the test app's key.
     pub(crate) fn post(&self, path: &str) -> Post {
         Post { app: self.app.clone(), request: Request::post(path).header("x-api-key", &self.key) }
     }
@@ -189,12 +189,12 @@ impl Bench {
         secret.reveal().to_owned()
     }
 
-    pub(crate) fn kept(&self) -> usize {
+    pub(crate) fn stored(&self) -> usize {
         self.log.records.lock().unwrap().len()
     }
 
-    pub(crate) fn last<T>(&self, look: impl FnOnce(&Recorded) -> T) -> T {
-        look(self.log.records.lock().unwrap().last().unwrap())
+    pub(crate) fn last<T>(&self, read: impl FnOnce(&Recorded) -> T) -> T {
+        read(self.log.records.lock().unwrap().last().unwrap())
     }
 
     pub(crate) fn directory(&self) -> &std::path::Path {

@@ -23,7 +23,7 @@ pub(super) const UNKNOWN_PARAMETER: &str = "/?devceId=watch-1";
 const NOT_JSON: &str = "{\"deviceId\": \"watch-1\",}";
 
 /// The examples of one endpoint.
-pub(super) struct Documented {
+pub(super) struct EndpointExamples {
     pub(super) path: &'static str,
     pub(super) bodies: Vec<ExampleBody>,
     /// Each refusal that the endpoint can return, under a unique name. A test of the router provokes each of them.
@@ -41,7 +41,7 @@ pub(super) struct ExampleBody {
 pub(super) fn refusals(scope: Scope) -> Vec<(&'static str, Refusal)> {
     let mut refusals = vec![
         ("subject-header", Refusal::SubjectHeader),
-        ("body-broken-off", Refusal::BodyBrokenOff),
+        ("body-broken-off", Refusal::BodyIncomplete),
         ("key-missing", Refusal::KeyMissing),
         ("key-invalid", Refusal::KeyInvalid),
         ("forbidden", Refusal::Forbidden(scope)),
@@ -60,7 +60,7 @@ pub(super) fn malformed(why: Malformed) -> Refusal {
     Refusal::Malformed(why, RECEIPT.to_owned())
 }
 
-impl Documented {
+impl EndpointExamples {
     /// Adds the examples and the refusals to the endpoint's operation.
     pub(super) fn add_to(self, openapi: &mut OpenApi) {
         let components = openapi.components.get_or_insert_default();

@@ -19,7 +19,7 @@ pub(crate) struct Panicked;
 
 /// Runs work that sees health data. If the work panics, the log contains the line of the code, and the panic message is
 /// dropped.
-pub(crate) fn withheld<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+pub(crate) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     INSTALLED.call_once(install);
     let before = WITHHELD.replace(true);
     // `AssertUnwindSafe` holds: everything that the work owned is dropped with it and is not used again.
@@ -52,15 +52,16 @@ mod tests {
     #[test]
     #[ignore = "panics with its message on stderr; run by another test"]
     fn panics() {
-        assert!(withheld(|| panic!("{CANARY} within")).is_err());
-        assert_eq!(withheld(|| 7).unwrap(), 7);
+        assert!(catch_panic(|| panic!("{CANARY} within")).is_err());
+        assert_eq!(catch_panic(|| 7).unwrap(), 7);
         panic!("{} outside", CANARY.to_uppercase());
     }
 
     #[test]
     fn the_text_of_a_panic_is_told_outside_of_the_mapping_only() {
         let mut again = Command::new(std::env::current_exe().unwrap());
-        let output = again.args(["--exact", "withheld::tests::panics", "--ignored", "--nocapture"]).output().unwrap();
+        let output =
+            again.args(["--exact", "catch_panic::tests::panics", "--ignored", "--nocapture"]).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         assert!(said.contains("CANARY-71C outside"), "{said}");

@@ -8,16 +8,16 @@ use std::path::Path;
 
 use ingress::keys::{NewKey, Scope, create};
 
-use super::surroundings::{KEYS, RECEIPT_KEY, Surroundings};
+use super::context::{KEYS, RECEIPT_KEY, UpContext};
 use crate::error::CommandError;
 
 /// The contents of the file `env`. Contains secrets, so it does not implement `Debug`.
-pub(super) struct Environment<'a> {
+pub(super) struct EnvFile<'a> {
     pub(super) ingress_url: &'a str,
-    pub(super) surroundings: &'a Surroundings,
+    pub(super) context: &'a UpContext,
 }
 
-impl Environment<'_> {
+impl EnvFile<'_> {
     /// Removes the file, if it exists.
     pub(super) fn remove(data_dir: &Path) -> io::Result<()> {
         match std::fs::remove_file(data_dir.join("env")) {
@@ -34,7 +34,7 @@ impl Environment<'_> {
     /// Includes settings with default values, because the shell that reads the file may have been set up for another
     /// installation.
     fn text(&self) -> String {
-        let Surroundings { cluster, topic_prefix, database_url, api_key, data_dir, .. } = self.surroundings;
+        let UpContext { cluster, topic_prefix, database_url, api_key, data_dir, .. } = self.context;
         let path = |name: &str| data_dir.join(name).display().to_string();
         let variables = [
             ("INGRESS_URL", self.ingress_url.to_owned()),

@@ -10,7 +10,7 @@ pub(super) const RECEIPT_KEY: &str = "receipt.key";
 pub(super) const KEYS: &str = "keys.json";
 
 /// What all stages of `up` share. Contains secrets, so it does not implement `Debug`.
-pub(super) struct Surroundings {
+pub(super) struct UpContext {
     /// The absolute path of the data directory.
     pub(super) data_dir: PathBuf,
     pub(super) cluster: Cluster,
