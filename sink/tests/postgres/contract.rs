@@ -140,7 +140,7 @@ async fn every_table_view_and_column_says_what_it_means() {
     migrate(&database.pool).await.unwrap();
     let said = "SELECT col_description('readings'::regclass, attnum) FROM pg_attribute \
         WHERE attrelid = 'readings'::regclass AND attname = 'subject'";
-    assert_eq!(database.text(said).await, "The patient that the request authenticated.");
+    assert_eq!(database.text(said).await, "The patient whom the request authenticated.");
     // If all comments are up to date, no lock on a table is required.
     let mut held = database.pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
