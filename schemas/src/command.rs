@@ -178,7 +178,7 @@ pub fn unassign(body: &str) -> Result<Unassign, Refused> {
 
 /// Checks a text by the rules that all names share.
 fn name(text: &str) -> Option<String> {
-    SourceName::parse(text).ok().map(|_| text.to_owned())
+    SourceName::parse(text).ok().map(|name| name.as_str().to_owned())
 }
 
 /// Reads a time into microseconds. Unlike a time in a payload, the time of a command must have an offset.
