@@ -49,7 +49,7 @@ pub async fn list(connection: &mut PgConnection, key: &ReceiptKey) -> Result<Vec
     for row in rows {
         let position = ItemPosition {
             topic: topic_of(row.topic_code)?,
-            topic_epoch: u16::try_from(row.topic_epoch).unwrap_or_default(),
+            topic_epoch: u16::try_from(row.topic_epoch).map_err(|error| sqlx::Error::Decode(error.into()))?,
             partition: row.raw_partition,
             offset: row.raw_offset,
             item: 0,

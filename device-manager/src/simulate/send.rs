@@ -51,7 +51,7 @@ pub struct Accepted {
     pub receipts: Vec<String>,
     /// The number of readings that must result from it.
     pub readings: u64,
-    /// The time from when the request was due to the answer. Without a rate, all requests are due at the start of the run.
+    /// The time from when the request was due to the answer. Without a rate, a request is due when a connection is free.
     pub took: Duration,
 }
 
@@ -170,11 +170,10 @@ impl Sender {
                 return Ok((times, readings));
             }
             // Open loop: the time of a request depends only on its number, so a slow answer delays no other request.
-            let due = self.plan.rate.map_or(self.start, |rate| {
+            let due = self.plan.rate.map_or_else(Instant::now, |rate| {
                 self.start + Duration::from_nanos(number.saturating_mul(1_000_000_000) / u64::from(rate.max(1)))
             });
             tokio::time::sleep_until(due.into()).await;
-            let due = due.max(self.start);
             let request = request(self.plan.kind, self.plan.seed, number, self.plan.devices, self.plan.now);
             if let Some(receipts) = self.send(number, &request).await? {
                 let took = due.elapsed();

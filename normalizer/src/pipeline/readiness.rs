@@ -39,6 +39,8 @@ impl Readiness {
         let joined = |texts: Vec<&String>| texts.into_iter().map(String::as_str).collect::<Vec<_>>().join("; ");
         let mut waits: Vec<&String> =
             reports.values().flat_map(|report| report.loop_wait.iter().chain(&report.observed_wait)).collect();
+        // Two subscriptions often wait for the same thing.
+        waits.sort_unstable();
         waits.dedup();
         let faults: Vec<&String> =
             reports.values().flat_map(|report| report.faults.iter().chain(&report.partial_faults)).collect();
