@@ -163,7 +163,7 @@ fn default_fits(unit: &str, has_one_unit: bool, units: &Units) -> Result<(), &'s
     if has_one_unit {
         return Err("a metric with one unit needs no default unit");
     }
-    if units.all.iter().any(|known| known.ucum == unit) { Ok(()) } else { Err("the default unit is not in UCUM") }
+    if units.all.iter().any(|known| known.ucum == unit) { Ok(()) } else { Err("the default unit is not in units.toml") }
 }
 
 fn load_pair(entry: PairEntry, kind: ValueKind, units: &Units) -> Result<CodeUnit, &'static str> {
@@ -181,8 +181,8 @@ fn load_pair(entry: PairEntry, kind: ValueKind, units: &Units) -> Result<CodeUni
     }
     let (property, accepted) = match &entry.unit {
         Some(unit) => {
-            let position = *units.exact.get(unit).ok_or("the unit is not in UCUM")?;
-            let canonical = units.all.get(position).ok_or("the unit is not in UCUM")?;
+            let position = *units.exact.get(unit).ok_or("the unit is not in units.toml")?;
+            let canonical = units.all.get(position).ok_or("the unit is not in units.toml")?;
             (Some(canonical.property.clone()), accepted(canonical, entry.share, &entry.same, units)?)
         }
         None => (None, Vec::new()),
@@ -200,7 +200,7 @@ fn load_pair(entry: PairEntry, kind: ValueKind, units: &Units) -> Result<CodeUni
 
 fn accepted(canonical: &Unit, share: bool, same: &[String], units: &Units) -> Result<Vec<Accepted>, &'static str> {
     let from_base = canonical.to_base.inverse().ok_or("the unit does not convert back")?;
-    let hundredfold = Conversion::new(100, 0, 1).ok_or("no conversion")?;
+    let hundredfold = Conversion::new(100, 0, 1).ok_or("a factor of 100 is not a valid conversion")?;
     let mut accepted = Vec::new();
     for (position, unit) in units.all.iter().enumerate() {
         let conversion = if unit.property == canonical.property {

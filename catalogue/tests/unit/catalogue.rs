@@ -129,7 +129,7 @@ fn a_file_that_contradicts_itself_is_refused() {
     assert_eq!(fault(&[range, why].concat(), range).as_deref(), Some("body_weight: a range needs its reason"));
     assert_eq!(
         fault("react_native_health = \"[lb_av]\"", "react_native_health = \"lb\"").as_deref(),
-        Some("body_weight: the default unit is not in UCUM")
+        Some("body_weight: the default unit is not in units.toml")
     );
     let heart_rate = "\nunit = \"/min\"\nonly_unit = true";
     assert_eq!(

@@ -15,8 +15,8 @@ use crate::{
 /// Send realistic synthetic traffic over HTTP, as the portal or an app would.
 ///
 /// The same seed produces the same samples with the same ids. Sent at another time, they are corrections of the first ones,
-/// so use another seed for more samples. What the ingress answers with 503, or not at all, is sent again, as a real sender
-/// does. What it refuses is counted and not sent again.
+/// so use another seed for more samples. A request that the ingress answers with 408, 429 or 5xx, or not at all, is sent
+/// again, as a real sender does. A request that it refuses is counted and not sent again.
 #[derive(Args)]
 #[command(after_help = "Examples:
   device-manager simulate medisante --count 1000 --rate 100

@@ -114,8 +114,8 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, app: Router, shutdown: CancellationToken) -> hyper::Result<()> {
-        // Responses are small and written whole, so Nagle's algorithm would only delay them. A failure to set the option is
-        // harmless.
+        // Most responses are small and written at once, so Nagle's algorithm would only delay them. A failure to set the option
+        // is harmless.
         let _delayed = self.stream.set_nodelay(true);
         let stream = TokioIo::new(WriteTimeout::new(self.stream, self.write_timeout));
         let mut connection = pin!(self.server.serve_connection(stream, TowerToHyperService::new(app)));
