@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use crate::error::{EmbeddedError, io};
 
-/// Contains Postgres's data for processes that run as root: other users cannot access a data directory of root's.
+/// The directory for Postgres's data if this process runs as root. Postgres then runs as another user, who cannot access a data
+/// directory that root owns.
 const REACHABLE_DIRECTORY: &str = "/var/lib/device-manager";
 
 /// A user account of this machine.

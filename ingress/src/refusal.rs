@@ -21,7 +21,7 @@ pub enum Refusal {
     KeyMissing,
     /// The key is unknown, not valid yet or expired; the response does not say which.
     KeyInvalid,
-    /// The request names a patient in a header, which only a signed token could do.
+    /// The request names a patient in a header. Only a signed token could prove who the patient is.
     SubjectHeader,
     /// The key lacks the permission.
     Forbidden(Scope),
@@ -93,7 +93,7 @@ impl Refusal {
                     .to_owned()
             }
             Self::Forbidden(scope) => format!(
-                "This needs a key with the scope {} for this provider. Ask the operator for one.",
+                "This request needs a key with the scope {} for this provider. Ask the operator for one.",
                 scope.as_str()
             ),
             Self::UnknownPath => {

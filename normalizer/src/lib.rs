@@ -1,8 +1,8 @@
 //! Normalizes raw records: turns each one into events.
 //!
-//! [`normalize`] is a pure function: the same record gives the same events today and in ten years, unless [`MAPPING_VERSION`]
-//! is raised. It uses no clock, does no I/O and does not panic. [`run`] is the loop around it: consume, normalize, produce, and
-//! commit last.
+//! [`normalize`] is a pure function: the same record gives the same events in every release with the same
+//! [`MAPPING_VERSION`]. It uses no clock, does no I/O and does not panic. [`run`] is the loop around it: consume, normalize,
+//! produce, and commit last.
 //!
 //! Each foreign format has a folder: `wire` is the foreign shape, `map` turns it into our event, and no code outside the folder
 //! uses either. `registry` lists the formats; no other module names one.

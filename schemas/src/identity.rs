@@ -1,7 +1,7 @@
 //! Deterministic names: the keys of devices, the ids of readings, and the hashes of contents.
 //!
 //! The id of a reading is computed only from what the source wrote, never from a mapped output, so that a retry, a redelivery, a
-//! replay and a better mapping produce the same id. It includes the trust scope, so that no sender can overwrite the reading of
+//! replay and a better mapping produce the same id. It includes the [`TrustScope`], so that no sender can overwrite the reading of
 //! another sender. All parts are length-prefixed, so that two different lists of parts never produce the same bytes.
 
 use sha1::Sha1;
@@ -47,7 +47,7 @@ pub enum Identity<'a> {
     Literals(&'a [&'a str]),
 }
 
-/// Returns the id of a reading: UUIDv5 over trust scope, provider and identity.
+/// Returns the id of a reading: UUIDv5 over the trust scope, the provider and the identity.
 #[must_use]
 pub fn reading_id(scope: TrustScope<'_>, provider: Provider, identity: Identity<'_>) -> Uuid {
     let mut name = Parts::default();

@@ -71,7 +71,7 @@ impl FromStr for RawPosition {
     }
 }
 
-/// A word is not a receipt of this installation. There is only one reason, so that the error helps nobody to guess a receipt.
+/// A word is not a receipt of this installation. The error gives no reason, so that it does not help anyone to guess a receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a receipt of this installation")]
 pub struct NotAReceipt;

@@ -4,7 +4,7 @@
 const TEXT_BYTES_MAX: usize = 64;
 /// A name with more digits may be a value, a date or an identifier.
 const DIGITS_MAX: usize = 3;
-/// The similarity of two names, from 0 to 1, from which on one can be a misspelling of the other.
+/// The smallest similarity, on a scale from 0 to 1, at which a name counts as a misspelling of another one.
 const SIMILARITY_MIN: f64 = 0.8;
 /// A name of at least this length that is part of another name counts as similar: `patientId` and `assignedPatientId`.
 const PART_BYTES_MIN: usize = 4;

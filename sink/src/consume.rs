@@ -243,7 +243,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether there is something else to do than to read.
+    /// Whether the reader must stop filling the batch: shutdown was requested, or a new generation has begun.
     fn is_disturbed(&self) -> bool {
         self.setup.shutdown.is_cancelled() || self.setup.generation.load(Ordering::SeqCst) != self.generation
     }

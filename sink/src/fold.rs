@@ -103,8 +103,9 @@ pub fn fold(commands: &[DeviceCommand]) -> Folded {
     state.folded
 }
 
-/// The commands in the order in which they become effective, each with that time. A broker's clock may go back, but what is
-/// appended later is later. So the append time of a command is the latest one up to this command in its partition.
+/// The commands in the order in which they become effective, each with that time. A broker's clock may be set back, but a command
+/// with a higher offset never counts as older. The append time of a command is therefore the latest one in its partition up to
+/// this command.
 fn ordered(commands: &[DeviceCommand]) -> Vec<(i64, &DeviceCommand)> {
     let partition = |position: &Appended| (position.topic_epoch, position.partition);
     let mut by_position: Vec<&DeviceCommand> = commands.iter().collect();

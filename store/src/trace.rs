@@ -63,8 +63,8 @@ pub struct Progress {
     pub dead_letters: Vec<DeadLetterCount>,
     /// The verdict on a device command.
     pub verdict: Option<Verdict>,
-    /// The number of items with a reading. An item may have several rows, when a later content of its reading came from the same
-    /// payload.
+    /// The number of items that have at least one reading in the database. An item has several rows if a later content of its
+    /// reading came from the same payload.
     items_stored: i64,
 }
 

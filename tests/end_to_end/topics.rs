@@ -59,7 +59,7 @@ async fn a_setting_that_differs_is_corrected_and_no_other_is_touched() {
     assert_eq!(settings.get("segment.ms").and_then(|entry| entry.value.as_deref()), Some("7200000"));
 }
 
-/// Changes each setting separately: among others, one that is not checked would go unnoticed.
+/// Changes one setting at a time. If several were changed at once, a setting that is not checked would go unnoticed.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_setting_that_a_promise_rests_on_is_checked() {
     let world = World::start().await;

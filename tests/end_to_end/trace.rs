@@ -65,7 +65,7 @@ async fn trace_finds_requests_by_their_correlation_id_and_sums_up_what_is_large(
     let (said, _) = world.trace("order-7/a");
     assert!(said.contains("31 readings (current): Heart rate (8867-4), final"), "{said}");
     assert!(said.contains("2 refused items: dead letters of the normalizer: value-invalid"), "{said}");
-    assert!(said.contains("only the first 3 of each sort are listed; --all lists all"), "{said}");
+    assert!(said.contains("only the first 3 of each kind are listed; --all lists all"), "{said}");
     assert!(said.contains("item 2: reading") && !said.contains("item 3: reading"), "{said}");
 
     // The item of the receipt is always listed, and --all lists all items.

@@ -21,11 +21,11 @@ use crate::{error::CommandError, output::Output};
 
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Accept that events are gone that no sink has written, and continue with those that remain.
+/// Accept the loss of events that were deleted before a sink wrote them, and continue with the events that remain.
 ///
-/// A sink does not read a partition whose next event is gone, because its retention ended before it was written; /ready
-/// names the partition. This command advances the position of the sinks to the start of the log, and records that in the
-/// table accepted_gaps. The raw topics still contain what the events were made of.
+/// If retention deletes the next event of a partition before a sink has written it, the sink stops reading the partition,
+/// and /ready names it. This command advances the position of the sinks to the start of the log, and records that in the
+/// table accepted_gaps. The raw topics still contain the records from which the events were made.
 #[derive(Args)]
 #[command(after_help = "Examples:
   . .device-manager/env; device-manager sink accept-gap --topic readings --partition 2

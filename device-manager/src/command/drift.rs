@@ -14,8 +14,8 @@ use crate::{error::CommandError, output::Output};
 /// Nothing breaks when a device or an app begins to send more: what is known is stored, the raw payload is kept completely,
 /// and the unknown is counted here by its shape, which consists of names and types, never values. A name that might contain
 /// a value is shown as its length. Each shape is listed with the number of payloads that contain it and the receipt of the
-/// first one; `device-manager trace RECEIPT` shows where that payload is stored. A shape remains in the list when a later
-/// release knows it.
+/// first one; `device-manager trace RECEIPT` shows where that payload is stored. A shape stays in the list even after a
+/// later release knows it.
 #[derive(Args)]
 #[command(after_help = "Examples:
   . .device-manager/env; device-manager drift

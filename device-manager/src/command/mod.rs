@@ -131,6 +131,6 @@ pub(crate) fn database(url: &str) -> Result<PgConnectOptions, CommandError> {
 /// An error that Postgres returned, or why Postgres is not reachable.
 impl From<sqlx::Error> for CommandError {
     fn from(error: sqlx::Error) -> Self {
-        Self::failed("asking Postgres", store::error_class::cause(&error))
+        Self::failed("querying Postgres", store::error_class::cause(&error))
     }
 }

@@ -28,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub enum SinkCommand {
     /// Run the stage.
     Stage(StageArgs),
-    /// Accept that events are gone.
+    /// Accept the loss of events that were deleted before they were written.
     AcceptGap(accept_gap::AcceptGapCommand),
 }
 

@@ -15,7 +15,7 @@ use crate::{error::CommandError, output::Output};
 /// A sink waits in front of an event that it cannot read, and /ready names the event. If neither an upgrade nor the
 /// publication of its schema helps, this command requests that the record is skipped. Only the sink that waits at exactly
 /// this record does so, and leaves a dead letter with the reason `skipped` that contains the record. For any other record
-/// the command has no effect. For a partition that no sink knows it is refused.
+/// the command has no effect. The command fails for a partition that was never assigned to a sink.
 #[derive(Args)]
 #[command(after_help = "Example:
   . .device-manager/env; device-manager skip --topic readings --partition 2 --offset 17 --reason 'a foreign producer'")]

@@ -49,7 +49,7 @@ async fn a_large_body_lies_in_chunks_closed_by_a_manifest() {
     assert_eq!(chunks.iter().flat_map(|chunk| chunk.body.clone()).collect::<Vec<u8>>(), body);
     for (number, chunk) in (0..).zip(chunks) {
         assert_eq!(part(&chunk.headers), Some(UploadPart::Chunk { number }));
-        // All chunks are in the partition of the first one, so that a retry goes to the same partition.
+        // The hash of the first chunk selects the partition of all chunks, so that a retry goes to the same partition.
         assert_eq!((chunk.topic, chunk.key.as_deref()), (RawTopic::Uploads, None));
         assert_eq!(chunk.partition, Some(partition(&body[..CHUNK_BYTES])));
         assert_eq!(chunk.headers.content_hmac, content_hmac(&chunk.body));

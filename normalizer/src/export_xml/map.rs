@@ -150,7 +150,7 @@ impl<'r> Export<'r> {
 
     fn summary(&mut self, item: u32, summary: &ActivitySummary<'_>) -> Result<Reading, Refused> {
         let date =
-            filled(summary.date.as_deref()).ok_or(refused(Reason::TimeInvalid, "the activity summary says no day"))?;
+            filled(summary.date.as_deref()).ok_or(refused(Reason::TimeInvalid, "the activity summary has no date"))?;
         // In the DTD, only the energy has an attribute for its unit. Apple's rings count the minutes of moving and of exercise,
         // and the hours of the day in which the owner stood; the latter is a count and not a duration.
         let parts = [
@@ -197,7 +197,8 @@ impl<'r> Export<'r> {
     }
 
     /// The device that Apple's description names. Its id is the one that the request gives, else it comes from the description.
-    /// It never contains the memory address, which differs in each export, nor the software version.
+    /// The id never contains the memory address that the description begins with, because that differs in each export, nor the
+    /// software version.
     fn device(&mut self, text: Option<&str>) -> Result<Option<Device>, Refused> {
         let text = text.unwrap_or_default();
         if let Some((_, last)) = self.last_device.as_ref().filter(|(known, _)| known == text) {

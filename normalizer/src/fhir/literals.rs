@@ -1,4 +1,5 @@
-//! The source's literals of an Observation: its content is computed from them and, if it has no id of its own, its reading id.
+//! The literals that the source wrote in an Observation. The content hash is computed from them, and also the reading id if the
+//! Observation has no id of its own.
 
 use schemas::identity::ContentDigest;
 

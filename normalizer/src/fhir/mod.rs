@@ -66,7 +66,7 @@ pub(crate) fn xml(payload: Payload<'_>) -> ItemResults {
     })
 }
 
-/// What a fault without a path is about.
+/// What the error text names if the fault has no path within the payload or the resource.
 const PAYLOAD: &str = "the payload";
 const RESOURCE: &str = "the resource";
 const NO_TYPE: Refused = refused(Reason::UnexpectedShape, "resourceType is missing and must be a text");
@@ -157,7 +157,7 @@ impl<'r> Reader<'r> {
         self.items.add(location.item, found, text);
     }
 
-    /// Refuses an item that names no device. The device of the request is used.
+    /// Refuses an item that names no device. The refusal names the device of the request instead.
     fn refuse(&mut self, item: u32, refusal: Refused, text: &str) {
         let refusal = refusal.with_device(self.by_request());
         self.items.add(item, Err(refusal), text);

@@ -261,7 +261,7 @@ mod tests {
         assert!(!is_recheck_due(Duration::ZERO, (7, 9)));
         assert!(!is_recheck_due(STUCK, (8, 9)), "it moves");
         assert!(is_recheck_due(STUCK * 2, (8, 9)));
-        assert!(!is_recheck_due(STUCK * 2 + OBSERVE_EVERY, (8, 9)), "it is being looked at");
+        assert!(!is_recheck_due(STUCK * 2 + OBSERVE_EVERY, (8, 9)), "it was checked at the observation before");
         assert!(is_recheck_due(STUCK * 3, (8, 9)));
         assert!(is_recheck_due(STUCK * 3, (8, 2)));
     }

@@ -77,6 +77,6 @@ name! {
     PatientId
 }
 name! {
-    /// The stable name of a sender, which the keys that replace each other share. It is part of the trust scope of a reading.
+    /// The stable name of a sender, which the keys that replace each other share. It is a part of a reading's identity.
     SourceName
 }

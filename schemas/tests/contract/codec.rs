@@ -126,7 +126,7 @@ fn a_symbol_that_this_release_does_not_know_is_waited_for_also_where_its_enum_ha
     assert!(matches!(error, schemas::codec::WriterSchemaError::Unresolvable { .. }), "{error}");
 }
 
-/// Otherwise the field would be missing from the row without any notice.
+/// A release that ignored the field would store the row without it, and nothing would report that.
 #[test]
 fn a_message_with_a_field_that_this_release_does_not_know_is_waited_for() {
     let own = own_schemas().unwrap().into_iter().find(|own| own.name == Document::NAME).unwrap();

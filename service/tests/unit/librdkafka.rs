@@ -71,8 +71,8 @@ const LINES: [(&str, Level, &str); 9] = [
     ),
 ];
 
-/// The error that the client reports, and the cause that an operator reads on `/ready`. One test checks all: the last cause is
-/// global to the process.
+/// The error that the client reports, and the cause that an operator reads on `/ready`. The last cause is a global variable of the
+/// process, so a single test checks all of them.
 const CAUSES: [(&str, &str); 9] = [
     (
         "BrokerTransportFailure (Local: Broker transport failure): 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: \

@@ -65,7 +65,8 @@ impl Setup {
         runtime.block_on(self.shutdown.run_until_cancelled(answered)).unwrap_or(Ok(()))
     }
 
-    /// Returns the protocol of the group. Waits until Kafka answers. A sink that is asked to stop before gets any protocol.
+    /// Returns the protocol of the group. Waits until Kafka answers. If the sink is asked to stop before that, the returned
+    /// protocol has no meaning.
     pub(super) fn group_protocol(&self, runtime: &Handle) -> GroupProtocol {
         let mut backoff = Backoff::default();
         let answered = async {
@@ -147,8 +148,9 @@ impl Reader {
         }
     }
 
-    /// Gives partitions back to the group. The writer may finish its batches with these partitions first. Otherwise the offsets
-    /// would move under the next owner, and also under this sink, for the partitions that it keeps.
+    /// Returns partitions to the group. Before that, waits up to [`REVOKE_TIMEOUT`] for the writer to finish its batches with
+    /// these partitions. Otherwise the next owner, or this sink for the partitions that it keeps, would find that the offsets in
+    /// Postgres have changed, and would read events again.
     fn revoke(&mut self, list: &TopicPartitionList) {
         let partition = |name: &str, number| self.topics.get(name).map(|topic| Partition { topic: *topic, number });
         let partitions: Vec<Partition> =

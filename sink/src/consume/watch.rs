@@ -47,9 +47,9 @@ enum Membership {
 /// What is known of the lane.
 pub(super) struct Watch {
     membership: Membership,
-    /// Whether the lane was well at the last check. A lane that was well remains so through a short disturbance, and one that
-    /// waits continues to wait until there is no reason left. Otherwise the end of an outage would be reported as several
-    /// outages.
+    /// Whether the lane worked at the last check. A lane that worked is still reported as working during a short disturbance,
+    /// and one that waits is reported as waiting until there is no reason left. Otherwise the end of an outage would be
+    /// reported as several outages.
     is_well: bool,
     /// Since when partitions have waited to begin, and the reason.
     begin_pending: Option<(Instant, Option<String>)>,

@@ -297,7 +297,7 @@ async fn an_unknown_schema_is_waited_for_and_never_dead_lettered() {
     running.stop().await;
 }
 
-/// Otherwise the row would lack the value of the field for good.
+/// A sink that ignored the field would store the row without its value, permanently.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_with_a_field_of_a_later_release_is_waited_for_also_once_its_schema_is_published() {
     let world = World::new().await;
@@ -574,7 +574,7 @@ async fn a_command_at_the_position_of_another_is_told_and_does_not_vanish() {
     running.stop().await;
 }
 
-/// If the sinks begin again before a record whose skip is done, the record belongs to another log.
+/// If the sinks begin again at an offset before a skipped record, the log was replaced, and its offset belongs to another record.
 #[tokio::test]
 async fn a_wish_that_was_done_can_be_made_again_but_not_behind_the_sinks() {
     let database = Database::make().await;

@@ -83,7 +83,8 @@ impl ListingLimits {
     /// The number of reading ids in one query, so that the size of an answer does not depend on the payload.
     const PAGE: usize = 1_000;
 
-    /// Passes the readings of a payload to `visit` in the order of their items, also readings that are stored from another item.
+    /// Passes the readings of a payload to `visit` in the order of their items, including readings whose row came from
+    /// another item.
     ///
     /// # Errors
     /// Postgres is unavailable, or the error of `visit`.

@@ -28,7 +28,7 @@ use since::Since;
 
 /// Follow a payload by its receipt or its correlation id: where it is stored, what became of it, or what it waits for.
 ///
-/// For a payload with many items, counts and the first few items of each sort are shown. A word that is not a receipt of
+/// For a payload with many items, counts and the first few items of each kind are shown. A word that is not a receipt of
 /// this installation is treated as a correlation id, the X-Correlation-ID of a request. It is searched for in the headers
 /// of the raw records since --since, which requires KAFKA_BOOTSTRAP_SERVERS.
 ///

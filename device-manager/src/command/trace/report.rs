@@ -11,7 +11,7 @@ use crate::{error::CommandError, output::Output};
 
 /// A payload with at most this many readings and refused items is listed completely.
 const LISTED_MAX: i64 = 20;
-/// For a larger payload, this many of each sort are listed.
+/// For a larger payload, this many of each kind are listed.
 const PER_KIND_MAX: i64 = 3;
 
 /// What is known of one payload.
@@ -80,7 +80,7 @@ impl Report {
             output.line(&letter_line(&letter, listing.item))?;
         }
         if listing.per_kind_max == Some(PER_KIND_MAX) {
-            output.line(&format!("only the first {PER_KIND_MAX} of each sort are listed; --all lists all"))?;
+            output.line(&format!("only the first {PER_KIND_MAX} of each kind are listed; --all lists all"))?;
         }
         if let Some(verdict) = self.progress.verdict {
             output.line(&format!("device command: {}: {}", verdict.as_str(), verdict.meaning()))?;

@@ -47,7 +47,7 @@ fn explain_blocking(
         let extent =
             if start == end { "it is empty".to_owned() } else { format!("it has the records {start} to {}", end - 1) };
         return Ok(format!(
-            "{raw} partition {partition} has no record {offset}: {extent}. The record was deleted, or this is another Kafka"
+            "{raw} partition {partition} has no record {offset}: {extent}. The record was deleted, or it is on another Kafka"
         ));
     }
     let mut list = TopicPartitionList::new();

@@ -29,7 +29,7 @@ pub(crate) async fn healthkit(context: RequestContext, sender: Authenticated, re
 /// Returns the examples of this endpoint for the OpenAPI document.
 pub(in crate::endpoint) fn examples() -> EndpointExamples {
     let mut examples = payload::examples("/health-data/healthkit", Provider::HealthKit);
-    // No Content-Type means this format; only the path can name it.
+    // Health Auto Export has no Content-Type of its own; only the path can select this format.
     examples.bodies.retain(|body| body.name != Format::HealthAutoExport.as_str());
     examples.refusals.push(("content-type", Refusal::ContentType(Provider::HealthKit)));
     examples

@@ -56,7 +56,7 @@ pub(super) async fn answer(
     context.answer(accepted)
 }
 
-/// The admitted head of a request.
+/// The result of the checks that precede reading the body.
 struct Head {
     credential: Arc<Credential>,
     format: Format,

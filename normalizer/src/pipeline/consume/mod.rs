@@ -130,7 +130,7 @@ impl RawConsumer {
     }
 
     /// Returns the next batch of records. A manifest ends the batch, because its upload may be large. The batch is empty if
-    /// shutdown was requested and, if something else `waits`, after [`IDLE`].
+    /// shutdown was requested, or if the caller `waits` for something else and no record has arrived within [`IDLE`].
     pub(super) async fn batch(
         &mut self,
         limits: BatchLimits,
