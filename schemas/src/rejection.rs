@@ -63,7 +63,7 @@ impl Reason {
             }
             Self::BrokenRecord => "Write to the raw topics only through the ingress.",
             Self::FormatNotRead => {
-                "Nothing is lost: the payload is stored and can be replayed when a release reads the format."
+                "Nothing is lost: the payload is stored and can be replayed when a release reads it."
             }
             Self::Empty => "Send at least one sample or resource.",
             Self::TooLarge => "Split the payload.",

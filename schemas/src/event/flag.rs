@@ -5,7 +5,7 @@ use crate::codec::{Element, avro_enum};
 avro_enum! {
     /// What a reader should know about how a value was derived.
     pub enum Flag {
-        /// Set by a release that knows more flags than this one.
+        /// Reserved in the schema for the flags of newer releases. No release sets it.
         Unknown = "unknown",
         /// The canonical value has no finite decimal expansion and was rounded half-even to 15 significant digits.
         Rounded = "rounded",
