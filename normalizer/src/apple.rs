@@ -41,7 +41,12 @@ pub(crate) fn category(metric: &'static Metric, word: Option<&str>, source: Codi
             None if word.eq_ignore_ascii_case("UNKNOWN") => Value::Absent(Missing::Unknown),
             // A value that Apple has added since is stored as it was written, and reported as unknown.
             None if is_name(word) => coded(word),
-            None => return Err(refused(Reason::ValueInvalid, "the value is no word that a category may have")),
+            None => {
+                return Err(refused(
+                    Reason::ValueInvalid,
+                    "the value is neither the name nor the number of a category value",
+                ));
+            }
         },
         // Some categories have no value: a sample says only that something occurred, and when.
         None if metric.coded_values().is_empty() => Value::Absent(Missing::NotApplicable),
@@ -105,7 +110,10 @@ impl Electrocardiogram<'_> {
                 (Value::Waveform(wave), flags)
             }
             _ if components.is_empty() => {
-                return Err(refused(Reason::ValueMissing, "neither a waveform nor anything that was found in it"));
+                return Err(refused(
+                    Reason::ValueMissing,
+                    "the electrocardiogram has no complete waveform, no classification and no average heart rate",
+                ));
             }
             // Without a unit or a sampling frequency, voltages do not make a waveform.
             _ if !self.voltages.is_empty() => (Value::Absent(Missing::Unsupported), Vec::new()),

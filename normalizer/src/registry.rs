@@ -46,7 +46,7 @@ fn streamed<R: BufRead>() -> [(Provider, Format, Stream<R>); 1] {
     [(Provider::HealthKit, Format::ExportXml, export_xml::stream)]
 }
 
-const NOT_SENT: Refused = refused(Reason::BrokenRecord, "the provider does not send the format");
+const NOT_SENT: Refused = refused(Reason::BrokenRecord, "the provider does not send this format");
 
 /// Turns one raw record into events. It is pure: the same record gives the same events.
 // Not inlined, so that callgrind can count its instructions (`bench --only instructions`).

@@ -40,7 +40,7 @@ impl ShapeError {
         let name = self.path.rsplit('.').next().unwrap_or_default();
         let expected = fields.iter().find(|(field, _)| self.fault == MISSING && *field == name);
         match expected {
-            Some((_, expected)) => Self { fault: Cow::Owned(format!("{MISSING} and must be {expected}")), ..self },
+            Some((_, expected)) => Self { fault: Cow::Owned(format!("is required and must be {expected}")), ..self },
             None => self,
         }
     }
@@ -94,11 +94,11 @@ fn push(path: &mut String, name: &str) {
 fn expected(message: &str) -> &'static str {
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     match message.rsplit_once(", expected ").map(|(_, expected)| expected) {
-        Some("a string") => "must be a text",
-        Some("a number or a text") => "must be a number or a text",
+        Some("a string") => "must be text",
+        Some("a number or text") => "must be a number or text",
         Some("a boolean") => "must be true or false",
         Some("an object") => "must be an object",
-        Some("an object whose names differ") => "must be an object without two members of one name",
+        Some("an object whose names differ") => "must be an object without duplicate member names",
         Some("an object of at most 1,000 members") => "must be an object of at most 1,000 members",
         Some("an array" | "a sequence") => "must be an array",
         Some("an array of numbers") => "must be an array of numbers",

@@ -30,9 +30,9 @@ pub const UNASSIGN_MEMBERS: [&str; 1] = ["effectiveFrom"];
 /// The largest number of unknown members that are reported for one body.
 const UNKNOWN_MAX: usize = 16;
 
-const TEXT: &str = "a text of 1 to 256 bytes without control characters";
+const TEXT: &str = "text of 1 to 256 bytes without control characters";
 const PROVIDER: &str = "medisante, healthkit or apple-healthkit";
-const TIME: &str = "a time of the years 1 to 9999 as RFC 3339 writes it, with an offset";
+const TIME: &str = "an RFC 3339 time with an offset, in the years 1 to 9999";
 
 /// A valid assign command.
 pub struct Assign {
@@ -123,7 +123,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAnObject => f.write_str("the body must be a JSON object"),
-            Self::Missing { member, expected } => write!(f, "{member} is missing and must be {expected}"),
+            Self::Missing { member, expected } => write!(f, "{member} is required and must be {expected}"),
             Self::Invalid { member, expected } => write!(f, "{member} must be {expected}"),
             Self::Repeated { member } => write!(f, "{member} is given more than once"),
             Self::Unknown { position, nearest, .. } => f.write_str(&unknown(&format!("member {position}"), *nearest)),

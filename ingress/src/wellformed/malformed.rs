@@ -57,7 +57,7 @@ pub enum Malformed {
         expected: &'static str,
     },
     /// A member that the format requires is missing.
-    #[error("{member} is missing and must be {expected}")]
+    #[error("{member} is required and must be {expected}")]
     Missing {
         /// The member's name.
         member: &'static str,

@@ -111,7 +111,7 @@ pub(crate) fn xml(format: Format, root: Root) -> Result<(), Malformed> {
             Err(Malformed::Missing { member: "measurements", expected: "an element below the root" })
         }
         Format::FhirXml if !root.is_fhir => {
-            Err(Malformed::WrongType { member: None, expected: "an element of the namespace http://hl7.org/fhir" })
+            Err(Malformed::WrongType { member: None, expected: "an element in the namespace http://hl7.org/fhir" })
         }
         Format::ExportXml if !root.is_health_data => {
             Err(Malformed::WrongType { member: None, expected: "the element HealthData" })

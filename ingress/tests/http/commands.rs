@@ -136,9 +136,12 @@ async fn all_faults_of_a_command_are_reported_at_once_and_by_their_exact_names()
     assert_eq!(faults, expected);
     let problem = answer.json();
     let text = problem["message"].as_str().unwrap();
-    for part in
-        ["deviceType is missing", "assignedPatientId is missing", "name must be", "nearest known member is deviceType"]
-    {
+    for part in [
+        "deviceType is required",
+        "assignedPatientId is required",
+        "name must be",
+        "nearest known member is deviceType",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(text.contains("effectiveTo is unknown, the nearest known member is effectiveFrom"), "{text}");

@@ -19,7 +19,12 @@ async fn a_payload_of_another_shape_is_kept_and_the_answer_names_the_field_and_t
             "body measurements",
             "measurements must be a JSON object",
         ),
-        ("medisante/json", "{\"CANARY\":{}}", "body measurements", "measurements is missing and must be a JSON object"),
+        (
+            "medisante/json",
+            "{\"CANARY\":{}}",
+            "body measurements",
+            "measurements is required and must be a JSON object",
+        ),
         ("medisante/json", "{\"measurements\":null}", "body measurements", "measurements must be a JSON object"),
         (
             "medisante/json",
@@ -27,17 +32,17 @@ async fn a_payload_of_another_shape_is_kept_and_the_answer_names_the_field_and_t
             "body device",
             "device must be a JSON object",
         ),
-        ("medisante/xml", "<CANARY>CANARY</CANARY>", "body measurements", "measurements is missing"),
+        ("medisante/xml", "<CANARY>CANARY</CANARY>", "body measurements", "measurements is required"),
         ("healthkit/json", " \"CANARY\"", "body -", "must be a JSON array or a JSON object"),
         ("healthkit/health-auto-export", "{\"data\":[]}", "body data", "data must be a JSON object"),
         (
             "healthkit/fhir-json",
             "{\"CANARY\":1}",
             "body resourceType",
-            "resourceType is missing and must be a JSON string",
+            "resourceType is required and must be a JSON string",
         ),
         ("medisante/fhir-json", "{\"resourceType\":{}}", "body resourceType", "resourceType must be a JSON string"),
-        ("medisante/fhir-xml", "<CANARY/>", "body -", "must be an element of the namespace http://hl7.org/fhir"),
+        ("medisante/fhir-xml", "<CANARY/>", "body -", "must be an element in the namespace http://hl7.org/fhir"),
         ("healthkit/export-xml", "<CANARY/>", "body -", "must be the element HealthData"),
     ] {
         let answer = test_app.post(&format!("/health-data/{path}")).send(body).await;

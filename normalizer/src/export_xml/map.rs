@@ -64,7 +64,7 @@ impl<'r> Export<'r> {
                 if let Element::Other(name) = element {
                     self.unknown.element("HealthData.", name);
                 }
-                not_a_reading("the element is no record, no workout and no activity summary")
+                not_a_reading("the element is not a record, a workout or an activity summary")
             }
             Element::ExportDate(date) => {
                 self.made_at = date.and_then(|text| Moment::rfc3339(&text).ok()).map(|moment| moment.from_us());
@@ -99,8 +99,8 @@ impl<'r> Export<'r> {
     }
 
     fn workout(&mut self, item: u32, workout: &Workout) -> Result<Reading, Refused> {
-        let kind =
-            filled(workout.activity.as_deref()).ok_or(refused(Reason::TypeMissing, "the workout names no activity"))?;
+        let kind = filled(workout.activity.as_deref())
+            .ok_or(refused(Reason::TypeMissing, "the workout has no activity type"))?;
         let mut components = Vec::new();
         for (name, like, Total { number, unit }) in [
             ("duration", "HKQuantityTypeIdentifierAppleExerciseTime", &workout.duration),
@@ -176,7 +176,7 @@ impl<'r> Export<'r> {
         }
         content.optional(summary.energy_unit.as_deref());
         if components.is_empty() {
-            return Err(refused(Reason::ValueMissing, "the activity summary has none of its numbers"));
+            return Err(refused(Reason::ValueMissing, "the activity summary has no values"));
         }
         let coded = Coded {
             code: apple::code("HKActivitySummaryTypeIdentifier"),

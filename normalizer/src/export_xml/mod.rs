@@ -47,7 +47,7 @@ pub(crate) fn body(payload: Payload<'_>) -> ItemResults {
     if is_too_long {
         items.refuse_all(refused(
             Reason::TooLarge,
-            "the export has more than 100,000 elements; what stands before is read",
+            "the export has more than 100,000 elements; the first 100,000 are read",
         ));
     }
     ItemResults { unknown, ..items }
@@ -72,7 +72,7 @@ pub(crate) fn stream(
         goes_on
     });
     let refusal = match ended {
-        Ok(()) if goes_on && item == 0 => refused(Reason::Empty, "the export holds no element"),
+        Ok(()) if goes_on && item == 0 => refused(Reason::Empty, "the export contains no elements"),
         Ok(()) => return export.unknown,
         Err(broken) => refusal(broken),
     };
@@ -82,9 +82,11 @@ pub(crate) fn stream(
 
 fn refusal(broken: Broken) -> Refused {
     match broken {
-        Broken::Syntax => refused(Reason::Malformed, "the export is not well-formed XML; what stands before is read"),
+        Broken::Syntax => {
+            refused(Reason::Malformed, "the export is not well-formed XML; the elements before the error are read")
+        }
         Broken::Root => refused(Reason::UnexpectedShape, "the root element must be HealthData"),
-        Broken::Encoding => refused(Reason::Malformed, "the export is in another encoding than UTF-8"),
+        Broken::Encoding => refused(Reason::Malformed, "the export declares an encoding other than UTF-8"),
         Broken::TooLarge => refused(Reason::TooLarge, "a tag, a text or the DTD is longer than 1 MiB"),
         Broken::TooDeep => refused(Reason::TooLarge, "the export is nested deeper than 64 levels"),
         Broken::TooWide => refused(Reason::TooLarge, "an element has more than 128 attributes"),

@@ -171,11 +171,14 @@ fn understood(observation: &Observation<'_>) -> Result<(), Refused> {
     if filled(observation.implicit_rules.as_ref()).is_some() {
         return Err(refused(
             Reason::FormatNotRead,
-            "implicitRules may change the meaning, and no such rules are known",
+            "implicitRules may change the meaning, and this release knows no such rules",
         ));
     }
     if observation.has_modifier || observation.components.iter().any(|part| part.has_modifier) {
-        return Err(refused(Reason::FormatNotRead, "a modifierExtension may change the meaning, and none is known"));
+        return Err(refused(
+            Reason::FormatNotRead,
+            "a modifierExtension may change the meaning, and this release knows none",
+        ));
     }
     Ok(())
 }
@@ -185,7 +188,7 @@ fn status(observation: &Observation<'_>) -> Result<Status, Refused> {
     match Status::from_word(word) {
         // `deleted` is a status of this system, not of FHIR.
         None | Some(Status::Deleted) => {
-            Err(refused(Reason::ValueInvalid, "status is none of FHIR's ObservationStatus"))
+            Err(refused(Reason::ValueInvalid, "status is not a code of FHIR's ObservationStatus"))
         }
         Some(status) => Ok(status),
     }

@@ -61,7 +61,7 @@ pub(crate) fn xml(payload: Payload<'_>) -> ItemResults {
         let tree = xml::read(payload.record.body, Some(wire::xml::NAMESPACE))?;
         let root = tree
             .root()
-            .ok_or(refused(Reason::UnexpectedShape, "the root element must be of the namespace http://hl7.org/fhir"))?;
+            .ok_or(refused(Reason::UnexpectedShape, "the root element must be in the namespace http://hl7.org/fhir"))?;
         reader.root(root, root.name())
     })
 }
@@ -69,8 +69,8 @@ pub(crate) fn xml(payload: Payload<'_>) -> ItemResults {
 /// What the error text names if the fault has no path within the payload or the resource.
 const PAYLOAD: &str = "the payload";
 const RESOURCE: &str = "the resource";
-const NO_TYPE: Refused = refused(Reason::UnexpectedShape, "resourceType is missing and must be a text");
-const NOT_OBSERVED: Refused = refused(Reason::NotAReading, "the resource is no Observation");
+const NO_TYPE: Refused = refused(Reason::UnexpectedShape, "resourceType is required and must be text");
+const NOT_OBSERVED: Refused = refused(Reason::NotAReading, "the resource is not an Observation");
 
 struct Reader<'r> {
     payload: Payload<'r>,
@@ -98,7 +98,7 @@ impl<'r> Reader<'r> {
                 let mut walk = Walk { count: 0, entries: Vec::new(), context: Context::default() };
                 walk.bundle(root, 0)?;
                 if walk.entries.is_empty() {
-                    return Err(refused(Reason::Empty, "the Bundle holds no Observation"));
+                    return Err(refused(Reason::Empty, "the Bundle contains no Observation"));
                 }
                 self.next = walk.count;
                 for Item { item, full_url, found, node } in walk.entries {

@@ -130,7 +130,7 @@ fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Val
         Value::Concept(concept) => concept_value(concept).and_then(plain),
         Value::Text(text) => match filled(Some(text)) {
             Some(_) => plain(event::Value::Text(text.clone().into_owned())),
-            None => Err(refused(Reason::ValueMissing, "the value is an empty text")),
+            None => Err(refused(Reason::ValueMissing, "the value is empty")),
         },
         Value::Boolean(value) => plain(event::Value::Boolean(*value)),
         Value::Range { low, high } => range(low, high, metric),
@@ -180,7 +180,9 @@ fn says_units(system: &str) -> bool {
 /// defined.
 fn simple(quantity: &Quantity<'_>) -> Result<(), Refused> {
     match filled(quantity.comparator.as_ref()) {
-        Some(_) => Err(refused(Reason::ValueInvalid, "a comparator stands where none is allowed")),
+        Some(_) => {
+            Err(refused(Reason::ValueInvalid, "a comparator is not allowed in a Range or in the origin of SampledData"))
+        }
         None => Ok(()),
     }
 }
@@ -207,7 +209,7 @@ fn concept_value(concept: &Concept<'_>) -> Result<event::Value, Refused> {
             Ok(event::Value::Coded(event::Coded { coding, text }))
         }
         (None, Some(text)) => Ok(event::Value::Text(text.to_owned())),
-        (None, None) => Err(refused(Reason::ValueMissing, "the coded value has neither a code nor a text")),
+        (None, None) => Err(refused(Reason::ValueMissing, "the coded value has neither a code nor text")),
     }
 }
 
@@ -271,7 +273,7 @@ fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
         .parse()
         .ok()
         .filter(|count| *count > 0)
-        .ok_or(refused(Reason::ValueInvalid, "the dimensions are no positive integer"))?;
+        .ok_or(refused(Reason::ValueInvalid, "the number of dimensions is not a positive integer"))?;
     Ok(event::Value::Waveform(Waveform {
         origin: decimal(origin.number)?.canonical(),
         unit: match ucum_code(&sampled.origin) {
@@ -288,5 +290,5 @@ fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
 
 fn decimal(text: &str) -> Result<Decimal, Refused> {
     Decimal::parse(text.trim())
-        .map_err(|_| refused(Reason::ValueInvalid, "a number is not decimal or has over 400 digits"))
+        .map_err(|_| refused(Reason::ValueInvalid, "a number is not a decimal number of up to 400 digits"))
 }

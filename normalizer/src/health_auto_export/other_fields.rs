@@ -20,7 +20,7 @@ const TEXTS_MAX: usize = 100;
 /// Maps a remaining field of an entry: texts, booleans, amounts with their unit, and bare numbers as text. Series and routes
 /// are not mapped. They stay in the raw record, and a component without a value shows that they exist.
 pub(super) fn parts(code: Coding, raw: &RawValue, depth: u8, into: &mut Vec<Component>) -> Result<(), Refused> {
-    const TEXT: Refused = refused(Reason::UnexpectedShape, "a text of the entry is not Unicode");
+    const TEXT: Refused = refused(Reason::UnexpectedShape, "text in the entry is not valid Unicode");
     let text = raw.get();
     let value = match text.as_bytes() {
         [b'n', ..] => return Ok(()),

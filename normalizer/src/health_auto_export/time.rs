@@ -44,7 +44,7 @@ pub(super) fn read(entry: &Entry<'_>) -> Result<EntryTime<Times>, Refused> {
 /// Converts a twelve-hour time to twenty-four hours. A phone with that setting writes `2024-01-05 3:04:00 PM +0800`, since iOS
 /// 17 with a narrow no-break space before the marker. Markers in other languages are not recognized, so such times are refused.
 fn plain(text: &str) -> Result<Cow<'_, str>, Refused> {
-    const NO_TIME: Refused = refused(Reason::TimeInvalid, "a time of twelve hours is not on the clock");
+    const NO_TIME: Refused = refused(Reason::TimeInvalid, "a 12-hour time is not valid");
     let spaced =
         if text.is_ascii() { Cow::Borrowed(text) } else { Cow::Owned(text.replace(['\u{202f}', '\u{a0}'], " ")) };
     let folded = spaced.to_ascii_lowercase();

@@ -56,7 +56,7 @@ const TOTALS: [Total; 4] = [
     Total { name: "distance", apple: "HKWorkout.totalDistance", like: "distance_walking_running" },
     Total { name: "duration", apple: "HKWorkout.duration", like: "apple_exercise_time" },
 ];
-const NO_VALUE: Refused = refused(Reason::ValueMissing, "the entry has none of the fields that carry a value");
+const NO_VALUE: Refused = refused(Reason::ValueMissing, "the entry has no field with a value");
 
 /// The value and components found so far, and the names of the fields that they were read from.
 struct Found {
@@ -151,7 +151,7 @@ fn panel(subject: &Subject<'_>, entry: &Entry<'_>, metric: &'static Metric) -> R
         }
     }
     if components.is_empty() {
-        return Err(refused(Reason::ValueMissing, "the panel has none of its numbers"));
+        return Err(refused(Reason::ValueMissing, "the panel has no values"));
     }
     Ok(Found { coded: absent(subject, Some(metric)), components, taken })
 }
@@ -278,7 +278,10 @@ fn electrocardiogram(subject: &Subject<'_>, entry: &Entry<'_>) -> Result<Found, 
 /// Returns the number if its unit is `ucum` or is not written.
 fn in_unit<'a>(number: Number<'a>, ucum: &str) -> Result<Number<'a>, Refused> {
     if number.unit.as_ref().is_some_and(|unit| catalogue::ucum_of(unit) != Some(ucum)) {
-        return Err(refused(Reason::UnitInvalid, "a number of the electrocardiogram has another unit than its own"));
+        return Err(refused(
+            Reason::UnitInvalid,
+            "samplingFrequency is not in hertz, or averageHeartRate is not in beats per minute",
+        ));
     }
     Ok(number)
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What each required field must be.
-const REQUIRED: [(&str, &str); 3] = [("voltage", "a number or a text"), ("system", "a text"), ("code", "a text")];
+const REQUIRED: [(&str, &str); 3] = [("voltage", "a number or text"), ("system", "text"), ("code", "text")];
 
 /// The maximum length of a name or a unit. The name and unit of a metric are repeated in each of its readings, and the name of
 /// a field in its component, so longer ones would let a small body produce large events.
@@ -131,7 +131,7 @@ pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Grou
         }
     }
     if !known {
-        return Err(refused(Reason::UnexpectedShape, "data is missing and must be an object"));
+        return Err(refused(Reason::UnexpectedShape, "data is required and must be an object"));
     }
     match groups.iter().map(|group| group.entries.len()).sum::<usize>() {
         0 => Err(refused(Reason::Empty, "the export has no entry")),
@@ -141,7 +141,7 @@ pub(super) fn groups<'a>(body: &'a [u8], shapes: &mut Shapes) -> Result<Vec<Grou
 }
 
 fn member<'a>(name: &str, value: &'a RawValue, groups: &mut Vec<Group<'a>>, shapes: &mut Shapes) {
-    const UNKNOWN: Refused = refused(Reason::FormatNotRead, "this release does not know the member of the export");
+    const UNKNOWN: Refused = refused(Reason::FormatNotRead, "this release does not know this member of the export");
     const NO_LIST: ShapeError = ShapeError::whole("must be an array");
     if Section::named(name).is_none() {
         shapes.member(UnknownKind::Field, "data.", name, value);
@@ -236,7 +236,7 @@ impl<'a> Entry<'a> {
         found.map(|(_, value)| *value).filter(|value| value.get() != "null")
     }
 
-    /// Returns a field that is a number or a text, unless it is blank.
+    /// Returns a field that is a number or text, unless it is blank.
     pub(super) fn literal(&self, name: &str) -> Result<Option<Cow<'a, str>>, Refused> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let literal: Literal<'a> = field(name, value)?;

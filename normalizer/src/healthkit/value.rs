@@ -146,7 +146,7 @@ pub(super) fn panel(kind: &SampleType<'_>, sample: &Sample<'_>) -> Result<(Coded
         components.push(part(object.get(), kind.defaults)?.into());
     }
     if components.is_empty() {
-        return Err(refused(Reason::ValueMissing, "the panel has none of its numbers"));
+        return Err(refused(Reason::ValueMissing, "the panel has no values"));
     }
     let value = food_type(sample).map_or(Value::Absent(Missing::Panel), Value::Text);
     let panel = Coded { code: coding(metric.code()), source_codes: vec![kind.coding()], value, flags: Vec::new() };
@@ -240,7 +240,7 @@ pub(super) fn waveform(
 
 fn series<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, Refused> {
     serde_json::from_str(raw.get()).map_err(|_| {
-        let fault = shape_error::<T>(raw.get()).expecting(&[("timeSinceSeriesStart", "a number or a text")]);
+        let fault = shape_error::<T>(raw.get()).expecting(&[("timeSinceSeriesStart", "a number or text")]);
         fault.within(name).refused("the sample")
     })
 }

@@ -42,9 +42,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Literal<'a> {
         match raw.as_bytes() {
             [b'"', ..] => serde_json::from_str::<Word<'de>>(raw)
                 .map(|word| Self(word.0))
-                .map_err(|_| D::Error::invalid_type(Unexpected::Other("something else"), &"a number or a text")),
+                .map_err(|_| D::Error::invalid_type(Unexpected::Other("something else"), &"a number or text")),
             [b'-' | b'0'..=b'9', ..] => Ok(Self(Cow::Borrowed(raw))),
-            _ => Err(D::Error::invalid_type(Unexpected::Other("something else"), &"a number or a text")),
+            _ => Err(D::Error::invalid_type(Unexpected::Other("something else"), &"a number or text")),
         }
     }
 }

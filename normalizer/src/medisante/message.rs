@@ -83,7 +83,7 @@ impl<'a> Head<'a> {
         let (device, gateway) = if inner.is_some() { (inner, outer) } else { (outer, None) };
         let timestamp = match message.measurements.get("timestamp") {
             Some(raw) => read::<Option<Literal<'_>>>(raw)
-                .ok_or(refused(Reason::TimeInvalid, "measurements.timestamp is neither text nor number"))?
+                .ok_or(refused(Reason::TimeInvalid, "measurements.timestamp is neither text nor a number"))?
                 .map(|literal| literal.0.into_owned())
                 .filter(|text| !text.trim().is_empty()),
             None => None,
@@ -115,7 +115,10 @@ impl<'a> Head<'a> {
     fn times(&self) -> Result<Times, Refused> {
         let Some(text) = &self.timestamp else { return Ok(Times::default()) };
         let moment = timestamp::read(text).map_err(|_| {
-            refused(Reason::TimeInvalid, "measurements.timestamp is neither RFC 3339 nor seconds since 1970")
+            refused(
+                Reason::TimeInvalid,
+                "measurements.timestamp is neither an RFC 3339 time nor seconds or milliseconds since 1970",
+            )
         })?;
         Ok(Times {
             from: Some(moment.from_us()),

@@ -56,7 +56,7 @@ fn read(payload: impl FnOnce(&mut ItemResults) -> Result<(), Refused>) -> ItemRe
     if let Err(refusal) = payload(&mut items) {
         items.refuse_all(refusal);
     } else if items.readings.is_empty() && items.rejections.is_empty() {
-        items.refuse_all(refused(Reason::Empty, "the message holds no measurement"));
+        items.refuse_all(refused(Reason::Empty, "the message contains no measurement"));
     }
     items
 }

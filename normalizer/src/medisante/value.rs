@@ -122,7 +122,10 @@ fn waveform(head: &Head<'_>, member: &Member<'_>, shapes: &mut Shapes) -> Result
     let Member { item, name, raw } = *member;
     let Noted::<'_, wire::Waveform<'_>> { known: wave, unknown } = shaped("ecgSamples", raw)?;
     shapes.members("measurements.ecgSamples.", &unknown);
-    let number = refused(Reason::ValueInvalid, "a sample of ecgSamples or its frequency is not a number");
+    let number = refused(
+        Reason::ValueInvalid,
+        "a sample of ecgSamples is not a number, or the frequency is not a number above zero",
+    );
     let unit = text(wave.unit.as_ref()).ok_or(NO_UNIT)?;
     let waveform = wave.samples.0.and_then(|samples| observed::waveform(samples, wave.frequency.0.trim(), unit));
     let (found, flags) = waveform.map_err(|_| number)?;

@@ -20,7 +20,7 @@ use crate::{
 
 /// What each required field must be.
 pub(super) const REQUIRED: [(&str, &str); 3] =
-    [("measurements", "an object"), ("samples", "an array of numbers"), ("frequency", "a number or a text")];
+    [("measurements", "an object"), ("samples", "an array of numbers"), ("frequency", "a number or text")];
 
 #[derive(Deserialize)]
 pub(super) struct Message<'a> {
@@ -165,7 +165,7 @@ pub(super) fn measurement<'a>(name: &str, raw: &'a RawValue) -> Result<Noted<'a,
     }
     let bare = |value| Measurement { value: Some(value), unit: None, is_in_range: None };
     let value = read::<Literal<'_>>(raw).ok_or_else(|| {
-        let fault = ShapeError::whole("must be an object of value and unit, a number or a text");
+        let fault = ShapeError::whole("must be a number, text, or an object with value and unit");
         fault.within(&format!("measurements.{}", redact::name(name))).refused("the payload")
     })?;
     Ok(Noted { known: bare(value), unknown: Vec::new() })

@@ -96,7 +96,10 @@ impl<'t, 'a> Groups<'t, 'a> {
                 numbers.push((child.name(), Vec::new()));
             }
             if numbers.len() > NAMES_MAX {
-                return Err(refused(Reason::UnexpectedShape, "an element holds elements of more than 1,000 names"));
+                return Err(refused(
+                    Reason::UnexpectedShape,
+                    "an element has child elements with more than 1,000 different names",
+                ));
             }
             if let Some((_, group)) = numbers.get_mut(index) {
                 group.push(child.number());

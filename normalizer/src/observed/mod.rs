@@ -167,7 +167,10 @@ impl Payload<'_> {
 /// A device of which only the id is known.
 pub(crate) fn device(provider: Provider, id: &str) -> Result<Device, Refused> {
     let id = DeviceId::parse(id).map_err(|_| {
-        refused(Reason::IdentifierInvalid, "the device's id is empty, too long or has a control character")
+        refused(
+            Reason::IdentifierInvalid,
+            "the device's id is empty, is longer than 256 bytes or has a control character",
+        )
     })?;
     Ok(Device { key: device_key(provider, &id), id, manufacturer: None, model: None, serial: None })
 }

@@ -61,7 +61,10 @@ impl<'a> SourceNumber<'a> {
             match metric.measure(number, unit) {
                 Ok(measured) => return Ok(self.measured(measured)),
                 Err(UnitError::Inconvertible) => {
-                    return Err(refused(Reason::UnitInvalid, "the unit measures something else than the metric"));
+                    return Err(refused(
+                        Reason::UnitInvalid,
+                        "the unit is for another kind of quantity than the metric",
+                    ));
                 }
                 Err(UnitError::Unknown) => {}
             }

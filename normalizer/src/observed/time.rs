@@ -61,7 +61,7 @@ impl Times {
             // period.
             let until = moment.until_us().unwrap_or_else(|| moment.from_us());
             if times.from.is_some_and(|from| until < from || (until == from && moment.until_us().is_some())) {
-                return Err(refused(Reason::TimeInvalid, "the end lies before the beginning"));
+                return Err(refused(Reason::TimeInvalid, "the end is before the start"));
             }
             times.until = Some(until);
             times.local |= moment.zone_assumed();
@@ -79,5 +79,5 @@ impl Times {
 
 fn read(text: &str, offset_minutes: Option<i16>) -> Result<Moment, Refused> {
     Moment::fhir(text, offset_minutes.unwrap_or(0))
-        .map_err(|_| refused(Reason::TimeInvalid, "a time is not RFC 3339 or not on the calendar"))
+        .map_err(|_| refused(Reason::TimeInvalid, "a time is not in RFC 3339 format or does not exist"))
 }

@@ -13,7 +13,7 @@ use crate::refusal::{Refused, refused};
 /// it is rounded and flagged.
 pub(crate) fn waveform(samples: Series, hertz: &str, unit: &str) -> Result<(Waveform, Vec<Flag>), Refused> {
     let (period_ms, flags) =
-        period_ms(hertz).ok_or(refused(Reason::ValueInvalid, "the frequency is not above zero"))?;
+        period_ms(hertz).ok_or(refused(Reason::ValueInvalid, "the frequency is not a number above zero"))?;
     let wave = Waveform {
         origin: "0".to_owned(),
         unit: ucum(unit),
@@ -43,7 +43,7 @@ impl Series {
     pub(crate) fn push(&mut self, number: &str) -> Result<(), Refused> {
         let written = number.trim();
         let number =
-            Decimal::parse(written).map_err(|_| refused(Reason::ValueInvalid, "a sample is no decimal number"))?;
+            Decimal::parse(written).map_err(|_| refused(Reason::ValueInvalid, "a sample is not a decimal number"))?;
         if !self.0.is_empty() {
             self.0.push(' ');
         }

@@ -86,7 +86,7 @@ impl Work for Mapper {
 
 /// The refusal of a payload on which the mapping panicked.
 pub(super) const PANICKED: Refused =
-    refused(Reason::MappingFailed, "the mapping failed on this payload, which is a defect of ours");
+    refused(Reason::MappingFailed, "the mapping failed on this payload, which is a defect of the normalizer");
 
 /// Logs the position of the record. The panic message is withheld.
 pub(super) fn log_panic(record: &Consumed) {
@@ -180,7 +180,9 @@ fn too_large(reading: &Reading) -> Rejection {
         item: u32::try_from(reading.provenance.item).ok(),
         item_count: 1,
         reason: Reason::TooLarge,
-        detail: Cow::Borrowed("the item's event is larger than a message may be; the raw record contains the item"),
+        detail: Cow::Borrowed(
+            "the item's event is larger than a Kafka message can be; the raw record contains the item",
+        ),
         device: reading.device.as_ref().map(|device| device.key),
         bytes: Vec::new(),
     }

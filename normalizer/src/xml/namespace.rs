@@ -67,10 +67,10 @@ impl<'a> Scope<'a> {
         // Section 3, "Reserved Prefixes and Namespace Names"; section 5, "No Prefix Undeclaring".
         let is_reserved = prefix == "xmlns" || uri == XMLNS || ((prefix == "xml") != (uri == XML));
         if is_reserved || (uri.is_empty() && !prefix.is_empty()) {
-            return Err(refused(Reason::Malformed, "a namespace is declared that may not be declared so"));
+            return Err(refused(Reason::Malformed, "a namespace is declared in a way that XML does not allow"));
         }
         if self.len() >= DECLARATIONS_MAX + UNDECLARED.len() {
-            return Err(refused(Reason::TooLarge, "more than 128 declarations of namespaces hold at one place"));
+            return Err(refused(Reason::TooLarge, "more than 128 namespace declarations are in scope"));
         }
         let first = self.0.iter().position(|known| known.uri == uri).unwrap_or(self.len());
         self.0.push(Declaration { prefix, uri, first });
@@ -81,7 +81,7 @@ impl<'a> Scope<'a> {
     /// scope.
     pub(super) fn resolve(&self, prefix: &str) -> Result<usize, Refused> {
         let declaration = self.0.iter().rfind(|known| known.prefix == prefix);
-        declaration.map(|found| found.first).ok_or(refused(Reason::Malformed, "a prefix is not declared"))
+        declaration.map(|found| found.first).ok_or(refused(Reason::Malformed, "a namespace prefix is not declared"))
     }
 
     /// Whether a number from [`Self::resolve`] is that of the namespace `uri`.

@@ -23,7 +23,10 @@ use super::{
 use crate::refusal::{Refused, refused};
 
 const MALFORMED: Refused = refused(Reason::Malformed, "the body is not well-formed XML");
-const ENTITY: Refused = refused(Reason::Malformed, "a reference is neither one of XML's five nor one to a character");
+const ENTITY: Refused = refused(
+    Reason::Malformed,
+    "a reference is neither to one of XML's five entities nor to a character that XML allows",
+);
 const LONG_NAME: Refused = refused(Reason::TooLarge, "an element's name is longer than 64 KiB");
 const TOO_LARGE: Refused = refused(Reason::TooLarge, "the body is larger than 4 GiB");
 
@@ -35,7 +38,7 @@ pub(crate) fn read<'a>(body: &'a [u8], namespace: Option<&str>) -> Result<Tree<'
         || text.contains('\u{fffe}')
         || text.contains('\u{ffff}')
     {
-        return Err(refused(Reason::Malformed, "there is a character that XML does not allow"));
+        return Err(refused(Reason::Malformed, "the body has a character that XML does not allow"));
     }
     // Reserved at once, because a growing vector takes up to twice what it needs. `<a/>` is the shortest element.
     let tags = text.bytes().filter(|byte| *byte == b'<').count().min(text.len() / 4);
@@ -61,7 +64,10 @@ pub(crate) fn read<'a>(body: &'a [u8], namespace: Option<&str>) -> Result<Tree<'
             Event::GeneralRef(reference) => known(&reference)?,
             Event::Decl(declaration) => encoding(&declaration, from)?,
             Event::DocType(_) => {
-                return Err(refused(Reason::Malformed, "there is a document type declaration, which is never read"));
+                return Err(refused(
+                    Reason::Malformed,
+                    "the body has a document type declaration, which is not accepted",
+                ));
             }
             Event::PI(instruction) if instruction.target().eq_ignore_ascii_case("xml") => return Err(MALFORMED),
             Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::PI(_) => {}

@@ -27,7 +27,7 @@ fn outcome(body: &str) -> (usize, Option<(Reason, &'static str)>) {
 
 /// Asserts that an export is refused as malformed after its one record was read.
 fn broken(body: &str) {
-    let syntax = (Reason::Malformed, "the export is not well-formed XML; what stands before is read");
+    let syntax = (Reason::Malformed, "the export is not well-formed XML; the elements before the error are read");
     assert_eq!(outcome(body), (1, Some(syntax)), "{body}");
 }
 
@@ -68,7 +68,7 @@ fn what_is_not_well_formed_is_read_as_far_as_it_is() {
     after("<Other/>");
     broken(&format!("<HealthData>{RECORD}"));
     let none = |body: &str, reason, detail| assert_eq!(outcome(body), (0, Some((reason, detail))), "{body}");
-    let syntax = "the export is not well-formed XML; what stands before is read";
+    let syntax = "the export is not well-formed XML; the elements before the error are read";
     none(&format!("text<HealthData>{RECORD}</HealthData>"), Reason::Malformed, syntax);
     none(&format!("<![CDATA[text]]><HealthData>{RECORD}</HealthData>"), Reason::Malformed, syntax);
     none("", Reason::Malformed, syntax);
@@ -77,7 +77,7 @@ fn what_is_not_well_formed_is_read_as_far_as_it_is() {
     none(
         &format!("<?xml version=\"1.0\" encoding=\"latin1\"?><HealthData>{RECORD}</HealthData>"),
         Reason::Malformed,
-        "the export is in another encoding than UTF-8",
+        "the export declares an encoding other than UTF-8",
     );
 }
 

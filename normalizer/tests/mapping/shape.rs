@@ -53,14 +53,14 @@ fn of_samples() {
             ("7", "the payload must be an array"),
             (r#"["SECRET"]"#, "the sample must be an object"),
             ("[[]]", "the sample must be an object"),
-            (r#"[{"startDate":7}]"#, "startDate must be a text"),
-            (r#"[{"value":{"SECRET":1}}]"#, "value must be a number or a text"),
-            (r#"[{"value":true}]"#, "value must be a number or a text"),
+            (r#"[{"startDate":7}]"#, "startDate must be text"),
+            (r#"[{"value":{"SECRET":1}}]"#, "value must be a number or text"),
+            (r#"[{"value":true}]"#, "value must be a number or text"),
             (r#"[{"value":1,"value":2}]"#, "value is given more than once"),
             (r#"[{"objects":"SECRET"}]"#, "objects must be an array"),
             (
                 r#"[{"type":"Food","objects":[{"type":"Protein","unit":"g","value":["SECRET"]}]}]"#,
-                "objects[].value must be a number or a text",
+                "objects[].value must be a number or text",
             ),
             (
                 r#"[{"type":"HKElectrocardiogram","voltageMeasurements":[[0,1],[0]]}]"#,
@@ -76,7 +76,7 @@ fn of_samples() {
             ),
             (
                 r#"[{"type":"HeartbeatSeries","heartbeatSeries":[{"SECRET":1}]}]"#,
-                "heartbeatSeries[0].timeSinceSeriesStart is missing and must be a number or a text",
+                "heartbeatSeries[0].timeSinceSeriesStart is required and must be a number or text",
             ),
         ],
     );
@@ -86,32 +86,32 @@ fn of_samples() {
 fn of_messages() {
     let of_json = [
         (r#"["SECRET"]"#, "the payload must be an object"),
-        (r#"{"SECRET":1}"#, "measurements is missing and must be an object"),
+        (r#"{"SECRET":1}"#, "measurements is required and must be an object"),
         (r#"{"measurements":["SECRET"]}"#, "measurements must be an object"),
-        (r#"{"measurements":{"a":1,"A":2}}"#, "measurements must be an object without two members of one name"),
+        (r#"{"measurements":{"a":1,"A":2}}"#, "measurements must be an object without duplicate member names"),
         (
             r#"{"metadata":{"correlationId":["SECRET"]},"measurements":{}}"#,
-            "metadata.correlationId must be a number or a text",
+            "metadata.correlationId must be a number or text",
         ),
         (r#"{"device":"SECRET","measurements":{}}"#, "device must be an object"),
-        (r#"{"measurements":{"device":{"id":[1]}}}"#, "measurements.device.id must be a number or a text"),
+        (r#"{"measurements":{"device":{"id":[1]}}}"#, "measurements.device.id must be a number or text"),
         (
             r#"{"measurements":{"glucose":{"value":["SECRET"],"unit":"mg/dL"}}}"#,
-            "measurements.glucose.value must be a number or a text",
+            "measurements.glucose.value must be a number or text",
         ),
-        (r#"{"measurements":{"glucose":{"value":5,"unit":7}}}"#, "measurements.glucose.unit must be a text"),
+        (r#"{"measurements":{"glucose":{"value":5,"unit":7}}}"#, "measurements.glucose.unit must be text"),
         (
             r#"{"measurements":{"glucose":["SECRET"]}}"#,
-            "measurements.glucose must be an object of value and unit, a number or a text",
+            "measurements.glucose must be a number, text, or an object with value and unit",
         ),
         (
             r#"{"measurements":{"SECRET":["SECRET"]}}"#,
-            "measurements.<up to 64 bytes> must be an object of value and unit, a number or a text",
+            "measurements.<up to 64 bytes> must be a number, text, or an object with value and unit",
         ),
         (r#"{"measurements":{"documents":"SECRET"}}"#, "measurements.documents must be an object"),
         (
             r#"{"measurements":{"ecgSamples":{"samples":[1]}}}"#,
-            "measurements.ecgSamples.frequency is missing and must be a number or a text",
+            "measurements.ecgSamples.frequency is required and must be a number or text",
         ),
         (
             r#"{"measurements":{"ecgSamples":{"samples":"SECRET","frequency":1}}}"#,
@@ -121,11 +121,11 @@ fn of_messages() {
     assert_details(RawTopic::Medisante, Format::StandardJson, &of_json);
     let of_xml = [
         ("<a>SECRET</a>", "the root element must be an object"),
-        ("<a><b>SECRET</b></a>", "measurements is missing and must be an object"),
+        ("<a><b>SECRET</b></a>", "measurements is required and must be an object"),
         ("<a><device>SECRET</device><measurements><x>1</x></measurements></a>", "device must be an object"),
         (
             "<a><measurements><glucose><value><b>SECRET</b></value></glucose></measurements></a>",
-            "measurements.glucose.value must be a number or a text",
+            "measurements.glucose.value must be a number or text",
         ),
     ];
     assert_details(RawTopic::Medisante, Format::StandardXml, &of_xml);
@@ -136,14 +136,14 @@ fn of_exports_of_an_app() {
     let metrics = |text: &str| format!(r#"{{"data":{{"metrics":[{text}]}}}}"#);
     let cases = [
         ("7".to_owned(), "the payload must be an object"),
-        (r#"{"SECRET":1}"#.to_owned(), "data is missing and must be an object"),
+        (r#"{"SECRET":1}"#.to_owned(), "data is required and must be an object"),
         (r#"{"data":"SECRET"}"#.to_owned(), "data must be an object"),
         (r#"{"data":{"workouts":"SECRET"}}"#.to_owned(), "workouts must be an array"),
         (metrics(r#""SECRET""#), "metrics[] must be an object"),
-        (metrics(r#"{"name":["SECRET"]}"#), "metrics[].name must be a number or a text"),
+        (metrics(r#"{"name":["SECRET"]}"#), "metrics[].name must be a number or text"),
         (metrics(r#"{"name":"heart_rate","data":"SECRET"}"#), "metrics[].data must be an array"),
         (metrics(r#"{"name":"heart_rate","data":["SECRET"]}"#), "the entry must be an object"),
-        (metrics(r#"{"name":"heart_rate","data":[{"qty":["SECRET"]}]}"#), "qty must be a number or a text"),
+        (metrics(r#"{"name":"heart_rate","data":[{"qty":["SECRET"]}]}"#), "qty must be a number or text"),
     ];
     for (body, expected) in cases {
         assert_eq!(details(RawTopic::HealthKit, Format::HealthAutoExport, &body), [expected], "{body}");
@@ -154,18 +154,18 @@ fn of_exports_of_an_app() {
 fn of_resources() {
     let of_json = [
         (r#""SECRET""#, "the payload must be an object"),
-        (r#"{"SECRET":1}"#, "resourceType is missing and must be a text"),
-        (r#"{"resourceType":["SECRET"]}"#, "resourceType must be a text"),
+        (r#"{"SECRET":1}"#, "resourceType is required and must be text"),
+        (r#"{"resourceType":["SECRET"]}"#, "resourceType must be text"),
         (r#"{"resourceType":"Bundle","entry":{"SECRET":1}}"#, "entry must be an array"),
         (r#"{"resourceType":"Bundle","entry":["SECRET"]}"#, "the entry must be an object"),
-        (r#"{"resourceType":"Observation","status":7}"#, "status must be a text"),
+        (r#"{"resourceType":"Observation","status":7}"#, "status must be text"),
         (
             r#"{"resourceType":"Observation","code":{"coding":[{"code":"a"},{"code":["SECRET"]}]}}"#,
-            "code.coding[1].code must be a text",
+            "code.coding[1].code must be text",
         ),
         (
             r#"{"resourceType":"Observation","valueQuantity":{"value":{"SECRET":1}}}"#,
-            "valueQuantity.value must be a number or a text",
+            "valueQuantity.value must be a number or text",
         ),
         (
             r#"{"resourceType":"Observation","component":[{"valueBoolean":"SECRET"}]}"#,
@@ -173,17 +173,17 @@ fn of_resources() {
         ),
         (
             r#"{"resourceType":"Observation","contained":[{"resourceType":"Device","serialNumber":7}]}"#,
-            "contained[].serialNumber must be a text",
+            "contained[].serialNumber must be text",
         ),
     ];
     assert_details(RawTopic::Medisante, Format::FhirJson, &of_json);
     let observation = |inner: &str| format!(r#"<Observation xmlns="http://hl7.org/fhir">{inner}</Observation>"#);
     for (body, expected) in [
-        ("<a>SECRET</a>".to_owned(), "the root element must be of the namespace http://hl7.org/fhir"),
-        (observation(r#"<status value="a"/><status value="SECRET"/>"#), "status must stand only once"),
+        ("<a>SECRET</a>".to_owned(), "the root element must be in the namespace http://hl7.org/fhir"),
+        (observation(r#"<status value="a"/><status value="SECRET"/>"#), "status must occur only once"),
         (
             observation(r#"<component><code><text value="a"/><text value="SECRET"/></code></component>"#),
-            "component.code.text must stand only once",
+            "component.code.text must occur only once",
         ),
         (observation(r#"<valueBoolean value="SECRET"/>"#), "valueBoolean must be true or false"),
     ] {
@@ -197,7 +197,7 @@ fn of_commands() {
     let headers = || headers(RecordKind::Assign, "shape");
     let body = r#"{"deviceId":"a","deviceProvider":"healthkit","effectiveTo":"SECRET"}"#.replace("SECRET", SECRET);
     let found = normalized(RawTopic::Devices, headers(), body.as_bytes(), 0);
-    let text = "is missing and must be a text of 1 to 256 bytes without control characters";
+    let text = "is required and must be text of 1 to 256 bytes without control characters";
     assert_eq!(found.rejections[0].reason, Reason::CommandInvalid);
     assert_eq!(
         found.rejections[0].detail,

@@ -54,12 +54,12 @@ fn refusal(body: &[u8]) -> (Reason, &'static str) {
 }
 
 const NOT_XML: &str = "the body is not well-formed XML";
-const ENTITY: &str = "a reference is neither one of XML's five nor one to a character";
-const CHARACTER: &str = "there is a character that XML does not allow";
+const ENTITY: &str = "a reference is neither to one of XML's five entities nor to a character that XML allows";
+const CHARACTER: &str = "the body has a character that XML does not allow";
 const ENCODING: &str = "the XML declares an encoding other than UTF-8";
-const DOCUMENT_TYPE: &str = "there is a document type declaration, which is never read";
-const PREFIX: &str = "a prefix is not declared";
-const DECLARATION: &str = "a namespace is declared that may not be declared so";
+const DOCUMENT_TYPE: &str = "the body has a document type declaration, which is not accepted";
+const PREFIX: &str = "a namespace prefix is not declared";
+const DECLARATION: &str = "a namespace is declared in a way that XML does not allow";
 
 #[test]
 fn what_is_not_well_formed_is_refused_with_its_reason() {
@@ -142,7 +142,7 @@ fn what_is_well_formed_but_too_much_is_refused_at_little_cost() {
     assert_eq!(reason(format!("<a{}/>", many("b", 1_000_000))), wide);
     assert_eq!(reason(format!("<a{}/>", many("xmlns:n", 1_000_000))), wide);
     let level = format!("<a{}>", many("xmlns:n", 100));
-    let declared = (Reason::TooLarge, "more than 128 declarations of namespaces hold at one place");
+    let declared = (Reason::TooLarge, "more than 128 namespace declarations are in scope");
     assert_eq!(reason(format!("{level}{level}</a></a>")), declared);
 }
 
@@ -179,7 +179,7 @@ fn a_name_too_many_is_refused() {
         normalized(Format::StandardXml, format!("<m><measurements>{pulse}</measurements></m>").as_bytes())
     };
     assert_eq!((found(1_000).readings.len(), found(1_000).rejections.len()), (1, 0));
-    assert_eq!(found(1_001).rejections[0].detail, "an element holds elements of more than 1,000 names");
+    assert_eq!(found(1_001).rejections[0].detail, "an element has child elements with more than 1,000 different names");
 }
 
 #[test]

@@ -32,15 +32,15 @@ fn all_faults_are_reported_together() {
     let body = r#"{"name":7,"deviceId":"a","deviceProvider":"medisante","effectiveTo":"SECRET","SECRET 1985":1,
         "effectiveFrom":"2026-01-01T00:00:00","name":"again","name":"and again"}"#;
     let Err(refused) = assign(body) else { panic!("a faulty body is accepted") };
-    let text = "a text of 1 to 256 bytes without control characters";
+    let text = "text of 1 to 256 bytes without control characters";
     assert_eq!(
         refused.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [
             "name is given more than once".to_owned(),
-            format!("deviceType is missing and must be {text}"),
+            format!("deviceType is required and must be {text}"),
             format!("name must be {text}"),
-            format!("assignedPatientId is missing and must be {text}"),
-            "effectiveFrom must be a time of the years 1 to 9999 as RFC 3339 writes it, with an offset".to_owned(),
+            format!("assignedPatientId is required and must be {text}"),
+            "effectiveFrom must be an RFC 3339 time with an offset, in the years 1 to 9999".to_owned(),
             "member 4 is unknown, the nearest known member is effectiveFrom".to_owned(),
             "member 5 is unknown".to_owned(),
         ]

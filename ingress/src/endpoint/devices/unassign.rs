@@ -71,7 +71,7 @@ fn check(device: Option<Uuid>, received: &Received) -> Result<(), Unusable> {
     if device.is_some() {
         return body;
     }
-    let id = "id in the path must be the _id that the assign command was answered with".to_owned();
+    let id = "id in the path must be the _id from the response to the assign command".to_owned();
     let mut faults = vec![Fault::new(Some("id"), Location::Path, id)];
     match body {
         Ok(()) => {}

@@ -104,7 +104,7 @@ impl<'a> Node<'a> for Element<'_, 'a> {
 /// Refuses a resource with too many elements: some take many times the memory of their text.
 fn small(resource: Element<'_, '_>) -> Result<(), ShapeError> {
     if resource.elements() > ELEMENTS_MAX {
-        return Err(ShapeError::whole("holds more than 4,000 elements"));
+        return Err(ShapeError::whole("contains more than 4,000 elements"));
     }
     Ok(())
 }
@@ -112,7 +112,10 @@ fn small(resource: Element<'_, '_>) -> Result<(), ShapeError> {
 /// Returns the one resource in the element `resource`. It must belong to FHIR's namespace.
 fn wrapped<'t, 'a>(wrapper: Element<'t, 'a>) -> Result<Element<'t, 'a>, ShapeError> {
     let mut resources = wrapper.children();
-    resources.next().filter(|_| resources.next().is_none()).ok_or(ShapeError::whole("must hold one resource"))
+    resources
+        .next()
+        .filter(|_| resources.next().is_none())
+        .ok_or(ShapeError::whole("must contain exactly one resource"))
 }
 
 /// The child elements with this name.
@@ -125,7 +128,7 @@ fn one<'t, 'a>(of: Element<'t, 'a>, name: &str) -> Result<Option<Element<'t, 'a>
     let mut found = named(of, name);
     let first = found.next();
     if found.next().is_some() {
-        return Err(ShapeError::whole("must stand only once").within(name));
+        return Err(ShapeError::whole("must occur only once").within(name));
     }
     Ok(first)
 }

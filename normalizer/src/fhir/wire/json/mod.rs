@@ -85,7 +85,7 @@ impl<'a> Node<'a> {
         let objects = |bytes: &mut dyn Iterator<Item = u8>| bytes.filter(|byte| *byte == b'{').count() > OBJECTS_MAX;
         // Most resources have few braces, even if those inside strings are counted, so the exact count is rarely needed.
         let too_many = objects(&mut self.0.bytes()) && objects(&mut brackets(self.0.as_bytes()));
-        if too_many { Err(ShapeError::whole("holds more than 1,000 objects")) } else { Ok(self) }
+        if too_many { Err(ShapeError::whole("contains more than 1,000 objects")) } else { Ok(self) }
     }
 
     fn read<T: Deserialize<'a>>(self) -> Result<T, ShapeError> {
