@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_split_into_batches_that_each_are_whole() {
+    fn rows_are_split_into_batches_of_whole_rows() {
         let row = [&[0, 2][..], &[0, 0, 0, 1, 7], &[0xff, 0xff, 0xff, 0xff]].concat();
         let table = [&[9; HEADER][..], &row, &row, &row, &TRAILER].concat();
         let batches = Batches::split(&table, 2).unwrap();

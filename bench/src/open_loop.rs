@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_complete_with_its_last_byte() {
+    fn a_response_is_complete_when_its_last_byte_has_arrived() {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc";
         assert!(is_complete(answer).unwrap());
         assert!(!is_complete(&answer[..answer.len() - 1]).unwrap());

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_time_is_found_behind_a_name_with_spaces_and_brackets() {
+    fn processor_time_is_read_after_a_process_name_with_spaces_and_brackets() {
         let stat = "42 (a b) c) S 1 2 3 4 5 6 7 8 9 10 70 30 0 0";
         assert_eq!(cpu_ticks(stat), Some(100));
     }

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_is_seen_when_it_no_longer_runs() {
+    fn a_snapshot_sees_a_transaction_that_no_longer_runs() {
         let start = Instant::now();
         let snapshots = ["10:10:", "10:12:10,11", "11:13:11", "13:13:"];
         let snapshots = Snapshots(

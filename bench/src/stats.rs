@@ -36,14 +36,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_of_an_even_number_lies_between_the_middle_two() {
+    fn the_median_of_an_even_number_of_values_is_between_the_middle_two() {
         assert_eq!(Spread::of([4.0, 1.0, 3.0, 2.0]), Some(Spread { median: 2.5, low: 1.0, high: 4.0 }));
         assert_eq!(Spread::of([5.0, 1.0, 3.0]).map(|spread| spread.median), Some(3.0));
         assert_eq!(Spread::of([]), None);
     }
 
     #[test]
-    fn quantiles_reach_from_the_first_to_the_last() {
+    fn quantiles_range_from_the_first_value_to_the_last() {
         let sorted: Vec<f64> = (0..=100_u32).map(f64::from).collect();
         assert_eq!(quantile(&sorted, 0.0), Some(0.0));
         assert_eq!(quantile(&sorted, 0.99), Some(99.0));

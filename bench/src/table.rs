@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_judged_by_the_median() {
+    fn a_limit_is_compared_with_the_median() {
         let mut row = Row { limit: Some(Limit::Ratio(0.8)), ..Row::default() };
         assert_eq!(row.holds(), None);
         row.ratio = Spread::of([0.7, 0.85, 0.9]);

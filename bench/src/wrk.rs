@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_the_script_is_read() {
+    fn the_result_line_of_the_wrk_script_is_parsed() {
         let (load, refused, broken) = read("Running\nbench 1000 10 0 2000000 5000 9000\n").unwrap();
         assert_eq!((load.accepted, refused, broken), (990, 10, 0));
         assert!((load.seconds - 2.0).abs() < 1e-9 && (load.p99_ms - 9.0).abs() < 1e-9);

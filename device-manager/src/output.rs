@@ -115,7 +115,7 @@ mod tests {
     const HOSTILE: &str = "a\u{1b}[31m\u{9b}2J\r\n\u{202e}é\t\u{7f}";
 
     #[test]
-    fn nothing_that_is_printed_controls_a_terminal() {
+    fn printed_text_has_no_terminal_control_characters() {
         let pipe = Pipe::default();
         let mut output = Output::to(pipe.clone());
         output.line(HOSTILE).unwrap();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_an_error_and_a_closed_pipe_is_none() {
+    fn a_full_disk_is_an_error_and_a_closed_pipe_is_not() {
         struct Fails(ErrorKind);
         impl Write for Fails {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

@@ -26,7 +26,7 @@ const NOBODY: &str = "127.0.0.1:1";
 const DATABASE: &str = "postgres://u:canary@127.0.0.1:1/x";
 
 #[test]
-fn topics_say_at_once_what_they_wait_for_and_give_up_soon() {
+fn topics_commands_report_at_once_what_they_wait_for_and_give_up_in_time() {
     for (arguments, servers, cause) in [
         (["topics", "check"], NOBODY, "nothing listens at the broker's address 127.0.0.1:1"),
         (["topics", "apply"], "nohost.invalid:9092", "the host of the broker nohost.invalid:9092 is unknown"),
@@ -51,7 +51,7 @@ fn topics_say_at_once_what_they_wait_for_and_give_up_soon() {
 }
 
 #[test]
-fn a_file_or_a_setting_that_cannot_be_used_is_code_2_and_nobody_listens_before() {
+fn an_unusable_file_or_setting_is_exit_code_2_before_a_port_is_opened() {
     let directory = with_secrets();
     write_secret(&directory.path().join("short"), "5a");
     fs::write(directory.path().join("no-key"), "{\"keys\":[]}").unwrap();
@@ -84,7 +84,7 @@ fn a_file_or_a_setting_that_cannot_be_used_is_code_2_and_nobody_listens_before()
 }
 
 #[test]
-fn a_port_that_is_taken_is_code_1() {
+fn a_port_in_use_is_exit_code_1() {
     let directory = with_secrets();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap();
@@ -97,7 +97,7 @@ fn a_port_that_is_taken_is_code_1() {
 }
 
 #[test]
-fn a_missing_argument_is_named_with_its_variable_and_how_to_come_by_it() {
+fn a_missing_argument_is_reported_with_its_variable_and_how_to_get_a_value() {
     for stage in ["ingress", "normalizer", "sink"] {
         let mut command = device_manager(&[stage], Path::new("."));
         let output = command.env_remove("RECEIPT_KEY_FILE").output().unwrap();
@@ -111,7 +111,7 @@ fn a_missing_argument_is_named_with_its_variable_and_how_to_come_by_it() {
 }
 
 #[test]
-fn a_new_keys_secret_stands_alone_on_the_last_line() {
+fn the_secret_of_a_new_key_is_alone_on_the_last_line() {
     let directory = tempfile::tempdir().unwrap();
     let output = create_key(directory.path());
     let said = String::from_utf8(output.stdout).unwrap();
@@ -144,7 +144,7 @@ fn a_key_may_declare_defaults_and_an_argument_that_breaks_a_rule_is_named() {
 }
 
 #[test]
-fn a_usage_line_names_what_must_be_typed_only() {
+fn a_usage_line_names_only_required_arguments() {
     let usage = |arguments: &[&str]| {
         let output = device_manager(&[arguments, &["--help"]].concat(), Path::new(".")).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
@@ -162,7 +162,7 @@ fn a_usage_line_names_what_must_be_typed_only() {
 }
 
 #[test]
-fn a_closed_pipe_ends_a_command_quietly_with_its_usual_code() {
+fn a_closed_pipe_ends_a_command_quietly_with_its_usual_exit_code() {
     let directory = with_secrets();
     fs::write(directory.path().join("bad.json"), "[{\"value\": 1}]").unwrap();
     let refused = ["normalize", "--provider", "healthkit", "--format", "json", "bad.json"];
@@ -178,7 +178,7 @@ fn a_closed_pipe_ends_a_command_quietly_with_its_usual_code() {
 }
 
 #[test]
-fn a_key_is_revoked_only_when_somebody_confirms() {
+fn a_key_is_revoked_only_after_a_confirmation() {
     let directory = tempfile::tempdir().unwrap();
     let create = ["keys", "create", "--json", "--id", "app-1", "--source", "app", "--scope", "health-data:write"];
     let created = device_manager(&create, directory.path()).output().unwrap();
@@ -216,7 +216,7 @@ fn a_key_is_revoked_only_when_somebody_confirms() {
 }
 
 #[test]
-fn trace_says_what_it_needs_for_a_correlation_id_and_gives_up_in_time() {
+fn trace_reports_what_it_needs_for_a_correlation_id_and_gives_up_in_time() {
     let directory = with_secrets();
     let mut command = device_manager(&["trace", "order-7"], directory.path());
     command.env_remove("KAFKA_BOOTSTRAP_SERVERS");
@@ -236,7 +236,7 @@ fn trace_says_what_it_needs_for_a_correlation_id_and_gives_up_in_time() {
 }
 
 #[test]
-fn completions_and_manual_pages_know_all_commands() {
+fn completions_and_manual_pages_have_all_commands() {
     let directory = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = device_manager(&["completions", shell], directory.path()).output().unwrap();
@@ -251,7 +251,7 @@ fn completions_and_manual_pages_know_all_commands() {
 }
 
 #[test]
-fn the_generated_pages_are_those_of_the_code() {
+fn the_generated_pages_match_the_code() {
     let (committed, generated) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs"), tempfile::tempdir().unwrap());
     assert!(device_manager(&["docs", "."], generated.path()).output().unwrap().status.success());
     let mut names = Vec::new();

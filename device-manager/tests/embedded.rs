@@ -50,7 +50,7 @@ async fn data_and_addresses_survive_a_restart_and_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_can_go_away_and_come_back_under_the_others_eyes() {
+async fn kafka_and_postgres_can_each_be_stopped_and_started_while_the_other_runs() {
     let directory = tempfile::tempdir().unwrap();
     let embedded = start(directory.path()).await;
     write(&embedded).await;
@@ -75,7 +75,7 @@ async fn each_can_go_away_and_come_back_under_the_others_eyes() {
 
 /// `up` is a separate process, so that it can be killed. Nothing that it started may remain, and the next start must work.
 #[tokio::test(flavor = "multi_thread")]
-async fn children_end_with_a_parent_that_was_killed() {
+async fn child_processes_end_when_their_parent_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let mut up = up(directory.path());
     let children = wait_for_children(directory.path(), &mut up);
@@ -92,7 +92,7 @@ async fn children_end_with_a_parent_that_was_killed() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_said_with_the_way_out() {
+async fn a_missing_kafka_is_reported_with_ways_to_provide_one() {
     let directory = tempfile::tempdir().unwrap();
     let config = EmbeddedConfig { kafka_home: Some("/nonexistent".into()), ..BOTH };
     let data_dir = DataDir::acquire(directory.path()).unwrap_or_else(|error| panic!("{error}"));

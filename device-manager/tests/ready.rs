@@ -30,7 +30,7 @@ impl Drop for Stage {
 }
 
 #[test]
-fn a_stage_names_the_cause_of_its_waiting() {
+fn a_waiting_stage_reports_the_cause() {
     let directory = with_secrets();
     for stage in ["ingress", "sink"] {
         for (servers, cause) in [
@@ -50,7 +50,7 @@ fn a_stage_names_the_cause_of_its_waiting() {
 }
 
 #[test]
-fn a_stage_ends_when_asked_although_no_broker_was_ever_reached() {
+fn a_stage_that_never_reached_a_broker_shuts_down() {
     let directory = with_secrets();
     // It accepts connections, and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -26,7 +26,7 @@ impl Drop for Up {
 }
 
 #[test]
-fn env_has_all_that_commands_need_from_any_folder_and_others_see_nothing() {
+fn the_env_file_works_from_any_folder_and_only_for_its_owner() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     // With the permissions that an operator may have given it.

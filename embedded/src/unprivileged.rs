@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_closed_but_for_the_way_to_anothers_postgres() {
+    fn a_data_directory_is_private_except_for_the_path_to_another_users_postgres() {
         let directory = tempfile::tempdir().unwrap();
         let (data, kafka, postgres) =
             (directory.path(), directory.path().join("kafka"), directory.path().join("postgres"));

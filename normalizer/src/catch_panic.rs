@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_panic_is_told_outside_of_the_mapping_only() {
+    fn a_panic_message_is_shown_only_outside_of_the_mapping() {
         let mut again = Command::new(std::env::current_exe().unwrap());
         let output =
             again.args(["--exact", "catch_panic::tests::panics", "--ignored", "--nocapture"]).output().unwrap();

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_order_is_that_of_the_records_and_all_threads_work() {
+    async fn results_are_in_the_order_of_the_records_and_all_threads_work() {
         let pool = pool(4, Doubling::default());
         let expected: Vec<_> = (0..1_000).map(|number| Some(number * 2)).collect();
         assert_eq!(mapped(&pool, 1_000).await, expected);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_costs_its_own_record_only() {
+    async fn a_panic_affects_only_its_own_record() {
         let pool = pool(2, Doubling { bad: vec![3, 40, 41], ..Doubling::default() });
         for _again in 0..2 {
             let found = mapped(&pool, 100).await;
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_do_not_pile_up() {
+    async fn large_bodies_are_not_all_mapped_at_once() {
         let pool = pool(4, Doubling { bytes: AHEAD_BYTES / 2, ..Doubling::default() });
         assert_eq!(mapped(&pool, 50).await.len(), 50);
         assert!(pool.work.most.load(Ordering::SeqCst) <= 2, "more than two halves of the bound at once");

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_of_the_sender_stands_in_no_path() {
+    fn a_name_that_may_be_content_is_not_in_the_path() {
         type Names = HashMap<String, Vec<bool>>;
         let detail = |json: &str| shape_error::<Names>(json).refused("the payload").detail.into_owned();
         assert_eq!(detail(r#"{"Anna 1985":[true,"Anna"]}"#), "<up to 16 bytes>[1] must be true or false");

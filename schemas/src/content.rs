@@ -88,7 +88,7 @@ mod tests {
     /// Computed with OpenSSL 3.0: `openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt mode:EXPAND_ONLY -kdfopt
     /// hexkey:0101…01 -kdfopt info:"device-manager content hash" HKDF`, then `openssl dgst -sha256 -mac hmac -macopt hexkey:…`.
     #[test]
-    fn is_hkdf_and_hmac_as_others_compute_them() {
+    fn content_hashes_agree_with_hkdf_and_hmac_of_openssl() {
         let key = ContentKey::derive(&[1; 32]).unwrap();
         assert_eq!(key.hash(b"{}").to_hex(), "c24a4e3dc0ec29ab2d3ead7dd1c53c78d8c4498e844c6bf40ed8a7ae53c970fa");
         let mut hasher = key.hasher();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_are_all_used_and_the_same_for_the_same_payload() {
+    fn all_partitions_are_used_and_equal_payloads_get_the_same_one() {
         let key = ContentKey::derive(&[1; 32]).unwrap();
         let count = std::num::NonZeroU16::new(6).unwrap();
         let used: std::collections::BTreeSet<i32> =

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_read_as_it_was_written() {
+    fn an_upload_header_is_read_as_it_was_written() {
         let id = Uuid::from_u128(0x0123_4567_89ab_4def_8123_4567_89ab_cdef);
         for part in
             [UploadPart::Chunk { number: 3 }, UploadPart::Manifest { chunks: 12, bytes: 6_291_000, first: 4711 }]

@@ -16,7 +16,7 @@ const ROUND_BYTES: u64 = 16 * SAMPLES as u64;
 
 // Single-threaded: once this test has slept longer than the upkeep interval, the upkeep has run, however busy the machine is.
 #[tokio::test(flavor = "current_thread")]
-async fn samples_do_not_pile_up_where_nobody_scrapes() {
+async fn metric_samples_do_not_accumulate_without_scrapes() {
     let recorder = PrometheusBuilder::new().set_buckets(&[0.1, 1.0]).unwrap().build_recorder();
     let histogram = metrics::with_local_recorder(&recorder, || metrics::histogram!("request_seconds"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

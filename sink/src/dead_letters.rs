@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn items_in_a_row_are_one_letter() {
+    fn consecutive_equal_items_are_one_dead_letter() {
         let of = |items: &[i32]| items.iter().map(|item| letter(Some(*item))).collect::<Vec<_>>();
         assert_eq!(found(&of(&[5, 3, 4, 7])), [(Some(3), 3, false, 3), (Some(7), 1, true, 1)]);
         // The normalizer was killed and produced the same items again.
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn items_that_differ_are_not() {
+    fn consecutive_items_that_differ_are_separate_dead_letters() {
         let raw_position = Some("raw.healthkit:0:0:2".to_owned());
         for other in [
             DeadLetter { raw_position, ..letter(None) },

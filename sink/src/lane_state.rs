@@ -84,7 +84,7 @@ mod tests {
     use super::{LaneState, combined};
 
     #[test]
-    fn a_stage_waits_for_any_lane_and_is_blocked_only_as_a_whole() {
+    fn a_stage_waits_if_any_lane_waits_and_is_blocked_if_all_lanes_are() {
         let blocked = || LaneState::Blocked("a".to_owned());
         let degraded = || LaneState::Degraded("a".to_owned());
         let waiting = || LaneState::Waiting("b".to_owned());

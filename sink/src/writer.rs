@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_producer_that_has_ended_is_not_waited_for() {
+    fn a_producer_with_a_fatal_error_is_not_waited_for() {
         let classify = |code| classify_producer_error(KafkaError::MessageProduction(code));
         assert!(matches!(classify(Code::Fatal), AttemptResult::Producer(_)));
         assert!(matches!(classify(Code::MessageTimedOut), AttemptResult::Wait(_)));

@@ -27,7 +27,7 @@ async fn the_same_post_ten_times_is_one_row() {
 
 /// `E2E_ROUNDS` is how often each stage is killed: three times in CI, twenty by hand.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_in_turn_nothing_is_lost_or_doubled() {
+async fn stages_killed_in_turn_lose_and_duplicate_nothing() {
     let rounds = std::env::var("E2E_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap());
     let mut world = World::start().await;
     let (acknowledged, stop) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));

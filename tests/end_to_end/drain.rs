@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_in_hand_at_sigterm_is_answered_before_the_process_ends() {
+async fn a_request_in_progress_at_sigterm_is_answered_before_the_process_ends() {
     let mut world = World::start().await;
     let address = world.client.address().to_owned();
     let body = glucose(0).to_string();

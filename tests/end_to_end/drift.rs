@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_unknown_is_counted_once_a_payload_and_what_is_understood_is_stored() {
+async fn unknown_parts_are_counted_once_for_each_payload_and_known_parts_are_stored() {
     let mut world = World::start().await;
     let all_have_outcomes = "SELECT coalesce(sum(last_offset - first_offset + 1), 0)::bigint FROM outcomes";
     world.client.post_medisante(&glucose(0)).await;

@@ -71,7 +71,7 @@ fn count_lines(log: &str, text: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_kafka_is_noticed_and_its_return_too() {
+async fn a_frozen_kafka_and_its_return_are_noticed() {
     let world = World::start().await;
     world.client.post_medisante(&glucose(0)).await;
     world.until_count(READINGS, 1).await;
@@ -95,7 +95,7 @@ async fn a_frozen_kafka_is_noticed_and_its_return_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_postgres_is_noticed_and_its_return_too() {
+async fn a_frozen_postgres_and_its_return_are_noticed() {
     let world = World::start().await;
     world.client.post_medisante(&glucose(0)).await;
     world.until_count(READINGS, 1).await;

@@ -11,7 +11,7 @@ const DEVICE: &str = "350000000000077";
 
 /// The commands arrive in reverse order of their effective times, and after the first readings.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reading_belongs_to_who_held_the_device_when_it_measured() {
+async fn a_reading_is_attributed_to_who_held_the_device_when_it_was_measured() {
     let world = World::start().await;
     for measured in ["2025-12-24T08:00:00Z", "2026-01-10T08:00:00Z", "2026-02-10T08:00:00Z"] {
         world.client.post_medisante(&glucose_of(DEVICE, measured)).await;
@@ -51,7 +51,7 @@ fn assignment(patient: &str, from: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_bad_item_leaves_its_neighbours() {
+async fn one_bad_item_does_not_affect_the_others() {
     let world = World::start().await;
     let samples = json!([heart_rate(61), heart_rate(json!({ "not": "a number" })), heart_rate(63)]);
     world.client.post("/health-data/healthkit/standard-json", &samples).await;

@@ -26,7 +26,7 @@ async fn send(world: &World, from: i64, to: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_record_holds_up_its_partition_until_an_operator_skips_it() {
+async fn a_foreign_record_blocks_its_partition_until_an_operator_skips_it() {
     let world = World::start().await;
     send(&world, 0, 24).await;
     world.until_count(READINGS, 24).await;
@@ -82,7 +82,7 @@ async fn a_foreign_record_holds_up_its_partition_until_an_operator_skips_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_are_gone_are_given_up_only_by_command() {
+async fn deleted_events_are_skipped_only_by_an_operators_command() {
     let mut world = World::start().await;
     send(&world, 0, 24).await;
     world.until_count(READINGS, 24).await;

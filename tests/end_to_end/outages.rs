@@ -14,7 +14,7 @@ use crate::{
 const READINGS: &str = "SELECT count(*) FROM readings";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_dump_gets_every_row_again() {
+async fn every_row_is_written_again_after_an_older_dump_is_restored() {
     let mut world = World::start().await;
     for number in 0..10 {
         world.client.post_medisante(&glucose(number)).await;
@@ -45,7 +45,7 @@ async fn an_older_dump_gets_every_row_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kafka_and_postgres_away_for_a_while() {
+async fn readings_survive_an_outage_of_kafka_and_of_postgres() {
     let world = World::start().await;
     world.client.post_medisante(&glucose(0)).await;
     world.until_count(READINGS, 1).await;
@@ -77,7 +77,7 @@ async fn kafka_and_postgres_away_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stages_end_when_asked_although_kafka_is_away() {
+async fn stages_shut_down_while_kafka_is_down() {
     let mut world = World::start().await;
     world.client.post_medisante(&glucose(0)).await;
     world.until_count(READINGS, 1).await;
@@ -94,7 +94,7 @@ async fn stages_end_when_asked_although_kafka_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrations_wait_for_a_database_that_is_away() {
+async fn migrations_wait_for_a_database_that_is_down() {
     let mut world = World::start().await;
     world.kill(Stage::Sink);
     let name = format!("late_{}", uuid::Uuid::new_v4().simple());

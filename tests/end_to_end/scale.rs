@@ -56,18 +56,18 @@ async fn a_second_sink_joins(group_protocol: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_sink_joins_by_the_consumer_protocol() {
+async fn a_second_sink_joins_with_the_consumer_protocol() {
     a_second_sink_joins("consumer").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_sink_joins_by_the_classic_protocol() {
+async fn a_second_sink_joins_with_the_classic_protocol() {
     a_second_sink_joins("classic").await;
 }
 
 /// A sink that waits for a locked table reads nothing. Partitions that it loses meanwhile and gets back later are read again.
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_that_went_while_a_table_was_locked_are_read_when_they_come_back() {
+async fn partitions_revoked_while_a_table_is_locked_are_read_when_assigned_again() {
     let (mut world, first) = (World::start().await, (Stage::Sink, 0));
     world.until_ready(first).await;
     let mut held = world.pool.begin().await.unwrap();
@@ -108,12 +108,12 @@ fn rebalances_revoked(world: &World, member: Member) -> Vec<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_come_and_go_by_the_consumer_protocol() {
+async fn members_join_and_leave_with_the_consumer_protocol() {
     members_come_and_go("consumer").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_come_and_go_by_the_classic_protocol() {
+async fn members_join_and_leave_with_the_classic_protocol() {
     members_come_and_go("classic").await;
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_setting_that_differs_is_corrected_and_no_other_is_touched() {
+async fn a_setting_that_differs_is_corrected_and_no_other_is_changed() {
     let world = World::start().await;
     let topics = |action: &str| {
         let output = world.kafka_command("topics").arg(action).output().unwrap();
@@ -61,7 +61,7 @@ async fn a_setting_that_differs_is_corrected_and_no_other_is_touched() {
 
 /// Changes one setting at a time. If several were changed at once, a setting that is not checked would go unnoticed.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_setting_that_a_promise_rests_on_is_checked() {
+async fn every_setting_that_a_guarantee_needs_is_checked() {
     let world = World::start().await;
     let raw = world.topic("raw.medisante");
     let check = || {
@@ -106,7 +106,7 @@ async fn every_setting_that_a_promise_rests_on_is_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retention_is_lowered_only_when_told_to() {
+async fn a_retention_is_lowered_only_on_request() {
     let world = World::start().await;
     let readings = world.topic("readings");
     let run = |arguments: &[&str]| {
@@ -130,7 +130,7 @@ async fn a_retention_is_lowered_only_when_told_to() {
 
 /// Raw records of every partition become rows, also of partitions that are added while all stages run.
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_are_added_when_asked_for_and_never_removed() {
+async fn partitions_are_added_on_request_and_never_removed() {
     let world = World::start().await;
     world.client.post_medisante(&glucose(0)).await;
     world.until_count("SELECT count(*) FROM readings", 1).await;

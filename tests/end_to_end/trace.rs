@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
+async fn trace_shows_where_a_payload_waits_and_its_outcome() {
     let mut world = World::start().await;
     // A sink that is ready has created the tables.
     world.until_ready((Stage::Sink, 0)).await;
@@ -48,7 +48,7 @@ async fn trace_says_where_a_payload_waits_and_what_became_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trace_finds_requests_by_their_correlation_id_and_sums_up_what_is_large() {
+async fn trace_finds_requests_by_their_correlation_id_and_summarizes_large_ones() {
     let world = World::start().await;
     let mut samples: Vec<_> = (0..30).map(|_| heart_rate("61")).collect();
     samples.extend([heart_rate("many"), heart_rate("62"), heart_rate("few")]);

@@ -52,7 +52,7 @@ fn raw_upload_records(world: &World) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_export_outlives_its_stages() {
+async fn an_export_is_completed_although_all_stages_are_killed() {
     let mut world = World::start().await;
     let body = export();
 

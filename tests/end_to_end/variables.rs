@@ -28,7 +28,7 @@ async fn stray_kafka_variables_are_named_once_and_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_reaches_nothing_says_why() {
+async fn a_command_that_reaches_no_server_reports_why() {
     let world = World::start().await;
     let drift = |database_url: &str| {
         let mut command = world.kafka_command("drift");

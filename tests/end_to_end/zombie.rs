@@ -33,7 +33,7 @@ async fn freeze_in_its_copy(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sink_that_is_frozen_in_its_copy_is_replaced_and_does_no_harm_when_it_goes_on() {
+async fn a_sink_frozen_during_its_copy_is_replaced_and_does_no_harm_when_it_continues() {
     let mut world = World::start().await;
     world.until_ready((Stage::Sink, 0)).await;
     let client = world.client.clone();

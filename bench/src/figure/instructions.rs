@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_total_is_found() {
+    fn the_total_in_the_output_of_callgrind_is_read() {
         assert_eq!(total("events: Ir\nsummary: 9\nfn=(1)\ntotals: 325479\n"), Some(325_479));
         assert_eq!(total("events: Ir\n"), None);
     }

@@ -28,7 +28,7 @@ fn expected(code: &str, unit: &str, value: &str, rounded: bool) -> (String, Stri
 }
 
 #[test]
-fn the_catalogue_is_sound() {
+fn the_catalogue_passes_its_own_check() {
     if let Err(error) = catalogue::check() {
         panic!("{error}");
     }
@@ -37,7 +37,7 @@ fn the_catalogue_is_sound() {
 }
 
 #[test]
-fn values_arrive_in_the_unit_of_their_code() {
+fn values_are_converted_to_the_unit_of_their_code() {
     assert_eq!(
         canonical("body_height", "66.89999999999999", "[in_i]"),
         expected("8302-2", "cm", "169.9259999999999746", false)
@@ -66,7 +66,7 @@ fn values_arrive_in_the_unit_of_their_code() {
 }
 
 #[test]
-fn mass_and_substance_concentration_stay_apart() {
+fn mass_and_substance_concentration_are_not_converted_into_each_other() {
     assert_eq!(canonical("blood_glucose", "180", "mg/dL"), expected("2339-0", "mg/dL", "180", false));
     assert_eq!(canonical("blood_glucose", "5.5", "mmol/L"), expected("15074-8", "mmol/L", "5.5", false));
     for mass in ["180.1558800000541", "180.15588000005408", "180.1558"] {
@@ -87,7 +87,7 @@ fn mass_and_substance_concentration_stay_apart() {
 }
 
 #[test]
-fn a_code_that_says_nothing_of_the_unit_takes_each_of_its_units() {
+fn a_code_without_a_fixed_unit_accepts_each_of_its_units() {
     assert_eq!(canonical("body_water_mass", "41500", "g"), expected("188764", "kg", "41.5", false));
     assert_eq!(canonical("body_water_mass", "55.2", "%"), expected("188764", "%", "55.2", false));
     assert_eq!(measure("body_water_mass", "55", "L").err(), Some(UnitError::Inconvertible));
@@ -96,7 +96,7 @@ fn a_code_that_says_nothing_of_the_unit_takes_each_of_its_units() {
 }
 
 #[test]
-fn a_control_solution_is_no_patient() {
+fn control_solutions_have_codes_of_their_own() {
     assert_eq!(canonical("glucose_control_solution", "100", "mg/dL"), expected("160208", "mg/dL", "100", false));
     assert_eq!(canonical("glucose_control_solution", "5.5", "mmol/L"), expected("160208", "mmol/L", "5.5", false));
     let key = |code| catalogue::metric_by_code(MDC, code).map(Metric::key);
@@ -153,7 +153,7 @@ fn a_file_that_contradicts_itself_is_refused() {
 
 /// Heart rates have `only_unit`. In the other metrics with one unit, all accepted units mean the same number.
 #[test]
-fn metrics_with_one_unit() {
+fn metrics_with_one_unit_need_no_unit_in_the_payload() {
     let only = |key: &str| catalogue::metric_by_key(key).unwrap().only_unit();
     for (key, unit) in
         [("heart_rate", "/min"), ("respiratory_rate", "/min"), ("step_count", "{steps}"), ("body_mass_index", "kg/m2")]
@@ -171,7 +171,7 @@ fn metrics_with_one_unit() {
 }
 
 #[test]
-fn units_that_do_not_serve_are_told_apart() {
+fn unknown_and_inconvertible_units_are_distinguished() {
     assert_eq!(measure("body_weight", "70", "furlong").err(), Some(UnitError::Unknown));
     assert_eq!(measure("body_weight", "70", "").err(), Some(UnitError::Unknown));
     assert_eq!(measure("body_weight", "70", "{kg").err(), Some(UnitError::Unknown));
@@ -183,7 +183,7 @@ fn units_that_do_not_serve_are_told_apart() {
 }
 
 #[test]
-fn the_impossible_is_flagged_at_the_bounds_and_not_before() {
+fn only_values_outside_the_possible_range_are_flagged() {
     for (key, value, unit, out) in [
         ("heart_rate", "0", "bpm", false),
         ("heart_rate", "400", "bpm", false),
@@ -205,7 +205,7 @@ fn the_impossible_is_flagged_at_the_bounds_and_not_before() {
 }
 
 #[test]
-fn ranges_are_sane() {
+fn each_range_has_a_minimum_below_its_maximum_and_a_reason() {
     for metric in catalogue::metrics() {
         for code in metric.codes() {
             assert_eq!(code.range().is_some(), metric.kind() == ValueKind::Quantity, "{}", metric.key());
@@ -219,7 +219,7 @@ fn ranges_are_sane() {
 }
 
 #[test]
-fn every_metric_is_found_by_each_of_its_words_and_codes() {
+fn every_metric_is_found_by_each_of_its_spellings_and_codes() {
     for metric in catalogue::metrics() {
         for vocabulary in Vocabulary::ALL {
             for spelling in metric.spellings(vocabulary) {
@@ -242,7 +242,7 @@ fn every_metric_is_found_by_each_of_its_words_and_codes() {
 }
 
 #[test]
-fn the_words_of_the_sources() {
+fn metrics_are_found_by_the_names_that_sources_use() {
     use Vocabulary::{HealthAutoExport, HealthKit, Medisante};
     for (vocabulary, spelling, key) in [
         (Medisante, "systolicBloodPressure", "systolic_blood_pressure"),
@@ -287,7 +287,7 @@ fn the_words_of_the_sources() {
 }
 
 #[test]
-fn the_codes_of_fhir() {
+fn metrics_are_found_by_the_codes_in_fhir_resources() {
     for (system, code, key) in [
         (LOINC, "3141-9", "body_weight"),
         (LOINC, "59408-5", "oxygen_saturation"),
@@ -362,7 +362,7 @@ fn verhoeff(code: &str) -> bool {
 }
 
 #[test]
-fn the_panel_has_its_components() {
+fn the_blood_pressure_panel_has_three_components() {
     let panel = catalogue::metric_by_code(LOINC, "85354-9").unwrap();
     assert_eq!(panel.kind(), ValueKind::Panel);
     let components: Vec<_> = panel.components().map(|metric| metric.code().code()).collect();
@@ -370,7 +370,7 @@ fn the_panel_has_its_components() {
 }
 
 #[test]
-fn sleep_is_coded() {
+fn sleep_values_are_found_by_each_spelling() {
     let sleep = catalogue::metric_by_key("sleep_analysis").unwrap();
     for word in ["INBED", "ASLEEP", "CORE", "DEEP", "REM", "AWAKE", "HKCategoryValueSleepAnalysisAsleepREM", "In Bed"] {
         assert!(sleep.coded_value(word).is_some(), "{word}");
@@ -388,7 +388,7 @@ fn sleep_is_coded() {
 }
 
 #[test]
-fn categories_take_apples_values_by_name_by_word_and_by_number() {
+fn category_values_are_found_by_name_by_word_and_by_number() {
     for (metric, words, code) in [
         ("headache", ["HKCategoryValueSeverityMild", "mild", "2"], "HKCategoryValueSeverityMild"),
         ("mood_changes", ["HKCategoryValuePresencePresent", "Present", "0"], "HKCategoryValuePresencePresent"),
@@ -408,7 +408,7 @@ fn categories_take_apples_values_by_name_by_word_and_by_number() {
 }
 
 #[test]
-fn spellings_of_units() {
+fn units_are_found_by_each_spelling() {
     for (spelling, ucum) in [
         ("mmHg", "mm[Hg]"),
         ("mm[Hg]", "mm[Hg]"),
@@ -478,7 +478,7 @@ fn every_accepted_unit_converts_there_and_back() {
 
 proptest! {
     #[test]
-    fn conversions_are_exact_or_say_that_they_are_not(
+    fn conversions_are_exact_or_reported_as_rounded(
         text in "-?[0-9]{1,12}(\\.[0-9]{1,16})?",
         metric in any::<proptest::sample::Index>(),
         unit in any::<proptest::sample::Index>(),

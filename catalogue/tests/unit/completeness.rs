@@ -244,7 +244,7 @@ const DEVICES: [(&str, &str); 194] = [
 ];
 
 #[test]
-fn the_vital_signs_of_fhir() {
+fn the_catalogue_has_the_vital_signs_of_fhir() {
     for (code, key, unit) in VITAL_SIGNS {
         let metric = metric_by_code(LOINC, code).unwrap_or_else(|| panic!("{code}"));
         assert_eq!(metric.key(), key);
@@ -262,7 +262,7 @@ fn the_vital_signs_of_fhir() {
 
 /// What Medisanté's devices send: each key with the units seen, none for values without a unit.
 #[test]
-fn the_keys_of_medisante() {
+fn the_catalogue_has_the_keys_of_medisante() {
     for (key, units) in [
         ("systolicBloodPressure", ["mmHg", "Pa"].as_slice()),
         ("diastolicBloodPressure", &["mmHg", "Pa"]),
@@ -287,7 +287,7 @@ fn the_keys_of_medisante() {
 }
 
 #[test]
-fn the_types_of_healthkit_on_fhir() {
+fn the_catalogue_has_the_types_of_healthkit_on_fhir() {
     let Some(mapping) = sample("healthkitonfhir/HKSampleMapping.json") else { return };
     let section = |name: &str| mapping[name].as_object().unwrap();
     let (quantities, categories) = (section("HKQuantitySamples"), section("HKCategorySamples"));
@@ -328,7 +328,7 @@ fn the_types_of_healthkit_on_fhir() {
 }
 
 #[test]
-fn the_codes_of_the_personal_health_device_guide() {
+fn the_catalogue_has_the_codes_of_the_personal_health_device_guide() {
     let Some(folder) = folder() else { return };
     let mut codes = BTreeSet::new();
     for file in std::fs::read_dir(folder.join("hl7-phd")).unwrap() {
@@ -343,7 +343,7 @@ fn the_codes_of_the_personal_health_device_guide() {
 }
 
 #[test]
-fn the_codes_of_the_device_specializations() {
+fn the_catalogue_has_the_codes_of_the_device_specializations() {
     for (code, key) in DEVICES {
         assert_eq!(metric_by_code(MDC, code).map(Metric::key), Some(key), "{code}");
     }

@@ -15,7 +15,7 @@ fn converted(text: &str, factor: i128, shift: i128, divisor: i128) -> (String, b
 }
 
 #[test]
-fn the_identity_keeps_the_digits_and_mends_the_grammar() {
+fn the_identity_conversion_keeps_the_digits_and_normalizes_the_notation() {
     for (text, canonical) in [
         ("5.5", "5.5"),
         ("1.50", "1.50"),
@@ -52,7 +52,7 @@ fn the_identity_keeps_the_digits_and_mends_the_grammar() {
 }
 
 #[test]
-fn what_is_no_decimal_is_refused() {
+fn text_that_is_not_a_decimal_number_is_refused() {
     for text in [
         "", " ", ".", "+", "-", "e5", ".e5", "1e", "1e+", "1e5.0", "--1", "+-1", "1-", "NaN", "Infinity", "-inf",
         "0x10", "1,5", "1_000", "1 000", "5.5 kg", "1.2.3", "１", "null",
@@ -66,7 +66,7 @@ fn what_is_no_decimal_is_refused() {
 }
 
 #[test]
-fn conversions_are_exact_where_they_terminate() {
+fn conversions_with_a_finite_expansion_are_exact() {
     assert_eq!(converted("66.89999999999999", 254, 0, 100), ("169.9259999999999746".into(), false));
     assert_eq!(converted("97", 5, -160, 9), ("36.1111111111111".into(), true));
     assert_eq!(converted("98.6", 5, -160, 9), ("37".into(), false));
@@ -86,7 +86,7 @@ fn conversions_are_exact_where_they_terminate() {
 }
 
 #[test]
-fn values_compare_by_value() {
+fn decimals_compare_by_value_and_not_by_notation() {
     assert!(decimal("1.50").cmp_value(&decimal("1.5")).is_eq());
     assert!(decimal("1e-400").cmp_value(&decimal("0")).is_gt());
     assert!(decimal("-1e400").cmp_value(&decimal("1e-400")).is_lt());
@@ -126,7 +126,7 @@ fn reference(value: &BigRational) -> BigRational {
 
 proptest! {
     #[test]
-    fn canonical_text_is_the_same_number(text in "[+-]?[0-9]{1,45}(\\.[0-9]{0,45})?([eE][+-]?[0-9]{1,2})?") {
+    fn canonical_text_denotes_the_same_number(text in "[+-]?[0-9]{1,45}(\\.[0-9]{0,45})?([eE][+-]?[0-9]{1,2})?") {
         let number = decimal(&text);
         let canonical = number.canonical();
         let again = decimal(&canonical);
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_or_refused(text in ".{0,40}") {
+    fn any_text_is_parsed_or_refused(text in ".{0,40}") {
         let _ = Decimal::parse(&text);
     }
 

@@ -12,7 +12,7 @@ pub(super) const UNITS: &str = include_str!("../../src/units.toml");
 const FACTS: &str = include_str!("../catalogue.facts");
 
 #[test]
-fn the_catalogue_says_what_the_facts_say() {
+fn the_catalogue_contains_exactly_the_facts() {
     let catalogue = Catalogue::parse(METRICS, UNITS).unwrap();
     let said: BTreeSet<String> =
         catalogue.units().iter().flat_map(of_unit).chain(catalogue.metrics().iter().flat_map(of_metric)).collect();

@@ -9,7 +9,7 @@ use catalogue::{self, Catalogue};
 use super::facts::{METRICS, UNITS, of_metric, of_unit, written};
 
 #[test]
-fn no_altered_cell_of_a_unit_survives() {
+fn every_altered_cell_of_a_unit_is_detected() {
     let blocks = blocks();
     let metrics = [blocks.metrics[1], blocks.lists[0].1.as_str()].concat();
     let facts: BTreeSet<_> = written("unit").map(str::to_owned).collect();
@@ -23,7 +23,7 @@ fn no_altered_cell_of_a_unit_survives() {
 }
 
 #[test]
-fn no_altered_cell_of_a_metric_survives() {
+fn every_altered_cell_of_a_metric_is_detected() {
     let blocks = blocks();
     let pool = cells(METRICS);
     let mut lists_seen = BTreeSet::new();
@@ -54,7 +54,7 @@ fn no_altered_cell_of_a_metric_survives() {
 }
 
 #[test]
-fn no_cell_is_overlooked() {
+fn every_cell_is_altered() {
     fn count(value: &toml::Value) -> usize {
         match value {
             toml::Value::Table(table) => {

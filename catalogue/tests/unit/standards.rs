@@ -12,7 +12,7 @@ use octofhir_ucum::{convert, is_comparable, validate};
 use schemas::format::Defaults;
 
 #[test]
-fn every_unit_is_ucum() {
+fn every_unit_is_a_ucum_unit() {
     for unit in catalogue::units() {
         assert!(validate(unit.ucum()).is_ok(), "{}", unit.ucum());
     }
@@ -30,7 +30,7 @@ fn every_unit_is_ucum() {
 }
 
 #[test]
-fn every_conversion_is_the_one_of_ucum() {
+fn every_conversion_agrees_with_ucum() {
     let mut proven = 0;
     for (metric, code) in catalogue::metrics().iter().flat_map(|metric| metric.codes().map(move |code| (metric, code)))
     {
@@ -65,7 +65,7 @@ fn same(accepted: &Accepted, to: &str) {
 }
 
 #[test]
-fn units_convert_where_ucum_says_so_but_for_what_we_keep_apart() {
+fn units_convert_as_in_ucum_except_the_kinds_that_are_kept_separate() {
     // To UCUM the first group are numbers and the second are pressures. But a count is not a share of a whole, and a level is
     // logarithmic and has its own zero.
     let apart = [
@@ -337,7 +337,7 @@ const TERMS: [(&str, u32, u32); 243] = [
 ];
 
 #[test]
-fn every_mdc_code_is_that_of_its_term() {
+fn every_mdc_code_matches_its_term() {
     let terms: BTreeSet<u32> = TERMS.iter().map(|(_, partition, term)| partition * 65_536 + term).collect();
     let mut codes = BTreeSet::new();
     for metric in catalogue::metrics() {

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn each_example_stands_on_the_page_of_its_format() {
+    fn each_example_is_on_the_page_of_its_format() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats");
         let payloads = PAYLOADS.iter().map(|example| (example.file, example.text));
         for (file, text) in payloads.chain([("devices-assign.json", ASSIGN), ("devices-unassign.json", UNASSIGN)]) {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pages_name_reasons_that_there_are() {
+    fn the_pages_name_only_reasons_that_exist() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats");
         for page in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             let text = fs::read_to_string(&page).unwrap();

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_fails_and_says_the_way_out() {
+    fn an_unknown_metric_fails_with_a_suggestion() {
         for (name, way_out) in [("glucose level", "lists all"), ("blood-pres", "did you mean blood_pressure,")] {
             let error = select(&names(&["pulse", name])).map(|_| ()).unwrap_err();
             let text = crate::error::chain(&error);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_aligned_and_says_all_codes() {
+    fn the_table_is_aligned_and_lists_all_codes() {
         let lines = table(&select(&names(&["blood_glucose", "blood_pressure"])).unwrap());
         let [heading, pressure, mass, substance] = lines.as_slice() else { panic!("{lines:?}") };
         for (heading_of, line, cell) in [
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_has_everything_of_its_metric() {
+    fn a_json_object_has_all_facts_of_its_metric() {
         let [weight, stand, rate] = [keys(&["body_weight"]), keys(&["apple_stand_hour"]), keys(&["heart_rate"])]
             .map(|keys| object(metrics().iter().find(|metric| metric.key() == keys[0]).unwrap()));
         let code = &weight["codes"][0];

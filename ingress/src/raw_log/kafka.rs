@@ -245,7 +245,7 @@ mod tests {
 
     /// Checks the settings only: on a single broker, a test cannot observe that all replicas acknowledge.
     #[test]
-    fn all_replicas_acknowledge_and_nothing_is_doubled() {
+    fn the_producer_waits_for_all_replicas_and_is_idempotent() {
         let cluster = Cluster { settings: KafkaSettings::new("127.0.0.1:1"), topics: Topics::new("") };
         let log = KafkaLog::new(&cluster, Duration::from_millis(1_234)).unwrap();
         for (property, value) in [("acks", "all"), ("enable.idempotence", "true"), ("message.timeout.ms", "1234")] {

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_what_is_well_formed() {
+    fn accepts_well_formed_xml() {
         for text in [
             "<a/>",
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- c --><a b='1' c=\"&lt;\">t&amp;&#233;<![CDATA[<]]></a>\n",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not() {
+    fn refuses_xml_that_is_not_well_formed() {
         for text in [
             "",
             "t",
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn never_reads_a_document_type() {
+    fn never_reads_a_document_type_declaration() {
         let text = "<!DOCTYPE a [<!ENTITY x \"y\">]><a/>";
         assert_eq!(check(text.as_bytes(), false, usize::MAX), Err(Malformed::DocumentType));
         assert_eq!(check(text.as_bytes(), true, usize::MAX), Ok(Root::default()));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_depth_attributes_and_encoding() {
+    fn limits_depth_and_attributes_and_refuses_other_encodings() {
         let deep = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
         assert_eq!(check(deep(DEPTH_MAX).as_bytes(), false, usize::MAX), Ok(Root::default()));
         assert_eq!(check(deep(100_000).as_bytes(), false, usize::MAX), Err(Malformed::TooDeep));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn collects_no_token_beyond_its_limit() {
+    fn refuses_a_token_above_the_limit() {
         let text = format!("<a>{}</a>", "x".repeat(100));
         assert_eq!(check(text.as_bytes(), false, 101), Ok(Root::default()));
         assert_eq!(check(text.as_bytes(), false, 50), Err(Malformed::TokenTooLong));

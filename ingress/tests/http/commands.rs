@@ -16,7 +16,7 @@ fn command() -> Value {
 }
 
 #[tokio::test]
-async fn an_assign_is_answered_with_the_device_and_keyed_by_it() {
+async fn an_assign_command_returns_the_device_id_and_has_it_as_kafka_key() {
     let test_app = TestApp::new();
     let expected = device_key(Provider::HealthKit, &DeviceId::parse("apple-77").unwrap()).to_string();
     let mut body = command();
@@ -41,7 +41,7 @@ async fn an_assign_is_answered_with_the_device_and_keyed_by_it() {
 }
 
 #[tokio::test]
-async fn an_unusable_assign_is_kept_and_names_the_field() {
+async fn an_invalid_assign_command_is_stored_and_the_response_names_the_field() {
     let test_app = TestApp::new();
     for (field, value) in [
         ("deviceId", json!("")),
@@ -82,7 +82,7 @@ async fn an_unusable_assign_is_kept_and_names_the_field() {
 }
 
 #[tokio::test]
-async fn an_unassign_is_answered_without_a_body() {
+async fn an_unassign_command_is_answered_without_a_body() {
     let test_app = TestApp::new();
     let id = device_key(Provider::Medisante, &DeviceId::parse("m").unwrap()).to_string();
     let path = format!("/devices/{id}/unassign");
@@ -112,7 +112,7 @@ async fn an_unassign_is_answered_without_a_body() {
 }
 
 #[tokio::test]
-async fn a_key_for_one_provider_assigns_no_device_of_another() {
+async fn a_key_for_one_provider_cannot_assign_a_device_of_another() {
     let test_app = TestApp::new();
     let mut new = new_key("medisante only");
     new.providers = Some(vec!["medisante".to_owned()]);
@@ -123,7 +123,7 @@ async fn a_key_for_one_provider_assigns_no_device_of_another() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_command_are_reported_at_once_and_by_their_exact_names() {
+async fn all_faults_of_a_command_are_reported_at_once_with_the_exact_names() {
     let test_app = TestApp::new();
     let body = json!({ "deviceId": "CANARY", "deviceTypo": "CANARY", "name": 5, "effectiveTo": "CANARY" });
     let answer = test_app.post("/devices/assign").send(body.to_string()).await;
@@ -156,7 +156,7 @@ async fn all_faults_of_a_command_are_reported_at_once_and_by_their_exact_names()
 }
 
 #[tokio::test]
-async fn a_command_carries_the_providers_that_its_key_is_bound_to() {
+async fn a_command_record_has_the_providers_of_its_key() {
     let test_app = TestApp::new();
     let id = device_key(Provider::Medisante, &DeviceId::parse("m").unwrap());
     let unassign = format!("/devices/{id}/unassign");

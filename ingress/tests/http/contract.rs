@@ -12,7 +12,7 @@ async fn request(test_app: &TestApp, method: Method, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_get_a_problem_too() {
+async fn unknown_paths_and_methods_get_a_problem_document() {
     let test_app = TestApp::new();
     for path in ["/", "/health-data", "/health-data/fitbit", "/health-data/medisante/json/x", "/devices", "/metrics"] {
         let answer = request(&test_app, Method::GET, path).await;
@@ -28,7 +28,7 @@ async fn other_paths_and_methods_get_a_problem_too() {
 }
 
 #[tokio::test]
-async fn the_api_describes_itself() {
+async fn the_api_description_has_all_paths() {
     let test_app = TestApp::new();
     let document = request(&test_app, Method::GET, "/openapi.json").await;
     assert_eq!(document.status, 200);
@@ -54,14 +54,14 @@ async fn the_api_describes_itself() {
 }
 
 #[tokio::test]
-async fn the_description_has_no_parameters_either() {
+async fn the_api_description_refuses_query_parameters() {
     let test_app = TestApp::new();
     let answer = request(&test_app, Method::GET, "/openapi.json?version=1").await;
     assert_eq!((answer.problem(400), answer.faults()), ("parameter".to_owned(), vec!["query version".to_owned()]));
 }
 
 #[tokio::test]
-async fn the_page_needs_nothing_from_elsewhere() {
+async fn the_docs_page_loads_nothing_from_other_hosts() {
     let test_app = TestApp::new();
     assert_eq!(request(&test_app, Method::GET, "/docs").await.headers["location"], "/docs/");
     let page = request(&test_app, Method::GET, "/docs/").await;
@@ -87,7 +87,7 @@ async fn the_page_needs_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn the_page_is_for_this_machine_unless_it_is_asked_for() {
+async fn the_docs_page_is_served_only_on_loopback_unless_enabled() {
     for (address, enabled, status) in [
         ([127, 0, 0, 2], false, 200),
         ([127, 0, 0, 1], true, 200),

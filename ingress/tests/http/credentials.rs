@@ -12,7 +12,7 @@ use crate::test_app::{MESSAGE, TestApp, new_key};
 const PATH: &str = "/health-data/medisante/json";
 
 #[tokio::test]
-async fn without_a_valid_key_nothing_is_read_or_kept() {
+async fn without_a_valid_key_nothing_is_read_or_stored() {
     let test_app = TestApp::new();
     let missing = test_app.bare(PATH).send(MESSAGE).await;
     assert_eq!(missing.problem(401), "key-missing");
@@ -32,7 +32,7 @@ async fn without_a_valid_key_nothing_is_read_or_kept() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_is_as_good_as_the_header() {
+async fn a_key_is_accepted_as_a_bearer_token_or_in_the_header() {
     let test_app = TestApp::new();
     for scheme in ["Bearer", "bearer"] {
         let value = format!("{scheme} {}", test_app.key);
@@ -62,7 +62,7 @@ async fn a_key_is_valid_only_within_its_time() {
 }
 
 #[tokio::test]
-async fn a_key_is_good_for_its_scopes_and_providers_only() {
+async fn a_key_is_valid_only_for_its_scopes_and_providers() {
     let test_app = TestApp::new();
     let mut devices = new_key("devices");
     devices.scopes = vec![Scope::DevicesWrite];
@@ -86,7 +86,7 @@ async fn a_patient_named_in_a_header_is_refused() {
 }
 
 #[tokio::test]
-async fn a_changed_file_holds_and_a_broken_one_changes_nothing() {
+async fn a_changed_keys_file_takes_effect_and_an_invalid_one_changes_nothing() {
     let test_app = TestApp::new();
     let valid = test_app.key(new_key("second"));
     let ids: Vec<_> = keys::list(&test_app.keys_file).unwrap().into_iter().map(|key| (key.id, key.source)).collect();
@@ -113,7 +113,7 @@ async fn a_changed_file_holds_and_a_broken_one_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_changed_file_is_seen_without_a_restart_and_a_broken_one_is_shown() {
+async fn a_changed_keys_file_is_loaded_without_a_restart_and_an_invalid_one_is_reported() {
     let test_app = TestApp::new();
     let (health, shutdown) = (Health::new(), CancellationToken::new());
     let watch = tokio::spawn(test_app.keys.clone().watch(health.stage("ingress"), shutdown.clone()));
@@ -137,7 +137,7 @@ async fn a_changed_file_is_seen_without_a_restart_and_a_broken_one_is_shown() {
 }
 
 #[test]
-fn the_file_holds_no_secret_and_is_its_owners_only() {
+fn the_keys_file_has_no_secret_and_only_its_owner_can_read_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys.json");
     let (id, secret) = keys::create(&path, new_key("portal")).unwrap();
@@ -148,7 +148,7 @@ fn the_file_holds_no_secret_and_is_its_owners_only() {
 }
 
 #[test]
-fn a_file_that_breaks_a_rule_is_refused_with_the_rule() {
+fn a_keys_file_that_breaks_a_rule_is_refused_with_the_rule() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys.json");
     let hash = "0".repeat(64);

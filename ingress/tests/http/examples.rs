@@ -58,7 +58,7 @@ async fn each_example_body_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_example_of_a_refusal_is_what_is_answered() {
+async fn each_example_of_a_refusal_is_the_actual_response() {
     let document = document();
     for (documented, operation) in operations(&document) {
         let mut statuses = Vec::new();

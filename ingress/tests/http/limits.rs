@@ -34,7 +34,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_body_exactly_at_the_limit_goes_through_and_one_byte_more_does_not() {
+async fn a_body_at_the_limit_is_accepted_and_one_byte_more_is_refused() {
     let test_app = TestApp::new();
     assert_eq!(test_app.post(PATH).send(text(LIMIT)).await.status, 200);
     assert_eq!(test_app.post(PATH).send(chunked(&text(LIMIT))).await.status, 200);
@@ -49,7 +49,7 @@ async fn a_body_exactly_at_the_limit_goes_through_and_one_byte_more_does_not() {
 }
 
 #[tokio::test]
-async fn every_coding_is_undone_and_capped() {
+async fn every_content_coding_is_decoded_up_to_the_limit() {
     let test_app = TestApp::new();
     let zlib = |text: &[u8]| {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
@@ -83,7 +83,7 @@ async fn every_coding_is_undone_and_capped() {
 }
 
 #[tokio::test]
-async fn a_bomb_is_refused() {
+async fn a_compression_bomb_is_refused() {
     let test_app = TestApp::new();
     let bomb = gzip(&vec![b' '; 128 * 1024 * 1024]);
     assert!(bomb.len() < LIMIT);
@@ -93,7 +93,7 @@ async fn a_bomb_is_refused() {
 }
 
 #[tokio::test]
-async fn a_window_larger_than_every_decoder_must_support_is_not_given() {
+async fn a_zstd_window_above_8_mib_is_refused() {
     let test_app = TestApp::new();
     for (window_log, status) in [(23, 200), (24, 400), (27, 400)] {
         let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
@@ -106,7 +106,7 @@ async fn a_window_larger_than_every_decoder_must_support_is_not_given() {
 }
 
 #[tokio::test]
-async fn unknown_and_stacked_codings_are_refused() {
+async fn unknown_and_multiple_content_codings_are_refused() {
     let test_app = TestApp::new();
     for coding in ["br", "gzip, gzip", "compress"] {
         let answer = test_app.post(PATH).header("content-encoding", coding).send("{}").await;
@@ -117,7 +117,7 @@ async fn unknown_and_stacked_codings_are_refused() {
 }
 
 #[tokio::test]
-async fn a_coding_that_cannot_be_undone_is_kept_as_it_was_sent() {
+async fn a_body_that_cannot_be_decoded_is_stored_as_it_was_sent() {
     let test_app = TestApp::new();
     let mut cut = gzip(b"{\"a\":1}");
     cut.truncate(cut.len() - 4);
@@ -131,14 +131,14 @@ async fn a_coding_that_cannot_be_undone_is_kept_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_given_up() {
+async fn a_body_that_does_not_arrive_in_time_is_refused() {
     let test_app = TestApp::with(LogBehaviour::Stores, |config| config.body_timeout = Duration::from_millis(50));
     let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
     assert_eq!(test_app.post(PATH).send(never).await.problem(408), "body-timeout");
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_not_kept() {
+async fn an_incomplete_body_is_not_stored() {
     let test_app = TestApp::new();
     let broken = futures_util::stream::iter([Ok(Bytes::from("{")), Err(std::io::Error::other("reset"))]);
     assert_eq!(test_app.post(PATH).send(Body::from_stream(broken)).await.problem(400), "body-broken-off");
@@ -146,7 +146,7 @@ async fn a_body_that_breaks_off_is_not_kept() {
 }
 
 #[tokio::test]
-async fn without_an_acknowledgement_the_answer_is_503_within_a_bound() {
+async fn without_an_acknowledgement_the_response_is_503_in_time() {
     for behaviour in [
         LogBehaviour::PartitionsUnknown,
         LogBehaviour::QueueFull,

@@ -9,7 +9,7 @@ use schemas::{
 use crate::test_app::{MESSAGE, TestApp, new_key};
 
 #[tokio::test]
-async fn parameters_are_bounded_and_single() {
+async fn a_parameter_that_is_invalid_unknown_or_repeated_is_refused() {
     let test_app = TestApp::new();
     let long = "x".repeat(257);
     for (query, name) in [
@@ -41,7 +41,7 @@ async fn parameters_are_bounded_and_single() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_query_are_reported_at_once_and_with_the_nearest_name() {
+async fn all_faults_of_a_query_are_reported_at_once_with_the_nearest_name() {
     let test_app = TestApp::new();
     let long = "CANARY".repeat(50);
     let query = format!("devceId=CANARY&type=CANARY&type=CANARY&unit=&defaults=CANARY&devceId=again&deviceId={long}");
@@ -63,7 +63,7 @@ async fn all_faults_of_a_query_are_reported_at_once_and_with_the_nearest_name() 
 }
 
 #[tokio::test]
-async fn a_parameter_whose_name_may_be_content_is_not_repeated() {
+async fn a_parameter_name_that_may_be_content_is_not_repeated() {
     let test_app = TestApp::new();
     for query in ["{%22value%22:5.5}", "19840101-1234", "=5.5", &"n".repeat(1_000)] {
         let answer = test_app.post(&format!("/health-data/healthkit/json?{query}")).send("[]").await;
@@ -77,7 +77,7 @@ async fn a_parameter_whose_name_may_be_content_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_route_knows_only_the_parameters_that_have_an_effect_there() {
+async fn a_path_accepts_only_the_parameters_that_have_an_effect() {
     let test_app = TestApp::new();
     let id = device_key(Provider::Medisante, &DeviceId::parse("m").unwrap());
     for parameter in ["type", "unit", "deviceId", "defaults"] {
@@ -95,7 +95,7 @@ async fn a_route_knows_only_the_parameters_that_have_an_effect_there() {
 }
 
 #[tokio::test]
-async fn the_defaults_of_the_request_or_of_the_key_are_kept_with_a_healthkit_payload() {
+async fn the_defaults_of_the_request_or_of_the_key_are_stored_with_a_healthkit_payload() {
     let test_app = TestApp::new();
     let mut declaring = new_key("app");
     declaring.defaults = Some("react-native-health".to_owned());

@@ -9,7 +9,7 @@ use schemas::{
 use crate::test_app::{MESSAGE, TestApp, content_hmac, partition};
 
 #[tokio::test]
-async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt() {
+async fn a_medisante_payload_is_stored_byte_for_byte_and_answered_with_its_receipt() {
     let test_app = TestApp::new();
     let body = "{ \"metadata\" : {\"correlationId\":\"one\"}, \"measurements\": {}}\n";
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -44,7 +44,7 @@ async fn a_medisante_payload_is_kept_byte_for_byte_and_answered_with_its_receipt
 }
 
 #[tokio::test]
-async fn a_retry_lies_beside_the_first_whoever_sends_it_and_however_it_is_coded() {
+async fn equal_payloads_go_to_one_partition_whatever_the_key_and_the_content_coding() {
     let test_app = TestApp::new();
     let other = test_app.key(crate::test_app::new_key("other"));
     let expected: Vec<_> =
@@ -100,7 +100,7 @@ fn many(count: usize) -> String {
 }
 
 #[tokio::test]
-async fn the_content_type_decides_where_the_path_names_no_format() {
+async fn the_content_type_determines_the_format_if_the_path_names_none() {
     let test_app = TestApp::new();
     for (provider, content_type, format) in [
         ("medisante", "application/json", Format::StandardJson),
@@ -123,7 +123,7 @@ async fn the_content_type_decides_where_the_path_names_no_format() {
 }
 
 #[tokio::test]
-async fn the_path_names_the_format_by_name_or_alias() {
+async fn the_path_determines_the_format_by_name_or_alias() {
     let test_app = TestApp::new();
     for (path, format) in [
         ("medisante/json", Format::StandardJson),
@@ -144,7 +144,7 @@ async fn the_path_names_the_format_by_name_or_alias() {
 }
 
 #[tokio::test]
-async fn a_malformed_body_is_kept_and_answered_with_its_receipt() {
+async fn a_malformed_body_is_stored_and_answered_with_its_receipt() {
     let test_app = TestApp::new();
     let deep = "[".repeat(100_000);
     let bodies: [(&str, &[u8]); 12] = [
@@ -174,7 +174,7 @@ async fn a_malformed_body_is_kept_and_answered_with_its_receipt() {
 }
 
 #[tokio::test]
-async fn the_internal_document_type_of_an_export_is_passed_over() {
+async fn the_internal_document_type_of_an_export_is_skipped() {
     let test_app = TestApp::new();
     let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE HealthData [\n<!ELEMENT HealthData (R)*>\n]>\n<HealthData><R/></HealthData>";
     assert_eq!(test_app.post("/health-data/healthkit/export-xml").send(body).await.status, 200);
@@ -182,7 +182,7 @@ async fn the_internal_document_type_of_an_export_is_passed_over() {
 }
 
 #[tokio::test]
-async fn what_is_odd_about_tracing_is_replaced_or_left_out() {
+async fn an_invalid_correlation_id_is_replaced_and_an_invalid_traceparent_is_left_out() {
     let test_app = TestApp::new();
     let long = "a".repeat(129);
     for sent in ["", "with space", &long] {

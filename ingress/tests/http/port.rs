@@ -64,7 +64,7 @@ pub(crate) async fn rest(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_client_that_never_ends_its_headers_is_cut_off() {
+async fn a_client_that_never_ends_its_headers_is_disconnected() {
     let test_app = TestApp::new();
     let port = port(&test_app, |limits| limits.header_timeout = Duration::from_millis(100)).await;
     let mut stream = TcpStream::connect(port.address).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_client_that_never_ends_its_headers_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_large_body_sees_its_answer() {
+async fn a_client_that_sends_a_large_body_gets_the_response() {
     let test_app = TestApp::new();
     let port = port(&test_app, |_| {}).await;
     // Larger than the buffers between client and server.
@@ -92,7 +92,7 @@ async fn a_large_body_sees_its_answer() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_told_so() {
+async fn invalid_http_is_answered_with_400_or_431() {
     let test_app = TestApp::new();
     let port = port(&test_app, |_| {}).await;
     let mut endless = head(&test_app, 2).replace("\r\n\r\n", "\r\nx-long: ");
@@ -114,7 +114,7 @@ async fn what_is_no_http_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_request_in_hand_is_answered_before_the_end() {
+async fn a_request_in_progress_is_answered_before_the_shutdown() {
     let test_app = TestApp::new();
     let mut port = port(&test_app, |_| {}).await;
     let _idle = TcpStream::connect(port.address).await.unwrap();
@@ -141,7 +141,7 @@ async fn a_request_in_hand_is_answered_before_the_end() {
 }
 
 #[tokio::test]
-async fn the_end_waits_no_longer_than_it_was_told() {
+async fn the_shutdown_waits_at_most_the_drain_timeout() {
     let test_app = TestApp::new();
     let port = port(&test_app, |limits| limits.drain_timeout = Duration::from_millis(100)).await;
     let mut busy = TcpStream::connect(port.address).await.unwrap();
@@ -175,7 +175,7 @@ async fn no_more_connections_than_allowed_are_served() {
 }
 
 #[tokio::test]
-async fn a_rush_of_connections_waits_in_the_system() {
+async fn many_new_connections_wait_in_the_accept_queue() {
     let test_app = TestApp::new();
     let listener = ingress::listen(&test_app.config).unwrap();
     let address = listener.local_addr().unwrap();
@@ -188,7 +188,7 @@ async fn a_rush_of_connections_waits_in_the_system() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_says_why_kafka_does_not_answer() {
+async fn readiness_reports_why_kafka_does_not_answer() {
     service::telemetry::init_logs("info");
     let test_app = TestApp::new();
     service::secret::load_or_create(&test_app.directory().join("receipt.key")).unwrap();
@@ -216,7 +216,7 @@ async fn readiness_says_why_kafka_does_not_answer() {
 }
 
 #[tokio::test]
-async fn it_refuses_to_start_where_a_promise_would_break() {
+async fn the_ingress_refuses_to_start_with_unsafe_or_unusable_settings() {
     let test_app = TestApp::new();
     let run = async |change: &dyn Fn(&mut ingress::IngressConfig), address: &str| {
         let mut config = test_app.config.clone();

@@ -32,7 +32,7 @@ impl<'a> MakeWriter<'a> for Capture {
 }
 
 #[tokio::test]
-async fn no_canary_is_in_a_log_or_in_an_answer() {
+async fn no_canary_is_in_a_log_or_in_a_response() {
     let capture = Capture::default();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(capture.clone()).finish();

@@ -9,7 +9,7 @@ use schemas::format::{Format, Provider};
 use crate::test_app::TestApp;
 
 #[tokio::test]
-async fn a_payload_of_another_shape_is_kept_and_the_answer_names_the_field_and_the_type() {
+async fn a_payload_of_the_wrong_shape_is_stored_and_the_response_names_the_field_and_the_type() {
     let test_app = TestApp::new();
     for (path, body, fault, said) in [
         ("medisante/json", "[\"CANARY\"]", "body -", "the top level of the body must be a JSON object"),
@@ -68,7 +68,7 @@ async fn a_payload_of_another_shape_is_kept_and_the_answer_names_the_field_and_t
 
 /// Checks the golden pairs of the normalizer: each body, and the events that are produced from it.
 #[test]
-fn no_payload_is_refused_that_the_normalizer_makes_something_of() {
+fn no_payload_that_the_normalizer_can_read_is_refused() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../normalizer/tests/golden");
     let (mut bodies, mut refused) = (0, 0);
     for entry in fs::read_dir(&folder).unwrap() {

@@ -137,7 +137,7 @@ async fn serves_another_client(slowness: Slowness) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_hold_every_connection_give_way_to_another_client() {
+async fn clients_that_hold_all_connections_do_not_lock_out_another_client() {
     let tries =
         Slowness::ALL.map(|slowness| tokio::spawn(async move { (slowness, serves_another_client(slowness).await) }));
     let mut holding = Vec::new();
@@ -151,7 +151,7 @@ async fn clients_that_hold_every_connection_give_way_to_another_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_reader_gets_its_whole_answer() {
+async fn a_slow_reader_gets_the_whole_response() {
     let test_app = TestApp::new();
     let port = port(&test_app, |limits| limits.write_timeout = SHORT).await;
     let socket = TcpSocket::new_v4().unwrap();

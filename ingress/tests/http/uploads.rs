@@ -36,7 +36,7 @@ fn part(headers: &Headers) -> Option<UploadPart> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_body_lies_in_chunks_closed_by_a_manifest() {
+async fn a_large_body_is_stored_as_chunks_and_a_manifest() {
     let test_app = TestApp::new();
     let body = export(CHUNK_BYTES * 3 + 1_000);
     let path = format!("{PATH}?type=t&unit=u&deviceId=d");
@@ -87,7 +87,7 @@ async fn a_body_of_one_chunk_is_one_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn content_codings_are_undone_on_the_way() {
+async fn a_coded_upload_is_decoded_as_it_arrives() {
     let test_app = TestApp::new();
     let body = export(CHUNK_BYTES * 2);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -115,7 +115,7 @@ async fn content_codings_are_undone_on_the_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_broken_is_kept_all_the_same() {
+async fn a_malformed_upload_is_stored() {
     let test_app = TestApp::new();
     let mut broken = export(CHUNK_BYTES * 2);
     broken.extend_from_slice(b"<again/>");
@@ -133,7 +133,7 @@ async fn what_is_broken_is_kept_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endless_token_is_not_collected() {
+async fn an_upload_with_a_token_above_1_mib_is_refused() {
     let test_app = TestApp::new();
     let endless = format!("<HealthData><Record value='{}'/></HealthData>", "x".repeat(2 * 1024 * 1024));
     let answer = test_app.post(PATH).send(frames(endless.as_bytes())).await;
@@ -142,7 +142,7 @@ async fn an_endless_token_is_not_collected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_large_and_broken_off_uploads_are_never_closed() {
+async fn uploads_that_are_too_large_or_incomplete_get_no_manifest() {
     let test_app = TestApp::with(LogBehaviour::Stores, |config| config.upload_bytes_max = CHUNK_BYTES as u64 * 2);
     let body = export(CHUNK_BYTES * 3);
     assert_eq!(test_app.post(PATH).send(frames(&body)).await.problem(413), "too-large");
@@ -186,7 +186,7 @@ async fn drip(pieces: mpsc::Sender<Bytes>, piece: Bytes, every: Duration, count:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_uploads_than_allowed_go_on_at_once() {
+async fn no_more_uploads_than_allowed_run_at_once() {
     let test_app = TestApp::with(LogBehaviour::Stores, |config| {
         (config.uploads_max, config.produce_timeout) = (1, Duration::from_millis(50));
     });
@@ -203,7 +203,7 @@ async fn no_more_uploads_than_allowed_go_on_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_stalls_is_given_up_long_before_its_whole_time() {
+async fn an_upload_that_stalls_ends_long_before_its_time_limit() {
     let test_app = TestApp::with(LogBehaviour::Stores, |config| config.body_timeout = Duration::from_millis(300));
     let given_up = async |body| {
         let answer = tokio::time::timeout(Duration::from_secs(30), test_app.post(PATH).send(body)).await;
@@ -219,7 +219,7 @@ async fn an_upload_that_stalls_is_given_up_long_before_its_whole_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_goes_on_has_its_whole_time_and_no_more() {
+async fn an_upload_that_makes_progress_ends_at_its_time_limit() {
     for (upload_timeout, status) in [(Duration::from_mins(1), 200), (Duration::from_millis(500), 408)] {
         let test_app = TestApp::with(LogBehaviour::Stores, |config| {
             (config.body_timeout, config.upload_timeout) = (Duration::from_secs(1), upload_timeout);
@@ -231,7 +231,7 @@ async fn an_upload_that_goes_on_has_its_whole_time_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_counts_only_when_all_of_it_is_acknowledged() {
+async fn an_upload_is_accepted_only_when_all_of_it_is_acknowledged() {
     let body = export(CHUNK_BYTES * 3 + 1_000);
     for refused in 0..=4 {
         let test_app = TestApp::with(LogBehaviour::RejectsOne(refused), |_| {});
@@ -242,7 +242,7 @@ async fn an_upload_counts_only_when_all_of_it_is_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kafka_away_in_the_middle_is_a_503() {
+async fn a_kafka_outage_during_an_upload_is_answered_with_503() {
     for behaviour in [
         LogBehaviour::PartitionsUnknown,
         LogBehaviour::QueueFull,

@@ -62,7 +62,7 @@ fn read(mut client: ClientConfig, topic: RawTopic, name: &str) -> Kept {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_accepted_lies_at_its_receipt() {
+async fn an_accepted_body_is_stored_at_the_position_in_its_receipt() {
     let edge = Edge::start("accepted", |_| {}).await;
     let limit = format!("{{\"measurements\":{{}},\"a\":\"{}\"}}", "x".repeat(1024 * 1024 - 26)).into_bytes();
     assert_eq!(limit.len(), 1024 * 1024);
@@ -97,7 +97,7 @@ async fn what_is_accepted_lies_at_its_receipt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_for_a_device_and_the_parts_of_an_upload_lie_together() {
+async fn the_commands_for_a_device_share_a_partition_as_do_the_parts_of_an_upload() {
     let edge = Edge::start("together", |_| {}).await;
     let assign =
         br#"{"deviceId":"a","deviceType":"w","name":"n","deviceProvider":"medisante","assignedPatientId":"p"}"#;
@@ -124,7 +124,7 @@ async fn commands_for_a_device_and_the_parts_of_an_upload_lie_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_acceptance_is_worth_is_said_where_the_operator_looks() {
+async fn the_durability_of_accepted_records_is_in_the_log_and_on_ready() {
     let edge = Edge::start("worth", |_| {}).await;
     let said = async {
         loop {
@@ -142,7 +142,7 @@ async fn what_an_acceptance_is_worth_is_said_where_the_operator_looks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_that_are_added_are_used_without_a_restart() {
+async fn added_partitions_are_used_without_a_restart() {
     let edge = Edge::start("added", |_| {}).await;
     edge.admin_adds_partitions(RawTopic::Medisante, 12).await;
     let used = async {
@@ -159,7 +159,7 @@ async fn partitions_that_are_added_are_used_without_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_hangs_means_503_in_time_and_readiness_says_so() {
+async fn a_broker_that_hangs_causes_503_in_time_and_readiness_reports_it() {
     const PATH: &str = "/health-data/medisante/json";
     const FROZEN: Duration = Duration::from_secs(30);
     const TOLD_WITHIN: Duration = Duration::from_secs(15);
@@ -198,7 +198,7 @@ async fn a_broker_that_hangs_means_503_in_time_and_readiness_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopping_under_load_keeps_what_was_answered() {
+async fn a_stop_under_load_loses_no_accepted_body() {
     let edge = Edge::start("stopped", |_| {}).await;
     let mut senders = Vec::new();
     let (total, mut more) = watch::channel(0_u32);

@@ -43,7 +43,7 @@ fn bombs(mib: usize) -> [(&'static str, Vec<u8>); 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bomb_is_not_inflated_beyond_the_limit() {
+async fn a_compression_bomb_is_not_decompressed_beyond_the_limit() {
     let _turn = turn().await;
     let test_app = TestApp::with(LogBehaviour::Discards, |config| config.upload_bytes_max = 16 * MIB as u64);
     for (coding, bomb) in bombs(24) {
@@ -58,7 +58,7 @@ async fn a_bomb_is_not_inflated_beyond_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_takes_no_more_memory_than_it_says() {
+async fn an_upload_uses_at_most_its_documented_memory() {
     let _turn = turn().await;
     let test_app = TestApp::with(LogBehaviour::Discards, |_| {});
     let part = Bytes::from("<a/>".repeat(MIB / 4));
@@ -70,7 +70,7 @@ async fn an_upload_takes_no_more_memory_than_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_receipts_of_many_samples_are_made_as_they_are_taken() {
+async fn the_receipts_of_many_samples_are_created_while_they_are_sent() {
     let _turn = turn().await;
     let test_app = TestApp::with(LogBehaviour::Discards, |_| {});
     let samples = format!("[{}]", vec!["0"; 100_000].join(","));

@@ -33,7 +33,7 @@ async fn send(test_app: &TestApp, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_leave_nothing_behind_though_nobody_asks_for_the_metrics() {
+async fn requests_leave_no_memory_behind_if_the_metrics_are_not_scraped() {
     let _turn = turn().await;
     let metrics = telemetry::init_metrics().unwrap();
     // The management port runs the recorder's upkeep, whether or not it is scraped.

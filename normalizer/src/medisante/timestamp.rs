@@ -56,7 +56,7 @@ mod tests {
     const DAY_US: i64 = 86_400 * SECOND_US;
 
     #[test]
-    fn numbers_count_from_1970() {
+    fn numbers_are_times_since_1970() {
         for (text, from_us, precision) in [
             ("0", 0, Precision::Second),
             ("1700000000", 1_700_000_000 * SECOND_US, Precision::Second),

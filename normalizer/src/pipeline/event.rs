@@ -323,7 +323,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_of_the_mapping_is_a_dead_letter_of_the_whole_payload() {
+    async fn a_panic_of_the_mapping_makes_the_whole_payload_a_dead_letter() {
         let config = config();
         let mapper = Mapper { config: config.clone(), normalize: panicking };
         let pool = Pool::start(config.threads, mapper).unwrap();

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_is_told() {
+    fn a_lasting_problem_is_reported_as_a_wait() {
         is_waiting_at_last(&judged(|_, _| owner(&[(4, 5), (7, 7)])), "no partition makes progress");
         is_waiting_at_last(&judged(|_, _| Observation { owns: 0, ..owner(&[(4, 5)]) }), "owns no partition");
         is_waiting_at_last(
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_does_not_exist_is_told() {
+    fn a_topic_that_does_not_exist_is_reported() {
         let missing = || Some("raw.devices".to_owned());
         let expected = "the topic raw.devices does not exist: run `device-manager topics apply`";
         for assessment in judged(|_, _| Observation { missing: missing(), owns: 0, ..owner(&[(7, 7)]) }) {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_or_has_nothing_to_do_is_well() {
+    fn a_member_that_makes_progress_or_has_nothing_to_read_is_healthy() {
         for assessments in [
             judged(|_, _| owner(&[(7, 7)])),
             judged(|_, _| owner(&[])),
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_stands_still_while_others_move_is_told() {
+    fn a_partition_without_progress_is_reported_while_others_make_progress() {
         // Partition 0 is busy, partition 1 has records that are not read, and partition 2 is at its end.
         let assessments = judged(|index, _| Observation {
             acknowledgements: index,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_ends_too_early_or_stands_still_is_checked_again() {
+    fn a_log_that_ends_too_early_or_makes_no_progress_is_checked_again() {
         let start = Instant::now();
         let mut judge = Judge::default();
         let mut is_recheck_due = |after: Duration, log| judge.assess(start + after, owner(&[log])).recheck.is_some();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_stands_elsewhere_is_told_once() {
+    fn a_suspect_partition_is_rechecked_once() {
         let (mut judge, now) = (Judge::default(), Instant::now());
         let suspects = |handled| Suspects::from([((RawTopic::Devices, 0), (handled, 77))]);
         let mut recheck = |suspects| judge.assess(now, Observation { suspects, ..owner(&[(6, 6)]) }).recheck;

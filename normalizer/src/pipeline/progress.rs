@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_must_do_is_told_while_the_rest_works() {
+    fn what_an_operator_must_do_is_reported_while_the_rest_works() {
         let health = service::health::Health::new();
         let readiness = Readiness::new(health.stage("normalizer"));
         let [raw, uploads] = ["raw", "uploads"].map(|name| Progress::new(name, readiness.clone()));

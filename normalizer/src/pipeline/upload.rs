@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_the_middle_of_an_upload_leaves_what_stands_before_and_one_refusal() {
+    fn a_panic_during_an_upload_keeps_the_earlier_readings_and_adds_one_rejection() {
         let (batches, mut receiver) = mpsc::channel(1);
         let mut mapping = UploadMapping { batches: &batches, batch: EventBatch::default(), counts: Counts::default() };
         let (config, manifest) = super::super::event::tests::upload();

@@ -15,7 +15,7 @@ const MIB: u64 = 1024 * 1024;
 /// Twenty bodies of a hundred thousand items each, all refused; each is a few hundred bytes when compressed. Where consecutive
 /// reasons differ, each item has a dead letter of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_bodies_of_refused_items_stay_small() {
+async fn twenty_bodies_of_refused_items_use_little_memory() {
     let world = World::new(1).await;
     let same = format!("[{}]", vec!["0"; 100_000].join(","));
     let turns = format!("[{}]", vec!["0,{}"; 5_000].join(","));

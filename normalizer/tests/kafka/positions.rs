@@ -25,7 +25,7 @@ async fn mapped(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_are_gone_are_not_passed_over() {
+async fn deleted_records_are_not_skipped() {
     let world = World::new(2).await;
     mapped(&world).await;
     for number in 6..12 {
@@ -44,7 +44,7 @@ async fn records_that_are_gone_are_not_passed_over() {
 }
 
 /// Kafka deletes the offsets of a group together with the topic, but a cluster that is restored from copies may have kept them.
-async fn made_anew(records: u32, are_offsets_kept: bool) {
+async fn recreated(records: u32, are_offsets_kept: bool) {
     let world = World::new(2).await;
     mapped(&world).await;
     let committed = world.committed(RawTopic::HealthKit, 0).unwrap();
@@ -97,27 +97,27 @@ async fn until_partition_0_is_reported(world: &World, running: &Running) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_was_made_anew_is_noticed() {
-    made_anew(2, false).await;
+async fn a_recreated_topic_is_noticed() {
+    recreated(2, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_was_made_anew_is_noticed_when_it_has_outgrown_the_old_one() {
-    made_anew(9, false).await;
+async fn a_recreated_topic_is_noticed_when_it_is_longer_than_the_old_one() {
+    recreated(9, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_was_made_anew_is_noticed_where_the_offsets_were_kept() {
-    made_anew(2, true).await;
+async fn a_recreated_topic_is_noticed_if_the_offsets_were_kept() {
+    recreated(2, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_was_made_anew_and_has_outgrown_the_old_one_is_noticed_where_the_offsets_were_kept() {
-    made_anew(9, true).await;
+async fn a_recreated_topic_longer_than_the_old_one_is_noticed_if_the_offsets_were_kept() {
+    recreated(9, true).await;
 }
 
 /// Recreates the topic while its records are awaited.
-async fn made_anew_under_a_running_stage(records: u32) {
+async fn recreated_under_a_running_stage(records: u32) {
     let world = World::new(1).await;
     let running = world.start();
     world.samples(1, 0, 6).await;
@@ -133,17 +133,17 @@ async fn made_anew_under_a_running_stage(records: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_made_anew_under_a_running_stage_is_noticed() {
-    made_anew_under_a_running_stage(1).await;
+async fn a_topic_recreated_under_a_running_stage_is_noticed() {
+    recreated_under_a_running_stage(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_made_anew_under_a_running_stage_is_noticed_when_it_is_as_long_as_the_old_one() {
-    made_anew_under_a_running_stage(6).await;
+async fn a_topic_recreated_under_a_running_stage_is_noticed_when_it_is_as_long_as_the_old_one() {
+    recreated_under_a_running_stage(6).await;
 }
 
 /// Recreates the topic directly after an outage. The client may miss that the topic was deleted and report no error.
-async fn made_anew_after_an_outage(records: u32) {
+async fn recreated_after_an_outage(records: u32) {
     let world = World::alone(1).await;
     let mut config = world.config();
     config.kafka.properties.insert("group.protocol".to_owned(), "classic".to_owned());
@@ -169,11 +169,11 @@ async fn made_anew_after_an_outage(records: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_made_anew_after_an_outage_is_noticed() {
-    made_anew_after_an_outage(1).await;
+async fn a_topic_recreated_after_an_outage_is_noticed() {
+    recreated_after_an_outage(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_made_anew_after_an_outage_is_noticed_when_it_has_outgrown_the_old_one() {
-    made_anew_after_an_outage(9).await;
+async fn a_topic_recreated_after_an_outage_is_noticed_when_it_is_longer_than_the_old_one() {
+    recreated_after_an_outage(9).await;
 }

@@ -10,7 +10,7 @@ use crate::world::World;
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_kafka_is_told_and_so_is_its_return() {
+async fn a_frozen_kafka_and_its_return_are_reported_in_time() {
     let world = World::alone(2).await;
     let running = world.start();
     world.samples(2, 0, 4).await;
@@ -31,7 +31,7 @@ async fn a_frozen_kafka_is_told_and_so_is_its_return() {
 
 /// Members without a partition are as ready as the others.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_too_many_is_ready() {
+async fn a_member_without_a_partition_is_ready() {
     let world = World::new(1).await;
     let members: Vec<_> = (0..5).map(|_| world.start()).collect();
     let mut sent = 0;
@@ -51,7 +51,7 @@ async fn a_member_too_many_is_ready() {
 
 /// Deletes topics of a stage that owns partitions of all topics.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_deleted_is_told_by_the_member_that_owned_it() {
+async fn a_deleted_topic_is_reported_by_the_member_that_owned_it() {
     let world = World::new(2).await;
     let running = world.start();
     world.samples(2, 0, 4).await;

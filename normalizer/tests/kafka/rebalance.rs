@@ -50,18 +50,18 @@ async fn until_all(world: &World, members: &[Running], sent: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_come_and_go_with_the_consumer_protocol() {
+async fn members_join_and_leave_with_the_consumer_protocol() {
     members_come_and_go("consumer").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_come_and_go_with_the_classic_protocol() {
+async fn members_join_and_leave_with_the_classic_protocol() {
     members_come_and_go("classic").await;
 }
 
 /// A member in the middle of a large upload releases a partition to a new member, without finishing the upload first.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_group_is_heard_while_a_batch_is_mapped() {
+async fn a_member_follows_a_rebalance_while_a_batch_is_mapped() {
     const LARGE: u32 = 600_000;
     let world = World::new(2).await;
     let content = records(0, LARGE);
@@ -86,7 +86,7 @@ async fn the_group_is_heard_while_a_batch_is_mapped() {
 
 /// While a batch is mapped, nothing is read. Partitions that moved to another member in the meantime are read when they return.
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_that_went_while_a_batch_was_mapped_are_read_when_they_come_back() {
+async fn partitions_revoked_while_a_batch_is_mapped_are_read_when_assigned_again() {
     const LARGE: u32 = 600_000;
     const UPLOADS: RawTopic = RawTopic::Uploads;
     let world = World::new(4).await;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::world::{World, export, records, start};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_becomes_readings_of_its_own_topic() {
+async fn an_upload_becomes_readings_on_the_bulk_topic() {
     let world = World::new(2).await;
     let running = world.start();
     let content = records(0, 3_000);
@@ -51,7 +51,7 @@ async fn a_hash_that_does_not_match_is_noticed() {
 
 /// The finished uploads are mapped once, even if a normalizer is restarted in between.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_upload_holds_back_no_other_and_ends_as_a_refusal() {
+async fn an_open_upload_delays_no_other_and_ends_as_a_rejection() {
     let world = World::new(1).await;
     let running = world.start();
     let open = world.chunks(0, Uuid::from_u128(8), &[b"<HealthData>", b"<Record"]).await;

@@ -59,7 +59,7 @@ fn a_name_or_a_unit_of_128_bytes_is_read_and_a_longer_one_is_not() {
 }
 
 #[test]
-fn a_part_is_kept_as_what_it_is() {
+fn other_fields_become_components_of_their_own_type() {
     let values =
         |fields: &str| -> Vec<Value> { parts(&workout(fields)).into_iter().map(|part| part.value.clone()).collect() };
     let text = |text: &str| Value::Text(text.to_owned());
@@ -91,7 +91,7 @@ fn a_part_is_kept_as_what_it_is() {
 }
 
 #[test]
-fn a_list_of_100_texts_is_taken_apart_and_a_longer_one_is_not() {
+fn a_list_of_100_texts_becomes_components_and_a_longer_one_does_not() {
     let list = |count: usize| format!(r#""extra":[{}]"#, vec![r#""a""#; count].join(","));
     assert_eq!(parts(&workout(&list(100))).len(), 100);
     assert_eq!(parts(&workout(&list(101))).len(), 1);
@@ -112,7 +112,7 @@ fn an_entry_of_1000_parts_is_read_and_one_more_is_not() {
 }
 
 #[test]
-fn a_workout_is_its_kind_or_at_least_one_total() {
+fn a_workout_needs_a_kind_or_a_total() {
     let found = |fields: &str| normalized(&format!(r#""workouts":[{{{DATE}{fields}}}]"#));
     let total = |fields: &str| {
         let found = found(fields);
@@ -129,7 +129,7 @@ fn a_workout_is_its_kind_or_at_least_one_total() {
 }
 
 #[test]
-fn a_total_that_is_null_is_none() {
+fn a_total_without_a_number_is_left_out() {
     for nothing in [r#"{"qty":null,"units":"kcal"}"#, r#"{"units":"kcal"}"#, "null"] {
         let found = workout(&format!(r#""activeEnergyBurned":{nothing},"duration":60"#));
         let names: Vec<&str> = found.readings[0].components.iter().map(|part| part.code.code.as_ref()).collect();

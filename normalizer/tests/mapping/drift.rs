@@ -46,7 +46,7 @@ const MESSAGE: &str = r#"{
 }"#;
 
 #[test]
-fn a_message_tells_what_is_unknown_at_each_level_and_keeps_what_is_known() {
+fn unknown_members_of_a_message_are_reported_at_each_level_and_known_ones_are_read() {
     let found = normalized(MEDISANTE_JSON, MESSAGE);
     assert_eq!(
         shapes(&found),
@@ -67,7 +67,7 @@ fn a_message_tells_what_is_unknown_at_each_level_and_keeps_what_is_known() {
 }
 
 #[test]
-fn xml_tells_the_same_names() {
+fn xml_reports_the_same_unknown_names_as_json() {
     // Namespace declarations and attributes of another namespace are not members.
     let body = r#"<message xmlns="urn:m" xmlns:x="urn:x">
         <device battery="3" x:colour="red"><id>d-1</id></device>
@@ -91,7 +91,7 @@ fn xml_tells_the_same_names() {
 }
 
 #[test]
-fn samples_tell_unknown_keys_types_and_units() {
+fn unknown_keys_types_and_units_of_samples_are_reported() {
     let body = r#"[
         { "type": "HeartRate", "value": 61, "unit": "count/min", "startDate": "2026-03-01T08:00:00Z", "mood": "good" },
         { "type": "HeartRate", "value": 62, "unit": "count/min", "startDate": "2026-03-01T08:01:00Z", "mood": "bad" },
@@ -112,7 +112,7 @@ fn samples_tell_unknown_keys_types_and_units() {
 }
 
 #[test]
-fn an_app_s_export_tells_unknown_members_metrics_and_units() {
+fn unknown_members_metrics_and_units_of_an_apps_export_are_reported() {
     let body = r#"{ "version": 3, "data": { "heartRateNotifications": [ { "start": "2026-03-01 08:00:00 +0100",
         "threshold": 120 } ], "dreams": [ { "start": "2026-03-01 08:00:00 +0100" } ], "metrics": [
         { "name": "step_count", "units": "count", "colour": "red", "data": [
@@ -133,7 +133,7 @@ fn an_app_s_export_tells_unknown_members_metrics_and_units() {
 }
 
 #[test]
-fn apple_s_export_tells_unknown_elements_and_types() {
+fn unknown_elements_and_types_of_apples_export_are_reported() {
     let record = |kind: &str, unit: &str| {
         format!(r#"<Record type="{kind}" unit="{unit}" value="1" startDate="2026-03-01 08:00:00 +0100"/>"#)
     };
@@ -164,7 +164,7 @@ fn observation(coding: &str, unit: &str, more: &str) -> String {
 }
 
 #[test]
-fn fhir_tells_unknown_codes_and_units() {
+fn unknown_codes_and_units_of_fhir_are_reported() {
     let loinc = |code: &str| format!(r#""coding": [ {{ "system": "http://loinc.org", "code": "{code}" }} ]"#);
     assert_eq!(shapes(&normalized(FHIR, &observation(&loinc("29463-7"), "kg", ""))), [""; 0]);
     assert_eq!(
@@ -195,7 +195,7 @@ const BESIDE: &str = "_id _implicitRules _language _status _effectiveDateTime _e
 const BESIDE_VALUES: &str = "_valueString _valueBoolean _valueInteger _valueTime _valueDateTime";
 
 #[test]
-fn fhir_tells_elements_that_the_standard_does_not_define() {
+fn elements_that_fhir_does_not_define_are_reported() {
     let json = r#"{ "resourceType": "Observation", "status": "final", "code": { "text": "x" }, "valueString": "y",
         "performer": [], "confidence": 0.9, "component": [ { "code": { "text": "x" }, "grade": [ {} ], "status": "final" } ],
         "contained": [ { "resourceType": "Observation", "valueAttachment": {} }, { "resourceType": "Patient", "x": 1 } ] }"#;
@@ -220,7 +220,7 @@ fn fhir_tells_elements_that_the_standard_does_not_define() {
 }
 
 #[test]
-fn what_the_standard_defines_is_no_news() {
+fn elements_that_fhir_defines_are_not_reported() {
     let told = |body: &str| {
         let of = if body.starts_with('<') { FHIR_XML } else { FHIR };
         shapes(&normalized(of, body)).into_iter().filter(|shape| shape.starts_with("field")).collect::<Vec<_>>()
@@ -250,7 +250,7 @@ fn what_the_standard_defines_is_no_news() {
 
 /// Checks values, and texts that do not look like names: with spaces, non-ASCII characters, many characters or many digits.
 #[test]
-fn no_value_and_no_odd_name_is_told() {
+fn no_value_and_no_name_that_may_be_content_is_reported() {
     for odd in ["canary name", "canary\u{e4}", "canary=5.4", &"canary".repeat(11), "canary-2026-03-01", "5.4321098765"]
     {
         for value in [r#""canary""#, r#"["canary"]"#, &format!(r#"{{ "{odd}": "canary" }}"#)] {
@@ -286,7 +286,7 @@ fn no_value_and_no_odd_name_is_told() {
 }
 
 #[test]
-fn of_a_payload_only_so_many_shapes_are_told_and_only_so_long_ones() {
+fn the_number_and_the_length_of_reported_shapes_are_limited() {
     let letters = |number: usize| -> String { format!("{number:064b}").replace('0', "a").replace('1', "b") };
     let many = (0..900).map(|number| format!("\"{}\": 1", letters(number))).collect::<Vec<_>>().join(",");
     let measurements = (0..900).map(|number| format!("\"{}\": {{ {many} }}", letters(number)));
@@ -300,7 +300,7 @@ fn of_a_payload_only_so_many_shapes_are_told_and_only_so_long_ones() {
 }
 
 #[test]
-fn what_is_told_of_a_member_ends_at_its_edge() {
+fn only_names_of_up_to_64_bytes_and_3_digits_are_reported() {
     let told = |name: &str, value: &str| {
         let body = format!("{{\"{name}\":{value},\"measurements\":{{}}}}");
         shapes(&normalized(MEDISANTE_JSON, &body)).concat()
@@ -340,7 +340,7 @@ fn what_is_told_of_a_member_ends_at_its_edge() {
 }
 
 #[test]
-fn what_is_documented_is_no_news() {
+fn documented_fields_are_not_reported() {
     for (kind, cases) in [
         (MEDISANTE_JSON, &["medisante-glucose-mmol", "medisante-body-weight-composition", "medisante-ecg-samples"][..]),
         (MEDISANTE_XML, &["medisante-hub-xml", "medisante-xml-annotations"][..]),
@@ -362,7 +362,7 @@ fn golden(kind: (RawTopic, Format), case: &str) -> Normalized {
 }
 
 #[test]
-fn a_value_that_apple_has_added_is_told_beside_a_known_one() {
+fn unknown_category_values_are_stored_and_reported() {
     let body = r#"[
         { "type": "HKCategoryTypeIdentifierHeadache", "value": 2, "startDate": "2026-03-01T08:00:00Z" },
         { "type": "HKCategoryTypeIdentifierHeadache", "value": "HKCategoryValueSeverityUnbearable", "startDate": "2026-03-01T08:00:00Z" },

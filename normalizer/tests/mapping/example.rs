@@ -48,7 +48,7 @@ fn assert_as_written(file: &str, found: &Normalized) {
 }
 
 #[test]
-fn each_payload_becomes_its_readings() {
+fn each_example_payload_becomes_its_readings() {
     for example in &PAYLOADS {
         let found = of(example);
         assert!(!found.readings.is_empty(), "{}: no reading", example.file);
@@ -57,7 +57,7 @@ fn each_payload_becomes_its_readings() {
 }
 
 #[test]
-fn each_command_becomes_its_event() {
+fn each_example_command_becomes_its_event() {
     let device_id = Some("b8a7f5de-9f6b-5c3c-8f0e-2a1d4c3b5e6f".to_owned());
     for (file, kind, body) in
         [("devices-assign.json", RecordKind::Assign, ASSIGN), ("devices-unassign.json", RecordKind::Unassign, UNASSIGN)]
@@ -70,7 +70,7 @@ fn each_command_becomes_its_event() {
 }
 
 #[test]
-fn every_format_of_a_provider_has_one() {
+fn every_format_of_a_provider_has_one_example() {
     let have: Vec<_> = PAYLOADS.iter().map(|example| (example.provider, example.format)).collect();
     let all = Provider::ALL.iter().flat_map(|provider| provider.formats().iter().map(|format| (*provider, *format)));
     assert!(all.into_iter().all(|each| have.iter().filter(|one| **one == each).count() == 1));

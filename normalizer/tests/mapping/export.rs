@@ -36,7 +36,7 @@ fn read(body: &str) {
 }
 
 #[test]
-fn what_is_well_formed_is_read() {
+fn well_formed_exports_are_read() {
     read(&format!("<HealthData>{RECORD}</HealthData>"));
     read(&format!(" \n<HealthData>{RECORD}</HealthData>\n "));
     read(&format!("<!DOCTYPE HealthData [<!ENTITY a \"b\">]>\n<HealthData>{RECORD}</HealthData>"));
@@ -48,7 +48,7 @@ fn what_is_well_formed_is_read() {
 }
 
 #[test]
-fn what_is_not_well_formed_is_read_as_far_as_it_is() {
+fn the_elements_before_a_syntax_error_are_read() {
     let inside = |text: &str| broken(&format!("<HealthData>{RECORD}{text}</HealthData>"));
     inside("&nbsp;");
     inside("&#0;");
@@ -82,13 +82,13 @@ fn what_is_not_well_formed_is_read_as_far_as_it_is() {
 }
 
 #[test]
-fn names_that_end_alike_are_told_apart() {
+fn attribute_names_with_the_same_ending_are_not_duplicates() {
     let record = RECORD.replace("<Record", "<Record ab='1' cb='2' db='3'");
     read(&format!("<HealthData>{record}</HealthData>"));
 }
 
 #[test]
-fn the_largest_is_read_and_one_more_is_not() {
+fn an_export_at_each_limit_is_read_and_one_above_it_is_refused() {
     let too_large = |detail| (1, Some((Reason::TooLarge, detail)));
     let nested = |depth: usize| {
         format!("<HealthData>{RECORD}<Record>{}{}</Record></HealthData>", "<a>".repeat(depth), "</a>".repeat(depth))
@@ -120,7 +120,7 @@ fn device(description: &str) -> Option<(String, Option<String>)> {
 }
 
 #[test]
-fn a_device_is_what_its_description_says_but_for_what_changes() {
+fn a_device_id_ignores_the_parts_of_the_description_that_change() {
     let known = |id: &str, model: Option<&str>| Some((id.to_owned(), model.map(str::to_owned)));
     let watch = known("Apple Watch, Apple Inc., Watch, Watch6,2", Some("Watch6,2"));
     for description in [
@@ -174,7 +174,7 @@ fn a_record_within_a_workout_is_a_reading_of_its_own() {
 }
 
 #[test]
-fn what_nobody_knows_of_a_record_or_a_workout_is_told() {
+fn unknown_attributes_and_children_of_records_and_workouts_are_reported() {
     let shapes = |inner: &str| {
         let found = normalized(&format!("<HealthData>{inner}</HealthData>"));
         assert_eq!((found.readings.len(), found.rejections.len()), (1, 0), "{inner}");
@@ -197,7 +197,7 @@ fn what_nobody_knows_of_a_record_or_a_workout_is_told() {
 }
 
 #[test]
-fn a_workout_ends_where_its_element_does() {
+fn a_workout_has_only_the_statistics_inside_its_element() {
     // Statistics outside of a workout, and a second workout without statistics.
     let body = r#"<HealthData>
         <Workout workoutActivityType="A" startDate="2026-03-01 08:00:00 +0100" device="&lt;&lt;HKDevice: 0x1&gt;, name:Watch, localIdentifier:u-1&gt;">

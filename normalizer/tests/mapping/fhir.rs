@@ -22,7 +22,7 @@ fn observation(fields: &str) -> Option<Reading> {
 }
 
 #[test]
-fn half_of_a_value_is_not_absent() {
+fn a_partial_value_is_not_treated_as_absent() {
     for half in [
         r#""valueRange":{"low":{"value":1,"unit":"m"}}"#,
         r#""valueRange":{"high":{"value":1,"unit":"m"}}"#,
@@ -47,7 +47,7 @@ fn lasted(period: &str) -> Option<(i64, i64)> {
 }
 
 #[test]
-fn a_day_beside_a_time_is_a_day_where_the_time_is() {
+fn a_day_next_to_a_time_has_the_offset_of_the_time() {
     let period = |start: &str, end: &str| lasted(&format!(r#"{{"start":"{start}","end":"{end}"}}"#));
     let times = |start: &str, end: &str| period(start, end).unwrap();
     // The day ends at midnight in New York, and begins at midnight in Tokyo.
@@ -66,13 +66,13 @@ fn a_day_beside_a_time_is_a_day_where_the_time_is() {
 }
 
 #[test]
-fn the_braces_of_a_text_are_no_objects() {
+fn braces_inside_a_string_are_not_counted_as_objects() {
     let note = format!(r#""valueInteger":1,"note":[{{"text":"\"{}"}}]"#, "{".repeat(2_000));
     assert!(observation(&note).is_some());
 }
 
 #[test]
-fn a_unit_of_ucum_is_itself_where_no_metric_says_what_is_measured() {
+fn a_ucum_code_without_a_metric_is_stored_unchanged() {
     for code in ["dB", "C", "F", "st", "G", "mm[Hg]", "µV"] {
         let unit = format!(r#""unit":"x","system":"http://unitsofmeasure.org","code":"{code}""#);
         let reading = observation(&format!(r#""valueQuantity":{{"value":1,{unit}}}"#)).unwrap();
@@ -89,13 +89,13 @@ fn a_unit_of_ucum_is_itself_where_no_metric_says_what_is_measured() {
 }
 
 #[test]
-fn a_component_without_a_number_and_without_a_reason_is_unknown() {
+fn a_component_without_a_number_and_a_reason_has_the_reason_unknown() {
     let reading = observation(r#""component":[{"code":{"text":"part"},"valueQuantity":{"unit":"m"}}]"#);
     assert!(reading.is_some_and(|reading| reading.components[0].value == Value::Absent(Missing::Unknown)));
 }
 
 #[test]
-fn a_device_of_the_bundle_without_an_identifier_is_known_by_its_id() {
+fn a_device_of_the_bundle_without_an_identifier_is_identified_by_its_id() {
     let body = r#"{"resourceType":"Bundle","type":"transaction","entry":[
         {"fullUrl":"urn:uuid:0e000000-0000-4000-8000-000000000001","resource":{"resourceType":"Device","id":"dev-7"}},
         {"fullUrl":"urn:uuid:0e000000-0000-4000-8000-000000000002","resource":{"resourceType":"Observation","status":"final",

@@ -120,7 +120,7 @@ fn assert_documents(case: &str, normalized: &Normalized) {
 }
 
 #[test]
-fn every_case_has_both_halves() {
+fn every_case_has_an_input_and_an_output() {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         return;
     }
@@ -131,7 +131,7 @@ fn every_case_has_both_halves() {
 }
 
 #[test]
-fn a_changed_output_raises_the_mapping_version() {
+fn a_changed_output_requires_a_new_mapping_version() {
     let mut hash = Sha256::new();
     for case in inputs() {
         let events = events(&case);
@@ -149,7 +149,7 @@ fn a_changed_output_raises_the_mapping_version() {
 }
 
 #[test]
-fn events_are_as_written() {
+fn the_events_of_each_case_match_its_file() {
     let mut different = Vec::new();
     for case in inputs() {
         let path = folder().join(format!("{case}.events.json"));
@@ -167,7 +167,7 @@ fn events_are_as_written() {
 }
 
 #[test]
-fn xml_gives_what_json_of_the_same_content_gives() {
+fn xml_and_json_with_the_same_content_give_the_same_events() {
     let twins: Vec<(String, String)> =
         cases(".input.xml").into_iter().filter_map(|xml| Some((xml.strip_suffix("-xml")?.to_owned(), xml))).collect();
     assert!(twins.len() > 20, "the folder with the golden pairs was not found");

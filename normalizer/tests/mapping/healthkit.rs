@@ -27,7 +27,7 @@ fn total(found: &Normalized) -> (&str, &str, &[Flag], Option<&str>) {
 }
 
 #[test]
-fn a_workout_is_its_kind_or_at_least_one_total() {
+fn a_workout_needs_a_kind_or_a_total() {
     let only_a_total = workout(r#","duration":60"#);
     assert!(only_a_total.readings[0].value == Value::Absent(Missing::Panel));
     assert_eq!(total(&only_a_total), ("HKWorkout.duration", "1", [Flag::DefaultUnit].as_slice(), None));
@@ -38,14 +38,14 @@ fn a_workout_is_its_kind_or_at_least_one_total() {
 }
 
 #[test]
-fn a_total_of_many_samples_is_not_held_to_the_range_of_one() {
+fn a_total_of_many_samples_is_not_checked_against_the_range_of_one() {
     // 10,000 miles are more than one distance sample can be, and a mile is a whole number of millimetres.
     let far = workout(r#","distance":10000"#);
     assert_eq!(total(&far), ("HKWorkout.totalDistance", "16093440", [Flag::DefaultUnit].as_slice(), None));
 }
 
 #[test]
-fn an_electrocardiogram_without_voltages_is_what_was_found_in_it() {
+fn an_electrocardiogram_without_voltages_has_only_its_findings() {
     let found = |voltages: &str| {
         let body = format!(
             r#"[{{"type":"Electrocardiogram","startDate":"2026-03-01T08:00:00Z","classification":"SinusRhythm",
@@ -72,7 +72,7 @@ fn a_correlation_of_1000_parts_is_read_and_one_more_is_not() {
 }
 
 #[test]
-fn a_large_number_is_no_value_of_a_category() {
+fn a_large_number_is_not_a_category_value() {
     let outcome = |value: &str| {
         let body = format!(r#"[{{"type":"SleepAnalysis","startDate":"2026-03-01T08:00:00Z","value":{value}}}]"#);
         normalized(Format::StandardJson, &body).rejections.first().map(|rejection| rejection.reason)
@@ -86,7 +86,7 @@ fn a_large_number_is_no_value_of_a_category() {
 }
 
 #[test]
-fn a_sum_has_the_shares_of_its_sources() {
+fn a_sum_has_a_component_for_each_source() {
     let found = |metadata: &str| {
         let body = format!(
             r#"[{{"type":"StepCount","value":9,"startDate":"2026-03-01T00:00:00Z","endDate":"2026-03-02T00:00:00Z",
@@ -118,7 +118,7 @@ fn a_sum_has_the_shares_of_its_sources() {
 }
 
 #[test]
-fn one_time_without_an_offset_is_enough_to_be_flagged() {
+fn one_time_without_an_offset_sets_the_flag() {
     let flagged = |start: &str, end: &str| {
         let body = format!(r#"[{{"type":"HeartRate","value":70,"startDate":"{start}","endDate":"{end}"}}]"#);
         normalized(Format::StandardJson, &body).readings[0].flags.contains(&Flag::LocalTime)
@@ -129,7 +129,7 @@ fn one_time_without_an_offset_is_enough_to_be_flagged() {
 }
 
 #[test]
-fn an_end_may_be_the_beginning_but_not_before_it() {
+fn an_end_may_equal_the_start_but_not_precede_it() {
     let outcome = |end: &str| {
         let body = format!(
             r#"[{{"type":"HeartRate","value":70,"startDate":"2026-03-01T08:00:00.000001Z","endDate":"{end}"}}]"#
@@ -141,7 +141,7 @@ fn an_end_may_be_the_beginning_but_not_before_it() {
 }
 
 #[test]
-fn a_number_where_a_category_belongs_keeps_its_unit() {
+fn a_number_for_a_category_metric_keeps_its_unit() {
     let body = r#"{"resourceType":"Observation","id":"o","status":"final","valueQuantity":{"value":5,"unit":"mg"},
         "code":{"coding":[{"system":"http://developer.apple.com/documentation/healthkit",
                            "code":"HKCategoryTypeIdentifierSleepAnalysis"}]}}"#;

@@ -30,7 +30,7 @@ fn same_name(one: &Reading, other: &Reading) -> bool {
 }
 
 #[test]
-fn a_sample_keeps_its_name_in_another_array_and_with_another_value() {
+fn a_sample_keeps_its_reading_id_in_another_array_and_with_another_value() {
     let first = samples(r#"[{"id":"A-1","value":70,"startDate":"2025-01-01T00:00:00Z"}]"#);
     let later = samples(r#"[{"value":1},{"id":"a-1","value":71,"startDate":"2025-01-01T00:00:00Z"}]"#);
     assert!(same_name(&first[0], &later[1]));
@@ -38,7 +38,7 @@ fn a_sample_keeps_its_name_in_another_array_and_with_another_value() {
 }
 
 #[test]
-fn a_sample_without_an_id_is_named_by_its_literals() {
+fn the_reading_id_of_a_sample_without_an_id_comes_from_its_literals() {
     let of = |value: &str, time: &str| samples(&format!(r#"[{{"value":{value},"startDate":"{time}"}}]"#)).remove(0);
     let first = of("70", "2025-01-01T00:00:00Z");
     assert!(same_name(&first, &of("70", "2025-01-01T00:00:00Z")));
@@ -49,7 +49,7 @@ fn a_sample_without_an_id_is_named_by_its_literals() {
 
 /// The README says so: nothing in the payload shows that the two are the same sample.
 #[test]
-fn a_sample_with_its_id_and_the_same_one_without_it_or_in_another_format_are_two_readings() {
+fn a_sample_with_an_id_and_the_same_one_without_it_or_in_another_format_are_two_readings() {
     let with_id = samples(r#"[{"id":"A-1","value":70,"startDate":"2025-01-01T00:00:00Z"}]"#);
     let without = samples(r#"[{"value":70,"startDate":"2025-01-01T00:00:00Z"}]"#);
     let exported = exported(
@@ -60,7 +60,7 @@ fn a_sample_with_its_id_and_the_same_one_without_it_or_in_another_format_are_two
 }
 
 #[test]
-fn no_sender_and_no_patient_writes_over_another() {
+fn readings_in_different_trust_scopes_have_different_ids() {
     let body = r#"[{"id":"A-1","value":70}]"#;
     let of = |source, subject| readings(source, subject, Format::StandardJson, body).remove(0);
     assert!(!same_name(&of("app", None), &of("portal", None)));
@@ -86,7 +86,7 @@ fn a_corrected_observation_is_a_version_of_the_same_reading() {
 }
 
 #[test]
-fn an_id_is_unique_at_its_server_only_and_an_identifier_everywhere() {
+fn a_resource_id_is_unique_within_its_server_and_an_identifier_everywhere() {
     let of = |url: &str, identifier: &str| {
         observation(&format!(
             r#"{{"resourceType":"Bundle","entry":[{{"fullUrl":"{url}","resource":{{"resourceType":"Observation",
@@ -104,7 +104,7 @@ fn an_id_is_unique_at_its_server_only_and_an_identifier_everywhere() {
 
 /// The fullUrls that a sender gives to the resources of a Bundle change with each attempt.
 #[test]
-fn what_differs_in_patient_or_body_site_only_has_its_own_name() {
+fn observations_that_differ_only_in_patient_or_body_site_have_different_ids() {
     let of = |patient: &str, more: &str| {
         observation(&format!(
             r#"{{"resourceType":"Bundle","entry":[{{"fullUrl":"urn:uuid:{patient}","resource":{{"resourceType":"Patient",
@@ -135,7 +135,7 @@ fn steps(entry: &str) -> Reading {
 }
 
 #[test]
-fn an_exported_entry_is_named_by_its_literals_in_any_order_and_notation() {
+fn the_reading_id_of_an_entry_does_not_depend_on_order_and_notation() {
     let first = steps(r#"{"date":"2025-01-01 08:00:00 +0100","qty":70,"source":"Phone","metadata":{"a":"1","b":[2]}}"#);
     let again = steps(
         r#"{ "metadata": { "b": [ 2 ], "a": "1" }, "source": "\u0050hone", "qty": 70, "date": "2025-01-01 08:00:00 +0100" }"#,
@@ -155,7 +155,7 @@ fn an_exported_entry_is_named_by_its_literals_in_any_order_and_notation() {
 }
 
 #[test]
-fn a_workout_keeps_its_name_in_another_export_and_through_another_app() {
+fn a_workout_keeps_its_reading_id_in_another_export_and_from_another_app() {
     let exported = |id: &str, rest: &str| {
         let workout = format!(r#"{{"id":"{id}","name":"Run"{rest}}}"#);
         let state = format!(r#"{{"id":"{id}","valence":1}}"#);
@@ -178,7 +178,7 @@ fn a_workout_keeps_its_name_in_another_export_and_through_another_app() {
 
 /// A phone writes its whole history with the offset of the day of the export.
 #[test]
-fn a_second_export_under_another_offset_gives_the_same_names() {
+fn an_export_with_another_offset_gives_the_same_reading_ids() {
     let (here, there) = (["10:00:00 +0100", "10:05:00 +0100"], ["04:00:00 -0500", "04:05:00 -0500"]);
     let export = |[start, end]: [&str; 2]| {
         let span = format!("startDate=\"2024-03-01 {start}\" endDate=\"2024-03-01 {end}\"");
@@ -221,7 +221,7 @@ fn of_patient(subject: &str, beside: &str) -> Reading {
 }
 
 #[test]
-fn a_patient_is_named_by_what_the_source_wrote() {
+fn the_patient_in_a_reading_id_is_what_the_source_wrote() {
     let patient = |url: &str, id: &str, system: &str| {
         format!(
             r#"{{"fullUrl":"{url}","resource":{{"resourceType":"Patient","id":"{id}",
@@ -253,7 +253,7 @@ fn a_patient_is_named_by_what_the_source_wrote() {
 }
 
 #[test]
-fn contained_observations_that_say_the_same_are_as_many_readings() {
+fn equal_contained_observations_are_separate_readings() {
     let contained = ["m1", "m2"].map(|id| {
         format!(
             r#"{{"resourceType":"Observation","id":"{id}","status":"final","code":{{"text":"x"}},"valueInteger":120}}"#

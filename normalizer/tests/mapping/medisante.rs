@@ -48,7 +48,7 @@ fn annotated(measurement_type: &str, measurements: &str) -> (Vec<String>, usize)
 }
 
 #[test]
-fn annotations_stand_in_one_reading_whatever_the_order() {
+fn annotations_are_in_the_same_reading_in_any_order_of_the_measurements() {
     let one = |code: &str, refused: usize| (vec![code.to_owned()], refused);
     let glucose = r#""glucose":{"value":6.1,"unit":"mmol/L"}"#;
     let room = r#""ambientTemperature":{"value":22.5,"unit":"Cel"}"#;
@@ -95,7 +95,7 @@ fn a_corrected_annotation_is_another_content_of_the_same_reading() {
 }
 
 #[test]
-fn a_model_of_digits_is_read_and_an_electrocardiogram_without_samples_is_not() {
+fn a_numeric_model_is_read_and_an_electrocardiogram_without_samples_is_refused() {
     let headers = headers(RecordKind::Payload(Format::StandardJson), "portal");
     let body = r#"{"device":{"id":1,"model":1200,"manufacturer":7},"measurements":{"timestamp":"2026-03-01T08:00:00Z",
         "pulse":{"value":60,"unit":"bpm"},"ecgSamples":{"samples":[],"frequency":250,"unit":"mV"}}}"#;
@@ -106,7 +106,7 @@ fn a_model_of_digits_is_read_and_an_electrocardiogram_without_samples_is_not() {
 }
 
 #[test]
-fn up_to_1000_annotations_are_taken_apart() {
+fn up_to_1000_annotations_become_components() {
     let parts = |count: usize| {
         let annotations = (0..count).map(|number| format!("\"a{number}\":true")).collect::<Vec<_>>().join(",");
         let found = measured(r#"{"value":1,"unit":"s"}"#, &format!(",\"annotations\":{{{annotations}}}"));

@@ -44,7 +44,7 @@ fn assert_details(topic: RawTopic, format: Format, cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn of_samples() {
+fn faults_of_samples_name_the_field() {
     assert_details(
         RawTopic::HealthKit,
         Format::StandardJson,
@@ -83,7 +83,7 @@ fn of_samples() {
 }
 
 #[test]
-fn of_messages() {
+fn faults_of_messages_name_the_field() {
     let of_json = [
         (r#"["SECRET"]"#, "the payload must be an object"),
         (r#"{"SECRET":1}"#, "measurements is required and must be an object"),
@@ -132,7 +132,7 @@ fn of_messages() {
 }
 
 #[test]
-fn of_exports_of_an_app() {
+fn faults_of_app_exports_name_the_field() {
     let metrics = |text: &str| format!(r#"{{"data":{{"metrics":[{text}]}}}}"#);
     let cases = [
         ("7".to_owned(), "the payload must be an object"),
@@ -151,7 +151,7 @@ fn of_exports_of_an_app() {
 }
 
 #[test]
-fn of_resources() {
+fn faults_of_resources_name_the_element() {
     let of_json = [
         (r#""SECRET""#, "the payload must be an object"),
         (r#"{"SECRET":1}"#, "resourceType is required and must be text"),
@@ -193,7 +193,7 @@ fn of_resources() {
 }
 
 #[test]
-fn of_commands() {
+fn faults_of_commands_name_the_member() {
     let headers = || headers(RecordKind::Assign, "shape");
     let body = r#"{"deviceId":"a","deviceProvider":"healthkit","effectiveTo":"SECRET"}"#.replace("SECRET", SECRET);
     let found = normalized(RawTopic::Devices, headers(), body.as_bytes(), 0);

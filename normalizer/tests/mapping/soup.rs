@@ -118,7 +118,7 @@ fn message() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_retry_gives_the_same_names(body in message()) {
+    fn a_retry_gives_the_same_reading_ids(body in message()) {
         for (topic, format) in FORMATS {
             let names = |offset| -> Vec<_> {
                 let record = normalized_at(topic, format, body.as_bytes(), offset);
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes(body in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_mapped_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
         for (topic, format) in FORMATS {
             let found = normalized(topic, format, &body);
             accounted(&found);
@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json(body in message()) {
+    fn any_json_is_mapped_or_refused(body in message()) {
         for (topic, format) in FORMATS {
             let found = normalized(topic, format, body.as_bytes());
             prop_assert!(found.rejections.iter().all(|rejection| rejection.reason != Reason::Malformed));
@@ -146,7 +146,11 @@ proptest! {
     }
 
     #[test]
-    fn damaged_payloads(case in 0..GOLDEN.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn damaged_payloads_are_mapped_or_refused(
+        case in 0..GOLDEN.len(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let (topic, format, text) = GOLDEN[case];
         let mut body = text.as_bytes().to_vec();
         let at = at.index(body.len());
@@ -157,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn a_bad_entry_of_an_export_leaves_its_neighbours_alone(
+    fn a_bad_entry_of_an_export_does_not_affect_the_others(
         entries in prop::collection::vec(prop::option::of(json()), 1..20),
     ) {
         let entry = |entry: &Option<String>| entry.clone().unwrap_or_else(|| "{\"qty\":1}".to_owned());
@@ -169,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn a_bad_sample_leaves_its_neighbours_alone(
+    fn a_bad_sample_does_not_affect_the_others(
         values in prop::collection::vec(prop::option::of(1..300_u32), 1..40),
     ) {
         let sample = |value: &Option<u32>| match value {
@@ -184,7 +188,7 @@ proptest! {
 }
 
 #[test]
-fn a_long_name_does_not_stand_in_every_reading() {
+fn a_long_name_is_not_repeated_in_every_reading() {
     let name = "n".repeat(1 << 16);
     for metric in [
         format!("{{\"name\":\"{name}\",\"units\":\"m\",\"data\":[{{\"qty\":1}},{{\"qty\":2}}]}}"),
@@ -202,7 +206,7 @@ fn a_long_name_does_not_stand_in_every_reading() {
 }
 
 #[test]
-fn an_item_too_many_and_a_level_too_many_are_refused() {
+fn one_item_or_level_above_the_limit_is_refused() {
     let reason = |topic, format, body: String| {
         let found = normalized(topic, format, body.as_bytes());
         assert!(found.readings.is_empty());

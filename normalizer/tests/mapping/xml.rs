@@ -62,7 +62,7 @@ const PREFIX: &str = "a namespace prefix is not declared";
 const DECLARATION: &str = "a namespace is declared in a way that XML does not allow";
 
 #[test]
-fn what_is_not_well_formed_is_refused_with_its_reason() {
+fn malformed_xml_is_refused_with_its_reason() {
     for (body, detail) in [
         ("", NOT_XML),
         ("text", NOT_XML),
@@ -129,7 +129,7 @@ fn what_is_not_well_formed_is_refused_with_its_reason() {
 }
 
 #[test]
-fn what_is_well_formed_but_too_much_is_refused_at_little_cost() {
+fn well_formed_xml_above_a_limit_is_refused_at_little_cost() {
     let reason = |body: String| refusal(body.as_bytes());
     let deep = |levels: usize| format!("{}{}", "<a>".repeat(levels), "</a>".repeat(levels));
     let nested = (Reason::TooLarge, "the body is nested deeper than 64 levels");
@@ -159,7 +159,7 @@ fn many_small_declarations_in_a_row_are_read() {
 }
 
 #[test]
-fn an_item_too_many_is_refused() {
+fn one_item_above_the_limit_is_refused() {
     let bundle = |count: usize| {
         format!(
             "<Bundle xmlns='http://hl7.org/fhir'>{}</Bundle>",
@@ -172,7 +172,7 @@ fn an_item_too_many_is_refused() {
 }
 
 #[test]
-fn a_name_too_many_is_refused() {
+fn one_name_above_the_limit_is_refused() {
     let found = |count: usize| {
         let names = (0..count).map(|n| format!("<n{n}/>")).collect::<Vec<_>>().concat();
         let pulse = format!("<pulse value='60' unit='bpm'>{names}</pulse>");
@@ -183,7 +183,7 @@ fn a_name_too_many_is_refused() {
 }
 
 #[test]
-fn a_declaration_and_an_attribute_too_many_are_refused() {
+fn one_declaration_or_attribute_above_the_limit_is_refused() {
     let many = |of: &str, count: usize| (0..count).map(|n| format!(" {of}{n}='urn:{n}'")).collect::<Vec<_>>().concat();
     let is_too_large = |root: String, inner: String| {
         let body = format!("<m{root}><measurements><pulse value='60' unit='bpm'{inner}/></measurements></m>");
@@ -208,7 +208,7 @@ fn an_observation_of_too_many_elements_is_refused() {
 }
 
 #[test]
-fn the_root_is_of_the_format() {
+fn the_root_must_be_an_element_of_the_format() {
     let reason = |format: Format, body: &str| normalized(format, body.as_bytes()).rejections[0].reason;
     assert_eq!(reason(Format::FhirXml, "<Observation/>"), Reason::UnexpectedShape);
     assert_eq!(reason(Format::FhirXml, "<Observation xmlns='http://hl7.org/fhir/'/>"), Reason::UnexpectedShape);
@@ -267,14 +267,18 @@ const GOLDEN: &[(Format, &str)] = &[
 
 proptest! {
     #[test]
-    fn noise(body in "[<>/ab&;:='\"!?\\[\\]# x-]{0,80}") {
+    fn any_markup_is_mapped_or_refused(body in "[<>/ab&;:='\"!?\\[\\]# x-]{0,80}") {
         for format in FORMATS {
             accounted(&normalized(format, body.as_bytes()));
         }
     }
 
     #[test]
-    fn damaged_payloads(case in 0..GOLDEN.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn damaged_payloads_are_mapped_or_refused(
+        case in 0..GOLDEN.len(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let (format, text) = GOLDEN[case];
         // The last line break is removed: without it the document would still be complete.
         let mut body = text.trim_end().as_bytes().to_vec();

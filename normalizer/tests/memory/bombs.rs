@@ -256,7 +256,7 @@ fn bare_elements() {
 }
 
 #[test]
-fn an_item_too_many() {
+fn one_item_above_the_limit() {
     let list = |element: &str, count: usize| vec![element; count].join(",");
     for (element, count) in [("{}", 100_001), ("1", 100_001), ("1", 8 * MEGABYTE)] {
         let list = list(element, count);

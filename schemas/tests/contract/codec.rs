@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{history, sample::Dice};
 
 #[test]
-fn fingerprints_in_code_are_those_of_the_schemas() {
+fn fingerprints_in_code_match_the_schemas() {
     let in_code = [Reading::FINGERPRINT, Assignment::FINGERPRINT, Document::FINGERPRINT, Outcome::FINGERPRINT];
     let computed: Vec<_> = own_schemas().unwrap().into_iter().map(|own| own.fingerprint).collect();
     assert_eq!(in_code.to_vec(), computed);
@@ -52,19 +52,19 @@ fn same_bytes<E: Event + PartialEq>(event: &E) {
 
 proptest! {
     #[test]
-    fn readings_are_the_bytes_that_apache_avro_writes(seed: u64) {
+    fn readings_are_encoded_as_by_apache_avro(seed: u64) {
         same_bytes(&Dice(seed).reading());
     }
 
     #[test]
-    fn a_cut_reading_is_an_error_and_never_a_panic(seed: u64, cut in 0_usize..4096) {
+    fn a_truncated_reading_is_an_error_and_never_a_panic(seed: u64, cut in 0_usize..4096) {
         let message = encode(&Dice(seed).reading());
         let cut = cut % message.len();
         prop_assert!(decode::<Reading>(&message[..cut]).is_err());
     }
 
     #[test]
-    fn a_byte_soup_is_an_error_or_a_reading_and_never_a_panic(soup: Vec<u8>) {
+    fn random_bytes_are_an_error_or_a_reading_and_never_a_panic(soup: Vec<u8>) {
         let mut message = encode(&Dice(1).reading());
         message.truncate(10);
         message.extend(soup);
@@ -73,7 +73,7 @@ proptest! {
 }
 
 #[test]
-fn the_other_events_are_the_bytes_that_apache_avro_writes() {
+fn the_other_events_are_encoded_as_by_apache_avro() {
     same_bytes(&history::assignment());
     same_bytes(&history::document());
     same_bytes(&history::outcome());
@@ -97,7 +97,7 @@ fn a_message_of_an_unknown_schema_is_waited_for_and_not_refused() {
 
 /// A symbol of a newer release must not be stored as the default of this release.
 #[test]
-fn a_symbol_that_this_release_does_not_know_is_waited_for_also_where_its_enum_has_a_default() {
+fn an_unknown_symbol_is_waited_for_even_if_its_enum_has_a_default() {
     let own = own_schemas().unwrap().into_iter().find(|own| own.name == Reading::NAME).unwrap();
     let mut later: Value = serde_json::from_str(own.text).unwrap();
     let status = named(&mut later, "Status");
@@ -128,7 +128,7 @@ fn a_symbol_that_this_release_does_not_know_is_waited_for_also_where_its_enum_ha
 
 /// A release that ignored the field would store the row without it, and nothing would report that.
 #[test]
-fn a_message_with_a_field_that_this_release_does_not_know_is_waited_for() {
+fn a_message_with_an_unknown_field_is_waited_for() {
     let own = own_schemas().unwrap().into_iter().find(|own| own.name == Document::NAME).unwrap();
     let mut later: Value = serde_json::from_str(own.text).unwrap();
     let field = serde_json::json!({"name": "pages", "doc": "How many.", "type": ["null", "int"], "default": null});
@@ -164,7 +164,7 @@ fn named<'v>(schema: &'v mut Value, name: &str) -> &'v mut Value {
 
 /// Earlier builds published schemas and wrote events under this fingerprint, and those must stay readable.
 #[test]
-fn a_schema_is_taken_under_the_fingerprint_that_apache_avro_computes() {
+fn a_schema_is_accepted_under_the_fingerprint_that_apache_avro_computes() {
     let own = own_schemas().unwrap().into_iter().find(|own| own.name == Document::NAME).unwrap();
     let bytes = own.schema.fingerprint::<apache_avro::rabin::Rabin>().bytes;
     let theirs = Fingerprint(bytes.try_into().unwrap());
@@ -178,7 +178,7 @@ fn a_schema_is_taken_under_the_fingerprint_that_apache_avro_computes() {
 }
 
 #[test]
-fn a_message_of_an_older_schema_is_read_with_the_defaults_of_what_it_lacks() {
+fn a_message_of_an_older_schema_is_read_with_defaults_for_missing_fields() {
     // The outcome as a release without `unknown` and with another order of fields would have written it.
     let older = r#"{"type":"record","name":"Outcome","namespace":"devicemanager","fields":[
         {"name":"offset","type":"long"},
@@ -202,7 +202,7 @@ fn a_message_of_an_older_schema_is_read_with_the_defaults_of_what_it_lacks() {
 
 /// Another library computes the same fingerprint, by which a foreign reader looks up the schema.
 #[test]
-fn fingerprints_are_those_of_the_specification() {
+fn fingerprints_match_the_specification() {
     for own in own_schemas().unwrap() {
         let theirs: serde_avro_fast::Schema = own.text.parse().unwrap();
         assert_eq!(own.fingerprint.0, *theirs.rabin_fingerprint(), "{}", own.name);

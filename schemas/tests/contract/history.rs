@@ -92,7 +92,7 @@ fn remember<E: Event>(event: &E) {
 }
 
 #[test]
-fn the_current_version_is_remembered() {
+fn the_current_schemas_are_in_the_history() {
     remember(&Dice(11).reading());
     remember(&assignment());
     remember(&document());
@@ -100,7 +100,7 @@ fn the_current_version_is_remembered() {
 }
 
 #[test]
-fn every_version_that_was_ever_written_is_still_read() {
+fn every_schema_in_the_history_is_still_read() {
     let mut read = 0;
     for entry in fs::read_dir(folder()).unwrap() {
         let bytes = entry.unwrap().path();

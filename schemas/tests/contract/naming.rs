@@ -13,7 +13,7 @@ use schemas::{
 };
 
 #[test]
-fn names_are_the_ones_that_older_rows_have() {
+fn ids_are_the_same_as_in_older_rows() {
     let device = DeviceId::parse("apple-12345").ok().unwrap();
     let source = SourceName::parse("portal").ok().unwrap();
     let patient = PatientId::parse("p-1").ok().unwrap();
@@ -48,7 +48,7 @@ fn an_unknown_shape_is_named_by_provider_format_kind_and_shape() {
 }
 
 #[test]
-fn both_names_of_a_provider_are_one_provider() {
+fn both_names_of_healthkit_are_the_same_provider() {
     assert_eq!(Provider::parse("healthkit"), Some(Provider::HealthKit));
     assert_eq!(Provider::parse("apple-healthkit"), Some(Provider::HealthKit));
     assert_eq!(Provider::parse("medisante"), Some(Provider::Medisante));
@@ -56,7 +56,7 @@ fn both_names_of_a_provider_are_one_provider() {
 }
 
 #[test]
-fn the_words_of_a_path_are_formats() {
+fn the_format_names_in_a_path_are_parsed() {
     let all = [
         ("json", Format::StandardJson, false),
         ("xml", Format::StandardXml, true),
@@ -80,7 +80,7 @@ fn the_words_of_a_path_are_formats() {
 }
 
 #[test]
-fn a_topic_of_payloads_is_a_providers() {
+fn a_payload_topic_belongs_to_one_provider() {
     for provider in Provider::ALL {
         for format in provider.formats() {
             assert_eq!(provider.raw_topic(*format).provider(), Some(*provider), "{}", format.as_str());
@@ -113,7 +113,7 @@ fn an_identifier_has_256_bytes_at_most_and_no_control_character() {
 }
 
 #[test]
-fn contents_are_the_ones_that_older_rows_have() {
+fn content_hashes_are_the_same_as_in_older_rows() {
     let content = |feed: fn(&mut ContentDigest)| {
         let mut content = ContentDigest::default();
         feed(&mut content);
@@ -143,7 +143,7 @@ fn an_absent_literal_and_an_empty_one_are_different_content() {
 
 proptest! {
     #[test]
-    fn parts_never_run_into_each_other(left in ".{0,8}", right in ".{0,8}") {
+    fn parts_of_an_id_are_never_confused_with_their_concatenation(left in ".{0,8}", right in ".{0,8}") {
         let source = SourceName::parse("portal").ok().unwrap();
         let name = |parts: &[&str]| reading_id(TrustScope::Source(&source), Provider::Medisante, Identity::Literals(parts));
         let joined = format!("{left}{right}");
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn a_receipt_comes_back_and_no_changed_one_does(
+    fn a_receipt_is_decoded_and_a_changed_one_is_refused(
         topic in 0_usize..4, topic_epoch: u16, partition in 0_i32.., offset in 0_i64.., item: u32,
         at in 0_usize..36, other in 0_u8..64,
     ) {
@@ -188,12 +188,12 @@ fn a_raw_position_is_read_back_and_nothing_else_is() {
 }
 
 #[test]
-fn the_brokers_limit_is_the_one_that_all_others_keep_to() {
+fn the_message_limit_of_the_topics_is_the_limit_of_the_stages() {
     assert_eq!(topic::MESSAGE_BYTES_MAX, limit::MESSAGE_BYTES_MAX.to_string());
 }
 
 #[test]
-fn a_dead_letter_is_read_back_also_one_that_names_no_device() {
+fn a_dead_letter_is_read_back_with_and_without_a_device() {
     let named = DeadLetter {
         origin_topic: "raw.healthkit".to_owned(),
         origin_partition: 3,

@@ -47,7 +47,7 @@ fn fold(deliveries: impl IntoIterator<Item = Delivery>) -> (Option<u8>, BTreeMap
 
 proptest! {
     #[test]
-    fn any_order_and_any_repetition_of_arrival_keeps_the_same(
+    fn any_order_and_repetition_of_arrival_keeps_the_same_version(
         deliveries in proptest::collection::vec(delivery(), 1..8),
         order in any::<proptest::sample::Index>(),
         repeated in any::<proptest::sample::Index>(),
@@ -79,13 +79,13 @@ fn plain(offset: i64) -> Version {
 }
 
 #[test]
-fn a_redelivered_old_content_does_not_beat_its_correction() {
+fn a_redelivered_old_content_does_not_replace_its_correction() {
     let (original, correction, redelivered) = (plain(1), plain(2), plain(3));
     assert!(correction > original.join(redelivered));
 }
 
 #[test]
-fn a_better_mapping_takes_the_row_of_the_same_content() {
+fn a_newer_mapping_replaces_the_row_with_the_same_content() {
     let old = plain(1);
     let replayed = Version { mapping_version: 2, ..plain(1) };
     assert!(replayed.keeps_row_over(&old));
@@ -94,7 +94,7 @@ fn a_better_mapping_takes_the_row_of_the_same_content() {
 }
 
 #[test]
-fn a_later_append_under_a_better_mapping_leaves_the_content_as_old_as_it_is() {
+fn a_replay_with_a_newer_mapping_does_not_change_the_age_of_the_content() {
     let old = plain(1);
     let replayed = Version { mapping_version: 2, ..plain(3) };
     for joined in [old.join(replayed), replayed.join(old)] {
@@ -103,7 +103,7 @@ fn a_later_append_under_a_better_mapping_leaves_the_content_as_old_as_it_is() {
 }
 
 #[test]
-fn the_sources_own_version_beats_the_order_of_appends() {
+fn the_version_of_the_source_has_precedence_over_the_order_of_appends() {
     let newer = Version { source: SourceVersion { number: Some(2), updated_at: None }, ..plain(1) };
     let older = Version { source: SourceVersion { number: Some(1), updated_at: None }, ..plain(2) };
     assert!(newer > older);

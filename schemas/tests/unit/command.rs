@@ -8,7 +8,7 @@ fn faults<T>(read: Result<T, Refused>) -> Vec<String> {
 }
 
 #[test]
-fn the_documented_body() {
+fn the_documented_body_is_read() {
     let body = format!(
         r#"{DOCUMENTED},"serialNumber":null,"features":{{"pulse":1.50}},"effectiveFrom":"2026-01-01T01:00:00+01:00"}}"#
     );
@@ -60,7 +60,7 @@ fn all_faults_are_reported_together() {
 }
 
 #[test]
-fn unassign_knows_one_member() {
+fn unassign_accepts_one_member() {
     assert_eq!(
         faults(unassign(r#"{"effectiveTo":"2026-01-01T00:00:00Z"}"#)),
         ["member 1 is unknown, the nearest known member is effectiveFrom"]
@@ -70,7 +70,7 @@ fn unassign_knows_one_member() {
 }
 
 #[test]
-fn what_is_no_object() {
+fn a_body_that_is_not_an_object_is_refused() {
     for body in ["", "[]", "7", "{", r#""text""#, "{} {}"] {
         assert_eq!(faults(assign(body)), ["the body must be a JSON object"], "{body}");
     }
@@ -78,7 +78,7 @@ fn what_is_no_object() {
 }
 
 #[test]
-fn a_flood_of_unknown_members_is_cut_off() {
+fn the_number_of_reported_unknown_members_is_limited() {
     let flood = r#","x":0"#.repeat(1_000);
     assert_eq!(faults(assign(&format!("{DOCUMENTED}{flood}}}"))).len(), 16);
 }

@@ -8,7 +8,7 @@ fn read(text: &str) -> Moment {
 const SECOND_US: i64 = 1_000_000;
 
 #[test]
-fn times_in_every_accepted_notation() {
+fn times_are_read_in_every_accepted_notation() {
     use Precision::{Microsecond, Millisecond, Minute, Nanosecond, Second};
     for (text, from_us, precision, offset) in [
         ("1970-01-01T00:00:00Z", 0, Second, Some(0)),
@@ -44,7 +44,7 @@ fn times_in_every_accepted_notation() {
 }
 
 #[test]
-fn a_local_time_is_taken_as_utc_and_says_so() {
+fn a_local_time_is_read_as_utc_and_marked() {
     let moment = read("2024-07-23T15:44:05");
     assert_eq!(moment.from_us(), 1_721_749_445_000_000);
     assert!(moment.zone_assumed());
@@ -82,7 +82,7 @@ fn partial_dates_are_spans() {
 }
 
 #[test]
-fn what_is_no_time_is_refused() {
+fn text_that_is_not_a_time_is_refused() {
     use MomentError::{Malformed, NoSuchTime, OutOfRange};
     for (text, error) in [
         ("2023-02-29T00:00:00Z", NoSuchTime),
@@ -133,7 +133,7 @@ fn what_is_no_time_is_refused() {
 
 proptest! {
     #[test]
-    fn any_text_is_read_or_refused(text in ".{0,40}") {
+    fn any_text_is_parsed_or_refused(text in ".{0,40}") {
         let _ = Moment::rfc3339(&text);
         let _ = Moment::fhir(&text, 0);
     }

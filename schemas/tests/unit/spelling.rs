@@ -4,7 +4,7 @@ use schemas::{
 };
 
 #[test]
-fn the_nearest_known_name() {
+fn the_nearest_known_name_is_found() {
     for (word, expected) in [
         ("effectiveTo", "effectiveFrom"),
         ("effective_from", "effectiveFrom"),
@@ -23,7 +23,7 @@ fn the_nearest_known_name() {
 }
 
 #[test]
-fn what_is_no_name_is_not_repeated() {
+fn text_that_does_not_look_like_a_name_is_not_repeated() {
     assert!(is_name("effectiveTo"));
     for text in ["", "5.5", "Anna Muster", "born 1985", "p19851026", "Zoë", &"a".repeat(65)] {
         assert!(!is_name(text), "{text}");

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_replicas_where_there_are_brokers_for_them_and_two_of_them_in_sync() {
+    fn three_replicas_and_two_of_them_in_sync_if_there_are_enough_brokers() {
         for (requested, brokers, replicas, in_sync) in [
             (-1, 1, 1, 1),
             (-1, 2, 2, 1),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_in_sync_differ_and_more_are_the_operators_choice() {
+    fn too_few_or_impossibly_many_in_sync_replicas_are_corrected() {
         let spec = Topics::new("").specs().remove(0);
         for (replicas, is, must_be) in [
             (3, "1", Some("2")),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_corrected_is_set_again() {
+    fn a_correction_keeps_all_other_settings() {
         let found = resource(&[("retention.ms", "-1".to_owned()), ("segment.ms", "7200000".to_owned())]);
         let correction = Difference { setting: UNCLEAN_ELECTION, is: "true".to_owned(), must_be: "false".to_owned() };
         let mut set = corrected(&found, &[correction]);

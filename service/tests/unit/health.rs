@@ -5,7 +5,7 @@ use service::health::Health;
 use crate::log;
 
 #[test]
-fn one_line_when_a_stage_begins_to_wait_and_one_when_it_works_again() {
+fn one_line_is_logged_when_a_stage_begins_to_wait_and_one_when_it_works_again() {
     log::listen();
     let stage = Health::new().stage("sink");
     assert_eq!(lines(), [""; 0], "the start is not an outage");
@@ -23,7 +23,7 @@ fn one_line_when_a_stage_begins_to_wait_and_one_when_it_works_again() {
 }
 
 #[test]
-fn a_stage_that_cannot_even_start_says_so() {
+fn a_stage_that_waits_while_it_starts_logs_one_outage() {
     log::listen();
     let stage = Health::new().stage("sink");
     stage.waiting("Kafka does not answer");
@@ -41,7 +41,7 @@ fn a_stage_that_cannot_even_start_says_so() {
 }
 
 #[test]
-fn what_waits_for_an_operator_is_said_each_time_it_changes() {
+fn what_waits_for_an_operator_is_logged_each_time_it_changes() {
     log::listen();
     let stage = Health::new().stage("sink");
     stage.ready();

@@ -40,7 +40,7 @@ async fn document(problem: Problem) -> (StatusCode, HeaderMap, Value) {
 }
 
 #[tokio::test]
-async fn a_principal_is_whoever_the_service_knows() {
+async fn a_service_determines_its_own_principals() {
     let Ok(Principal(session)) = principal(Request::get("/").header("cookie", "s=1")).await else {
         panic!("the session is known");
     };
@@ -58,7 +58,7 @@ async fn a_principal_is_whoever_the_service_knows() {
 }
 
 #[tokio::test]
-async fn existing_clients_read_the_status_in_their_words() {
+async fn the_status_is_also_in_the_fields_that_existing_clients_read() {
     for (status, words) in [
         (StatusCode::BAD_REQUEST, "Bad request"),
         (StatusCode::UNAUTHORIZED, "Unauthorized"),
@@ -88,7 +88,7 @@ async fn a_problem_lists_its_faults_and_its_receipt() {
 }
 
 #[test]
-fn exactly_one_api_key_counts() {
+fn a_request_must_have_exactly_one_api_key() {
     let key = |headers: &[(&'static str, &'static str)]| {
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();

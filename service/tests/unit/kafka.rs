@@ -16,7 +16,7 @@ fn read(variables: &[(&str, &str)]) -> Result<KafkaSettings, SettingsError> {
 }
 
 #[test]
-fn what_says_how_to_reach_the_cluster_is_passed_on() {
+fn settings_for_reaching_the_cluster_are_passed_on() {
     let variables = [
         ("KAFKA_SECURITY_PROTOCOL", "sasl_ssl", "security.protocol"),
         ("KAFKA_SSL_CA_LOCATION", "/etc/ssl/ca.pem", "ssl.ca.location"),
@@ -43,7 +43,7 @@ fn what_says_how_to_reach_the_cluster_is_passed_on() {
 }
 
 #[test]
-fn everything_else_is_named_once_and_never_shown() {
+fn other_settings_are_named_once_without_their_values() {
     let variables = [
         // Set by Kubernetes and by container images of Kafka.
         ("KAFKA_PORT", "tcp://10.0.0.7:9092"),
@@ -82,7 +82,7 @@ fn everything_else_is_named_once_and_never_shown() {
 }
 
 #[test]
-fn a_value_that_the_client_does_not_take_is_named_without_being_shown() {
+fn a_setting_with_an_invalid_value_is_named_without_the_value() {
     for (name, value) in [("KAFKA_SECURITY_PROTOCOL", "canary"), ("KAFKA_GROUP_PROTOCOL", "canary")] {
         let error = read(&[(name, value)]).err().unwrap();
         assert_eq!(error, SettingsError::Value(name.to_owned()));
@@ -94,7 +94,7 @@ fn a_value_that_the_client_does_not_take_is_named_without_being_shown() {
 
 /// Checks the properties of the created client, whatever the operator has set.
 #[test]
-fn no_producer_loses_or_doubles() {
+fn every_producer_waits_for_all_replicas_and_is_idempotent() {
     let mut settings = KafkaSettings::new("kafka:9092");
     for (property, value) in [("acks", "1"), ("enable.idempotence", "false"), ("message.timeout.ms", "1")] {
         settings.properties.insert(property.to_owned(), value.to_owned());
@@ -110,7 +110,7 @@ fn no_producer_loses_or_doubles() {
 }
 
 #[test]
-fn no_consumer_commits_by_itself_or_begins_where_it_likes() {
+fn no_consumer_commits_or_resets_offsets_automatically() {
     let settings = KafkaSettings::new("kafka:9092");
     for protocol in [GroupProtocol::Classic, GroupProtocol::Consumer] {
         let config = settings.consumer("group", protocol);

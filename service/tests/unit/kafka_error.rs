@@ -16,7 +16,7 @@ fn every_code_that_librdkafka_knows_is_in_the_table_once() {
 }
 
 #[test]
-fn what_heals_is_waited_for_and_what_never_works_is_not() {
+fn temporary_errors_are_waited_for_and_permanent_ones_are_not() {
     for code in [Code::AllBrokersDown, Code::MessageTimedOut, Code::NotEnoughReplicas, Code::TopicAuthorizationFailed] {
         assert_eq!(reaction(code), Reaction::Retry);
     }

@@ -122,7 +122,7 @@ const CAUSES: [(&str, &str); 9] = [
 ];
 
 #[test]
-fn lines_have_no_paths_no_threads_and_no_advice_that_misleads() {
+fn log_lines_have_no_paths_threads_or_misleading_advice() {
     for (said, level, shown) in LINES {
         let line = readable(Level::Error, said).unwrap();
         assert_eq!((line.level, line.text.as_str()), (level, shown));

@@ -28,7 +28,7 @@ const METADATA: i16 = 3;
 const UNSUPPORTED_VERSION: i16 = 35;
 
 #[test]
-fn a_client_that_forgot_all_brokers_starts_again() {
+fn a_client_that_knows_no_broker_uses_the_bootstrap_servers_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let fenced = Arc::new(AtomicBool::new(false));

@@ -29,7 +29,7 @@ fn a_group_may_read_a_secret_and_nobody_else_may_do_anything() {
 }
 
 #[test]
-fn a_secret_is_made_once_for_its_owner_only() {
+fn a_secret_is_created_once_and_only_its_owner_can_read_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("secret");
     let made = load_or_create(&path).unwrap();

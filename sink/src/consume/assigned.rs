@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_sent_once_and_where_nothing_was_the_offset_too() {
+    fn a_fence_covers_every_partition_and_each_advance_once() {
         let mut assigned = reading();
         assigned.advance(FIRST, 9);
         let fence = |partition, expected, next| Fence { partition, expected, next };
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blocked_partition_begins_again_only_when_all_before_its_record_is_sent() {
+    fn a_blocked_partition_resumes_only_after_all_earlier_items_are_sent() {
         let mut assigned = reading();
         assigned.advance(FIRST, 6);
         assigned.block(FIRST, 6, Unreadable::Other(String::new()));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_late_moves_nothing() {
+    fn a_late_offset_response_changes_no_position() {
         let mut assigned = reading();
         assigned.set_begin(FIRST, Ok(1));
         assigned.set_begin(SECOND, Err(String::new()));
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_for_the_partitions_that_were_requested() {
+    fn an_offset_response_applies_only_to_the_requested_partitions() {
         let mut assigned = AssignedPartitions::default();
         assigned.assign(FIRST);
         assigned.mark_requested();
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_read_and_not_sent_lags() {
+    fn a_partition_lags_until_all_its_records_are_sent_unless_it_is_blocked() {
         let mut assigned = reading();
         let ends = |first, second| BTreeMap::from([(FIRST, first), (SECOND, second)]);
         assert!(!assigned.has_lag(&ends(5, 7)) && assigned.has_lag(&ends(6, 7)));

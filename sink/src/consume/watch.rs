@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_well_waits_for_nothing() {
+    fn a_healthy_sink_reports_no_wait() {
         assert_eq!(reason(&well()), "");
         let joined = Watch { membership: Membership::Joined(ago(6)), is_well: false, ..well() };
         assert_eq!(reason(&joined), "", "more sinks than partitions");
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_to_wait_for_is_reported_within_15_seconds() {
+    fn each_cause_of_waiting_is_reported_within_15_seconds() {
         assert!(reason(&Watch { membership: Membership::Outside(ago(10)), ..well() }).contains("not a member"));
         assert_eq!(reason(&Watch { begin_pending: Some((ago(10), None)), ..well() }), "an assignment is pending");
         assert_eq!(reason(&Watch { begin_pending: Some((ago(10), Some("away".to_owned()))), ..well() }), "away");
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_trouble_begins_no_outage_and_does_not_end_one() {
+    fn a_short_problem_neither_begins_nor_ends_an_outage() {
         for (expected, trouble) in [
             ("not a member", Watch { membership: Membership::Outside(ago(1)), ..well() }),
             ("no partition is assigned yet", Watch { membership: Membership::Joined(ago(1)), ..well() }),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_without_an_answer_is_no_outage() {
+    fn one_probe_without_a_response_is_not_an_outage() {
         let mut watch = well();
         let fails = |watch: &mut Watch| watch.probe_failed(|| "silent".to_owned());
         fails(&mut watch);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_wait_are_a_fault_only_while_none_is_written() {
+    fn waiting_events_are_a_fault_only_while_none_is_written() {
         let mut watch = Watch { lag: Some(ago(10)), ..well() };
         watch.kafka_answered(true);
         assert_ne!(reason(&watch), "", "the time counts from the first probe");
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_put_out_and_an_assignment_that_pends_are_seen() {
+    fn a_lost_membership_and_a_pending_assignment_are_noticed() {
         let (mut watch, mut assigned) = (well(), AssignedPartitions::default());
         assigned.assign(Partition { topic: EventTopic::Readings, number: 0 });
         watch.observe(true, &assigned);

@@ -68,7 +68,7 @@ async fn late_and_unordered_commands_re_attribute_past_readings() {
 }
 
 #[tokio::test]
-async fn a_patient_who_takes_what_another_holds_sees_the_verdict() {
+async fn a_patient_who_takes_the_device_of_another_gets_a_verdict() {
     let database = Database::make().await;
     let mut taken = assignment(1, Some("ben"), MAY);
     taken.subject = Some(PatientId::parse("ben").unwrap());
@@ -119,7 +119,7 @@ async fn a_key_of_another_provider_cannot_take_a_device_away() {
 }
 
 #[tokio::test]
-async fn a_command_without_a_time_holds_from_when_it_was_appended() {
+async fn a_command_without_a_time_is_effective_from_its_append() {
     let database = Database::make().await;
     let timeless = |offset, patient| Assignment { effective_from: None, ..assignment(offset, Some(patient), 0) };
     // Appended in the order of their offsets, one second apart; they arrive in the reverse order.
@@ -139,7 +139,7 @@ async fn verdict(database: &Database, offset: i64) -> Option<String> {
 }
 
 #[tokio::test]
-async fn commands_beyond_a_sources_share_of_a_day_are_not_looked_at_and_can_be_traced() {
+async fn commands_above_a_sources_daily_limit_are_ignored_and_can_be_traced() {
     let database = Database::make().await;
     let most = i64::try_from(COMMANDS_PER_DAY_MAX).unwrap();
     // All on one day, each with its own effective time: as many intervals as commands. The first ones arrive last.
@@ -171,7 +171,7 @@ async fn commands_beyond_a_sources_share_of_a_day_are_not_looked_at_and_can_be_t
 }
 
 #[tokio::test]
-async fn one_devices_thousands_of_commands_hold_nobody_up() {
+async fn thousands_of_commands_for_one_device_do_not_delay_others() {
     let database = Database::make().await;
     let flood = |offset: i64| {
         let patient = if offset % 2 == 0 { "anna" } else { "ben" };
@@ -207,7 +207,7 @@ async fn a_command_that_changes_nothing_writes_nothing() {
 }
 
 #[tokio::test]
-async fn the_verdict_on_a_command_changes_with_what_comes_after_it() {
+async fn the_verdict_on_a_command_changes_with_later_commands() {
     let database = Database::make().await;
     let verdicts = "SELECT verdict FROM device_commands ORDER BY raw_offset";
     write(&database, vec![commanded(assignment(0, Some("anna"), MAY))]).await;
@@ -229,7 +229,7 @@ async fn the_verdict_on_a_command_changes_with_what_comes_after_it() {
 }
 
 #[tokio::test]
-async fn commands_about_many_devices_in_one_batch_are_all_folded() {
+async fn commands_for_many_devices_in_one_batch_are_all_applied() {
     let database = Database::make().await;
     let about = |number: i64| {
         let device = device(&format!("meter-{number}"));

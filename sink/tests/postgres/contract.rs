@@ -46,7 +46,7 @@ fn waveform() -> Value {
 }
 
 #[tokio::test]
-async fn a_bound_does_not_read_as_a_number() {
+async fn a_bound_is_not_shown_as_a_number() {
     let database = Database::make().await;
     let mut panel = pressure(2, 1);
     panel.components[0].value = bound(">=");
@@ -57,7 +57,7 @@ async fn a_bound_does_not_read_as_a_number() {
 }
 
 #[tokio::test]
-async fn void_readings_are_in_the_view_of_all_only() {
+async fn void_readings_are_only_in_the_view_of_all_readings() {
     let database = Database::make().await;
     let readings = (0..).zip(Status::ALL).map(|(id, status)| read(Reading { status: *status, ..sample(id, 0) }));
     write(&database, readings.collect()).await;
@@ -104,7 +104,7 @@ async fn every_kind_of_value_has_its_columns() {
 }
 
 #[tokio::test]
-async fn who_the_payload_claims_is_held_against_who_it_is() {
+async fn a_patient_claim_is_compared_with_the_attributed_patient() {
     let database = Database::make().await;
     let claims =
         [None, Some("anna"), Some("Patient/anna"), Some("https://fhir.example/r4/Patient/anna"), Some("Patient/bob")];
@@ -124,7 +124,7 @@ async fn who_the_payload_claims_is_held_against_who_it_is() {
 }
 
 #[tokio::test]
-async fn every_table_view_and_column_says_what_it_means() {
+async fn every_table_view_and_column_has_a_comment() {
     let database = Database::make().await;
     let silent = "SELECT c.relname || coalesce('.' || a.attname, '') FROM pg_class c \
         LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
@@ -156,7 +156,7 @@ async fn every_table_view_and_column_says_what_it_means() {
 }
 
 #[tokio::test]
-async fn the_columns_of_readings_are_those_of_the_table() {
+async fn the_columns_of_readings_match_the_table() {
     let database = Database::make().await;
     let table = "SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute \
         WHERE attrelid = 'readings'::regclass AND attnum > 0 ORDER BY attnum";
@@ -166,7 +166,7 @@ async fn the_columns_of_readings_are_those_of_the_table() {
 }
 
 #[tokio::test]
-async fn the_reader_role_reads_the_contract_and_no_table() {
+async fn the_reader_role_can_read_the_views_and_no_table() {
     let database = Database::make().await;
     write(&database, vec![read(sample(1, 0)), commanded(assignment(0, Some("anna"), MAY - DAY))]).await;
     let mut owner = PgConnection::connect(&database.url).await.unwrap();
@@ -199,7 +199,7 @@ async fn the_reader_role_reads_the_contract_and_no_table() {
 }
 
 #[tokio::test]
-async fn a_role_for_tables_that_are_not_there_is_not_made() {
+async fn a_role_is_not_created_without_the_tables() {
     let database = Database::empty().await;
     let mut owner = PgConnection::connect(&database.url).await.unwrap();
     let refused = role::apply(&mut owner).await.unwrap_err().to_string();
@@ -232,7 +232,7 @@ fn queries_of_the_readme() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_query_of_the_readme_is_served_by_an_index() {
+async fn every_query_of_the_readme_uses_an_index() {
     let database = Database::make().await;
     let queries = queries_of_the_readme();
     assert!(!queries.is_empty());

@@ -70,7 +70,7 @@ async fn any_order_of_arrival_gives_the_same_first_example() {
 }
 
 #[tokio::test]
-async fn made_up_shapes_do_not_fill_the_database() {
+async fn invented_shapes_do_not_fill_the_database() {
     let database = Database::make().await;
     write(&database, vec![ended(met(0, &["known"]))]).await;
     let fill = format!(

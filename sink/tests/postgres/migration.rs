@@ -123,7 +123,7 @@ async fn wider() -> Database {
 }
 
 #[tokio::test]
-async fn what_follows_from_other_columns_is_left_out_and_seen_as_before() {
+async fn values_that_other_columns_imply_are_removed_and_shown_as_before() {
     let database = wider().await;
     let old = "concat_ws(' ', component, value_num, value_text, unit, source_value, source_unit, measured_from)";
     let seen =
@@ -155,7 +155,7 @@ async fn what_follows_from_other_columns_is_left_out_and_seen_as_before() {
 }
 
 #[tokio::test]
-async fn a_sink_that_meets_the_earlier_tables_says_what_to_do() {
+async fn a_sink_that_finds_older_tables_reports_what_to_do() {
     let database = earlier().await;
     let Err(WriteError::Database(refused)) = Session::open(&database.url).await else { panic!("session opened") };
     assert_eq!(error_class::error_class(&refused), ErrorClass::Setup);
@@ -172,7 +172,7 @@ async fn migrations_of_a_later_release_are_left_alone() {
 }
 
 #[tokio::test]
-async fn a_sink_of_the_earlier_release_waits_and_refuses_no_row() {
+async fn an_older_sink_waits_and_refuses_no_row() {
     let database = earlier().await;
     migrate(&database.pool).await.unwrap();
     // What such a sink writes for the next reading: only the columns that it knows.

@@ -207,7 +207,7 @@ impl Running {
 pub(crate) const ROWS: &str = "SELECT count(*) FROM readings";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_arrive_once_over_restarts_and_a_restored_dump() {
+async fn each_row_is_stored_once_despite_restarts_and_a_restored_dump() {
     let world = World::new().await;
     let running = world.start();
     world.readings(0, 50).await;
@@ -240,7 +240,7 @@ async fn rows_arrive_once_over_restarts_and_a_restored_dump() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_messages_become_dead_letters_and_their_neighbours_rows() {
+async fn bad_messages_become_dead_letters_and_the_others_become_rows() {
     let world = World::new().await;
     let readings = world.topics.readings();
     world.readings(0, 3).await;
@@ -299,7 +299,7 @@ async fn an_unknown_schema_is_waited_for_and_never_dead_lettered() {
 
 /// A sink that ignored the field would store the row without its value, permanently.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_with_a_field_of_a_later_release_is_waited_for_also_once_its_schema_is_published() {
+async fn an_event_with_an_unknown_field_is_waited_for_even_if_its_schema_is_published() {
     let world = World::new().await;
     let running = world.start();
     let mut schema: serde_json::Value = serde_json::from_str(schemas::event::Outcome::SCHEMA).unwrap();
@@ -405,7 +405,7 @@ async fn a_sink_that_cannot_write_takes_no_partition() {
 /// The readings of uploads are written over a connection of their own: what delays them delays no other events, and vice
 /// versa.
 #[tokio::test(flavor = "multi_thread")]
-async fn readings_in_bulk_and_the_others_do_not_wait_for_each_other() {
+async fn bulk_readings_and_other_readings_do_not_wait_for_each_other() {
     let world = World::new().await;
     let (live, bulk) = (world.topics.readings(), world.topics.readings_bulk());
     let running = world.start();
@@ -430,7 +430,7 @@ async fn readings_in_bulk_and_the_others_do_not_wait_for_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_without_a_value_is_passed_by() {
+async fn a_record_without_a_value_is_skipped() {
     let world = World::new().await;
     let readings = world.topics.readings();
     world.put_into(&readings, 0, None).await;
@@ -445,7 +445,7 @@ async fn a_record_without_a_value_is_passed_by() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_that_does_not_answer_is_spoken_of() {
+async fn a_postgres_that_does_not_answer_is_reported() {
     let world = World::new().await;
     let running = world.start();
     world.readings(0, 5).await;
@@ -484,7 +484,7 @@ async fn an_outage_of_postgres_is_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_gone_are_said_and_not_skipped_before_that_is_accepted() {
+async fn deleted_messages_are_reported_and_skipped_only_after_the_loss_is_accepted() {
     let world = World::new().await;
     let readings = world.topics.readings();
     for number in 0..4_u8 {
@@ -510,7 +510,7 @@ async fn messages_that_are_gone_are_said_and_not_skipped_before_that_is_accepted
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sink_none_of_whose_partitions_goes_on_is_not_ready() {
+async fn a_sink_whose_partitions_all_wait_is_not_ready() {
     let world = World::new().await;
     for topic in sink::item::EventTopic::ALL {
         for partition in 0..2 {
@@ -535,7 +535,7 @@ async fn a_sink_none_of_whose_partitions_goes_on_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn missing_tables_are_said_with_the_way_out() {
+async fn missing_tables_are_reported_with_the_remedy() {
     let world = World::new().await;
     world.readings(0, 5).await;
     for statement in ["DROP SCHEMA public CASCADE", "CREATE SCHEMA public"] {
@@ -550,7 +550,7 @@ async fn missing_tables_are_said_with_the_way_out() {
 
 /// `raw.devices` was deleted and recreated, and nobody raised the epoch.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_at_the_position_of_another_is_told_and_does_not_vanish() {
+async fn a_command_at_the_position_of_another_becomes_a_dead_letter() {
     let world = World::new().await;
     let running = world.start();
     let assignments = world.topics.assignments();
@@ -576,7 +576,7 @@ async fn a_command_at_the_position_of_another_is_told_and_does_not_vanish() {
 
 /// If the sinks begin again at an offset before a skipped record, the log was replaced, and its offset belongs to another record.
 #[tokio::test]
-async fn a_wish_that_was_done_can_be_made_again_but_not_behind_the_sinks() {
+async fn a_skip_can_be_requested_again_unless_the_sinks_have_passed_the_record() {
     let database = Database::make().await;
     let mut connection = database.pool.acquire().await.unwrap();
     let record = EventPosition { topic: "readings", partition: 0, offset: 1 };

@@ -95,7 +95,7 @@ async fn traced(database: &Database, position: &ItemPosition, listing: ListingLi
 }
 
 #[tokio::test]
-async fn a_payload_is_summed_up_and_its_void_readings_have_arrived() {
+async fn the_progress_of_a_payload_counts_its_void_readings() {
     let database = Database::make().await;
     let item = |item: i32, status: Status| {
         let mut reading = Reading { status, ..reading(10 + u128::from(item.unsigned_abs()), 7) };
@@ -135,7 +135,7 @@ async fn a_payload_is_summed_up_and_its_void_readings_have_arrived() {
 }
 
 #[tokio::test]
-async fn of_two_writers_only_one_moves_the_offsets() {
+async fn only_one_of_two_writers_advances_the_offsets() {
     let database = Database::make().await;
     sqlx::query("INSERT INTO sink_offsets VALUES ('readings', 0, 0)").execute(&database.pool).await.unwrap();
     let fence = [Fence { partition: Partition { topic: EventTopic::Readings, number: 0 }, expected: 0, next: 1 }];
@@ -174,7 +174,7 @@ pub(crate) fn letter(first_item: Option<i32>, item_count: i32) -> DeadLetter {
 }
 
 #[tokio::test]
-async fn dead_letters_are_listed_once_and_found_by_their_receipt() {
+async fn dead_letters_are_stored_once_and_found_by_their_receipt() {
     let database = Database::make().await;
     write(&database, vec![listed(letter(Some(2), 1), 0)]).await;
     // The same again, twice in one batch, beside a dead letter about a run of items; then with another count.
@@ -283,7 +283,7 @@ pub(crate) fn document(content: &str) -> Document {
 }
 
 #[tokio::test]
-async fn documents_of_a_batch_are_kept_by_their_hash() {
+async fn documents_of_a_batch_are_stored_by_their_hash() {
     let database = Database::make().await;
     let batch = || ["a", "bb", "a"].map(|content| filed(document(content))).into();
     write(&database, batch()).await;
@@ -297,7 +297,7 @@ async fn documents_of_a_batch_are_kept_by_their_hash() {
 }
 
 #[tokio::test]
-async fn entries_of_the_dictionary_are_looked_up_before_they_are_given_a_number() {
+async fn dictionary_entries_are_looked_up_before_they_get_a_number() {
     let database = Database::make().await;
     for offset in 0..5 {
         // A new session each time, which has no entry in memory.

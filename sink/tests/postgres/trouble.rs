@@ -136,7 +136,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_an_outage_and_no_bad_row() {
+async fn a_full_disk_is_an_outage_and_not_a_bad_row() {
     let world = World::new().await;
     world.raise("true", "53100").await;
     world.readings(0, 5).await;
@@ -153,7 +153,7 @@ async fn a_full_disk_is_an_outage_and_no_bad_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_database_is_an_outage_with_a_name() {
+async fn a_read_only_database_is_reported_as_an_outage() {
     let world = World::new().await;
     let running = world.start();
     world.readings(0, 5).await;
@@ -171,7 +171,7 @@ async fn a_read_only_database_is_an_outage_with_a_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_unique_violation_is_tried_again_before_a_row_is_called_bad() {
+async fn a_unique_violation_is_tried_again_before_a_row_is_refused() {
     let world = World::new().await;
     world.raise("nextval('tries') <= 3", "23505").await;
     let running = world.start();
@@ -187,7 +187,7 @@ async fn a_unique_violation_is_tried_again_before_a_row_is_called_bad() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_word_that_an_older_enum_lacks_is_waited_for() {
+async fn an_enum_value_that_the_database_lacks_is_waited_for() {
     let world = World::new().await;
     world.sql("ALTER TYPE time_precision RENAME VALUE 'nanosecond' TO 'later'").await;
     let running = world.start();
@@ -200,7 +200,7 @@ async fn a_word_that_an_older_enum_lacks_is_waited_for() {
 }
 
 #[tokio::test]
-async fn every_word_of_this_release_is_in_its_tables() {
+async fn every_enum_value_of_this_release_is_in_the_database() {
     use schemas::{event::Status, format::Format, format::Provider};
     let database = Database::make().await;
     let words = |name: &str| format!("SELECT unnest(enum_range(NULL::{name}))::text");
@@ -246,7 +246,7 @@ async fn tables_of_another_version_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_cannot_be_decoded_ends_the_sink_with_its_name() {
+async fn a_response_that_cannot_be_decoded_ends_the_sink_and_is_named() {
     let world = World::new().await;
     world.readings(0, 1).await;
     world.sql("ALTER TABLE schema_version ALTER version TYPE uuid USING gen_random_uuid()").await;
@@ -256,7 +256,7 @@ async fn an_answer_that_cannot_be_decoded_ends_the_sink_with_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_url_that_cannot_be_read_is_said_at_once() {
+async fn an_invalid_database_url_is_reported_at_once() {
     let world = World::new().await;
     let mut config = world.config();
     config.database_url = "postgres://user:secret@host:no-port/x".to_owned();
@@ -267,7 +267,7 @@ async fn a_database_url_that_cannot_be_read_is_said_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_not_stepped_over_while_kafka_refuses_its_dead_letter() {
+async fn a_message_is_not_passed_while_kafka_refuses_its_dead_letter() {
     let world = World::new().await;
     world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
     world.limit_letters("100").await;
@@ -284,7 +284,7 @@ async fn a_message_is_not_stepped_over_while_kafka_refuses_its_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_that_is_too_large_goes_without_its_value() {
+async fn a_dead_letter_too_large_for_kafka_is_produced_without_its_value() {
     let world = World::new().await;
     world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
     world.limit_letters("2000").await;
@@ -313,7 +313,7 @@ async fn refuse(world: &World, items: impl IntoIterator<Item = i32>, spoil: fn(&
 
 /// `SINK_OUTAGE_SECONDS` sets how long Postgres refuses connections: some seconds in CI, ten minutes by hand.
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
+async fn dead_letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
     let seconds = std::env::var("SINK_OUTAGE_SECONDS").map_or(15, |seconds| seconds.parse().unwrap());
     let world = World::new().await;
     world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
@@ -359,7 +359,7 @@ async fn letters_of_a_batch_that_waits_for_postgres_are_produced_once() {
 
 /// The dead letter about the items before them was produced already.
 #[tokio::test(flavor = "multi_thread")]
-async fn items_that_a_later_try_refuses_have_a_letter_of_their_own() {
+async fn items_that_a_later_attempt_refuses_get_their_own_dead_letter() {
     let world = World::new().await;
     world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
     world.raise_at_commit("NEW.raw_offset < 5", "53100").await;
@@ -411,7 +411,7 @@ async fn items_that_are_refused_again_in_other_batches_are_listed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn entries_of_the_dictionary_stand_where_rows_name_them_also_after_a_refusal() {
+async fn dictionary_entries_of_stored_rows_exist_after_a_refusal() {
     let world = World::new().await;
     world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
     let running = world.start();
@@ -432,7 +432,7 @@ async fn entries_of_the_dictionary_stand_where_rows_name_them_also_after_a_refus
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_of_refused_readings_hold_nobody_up_for_long() {
+async fn thousands_of_refused_readings_do_not_delay_others_for_long() {
     let world = World::new().await;
     world.sql("ALTER TABLE readings ADD CHECK (value_num <> 13)").await;
     refuse(&world, 0..8_000, |reading| reading.value = quantity("13")).await;

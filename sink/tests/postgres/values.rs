@@ -23,7 +23,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn every_value_stands_in_the_column_of_its_name() {
+async fn every_value_is_in_the_column_with_its_name() {
     let database = Database::make().await;
     let named = |name: &str| Some(name.to_owned());
     let mut full = Reading {
@@ -84,7 +84,7 @@ async fn every_value_stands_in_the_column_of_its_name() {
 }
 
 #[tokio::test]
-async fn times_from_year_1_to_9999_and_long_numbers_are_kept() {
+async fn times_from_year_1_to_9999_and_long_numbers_are_stored() {
     let database = Database::make().await;
     let first =
         Reading { measured_from: Some(-62_135_596_800 * SECOND), value: quantity("-0.000010"), ..reading(1, 0) };
@@ -111,7 +111,7 @@ async fn times_from_year_1_to_9999_and_long_numbers_are_kept() {
 }
 
 #[tokio::test]
-async fn numbers_are_the_ones_that_postgres_reads() {
+async fn numbers_are_encoded_as_postgres_parses_them() {
     let database = Database::make().await;
     let mut texts: Vec<String> = ["1e30", "-1.5e-26", "0e-30", "12.34e1", "0.00012e2"].map(str::to_owned).into();
     for sign in ["", "-"] {
@@ -136,7 +136,7 @@ async fn numbers_are_the_ones_that_postgres_reads() {
 }
 
 #[tokio::test]
-async fn what_has_no_column_is_kept_as_json() {
+async fn data_without_a_column_is_stored_as_json() {
     let database = Database::make().await;
     let odd = coding("back\\slash, \\u0000 and \"quotes\"");
     let coded = Value::Coded(Coded { coding: odd.clone(), text: Some("said".to_owned()) });
@@ -169,7 +169,7 @@ async fn what_has_no_column_is_kept_as_json() {
 }
 
 #[tokio::test]
-async fn values_that_postgres_cannot_store_are_known_beforehand() {
+async fn readings_that_postgres_cannot_store_are_detected_before_the_write() {
     let fault = |reading: Reading| Row::new(reading, &key()).err().map(|(_, fault)| fault);
     let nul = |text: &str| Some(format!("{text}\0"));
     assert_eq!(fault(Reading { patient_claim: nul("x"), ..reading(1, 0) }), Some(RowFault::Nul));
@@ -185,7 +185,7 @@ async fn values_that_postgres_cannot_store_are_known_beforehand() {
 }
 
 #[test]
-fn so_are_those_of_events_that_are_no_readings() {
+fn other_events_that_postgres_cannot_store_are_detected_before_the_write() {
     let decoder = Decoder { schemas: SchemaCache::new().unwrap(), key: key(), topics: topics() };
     let refused = |topic, value: &[u8], headers: &[(&str, &[u8])]| {
         let origin = Origin { partition: Partition { topic, number: 0 }, offset: 7, timestamp: MAY };

@@ -58,7 +58,7 @@ async fn versions_in_any_order_end_in_the_same_row() {
 }
 
 #[tokio::test]
-async fn a_duplicate_whose_row_becomes_the_readings_is_no_duplicate_any_more() {
+async fn a_duplicate_that_becomes_the_row_of_the_reading_is_no_longer_a_duplicate() {
     let database = Database::make().await;
     let positions = "SELECT 'row ' || raw_offset FROM readings UNION ALL \
         SELECT 'duplicate ' || raw_offset FROM reading_duplicates ORDER BY 1";
@@ -163,7 +163,7 @@ async fn found(database: &Database) -> BTreeSet<String> {
 
 /// `SINK_CASES` sets the number of readings: some hundred in CI.
 #[tokio::test]
-async fn any_deliveries_in_any_batches_end_as_the_order_of_versions_says() {
+async fn any_deliveries_in_any_batches_end_with_the_highest_version() {
     let cases = std::env::var("SINK_CASES").map_or(300, |cases| cases.parse().unwrap());
     let database = Database::make().await;
     let mut dice = Dice(42);

@@ -45,7 +45,7 @@ async fn until_state(database: &Database, state: &str, part: &str) {
 }
 
 #[tokio::test]
-async fn a_sink_frozen_in_its_copy_holds_nobody_up_and_is_fenced_when_it_goes_on() {
+async fn a_sink_frozen_during_its_copy_delays_no_other_and_is_fenced_when_it_continues() {
     let database = database().await;
     let mut frozen = Session::open(&database.url).await.unwrap();
     // A session that is no longer polled stops where it is: here in the middle of a COPY that does not fit into the socket
@@ -75,7 +75,7 @@ async fn a_sink_frozen_in_its_copy_holds_nobody_up_and_is_fenced_when_it_goes_on
 }
 
 #[tokio::test]
-async fn a_sink_silent_behind_the_first_lock_is_ended_by_postgres_and_its_batch_is_not_there() {
+async fn postgres_ends_a_sink_that_is_silent_after_its_first_lock_and_rolls_back_its_batch() {
     let database = database().await;
     let mut silent = Session::open(&database.url).await.unwrap();
     let topics = topics();
@@ -92,7 +92,7 @@ async fn a_sink_silent_behind_the_first_lock_is_ended_by_postgres_and_its_batch_
 }
 
 #[tokio::test]
-async fn a_sink_that_reads_no_answer_while_it_holds_a_lock_is_ended_by_postgres() {
+async fn postgres_ends_a_sink_that_reads_no_response_while_it_holds_a_lock() {
     let database = database().await;
     let mut frozen = store::connect::connect(&database.url).await.unwrap();
     sqlx::raw_sql("BEGIN; UPDATE sink_offsets SET next_offset = 1").execute(&mut frozen).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_sink_that_reads_no_answer_while_it_holds_a_lock_is_ended_by_postgres(
 }
 
 #[tokio::test]
-async fn a_connection_of_a_vanished_host_is_given_up_by_postgres() {
+async fn postgres_closes_the_connection_of_a_vanished_host() {
     let database = database().await;
     let _session = Session::open(&database.url).await.unwrap();
     // Postgres shows no session the settings of another one. So this opens a connection in the same way and asks there.

@@ -30,7 +30,7 @@ fn every_documented_class_of_errors_is_in_the_table_once() {
 }
 
 #[test]
-fn what_an_error_asks_for() {
+fn each_sqlstate_has_its_error_class() {
     for (code, expected) in [
         ("53100", ErrorClass::Outage),   // disk full
         ("53300", ErrorClass::Outage),   // too many connections
@@ -57,7 +57,7 @@ fn what_an_error_asks_for() {
 }
 
 #[test]
-fn a_defect_of_ours_is_no_outage() {
+fn a_defect_of_the_sink_is_not_an_outage() {
     let decode = Error::ColumnDecode { index: "3".to_owned(), source: "a secret value".into() };
     assert_eq!(error_class(&decode), ErrorClass::Defect);
     assert_eq!(name(&decode), "column decode");

@@ -40,7 +40,7 @@ fn an_operators_assignment_ends_the_previous_one_at_its_start() {
 }
 
 #[test]
-fn a_patient_may_not_take_or_end_what_someone_else_holds() {
+fn a_patient_cannot_take_or_end_the_assignment_of_another() {
     let commands = [command(0, 10, Some(1), None), command(1, 20, Some(2), Some(2)), command(2, 25, None, Some(2))];
     assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, None)]);
     assert_eq!(verdict_of(&commands, 1), Verdict::HeldByAnother);
@@ -54,14 +54,14 @@ fn a_patient_may_take_a_free_device_but_only_for_themself() {
 }
 
 #[test]
-fn of_two_commands_at_one_time_the_later_append_holds() {
+fn the_later_append_wins_if_two_commands_have_the_same_time() {
     let commands = [command(0, 10, Some(1), None), command(1, 10, Some(2), None)];
     assert_eq!(spans(&commands), vec![("patient-2".to_owned(), 10, None)]);
     assert_eq!(verdict_of(&commands, 0), Verdict::Superseded);
 }
 
 #[test]
-fn a_second_assignment_of_the_holder_goes_on() {
+fn a_second_assignment_to_the_holder_continues_the_first() {
     let commands = [command(0, 10, Some(1), None), command(1, 20, Some(1), None)];
     assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, None)]);
     assert_eq!(verdict_of(&commands, 1), Verdict::Unchanged);
@@ -75,7 +75,7 @@ fn appended(offset: i64, at: i64, assign: Option<u8>) -> DeviceCommand {
 }
 
 #[test]
-fn a_command_without_a_time_holds_from_its_append_and_never_from_before_the_one_in_front_of_it() {
+fn a_command_without_a_time_is_effective_from_its_append_but_not_before_the_previous_command() {
     // The broker's clock went back between the second and the third.
     let commands =
         [appended(0, 10, Some(1)), appended(1, 50, Some(2)), appended(2, 20, Some(3)), appended(3, 60, None)];
@@ -98,7 +98,7 @@ fn a_command_without_a_time_holds_from_its_append_and_never_from_before_the_one_
 const DAY: i64 = 86_400_000_000;
 
 #[test]
-fn a_source_may_say_so_much_of_a_device_a_day_and_others_are_heard() {
+fn the_daily_limit_for_a_device_applies_to_each_source_separately() {
     let most = i64::try_from(COMMANDS_PER_DAY_MAX).unwrap();
     let mut commands: Vec<DeviceCommand> = (0..most + 3).map(|offset| appended(offset, DAY - 1, Some(1))).collect();
     let mut other = appended(most + 3, DAY - 1, Some(2));
@@ -111,7 +111,7 @@ fn a_source_may_say_so_much_of_a_device_a_day_and_others_are_heard() {
 }
 
 #[test]
-fn a_hundred_thousand_commands_fold_in_no_time() {
+fn a_hundred_thousand_commands_are_folded_quickly() {
     // Each command supersedes the one before it, which took quadratic time once.
     let commands: Vec<DeviceCommand> =
         (0..100_000).map(|offset| command(offset, 5, Some(u8::from(offset % 2 == 0)), None)).collect();
@@ -130,7 +130,7 @@ fn shuffle<T>(all: &mut [T], seed: u64) {
 
 proptest! {
     #[test]
-    fn whatever_comes_first_the_same_commands_are_within_the_share(
+    fn the_same_commands_are_within_the_daily_limit_in_any_order_of_arrival(
         drawn in prop::collection::vec((0_i64..3, 0_u8..2), 1..40),
         (seed, cut) in (any::<u64>(), 1_usize..7),
     ) {

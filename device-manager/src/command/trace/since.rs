@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_or_a_time_is_understood_and_nothing_else() {
+    fn since_accepts_a_duration_or_a_time_and_nothing_else() {
         let now = datetime!(2026-02-01 12:00:00 UTC);
         let moment = |text: &str| Since::from_str(text).map(|since| since.moment(now));
         assert_eq!(moment("90m"), Ok(datetime!(2026-02-01 10:30:00 UTC)));

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_reads_back_what_was_written() {
+    fn a_shell_reads_a_quoted_value_unchanged() {
         let nasty = "postgres://u:p'a$s`s\"w@h/d?x=1&y=\\ 2";
         let script = format!("printf %s {}", quoted(nasty));
         let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_made_once_and_readable_for_its_owner_only() {
+    fn the_key_is_created_once_and_only_its_owner_can_read_it() {
         use std::os::unix::fs::MetadataExt as _;
         let directory = tempfile::tempdir().unwrap();
         let key = api_key(directory.path()).ok().unwrap();

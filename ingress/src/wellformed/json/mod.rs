@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_a_document_is_refused() {
+    fn every_truncated_document_is_refused() {
         let text = "{\"a\":[1.5e3,{\"b\":null}],\"c\":\"d\\u00e9\",\"e\":[],\"f\":{}}";
         assert!(well(text));
         for cut in 0..text.len() {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_only_the_elements_at_the_top() {
+    fn counts_only_the_elements_of_the_top_level() {
         assert_eq!(items("[]", 9), Ok(Some(0)));
         assert_eq!(items("[1]", 9), Ok(Some(1)));
         assert_eq!(items("[[1,2],{\"a\":[3]},4]", 9), Ok(Some(3)));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn hands_over_the_members_at_the_top_and_no_others() {
+    fn reports_only_the_members_of_the_top_level() {
         let mut found = Vec::new();
         let text = " { \"a\" : {\"b\":1} , \"\\u0063\":[{\"d\":2}],\"e\": null}";
         let top = check(text, 9, &mut |name, value| found.push((name.to_owned(), value))).ok().unwrap();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_bounded_and_never_recursed() {
+    fn depth_is_limited_without_recursion() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(well(&nested(DEPTH_MAX)));
         assert_eq!(items(&nested(DEPTH_MAX + 1), 9), Err(Malformed::TooDeep));

@@ -195,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn an_open_upload_is_followed_and_what_stands_behind_it_is_not_mapped_again() {
+    fn an_open_upload_is_read_again_and_later_records_are_not_mapped_again() {
         let found = start_position(committed(20, 0, 30), LOG, 0).unwrap();
         assert_eq!((found.fetch_from, found.use_from, found.map_from), (20, 20, 30));
     }
 
     #[test]
-    fn another_log_is_a_fault_until_the_epoch_is_raised() {
+    fn a_changed_log_is_a_fault_until_the_epoch_is_raised() {
         for (fault, offset, handled) in [
             (Fault::Recreated { next: 51 }, 51, 51),
             (Fault::Recreated { next: 51 }, 20, 51),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_was_deleted_with_its_offsets_is_known_by_the_copy_of_the_mark() {
+    fn a_topic_that_was_deleted_with_its_offsets_is_recognized_by_the_copied_mark() {
         let copy = |epoch, handled, found_ms| Known::Copy { mark: Mark { epoch, handled, appended_ms: 77 }, found_ms };
         // Only the offsets were deleted: everything is mapped again.
         assert_eq!(start_position(copy(1, 50, Some(77)), LOG, 1), Ok(StartPosition::at(10)));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_advice_names_the_place_and_the_way_out() {
+    fn the_advice_names_the_partition_and_the_remedy() {
         let advice = Fault::Recreated { next: 7 }.advice("raw.devices", 2, "g");
         assert!(advice.contains("raw.devices partition 2") && advice.contains("TOPIC_EPOCH"), "{advice}");
         let advice = Fault::RecordsDeleted { next: 7, start: 9 }.advice("raw.devices", 2, "g");

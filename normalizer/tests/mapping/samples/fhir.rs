@@ -107,7 +107,7 @@ fn is_xml(file: &str) -> bool {
 }
 
 #[test]
-fn each_file_gives_what_it_holds() {
+fn each_file_gives_the_expected_readings() {
     if folder().is_none() {
         return;
     }
@@ -123,7 +123,7 @@ fn each_file_gives_what_it_holds() {
 }
 
 #[test]
-fn an_example_gives_the_same_in_both_syntaxes() {
+fn an_example_gives_the_same_readings_in_json_and_xml() {
     let Some(files) = names("hl7-fhir-r4-examples/xml", ".xml") else { return };
     let counterparts: BTreeSet<String> = files.iter().map(|file| file.replace(".xml", ".json")).collect();
     assert_eq!(Some(counterparts), names("hl7-fhir-r4-examples/json", ".json"));
@@ -138,7 +138,7 @@ fn an_example_gives_the_same_in_both_syntaxes() {
 }
 
 #[test]
-fn a_gateway_upload_names_meter_hub_and_loinc_code() {
+fn a_gateway_upload_has_the_meter_the_hub_and_the_loinc_code() {
     let Some(body) = read("hl7-phd/spotnumeric-1.0.0.3.json") else { return };
     let found = normalized(RawTopic::Medisante, Format::FhirJson, &body, None);
     let reading = &found.readings[0];
@@ -149,7 +149,7 @@ fn a_gateway_upload_names_meter_hub_and_loinc_code() {
 }
 
 #[test]
-fn readings_of_a_bundle_have_names_of_their_own() {
+fn readings_of_a_bundle_have_different_ids() {
     let Some(body) = read("hl7-phd/bundle-continuousnonin.json") else { return };
     let found = normalized(RawTopic::Medisante, Format::FhirJson, &body, None);
     let ids: BTreeSet<_> = found.readings.iter().map(|reading| reading.reading_id).collect();
@@ -157,7 +157,7 @@ fn readings_of_a_bundle_have_names_of_their_own() {
 }
 
 #[test]
-fn no_file_is_left_out() {
+fn every_file_is_tested() {
     if folder().is_none() {
         return;
     }

@@ -36,7 +36,7 @@ fn quantity(value: &Value) -> String {
 }
 
 #[test]
-fn each_file_gives_what_it_holds() {
+fn each_file_gives_the_expected_readings() {
     if folder().is_none() {
         return;
     }
@@ -69,7 +69,7 @@ fn a_night_has_the_hours_of_its_stages_and_the_span_of_its_sleep() {
 }
 
 #[test]
-fn no_file_is_left_out() {
+fn every_file_is_tested() {
     let Some(found) = names(FOLDER, ".json") else { return };
     assert_eq!(found, FILES.iter().map(|(file, ..)| (*file).to_owned()).collect());
 }

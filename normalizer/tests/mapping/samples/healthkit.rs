@@ -96,7 +96,7 @@ fn a_blood_pressure_is_a_panel_and_sleep_is_coded() {
 }
 
 #[test]
-fn characteristics_are_no_readings_and_no_type_is_guessed() {
+fn characteristics_are_refused_and_no_type_is_guessed() {
     if folder().is_none() {
         return;
     }
@@ -114,7 +114,7 @@ fn characteristics_are_no_readings_and_no_type_is_guessed() {
 }
 
 #[test]
-fn no_file_is_left_out() {
+fn every_file_is_tested() {
     let Some(found) = names(FOLDER, ".json") else { return };
     let quantities = QUANTITIES.iter().map(|(file, ..)| *file);
     let others = SHAPES.iter().chain(CHARACTERISTICS).map(|(file, _)| *file);

@@ -63,7 +63,7 @@ fn outcome(line: &Line, body: &[u8]) -> String {
 }
 
 #[test]
-fn each_file_comes_to_what_is_written_down() {
+fn each_file_has_the_outcome_in_the_table() {
     let Some(folder) = folder() else { return };
     let mut lines = lines();
     for line in &mut lines {
