@@ -24,6 +24,7 @@ mod operator;
 mod outages;
 #[cfg(test)]
 mod payload;
+#[cfg(test)]
 mod reprocess;
 #[cfg(test)]
 mod scale;
