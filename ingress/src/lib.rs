@@ -21,6 +21,7 @@ mod refusal;
 mod request_context;
 mod run;
 mod state;
+mod text_in_path;
 mod upload;
 pub mod wellformed;
 

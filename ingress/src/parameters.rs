@@ -115,12 +115,17 @@ impl RawQuery {
     /// Reports the remaining parameters as unknown: ignoring them could change what the sender means.
     fn report_unknown(&mut self, known: &[&'static str]) {
         let mut names: Vec<&str> = Vec::new();
+        let mut more = 0;
         for (name, _) in &self.pairs {
-            if names.len() < UNKNOWN_MAX && !names.contains(&name.as_str()) {
-                names.push(name);
+            if names.contains(&name.as_str()) {
+                continue;
             }
+            if names.len() < UNKNOWN_MAX { names.push(name) } else { more += 1 }
         }
         self.faults.extend(names.into_iter().map(|name| unknown(name, known)));
+        if more > 0 {
+            self.faults.push(Fault::new(None, Location::Query, format!("{more} more parameters are unknown")));
+        }
     }
 }
 

@@ -132,7 +132,7 @@ const fn shared(status: u16) -> Option<&'static str> {
 const fn description(status: u16) -> &'static str {
     match status {
         400 => {
-            "The request is invalid; `errors` lists each fault. A body that was read is stored, and the response has its receipt."
+            "The request is invalid. `errors` lists each fault of a command and of the query, and the first fault of a payload. A body that was read is stored, and the response has its receipt."
         }
         401 => "The API key is missing or invalid.",
         403 => "The API key is not allowed to do this.",

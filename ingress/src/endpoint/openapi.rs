@@ -7,7 +7,7 @@ use service::http::problem::Problem;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        RefOr, Schema,
+        RefOr, Required, Schema,
         schema::AdditionalProperties,
         security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
     },
@@ -63,6 +63,11 @@ impl Modify for Examples {
             unassign::examples(),
         ] {
             endpoint.add_to(openapi);
+        }
+        // An unassign without a body ends the assignment now.
+        let unassign = openapi.paths.paths.get_mut("/devices/{id}/unassign").and_then(|path| path.post.as_mut());
+        if let Some(body) = unassign.and_then(|operation| operation.request_body.as_mut()) {
+            body.required = Some(Required::False);
         }
         // Unknown members are refused.
         for name in ["AssignBody", "UnassignBody"] {

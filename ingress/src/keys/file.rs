@@ -147,14 +147,16 @@ pub(super) fn read(path: &Path) -> Result<KeysFile, KeysError> {
 pub(super) fn write(path: &Path, file: &KeysFile) -> Result<(), KeysError> {
     check(file)?;
     let text = serde_json::to_vec_pretty(file).map_err(|error| KeysError::io(path)(error.into()))?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A symbolic link stays, and the file that it names is replaced.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
         // `NamedTempFile` creates the file with mode 0600.
         let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
         temporary.write_all(&text)?;
         temporary.write_all(b"\n")?;
         temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|error| error.error)?;
+        temporary.persist(&target).map_err(|error| error.error)?;
         std::fs::File::open(directory)?.sync_all()
     };
     write().map_err(KeysError::io(path))

@@ -144,6 +144,18 @@ async fn the_path_determines_the_format_by_name_or_alias() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_not_utf8_is_refused_like_any_unknown_one() {
+    let test_app = TestApp::new();
+    assert_eq!(test_app.post("/health-data/medisante/%FF").json().send("{}").await.problem(404), "unknown-format");
+    assert_eq!(test_app.post("/health-data/healthkit/%FF").json().send("[]").await.problem(404), "unknown-format");
+    let answer = test_app.post("/devices/%FF/unassign").send("").await;
+    assert_eq!((answer.problem(400), answer.faults()), ("malformed".to_owned(), vec!["path id".to_owned()]));
+    for path in ["/health-data/medisante/%FF", "/devices/%FF/unassign"] {
+        assert_eq!(test_app.bare(path).send("{}").await.status, 401);
+    }
+}
+
+#[tokio::test]
 async fn a_malformed_body_is_stored_and_answered_with_its_receipt() {
     let test_app = TestApp::new();
     let deep = "[".repeat(100_000);

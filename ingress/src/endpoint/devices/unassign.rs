@@ -1,7 +1,7 @@
 //! `POST /devices/{id}/unassign`: ends the assignment of a device.
 
 use axum::{
-    extract::{Path, Request},
+    extract::Request,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -19,6 +19,7 @@ use crate::{
     endpoint::examples::{EndpointExamples, ExampleBody},
     refusal::Refusal,
     request_context::RequestContext,
+    text_in_path::TextInPath,
 };
 
 /// When the assignment ends. The body may also be empty.
@@ -34,7 +35,7 @@ pub(crate) struct UnassignBody {
 #[utoipa::path(
     post, path = "/devices/{id}/unassign", tag = "Devices",
     params(("id" = Uuid, Path, description = "The `_id` in the response to the assign command")),
-    request_body(content = Option<UnassignBody>),
+    request_body(content = UnassignBody),
     responses(
         (status = 204, description = "Recorded. The receipt resolves to the verdict, which says whether the command took effect.", headers(("Receipt" = String, description = "The receipt of the command. `device-manager trace` resolves it to the verdict"))),
     ),
@@ -43,7 +44,7 @@ pub(crate) struct UnassignBody {
 pub(crate) async fn unassign(
     context: RequestContext,
     sender: Authenticated,
-    Path(id): Path<String>,
+    TextInPath(id): TextInPath,
     request: Request,
 ) -> Response {
     let accepted = accept(&context, sender, &id, request).await;

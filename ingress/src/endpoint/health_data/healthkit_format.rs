@@ -1,9 +1,6 @@
 //! `POST /health-data/healthkit/{format}`: HealthKit samples, in the format that the path names.
 
-use axum::{
-    extract::{Path, Request},
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 use schemas::format::Provider;
 
 use super::payload::{self, Route};
@@ -13,6 +10,7 @@ use crate::{
     parameters::Parameters,
     refusal::Refusal,
     request_context::RequestContext,
+    text_in_path::TextInPath,
 };
 
 /// Accepts HealthKit samples in the format that the path names.
@@ -31,7 +29,7 @@ use crate::{
 pub(crate) async fn healthkit_format(
     context: RequestContext,
     sender: Authenticated,
-    Path(format): Path<String>,
+    TextInPath(format): TextInPath,
     request: Request,
 ) -> Response {
     payload::answer(context, sender, Route { provider: Provider::HealthKit, format: Some(&format) }, request).await

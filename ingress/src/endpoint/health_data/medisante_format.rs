@@ -1,9 +1,6 @@
 //! `POST /health-data/medisante/{format}`: a payload of the Medisanté portal, in the format that the path names.
 
-use axum::{
-    extract::{Path, Request},
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 use schemas::format::Provider;
 
 use super::payload::{self, Route};
@@ -12,6 +9,7 @@ use crate::{
     endpoint::{Id, examples::EndpointExamples},
     refusal::Refusal,
     request_context::RequestContext,
+    text_in_path::TextInPath,
 };
 
 /// Accepts a payload of the Medisanté portal in the format that the path names.
@@ -30,7 +28,7 @@ use crate::{
 pub(crate) async fn medisante_format(
     context: RequestContext,
     sender: Authenticated,
-    Path(format): Path<String>,
+    TextInPath(format): TextInPath,
     request: Request,
 ) -> Response {
     payload::answer(context, sender, Route { provider: Provider::Medisante, format: Some(&format) }, request).await
