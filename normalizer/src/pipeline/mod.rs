@@ -25,7 +25,7 @@ mod watch;
 use std::sync::Arc;
 
 use schemas::format::RawTopic;
-use service::{backoff::Backoff, health::StageHealth, kafka::because};
+use service::{backoff::Backoff, health::StageHealth, kafka::because, topics::not_there};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{BatchLimits, NormalizerConfig, Skip, SkippedRecord, group_of};
@@ -64,6 +64,13 @@ pub async fn run(
         consumers.run(uploads, Progress::new("uploads", readiness)),
     );
     ended.map(|((), ())| ())
+}
+
+/// The result of an attempt to join the group.
+enum Joined {
+    Raw(Box<RawConsumer>),
+    /// This topic does not exist.
+    NoTopic(String),
 }
 
 /// What the loops of the two subscriptions share.
@@ -113,10 +120,11 @@ impl Consumers<'_> {
         let connected = self.shutdown.run_until_cancelled(async {
             loop {
                 match self.join(subscription, progress).await {
-                    Ok(raw) => {
+                    Ok(Joined::Raw(raw)) => {
                         progress.report_wait(None);
-                        return Ok(raw);
+                        return Ok(*raw);
                     }
+                    Ok(Joined::NoTopic(name)) => progress.report_wait(Some(&not_there(&name))),
                     Err(error) if error.is_outage() => {
                         progress.report_wait(Some(&because("Kafka does not answer")));
                         tracing::debug!(%error, "waiting for Kafka");
@@ -129,13 +137,12 @@ impl Consumers<'_> {
         connected.await.transpose()
     }
 
-    async fn join(
-        &self,
-        subscription: &Subscription,
-        progress: &Arc<Progress>,
-    ) -> Result<RawConsumer, NormalizerError> {
+    async fn join(&self, subscription: &Subscription, progress: &Arc<Progress>) -> Result<Joined, NormalizerError> {
+        if let Some(name) = publish::missing_topic(self.config).await? {
+            return Ok(Joined::NoTopic(name));
+        }
         publish::publish_schemas(self.config, self.events).await?;
-        RawConsumer::subscribe(self.config, subscription, Arc::clone(progress)).await
+        RawConsumer::subscribe(self.config, subscription, Arc::clone(progress)).await.map(Box::new).map(Joined::Raw)
     }
 
     /// Maps a batch and produces its events. Returns whether all events are acknowledged. It returns `false` if shutdown was

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use schemas::format::RawTopic;
+use normalizer::NormalizerConfig;
+use schemas::{format::RawTopic, topic::Topics};
 
-use crate::world::World;
+use crate::world::{World, start};
 
 /// The time limit that an orchestrator may rely on.
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
@@ -47,6 +48,17 @@ async fn a_member_without_a_partition_is_ready() {
     for member in members {
         member.stop().await;
     }
+}
+
+/// A prefix that is mistyped, or `topics apply` that was forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_that_starts_before_its_topics_exist_names_a_missing_one() {
+    let world = World::new(1).await;
+    let topics = Topics::new("mistyped.");
+    let running = start(NormalizerConfig { topics: topics.clone(), ..world.config() });
+    let expected = format!("the topic {} does not exist: run `device-manager topics apply`", topics.schemas());
+    running.until(&expected, |state| state.waiting.as_deref().is_some_and(|waiting| waiting.contains(&expected))).await;
+    running.stop().await;
 }
 
 /// Deletes topics of a stage that owns partitions of all topics.
