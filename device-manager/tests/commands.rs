@@ -201,7 +201,7 @@ fn a_key_is_revoked_only_after_a_confirmation() {
         process.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
         process.wait_with_output().unwrap()
     };
-    for answer in ["", "no\n"] {
+    for answer in ["", "no\n", "y\n"] {
         let said = assert_failed(revoke(&[], answer), 1, "nobody typed yes");
         assert!(said.contains("app-1\tapp\thealth-data:write"), "{said}");
         assert!(list().contains("app-1"));
@@ -216,6 +216,20 @@ fn a_key_is_revoked_only_after_a_confirmation() {
 }
 
 #[test]
+fn a_keys_file_that_is_a_link_stays_one_and_a_secret_that_is_not_printed_is_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let (target, link) = (directory.path().join("real.json"), directory.path().join("keys.json"));
+    fs::write(&target, "{\"keys\": []}").unwrap();
+    fs::set_permissions(&target, Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let create = ["keys", "create", "--id", "app-1", "--source", "app", "--scope", "health-data:write"];
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = device_manager(&create, directory.path()).stdout(full).output().unwrap();
+    assert_failed(output, 1, "the key app-1 exists, but its secret could not be printed: revoke the key");
+    assert!(link.is_symlink() && fs::read_to_string(&target).unwrap().contains("app-1"));
+}
+
+#[test]
 fn trace_reports_what_it_needs_for_a_correlation_id_and_gives_up_in_time() {
     let directory = with_secrets();
     let mut command = device_manager(&["trace", "order-7"], directory.path());
@@ -223,6 +237,11 @@ fn trace_reports_what_it_needs_for_a_correlation_id_and_gives_up_in_time() {
     assert_failed(command.output().unwrap(), 2, "to search for it as a correlation id, name the brokers");
     let since = device_manager(&["trace", "order-7", "--since", "yesterday"], directory.path());
     assert_failed({ since }.output().unwrap(), 2, "a number with s, m, h or d");
+
+    for word in ["", "two words", &"x".repeat(129)] {
+        let said = device_manager(&["trace", word], directory.path()).output().unwrap();
+        assert_failed(said, 2, "neither a receipt nor a correlation id");
+    }
 
     // It accepts connections, and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -43,7 +43,7 @@ enum Action {
     Create(Create),
     /// Show all keys, without secrets.
     List,
-    /// Remove a key, after a confirmation on the terminal. A running ingress answers requests with the key 401 within two
+    /// Remove a key, after `yes` is read from standard input. A running ingress answers requests with the key 401 within two
     /// seconds.
     Revoke {
         /// The key's id, as `keys list` shows it.
@@ -102,14 +102,19 @@ pub fn run(args: KeysCommand, output: &mut Output) -> Result<ExitCode, CommandEr
                     expires_at: new.expires_at,
                 },
             )?;
-            if args.json {
+            let printed = if args.json {
                 remark("the secret is shown only once");
-                output.json(&json!({"id": id, "secret": secret.reveal()}))?;
+                output.json(&json!({"id": id, "secret": secret.reveal()}))
             } else {
-                output.line(&format!("id: {id}"))?;
-                remark("the next line is the secret of the key, which is shown only once");
-                output.line(secret.reveal())?;
+                output.line(&format!("id: {id}")).and_then(|()| {
+                    remark("the next line is the secret of the key, which is shown only once");
+                    output.line(secret.reveal())
+                })
+            };
+            if printed.is_err() {
+                remark(&format!("the key {id} exists, but its secret could not be printed: revoke the key"));
             }
+            printed?;
         }
         Action::List => {
             for key in list(&args.file)? {
@@ -144,7 +149,7 @@ fn confirm(key: &KeySummary) -> Result<(), CommandError> {
     let read = std::io::stdin().read_line(&mut answer);
     read.map_err(|error| CommandError::failed("reading the answer", error))?;
     match answer.trim() {
-        "yes" | "y" => Ok(()),
+        "yes" => Ok(()),
         _ => Err(CommandError::failed("nothing was revoked", "nobody typed yes (--yes revokes without asking)")),
     }
 }

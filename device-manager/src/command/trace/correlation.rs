@@ -26,9 +26,6 @@ use uuid::Uuid;
 
 const ANSWER: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
-/// The maximum number of payloads that are shown: some clients give every request the same id.
-const SHOWN_MAX: usize = 20;
-
 /// What to search for, and where.
 pub(super) struct Search {
     pub(super) cluster: Cluster,
@@ -40,6 +37,8 @@ pub(super) struct Search {
     pub(super) topic_epoch: u16,
     pub(super) since: OffsetDateTime,
     pub(super) deadline: Instant,
+    /// The maximum number of payloads that are returned.
+    pub(super) payloads_max: usize,
 }
 
 /// The result of a search.
@@ -69,8 +68,8 @@ impl Search {
         for topic in RawTopic::ALL.iter().copied() {
             self.topic(topic, &mut found)?;
         }
-        found.is_cut = found.positions.len() > SHOWN_MAX;
-        found.positions.truncate(SHOWN_MAX);
+        found.is_cut = found.positions.len() > self.payloads_max;
+        found.positions.truncate(self.payloads_max);
         Ok(found)
     }
 
@@ -163,9 +162,7 @@ impl Found {
                 }
             }
         }
-        if self.positions.len() <= SHOWN_MAX {
-            self.positions.push(position);
-        }
+        self.positions.push(position);
     }
 }
 

@@ -33,7 +33,8 @@ use since::Since;
 /// of the raw records since --since, which requires KAFKA_BOOTSTRAP_SERVERS.
 ///
 /// Exit code 0 if all of it has arrived, as rows, as dead letters, or as a device command; 1 if some of it still waits, if
-/// no record has the correlation id, or if there is no answer within --timeout-seconds.
+/// no record has the correlation id, if more payloads have it than are shown (--all shows all), or if there is no answer within
+/// --timeout-seconds.
 #[derive(Args)]
 #[command(after_help = "Examples:
   . .device-manager/env; device-manager trace AAAB…
@@ -46,7 +47,7 @@ pub struct TraceCommand {
     /// Print one JSON object for each payload.
     #[arg(long)]
     json: bool,
-    /// List all readings and dead letters, however many there are.
+    /// List all readings and dead letters, and all payloads with the correlation id, however many there are.
     #[arg(long)]
     all: bool,
     /// Where the search for a correlation id starts: a duration before now, such as 90m, 24h or 7d, or a time, such as
@@ -94,9 +95,14 @@ pub async fn run(args: TraceCommand, output: &mut Output) -> Result<ExitCode, Co
 async fn trace(args: &TraceCommand, deadline: Instant, output: &mut Output) -> Result<ExitCode, CommandError> {
     let secret = receipt_secret(&args.receipt_key_file)?;
     let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
+    if args.word.is_empty() || args.word.len() > 128 || !args.word.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(CommandError::usage(
+            "this is neither a receipt nor a correlation id, which has 1 to 128 visible ASCII characters",
+        ));
+    }
     let cluster = args.cluster()?;
-    let positions = match (key.read(&args.word), &cluster) {
-        (Ok(position), _) => vec![position],
+    let (positions, is_cut) = match (key.read(&args.word), &cluster) {
+        (Ok(position), _) => (vec![position], false),
         (Err(error), None) => {
             return Err(CommandError::usage(format!(
                 "{error}; to search for it as a correlation id, name the brokers (KAFKA_BOOTSTRAP_SERVERS)"
@@ -105,7 +111,7 @@ async fn trace(args: &TraceCommand, deadline: Instant, output: &mut Output) -> R
         (Err(_), Some(cluster)) => search(args, cluster, deadline).await?,
     };
     let mut connection = connect(args).await?;
-    let mut is_complete = true;
+    let mut is_complete = !is_cut;
     for position in positions {
         let report = report::Report {
             receipt: key.issue(&position),
@@ -148,8 +154,15 @@ async fn show(
     Ok(is_complete)
 }
 
-/// Searches for the payloads whose request had the correlation id.
-async fn search(args: &TraceCommand, cluster: &Cluster, deadline: Instant) -> Result<Vec<ItemPosition>, CommandError> {
+/// The number of payloads that are shown without --all: some clients give every request the same id.
+const PAYLOADS_MAX: usize = 20;
+
+/// Searches for the payloads whose request had the correlation id. Returns them, and whether there are more.
+async fn search(
+    args: &TraceCommand,
+    cluster: &Cluster,
+    deadline: Instant,
+) -> Result<(Vec<ItemPosition>, bool), CommandError> {
     reach(&cluster.settings).await?;
     let search = Search {
         cluster: cluster.clone(),
@@ -158,6 +171,7 @@ async fn search(args: &TraceCommand, cluster: &Cluster, deadline: Instant) -> Re
         topic_epoch: args.topic_epoch,
         since: args.since.moment(OffsetDateTime::now_utc()),
         deadline,
+        payloads_max: if args.all { usize::MAX } else { PAYLOADS_MAX },
     };
     let searched = tokio::task::spawn_blocking(move || search.run()).await;
     let found = searched
@@ -172,9 +186,10 @@ async fn search(args: &TraceCommand, cluster: &Cluster, deadline: Instant) -> Re
         return Err(CommandError::failed("following the payload", why));
     }
     if found.is_cut {
-        remark(&format!("more payloads have this correlation id: the first {} are shown", found.positions.len()));
+        let shown = found.positions.len();
+        remark(&format!("more payloads have this correlation id: the first {shown} are shown; --all shows all"));
     }
-    Ok(found.positions)
+    Ok((found.positions, found.is_cut))
 }
 
 impl TraceCommand {

@@ -13,6 +13,8 @@ pub(super) const KEYS: &str = "keys.json";
 pub(super) struct UpContext {
     /// The absolute path of the data directory.
     pub(super) data_dir: PathBuf,
+    /// The absolute path of the file with the secret that signs receipts.
+    pub(super) receipt_key_file: PathBuf,
     pub(super) cluster: Cluster,
     pub(super) topic_prefix: String,
     pub(super) database_url: String,

@@ -15,7 +15,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use store::trace::Progress;
 use time::{OffsetDateTime, macros::datetime};
 
-use super::context::{RECEIPT_KEY, UpContext};
+use super::context::UpContext;
 use crate::{
     error::CommandError,
     output::Output,
@@ -105,7 +105,7 @@ async fn send(
 /// The positions of the payloads that the receipts name. The samples of an array share one payload.
 fn payloads(context: &UpContext, receipts: &[String]) -> Result<Vec<ItemPosition>, CommandError> {
     let failed = |error| CommandError::failed("reading the receipt key", error);
-    let secret = secret::load(&context.data_dir.join(RECEIPT_KEY)).map_err(failed)?;
+    let secret = secret::load(&context.receipt_key_file).map_err(failed)?;
     let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
     let positions: Vec<ItemPosition> =
         receipts.iter().map(|receipt| key.read(receipt)).collect::<Result<_, _>>().map_err(CommandError::usage)?;

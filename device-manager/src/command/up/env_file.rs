@@ -8,7 +8,7 @@ use std::path::Path;
 
 use ingress::keys::{NewKey, Scope, create};
 
-use super::context::{KEYS, RECEIPT_KEY, UpContext};
+use super::context::{KEYS, UpContext};
 use crate::error::CommandError;
 
 /// The contents of the file `env`. Contains secrets, so it does not implement `Debug`.
@@ -34,7 +34,7 @@ impl EnvFile<'_> {
     /// Includes settings with default values, because the shell that reads the file may have been set up for another
     /// installation.
     fn text(&self) -> String {
-        let UpContext { cluster, topic_prefix, database_url, api_key, data_dir, .. } = self.context;
+        let UpContext { cluster, topic_prefix, database_url, api_key, data_dir, receipt_key_file, .. } = self.context;
         let path = |name: &str| data_dir.join(name).display().to_string();
         let variables = [
             ("INGRESS_URL", self.ingress_url.to_owned()),
@@ -42,7 +42,7 @@ impl EnvFile<'_> {
             ("DATABASE_URL", database_url.clone()),
             ("KAFKA_BOOTSTRAP_SERVERS", cluster.settings.bootstrap.clone()),
             ("TOPIC_PREFIX", topic_prefix.clone()),
-            ("RECEIPT_KEY_FILE", path(RECEIPT_KEY)),
+            ("RECEIPT_KEY_FILE", receipt_key_file.display().to_string()),
             ("KEYS_FILE", path(KEYS)),
         ]
         .map(|(name, value)| (name.to_owned(), value));

@@ -17,7 +17,7 @@ use crate::{
     error::CommandError,
     output::Output,
 };
-use context::UpContext;
+use context::{RECEIPT_KEY, UpContext};
 use env_file::EnvFile;
 
 /// Run everything in one process, with its own Kafka and Postgres.
@@ -52,6 +52,10 @@ pub struct UpCommand {
     /// Use this Postgres database instead of starting one.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
+    /// Used only with KAFKA_BOOTSTRAP_SERVERS: the file with the secret that signs receipts, as the other processes of the installation use
+    /// it. By default receipt.key in the data directory.
+    #[arg(long, env = "RECEIPT_KEY_FILE")]
+    receipt_key_file: Option<PathBuf>,
     /// The port for clients. Port 0 selects a free port.
     #[arg(long, env = "HTTP_PORT", default_value_t = 3000)]
     http_port: u16,
@@ -96,8 +100,14 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
         kafka_bootstrap_servers: given_or(&args.kafka_bootstrap_servers, embedded.kafka_bootstrap()),
         topic_prefix: args.topic_prefix.clone(),
     };
+    let data_dir = args.data_dir.canonicalize().map_err(io)?;
+    let joined = args.receipt_key_file.clone().filter(|_| args.kafka_bootstrap_servers.is_some());
+    let receipt_key_file = joined
+        .map_or_else(|| Ok(data_dir.join(RECEIPT_KEY)), |file| file.canonicalize())
+        .map_err(|error| CommandError::usage(format!("RECEIPT_KEY_FILE: {error}")))?;
     let context = UpContext {
-        data_dir: args.data_dir.canonicalize().map_err(io)?,
+        data_dir,
+        receipt_key_file,
         cluster: kafka.cluster_of_stage()?,
         topic_prefix: kafka.topic_prefix,
         database_url: given_or(&args.database_url, embedded.database_url()),

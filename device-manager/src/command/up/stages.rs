@@ -10,7 +10,7 @@ use service::{
 use sqlx::PgPool;
 use store::role;
 
-use super::context::{KEYS, RECEIPT_KEY, UpContext};
+use super::context::{KEYS, UpContext};
 use crate::{
     boot::Process,
     command::{database, normalizer as normalizer_command, sink as sink_command},
@@ -44,7 +44,7 @@ pub(super) async fn launch(process: &mut Process, context: &UpContext) -> Result
     }
     pool.close().await;
 
-    let receipt_key_file = context.data_dir.join(RECEIPT_KEY);
+    let receipt_key_file = context.receipt_key_file.clone();
     let receipt_secret =
         secret::load_or_create(&receipt_key_file).map_err(|error| CommandError::failed("the receipt key", error))?;
     let mut config = IngressConfig::new(context.data_dir.join(KEYS), receipt_key_file);
