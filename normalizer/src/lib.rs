@@ -30,5 +30,7 @@ mod xml;
 
 pub use json_lines::json_lines;
 pub use normalized::{MAPPING_VERSION, Normalized, Rejection};
-pub use pipeline::{BatchLimits, NormalizerConfig, NormalizerError, Skip, SkippedRecord, group_of, mapped_until, run};
+pub use pipeline::{
+    BatchLimits, NormalizerConfig, NormalizerError, Skip, SkippedRecord, group_of, map_again, mapped_until, run,
+};
 pub use registry::normalize;

@@ -6,7 +6,7 @@ use rdkafka::Message;
 use schemas::{
     codec::encode,
     dead_letter::{DeadLetter, Stage},
-    event::{Outcome, Reading, Unknown, Value},
+    event::{Document, Outcome, Reading, Unknown, Value},
     format::RawTopic,
     limit::EVENT_BYTES_MAX,
     raw::{HeaderError, Headers, RawRecord},
@@ -57,24 +57,7 @@ impl Work for Mapper {
     }
 
     fn map(&self, record: &Consumed) -> Option<Mapped> {
-        let part = upload_of(record).map(Upload::part);
-        let is_unmapped = record.is_handled || record.message.payload().is_none();
-        let normalized = match (part, raw_record(&self.config, record)) {
-            _ if is_unmapped => return None,
-            (Some(upload::UploadPart::Chunk { number: 0 } | upload::UploadPart::Manifest { .. }), _)
-                if record.topic == RawTopic::Uploads =>
-            {
-                return None;
-            }
-            (Some(upload::UploadPart::Chunk { .. }), _) if record.topic == RawTopic::Uploads => Normalized::default(),
-            (Some(_), _) => all_refused(Rejection::whole(refused(
-                Reason::BrokenRecord,
-                "a part of a large upload does not belong on this topic",
-            ))),
-            (None, _) if self.config.skip.is_skipped(record) => all_refused(Rejection::whole(SKIPPED)),
-            (None, Ok(raw)) => (self.normalize)(&raw),
-            (None, Err(error)) => all_refused(Rejection::whole(refused(Reason::BrokenRecord, error.name))),
-        };
+        let normalized = map_record(&self.config, self.normalize, record)?;
         Some(encode_events(&self.config, record, normalized))
     }
 
@@ -82,6 +65,28 @@ impl Work for Mapper {
         log_panic(record);
         Some(encode_events(&self.config, record, all_refused(Rejection::whole(PANICKED))))
     }
+}
+
+/// Maps a record; `None` in the cases of [`Mapper::Events`](Work::Events).
+pub(super) fn map_record(config: &NormalizerConfig, normalize: Normalize, record: &Consumed) -> Option<Normalized> {
+    let part = upload_of(record).map(Upload::part);
+    let is_unmapped = record.is_handled || record.message.payload().is_none();
+    Some(match (part, raw_record(config, record)) {
+        _ if is_unmapped => return None,
+        (Some(upload::UploadPart::Chunk { number: 0 } | upload::UploadPart::Manifest { .. }), _)
+            if record.topic == RawTopic::Uploads =>
+        {
+            return None;
+        }
+        (Some(upload::UploadPart::Chunk { .. }), _) if record.topic == RawTopic::Uploads => Normalized::default(),
+        (Some(_), _) => all_refused(Rejection::whole(refused(
+            Reason::BrokenRecord,
+            "a part of a large upload does not belong on this topic",
+        ))),
+        (None, _) if config.skip.is_skipped(record) => all_refused(Rejection::whole(SKIPPED)),
+        (None, Ok(raw)) => normalize(&raw),
+        (None, Err(error)) => all_refused(Rejection::whole(refused(Reason::BrokenRecord, error.name))),
+    })
 }
 
 /// The refusal of a payload on which the mapping panicked.
@@ -175,6 +180,28 @@ pub(super) fn encode_reading(reading: &Reading) -> Result<(String, Vec<u8>), Rej
     Ok((key(reading), value))
 }
 
+/// The hashes of the documents that are too large for a message.
+pub(super) fn too_large_documents(documents: &[Document]) -> HashSet<[u8; 32]> {
+    documents.iter().filter(|found| found.content.len() > EVENT_BYTES_MAX).map(|found| found.sha256).collect()
+}
+
+/// Encodes a reading to key and value. A reading that is too large, or that cites a document that is too large, is refused.
+pub(super) fn encode_citing(
+    reading: &Reading,
+    too_large_documents: &HashSet<[u8; 32]>,
+) -> Result<(String, Vec<u8>), Rejection> {
+    match &reading.value {
+        Value::Document(cited) if too_large_documents.contains(&cited.sha256) => Err(too_large(reading)),
+        Value::Document(_)
+        | Value::Quantity(_)
+        | Value::Coded(_)
+        | Value::Text(_)
+        | Value::Boolean(_)
+        | Value::Waveform(_)
+        | Value::Absent(_) => encode_reading(reading),
+    }
+}
+
 fn too_large(reading: &Reading) -> Rejection {
     Rejection {
         item: u32::try_from(reading.provenance.item).ok(),
@@ -192,12 +219,10 @@ fn too_large(reading: &Reading) -> Rejection {
 /// stage.
 fn encode_events(config: &NormalizerConfig, record: &Consumed, normalized: Normalized) -> Mapped {
     let Normalized { readings: found, commands, documents, mut rejections, unknown } = normalized;
-    let too_large_documents: HashSet<[u8; 32]> =
-        documents.iter().filter(|found| found.content.len() > EVENT_BYTES_MAX).map(|found| found.sha256).collect();
+    let too_large_documents = too_large_documents(&documents);
     let mut readings = Vec::with_capacity(found.len());
     for reading in found {
-        let cites = matches!(&reading.value, Value::Document(cited) if too_large_documents.contains(&cited.sha256));
-        match if cites { Err(too_large(&reading)) } else { encode_reading(&reading) } {
+        match encode_citing(&reading, &too_large_documents) {
             Ok(event) => readings.push(event),
             Err(rejection) => rejection.add_to(&mut rejections),
         }

@@ -6,6 +6,7 @@
 //!
 //! Large uploads have a topic, a group and a loop of their own, so that nothing else waits for them.
 
+mod again;
 mod chunks;
 mod config;
 mod consume;
@@ -28,6 +29,7 @@ use schemas::format::RawTopic;
 use service::{backoff::Backoff, health::StageHealth, kafka::because, topics::not_there};
 use tokio_util::sync::CancellationToken;
 
+pub use again::map_again;
 pub use config::{BatchLimits, NormalizerConfig, Skip, SkippedRecord, group_of};
 pub use consume::mapped_until;
 pub use error::NormalizerError;

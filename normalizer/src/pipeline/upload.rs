@@ -9,7 +9,7 @@ use std::{
 };
 
 use schemas::{
-    event::{Outcome, Reading},
+    event::{Outcome, Reading, Unknown},
     rejection::Reason,
     upload::{self, Upload},
 };
@@ -30,7 +30,7 @@ use crate::{
     catch_panic::catch_panic,
     normalized::Rejection,
     refusal::{Refused, refused},
-    registry,
+    registry::{self, Each},
 };
 
 /// A batch is passed on when it has this many events.
@@ -153,14 +153,38 @@ fn read_upload(
     manifest: &Consumed,
     batches: &mpsc::Sender<EventBatch>,
 ) -> Result<Counts, NormalizerError> {
-    let mut chunks = Chunks::open(config, manifest)?;
     let mut mapping = UploadMapping { batches, batch: EventBatch::default(), counts: Counts::default() };
-    mapping.stream(config, manifest, &mut chunks);
+    let unknown = read_items(config, manifest, &mut |found| mapping.add_item(found))?;
+    mapping.counts.unknown = unknown;
+    Ok(mapping.finish())
+}
+
+/// Reads the chunks of an upload, and passes each item to `each` until that returns `false`. Returns the shapes that the mapping
+/// does not know. Blocks.
+pub(super) fn read_items(
+    config: &NormalizerConfig,
+    manifest: &Consumed,
+    each: Each<'_>,
+) -> Result<Vec<Unknown>, NormalizerError> {
+    let mut chunks = Chunks::open(config, manifest)?;
+    let unknown = stream(config, manifest, &mut chunks, each);
     match chunks.finish()? {
         ManifestCheck::Matches => {}
-        ManifestCheck::Differs => mapping.refuse(OTHER_CHUNKS),
+        ManifestCheck::Differs => {
+            each(Err(Rejection::whole(OTHER_CHUNKS)));
+        }
     }
-    Ok(mapping.finish())
+    Ok(unknown)
+}
+
+/// Maps the stream. If the mapping panics, the items before the panic are kept and the rest is refused.
+fn stream(config: &NormalizerConfig, manifest: &Consumed, input: &mut impl BufRead, each: Each<'_>) -> Vec<Unknown> {
+    let Ok(record) = raw_record(config, manifest) else { return Vec::new() };
+    catch_panic(|| registry::stream(&record, input, each)).unwrap_or_else(|_panicked| {
+        log_panic(manifest);
+        each(Err(Rejection::whole(PANICKED)));
+        Vec::new()
+    })
 }
 
 /// The state of mapping one upload.
@@ -171,19 +195,6 @@ struct UploadMapping<'p> {
 }
 
 impl UploadMapping<'_> {
-    /// Maps the stream. If the mapping panics, the items before the panic are kept and the rest is refused.
-    fn stream(&mut self, config: &NormalizerConfig, manifest: &Consumed, input: &mut impl BufRead) {
-        let Ok(record) = raw_record(config, manifest) else { return };
-        let read = catch_panic(|| registry::stream(&record, input, &mut |found| self.add_item(found)));
-        match read {
-            Ok(unknown) => self.counts.unknown = unknown,
-            Err(_panicked) => {
-                log_panic(manifest);
-                self.refuse(PANICKED);
-            }
-        }
-    }
-
     /// Adds an item. Returns whether to continue.
     fn add_item(&mut self, found: Result<Reading, Rejection>) -> bool {
         match found.and_then(|reading| encode_reading(&reading)) {
@@ -199,11 +210,6 @@ impl UploadMapping<'_> {
             }
         }
         !self.batch.is_full() || self.batches.blocking_send(std::mem::take(&mut self.batch)).is_ok()
-    }
-
-    fn refuse(&mut self, refused: Refused) {
-        self.counts.rejections += 1;
-        self.batch.rejections.push(Rejection::whole(refused));
     }
 
     fn finish(self) -> Counts {
@@ -246,7 +252,7 @@ mod tests {
         let (config, manifest) = super::super::event::tests::upload();
         let good = r#"<Record type="HKQuantityTypeIdentifierHeartRate" unit="count/min" value="60" startDate="2026-02-01 07:00:00 +0000"/>"#;
         let input = format!("<HealthData>{good}{good}<Record ");
-        mapping.stream(&config, &manifest, &mut Panicking(input.as_bytes()));
+        stream(&config, &manifest, &mut Panicking(input.as_bytes()), &mut |found| mapping.add_item(found));
         let counts = mapping.finish();
         assert_eq!((counts.readings, counts.rejections), (2, 1));
         let EventBatch { readings, rejections, .. } = receiver.blocking_recv().unwrap();
