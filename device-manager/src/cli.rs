@@ -10,8 +10,8 @@ use service::telemetry;
 
 use crate::{
     command::{
-        completions, docs, drift, ingress, keys, man, metrics, normalize, normalizer, roles, simulate, sink, skip,
-        topics, trace, up,
+        completions, docs, drift, ingress, keys, man, metrics, normalize, normalizer, replay, roles, simulate, sink,
+        skip, topics, trace, up,
     },
     error::CommandError,
     output::Output,
@@ -44,6 +44,7 @@ enum Command {
     Metrics(metrics::MetricsCommand),
     Trace(trace::TraceCommand),
     Drift(drift::DriftCommand),
+    Replay(replay::ReplayCommand),
     Skip(skip::SkipCommand),
     Topics(topics::TopicsArgs),
     Roles(roles::RolesCommand),
@@ -81,6 +82,7 @@ impl Cli {
             Command::Metrics(args) => metrics::run(&args, &mut output),
             Command::Trace(args) => trace::run(args, &mut output).await,
             Command::Drift(args) => drift::run(args, &mut output).await,
+            Command::Replay(args) => replay::run(args, &mut output).await,
             Command::Skip(args) => skip::run(args, &mut output).await,
             Command::Docs(args) => docs::run(&args, &command()),
             Command::Keys(args) => keys::run(args, &mut output),

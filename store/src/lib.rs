@@ -12,6 +12,7 @@ pub mod drift;
 pub mod error_class;
 pub mod migrate;
 pub mod reading;
+pub mod replay;
 pub mod role;
 pub mod skip;
 pub mod trace;

@@ -25,6 +25,8 @@ mod outages;
 #[cfg(test)]
 mod payload;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod reprocess;
 #[cfg(test)]
 mod scale;

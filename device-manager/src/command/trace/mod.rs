@@ -2,7 +2,6 @@
 
 mod correlation;
 mod report;
-mod since;
 mod waiting;
 
 use std::{
@@ -18,13 +17,12 @@ use sqlx::{Connection as _, PgConnection};
 use store::trace::{Progress, next_offsets};
 use time::OffsetDateTime;
 
-use super::{KafkaArgs, database, reach, receipt_secret};
+use super::{KafkaArgs, database, reach, receipt_secret, since::Since};
 use crate::{
     error::CommandError,
     output::{Output, remark},
 };
 use correlation::Search;
-use since::Since;
 
 /// Follow a payload by its receipt or its correlation id: where it is stored, what became of it, or what it waits for.
 ///

@@ -1,4 +1,4 @@
-//! The start of a search: a duration before now, or a time.
+//! A time on the command line: a duration before now, or a time.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// A duration before now, or a time, together with the text that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Since {
+pub(crate) struct Since {
     text: String,
     from: From,
 }
@@ -19,7 +19,7 @@ enum From {
 
 impl Since {
     /// The time that it denotes, relative to `now`.
-    pub(super) fn moment(&self, now: OffsetDateTime) -> OffsetDateTime {
+    pub(crate) fn moment(&self, now: OffsetDateTime) -> OffsetDateTime {
         match self.from {
             From::Ago(ago) => now.checked_sub(ago).unwrap_or(OffsetDateTime::UNIX_EPOCH),
             From::Moment(moment) => moment,

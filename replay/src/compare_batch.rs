@@ -1,0 +1,104 @@
+//! Compares a batch of mapped records with the database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use normalizer::Rejection;
+use schemas::event::Reading;
+use sqlx::PgConnection;
+use store::{
+    reading::load,
+    replay::{self, RawRange, StoredRefusal},
+};
+use uuid::Uuid;
+
+use crate::{
+    compare::{Comparison, compare},
+    diff::ChangeKind,
+    error::ReplayError,
+    read::Mapped,
+    run::Replay,
+};
+
+impl Replay {
+    /// Compares a batch of records of a range. `upload` collects the refusals of an upload whose last piece has not come yet.
+    pub(super) async fn compare(
+        &self,
+        connection: &mut PgConnection,
+        range: &RawRange,
+        batch: Vec<Mapped>,
+        upload: &mut Vec<Rejection>,
+    ) -> Result<(), ReplayError> {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(()) };
+        let part = RawRange { first: first.offset, end: last.offset + 1, ..*range };
+        self.collector().counts().records += batch.iter().filter(|record| record.is_last).count() as u64;
+        self.compare_readings(connection, &part, &batch).await?;
+        if !self.config.scope.is_by_reading() {
+            let stored = replay::refusals(connection, &part).await?;
+            for record in batch {
+                upload.extend(record.rejections);
+                if record.is_last {
+                    let produced = std::mem::take(upload);
+                    let stored = stored.iter().filter(|refusal| refusal.offset == record.offset);
+                    self.compare_refusals(&produced, stored);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn compare_readings(
+        &self,
+        connection: &mut PgConnection,
+        part: &RawRange,
+        batch: &[Mapped],
+    ) -> Result<(), ReplayError> {
+        let scope = &self.config.scope;
+        let produced: Vec<&Reading> = batch.iter().flat_map(|record| &record.readings).collect();
+        let ids: Vec<Uuid> = produced.iter().map(|reading| reading.reading_id).collect();
+        let stored: BTreeMap<Uuid, _> =
+            load(&mut *connection, &ids).await?.into_iter().map(|stored| (stored.reading.reading_id, stored)).collect();
+        for reading in produced.iter().filter(|reading| scope.has_reading(reading, &self.holdings)) {
+            match compare(reading, stored.get(&reading.reading_id)) {
+                Comparison::Unchanged => self.collector().counts().unchanged += 1,
+                Comparison::Superseded => self.collector().counts().superseded += 1,
+                Comparison::Added => {
+                    self.collector().add(ChangeKind::Added, Vec::new(), reading, self.receipt(reading));
+                }
+                Comparison::Changed(fields) => {
+                    self.collector().add(ChangeKind::Changed, fields, reading, self.receipt(reading));
+                }
+            }
+        }
+        let yielded: BTreeSet<Uuid> = ids.into_iter().collect();
+        let compared: BTreeSet<i64> = batch.iter().map(|record| record.offset).collect();
+        let rows = replay::readings_of(connection, part).await?;
+        let missing =
+            rows.into_iter().filter(|row| compared.contains(&row.offset) && !yielded.contains(&row.reading_id));
+        // An upload comes in pieces: another one may yield the reading. The second pass finds that out.
+        self.missing().extend(missing.map(|row| row.reading_id));
+        Ok(())
+    }
+
+    fn compare_refusals<'s>(&self, produced: &[Rejection], stored: impl Iterator<Item = &'s StoredRefusal>) {
+        let mut before: BTreeMap<i32, &str> = BTreeMap::new();
+        for refusal in stored.filter(|refusal| refusal.stage == "normalizer") {
+            let last = refusal.item.saturating_add(refusal.item_count.max(1));
+            before.extend((refusal.item..last).map(|item| (item, refusal.reason.as_str())));
+        }
+        let mut collector = self.collector();
+        let refusals = &mut collector.counts().refusals;
+        for rejection in produced {
+            let first = rejection.item.map_or(-1, |item| i32::try_from(item).unwrap_or(i32::MAX));
+            let count = i32::try_from(rejection.item_count).unwrap_or(i32::MAX).max(1);
+            for item in first..first.saturating_add(count) {
+                match before.remove(&item) {
+                    Some(_) => refusals.unchanged += 1,
+                    None => *refusals.newly_refused.entry(rejection.reason.as_str().to_owned()).or_default() += 1,
+                }
+            }
+        }
+        for reason in before.into_values() {
+            *refusals.newly_accepted.entry(reason.to_owned()).or_default() += 1;
+        }
+    }
+}

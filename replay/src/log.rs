@@ -1,0 +1,158 @@
+//! Reads ranges of raw topics from Kafka, with consumers that join no group and commit nothing. All functions block.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+    message::OwnedMessage,
+    metadata::{MetadataPartition, MetadataTopic},
+    types::RDKafkaErrorCode,
+};
+use schemas::{format::RawTopic, topic::Topics};
+use service::kafka::KafkaSettings;
+use store::replay::RawRange;
+use time::OffsetDateTime;
+
+use crate::{error::ReplayError, scope::Scope};
+
+const ANSWER: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(100);
+/// How long a partition that has more records may return none.
+const SILENCE_LONGEST: Duration = Duration::from_mins(1);
+
+/// A cluster, the names of its topics, and the epoch of its raw topics.
+#[derive(Clone)]
+pub(crate) struct RawLog {
+    pub(crate) settings: KafkaSettings,
+    pub(crate) topics: Topics,
+    pub(crate) topic_epoch: u16,
+    /// librdkafka requires a group id, also of a consumer that joins no group.
+    pub(crate) group: String,
+}
+
+/// The part of a partition that a scope covers.
+pub(crate) struct Covered {
+    /// The records that exist.
+    pub(crate) range: RawRange,
+    /// The number of records at the start of the log that no longer exist.
+    pub(crate) deleted: u64,
+}
+
+impl RawLog {
+    fn consumer(&self) -> Result<BaseConsumer, KafkaError> {
+        self.settings
+            .client()
+            .set("group.id", &self.group)
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "error")
+            .set("queued.max.messages.kbytes", "8192")
+            .create()
+    }
+
+    /// Returns the parts of the partitions that the scope covers, up to the ends of the logs at this moment.
+    pub(crate) fn covered(&self, scope: &Scope) -> Result<Vec<Covered>, KafkaError> {
+        let consumer = self.consumer()?;
+        let mut covered = Vec::new();
+        for topic in scope.topics() {
+            covered.extend(self.covered_of(&consumer, topic, scope)?);
+        }
+        Ok(covered)
+    }
+
+    fn covered_of(&self, consumer: &BaseConsumer, topic: RawTopic, scope: &Scope) -> Result<Vec<Covered>, KafkaError> {
+        let name = self.topics.raw(topic);
+        let metadata = consumer.fetch_metadata(Some(&name), ANSWER)?;
+        let mut covered = Vec::new();
+        for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id) {
+            let (start, end) = consumer.fetch_watermarks(&name, partition, ANSWER)?;
+            let at = |time: Option<OffsetDateTime>, otherwise| match time {
+                Some(time) => offset_at(consumer, (&name, partition), time).map(|offset| offset.unwrap_or(end)),
+                None => Ok(otherwise),
+            };
+            let (mut first, mut last) = (at(scope.since, 0)?, at(scope.until, end)?);
+            if let Some(position) = scope.receipt {
+                if position.partition != partition {
+                    continue;
+                }
+                (first, last) = (position.offset.max(first), (position.offset + 1).min(last));
+            }
+            let deleted = u64::try_from(start.min(last) - first).unwrap_or(0);
+            let range =
+                RawRange { topic, topic_epoch: self.topic_epoch, partition, first: first.max(start), end: last };
+            covered.push(Covered { range, deleted });
+        }
+        Ok(covered)
+    }
+
+    /// Returns the end of each partition of the topics of readings, by the topic's full name and the partition.
+    pub(crate) fn ends_of_readings(&self) -> Result<BTreeMap<(String, i32), i64>, KafkaError> {
+        let consumer = self.consumer()?;
+        let mut ends = BTreeMap::new();
+        for topic in [self.topics.readings(), self.topics.readings_bulk()] {
+            let metadata = consumer.fetch_metadata(Some(&topic), ANSWER)?;
+            for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id) {
+                let (_, end) = consumer.fetch_watermarks(&topic, partition, ANSWER)?;
+                ends.insert((topic.clone(), partition), end);
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Passes each record of a range to `each`, in the order of offsets, until that returns `false`.
+    pub(crate) fn read(
+        &self,
+        range: &RawRange,
+        mut each: impl FnMut(OwnedMessage) -> Result<bool, ReplayError>,
+    ) -> Result<(), ReplayError> {
+        if range.first >= range.end {
+            return Ok(());
+        }
+        let (consumer, name) = (self.consumer()?, self.topics.raw(range.topic));
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(&name, range.partition, Offset::Offset(range.first))?;
+        consumer.assign(&from)?;
+        let (mut next, mut last_record) = (range.first, Instant::now());
+        while next < range.end {
+            match consumer.poll(POLL) {
+                Some(Ok(message)) => {
+                    (next, last_record) = (message.offset() + 1, Instant::now());
+                    if next <= range.end && !each(message.detach())? {
+                        return Ok(());
+                    }
+                }
+                // librdkafka reconnects by itself.
+                Some(Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+                )))
+                | None => {}
+                Some(Err(error)) => return Err(error.into()),
+            }
+            if last_record.elapsed() > SILENCE_LONGEST {
+                let (topic, seconds) = (name, SILENCE_LONGEST.as_secs());
+                return Err(ReplayError::Silent { topic, partition: range.partition, offset: next, seconds });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the offset of the first record that Kafka received at a time or later; `None` if there is none.
+fn offset_at(
+    consumer: &BaseConsumer,
+    (topic, partition): (&str, i32),
+    time: OffsetDateTime,
+) -> Result<Option<i64>, KafkaError> {
+    let time_ms = i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX).max(0);
+    let mut times = TopicPartitionList::new();
+    times.add_partition_offset(topic, partition, Offset::Offset(time_ms))?;
+    let found = consumer.offsets_for_times(times, ANSWER)?;
+    Ok(found.find_partition(topic, partition).and_then(|element| match element.offset() {
+        Offset::Offset(offset) => Some(offset),
+        Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+    }))
+}

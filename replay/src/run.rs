@@ -1,0 +1,272 @@
+//! Runs a comparison.
+
+use std::{
+    collections::BTreeSet,
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use normalizer::{MAPPING_VERSION, NormalizerConfig};
+use schemas::{
+    event::Reading,
+    receipt::{ItemPosition, ReceiptKey},
+};
+use sqlx::PgPool;
+use store::{
+    reading::load,
+    replay::{self, Holding, RawRange},
+    trace,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+use uuid::Uuid;
+
+use crate::{
+    diff::{ChangeKind, Collector, Diff},
+    error::ReplayError,
+    log::{Covered, RawLog},
+    read::{BATCH_READINGS, Mapped},
+    scope::Scope,
+};
+
+/// How long to wait for the sinks before comparing.
+const SINKS_WITHIN: Duration = Duration::from_mins(1);
+const SINKS_POLL: Duration = Duration::from_millis(100);
+
+/// The settings of a replay.
+#[derive(Clone)]
+pub struct ReplayConfig {
+    /// What is compared.
+    pub scope: Scope,
+    /// The settings with which records are mapped. The group is used by consumers that join no group.
+    pub normalizer: NormalizerConfig,
+    /// The key of the receipts.
+    pub receipt_key: ReceiptKey,
+    /// The number of partitions that are read at the same time.
+    pub parallel: NonZeroUsize,
+    /// The maximum number of raw records per second, so that live traffic keeps its latency; `None` is without limit.
+    pub records_per_second: Option<u32>,
+}
+
+/// How far a replay is. It is updated while the replay runs.
+#[derive(Default)]
+pub struct Progress {
+    /// The number of records to read, of the current pass.
+    pub total: AtomicU64,
+    /// The number of records that were read, of the current pass.
+    pub read: AtomicU64,
+}
+
+impl Progress {
+    fn begin(&self, ranges: &[RawRange]) {
+        let total = ranges.iter().map(|range| u64::try_from(range.end - range.first).unwrap_or(0)).sum();
+        self.read.store(0, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+    }
+}
+
+/// What the tasks of a replay share.
+pub(super) struct Replay {
+    pub(super) config: ReplayConfig,
+    pub(super) log: RawLog,
+    pool: PgPool,
+    pub(super) holdings: Vec<Holding>,
+    collector: Mutex<Collector>,
+    /// Stored readings that their raw record no longer yields.
+    missing: Mutex<BTreeSet<Uuid>>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) started: Instant,
+    /// The number of records that were read since then, in all passes.
+    pub(super) read: AtomicU64,
+}
+
+/// Compares, and returns what a replay would change.
+///
+/// # Errors
+/// [`ReplayError`].
+pub async fn run(config: ReplayConfig, pool: PgPool, progress: Arc<Progress>) -> Result<Diff, ReplayError> {
+    let NormalizerConfig { kafka: settings, topics, topic_epoch, group, .. } = config.normalizer.clone();
+    let log = RawLog { settings, topics, topic_epoch, group };
+    let holdings = match &config.scope.patient {
+        Some(patient) => replay::holdings_of(&mut *pool.acquire().await?, patient.as_str()).await?,
+        None => Vec::new(),
+    };
+    let (reader, scope) = (log.clone(), config.scope.clone());
+    let covered = tokio::task::spawn_blocking(move || reader.covered(&scope)).await??;
+    let mut collector = Collector::default();
+    let mut ranges = Vec::new();
+    for Covered { mut range, deleted } in covered {
+        let end = replay::stored_until(&mut *pool.acquire().await?, &range).await?;
+        collector.counts().deleted_records += deleted;
+        collector.counts().unfinished_records += u64::try_from(range.end - end).unwrap_or(0);
+        range.end = end;
+        ranges.push(range);
+    }
+    wait_for_sinks(&log, &pool).await?;
+    collector.counts().mapping_version = MAPPING_VERSION;
+    let replay = Arc::new(Replay {
+        config,
+        log,
+        pool,
+        holdings,
+        collector: Mutex::new(collector),
+        missing: Mutex::default(),
+        progress,
+        started: Instant::now(),
+        read: AtomicU64::new(0),
+    });
+    replay.pass(ranges, Pass::Compare).await?;
+    replay.recheck_added().await?;
+    replay.withdraw().await?;
+    let collector = std::mem::take(&mut *replay.collector());
+    Ok(collector.finish())
+}
+
+/// Waits until the sinks have written the readings that are on their topics at this moment, so that a reading on its way does not
+/// count as added.
+async fn wait_for_sinks(log: &RawLog, pool: &PgPool) -> Result<(), ReplayError> {
+    let (reader, deadline) = (log.clone(), Instant::now() + SINKS_WITHIN);
+    let mut ends = tokio::task::spawn_blocking(move || reader.ends_of_readings()).await??;
+    loop {
+        for next in trace::next_offsets(&mut *pool.acquire().await?).await? {
+            let key = (next.topic, next.partition);
+            if ends.get(&key).is_some_and(|end| next.next_offset >= *end) {
+                ends.remove(&key);
+            }
+        }
+        ends.retain(|_, end| *end > 0);
+        if ends.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(ReplayError::Sinks { partitions: ends.len(), seconds: SINKS_WITHIN.as_secs() });
+        }
+        tokio::time::sleep(SINKS_POLL).await;
+    }
+}
+
+/// What a pass over records is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Compares the records of the scope.
+    Compare,
+    /// Removes from the missing readings those that any record yields.
+    Find,
+}
+
+impl Replay {
+    pub(super) fn collector(&self) -> MutexGuard<'_, Collector> {
+        self.collector.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn missing(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads all ranges, several at the same time.
+    async fn pass(self: &Arc<Self>, ranges: Vec<RawRange>, pass: Pass) -> Result<(), ReplayError> {
+        self.progress.begin(&ranges);
+        let slots = Arc::new(Semaphore::new(self.config.parallel.get()));
+        let mut tasks = JoinSet::new();
+        for range in ranges {
+            let (replay, slots) = (Arc::clone(self), Arc::clone(&slots));
+            tasks.spawn(async move {
+                // The semaphore is never closed.
+                let _slot = slots.acquire_owned().await;
+                replay.range(range, pass).await
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        Ok(())
+    }
+
+    async fn range(self: &Arc<Self>, range: RawRange, pass: Pass) -> Result<(), ReplayError> {
+        let (batches, mut receiver) = mpsc::channel(1);
+        let replay = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || replay.read(&range, pass, &batches));
+        let mut connection = self.pool.acquire().await?;
+        let mut result = Ok(());
+        let mut upload = Vec::new();
+        while let Some(batch) = receiver.recv().await {
+            result = match pass {
+                Pass::Compare => self.compare(&mut connection, &range, batch, &mut upload).await,
+                Pass::Find => {
+                    self.find(&batch);
+                    Ok(())
+                }
+            };
+            if result.is_err() {
+                break;
+            }
+        }
+        // Reading ends when the receiver of its batches is dropped.
+        drop(receiver);
+        let read = reading.await?;
+        result?;
+        read
+    }
+
+    fn find(&self, batch: &[Mapped]) {
+        let mut missing = self.missing();
+        for reading in batch.iter().flat_map(|record| &record.readings) {
+            missing.remove(&reading.reading_id);
+        }
+    }
+
+    /// Removes the added readings that have been stored since: the outcome of a record may be stored before its last reading.
+    async fn recheck_added(&self) -> Result<(), ReplayError> {
+        let added = self.collector().added();
+        let mut connection = self.pool.acquire().await?;
+        for ids in added.chunks(BATCH_READINGS) {
+            for stored in load(&mut connection, ids).await? {
+                self.collector().arrived(&stored.reading);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports the missing readings that no raw record of the provider yields, also outside the scope.
+    async fn withdraw(self: &Arc<Self>) -> Result<(), ReplayError> {
+        if self.missing().is_empty() {
+            return Ok(());
+        }
+        let (reader, everything) = (self.log.clone(), Scope::of(self.config.scope.provider));
+        let covered = tokio::task::spawn_blocking(move || reader.covered(&everything)).await??;
+        self.pass(covered.into_iter().map(|covered| covered.range).collect(), Pass::Find).await?;
+        let missing: Vec<Uuid> = self.missing().iter().copied().collect();
+        let mut connection = self.pool.acquire().await?;
+        for ids in missing.chunks(BATCH_READINGS) {
+            for stored in load(&mut connection, ids).await? {
+                if self.config.scope.has_reading(&stored.reading, &self.holdings) {
+                    let receipt = self.receipt(&stored.reading);
+                    self.collector().add(ChangeKind::Withdrawn, Vec::new(), &stored.reading, receipt);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn position(&self, reading: &Reading) -> ItemPosition {
+        let from = &reading.provenance;
+        let item = if from.format.has_item_receipts(reading.provider) { from.item } else { 0 };
+        ItemPosition {
+            topic: reading.raw_topic(),
+            topic_epoch: self.log.topic_epoch,
+            partition: from.partition,
+            offset: from.offset,
+            item: u32::try_from(item).unwrap_or(0),
+        }
+    }
+
+    pub(super) fn receipt(&self, reading: &Reading) -> String {
+        self.config.receipt_key.issue(&self.position(reading))
+    }
+}
