@@ -12,11 +12,11 @@ use store::{
 use uuid::Uuid;
 
 use crate::{
+    batch::Mapped,
     compare::{Comparison, compare},
     diff::ChangeKind,
     error::ReplayError,
-    read::Mapped,
-    run::Replay,
+    state::Replay,
 };
 
 impl Replay {

@@ -6,6 +6,7 @@
 //! database that the mapping no longer produces counts as withdrawn only if no other raw record yields its id; that is checked in a
 //! second pass over all records of the provider.
 
+mod batch;
 mod compare;
 mod compare_batch;
 mod diff;
@@ -15,10 +16,12 @@ mod log;
 mod read;
 mod run;
 mod scope;
+mod state;
 
 pub use compare::{Comparison, Field, compare};
 pub use diff::{Change, ChangeKind, Diff, Group, Refusals};
 pub use error::ReplayError;
 pub use html::page;
-pub use run::{Progress, ReplayConfig, run};
+pub use run::run;
 pub use scope::Scope;
+pub use state::{Progress, ReplayConfig};

@@ -2,13 +2,12 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use normalizer::{Rejection, map_again};
+use normalizer::map_again;
 use rdkafka::{
     Message as _,
     message::{Headers as _, OwnedMessage},
 };
 use schemas::{
-    event::Reading,
     format::RawTopic,
     raw::Headers,
     upload::{Upload, UploadPart},
@@ -17,52 +16,10 @@ use store::replay::RawRange;
 use tokio::sync::mpsc;
 
 use crate::{
+    batch::{BATCH_READINGS, Batch, Mapped},
     error::ReplayError,
-    run::{Pass, Replay},
+    state::{Pass, Replay},
 };
-
-/// A batch is compared when it has this many records.
-const BATCH_RECORDS: usize = 1_000;
-/// A batch is compared when it has this many readings. A record is in one batch, however many readings it has, except an upload.
-pub(super) const BATCH_READINGS: usize = 5_000;
-
-/// The mapped content of a record, or of a piece of a large upload.
-pub(super) struct Mapped {
-    pub(super) offset: i64,
-    pub(super) readings: Vec<Reading>,
-    pub(super) rejections: Vec<Rejection>,
-    /// Whether this is the last piece of the record.
-    pub(super) is_last: bool,
-}
-
-impl Mapped {
-    /// A record, or the last piece of an upload, without content.
-    const fn of(offset: i64) -> Self {
-        Self { offset, readings: Vec::new(), rejections: Vec::new(), is_last: true }
-    }
-}
-
-/// Collects records until they are compared together.
-struct Batch<'s> {
-    records: Vec<Mapped>,
-    readings: usize,
-    batches: &'s mpsc::Sender<Vec<Mapped>>,
-}
-
-impl Batch<'_> {
-    /// Adds a record. Returns whether to continue.
-    fn push(&mut self, record: Mapped) -> bool {
-        self.readings += record.readings.len();
-        self.records.push(record);
-        (self.records.len() < BATCH_RECORDS && self.readings < BATCH_READINGS) || self.send()
-    }
-
-    /// Passes the records on. Returns whether somebody still receives; if not, the receiving side reports the error.
-    fn send(&mut self) -> bool {
-        self.readings = 0;
-        self.records.is_empty() || self.batches.blocking_send(std::mem::take(&mut self.records)).is_ok()
-    }
-}
 
 impl Replay {
     /// Reads and maps a range. Blocks.
@@ -72,7 +29,7 @@ impl Replay {
         pass: Pass,
         batches: &mpsc::Sender<Vec<Mapped>>,
     ) -> Result<(), ReplayError> {
-        let mut batch = Batch { records: Vec::new(), readings: 0, batches };
+        let mut batch = Batch::new(batches);
         self.log.read(range, |message| {
             self.progress.read.fetch_add(1, Ordering::Relaxed);
             self.hold_rate();

@@ -1,24 +1,15 @@
 //! Runs a comparison.
 
 use std::{
-    collections::BTreeSet,
-    num::NonZeroUsize,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
 use normalizer::{MAPPING_VERSION, NormalizerConfig};
-use schemas::{
-    event::Reading,
-    receipt::{ItemPosition, ReceiptKey},
-};
 use sqlx::PgPool;
 use store::{
     reading::load,
-    replay::{self, Holding, RawRange},
+    replay::{self, RawRange},
     trace,
 };
 use tokio::{
@@ -28,63 +19,17 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
+    batch::{BATCH_READINGS, Mapped},
     diff::{ChangeKind, Collector, Diff},
     error::ReplayError,
     log::{Covered, RawLog},
-    read::{BATCH_READINGS, Mapped},
     scope::Scope,
+    state::{Pass, Progress, Replay, ReplayConfig},
 };
 
 /// How long to wait for the sinks before comparing.
 const SINKS_WITHIN: Duration = Duration::from_mins(1);
 const SINKS_POLL: Duration = Duration::from_millis(100);
-
-/// The settings of a replay.
-#[derive(Clone)]
-pub struct ReplayConfig {
-    /// What is compared.
-    pub scope: Scope,
-    /// The settings with which records are mapped. The group is used by consumers that join no group.
-    pub normalizer: NormalizerConfig,
-    /// The key of the receipts.
-    pub receipt_key: ReceiptKey,
-    /// The number of partitions that are read at the same time.
-    pub parallel: NonZeroUsize,
-    /// The maximum number of raw records per second, so that live traffic keeps its latency; `None` is without limit.
-    pub records_per_second: Option<u32>,
-}
-
-/// How far a replay is. It is updated while the replay runs.
-#[derive(Default)]
-pub struct Progress {
-    /// The number of records to read, of the current pass.
-    pub total: AtomicU64,
-    /// The number of records that were read, of the current pass.
-    pub read: AtomicU64,
-}
-
-impl Progress {
-    fn begin(&self, ranges: &[RawRange]) {
-        let total = ranges.iter().map(|range| u64::try_from(range.end - range.first).unwrap_or(0)).sum();
-        self.read.store(0, Ordering::Relaxed);
-        self.total.store(total, Ordering::Relaxed);
-    }
-}
-
-/// What the tasks of a replay share.
-pub(super) struct Replay {
-    pub(super) config: ReplayConfig,
-    pub(super) log: RawLog,
-    pool: PgPool,
-    pub(super) holdings: Vec<Holding>,
-    collector: Mutex<Collector>,
-    /// Stored readings that their raw record no longer yields.
-    missing: Mutex<BTreeSet<Uuid>>,
-    pub(super) progress: Arc<Progress>,
-    pub(super) started: Instant,
-    /// The number of records that were read since then, in all passes.
-    pub(super) read: AtomicU64,
-}
 
 /// Compares, and returns what a replay would change.
 ///
@@ -151,24 +96,7 @@ async fn wait_for_sinks(log: &RawLog, pool: &PgPool) -> Result<(), ReplayError> 
     }
 }
 
-/// What a pass over records is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// Compares the records of the scope.
-    Compare,
-    /// Removes from the missing readings those that any record yields.
-    Find,
-}
-
 impl Replay {
-    pub(super) fn collector(&self) -> MutexGuard<'_, Collector> {
-        self.collector.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn missing(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Reads all ranges, several at the same time.
     async fn pass(self: &Arc<Self>, ranges: Vec<RawRange>, pass: Pass) -> Result<(), ReplayError> {
         self.progress.begin(&ranges);
@@ -252,21 +180,5 @@ impl Replay {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn position(&self, reading: &Reading) -> ItemPosition {
-        let from = &reading.provenance;
-        let item = if from.format.has_item_receipts(reading.provider) { from.item } else { 0 };
-        ItemPosition {
-            topic: reading.raw_topic(),
-            topic_epoch: self.log.topic_epoch,
-            partition: from.partition,
-            offset: from.offset,
-            item: u32::try_from(item).unwrap_or(0),
-        }
-    }
-
-    pub(super) fn receipt(&self, reading: &Reading) -> String {
-        self.config.receipt_key.issue(&self.position(reading))
     }
 }
