@@ -101,7 +101,7 @@ async fn deleted_events_are_skipped_only_by_an_operators_command() {
 
     let left = 71 - (world.log_end(&topic, 0) - first - 1);
     world.run(Stage::Sink);
-    let waits = format!("{topic} partition 0 begins at {}, but {first} is the next", first + 1);
+    let waits = format!("{topic} partition 0 begins at {}, but the next offset to read is {first}", first + 1);
     until("the sink reports the gap", || async {
         world.ready(SINK).await.is_some_and(|(is_ready, said)| is_ready && said.contains(&waits))
     })
