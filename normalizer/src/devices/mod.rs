@@ -52,12 +52,19 @@ fn assign(record: &RawRecord<'_>) -> Result<Assignment, RefusedItem> {
 }
 
 fn unassign(record: &RawRecord<'_>) -> Result<Assignment, RefusedItem> {
-    let id = record.headers.device_id.as_deref().unwrap_or_default();
-    let key = Uuid::try_parse(id)
-        .map_err(|_| refused(Reason::CommandInvalid, "the device's _id must be a UUID").with_device(None))?;
-    let text = json::text(record.body).map_err(|refused| refused.with_device(Some(key)))?;
-    let body = command::unassign(text).map_err(|faulty| broken(text, &faulty).with_device(Some(key)))?;
-    Ok(event(record, Command::Unassign, key, body.effective_from))
+    const NO_UUID: &str = "the device's _id must be a UUID";
+    let key = Uuid::try_parse(record.headers.device_id.as_deref().unwrap_or_default()).ok();
+    let body = json::text(record.body).and_then(|text| command::unassign(text).map_err(|faulty| broken(text, &faulty)));
+    match (key, body) {
+        (Some(key), Ok(body)) => Ok(event(record, Command::Unassign, key, body.effective_from)),
+        (Some(key), Err(why)) => Err(why.with_device(Some(key))),
+        (None, Ok(_)) => Err(refused(Reason::CommandInvalid, NO_UUID).with_device(None)),
+        // The ingress answers with the faults of the id and of the body together.
+        (None, Err(Refused { detail, .. })) => {
+            let detail = Cow::Owned(format!("{NO_UUID}; {detail}"));
+            Err(Refused { detail, ..refused(Reason::CommandInvalid, "") }.with_device(None))
+        }
+    }
 }
 
 /// Returns the refusal with all faults of a command. A body that is not JSON is refused as malformed instead.
