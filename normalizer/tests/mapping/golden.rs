@@ -12,7 +12,7 @@ use std::{
 
 use normalizer::{MAPPING_VERSION, Normalized, json_lines, normalize};
 use schemas::{
-    event::{PatientId, Value},
+    event::{Flag, PatientId, Value},
     format::{Defaults, Format, RawTopic},
     raw::{Headers, RawRecord, RecordKind},
 };
@@ -101,8 +101,27 @@ fn outcome(case: &str) -> Normalized {
         RawRecord { topic, topic_epoch: 1, partition: 3, offset: 42, received_at: RECEIVED_AT, headers, body: &body };
     let normalized = normalize(&record);
     assert_documents(case, &normalized);
+    assert_flags(case, &normalized);
     assert_eq!(normalized.items(), json_lines(&normalized).count(), "{case}: there is not one line for each item");
     normalized
+}
+
+/// Asserts that no list has a flag twice, and that a reading without a value has no flag that is about a value: each component
+/// carries its own.
+fn assert_flags(case: &str, normalized: &Normalized) {
+    for reading in &normalized.readings {
+        for flags in reading.components.iter().map(|part| &part.flags).chain([&reading.flags]) {
+            let is_twice = |flag| flags.iter().filter(|other| *other == flag).count() > 1;
+            assert!(!flags.iter().any(is_twice), "{case}: a flag is given twice");
+        }
+        let is_of_value = |flag: &Flag| match flag {
+            Flag::Rounded | Flag::OutOfRange | Flag::SenderOutOfRange | Flag::DefaultUnit | Flag::UnknownUnit => true,
+            // A code may be unknown without a value.
+            Flag::Unknown | Flag::UnknownMetric | Flag::LocalTime | Flag::MeasuredInFuture => false,
+        };
+        let is_without = matches!(reading.value, Value::Absent(_));
+        assert!(!is_without || !reading.flags.iter().any(is_of_value), "{case}: a flag is about no value");
+    }
 }
 
 /// Asserts that the documents are exactly those that the readings cite, each under its hash.
