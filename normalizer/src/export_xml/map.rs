@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use catalogue::{self, Metric, Vocabulary};
 use schemas::{
-    event::{Component, Device, Flag, Missing, Reading, Value},
+    event::{Component, Device, Flag, Missing, Quantity, Reading, Value},
     identity::{ContentDigest, Identity},
     moment::Moment,
     rejection::Reason,
@@ -92,8 +92,8 @@ impl<'r> Export<'r> {
     fn sample(&mut self, item: u32, sample: &Record<'_>) -> Result<Reading, Refused> {
         let device = self.device(sample.device)?;
         let mut reading = healthkit::sample(self.payload, item, &as_sample(sample), || Ok(device))?;
-        if let (Value::Quantity(quantity), Some(PERCENT)) = (&mut reading.value, sample.unit.as_deref()) {
-            quantity.source_unit = Some(PERCENT.to_owned());
+        if let (Value::Quantity(quantity), Some(unit)) = (&mut reading.value, sample.unit.as_deref()) {
+            written_unit(quantity, unit, &reading.flags);
         }
         Ok(reading)
     }
@@ -157,7 +157,7 @@ impl<'r> Export<'r> {
             ("activeEnergyBurned", "HKQuantityTypeIdentifierActiveEnergyBurned", &summary.energy, None),
             ("appleMoveTime", "HKQuantityTypeIdentifierAppleMoveTime", &summary.move_time, Some("min")),
             ("appleExerciseTime", "HKQuantityTypeIdentifierAppleExerciseTime", &summary.exercise_time, Some("min")),
-            ("appleStandHours", "HKActivitySummary.appleStandHours", &summary.stand_hours, Some("count")),
+            ("appleStandHours", "HKActivitySummary.appleStandHours", &summary.stand_hours, Some("1")),
         ];
         let mut components = Vec::new();
         let mut content = ContentDigest::default();
@@ -226,7 +226,9 @@ fn part(name: &str, like: &str, number: &str, unit: Option<&str>) -> Result<Comp
     let measure =
         SourceNumber { number: number.trim(), units: [unit.map(fraction), None], comparator: None }.total(metric)?;
     let mut quantity = measure.quantity;
-    quantity.source_unit = unit.map(str::to_owned);
+    if let Some(unit) = unit {
+        written_unit(&mut quantity, unit, &measure.flags);
+    }
     Ok(Component {
         code: apple::code(name),
         source_codes: vec![apple::code(name)],
@@ -254,6 +256,17 @@ fn statistics_parts(statistics: &Statistics, components: &mut Vec<Component>) ->
 /// The unit of a number in an export: its percentages are always fractions of one.
 fn fraction(unit: &str) -> &str {
     if unit == PERCENT { "1" } else { unit }
+}
+
+/// Restores the unit that [`fraction`] replaced: always as the source's unit, and as the unit of the value if the value was not
+/// converted, because it is then the source's own.
+fn written_unit(quantity: &mut Quantity, unit: &str, flags: &[Flag]) {
+    if unit == PERCENT {
+        quantity.source_unit = Some(PERCENT.to_owned());
+        if flags.iter().any(|flag| matches!(flag, Flag::UnknownMetric | Flag::UnknownUnit)) {
+            quantity.unit = PERCENT.into();
+        }
+    }
 }
 
 fn filled(text: Option<&str>) -> Option<&str> {

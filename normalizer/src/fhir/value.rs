@@ -119,13 +119,7 @@ fn missing(code: &Text<'_>) -> Missing {
 fn map(value: &Value<'_>, metric: Option<&'static Metric>) -> Result<(event::Value, Derivation), Refused> {
     let plain = |value| Ok((value, Derivation::default()));
     match value {
-        Value::Quantity(quantity) => {
-            let (mut value, derivation) = number(source(quantity)?, metric)?;
-            if let (None, event::Value::Quantity(value), Some(code)) = (metric, &mut value, ucum_code(quantity)) {
-                value.unit = code.to_owned().into();
-            }
-            Ok((value, derivation))
-        }
+        Value::Quantity(quantity) => number(source(quantity)?, metric),
         Value::Integer(text) => integer(text.trim(), metric),
         Value::Concept(concept) => concept_value(concept).and_then(plain),
         Value::Text(text) => match filled(Some(text)) {
@@ -163,8 +157,8 @@ fn source<'q>(quantity: &'q Quantity<'_>) -> Result<SourceNumber<'q>, Refused> {
 
 const UCUM_OID: &str = "urn:oid:2.16.840.1.113883.6.8";
 
-/// The code of a quantity's unit if its system is UCUM. Without a metric, the code is taken literally and not looked up among
-/// the catalogue's other spellings: in UCUM, `C` is the coulomb.
+/// The code of a quantity's unit if its system is UCUM. It is taken literally and not looked up among the catalogue's other
+/// spellings: in UCUM, `C` is the coulomb.
 fn ucum_code<'q>(quantity: &'q Quantity<'_>) -> Option<&'q str> {
     let is_ucum = matches!(filled(quantity.system.as_ref()), Some(UCUM | UCUM_OID));
     filled(quantity.code.as_ref()).filter(|_| is_ucum)

@@ -80,7 +80,11 @@ pub(super) fn amount(number: &str, unit: Option<&str>, code: Coding) -> Result<C
     if unit.len() > NAME_BYTES_MAX {
         return Err(refused(Reason::IdentifierInvalid, "a unit is longer than 128 bytes"));
     }
-    let measure = SourceNumber { number, units: [Some(unit), None], comparator: None }.measure(None)?;
-    let flags = if catalogue::ucum_of(unit).is_some() { Vec::new() } else { vec![Flag::UnknownUnit] };
-    Ok(Component { code: code.clone(), source_codes: vec![code], value: Value::Quantity(measure.quantity), flags })
+    let mut quantity = SourceNumber { number, units: [Some(unit), None], comparator: None }.measure(None)?.quantity;
+    let known = catalogue::ucum_of(unit);
+    if let Some(known) = known {
+        quantity.unit = known.into();
+    }
+    let flags = if known.is_some() { Vec::new() } else { vec![Flag::UnknownUnit] };
+    Ok(Component { code: code.clone(), source_codes: vec![code], value: Value::Quantity(quantity), flags })
 }

@@ -86,7 +86,8 @@ impl<'a> SourceNumber<'a> {
     }
 
     fn unknown(self, number: &Decimal, flag: Flag) -> Result<Measure, Refused> {
-        let unit = ucum(self.unit().ok_or(NO_UNIT)?);
+        // Without a metric that says what is measured, another spelling might be the unit of something else.
+        let unit = self.unit().ok_or(NO_UNIT)?.to_owned().into();
         Ok(Measure { quantity: self.quantity(number.canonical(), unit), code: None, flags: vec![flag] })
     }
 
