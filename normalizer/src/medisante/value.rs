@@ -1,12 +1,5 @@
 //! Maps measurements by the kind of their value.
 
-use catalogue::{MEDISANTE, Metric, Vocabulary, metric_by_key, metric_by_spelling};
-use schemas::{
-    event::{Coding, Flag, Missing, Reading, Value},
-    rejection::Reason,
-};
-use serde_json::value::RawValue;
-
 use super::{
     message::{Head, ObservedValue},
     wire::{self, Member, shaped, text},
@@ -17,9 +10,15 @@ use crate::{
     observed::{self, Coded, NO_UNIT, SourceNumber, coding},
     refusal::{Refused, refused},
 };
+use catalogue::{MEDISANTE, Metric, Vocabulary, metric_by_key, metric_by_spelling};
+use schemas::{
+    event::{Coding, Flag, Missing, Reading, Value},
+    rejection::Reason,
+};
 
 /// The parts of a blood pressure, which become one reading with components (LOINC 85354-9).
-pub(super) const PRESSURES: [&str; 3] = ["systolicBloodPressure", "diastolicBloodPressure", "meanBloodPressure"];
+pub(super) const PRESSURES: [&str; 3] = ["systolicBloodPressure", "diastolicBloodPressure", MEAN];
+const MEAN: &str = "meanBloodPressure";
 const NO_VALUE: Refused = refused(Reason::ValueMissing, "a measurement has no value");
 
 /// The parts of a blood pressure as the source wrote them, as one JSON object.
@@ -39,10 +38,11 @@ pub(super) fn pressure(
     let mut literals = Vec::new();
     let mut measured = Vec::new();
     for name in PRESSURES {
-        // Some models do not measure the mean and send null for it.
-        let Some(raw) = message.measurements.get(name).filter(|raw| raw.get() != "null") else { continue };
+        // Some models do not measure the mean and send null for it. Half of a blood pressure is never stored.
+        let is_mean = name == MEAN;
+        let Some(raw) = message.measurements.get(name).filter(|raw| !is_mean || raw.get() != "null") else { continue };
         let measurement = wire::measurement(name, raw)?;
-        if measurement.known.value.is_some() {
+        if !is_mean || measurement.known.value.is_some() {
             measured.push((name, measurement));
         }
     }
@@ -56,7 +56,7 @@ pub(super) fn pressure(
         literals.push(Some(*name));
         literals.push(known.value.as_ref().map(|value| value.0.as_ref()));
         literals.push(text(known.unit.as_ref()));
-        literals.push(known.is_in_range.map(RawValue::get));
+        literals.push(known.is_in_range.as_ref().map(|is| is.literal));
     }
     let panel = metric_by_key("blood_pressure").or_else(|| metric_by_spelling(Vocabulary::Medisante, "bloodPressure"));
     let code = panel.map_or_else(|| local("bloodPressure"), |panel| coding(panel.code()));
@@ -84,7 +84,7 @@ pub(super) fn measurement(head: &Head<'_>, member: &Member<'_>, shapes: &mut Sha
     let literals = [
         known.value.as_ref().map(|value| value.0.as_ref()),
         text(known.unit.as_ref()),
-        known.is_in_range.map(RawValue::get),
+        known.is_in_range.as_ref().map(|is| is.literal),
     ];
     head.reading(item, name, coded.into(), &literals)
 }
@@ -106,7 +106,7 @@ fn quantity(
         shapes.unit(given.unwrap_or_default());
         return Err(refused(Reason::UnitInvalid, "the catalogue does not know the unit for this measurement"));
     }
-    if measurement.is_in_range.is_some_and(|word| word.get().trim_matches('"').eq_ignore_ascii_case("false")) {
+    if measurement.is_in_range.as_ref().is_some_and(|is| !is.value) {
         measure.flags.push(Flag::SenderOutOfRange);
     }
     let code = measure.code.or_else(|| metric.map(Metric::code)).map_or_else(|| local(name), coding);

@@ -6,7 +6,7 @@ use catalogue::decimal::Decimal;
 use schemas::{event::Value, rejection::Reason};
 use serde::{
     Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
+    de::{Error, SeqAccess, Unexpected, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -68,7 +68,25 @@ pub(super) struct Measurement<'a> {
     #[serde(borrow, default)]
     pub(super) unit: Option<Word<'a>>,
     #[serde(borrow, default)]
-    pub(super) is_in_range: Option<&'a RawValue>,
+    pub(super) is_in_range: Option<InRange<'a>>,
+}
+
+/// Whether the value is in the range that the sender expects: a boolean, or a text with one.
+pub(super) struct InRange<'a> {
+    /// The boolean as it was written.
+    pub(super) literal: &'a str,
+    pub(super) value: bool,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for InRange<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let literal = <&'de RawValue>::deserialize(deserializer)?.get();
+        let is = |word: &str| literal.trim_matches('"').eq_ignore_ascii_case(word);
+        match (is("true"), is("false")) {
+            (false, false) => Err(D::Error::invalid_type(Unexpected::Other("something else"), &"a boolean")),
+            (value, _) => Ok(Self { literal, value }),
+        }
+    }
 }
 
 /// A longer text is not accepted as the value of a measurement.

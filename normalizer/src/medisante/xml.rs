@@ -134,13 +134,25 @@ impl<'t, 'a> Groups<'t, 'a> {
 
 fn word(json: &mut String, within: &str, name: &str, text: &str) {
     let is_boolean = matches!(text, "true" | "false");
-    if is(within, "documents") {
+    let is_in_range = if name == "isInRange" { boolean(text) } else { None };
+    if let Some(value) = is_in_range {
+        json.push_str(value);
+    } else if is(within, "documents") {
         // Base64 in XML may contain line breaks (XML Schema, part 2, section 3.2.16).
         string(json, &text.split_ascii_whitespace().collect::<String>());
-    } else if (name == "isInRange" && is_boolean) || (is(within, "annotations") && (is_boolean || is_number(text))) {
+    } else if is(within, "annotations") && (is_boolean || is_number(text)) {
         json.push_str(text);
     } else {
         string(json, text);
+    }
+}
+
+/// A boolean (XML Schema, part 2, section 3.2.2) as JSON.
+fn boolean(text: &str) -> Option<&'static str> {
+    match text {
+        "true" | "1" => Some("true"),
+        "false" | "0" => Some("false"),
+        _ => None,
     }
 }
 

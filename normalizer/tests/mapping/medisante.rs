@@ -35,6 +35,23 @@ fn a_text_of_4096_bytes_is_a_value_and_a_longer_one_is_not() {
 }
 
 /// The codes of the readings that have an annotation, and the number of refused items.
+#[test]
+fn half_of_a_blood_pressure_is_refused_and_a_missing_mean_is_not() {
+    let read = |systolic: &str, diastolic: &str, mean: &str| {
+        let pressures = format!(
+            r#","systolicBloodPressure":{systolic},"diastolicBloodPressure":{diastolic},"meanBloodPressure":{mean}"#
+        );
+        let found = measured("true", &pressures);
+        (found.readings.len(), found.rejections.first().map(|refused| refused.reason))
+    };
+    let whole = r#"{"value":80,"unit":"mmHg"}"#;
+    for none in ["null", "{}", r#"{"unit":"mmHg"}"#, r#"{"value":null,"unit":"mmHg"}"#] {
+        assert_eq!(read(whole, whole, none), (2, None), "{none}");
+        assert_eq!(read(whole, none, whole), (1, Some(Reason::ValueMissing)), "{none}");
+        assert_eq!(read(none, whole, none), (1, Some(Reason::ValueMissing)), "{none}");
+    }
+}
+
 fn annotated(measurement_type: &str, measurements: &str) -> (Vec<String>, usize) {
     let headers = headers(RecordKind::Payload(Format::StandardJson), "portal");
     let body = format!(
