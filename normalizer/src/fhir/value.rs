@@ -1,5 +1,7 @@
 //! Maps `code` and `value[x]` of an Observation or of one of its components.
 
+use std::cmp::Ordering;
+
 use catalogue::{self, CodeUnit, LOINC, MDC, Metric, UCUM, decimal::Decimal};
 use schemas::{
     event::{self, Coding, Flag, Missing, Waveform},
@@ -18,6 +20,10 @@ pub(super) fn coded(
     given: &Given<'_>,
     without: Option<Missing>,
 ) -> Result<Coded, Refused> {
+    const BOTH: Refused = refused(
+        Reason::ValueInvalid,
+        "there is a value, and also a reason for its absence (dataAbsentReason, or the extension)",
+    );
     let code = Code::read(concept)?;
     let (value, mut derivation) = match (&given.value, &given.absent) {
         (Some(Value::Quantity(quantity)), absent) if quantity.value.is_none() => {
@@ -28,7 +34,9 @@ pub(super) fn coded(
         (Some(value), Some(reason)) if value.is_empty() => {
             (event::Value::Absent(missing(reason)), Derivation::default())
         }
-        (Some(value), _) => map(value, code.metric)?,
+        (Some(value), None) => map(value, code.metric)?,
+        // FHIR R4, observation.html, obs-6. Which of the two is meant cannot be known.
+        (Some(value), Some(_)) => return map(value, code.metric).and(Err(BOTH)),
         (None, Some(reason)) => (event::Value::Absent(missing(reason)), Derivation::default()),
         (None, None) => {
             let reason =
@@ -253,8 +261,9 @@ fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
     let origin = source(&sampled.origin).map_err(|_| LACKS)?;
     let dimensions = filled(sampled.dimensions.as_ref()).ok_or(LACKS)?;
     let data = filled(sampled.data.as_ref()).ok_or(LACKS)?;
-    let mut samples = String::with_capacity(data.len());
+    let (mut samples, mut count) = (String::with_capacity(data.len()), 0_i64);
     for sample in data.split_ascii_whitespace() {
+        count += 1;
         if !matches!(sample, "E" | "U" | "L") {
             decimal(sample)?;
         }
@@ -263,11 +272,20 @@ fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
         }
         samples.push_str(sample);
     }
-    let dimensions = dimensions
+    let dimensions: i32 = dimensions
         .parse()
         .ok()
-        .filter(|count| *count > 0)
+        .filter(|dimensions| *dimensions > 0)
         .ok_or(refused(Reason::ValueInvalid, "the number of dimensions is not a positive integer"))?;
+    if count % i64::from(dimensions) != 0 {
+        return Err(refused(Reason::ValueInvalid, "the number of samples is not a multiple of the dimensions"));
+    }
+    let period = decimal(filled(sampled.period.as_ref()).ok_or(LACKS)?)?;
+    let factor = decimal(filled(sampled.factor.as_ref()).unwrap_or("1"))?;
+    let zero = decimal("0")?;
+    if period.cmp_value(&zero) != Ordering::Greater || factor.cmp_value(&zero) == Ordering::Equal {
+        return Err(refused(Reason::ValueInvalid, "the period is not a number above zero, or the factor is zero"));
+    }
     Ok(event::Value::Waveform(Waveform {
         origin: decimal(origin.number)?.canonical(),
         unit: match ucum_code(&sampled.origin) {
@@ -275,8 +293,8 @@ fn waveform(sampled: &Sampled<'_>) -> Result<event::Value, Refused> {
             // No metric determines what is measured. A series without a unit is treated as plain numbers.
             None => origin.units.into_iter().flatten().next().map_or("1".into(), ucum),
         },
-        period_ms: decimal(filled(sampled.period.as_ref()).ok_or(LACKS)?)?.canonical(),
-        factor: decimal(filled(sampled.factor.as_ref()).unwrap_or("1"))?.canonical(),
+        period_ms: period.canonical(),
+        factor: factor.canonical(),
         dimensions,
         samples,
     }))

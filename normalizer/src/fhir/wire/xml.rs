@@ -247,14 +247,10 @@ fn quantity<'a>(of: Element<'_, 'a>) -> Result<model::Quantity<'a>, ShapeError> 
     })
 }
 
-/// Parses a quantity, and the reason that an extension gives if it has no number.
+/// Parses a quantity, and the reason for an absent number that an extension gives.
 fn quantity_or_absent<'a>(of: Element<'_, 'a>) -> Result<(model::Quantity<'a>, Option<Text<'a>>), ShapeError> {
-    let quantity = quantity(of)?;
-    if quantity.value.is_some() {
-        return Ok((quantity, None));
-    }
     let beside = one(of, "value")?.map_or(Ok(None), data_absent)?;
-    Ok((quantity, beside.or(data_absent(of)?)))
+    Ok((quantity(of)?, beside.or(data_absent(of)?)))
 }
 
 fn data_absent<'a>(of: Element<'_, 'a>) -> Result<Option<Text<'a>>, ShapeError> {

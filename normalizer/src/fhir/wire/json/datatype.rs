@@ -167,11 +167,8 @@ impl<'a> Quantity<'a> {
         }
     }
 
-    /// Converts the quantity; if it has no number, also returns the reason that an extension gives.
+    /// Converts the quantity, and also returns the reason for an absent number that an extension gives.
     pub(super) fn model_or_absent(mut self) -> (Option<model::Quantity<'a>>, Option<model::Text<'a>>) {
-        if self.value.is_some() {
-            return (Some(self.model()), None);
-        }
         let beside = self.value_element.take().and_then(|element| element.0.extension);
         let reason = data_absent(beside).or_else(|| data_absent(self.extension.take()));
         (Some(self.model()), reason)
