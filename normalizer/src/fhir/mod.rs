@@ -22,7 +22,7 @@ use crate::{
 
 use context::Context;
 use map::{Holder, Location, Mapping};
-use model::{Contained, Observation, Text};
+use model::{Contained, Given, Observation, Text, Value};
 use wire::Node;
 
 /// The response to a batch may contain Bundles. At most this many levels of them are read.
@@ -140,11 +140,9 @@ impl<'r> Reader<'r> {
         context: &Context<'a>,
         text: &str,
     ) {
-        for name in &observation.unknown {
-            self.items.unknown.element("Observation.", name);
-        }
-        for name in observation.components.iter().flat_map(|part| &part.unknown) {
-            self.items.unknown.element("Observation.component.", name);
+        self.undefined("Observation.", &observation.unknown, &observation.value);
+        for part in &observation.components {
+            self.undefined("Observation.component.", &part.unknown, &part.value);
         }
         let mapping = Mapping { payload: self.payload, location, observation, context };
         let found = mapping.reading();
@@ -155,6 +153,18 @@ impl<'r> Reader<'r> {
         }
         let found = found.map_err(|refusal| refusal.with_device(mapping.refused_device(|| self.by_request())));
         self.items.add(location.item, found, text);
+    }
+
+    /// Records the elements at `path`, and in the quantities of the value, that FHIR does not define.
+    fn undefined(&mut self, path: &str, names: &[Text<'_>], given: &Given<'_>) {
+        for name in names {
+            self.items.unknown.element(path, name);
+        }
+        for (of, quantity) in given.value.iter().flat_map(Value::quantities) {
+            for name in &quantity.unknown {
+                self.items.unknown.element(&format!("{path}{of}"), name);
+            }
+        }
     }
 
     /// Refuses an item that names no device. The refusal names the device of the request instead.

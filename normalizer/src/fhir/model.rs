@@ -145,7 +145,26 @@ pub(super) enum Value<'a> {
     Several,
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// The quantities, with their paths.
+    pub(super) fn quantities(&self) -> impl Iterator<Item = (&'static str, &Quantity<'a>)> {
+        let (one, other) = match self {
+            Self::Quantity(quantity) => (Some(("valueQuantity.", quantity)), None),
+            Self::Range { low, high } => (Some(("valueRange.low.", low)), Some(("valueRange.high.", high))),
+            Self::Ratio { numerator, denominator } => {
+                (Some(("valueRatio.numerator.", numerator)), Some(("valueRatio.denominator.", denominator)))
+            }
+            Self::Sampled(sampled) => (Some(("valueSampledData.origin.", &sampled.origin)), None),
+            Self::Concept(_)
+            | Self::Text(_)
+            | Self::Boolean(_)
+            | Self::Integer(_)
+            | Self::Period { .. }
+            | Self::Several => (None, None),
+        };
+        one.into_iter().chain(other)
+    }
+
     /// Whether the value is empty, such as one that has only an extension.
     pub(super) fn is_empty(&self) -> bool {
         match self {
@@ -165,10 +184,13 @@ impl Value<'_> {
 #[derive(Default)]
 pub(super) struct Quantity<'a> {
     pub(super) value: Option<Text<'a>>,
+    /// Empty if there is a comparator in any form that has no value, or under a misspelt name: it changes what the number means.
     pub(super) comparator: Option<Text<'a>>,
     pub(super) unit: Option<Text<'a>>,
     pub(super) system: Option<Text<'a>>,
     pub(super) code: Option<Text<'a>>,
+    /// The names of elements that FHIR does not define.
+    pub(super) unknown: Vec<Text<'a>>,
 }
 
 /// `SampledData`.

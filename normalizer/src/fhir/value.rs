@@ -160,7 +160,15 @@ fn source<'q>(quantity: &'q Quantity<'_>) -> Result<SourceNumber<'q>, Refused> {
         Some(_) if code.is_some() => [code, None],
         None | Some(_) => [code, unit],
     };
-    Ok(SourceNumber { number: number.trim(), units, comparator: filled(quantity.comparator.as_ref()) })
+    let comparator = quantity.comparator.as_deref().map(str::trim);
+    if comparator.is_some_and(|sign| !matches!(sign, "<" | "<=" | ">=" | ">")) {
+        let detail = match comparator {
+            Some("") => "there is a comparator without a value, or under a name that FHIR does not define",
+            Some(_) | None => "the comparator is not one of <, <=, >=, >",
+        };
+        return Err(refused(Reason::ValueInvalid, detail));
+    }
+    Ok(SourceNumber { number: number.trim(), units, comparator })
 }
 
 const UCUM_OID: &str = "urn:oid:2.16.840.1.113883.6.8";
@@ -181,7 +189,7 @@ fn says_units(system: &str) -> bool {
 /// Refuses a comparator where FHIR allows none (FHIR R4, datatypes.html#SimpleQuantity, sqty-1): what it would mean is not
 /// defined.
 fn simple(quantity: &Quantity<'_>) -> Result<(), Refused> {
-    match filled(quantity.comparator.as_ref()) {
+    match quantity.comparator {
         Some(_) => {
             Err(refused(Reason::ValueInvalid, "a comparator is not allowed in a Range or in the origin of SampledData"))
         }

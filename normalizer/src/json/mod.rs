@@ -16,7 +16,7 @@ use crate::{
 pub(crate) use elements::Elements;
 pub(crate) use literal::{Literal, Object, Word};
 pub(crate) use members::Members;
-pub(crate) use noted::{Noted, Wire};
+pub(crate) use noted::{Noted, Wire, has_comparator, is_comparator};
 
 /// Returns the body as text without surrounding white space, if it is UTF-8 and not nested too deeply. Whether it is JSON is
 /// found out when it is parsed.

@@ -22,6 +22,17 @@ pub(crate) trait Wire {
     const UNREAD: &'static [&'static str];
 }
 
+/// Whether a name is `comparator` in any case. A bound whose comparator is passed over would be stored as a plain number, so
+/// what is not understood under this name is refused instead of noted.
+pub(crate) fn is_comparator(name: &str) -> bool {
+    name.eq_ignore_ascii_case("comparator")
+}
+
+/// Whether there is a member `comparator`, in any case, that is not null.
+pub(crate) fn has_comparator(unknown: &[(Word<'_>, &RawValue)]) -> bool {
+    unknown.iter().any(|(name, value)| is_comparator(&name.0) && value.get() != "null")
+}
+
 /// An object (as in [`super::literal::Object`]), and its members that are neither fields of `T` nor in [`Wire::UNREAD`].
 pub(crate) struct Noted<'a, T> {
     pub(crate) known: T,
@@ -77,7 +88,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
         // A derived implementation requests a zero-sized type (`IgnoredAny`) if and only if it has no field with the name. So
         // the names of known members are not looked up a second time.
-        if size_of::<V::Value>() > 0 || self.unread.contains(&self.name.as_ref()) || self.unknown.len() >= UNKNOWN_MAX {
+        let is_over = self.unknown.len() >= UNKNOWN_MAX && !is_comparator(&self.name);
+        if size_of::<V::Value>() > 0 || self.unread.contains(&self.name.as_ref()) || is_over {
             return self.map.next_value_seed(seed);
         }
         let value = self.map.next_value()?;

@@ -11,7 +11,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    json::{Literal, Members, Noted, Object, Wire, Word},
+    json::{Literal, Members, Noted, Object, Wire, Word, has_comparator},
     observed::Series,
     redact,
     refusal::{Refused, refused},
@@ -173,13 +173,19 @@ impl Wire for Waveform<'_> {
     const UNREAD: &'static [&'static str] = &[];
 }
 
+const BOUND: Refused = refused(
+    Reason::ValueInvalid,
+    "a measurement has a comparator, which Medisanté does not document; without it the number would mean something else",
+);
+
 /// Parses `{value, unit, isInRange}`, or a bare value.
 pub(super) fn measurement<'a>(name: &str, raw: &'a RawValue) -> Result<Noted<'a, Measurement<'a>>, Refused> {
     if raw.get() == "null" {
         return Err(refused(Reason::ValueMissing, "a measurement has no value"));
     }
     if raw.get().starts_with('{') {
-        return shaped(name, raw);
+        let found: Noted<'_, Measurement<'_>> = shaped(name, raw)?;
+        return if has_comparator(&found.unknown) { Err(BOUND) } else { Ok(found) };
     }
     let bare = |value| Measurement { value: Some(value), unit: None, is_in_range: None };
     let value = read::<Literal<'_>>(raw).ok_or_else(|| {

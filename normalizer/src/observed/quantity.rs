@@ -38,9 +38,6 @@ impl<'a> SourceNumber<'a> {
     pub(crate) fn measure(self, metric: Option<&'static Metric>) -> Result<Measure, Refused> {
         let number = Decimal::parse(self.number)
             .map_err(|_| refused(Reason::ValueInvalid, "the value is not a decimal number of up to 400 digits"))?;
-        if self.comparator.is_some_and(|sign| !matches!(sign, "<" | "<=" | ">=" | ">")) {
-            return Err(refused(Reason::ValueInvalid, "the comparator is not one of <, <=, >=, >"));
-        }
         match metric {
             Some(metric) if metric.kind() == ValueKind::Quantity => self.known(metric, &number),
             Some(_) => self.unknown(&number, Flag::UnknownUnit),

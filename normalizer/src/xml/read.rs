@@ -30,7 +30,7 @@ const ENTITY: Refused = refused(
 const LONG_NAME: Refused = refused(Reason::TooLarge, "an element's name is longer than 64 KiB");
 const TOO_LARGE: Refused = refused(Reason::TooLarge, "the body is larger than 4 GiB");
 
-/// Parses a body. If a namespace is given, elements of any other namespace are left out with all that they contain.
+/// Parses a body. If a namespace is given, all that elements of any other namespace contain is left out.
 pub(crate) fn read<'a>(body: &'a [u8], namespace: Option<&str>) -> Result<Tree<'a>, Refused> {
     let text = std::str::from_utf8(body).map_err(|_| refused(Reason::Malformed, "the body is not UTF-8"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -79,7 +79,7 @@ pub(crate) fn read<'a>(body: &'a [u8], namespace: Option<&str>) -> Result<Tree<'
 
 /// An element whose end tag has not been read.
 struct Open {
-    /// The index of its node; `None` if the element is left out.
+    /// The index of its node; `None` if the element is of another namespace or inside such an element.
     node: Option<usize>,
     /// The number of declarations in scope before this element.
     declarations: usize,
@@ -110,7 +110,8 @@ impl<'a> Builder<'a, '_> {
         let is_inside = self.open.last().is_none_or(|outer| outer.node.is_some());
         let is_kept = is_inside && self.namespace.is_none_or(|wanted| self.scope.is(namespace, wanted));
         let node = is_kept.then_some(self.tree.nodes.len());
-        if is_kept {
+        // The node of an element of another namespace is never closed, by which it is known.
+        if is_inside {
             let short = |bytes: usize| u16::try_from(bytes).map_err(|_| LONG_NAME);
             let (name, name_bytes) = (short(1 + length - name.local.len())?, short(name.local.len())?);
             self.tree.nodes.push(Node { start: from, name, name_bytes, content: to, end: to, next: 0 });

@@ -26,14 +26,15 @@ pub(super) struct Node {
     pub(super) content: u32,
     /// The offset after the end tag.
     pub(super) end: u32,
-    /// The index of the first node after all descendants of this one.
+    /// The index of the first node after all descendants of this one; 0 if the element belongs to another namespace than the one
+    /// that was read. Such an element has no descendants in the tree.
     pub(super) next: u32,
 }
 
 impl<'a> Tree<'a> {
     /// The root element; `None` if it belongs to another namespace than the one that was read.
     pub(crate) fn root(&self) -> Option<Element<'_, 'a>> {
-        self.element(0)
+        self.element(0).filter(|root| !root.is_foreign())
     }
 
     fn element(&self, at: u32) -> Option<Element<'_, 'a>> {
@@ -77,13 +78,27 @@ impl<'t, 'a> Element<'t, 'a> {
 
     /// The number of elements in this subtree, including this one.
     pub(crate) fn elements(self) -> u32 {
-        self.node.next - self.at
+        self.next() - self.at
     }
 
-    /// The child elements.
+    /// The child elements of the namespace that was read.
     pub(crate) fn children(self) -> impl Iterator<Item = Self> + use<'t, 'a> {
-        let below = |at: u32| self.tree.element(at).filter(|_| at < self.node.next);
-        std::iter::successors(below(self.at + 1), move |child| below(child.node.next))
+        self.all_children().filter(|child| !child.is_foreign())
+    }
+
+    /// The child elements, including those of other namespaces ([`Self::is_foreign`]).
+    pub(crate) fn all_children(self) -> impl Iterator<Item = Self> + use<'t, 'a> {
+        let below = move |at: u32| self.tree.element(at).filter(|_| at < self.next());
+        std::iter::successors(below(self.at + 1), move |child| below(child.next()))
+    }
+
+    /// Whether the element belongs to another namespace than the one that was read. Only its name can be read.
+    pub(crate) fn is_foreign(self) -> bool {
+        self.node.next == 0
+    }
+
+    fn next(self) -> u32 {
+        if self.is_foreign() { self.at + 1 } else { self.node.next }
     }
 
     /// The attributes without a prefix, except namespace declarations. Their values are normalized (XML 1.0, section 3.3.3).

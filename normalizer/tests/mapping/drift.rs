@@ -197,11 +197,12 @@ const BESIDE_VALUES: &str = "_valueString _valueBoolean _valueInteger _valueTime
 #[test]
 fn elements_that_fhir_does_not_define_are_reported() {
     let json = r#"{ "resourceType": "Observation", "status": "final", "code": { "text": "x" }, "valueString": "y",
-        "performer": [], "confidence": 0.9, "component": [ { "code": { "text": "x" }, "grade": [ {} ], "status": "final" } ],
+        "performer": [], "other": 1, "confidence": 0.9,
+        "component": [ { "code": { "text": "x" }, "other": 1, "grade": [ {} ], "status": "final" } ],
         "contained": [ { "resourceType": "Observation", "valueAttachment": {} }, { "resourceType": "Patient", "x": 1 } ] }"#;
     let xml = r#"<Observation xmlns="http://hl7.org/fhir" xmlns:o="urn:o"><contained><Observation><valueAttachment/></Observation>
         </contained><contained><Patient><x value="1"/></Patient></contained><status value="final"/><code><text value="x"/></code>
-        <performer/><valueString value="y"/><!-- no field --><o:other/><confidence value="0.9"/><component id="c"><o:other/>
+        <performer/><valueString value="y"/><!-- no field --><o:other><o:in/></o:other><confidence value="0.9"/><component id="c"><o:other/>
         <code><text value="x"/></code><grade/><status value="final"/></component></Observation>"#;
     for (kind, body) in [(FHIR, json), (FHIR_XML, xml)] {
         let found = normalized(kind, body);
@@ -210,12 +211,39 @@ fn elements_that_fhir_does_not_define_are_reported() {
             [
                 "code |<up to 16 bytes>",
                 "field Observation.component.grade",
+                "field Observation.component.other",
                 "field Observation.component.status",
                 "field Observation.confidence",
+                "field Observation.other",
                 "field Observation.valueAttachment",
             ]
         );
         assert_eq!((found.readings.len(), found.rejections.len()), (1, 1));
+    }
+}
+
+#[test]
+fn elements_of_a_quantity_that_fhir_does_not_define_are_reported() {
+    let json = r#"{ "resourceType": "Observation", "status": "final", "code": { "text": "x" },
+        "valueQuantity": { "id": "q", "extension": [], "value": 1, "_unit": {}, "unit": "kg", "_system": {}, "_code": {},
+            "precision": 2, "value2": 3 },
+        "component": [ { "code": { "text": "x" }, "valueRange": { "low": { "value": 1, "unit": "kg", "precision": 2 } } } ] }"#;
+    let xml = r#"<Observation xmlns="http://hl7.org/fhir" xmlns:o="urn:o"><status value="final"/><code><text value="x"/></code>
+        <valueQuantity id="q"><extension url="x"/><value value="1"/><unit value="kg"/><precision value="2"/><o:value2/></valueQuantity>
+        <component><code><text value="x"/></code><valueRange><low><value value="1"/><unit value="kg"/><o:precision/></low></valueRange>
+        </component></Observation>"#;
+    for (kind, body) in [(FHIR, json), (FHIR_XML, xml)] {
+        let found = normalized(kind, body);
+        assert_eq!(
+            shapes(&found),
+            [
+                "code |<up to 16 bytes>",
+                "field Observation.component.valueRange.low.precision",
+                "field Observation.valueQuantity.precision",
+                "field Observation.valueQuantity.value2",
+            ]
+        );
+        assert_eq!((found.readings.len(), found.rejections.len()), (1, 0));
     }
 }
 

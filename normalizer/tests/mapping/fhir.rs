@@ -88,6 +88,16 @@ fn a_ucum_code_without_a_metric_is_stored_unchanged() {
     assert!(matches!(&other.value, Value::Quantity(quantity) if quantity.unit == "mmHg"));
 }
 
+/// A Quantity has many members, of which only some are recorded.
+#[test]
+fn a_misspelt_comparator_after_many_unknown_members_is_refused() {
+    let unknown: Vec<String> = (0..100).map(|number| format!(r#""x{number}":1"#)).collect();
+    let unknown = unknown.join(",");
+    let with = |last: &str| observation(&format!(r#""valueQuantity":{{"value":1,"unit":"m",{unknown},{last}}}"#));
+    assert!(with(r#""y":1"#).is_some());
+    assert!(with(r#""COMPARATOR":">""#).is_none());
+}
+
 #[test]
 fn a_component_without_a_number_and_a_reason_has_the_reason_unknown() {
     let reading = observation(r#""component":[{"code":{"text":"part"},"valueQuantity":{"unit":"m"}}]"#);

@@ -1,4 +1,4 @@
-//! The element names that FHIR R4 defines for an Observation.
+//! The element names that FHIR R4 defines for an Observation and a Quantity.
 
 /// Whether a name is that of an element of an Observation (FHIR R4, observation.html), including those of every resource.
 pub(super) fn is_of_observation(name: &str) -> bool {
@@ -40,6 +40,11 @@ pub(super) fn is_of_component(name: &str) -> bool {
         name,
         "extension" | "modifierExtension" | "code" | "dataAbsentReason" | "interpretation" | "referenceRange"
     ) || is_value(name)
+}
+
+/// Whether a name is that of an element of a Quantity (FHIR R4, datatypes.html#Quantity).
+pub(super) fn is_of_quantity(name: &str) -> bool {
+    matches!(name, "extension" | "value" | "comparator" | "unit" | "system" | "code")
 }
 
 /// Whether a name is one of `value[x]` (FHIR R4, observation.html).

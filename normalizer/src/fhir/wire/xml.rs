@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use super::{
     super::model::{self, Text},
     DATA_ABSENT, Entry, GATEWAY, Inside, Node, Period, effective, missing_resource_refusal,
-    names::{is_of_component, is_of_observation, is_value},
+    names::{is_of_component, is_of_observation, is_of_quantity, is_value},
     only, timing,
 };
-use crate::{shape::ShapeError, xml::Element};
+use crate::{json::is_comparator, shape::ShapeError, xml::Element};
 
 /// The namespace of all elements except those of the narrative.
 pub(in crate::fhir) const NAMESPACE: &str = "http://hl7.org/fhir";
@@ -205,7 +205,7 @@ fn component<'a>(of: Element<'_, 'a>) -> Result<model::Component<'a>, ShapeError
 
 fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, ShapeError> {
     let stated = part(of, "dataAbsentReason", concept)?.and_then(model::Concept::reason);
-    let (quantity, extended) = part(of, "valueQuantity", quantity_or_absent)?.unzip();
+    let (quantity, extended) = part(of, "valueQuantity", quantity_with_absent)?.unzip();
     let value = only([
         quantity.map(model::Value::Quantity),
         part(of, "valueCodeableConcept", concept)?.map(model::Value::Concept),
@@ -224,9 +224,10 @@ fn given<'a>(of: Element<'_, 'a>) -> Result<model::Given<'a>, ShapeError> {
     Ok(model::Given { value, absent: stated.or(extended.flatten()).or(reason) })
 }
 
-/// The names of the first elements that the standard does not define.
+/// The names of the first elements that the standard does not define, which include all of other namespaces.
 fn unknown<'a>(of: Element<'_, 'a>, is_known: fn(&str) -> bool) -> Vec<Text<'a>> {
-    of.children().map(Element::name).filter(|name| !is_known(name)).take(UNKNOWN_MAX).map(Cow::Borrowed).collect()
+    let unknown = of.all_children().filter(|child| child.is_foreign() || !is_known(child.name()));
+    unknown.take(UNKNOWN_MAX).map(|child| Cow::Borrowed(child.name())).collect()
 }
 
 fn boolean(word: &str) -> Result<model::Value<'static>, ShapeError> {
@@ -240,15 +241,28 @@ fn boolean(word: &str) -> Result<model::Value<'static>, ShapeError> {
 fn quantity<'a>(of: Element<'_, 'a>) -> Result<model::Quantity<'a>, ShapeError> {
     Ok(model::Quantity {
         value: word(of, "value")?,
-        comparator: word(of, "comparator")?,
+        comparator: comparator(of)?,
         unit: word(of, "unit")?,
         system: word(of, "system")?,
         code: word(of, "code")?,
+        unknown: unknown(of, is_of_quantity),
     })
 }
 
+/// The comparator of a quantity. It is empty if the element has no value, or if there is one under a misspelt name, in another
+/// namespace or as an attribute of the quantity.
+fn comparator<'a>(of: Element<'_, 'a>) -> Result<Option<Text<'a>>, ShapeError> {
+    let written = one(of, "comparator")?;
+    let is_misplaced =
+        |child: Element<'_, '_>| is_comparator(child.name()) && (child.is_foreign() || child.name() != "comparator");
+    if of.all_children().any(is_misplaced) || of.attributes().any(|(name, _)| is_comparator(name)) {
+        return Ok(Some(Cow::Borrowed("")));
+    }
+    Ok(written.map(|found| found.attribute("value").unwrap_or_default()))
+}
+
 /// Parses a quantity, and the reason for an absent number that an extension gives.
-fn quantity_or_absent<'a>(of: Element<'_, 'a>) -> Result<(model::Quantity<'a>, Option<Text<'a>>), ShapeError> {
+fn quantity_with_absent<'a>(of: Element<'_, 'a>) -> Result<(model::Quantity<'a>, Option<Text<'a>>), ShapeError> {
     let beside = one(of, "value")?.map_or(Ok(None), data_absent)?;
     Ok((quantity(of)?, beside.or(data_absent(of)?)))
 }

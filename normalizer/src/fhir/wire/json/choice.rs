@@ -4,11 +4,11 @@ use super::{
     super::{super::model, only},
     datatype::{Concept, Element, Period, Quantity, Range, Ratio, Sampled, data_absent},
 };
-use crate::json::{Literal, Object, Word};
+use crate::json::{Literal, Noted, Object, Word};
 
 /// `value[x]` and `dataAbsentReason` of an Observation or a component.
 pub(super) struct Choice<'a> {
-    pub(super) value_quantity: Option<Object<Quantity<'a>>>,
+    pub(super) value_quantity: Option<Noted<'a, Quantity<'a>>>,
     pub(super) value_codeable_concept: Option<Object<Concept<'a>>>,
     pub(super) value_string: Option<Word<'a>>,
     pub(super) value_boolean: Option<bool>,
@@ -27,7 +27,7 @@ pub(super) struct Choice<'a> {
 impl<'a> Choice<'a> {
     pub(super) fn model(mut self) -> model::Given<'a> {
         let stated = self.data_absent_reason.and_then(|reason| reason.0.model().reason());
-        let (quantity, extended) = self.value_quantity.map_or((None, None), |quantity| quantity.0.model_or_absent());
+        let (quantity, extended) = self.value_quantity.map(Quantity::model_with_absent).unzip();
         let complex = [
             self.value_codeable_concept.as_mut().and_then(|value| value.0.extension.take()),
             self.value_range.as_mut().and_then(|value| value.0.extension.take()),
@@ -50,6 +50,6 @@ impl<'a> Choice<'a> {
             self.value_date_time.map(|text| model::Value::Text(text.0)),
             self.value_period.map(|period| period.0.model()).map(|(start, end)| model::Value::Period { start, end }),
         ]);
-        model::Given { value, absent: stated.or(extended).or(reason) }
+        model::Given { value, absent: stated.or(extended.flatten()).or(reason) }
     }
 }

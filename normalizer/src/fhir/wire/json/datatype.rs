@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use super::super::{super::model, DATA_ABSENT, timing};
-use crate::json::{Literal, Object, Word};
+use crate::json::{Literal, Noted, Object, Wire, Word, has_comparator};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -144,6 +145,8 @@ pub(super) struct Quantity<'a> {
     pub(super) value_element: Option<Object<Element<'a>>>,
     pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
     pub(super) comparator: Option<Word<'a>>,
+    #[serde(rename = "_comparator")]
+    pub(super) comparator_element: Option<IgnoredAny>,
     pub(super) unit: Option<Word<'a>>,
     pub(super) system: Option<Word<'a>>,
     pub(super) code: Option<Word<'a>>,
@@ -156,22 +159,28 @@ pub(super) struct Element<'a> {
     pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
 }
 
+impl Wire for Quantity<'_> {
+    const UNREAD: &'static [&'static str] = &["id", "_unit", "_system", "_code"];
+}
+
 impl<'a> Quantity<'a> {
-    pub(super) fn model(self) -> model::Quantity<'a> {
+    pub(super) fn model(Noted { known, unknown }: Noted<'a, Self>) -> model::Quantity<'a> {
+        let unread = has_comparator(&unknown) || (known.comparator.is_none() && known.comparator_element.is_some());
         model::Quantity {
-            value: self.value.map(|number| number.0),
-            comparator: words(self.comparator),
-            unit: words(self.unit),
-            system: words(self.system),
-            code: words(self.code),
+            value: known.value.map(|number| number.0),
+            comparator: if unread { Some(Cow::Borrowed("")) } else { words(known.comparator) },
+            unit: words(known.unit),
+            system: words(known.system),
+            code: words(known.code),
+            unknown: names(unknown),
         }
     }
 
     /// Converts the quantity, and also returns the reason for an absent number that an extension gives.
-    pub(super) fn model_or_absent(mut self) -> (Option<model::Quantity<'a>>, Option<model::Text<'a>>) {
-        let beside = self.value_element.take().and_then(|element| element.0.extension);
-        let reason = data_absent(beside).or_else(|| data_absent(self.extension.take()));
-        (Some(self.model()), reason)
+    pub(super) fn model_with_absent(mut quantity: Noted<'a, Self>) -> (model::Quantity<'a>, Option<model::Text<'a>>) {
+        let beside = quantity.known.value_element.take().and_then(|element| element.0.extension);
+        let reason = data_absent(beside).or_else(|| data_absent(quantity.known.extension.take()));
+        (Self::model(quantity), reason)
     }
 }
 
@@ -187,8 +196,8 @@ pub(super) fn data_absent(extensions: Option<Vec<Object<Extension<'_>>>>) -> Opt
 pub(super) struct Range<'a> {
     #[serde(borrow)]
     pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
-    pub(super) low: Option<Object<Quantity<'a>>>,
-    pub(super) high: Option<Object<Quantity<'a>>>,
+    pub(super) low: Option<Noted<'a, Quantity<'a>>>,
+    pub(super) high: Option<Noted<'a, Quantity<'a>>>,
 }
 
 impl<'a> Range<'a> {
@@ -201,8 +210,8 @@ impl<'a> Range<'a> {
 pub(super) struct Ratio<'a> {
     #[serde(borrow)]
     pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
-    pub(super) numerator: Option<Object<Quantity<'a>>>,
-    pub(super) denominator: Option<Object<Quantity<'a>>>,
+    pub(super) numerator: Option<Noted<'a, Quantity<'a>>>,
+    pub(super) denominator: Option<Noted<'a, Quantity<'a>>>,
 }
 
 impl<'a> Ratio<'a> {
@@ -211,15 +220,15 @@ impl<'a> Ratio<'a> {
     }
 }
 
-fn quantity(found: Option<Object<Quantity<'_>>>) -> model::Quantity<'_> {
-    found.map(|quantity| quantity.0.model()).unwrap_or_default()
+fn quantity<'a>(found: Option<Noted<'a, Quantity<'a>>>) -> model::Quantity<'a> {
+    found.map(Quantity::model).unwrap_or_default()
 }
 
 #[derive(Deserialize)]
 pub(super) struct Sampled<'a> {
     #[serde(borrow)]
     pub(super) extension: Option<Vec<Object<Extension<'a>>>>,
-    pub(super) origin: Option<Object<Quantity<'a>>>,
+    pub(super) origin: Option<Noted<'a, Quantity<'a>>>,
     pub(super) period: Option<Literal<'a>>,
     pub(super) factor: Option<Literal<'a>>,
     pub(super) dimensions: Option<Literal<'a>>,
@@ -285,6 +294,11 @@ impl<'a> Patient<'a> {
     pub(super) fn model(self) -> model::Patient<'a> {
         model::Patient { id: words(self.id), identifiers: identifiers(self.identifier) }
     }
+}
+
+/// The names of members that FHIR does not define.
+pub(super) fn names<'a>(unknown: Vec<(Word<'a>, &'a RawValue)>) -> Vec<Cow<'a, str>> {
+    unknown.into_iter().map(|(name, _)| name.0).collect()
 }
 
 pub(super) fn words(word: Option<Word<'_>>) -> Option<Cow<'_, str>> {

@@ -17,7 +17,7 @@ use crate::{
 use choice::Choice;
 use datatype::{
     Concept, Device, DeviceMetric, Element, Extension, Identifier, Meta, Patient, Period, Quantity, Range, Ratio,
-    Reference, Sampled, Timing, identifiers, words,
+    Reference, Sampled, Timing, identifiers, names, words,
 };
 
 /// The maximum number of objects of one Observation, Device or Patient, including nested ones.
@@ -130,7 +130,7 @@ macro_rules! with_choice {
         #[serde(rename_all = "camelCase")]
         struct $name<'a> {
             $($(#[$meta])* $field: $type,)+
-            value_quantity: Option<Object<Quantity<'a>>>,
+            value_quantity: Option<Noted<'a, Quantity<'a>>>,
             value_codeable_concept: Option<Object<Concept<'a>>>,
             value_string: Option<Word<'a>>,
             value_boolean: Option<bool>,
@@ -289,10 +289,6 @@ impl<'a> Component<'a> {
             unknown: names(unknown),
         }
     }
-}
-
-fn names<'a>(unknown: Vec<(Word<'a>, &'a RawValue)>) -> Vec<Text<'a>> {
-    unknown.into_iter().map(|(name, _)| name.0).collect()
 }
 
 fn is_filled(list: Option<Elements<'_>>) -> bool {
