@@ -2,7 +2,7 @@
 
 use super::{
     message::{Head, ObservedValue},
-    wire::{self, Member, shaped, text},
+    wire::{self, InRange, Member, shaped, text},
 };
 use crate::{
     drift::Shapes,
@@ -72,10 +72,12 @@ pub(super) fn measurement(head: &Head<'_>, member: &Member<'_>, shapes: &mut Sha
     }
     let metric = metric_by_spelling(Vocabulary::Medisante, name);
     if metric.is_none()
-        && let Some(value) = wire::other(raw)
+        && let Some((value, is_in_range)) = wire::other(raw)
     {
         let code = local(name);
-        let coded = Coded { code: code.clone(), source_codes: vec![code], value, flags: vec![Flag::UnknownMetric] };
+        let mut flags = vec![Flag::UnknownMetric];
+        flags.extend(sender_out_of_range(is_in_range.as_ref()));
+        let coded = Coded { code: code.clone(), source_codes: vec![code], value, flags };
         return head.reading(item, name, coded.into(), &[Some(raw.get())]);
     }
     let measurement = wire::measurement(name, raw)?;
@@ -106,11 +108,13 @@ fn quantity(
         shapes.unit(given.unwrap_or_default());
         return Err(refused(Reason::UnitInvalid, "the catalogue does not know the unit for this measurement"));
     }
-    if measurement.is_in_range.as_ref().is_some_and(|is| !is.value) {
-        measure.flags.push(Flag::SenderOutOfRange);
-    }
+    measure.flags.extend(sender_out_of_range(measurement.is_in_range.as_ref()));
     let code = measure.code.or_else(|| metric.map(Metric::code)).map_or_else(|| local(name), coding);
     Ok(Coded { code, source_codes: vec![local(name)], value: Value::Quantity(measure.quantity), flags: measure.flags })
+}
+
+fn sender_out_of_range(is_in_range: Option<&InRange<'_>>) -> Option<Flag> {
+    is_in_range.filter(|is| !is.value).map(|_| Flag::SenderOutOfRange)
 }
 
 /// The code of a measurement in Medisanté's own code system.

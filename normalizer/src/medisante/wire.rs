@@ -99,21 +99,26 @@ pub(super) struct Member<'m> {
     pub(super) raw: &'m RawValue,
 }
 
-/// Returns a value that is a boolean or a text and not a number, bare or in an object. A measurement that the catalogue does
-/// not know may have such a value.
-pub(super) fn other(raw: &RawValue) -> Option<Value> {
+/// Returns a value that is a boolean or a text and not a number, bare or in an object, and whether it is in the range of the
+/// sender. A measurement that the catalogue does not know may have such a value.
+pub(super) fn other(raw: &RawValue) -> Option<(Value, Option<InRange<'_>>)> {
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Inner<'a> {
         #[serde(borrow)]
         value: &'a RawValue,
+        #[serde(borrow, default)]
+        is_in_range: Option<InRange<'a>>,
     }
-    let inner = serde_json::from_str::<Object<Inner<'_>>>(raw.get()).map_or(raw, |Object(inner)| inner.value).get();
-    match serde_json::from_str::<Word<'_>>(inner) {
+    let inner = serde_json::from_str::<Object<Inner<'_>>>(raw.get());
+    let (inner, is_in_range) = inner.map_or((raw, None), |Object(inner)| (inner.value, inner.is_in_range));
+    let value = match serde_json::from_str::<Word<'_>>(inner.get()) {
         Ok(Word(text)) if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX => None,
         Ok(Word(text)) if Decimal::parse(text.trim()).is_ok() => None,
         Ok(Word(text)) => Some(Value::Text(text.into_owned())),
-        Err(_) => serde_json::from_str(inner).ok().map(Value::Boolean),
-    }
+        Err(_) => serde_json::from_str(inner.get()).ok().map(Value::Boolean),
+    };
+    value.map(|value| (value, is_in_range))
 }
 
 /// Samples of an ECG. Medisanté does not document their form, so the plain one is read and every other one is refused.

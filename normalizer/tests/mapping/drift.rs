@@ -202,7 +202,8 @@ fn elements_that_fhir_does_not_define_are_reported() {
         "contained": [ { "resourceType": "Observation", "valueAttachment": {} }, { "resourceType": "Patient", "x": 1 } ] }"#;
     let xml = r#"<Observation xmlns="http://hl7.org/fhir" xmlns:o="urn:o"><contained><Observation><valueAttachment/></Observation>
         </contained><contained><Patient><x value="1"/></Patient></contained><status value="final"/><code><text value="x"/></code>
-        <performer/><valueString value="y"/><!-- no field --><o:other><o:in/></o:other><confidence value="0.9"/><component id="c"><o:other/>
+        <performer/><valueString value="y"/><!-- no field --><o:other><o:in/></o:other>
+        <confidence value="0.9"/><component id="c"><o:other/>
         <code><text value="x"/></code><grade/><status value="final"/></component></Observation>"#;
     for (kind, body) in [(FHIR, json), (FHIR_XML, xml)] {
         let found = normalized(kind, body);
@@ -229,9 +230,9 @@ fn elements_of_a_quantity_that_fhir_does_not_define_are_reported() {
             "precision": 2, "value2": 3 },
         "component": [ { "code": { "text": "x" }, "valueRange": { "low": { "value": 1, "unit": "kg", "precision": 2 } } } ] }"#;
     let xml = r#"<Observation xmlns="http://hl7.org/fhir" xmlns:o="urn:o"><status value="final"/><code><text value="x"/></code>
-        <valueQuantity id="q"><extension url="x"/><value value="1"/><unit value="kg"/><precision value="2"/><o:value2/></valueQuantity>
-        <component><code><text value="x"/></code><valueRange><low><value value="1"/><unit value="kg"/><o:precision/></low></valueRange>
-        </component></Observation>"#;
+        <valueQuantity id="q"><extension url="x"/><value value="1"/><unit value="kg"/><precision value="2"/><o:value2/>
+        </valueQuantity><component><code><text value="x"/></code><valueRange><low><value value="1"/><unit value="kg"/>
+        <o:precision/></low></valueRange></component></Observation>"#;
     for (kind, body) in [(FHIR, json), (FHIR_XML, xml)] {
         let found = normalized(kind, body);
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use normalizer::Normalized;
 use schemas::{
-    event::{Component, Value},
+    event::{Component, Flag, Reading, Value},
     format::{Format, RawTopic},
     raw::RecordKind,
     rejection::Reason,
@@ -35,6 +35,18 @@ fn a_text_of_4096_bytes_is_a_value_and_a_longer_one_is_not() {
 }
 
 /// The codes of the readings that have an annotation, and the number of refused items.
+#[test]
+fn an_unknown_measurement_with_a_text_also_says_whether_it_is_in_range() {
+    let with = |is_in_range: &str| {
+        let found = measured(&format!(r#"{{"value":"slow","isInRange":{is_in_range}}}"#), "");
+        let is_out = |reading: &Reading| reading.flags.contains(&Flag::SenderOutOfRange);
+        (found.readings.first().map(is_out), found.rejections.first().map(|refused| refused.reason))
+    };
+    assert_eq!(with("true"), (Some(false), None));
+    assert_eq!(with("false"), (Some(true), None));
+    assert_eq!(with(r#""no""#), (None, Some(Reason::UnexpectedShape)));
+}
+
 #[test]
 fn half_of_a_blood_pressure_is_refused_and_a_missing_mean_is_not() {
     let read = |systolic: &str, diastolic: &str, mean: &str| {
