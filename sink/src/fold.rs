@@ -128,6 +128,14 @@ fn ordered(commands: &[DeviceCommand]) -> Vec<(i64, &DeviceCommand)> {
 struct FoldState {
     folded: Folded,
     open: Option<OpenInterval>,
+    /// The last unassign that took effect, unless an assign has superseded it.
+    last_unassign: Option<Unassign>,
+}
+
+struct Unassign {
+    at: i64,
+    holder: PatientId,
+    verdict_index: usize,
 }
 
 struct OpenInterval {
@@ -150,21 +158,47 @@ impl FoldState {
                 if holder == Some(patient) {
                     return Verdict::Unchanged;
                 }
+                self.supersede_unassign(from, command);
                 let patient = patient.clone();
                 self.end(from);
-                let interval = Interval { patient, from, until: None };
-                self.open = Some(OpenInterval { interval, verdict_index: self.folded.verdicts.len() });
-                Verdict::Applied
+                self.begin(patient, from)
             }
             (Command::Unassign, _) => match (holder, &command.subject) {
                 (None, _) => Verdict::Unchanged,
                 (Some(holder), Some(subject)) if holder != subject => Verdict::HeldByAnother,
-                (Some(_), _) => {
+                (Some(holder), _) => {
+                    let (holder, verdict_index) = (holder.clone(), self.folded.verdicts.len());
                     self.end(from);
+                    self.last_unassign = Some(Unassign { at: from, holder, verdict_index });
                     Verdict::Applied
                 }
             },
         }
+    }
+
+    /// Supersedes an unassign at this time. Not if it is why a patient could take the device: without it, they could not have taken
+    /// it from another.
+    fn supersede_unassign(&mut self, at: i64, assign: &DeviceCommand) {
+        let is_superseded = |unassign: &mut Unassign| {
+            unassign.at == at && (assign.subject.is_none() || assign.patient.as_ref() == Some(&unassign.holder))
+        };
+        let Some(unassign) = self.last_unassign.take_if(is_superseded) else { return };
+        if let Some((_, verdict)) = self.folded.verdicts.get_mut(unassign.verdict_index) {
+            *verdict = Verdict::Superseded;
+        }
+    }
+
+    /// Begins an interval, or continues that of the same patient if it ended at this time.
+    fn begin(&mut self, patient: PatientId, from: i64) -> Verdict {
+        let verdict_index = self.folded.verdicts.len();
+        let is_continued = |ended: &mut Interval| ended.until == Some(from) && ended.patient == patient;
+        if let Some(ended) = self.folded.intervals.pop_if(is_continued) {
+            // It began before this time, so no command supersedes the one that began it.
+            self.open = Some(OpenInterval { interval: Interval { until: None, ..ended }, verdict_index });
+            return Verdict::Unchanged;
+        }
+        self.open = Some(OpenInterval { interval: Interval { patient, from, until: None }, verdict_index });
+        Verdict::Applied
     }
 
     fn end(&mut self, at: i64) {

@@ -29,6 +29,11 @@ fn spans(commands: &[DeviceCommand]) -> Vec<(String, i64, Option<i64>)> {
     spans.map(|one| (one.patient.as_str().to_owned(), one.from, one.until)).collect()
 }
 
+/// The verdicts in the order of the commands, which are given in the order of their times.
+fn verdicts(commands: &[DeviceCommand]) -> Vec<Verdict> {
+    fold(commands).verdicts.into_iter().map(|(_, verdict)| verdict).collect()
+}
+
 fn verdict_of(commands: &[DeviceCommand], offset: i64) -> Verdict {
     fold(commands).verdicts.iter().find(|(at, _)| at.offset == offset).unwrap().1
 }
@@ -65,6 +70,44 @@ fn a_second_assignment_to_the_holder_continues_the_first() {
     let commands = [command(0, 10, Some(1), None), command(1, 20, Some(1), None)];
     assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, None)]);
     assert_eq!(verdict_of(&commands, 1), Verdict::Unchanged);
+}
+
+#[test]
+fn an_assignment_replaces_an_unassign_with_the_same_time() {
+    // To another patient.
+    let commands = [command(0, 10, Some(1), None), command(1, 20, None, None), command(2, 20, Some(2), None)];
+    assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, Some(20)), ("patient-2".to_owned(), 20, None)]);
+    assert_eq!(verdicts(&commands), [Verdict::Applied, Verdict::Superseded, Verdict::Applied]);
+    // To the same patient, by an operator and by the patient.
+    for subject in [None, Some(1)] {
+        let commands = [command(0, 10, Some(1), None), command(1, 20, None, None), command(2, 20, Some(1), subject)];
+        assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, None)]);
+        assert_eq!(verdicts(&commands), [Verdict::Applied, Verdict::Superseded, Verdict::Unchanged]);
+    }
+    // A later one does not.
+    let commands = [command(0, 10, Some(1), None), command(1, 20, None, None), command(2, 21, Some(1), None)];
+    assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, Some(20)), ("patient-1".to_owned(), 21, None)]);
+    assert_eq!(verdicts(&commands), [Verdict::Applied; 3]);
+    // Without the unassign, the patient could not have taken the device.
+    let commands = [command(0, 10, Some(1), None), command(1, 20, None, None), command(2, 20, Some(2), Some(2))];
+    assert_eq!(verdicts(&commands), [Verdict::Applied; 3]);
+}
+
+#[test]
+fn an_assignment_back_to_the_holder_at_the_same_time_continues_the_interval() {
+    let mut commands =
+        vec![command(0, 10, Some(1), None), command(1, 20, Some(2), None), command(2, 20, Some(1), None)];
+    assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, None)]);
+    assert_eq!(verdicts(&commands), [Verdict::Applied, Verdict::Superseded, Verdict::Unchanged]);
+    commands.push(command(3, 20, None, None));
+    assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, Some(20))]);
+    assert_eq!(verdicts(&commands)[2..], [Verdict::Unchanged, Verdict::Applied]);
+    commands.extend([command(4, 20, Some(3), None), command(5, 20, None, None), command(6, 20, Some(1), None)]);
+    assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, None)]);
+    assert_eq!(
+        verdicts(&commands)[3..],
+        [Verdict::Superseded, Verdict::Superseded, Verdict::Superseded, Verdict::Unchanged]
+    );
 }
 
 /// A command without an effective time, appended at `at`.
@@ -170,6 +213,7 @@ proptest! {
         prop_assert!(folded == other);
         for pair in folded.intervals.windows(2) {
             prop_assert!(pair[0].until.is_some_and(|until| until <= pair[1].from));
+            prop_assert!(pair[0].patient != pair[1].patient || pair[0].until != Some(pair[1].from));
         }
         for interval in &folded.intervals {
             prop_assert!(interval.until.is_none_or(|until| interval.from < until));
