@@ -40,13 +40,13 @@ pub async fn request(
     reason: &str,
 ) -> Result<Requested, sqlx::Error> {
     let row = sqlx::query!(
-        "WITH place AS (SELECT next_offset FROM sink_offsets WHERE topic = $1 AND partition = $2), \
-         wished AS ( \
-             INSERT INTO skips (topic, partition, log_offset, reason) SELECT $1, $2, $3, $4 FROM place WHERE next_offset <= $3 \
+        "WITH stored AS (SELECT next_offset FROM sink_offsets WHERE topic = $1 AND partition = $2), \
+         requested AS ( \
+             INSERT INTO skips (topic, partition, log_offset, reason) SELECT $1, $2, $3, $4 FROM stored WHERE next_offset <= $3 \
              ON CONFLICT (topic, partition, log_offset) DO UPDATE \
              SET reason = excluded.reason, requested_at = excluded.requested_at, done_at = NULL \
              WHERE skips.done_at IS NOT NULL RETURNING 1) \
-         SELECT (SELECT next_offset FROM place) AS next, EXISTS (SELECT FROM wished) AS \"is_wished!\"",
+         SELECT (SELECT next_offset FROM stored) AS next, EXISTS (SELECT FROM requested) AS \"is_requested!\"",
         record.topic,
         record.partition,
         record.offset,
@@ -57,7 +57,7 @@ pub async fn request(
     Ok(match row.next {
         None => Requested::NeverAssigned,
         Some(next) if next > record.offset => Requested::AlreadyPassed(next),
-        Some(_) if row.is_wished => Requested::Recorded,
+        Some(_) if row.is_requested => Requested::Recorded,
         Some(_) => Requested::AlreadyRecorded,
     })
 }

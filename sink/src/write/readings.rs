@@ -194,11 +194,11 @@ async fn touch(connection: &mut PgConnection, plans: &[(Uuid, Plan)]) -> Result<
         let statement = format!(
             "UPDATE {table} r SET source_version = t.number, \
              source_updated_at = t.updated_at, first_received_at = t.at, \
-             first_offset = t.place, first_topic_code = t.topic, first_topic_epoch = t.epoch, \
-             first_partition = t.part, first_item = t.item \
+             first_offset = t.log_offset, first_topic_code = t.topic, first_topic_epoch = t.epoch, \
+             first_partition = t.partition, first_item = t.item \
              FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::bigint[], \
                          $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[]) \
-                  t(id, content, number, updated_at, at, place, topic, epoch, part, item) \
+                  t(id, content, number, updated_at, at, log_offset, topic, epoch, partition, item) \
              WHERE r.reading_id = t.id AND r.content = t.content"
         );
         sqlx::query(&statement)
@@ -220,10 +220,10 @@ async fn touch(connection: &mut PgConnection, plans: &[(Uuid, Plan)]) -> Result<
 
 async fn record_duplicates(connection: &mut PgConnection, plans: &[(Uuid, Plan)]) -> Result<(), sqlx::Error> {
     let given = "unnest($1::uuid[], $2::smallint[], $3::integer[], $4::integer[], $5::bigint[], $6::integer[]) \
-        n(id, topic, epoch, part, place, item)";
+        n(id, topic, epoch, partition, log_offset, item)";
     let deletes = format!(
         "DELETE FROM reading_duplicates d USING {given} WHERE d.reading_id = n.id AND d.topic_code = n.topic \
-         AND d.topic_epoch = n.epoch AND d.raw_partition = n.part AND d.raw_offset = n.place AND d.item = n.item"
+         AND d.topic_epoch = n.epoch AND d.raw_partition = n.partition AND d.raw_offset = n.log_offset AND d.item = n.item"
     );
     let inserts = format!(
         "INSERT INTO reading_duplicates (reading_id, topic_code, topic_epoch, raw_partition, raw_offset, item) \

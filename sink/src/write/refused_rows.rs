@@ -26,11 +26,11 @@ impl Session {
         let attempts = format!(
             "CREATE FUNCTION pg_temp.refused() RETURNS TABLE (id uuid, hash uuid, code text) LANGUAGE plpgsql AS $$
              DECLARE
-                 place tid;
+                 row_tid tid;
              BEGIN
-                 FOR place, id, hash IN SELECT s.ctid, s.reading_id, s.content FROM stage s LOOP
+                 FOR row_tid, id, hash IN SELECT s.ctid, s.reading_id, s.content FROM stage s LOOP
                      BEGIN
-                         INSERT INTO readings ({columns}) SELECT {columns} FROM stage s WHERE s.ctid = place
+                         INSERT INTO readings ({columns}) SELECT {columns} FROM stage s WHERE s.ctid = row_tid
                          ON CONFLICT (reading_id) DO NOTHING;
                      EXCEPTION
                          WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded

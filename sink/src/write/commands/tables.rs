@@ -111,13 +111,13 @@ pub(super) async fn upsert(
         "INSERT INTO device_commands AS c (topic_epoch, raw_partition, raw_offset, device_key, command, provider, \
              device_id, device_type, name, serial_number, features, patient_id, effective_from, received_at, source, \
              subject, mapping_version, key_id, verdict, bound_to) \
-         SELECT epoch, part, place, device, command, provider::provider, device_id, device_type, name, serial_number, \
+         SELECT epoch, partition, log_offset, device, command, provider::provider, device_id, device_type, name, serial_number, \
              features, patient_id, effective_from, received_at, source, subject, mapping_version, key_id, verdict, \
              string_to_array(bound_to, ',')::provider[] \
          FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], \
              $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], \
              $15::text[], $16::text[], $17::integer[], $18::text[], $19::text[], $20::text[]) \
-             n(epoch, part, place, device, command, provider, device_id, device_type, name, serial_number, features, \
+             n(epoch, partition, log_offset, device, command, provider, device_id, device_type, name, serial_number, features, \
                patient_id, effective_from, received_at, source, subject, mapping_version, key_id, verdict, bound_to) \
          ON CONFLICT (topic_epoch, raw_partition, raw_offset) DO UPDATE SET device_key = excluded.device_key, \
              command = excluded.command, provider = excluded.provider, device_id = excluded.device_id, \
@@ -240,8 +240,8 @@ pub(super) async fn set_verdicts(
     }
     sqlx::query!(
         "UPDATE device_commands c SET verdict = v.verdict \
-         FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::text[]) v(epoch, part, place, verdict) \
-         WHERE c.topic_epoch = v.epoch AND c.raw_partition = v.part AND c.raw_offset = v.place",
+         FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::text[]) v(epoch, partition, log_offset, verdict) \
+         WHERE c.topic_epoch = v.epoch AND c.raw_partition = v.partition AND c.raw_offset = v.log_offset",
         verdicts.iter().map(|(position, _)| position.topic_epoch).collect::<Vec<_>>() as _,
         verdicts.iter().map(|(position, _)| position.partition).collect::<Vec<_>>() as _,
         verdicts.iter().map(|(position, _)| position.offset).collect::<Vec<_>>() as _,
