@@ -96,16 +96,18 @@ impl Progress {
     }
 }
 
-/// The items of a payload with a reading in the database, as `found`. Parameters: epoch, partition, offset, topic code. An earlier
-/// version with the same raw position and item as the current row is left out, because the current row already represents the item.
+/// The items of a payload with a reading in the database, as `found`, each with the status and code of its version; a duplicate has
+/// those of the row that represents it. Parameters: epoch, partition, offset, topic code. An earlier version with the same raw
+/// position and item as the current row is left out, because the current row already represents the item.
 const FOUND: &str = "WITH found AS (
-    SELECT reading_id, item, 'current' AS state FROM readings
+    SELECT reading_id, content, item, 'current' AS state, status, coding_id FROM readings
     WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND topic_code = $4
     UNION ALL
-    SELECT d.reading_id, d.item, 'duplicate' FROM reading_duplicates d
+    SELECT d.reading_id, r.content, d.item, 'duplicate', r.status, r.coding_id FROM reading_duplicates d
+    JOIN readings r USING (reading_id)
     WHERE d.raw_offset = $3 AND d.raw_partition = $2 AND d.topic_epoch = $1 AND d.topic_code = $4
     UNION ALL
-    SELECT v.reading_id, v.item, 'superseded' FROM reading_versions v
+    SELECT v.reading_id, v.content, v.item, 'superseded', v.status, v.coding_id FROM reading_versions v
     WHERE v.raw_offset = $3 AND v.raw_partition = $2 AND v.topic_epoch = $1 AND v.topic_code = $4
       AND NOT EXISTS (SELECT FROM readings r
                       WHERE r.reading_id = v.reading_id
@@ -123,8 +125,8 @@ async fn reading_counts(
     let (epoch, partition, offset) = keys(position);
     let query = format!(
         "{FOUND}
-         SELECT f.state, r.status::text, k.system AS code_system, k.code, k.display, count(*) AS readings
-         FROM found f JOIN readings r USING (reading_id) JOIN codings k USING (coding_id)
+         SELECT f.state, f.status::text, k.system AS code_system, k.code, k.display, count(*) AS readings
+         FROM found f JOIN codings k USING (coding_id)
          GROUP BY 1, 2, 3, 4, 5 ORDER BY 6 DESC, 1, 2, 3, 4"
     );
     sqlx::query_as(&query)

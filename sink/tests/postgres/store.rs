@@ -19,7 +19,7 @@ use store::trace::{ListingLimits, Progress, ReadingCount, TracedReading};
 
 use super::{
     database::Database,
-    sample::{DAY, MAY, coding, device, ended, filed, key, listed, outcome, pressure, read, reading, topics},
+    sample::{DAY, MAY, SECOND, coding, device, ended, filed, key, listed, outcome, pressure, read, reading, topics},
 };
 
 pub(crate) async fn write(database: &Database, items: Vec<Item>) {
@@ -79,6 +79,52 @@ async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
     let traced = traced(&database, &position, ALL).await;
     assert_eq!(traced.len(), 2);
     assert_eq!((traced[0].state.as_str(), traced[0].row.component), ("current", 1));
+}
+
+#[tokio::test]
+async fn a_superseded_payload_is_traced_with_its_own_status_and_codes() {
+    let database = Database::make().await;
+    let other_code = |reading: Reading, offset: i64| {
+        let mut reading = Reading {
+            code: coding("other"),
+            content: [2; 16],
+            status: Status::Amended,
+            received_at: MAY + offset * SECOND,
+            ..reading
+        };
+        reading.provenance.offset = offset;
+        reading
+    };
+    let mut panel = pressure(2, 0);
+    panel.provenance.item = 1;
+    let first = [reading(1, 0), panel];
+    let [one, mut changed] = first.clone().map(|reading| other_code(reading, 1));
+    changed.components.truncate(1);
+    changed.components[0].code = coding("part");
+    write(&database, first.into_iter().map(read).collect()).await;
+    write(&database, vec![read(one), read(changed)]).await;
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut seen = Vec::new();
+    for offset in [0, 1] {
+        let position = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset, item: 0 };
+        let counts = Progress::load(&mut connection, &position).await.unwrap().readings;
+        let mut lines: Vec<String> =
+            counts.iter().map(|count| format!("{} {} {}", count.state, count.status, count.code)).collect();
+        lines.sort();
+        for TracedReading { item, state, row } in traced(&database, &position, ALL).await {
+            let (code, attribution) = (row.code.unwrap(), row.attribution);
+            lines.push(format!("{item}.{} {state} {} {code} {attribution}", row.component, row.status));
+        }
+        seen.push(lines.join(";"));
+    }
+    assert_eq!(
+        seen,
+        [
+            "superseded final 15074-8;superseded final 85354-9;0.0 superseded final 15074-8 never assigned;\
+             1.1 superseded final 8480-6 never assigned;1.2 superseded final 8462-4 never assigned",
+            "current amended other;0.0 current amended other never assigned;1.1 current amended part never assigned",
+        ]
+    );
 }
 
 const ALL: ListingLimits = ListingLimits { per_kind_max: None, item: 0 };

@@ -15,7 +15,7 @@ pub struct TracedReading {
     pub item: i32,
     /// `current`, `superseded` by another version, or `duplicate` of another item.
     pub state: String,
-    /// The row in the view.
+    /// The row in the view. Of a superseded version, which is not in the view, what the row would have been.
     #[serde(flatten)]
     pub row: ReadingRow,
 }
@@ -35,7 +35,7 @@ pub struct ReadingRow {
     pub display: Option<String>,
     /// The state of the observation.
     pub status: String,
-    /// How the patient is known, or why no patient is known.
+    /// How the patient is known, or why no patient is known; for a superseded version that of the current one.
     pub attribution: String,
 }
 
@@ -62,11 +62,40 @@ impl TracedDeadLetter {
     }
 }
 
+/// The state of an item whose version is not the current one.
+const SUPERSEDED: &str = "superseded";
+
 #[derive(FromRow)]
 struct FoundItem {
     reading_id: Uuid,
+    content: Uuid,
     item: i32,
     state: String,
+}
+
+/// A row of a version that is not the current one.
+struct VersionRow {
+    reading_id: Uuid,
+    content: Uuid,
+    component: i32,
+    code_system: Option<String>,
+    code: Option<String>,
+    display: Option<String>,
+    status: String,
+}
+
+impl VersionRow {
+    fn row(&self, current: &ReadingRow) -> ReadingRow {
+        ReadingRow {
+            reading_id: self.reading_id,
+            component: self.component,
+            code_system: self.code_system.clone(),
+            code: self.code.clone(),
+            display: self.display.clone(),
+            status: self.status.clone(),
+            attribution: current.attribution.clone(),
+        }
+    }
 }
 
 /// Which readings and dead letters of a payload are listed.
@@ -105,10 +134,21 @@ impl ListingLimits {
             )
             .fetch_all(&mut *connection)
             .await?;
-            for FoundItem { reading_id, item, state } in page {
+            let versions = versions(connection, page).await?;
+            for FoundItem { reading_id, content, item, state } in page {
                 let start = rows.partition_point(|row| row.reading_id < *reading_id);
-                for row in rows.iter().skip(start).take_while(|row| row.reading_id == *reading_id) {
-                    visit(TracedReading { item: *item, state: state.clone(), row: row.clone() })?;
+                let current = rows.iter().skip(start).take_while(|row| row.reading_id == *reading_id);
+                let key = (*reading_id, *content);
+                let start = versions.partition_point(|row| (row.reading_id, row.content) < key);
+                let own = versions.iter().skip(start).take_while(|row| (row.reading_id, row.content) == key);
+                let rows: Vec<ReadingRow> = if state == SUPERSEDED {
+                    let first = current.clone().next();
+                    own.filter_map(|version| Some(version.row(first?))).collect()
+                } else {
+                    current.cloned().collect()
+                };
+                for row in rows {
+                    visit(TracedReading { item: *item, state: state.clone(), row })?;
                 }
             }
         }
@@ -123,10 +163,10 @@ impl ListingLimits {
         let (epoch, partition, offset) = keys(position);
         let query = format!(
             "{FOUND}
-             SELECT reading_id, item, state FROM (
-                 SELECT f.reading_id, f.item, f.state,
-                        row_number() OVER (PARTITION BY f.state, r.status, r.coding_id ORDER BY f.item) AS nth
-                 FROM found f JOIN readings r USING (reading_id)) numbered
+             SELECT reading_id, content, item, state FROM (
+                 SELECT f.reading_id, f.content, f.item, f.state,
+                        row_number() OVER (PARTITION BY f.state, f.status, f.coding_id ORDER BY f.item) AS nth
+                 FROM found f) numbered
              WHERE $5::bigint IS NULL OR nth <= $5 OR item = $6
              ORDER BY item, state"
         );
@@ -170,4 +210,31 @@ impl ListingLimits {
         .fetch_all(connection)
         .await
     }
+}
+
+/// The rows of the superseded versions among the items, ordered by reading, content and component.
+async fn versions(connection: &mut PgConnection, items: &[FoundItem]) -> Result<Vec<VersionRow>, sqlx::Error> {
+    let superseded = || items.iter().filter(|found| found.state == SUPERSEDED);
+    let ids: Vec<Uuid> = superseded().map(|found| found.reading_id).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_as!(
+        VersionRow,
+        "SELECT v.reading_id, v.content, c.component AS \"component!\", k.system AS \"code_system?\", k.code AS \"code?\", \
+             k.display, v.status::text AS \"status!\" \
+         FROM reading_versions v \
+         CROSS JOIN LATERAL ( \
+             SELECT 0 AS component, v.coding_id WHERE v.components IS NULL OR v.absent IS DISTINCT FROM 'panel' \
+             UNION ALL \
+             SELECT e.ordinality::integer, (e.value ->> 'c')::bigint \
+             FROM jsonb_array_elements(v.components) WITH ORDINALITY e) c \
+         LEFT JOIN codings k ON k.coding_id = c.coding_id \
+         WHERE (v.reading_id, v.content) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) \
+         ORDER BY v.reading_id, v.content, c.component",
+        &ids,
+        &superseded().map(|found| found.content).collect::<Vec<_>>()
+    )
+    .fetch_all(connection)
+    .await
 }
