@@ -124,6 +124,32 @@ async fn a_patient_claim_is_compared_with_the_attributed_patient() {
 }
 
 #[tokio::test]
+async fn the_comment_on_a_column_says_what_its_type_holds() {
+    let database = Database::make().await;
+    let comment = |column: &str| {
+        format!(
+            "SELECT col_description(attrelid, attnum) FROM pg_attribute \
+             WHERE attrelid = split_part('{column}', '.', 1)::regclass AND attname = split_part('{column}', '.', 2)"
+        )
+    };
+    for (column, text) in [
+        ("all_readings.measured_until", "When the measurement ended; null when the source gives no end."),
+        ("document_contents.received_at", "When the broker appended the raw record."),
+        ("all_readings.sample_period_ms", "Milliseconds between two samples."),
+        (
+            "device_commands.provider",
+            "The device's provider; null for an unassign, which identifies the device by its key alone.",
+        ),
+    ] {
+        assert_eq!(database.text(&comment(column)).await, text, "{column}");
+    }
+    let of_events = "SELECT objoid::regclass || ': ' || description FROM pg_description \
+        WHERE classoid = 'pg_class'::regclass AND objoid >= 16384 \
+          AND description ~* 'microseconds|as decimal text\\M|absent (when|for|while|in)'";
+    assert_eq!(database.text(of_events).await, "");
+}
+
+#[tokio::test]
 async fn every_table_view_and_column_has_a_comment() {
     let database = Database::make().await;
     let silent = "SELECT c.relname || coalesce('.' || a.attname, '') FROM pg_class c \

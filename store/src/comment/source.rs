@@ -38,10 +38,25 @@ impl Schemas {
             }
             CommentSource::Field(record, field) => {
                 let found = self.0.iter().find_map(|schema| documentation_in(schema, record, field));
-                found.ok_or_else(|| format!("{record}.{field}"))
+                found.map(|text| of_column(&text)).ok_or_else(|| format!("{record}.{field}"))
             }
         }
     }
+}
+
+/// What the documentation of a field says of the notation in an event, and what holds of the column instead. A column has a type of
+/// its own, such as `timestamptz`.
+const NOTATIONS: [(&str, &str); 4] = [
+    (", microseconds since the epoch", ""),
+    (", as decimal text", ""),
+    ("; absent ", "; null "),
+    (". Absent ", ". Null "),
+];
+
+fn of_column(documentation: &str) -> String {
+    NOTATIONS
+        .into_iter()
+        .fold(documentation.to_owned(), |text, (of_event, of_column)| text.replace(of_event, of_column))
 }
 
 fn documentation_in(schema: &Value, record: &str, field: &str) -> Option<String> {

@@ -336,7 +336,12 @@ const CONTRACT: List = &[
     ("value_text", Text("The value when it is a text; the text of a coded value; or true or false.")),
     ("value_code_system", Text("The URI of the code system of value_code.")),
     ("value_code", Text("The value when it is a code.")),
-    ("absent_reason", Text("Why there is no value (FHIR R4 DataAbsentReason); null when there is a value.")),
+    (
+        "absent_reason",
+        Text(
+            "Why there is no value (FHIR R4 DataAbsentReason, or panel: only the parts of a panel would have values, and there are none); null when there is a value.",
+        ),
+    ),
     (
         "unit",
         Text(

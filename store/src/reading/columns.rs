@@ -180,7 +180,7 @@ pub(super) static COLUMNS: &[Column] = &[
         |row, from, _| row.maybe(from.cells.text, Tuple::text),
         |draft, cell| { draft.cells.text = cell.get()?; Ok(()) }),
     column("absent", ColumnType::Text,
-        Text("Why there is no value (FHIR R4 DataAbsentReason); panel when only the components have values."),
+        Text("Why there is no value (FHIR R4 DataAbsentReason); or panel, when only the components have values."),
         |row, from, _| row.maybe(from.cells.absent, |row, absent| row.text(absent.as_str())),
         |draft, cell| { draft.cells.absent = cell.get::<Option<&str>>()?.map(|word| Missing::from_word(word).ok_or_else(unknown_word)).transpose()?; Ok(()) }),
     column("measured_text", ColumnType::Text,
