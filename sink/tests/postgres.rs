@@ -6,6 +6,7 @@ mod postgres {
     mod contract;
     mod database;
     mod drift;
+    mod locks;
     mod migration;
     mod pipeline;
     mod sample;
@@ -13,5 +14,6 @@ mod postgres {
     mod trouble;
     mod values;
     mod versions;
+    mod view;
     mod zombie;
 }

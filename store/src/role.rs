@@ -56,10 +56,9 @@ pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> 
             return Err(RoleError::NotMigrated(view));
         }
     }
-    // Without the lock, two concurrent commands would both find no role.
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &role as _)
-        .execute(&mut *transaction)
-        .await?;
+    // Without the lock, two concurrent commands would both find no role. It waits neither for sinks, which only read the table, nor for
+    // readers, who have no right to lock it.
+    sqlx::query!("LOCK TABLE schema_version IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
     let exists =
         sqlx::query_scalar!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS \"exists!\"", role as _)
             .fetch_one(&mut *transaction)

@@ -124,7 +124,8 @@ fn rejections() -> String {
 fn flags() -> String {
     let mut page = format!("# Flags of a value\n\n{GENERATED}");
     page.push_str("A flag belongs to a reading or to one of its components. A value with a flag is stored; ");
-    page.push_str("no flag causes a value to be dropped.\n\n");
+    page.push_str("no flag causes a value to be dropped. In the views, a part of a panel has its own flags, and of those of its reading ");
+    page.push_str("only `local-time` and `measured-in-future`, which concern the whole reading.\n\n");
     page.push_str("| flag | what sets it | what a reader should do |\n|---|---|---|\n");
     for flag in Flag::ALL {
         let _infallible = writeln!(page, "| `{}` | {} | {} |", flag.as_str(), flag.cause(), flag.advice());

@@ -11,7 +11,10 @@ use schemas::{
 };
 use sqlx::PgConnection;
 
-use super::moment;
+use super::{
+    locks::{self, Locked, RawPartition},
+    moment,
+};
 use crate::item::{Body, Item, Origin};
 
 /// A row of the table.
@@ -134,27 +137,19 @@ async fn listed_items(
     connection: &mut PgConnection,
     of_records: &BTreeMap<RawPosition, Vec<Listed<'_>>>,
 ) -> Result<BTreeMap<RawPosition, ItemRanges>, sqlx::Error> {
-    // Only one sink at a time may list items of a raw partition: another sink would not see the rows that this one adds.
-    let partitions: BTreeSet<_> = of_records.keys().map(|raw| (raw.topic, raw.topic_epoch, raw.partition)).collect();
-    for (topic, epoch, partition) in partitions {
-        sqlx::query!(
-            "SELECT pg_advisory_xact_lock(hashtextextended('letters ' || $1 || ' ' || $2 || ' ' || $3, 0))",
-            topic.as_str() as _,
-            epoch.to_string() as _,
-            partition.to_string() as _
-        )
-        .execute(&mut *connection)
-        .await?;
-    }
     if of_records.is_empty() {
         return Ok(BTreeMap::new());
     }
+    // Only one sink at a time may list items of a raw partition: another sink would not see the rows that this one adds.
+    let partitions: BTreeSet<RawPartition> =
+        of_records.keys().map(|raw| (raw.topic, raw.topic_epoch, raw.partition)).collect();
+    locks::lock(&mut *connection, Locked::DeadLetters, &partitions).await?;
     let records: Vec<(RawPosition, Range<i64>)> =
         of_records.iter().map(|(raw, letters)| (*raw, span(letters))).collect();
     let listed = sqlx::query!(
-        "SELECT w.place AS \"place!\", l.item, l.item_count \
+        "SELECT w.number AS \"number!\", l.item, l.item_count \
          FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[]) \
-             WITH ORDINALITY w(topic, epoch, partition, log_offset, first, behind, place) \
+             WITH ORDINALITY w(topic, epoch, partition, log_offset, first, behind, number) \
          JOIN dead_letters l ON l.raw_offset = w.log_offset AND l.raw_partition = w.partition AND l.raw_topic = w.topic \
              AND l.topic_epoch = w.epoch \
          WHERE l.stage = $7 AND l.item >= 0 AND l.item < w.behind AND l.item::bigint + l.item_count > w.first",
@@ -170,7 +165,7 @@ async fn listed_items(
     .await?;
     let mut known: BTreeMap<RawPosition, ItemRanges> = BTreeMap::new();
     for row in listed {
-        let record = usize::try_from(row.place - 1).ok().and_then(|index| records.get(index));
+        let record = usize::try_from(row.number - 1).ok().and_then(|index| records.get(index));
         if let Some((raw, _)) = record {
             let first = i64::from(row.item);
             known.entry(*raw).or_default().add(first..first + i64::from(row.item_count));

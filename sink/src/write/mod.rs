@@ -8,6 +8,7 @@ mod commands;
 mod dead_letters;
 mod documents;
 mod drift;
+mod locks;
 pub(crate) mod offsets;
 mod outcomes;
 mod readings;

@@ -1,17 +1,18 @@
 //! Writes outcomes, as runs of raw records with the same outcome.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{event::Outcome, format::RawTopic};
+use schemas::event::Outcome;
 use sqlx::PgConnection;
 
-use super::drift;
+use super::{
+    drift,
+    locks::{self, Locked, RawPartition},
+};
 use crate::{
     item::{Body, Item},
     outcome_runs::{RecordOutcome, Run, merge},
 };
-
-type RawPartition = (RawTopic, i32, i32);
 
 /// Writes the outcomes among the items, and counts the unknown shapes of those that are new.
 pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
@@ -30,6 +31,9 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
                 .or_insert(outcome);
         }
     }
+    // Runs grow and split, so only one sink at a time may change those of a raw partition.
+    let partitions: BTreeSet<RawPartition> = all.keys().copied().collect();
+    locks::lock(&mut *connection, Locked::Outcomes, &partitions).await?;
     let mut fresh = Vec::new();
     for (partition, outcomes) in &all {
         let record_outcomes = outcomes.iter().map(|(offset, outcome)| (*offset, record_outcome(outcome))).collect();
@@ -62,15 +66,6 @@ async fn add_to_runs(
     let (Some((first, _)), Some((last, _))) = (outcomes.first_key_value(), outcomes.last_key_value()) else {
         return Ok(Vec::new());
     };
-    // Runs grow and split, so only one sink at a time may change those of a raw partition.
-    sqlx::query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('outcomes ' || $1 || ' ' || $2 || ' ' || $3, 0))",
-        topic.as_str() as _,
-        epoch.to_string() as _,
-        partition.to_string() as _
-    )
-    .execute(&mut *connection)
-    .await?;
     // Includes the neighbouring runs, so that runs are joined.
     let rows = sqlx::query!(
         "SELECT first_offset, last_offset, items, readings, commands, rejections, mapping_version FROM outcomes \

@@ -1,6 +1,6 @@
 //! Versions, duplicates, the ledger, fencing, dead letters and documents in the tables.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
 use schemas::{
     dead_letter::{DeadLetter, Stage},
@@ -69,8 +69,8 @@ async fn a_panel_is_a_row_for_each_part_and_the_receipt_can_be_read_back() {
                  FROM attributed_readings ORDER BY reading_id, component"
             )
             .await,
-        "1 8480-6 85354-9 120 mmol/L {default-unit,out-of-range} never assigned;\
-         2 8462-4 85354-9 80.0 mmol/L {default-unit,out-of-range} never assigned;\
+        "1 8480-6 85354-9 120 mmol/L {out-of-range} never assigned;\
+         2 8462-4 85354-9 80.0 mmol/L {out-of-range} never assigned;\
          0 15074-8 5.50 mmol/L {default-unit} never assigned"
     );
     let receipt = database.text("SELECT receipt FROM attributed_readings WHERE component = 2").await;
@@ -245,7 +245,7 @@ async fn dead_letters_are_stored_once_and_found_by_their_receipt() {
 }
 
 /// A dead letter of a sink, at the position of the event of its first item.
-fn of_sink(items: &Range<i32>) -> DeadLetter {
+pub(crate) fn of_sink(items: &Range<i32>) -> DeadLetter {
     DeadLetter {
         origin_topic: "readings".to_owned(),
         origin_offset: 100 + i64::from(items.start),
@@ -288,32 +288,6 @@ async fn items_that_sinks_refused_in_other_runs_are_listed_once() {
     let others: Vec<Item> = elsewhere.chain([listed(letter(Some(0), 10), 9)]).collect();
     write(&database, others).await;
     assert_eq!(database.text(RUNS).await, "0-10 0-10 0-10 0-10 0-10 0-10 12-13");
-}
-
-/// Dead letters about one raw record may be in partitions of several sinks.
-#[tokio::test]
-async fn a_sink_that_lists_an_item_waits_for_one_that_lists_it_too() {
-    let database = Database::make().await;
-    let (mut one, mut other) =
-        (Session::open(&database.url).await.unwrap(), Session::open(&database.url).await.unwrap());
-    let batch = |items: Range<i32>| Batch::new(0, vec![listed(of_sink(&items), 0)], Vec::new());
-    let topics = topics();
-    let mut first = batch(1..4);
-    let prepared = one.prepare(&topics, &mut first).await.unwrap();
-    let mut second = batch(2..6);
-    let (written, ()) = tokio::join!(other.write(&topics, &mut second), async {
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
-        let waited = tokio::time::timeout(Duration::from_secs(30), async {
-            while database.count(waits).await == 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        assert!(waited.await.is_ok(), "the second sink does not wait");
-        prepared.commit().await.unwrap();
-    });
-    written.unwrap();
-    assert_eq!(database.text(RUNS).await, "1-4 4-6");
 }
 
 pub(crate) fn document(content: &str) -> Document {

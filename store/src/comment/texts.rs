@@ -235,6 +235,17 @@ pub const RELATIONS: &[Relation] = &[
         ]]),
     },
     Relation {
+        name: "write_locks",
+        kind: Table,
+        text: "Rows that sinks lock, so that only one at a time changes the outcomes or the dead letters of a raw partition.",
+        columns: Listed(&[&[
+            ("kind", Text("What is locked: outcomes or dead-letters.")),
+            ("topic", Text("The raw topic.")),
+            ("topic_epoch", Text("The epoch of the raw topic.")),
+            ("raw_partition", Text("The partition of the raw topic.")),
+        ]]),
+    },
+    Relation {
         name: "skips",
         kind: Table,
         text: "Records of event topics that an operator has asked the sinks to skip.",
@@ -300,7 +311,7 @@ const CONTRACT: List = &[
     (
         "claim_conflict",
         Text(
-            "Whether patient_claim names another patient than patient_id. Of a FHIR reference, the part after Patient/ is compared.",
+            "Whether patient_claim names another patient than patient_id. Of a FHIR reference, the part after Patient/ and before # is compared, without decoding percent signs. False when patient_claim or patient_id is null, and for a claim that names nobody outside of its payload: urn:uuid, urn:oid, a fragment alone, or no id after Patient/.",
         ),
     ),
     ("provider", Field("Reading", "provider")),
@@ -367,7 +378,12 @@ const CONTRACT: List = &[
     ("measured_until", Field("Reading", "measured_until")),
     ("time_precision", Field("Reading", "time_precision")),
     ("status", Field("Reading", "status")),
-    ("flags", Text("What a reader should know about how the value was derived; docs/flags.md explains each flag.")),
+    (
+        "flags",
+        Text(
+            "What a reader should know about how the value was derived; docs/flags.md explains each flag. A part of a panel has its own flags, and local-time and measured-in-future of the reading.",
+        ),
+    ),
     ("received_at", Text("When the broker appended the raw record.")),
     ("mapping_version", Field("Provenance", "mapping_version")),
     ("receipt", Text("The receipt of the payload, as input for device-manager trace.")),
