@@ -1,6 +1,6 @@
 //! The parts that every process of Device Manager shares, so that all processes start, report and stop in the same way:
 //! [`telemetry`], [`shutdown`], [`health`] and its [`management`] port, [`kafka`] settings, the [`cluster`], [`kafka_error`]s,
-//! [`group`] and [`rebootstrap`], [`topics`], [`secret`]s, [`backoff`] and [`capped`] input. The parts that only HTTP services
+//! [`group`] and [`rebootstrap`], [`topics`], the published schemas ([`schema_topic`]), [`secret`]s, [`backoff`] and [`capped`] input. The parts that only HTTP services
 //! share are in [`http`].
 
 pub mod backoff;
@@ -13,6 +13,7 @@ pub mod kafka;
 pub mod kafka_error;
 pub mod management;
 pub mod rebootstrap;
+pub mod schema_topic;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;

@@ -47,7 +47,6 @@ mod control;
 mod group;
 mod lookups;
 mod pending;
-mod published;
 mod watch;
 
 pub(crate) struct Setup {

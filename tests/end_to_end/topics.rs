@@ -4,6 +4,7 @@ use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     client::DefaultClientContext,
+    producer::{FutureProducer, FutureRecord},
 };
 
 use schemas::topic::Topics;
@@ -14,7 +15,7 @@ use service::{
 
 use crate::{
     payload::glucose,
-    world::{World, until},
+    world::{WITHIN, World, until},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,4 +180,29 @@ async fn set(world: &World, topic: &str, setting: &str, value: &str) {
         kept.fold(AlterConfig::new(ResourceSpecifier::Topic(topic)), |all, (name, value)| all.set(name, value));
     let results = admin.alter_configs([&changed.set(setting, value)], &AdminOptions::new()).await.unwrap();
     assert!(results.into_iter().all(|result| result.is_ok()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_verify_reports_events_whose_schema_nobody_can_look_up() {
+    let world = World::start().await;
+    world.client.post_medisante(&glucose(0)).await;
+    world.until_count("SELECT count(*) FROM readings", 1).await;
+    let (said, is_right) = world.command("schemas", &["verify"]);
+    assert!(is_right, "{said}");
+    for name in ["Reading", "Assignment", "Document", "Outcome"] {
+        assert!(said.contains(&format!("devicemanager.{name}: of this release, published")), "{said}");
+    }
+    assert!(said.contains(&format!("{} 1", world.topic("readings"))), "{said}");
+
+    // An event of a producer that did not publish its schema.
+    let producer: FutureProducer = world.kafka_settings().producer().create().unwrap();
+    let event = [&[0xc3, 0x01], [0xab; 8].as_slice(), &[0]].concat();
+    let topic = world.topic("outcomes");
+    producer.send(FutureRecord::<str, [u8]>::to(&topic).partition(0).payload(&event), WITHIN).await.unwrap();
+    let (said, is_right) = world.command("schemas", &["verify"]);
+    let expected = format!(
+        "abababababababab a schema of another release: NOT published, and not of this release; consumers wait at \
+                            its events; {topic} 1"
+    );
+    assert!(!is_right && said.contains(&expected), "{said}");
 }

@@ -29,6 +29,7 @@ pub mod normalize;
 pub mod normalizer;
 pub mod replay;
 pub mod roles;
+pub mod schemas;
 pub mod simulate;
 pub(crate) mod since;
 pub mod sink;

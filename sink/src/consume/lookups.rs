@@ -17,11 +17,10 @@ use rdkafka::{
     error::KafkaError,
 };
 use schemas::{codec::Fingerprint, topic::Topics};
-use service::rebootstrap::Rebootstrap;
+use service::{cluster::Cluster, rebootstrap::Rebootstrap, schema_topic};
 use sqlx::{Connection as _, PgConnection};
 use tokio::runtime::{Builder, Handle};
 
-use super::published;
 use crate::{
     SinkConfig,
     item::{EventTopic, Lane, Partition},
@@ -198,7 +197,8 @@ impl LookupContext {
         let skips = run_query(skips_of(self.config.clone(), partitions))?;
         let wants_schema = blocked.iter().any(|(_, _, fingerprint)| fingerprint.is_some());
         let schemas = if wants_schema {
-            published::schemas(&self.config, ANSWER_TIMEOUT)
+            let cluster = Cluster { settings: self.config.kafka.clone(), topics: self.config.topics.clone() };
+            schema_topic::read(&cluster, &format!("{}-schemas", self.config.group), ANSWER_TIMEOUT)
                 .map_err(|_| "Kafka does not return the published schemas".to_owned())?
         } else {
             Vec::new()

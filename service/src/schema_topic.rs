@@ -9,18 +9,17 @@ use rdkafka::{
 };
 use schemas::codec::Fingerprint;
 
-use crate::SinkConfig;
+use crate::cluster::Cluster;
 
 /// Returns the published schemas that can be read within `timeout`. The key of a message is the fingerprint in 16 hexadecimal
-/// digits, the value is the text.
-pub(super) fn schemas(config: &SinkConfig, timeout: Duration) -> Result<Vec<(Fingerprint, String)>, KafkaError> {
-    let topic = config.topics.schemas();
-    let consumer: BaseConsumer = config
-        .kafka
-        .client()
-        .set("group.id", format!("{}-schemas", config.group))
-        .set("enable.auto.commit", "false")
-        .create()?;
+/// digits, the value is the text. The consumer joins no group, but librdkafka requires the id of one. Blocks.
+///
+/// # Errors
+/// Kafka does not answer, or the topic does not exist.
+pub fn read(cluster: &Cluster, group: &str, timeout: Duration) -> Result<Vec<(Fingerprint, String)>, KafkaError> {
+    let topic = cluster.topics.schemas();
+    let consumer: BaseConsumer =
+        cluster.settings.client().set("group.id", group).set("enable.auto.commit", "false").create()?;
     let (_, end) = consumer.fetch_watermarks(&topic, 0, timeout)?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&topic, 0, Offset::Beginning)?;
