@@ -103,6 +103,16 @@ impl RawLog {
         Ok(ends)
     }
 
+    /// Returns whether a record of a range has a value.
+    pub(crate) fn has_value(&self, range: &RawRange) -> Result<bool, ReplayError> {
+        let mut has_value = false;
+        self.read(range, |message| {
+            has_value |= message.payload().is_some();
+            Ok(true)
+        })?;
+        Ok(has_value)
+    }
+
     /// Passes each record of a range to `each`, in the order of offsets, until that returns `false`.
     pub(crate) fn read(
         &self,

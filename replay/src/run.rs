@@ -47,7 +47,7 @@ pub async fn run(config: ReplayConfig, pool: PgPool, progress: Arc<Progress>) ->
     let mut collector = Collector::default();
     let mut ranges = Vec::new();
     for Covered { mut range, deleted } in covered {
-        let end = replay::stored_until(&mut *pool.acquire().await?, &range).await?;
+        let end = finished_until(&log, &pool, &range).await?;
         collector.counts().deleted_records += deleted;
         collector.counts().unfinished_records += u64::try_from(range.end - end).unwrap_or(0);
         range.end = end;
@@ -71,6 +71,24 @@ pub async fn run(config: ReplayConfig, pool: PgPool, progress: Arc<Progress>) ->
     replay.withdraw().await?;
     let collector = std::mem::take(&mut *replay.collector());
     Ok(collector.finish())
+}
+
+/// Returns the end of the part of a range that the stages have finished. A record without a value has no outcome, and counts as
+/// finished.
+async fn finished_until(log: &RawLog, pool: &PgPool, range: &RawRange) -> Result<i64, ReplayError> {
+    let mut rest = *range;
+    loop {
+        rest.first = replay::stored_until(&mut *pool.acquire().await?, &rest).await?;
+        if rest.first >= range.end {
+            return Ok(rest.first);
+        }
+        let (reader, next) = (log.clone(), RawRange { end: rest.first + 1, ..rest });
+        let has_value = tokio::task::spawn_blocking(move || reader.has_value(&next)).await??;
+        if has_value {
+            return Ok(rest.first);
+        }
+        rest.first += 1;
+    }
 }
 
 /// Waits until the sinks have written the readings that are on their topics at this moment, so that a reading on its way does not

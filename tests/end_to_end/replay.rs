@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 
 use crate::{
     payload::{START, glucose, heart_rate, text, weight},
-    world::{Stage, World},
+    world::{Stage, WITHIN, World},
 };
 
 /// The differing readings in the order added, changed, withdrawn; the refused items in the order unchanged, newly refused, newly
@@ -130,6 +131,18 @@ async fn a_replay_finds_exactly_the_readings_and_refusals_that_differ() {
     assert!(std::fs::read_to_string(page).unwrap().contains("<td>changed</td>"));
     let list: Value = serde_json::from_str(&std::fs::read_to_string(list).unwrap()).unwrap();
     assert_eq!(list["changes"].as_array().unwrap().len(), 2);
+
+    // A record without a value has no outcome, and hides none of those after it.
+    let producer: FutureProducer = world.kafka_settings().producer().create().unwrap();
+    let topic = world.topic("raw.medisante");
+    for partition in 0..3 {
+        let record = FutureRecord::<str, [u8]>::to(&topic).partition(partition).key("none");
+        producer.send(record, WITHIN).await.unwrap();
+    }
+    world.client.post_medisante(&glucose(8)).await;
+    world.until_count("SELECT count(*) FROM readings WHERE topic_code = 0", 6).await;
+    let (found, report) = world.replay(&["--provider", "medisante"]);
+    assert_eq!((found.readings, &report["records"], &report["unfinished_records"]), ([1, 1, 0], &json!(9), &json!(0)));
 
     // Records that the stages have not finished are not compared.
     world.kill(Stage::Normalizer);
