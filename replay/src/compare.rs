@@ -70,32 +70,62 @@ pub fn compare(produced: &Reading, stored: Option<&StoredReading>) -> Comparison
 }
 
 /// Returns the fields in which two readings differ. Where the payload is stored, when it was received and which mapping read it are
-/// not compared.
+/// not compared. The reading is taken apart without `..`, so that a new field does not compile until it is compared here.
 fn differences(one: &Reading, other: &Reading) -> Vec<Field> {
-    let times = |reading: &Reading| {
-        let texts = (reading.measured_text.clone(), reading.measured_until_text.clone());
-        let span = (reading.measured_from, reading.measured_until, reading.imprecise_until);
-        (span, reading.time_precision, reading.offset_minutes, texts)
-    };
-    let version = |reading: &Reading| (reading.source_version, reading.source_updated_at);
+    let Reading {
+        reading_id: _,
+        provider: _,
+        source,
+        device,
+        gateway,
+        subject,
+        patient_claim,
+        code,
+        source_codes,
+        value,
+        components,
+        status,
+        measured_from,
+        measured_until,
+        imprecise_until,
+        time_precision,
+        offset_minutes,
+        measured_text,
+        measured_until_text,
+        received_at: _,
+        source_version,
+        source_updated_at,
+        content,
+        flags,
+        provenance: _,
+        key_id: _,
+    } = one;
+    let is_same_time = *measured_from == other.measured_from
+        && *measured_until == other.measured_until
+        && *imprecise_until == other.imprecise_until
+        && *time_precision == other.time_precision
+        && *offset_minutes == other.offset_minutes
+        && *measured_text == other.measured_text
+        && *measured_until_text == other.measured_until_text;
+    let is_same_version = *source_version == other.source_version && *source_updated_at == other.source_updated_at;
     [
-        (one.code != other.code, Field::Code),
-        (one.source_codes != other.source_codes, Field::SourceCodes),
-        (one.value != other.value, Field::Value),
-        (one.components != other.components, Field::Components),
-        (one.status != other.status, Field::Status),
-        (times(one) != times(other), Field::Time),
-        (one.device != other.device, Field::Device),
-        (one.gateway != other.gateway, Field::Gateway),
-        (one.subject != other.subject, Field::Subject),
-        (one.patient_claim != other.patient_claim, Field::PatientClaim),
-        (one.flags != other.flags, Field::Flags),
-        (one.source != other.source, Field::Source),
-        (version(one) != version(other), Field::SourceVersion),
-        (one.content != other.content, Field::Content),
+        (*code == other.code, Field::Code),
+        (*source_codes == other.source_codes, Field::SourceCodes),
+        (*value == other.value, Field::Value),
+        (*components == other.components, Field::Components),
+        (*status == other.status, Field::Status),
+        (is_same_time, Field::Time),
+        (*device == other.device, Field::Device),
+        (*gateway == other.gateway, Field::Gateway),
+        (*subject == other.subject, Field::Subject),
+        (*patient_claim == other.patient_claim, Field::PatientClaim),
+        (*flags == other.flags, Field::Flags),
+        (*source == other.source, Field::Source),
+        (is_same_version, Field::SourceVersion),
+        (*content == other.content, Field::Content),
     ]
     .into_iter()
-    .filter_map(|(differs, field)| differs.then_some(field))
+    .filter_map(|(is_same, field)| (!is_same).then_some(field))
     .collect()
 }
 

@@ -1,7 +1,7 @@
 //! Golden pairs: `<case>.input.json` or `<case>.input.xml`, and `<case>.events.json` with one JSON object a line as
 //! `device-manager normalize` prints it. The first word of a case names the mapping. `<case>.request.json` contains the
 //! parameters of the request, if there are any. `<case>-xml.input.xml` has the same content as `<case>.input.json`.
-//! `UPDATE_GOLDEN=1` rewrites the events; `MAPPING_VERSION` must then be raised.
+//! `UPDATE_GOLDEN=1` rewrites the events; after the first release `MAPPING_VERSION` must then be raised.
 
 use std::{
     collections::BTreeSet,
