@@ -10,8 +10,8 @@ use service::telemetry;
 
 use crate::{
     command::{
-        completions, docs, drift, ingress, keys, man, metrics, normalize, normalizer, replay, roles, schemas, simulate,
-        sink, skip, topics, trace, up,
+        completions, docs, drift, event_schemas, ingress, keys, man, metrics, normalize, normalizer, replay, roles,
+        simulate, sink, skip, topics, trace, up,
     },
     error::CommandError,
     output::Output,
@@ -48,7 +48,7 @@ enum Command {
     Skip(skip::SkipCommand),
     Topics(topics::TopicsArgs),
     Roles(roles::RolesCommand),
-    Schemas(schemas::SchemasCommand),
+    Schemas(event_schemas::SchemasCommand),
     Keys(keys::KeysCommand),
     Simulate(simulate::SimulateArgs),
     Completions(completions::CompletionsCommand),
@@ -88,7 +88,7 @@ impl Cli {
             Command::Docs(args) => docs::run(&args, &command()),
             Command::Keys(args) => keys::run(args, &mut output),
             Command::Roles(args) => roles::run(args, &mut output).await,
-            Command::Schemas(args) => schemas::run(args, &mut output).await,
+            Command::Schemas(args) => event_schemas::run(args, &mut output).await,
             Command::Topics(args) => topics::run(args, &mut output).await,
             Command::Simulate(args) => simulate::run(args, &mut output).await,
             Command::Completions(args) => completions::run(&args, command(), &mut output),
