@@ -17,6 +17,8 @@ pub(crate) enum FigureName {
     Normalizer,
     /// The sink against plain SQL.
     Sink,
+    /// A replay without differences against the normalizer.
+    Replay,
     /// The process with all stages, idle.
     Idle,
     /// All stages, from the request to the row.
@@ -30,12 +32,13 @@ pub(crate) enum FigureName {
 }
 
 /// The figures of one build.
-const OF_ONE_BUILD: [FigureName; 9] = [
+const OF_ONE_BUILD: [FigureName; 10] = [
     FigureName::Ingress,
     FigureName::Pure,
     FigureName::Pool,
     FigureName::Normalizer,
     FigureName::Sink,
+    FigureName::Replay,
     FigureName::Idle,
     FigureName::EndToEnd,
     FigureName::Upload,

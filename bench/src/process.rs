@@ -72,6 +72,15 @@ impl Process {
         }
     }
 
+    /// Returns whether the process has ended with success. Fails if it ended otherwise.
+    pub(crate) fn has_succeeded(&mut self) -> Result<bool> {
+        match self.child.try_wait()? {
+            None => Ok(false),
+            Some(status) if status.success() => Ok(true),
+            Some(status) => Err(format!("the measured process ended: {status}").into()),
+        }
+    }
+
     /// Waits until `condition` holds. Fails if the process ends or `limit` passes before; `what` describes the condition.
     pub(crate) async fn until(&mut self, what: &str, limit: Duration, condition: impl AsyncFn() -> bool) -> Result<()> {
         let deadline = Instant::now() + limit;

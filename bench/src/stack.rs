@@ -139,6 +139,20 @@ impl Stack {
         Ok(Stage { process, http })
     }
 
+    /// Starts `device-manager replay` of the provider Medisanté, which writes its report to a file.
+    pub(crate) fn replay(&self, prefix: &str, database_url: &str, key: &Key, report: &Path) -> Result<Process> {
+        let receipt_key_file = key.receipt_key_file.to_string_lossy();
+        let environment = [
+            ("KAFKA_BOOTSTRAP_SERVERS", self.settings.bootstrap.as_str()),
+            ("TOPIC_PREFIX", prefix),
+            ("DATABASE_URL", database_url),
+            ("RECEIPT_KEY_FILE", &receipt_key_file),
+        ];
+        let report = report.to_string_lossy();
+        let args = ["replay", "--provider", "medisante", "--report", &report];
+        Process::start(&self.binary, args, &environment, &self.log("product"))
+    }
+
     /// Starts one of the bench's own peers.
     pub(crate) fn peer(&self, args: &[&str]) -> Result<Process> {
         Process::start(&std::env::current_exe()?, args, &[], &self.log("peer"))

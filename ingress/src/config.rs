@@ -148,7 +148,7 @@ impl IngressConfig {
         if !listening.ip().is_loopback() && !terminated {
             return Err(IngressError::PlainHttp { address: listening });
         }
-        if self.body_bytes_max == 0 || self.body_bytes_max > limit::BODY_BYTES_MAX {
+        if self.body_bytes_max == 0 || self.body_bytes_max > limit::BODY_BYTES_CEILING {
             return Err(IngressError::BodyLimit { requested: self.body_bytes_max });
         }
         Ok(())

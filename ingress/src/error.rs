@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use schemas::limit::BODY_BYTES_MAX;
+use schemas::limit::BODY_BYTES_CEILING;
 use service::secret::SecretError;
 
 use crate::keys::KeysError;
@@ -35,7 +35,7 @@ pub enum IngressError {
         address: SocketAddr,
     },
     /// The body limit is zero or does not fit a Kafka record.
-    #[error("a body limit of {requested} bytes is not possible: it must be 1 to {BODY_BYTES_MAX} (BODY_BYTES_MAX)")]
+    #[error("a body limit of {requested} bytes is not possible: it must be 1 to {BODY_BYTES_CEILING} (BODY_BYTES_MAX)")]
     BodyLimit {
         /// The configured limit.
         requested: usize,

@@ -9,6 +9,7 @@ mod normalizer;
 mod peer;
 mod pool;
 mod pure;
+mod replay;
 mod sink;
 mod soak;
 mod upload;
@@ -64,6 +65,7 @@ async fn measure(name: FigureName, plan: &Plan, stack: Option<&Stack>) -> Result
         FigureName::Ingress => vec![ingress::measure(plan, stack).await?],
         FigureName::Normalizer => vec![normalizer::measure(plan, stack).await?],
         FigureName::Sink => vec![sink::measure(plan, stack).await?],
+        FigureName::Replay => vec![replay::measure(plan, stack).await?],
         FigureName::Idle => vec![idle::measure(plan, stack).await?],
         FigureName::EndToEnd => end_to_end::measure(plan, stack).await?,
         FigureName::Upload => upload::measure(plan, stack).await?,

@@ -21,7 +21,9 @@ const LIMIT: Duration = Duration::from_mins(3);
 
 /// Measures the figure.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
-    let rounds = interleaved(plan, "normalizer", async |side, round| run(plan, stack, side, round).await).await?;
+    let rounds =
+        interleaved(plan, "normalizer", async |side, round| run(plan, stack, (side, "normalizer"), round).await)
+            .await?;
     if plan.against.is_some() {
         return Ok(compare::row("normalizer", &rounds));
     }
@@ -36,8 +38,9 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     })
 }
 
-async fn run(plan: &Plan, stack: &Stack, side: Side, round: u32) -> Result<Measured> {
-    let prefix = format!("normalizer-{round}-{side:?}-").to_lowercase();
+/// Runs one side. `name` distinguishes its topics from those of other figures.
+pub(super) async fn run(plan: &Plan, stack: &Stack, (side, name): (Side, &str), round: u32) -> Result<Measured> {
+    let prefix = format!("{name}-{round}-{side:?}-").to_lowercase();
     let topics = RunTopics::make(&stack.settings, &prefix).await?;
     let raw = topics.topics.raw(RawTopic::Medisante);
     let count = topics.preload(raw.clone(), raw_records(4, plan.preloaded())?).await?;
