@@ -32,7 +32,7 @@ run: build ## The same as demo, but keep running until Ctrl-C
 	@$(OWN_SERVERS) $(CARGO_RUN) up --demo
 
 test: setup ## Run all tests; they start a real Kafka and a real Postgres themselves
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 
 lint: ## Check format, clippy, rustdoc and the dependency rules
 	cargo fmt --check

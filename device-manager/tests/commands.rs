@@ -18,6 +18,7 @@ use schemas::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 
@@ -47,6 +48,36 @@ fn topics_commands_report_at_once_what_they_wait_for_and_give_up_in_time() {
         let took = asked.elapsed();
         assert!(last.contains(cause) && code == Some(1), "{code:?} {last}");
         assert!(took < Duration::from_secs(15), "gave up after {took:?}");
+    }
+}
+
+/// The cause is remembered by process, so each stage is one here.
+#[test]
+fn a_stage_reports_why_kafka_does_not_answer() {
+    let directory = with_secrets();
+    for stage in ["ingress", "normalizer"] {
+        // Bound but not listening: connections are refused, and no other process can take the port.
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let broker = silent.local_addr().unwrap();
+        let log = directory.path().join(format!("{stage}.log"));
+        let mut command = device_manager(&[stage], directory.path());
+        command.env("KAFKA_BOOTSTRAP_SERVERS", broker.to_string());
+        let mut process = command.stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+        let expected = format!(
+            "\"stage\":\"{stage}\",\"reason\":\"Kafka does not answer: nothing listens at the broker's address {broker}\""
+        );
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let found = loop {
+            let found = fs::read_to_string(&log).unwrap();
+            if found.contains(&expected) || Instant::now() > deadline {
+                break found;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert!(found.contains(&expected), "{expected} is missing in: {found}");
     }
 }
 

@@ -187,34 +187,6 @@ async fn many_new_connections_wait_in_the_accept_queue() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn readiness_reports_why_kafka_does_not_answer() {
-    service::telemetry::init_logs("info");
-    let test_app = TestApp::new();
-    service::secret::load_or_create(&test_app.directory().join("receipt.key")).unwrap();
-    // Bound but not listening: connections are refused, and no other process can take the port.
-    let silent = TcpSocket::new_v4().unwrap();
-    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let broker = silent.local_addr().unwrap();
-    let cluster = cluster(&broker.to_string());
-    let (health, shutdown) = (Health::new(), CancellationToken::new());
-    let listener = ingress::listen(&test_app.config).unwrap();
-    let run = ingress::run(test_app.config.clone(), listener, cluster, health.stage("ingress"), shutdown.clone());
-    let run = tokio::spawn(run);
-    let said = async {
-        loop {
-            let waiting = health.stages().get("ingress").and_then(|stage| stage.waiting.clone()).unwrap_or_default();
-            if waiting.contains(&format!("nothing listens at the broker's address {broker}")) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), said).await.expect("the cause is reported");
-    shutdown.cancel();
-    run.await.unwrap().unwrap();
-}
-
 #[tokio::test]
 async fn the_ingress_refuses_to_start_with_unsafe_or_unusable_settings() {
     let test_app = TestApp::new();
