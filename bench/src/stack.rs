@@ -34,6 +34,13 @@ pub(crate) struct Stage {
     pub(crate) http: SocketAddr,
 }
 
+/// A build of the product and the arguments with which it is started.
+#[derive(Clone, Copy)]
+pub(crate) struct Program<'p> {
+    pub(crate) build: &'p Path,
+    pub(crate) arguments: &'p [&'p str],
+}
+
 /// An API key that may send everything.
 pub(crate) struct Key {
     pub(crate) secret: String,
@@ -104,14 +111,14 @@ impl Stack {
         database_url: Option<&str>,
         key: Option<&Key>,
     ) -> Result<Stage> {
-        self.stage_of((&self.binary, stage), prefix, database_url, key).await
+        self.stage_of(Program { build: &self.binary, arguments: stage }, prefix, database_url, key).await
     }
 
     /// The same with a given build. Settings are passed as environment variables: a build ignores unknown ones, but rejects unknown
     /// flags.
     pub(crate) async fn stage_of(
         &self,
-        (build, stage): (&Path, &[&str]),
+        program: Program<'_>,
         prefix: &str,
         database_url: Option<&str>,
         key: Option<&Key>,
@@ -133,7 +140,7 @@ impl Stack {
             environment.push(("KEYS_FILE", &keys_file));
             environment.push(("RECEIPT_KEY_FILE", &receipt_key_file));
         }
-        let mut process = Process::start(build, stage, &environment, &self.log("product"))?;
+        let mut process = Process::start(program.build, program.arguments, &environment, &self.log("product"))?;
         let ready = process.until("the stage is ready", START_LIMIT, async || is_ok(management, "/ready").await).await;
         ready.map_err(|error| format!("{error}; its log:\n{}", last_lines(&self.log("product"))))?;
         Ok(Stage { process, http })

@@ -71,7 +71,7 @@ impl RawLog {
         for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id) {
             let (start, end) = consumer.fetch_watermarks(&name, partition, ANSWER)?;
             let at = |time: Option<OffsetDateTime>, otherwise| match time {
-                Some(time) => offset_at(consumer, (&name, partition), time).map(|offset| offset.unwrap_or(end)),
+                Some(time) => offset_at(consumer, &name, partition, time).map(|offset| offset.unwrap_or(end)),
                 None => Ok(otherwise),
             };
             let (mut first, mut last) = (at(scope.since, 0)?, at(scope.until, end)?);
@@ -154,7 +154,8 @@ impl RawLog {
 /// Returns the offset of the first record that Kafka received at a time or later; `None` if there is none.
 fn offset_at(
     consumer: &BaseConsumer,
-    (topic, partition): (&str, i32),
+    topic: &str,
+    partition: i32,
     time: OffsetDateTime,
 ) -> Result<Option<i64>, KafkaError> {
     let time_ms = i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX).max(0);

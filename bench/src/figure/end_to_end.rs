@@ -14,7 +14,7 @@ use crate::{
     process::Process,
     round::{Measured, Side, interleaved},
     snapshot::Watcher,
-    stack::Stack,
+    stack::{Program, Stack},
     stats::{Spread, quantile},
     table::{Limit, Row},
     topics::RunTopics,
@@ -69,7 +69,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Vec<Row>> {
 async fn of_two_builds(plan: &Plan, stack: &Stack) -> Result<Row> {
     let rounds = interleaved(plan, "end to end", async |side, round| {
         let name = format!("{side:?}{round}").to_lowercase();
-        let one = on_fresh_of(stack, (side, &name), async |up, database| capacity(plan, up, database).await).await?;
+        let one = on_fresh_of(stack, side, &name, async |up, database| capacity(plan, up, database).await).await?;
         Ok(Measured {
             rate: one.rate,
             cpu_seconds_per_million: Some(one.cpu_seconds_per_million),
@@ -126,12 +126,12 @@ fn rows(plan: &Plan, latencies: &[Latency], capacities: &[Capacity], busiest: f6
 }
 
 /// Starts all stages on this run's topics and database.
-pub(crate) async fn up(stack: &Stack, (side, name): (Side, &str), database: &RunDatabase) -> Result<Up> {
+pub(crate) async fn up(stack: &Stack, side: Side, name: &str, database: &RunDatabase) -> Result<Up> {
     let build = stack.build(side).ok_or("there is no build for this side")?;
     let data_dir = stack.dir.join(format!("up-{name}"));
     let data_dir_text = data_dir.to_string_lossy();
     let arguments = ["up", "--data-dir", &data_dir_text];
-    let mut stage = stack.stage_of((build, &arguments), "", Some(&database.url), None).await?;
+    let mut stage = stack.stage_of(Program { build, arguments: &arguments }, "", Some(&database.url), None).await?;
     let env = data_dir.join("env");
     stage.process.until("the file env is written", Duration::from_secs(30), async || env.exists()).await?;
     let url = variable(&env, "INGRESS_URL")?;
@@ -150,18 +150,19 @@ async fn on_fresh<T>(
     name: &str,
     measure: impl AsyncFnOnce(&Up, &RunDatabase) -> Result<T>,
 ) -> Result<T> {
-    on_fresh_of(stack, (Side::Product, name), measure).await
+    on_fresh_of(stack, Side::Product, name, measure).await
 }
 
 async fn on_fresh_of<T>(
     stack: &Stack,
-    (side, name): (Side, &str),
+    side: Side,
+    name: &str,
     measure: impl AsyncFnOnce(&Up, &RunDatabase) -> Result<T>,
 ) -> Result<T> {
     // The topics of `up` have no prefix here, so every run creates them again.
     let topics = RunTopics::make(&stack.settings, "").await?;
     let database = RunDatabase::make(&stack.database_url, &format!("bench_{name}"), None).await?;
-    let up = up(stack, (side, name), &database).await?;
+    let up = up(stack, side, name, &database).await?;
     let measured = measure(&up, &database).await?;
     up.process.stop().await?;
     database.delete().await?;

@@ -20,7 +20,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let settle = Duration::from_secs(if plan.quick { 3 } else { 30 });
     let topics = RunTopics::make(&stack.settings, "").await?;
     let database = RunDatabase::make(&stack.database_url, "bench_idle", None).await?;
-    let up = super::end_to_end::up(stack, (Side::Product, "idle"), &database).await?;
+    let up = super::end_to_end::up(stack, Side::Product, "idle", &database).await?;
     sleep(settle).await;
     let before = up.process.usage()?;
     sleep(settle).await;

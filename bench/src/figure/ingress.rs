@@ -10,7 +10,7 @@ use crate::{
     plan::Plan,
     process::Process,
     round::{Measured, Side, interleaved},
-    stack::{self, Key, Stack},
+    stack::{self, Key, Program, Stack},
     stats::Spread,
     table::{Limit, Row},
     topics::RunTopics,
@@ -21,12 +21,12 @@ use crate::{
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let key = stack.key()?;
     if plan.against.is_some() {
-        let run = async |side, round| Ok(run(plan, stack, &key, (side, round)).await?.0);
+        let run = async |side, round| Ok(run(plan, stack, &key, side, round).await?.0);
         return Ok(compare::row("ingress", &interleaved(plan, "ingress", run).await?));
     }
     let mut latencies = Vec::new();
     let rounds = interleaved(plan, "ingress", async |side, round| {
-        let (measured, load) = run(plan, stack, &key, (side, round)).await?;
+        let (measured, load) = run(plan, stack, &key, side, round).await?;
         latencies.push((side, load));
         Ok(measured)
     })
@@ -51,7 +51,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     })
 }
 
-async fn run(plan: &Plan, stack: &Stack, key: &Key, (side, round): (Side, u32)) -> Result<(Measured, wrk::Load)> {
+async fn run(plan: &Plan, stack: &Stack, key: &Key, side: Side, round: u32) -> Result<(Measured, wrk::Load)> {
     let prefix = format!("ingress-{round}-{side:?}-").to_lowercase();
     let topics = RunTopics::make(&stack.settings, &prefix).await?;
     let topic = topics.topics.raw(RawTopic::Medisante);
@@ -80,7 +80,7 @@ async fn run(plan: &Plan, stack: &Stack, key: &Key, (side, round): (Side, u32)) 
 
 async fn start(stack: &Stack, key: &Key, side: Side, topics: &RunTopics, topic: &str) -> Result<(Process, SocketAddr)> {
     let (mut process, http) = if let Some(build) = stack.build(side) {
-        let stage = stack.stage_of((build, &["ingress"]), &topics.prefix, None, Some(key)).await?;
+        let stage = stack.stage_of(Program { build, arguments: &["ingress"] }, &topics.prefix, None, Some(key)).await?;
         (stage.process, stage.http)
     } else {
         let http = stack::free_address()?;

@@ -12,7 +12,7 @@ use crate::{
     plan::Plan,
     process::Process,
     round::{Measured, Side, interleaved},
-    stack::Stack,
+    stack::{Program, Stack},
     table::Row,
     topics::{Counter, Record, RunTopics},
 };
@@ -22,8 +22,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 /// Measures the figure.
 pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let rounds =
-        interleaved(plan, "normalizer", async |side, round| run(plan, stack, (side, "normalizer"), round).await)
-            .await?;
+        interleaved(plan, "normalizer", async |side, round| run(plan, stack, side, "normalizer", round).await).await?;
     if plan.against.is_some() {
         return Ok(compare::row("normalizer", &rounds));
     }
@@ -39,13 +38,14 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
 }
 
 /// Runs one side. `name` distinguishes its topics from those of other figures.
-pub(super) async fn run(plan: &Plan, stack: &Stack, (side, name): (Side, &str), round: u32) -> Result<Measured> {
+pub(super) async fn run(plan: &Plan, stack: &Stack, side: Side, name: &str, round: u32) -> Result<Measured> {
     let prefix = format!("{name}-{round}-{side:?}-").to_lowercase();
     let topics = RunTopics::make(&stack.settings, &prefix).await?;
     let raw = topics.topics.raw(RawTopic::Medisante);
     let count = topics.preload(raw.clone(), raw_records(4, plan.preloaded())?).await?;
     let (mut process, output) = if let Some(build) = stack.build(side) {
-        let stage = stack.stage_of((build, &["normalizer"]), &prefix, None, Some(&stack.key()?)).await?;
+        let stage =
+            stack.stage_of(Program { build, arguments: &["normalizer"] }, &prefix, None, Some(&stack.key()?)).await?;
         (stage.process, topics.topics.outcomes())
     } else {
         let output = topics.topics.readings();

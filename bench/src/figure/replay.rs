@@ -26,7 +26,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let key = stack.key()?;
     let rounds = interleaved(plan, "replay", async |side, round| match side {
         Side::Product => product(plan, stack, &key, round).await,
-        Side::Peer => normalizer::run(plan, stack, (Side::Product, "replay-peer"), round).await,
+        Side::Peer => normalizer::run(plan, stack, Side::Product, "replay-peer", round).await,
     })
     .await?;
     Ok(Row {

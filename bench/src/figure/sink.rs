@@ -18,7 +18,7 @@ use crate::{
     payload,
     plan::Plan,
     round::{Measured, Side, interleaved},
-    stack::{Key, Stack},
+    stack::{Key, Program, Stack},
     table::{Limit, Row},
     topics::{Record, RunTopics},
 };
@@ -36,7 +36,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
         return of_two_builds(plan, stack, &key).await;
     }
     // A first run, which is not counted, creates the rows that the peer then writes.
-    let (database, _) = product(plan, stack, &key, (Side::Product, "warmup")).await?;
+    let (database, _) = product(plan, stack, &key, Side::Product, "warmup").await?;
     let stored = database.stored().await?;
     let batches = Batches::of_readings(&mut database.connect().await?, BATCH).await?;
     empty(&mut database.connect().await?).await?;
@@ -44,7 +44,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let rounds = interleaved(plan, "sink", async |side, round| {
         let name = format!("{side:?}{round}").to_lowercase();
         let (run, measured) = match side {
-            Side::Product => product(plan, stack, &key, (side, &name)).await?,
+            Side::Product => product(plan, stack, &key, side, &name).await?,
             Side::Peer => peer(stack, &name, &database, &batches).await?,
         };
         gate(plan, &stored, &run.stored().await?)?;
@@ -72,7 +72,7 @@ async fn of_two_builds(plan: &Plan, stack: &Stack, key: &Key) -> Result<Row> {
     let mut expected: Option<Stored> = None;
     let rounds = interleaved(plan, "sink", async |side, round| {
         let name = format!("{side:?}{round}").to_lowercase();
-        let (run, measured) = product(plan, stack, key, (side, &name)).await?;
+        let (run, measured) = product(plan, stack, key, side, &name).await?;
         let stored = run.stored().await?;
         gate(plan, expected.get_or_insert_with(|| stored.clone()), &stored)?;
         run.delete().await?;
@@ -83,13 +83,14 @@ async fn of_two_builds(plan: &Plan, stack: &Stack, key: &Key) -> Result<Row> {
 }
 
 /// Writes the readings to their topic. Returns how many there are.
-async fn lay_ready(plan: &Plan, stack: &Stack, (build, key): (&Path, &Key), topics: &RunTopics) -> Result<u64> {
+async fn lay_ready(plan: &Plan, stack: &Stack, build: &Path, key: &Key, topics: &RunTopics) -> Result<u64> {
     if plan.against.is_none() {
         return topics.preload(topics.topics.readings(), records(plan.preloaded())).await;
     }
     let raw = topics.topics.raw(RawTopic::Medisante);
     let count = topics.preload(raw, super::normalizer::raw_records(5, plan.preloaded())?).await?;
-    let mut normalizer = stack.stage_of((build, &["normalizer"]), &topics.prefix, None, Some(key)).await?;
+    let mut normalizer =
+        stack.stage_of(Program { build, arguments: &["normalizer"] }, &topics.prefix, None, Some(key)).await?;
     let outcomes = topics.counter(topics.topics.outcomes())?;
     let all = async || outcomes.count().is_ok_and(|outcomes| outcomes >= count);
     normalizer.process.until("the readings are on their topic", LIMIT, all).await?;
@@ -128,13 +129,14 @@ async fn peer(stack: &Stack, name: &str, template: &RunDatabase, batches: &Batch
     Ok((database, Measured { rate, cpu_seconds_per_million: None, peak_rss_mib: None }))
 }
 
-async fn product(plan: &Plan, stack: &Stack, key: &Key, (side, name): (Side, &str)) -> Result<(RunDatabase, Measured)> {
+async fn product(plan: &Plan, stack: &Stack, key: &Key, side: Side, name: &str) -> Result<(RunDatabase, Measured)> {
     let build = stack.build(side).ok_or("there is no build for this side")?;
     let topics = RunTopics::make(&stack.settings, &format!("sink-{name}-")).await?;
-    let count = lay_ready(plan, stack, (build, key), &topics).await?;
+    let count = lay_ready(plan, stack, build, key, &topics).await?;
     let last = last_ids(count)?;
     let database = RunDatabase::make(&stack.database_url, &format!("bench_sink_{name}"), None).await?;
-    let mut stage = stack.stage_of((build, &["sink"]), &topics.prefix, Some(&database.url), Some(key)).await?;
+    let mut stage =
+        stack.stage_of(Program { build, arguments: &["sink"] }, &topics.prefix, Some(&database.url), Some(key)).await?;
     let mut connection = database.connect().await?;
     let deadline = Instant::now() + LIMIT;
     let mut first = None;

@@ -25,9 +25,9 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
     let topics = RunTopics::make(&stack.settings, "soak-").await?;
     let ingress = stack.stage(&["ingress"], &topics.prefix, None, Some(&key)).await?;
     let (warm_up, requests) = if plan.quick { (20_000, 100_000) } else { (WARM_UP, 1_000_000) };
-    let warm_up = send(plan, ingress.http, &key, (warm_up, WARM_UP_RUNS)).await?;
+    let warm_up = send(plan, ingress.http, &key, warm_up, WARM_UP_RUNS).await?;
     let before = ingress.process.usage()?;
-    let sent = send(plan, ingress.http, &key, (requests, 1)).await?;
+    let sent = send(plan, ingress.http, &key, requests, 1).await?;
     let after = ingress.process.usage()?;
     ingress.process.stop().await?;
     topics.delete().await?;
@@ -50,7 +50,7 @@ pub(crate) async fn measure(plan: &Plan, stack: &Stack) -> Result<Row> {
 }
 
 /// Sends requests in at least `runs` runs, until at least `least` are answered 200. Returns how many were.
-async fn send(plan: &Plan, http: SocketAddr, key: &Key, (least, runs): (u64, u32)) -> Result<u64> {
+async fn send(plan: &Plan, http: SocketAddr, key: &Key, least: u64, runs: u32) -> Result<u64> {
     let (mut sent, mut run) = (0, 0);
     while sent < least || run < runs {
         sent += wrk::send(http, &key.secret, run, plan.load_time()).await?.accepted;

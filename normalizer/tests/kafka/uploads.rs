@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemas::{format::RawTopic, rejection::Reason};
 use uuid::Uuid;
 
-use crate::world::{World, export, records, start};
+use crate::world::{FirstChunk, World, export, records, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_becomes_readings_on_the_bulk_topic() {
@@ -38,7 +38,9 @@ async fn a_hash_that_does_not_match_is_noticed() {
     let id = Uuid::from_u128(5);
     let first = world.chunks(0, id, &chunks).await;
     // The content that the hash is of has the same size and differs in one letter.
-    let manifest = world.manifest((0, first), id, &chunks, content.replacen('H', "J", 1).as_bytes()).await;
+    let manifest = world
+        .manifest(FirstChunk { partition: 0, offset: first }, id, &chunks, content.replacen('H', "J", 1).as_bytes())
+        .await;
     world.until(&[&running], &world.topics.outcomes(), manifest + 1).await;
     running.stop().await;
     let letters = world.letters();

@@ -86,6 +86,13 @@ pub(crate) struct Running {
     task: JoinHandle<Result<(), normalizer::NormalizerError>>,
 }
 
+/// The position of the first chunk of an upload.
+#[derive(Clone, Copy)]
+pub(crate) struct FirstChunk {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+}
+
 impl World {
     /// Creates empty topics with the given number of partitions.
     pub(crate) async fn new(partitions: i32) -> Self {
@@ -172,18 +179,12 @@ impl World {
     }
 
     /// Appends the manifest of an upload, with the hash of `content`. Returns its offset.
-    pub(crate) async fn manifest(
-        &self,
-        (partition, first): (i32, i64),
-        id: Uuid,
-        chunks: &[&[u8]],
-        content: &[u8],
-    ) -> i64 {
+    pub(crate) async fn manifest(&self, first: FirstChunk, id: Uuid, chunks: &[&[u8]], content: &[u8]) -> i64 {
         let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        let part = UploadPart::Manifest { chunks: u32::try_from(chunks.len()).unwrap(), bytes, first };
+        let part = UploadPart::Manifest { chunks: u32::try_from(chunks.len()).unwrap(), bytes, first: first.offset };
         let headers =
             Headers { content_hmac: self.key.hash(content).to_hex(), upload: Some(Upload::new(id, part)), ..export() };
-        self.put(RawTopic::Uploads, partition, &headers, Some(&[])).await
+        self.put(RawTopic::Uploads, first.partition, &headers, Some(&[])).await
     }
 
     /// Appends a whole upload. Returns the offset of its manifest.
@@ -191,7 +192,7 @@ impl World {
         let chunks: Vec<&[u8]> = content.chunks(chunk_bytes).collect();
         let id = Uuid::from_u128(u128::from(COUNT.fetch_add(1, Ordering::SeqCst)) + (1 << 100));
         let first = self.chunks(partition, id, &chunks).await;
-        self.manifest((partition, first), id, &chunks, content).await
+        self.manifest(FirstChunk { partition, offset: first }, id, &chunks, content).await
     }
 
     fn consumer(&self) -> BaseConsumer {
