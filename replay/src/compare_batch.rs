@@ -6,7 +6,7 @@ use normalizer::Rejection;
 use schemas::event::Reading;
 use sqlx::PgConnection;
 use store::{
-    reading::load,
+    reading::{Row, load},
     replay::{self, RawRange, StoredRefusal},
 };
 use uuid::Uuid;
@@ -61,6 +61,10 @@ impl Replay {
             match compare(reading, stored.get(&reading.reading_id)) {
                 Comparison::Unchanged => self.collector().counts().unchanged += 1,
                 Comparison::Superseded => self.collector().counts().superseded += 1,
+                // The sink refuses it again, and its dead letter stays.
+                Comparison::Added if self.is_refused_by_sink(reading) => {
+                    self.collector().counts().refusals.unchanged += 1;
+                }
                 Comparison::Added => {
                     self.collector().add(ChangeKind::Added, Vec::new(), reading, self.receipt(reading));
                 }
@@ -77,6 +81,10 @@ impl Replay {
         // An upload comes in pieces: another one may yield the reading. The second pass finds that out.
         self.missing().extend(missing.map(|row| row.reading_id));
         Ok(())
+    }
+
+    fn is_refused_by_sink(&self, reading: &Reading) -> bool {
+        Row::new(reading.clone(), &self.config.receipt_key).is_err()
     }
 
     fn compare_refusals<'s>(&self, produced: &[Rejection], stored: impl Iterator<Item = &'s StoredRefusal>) {
