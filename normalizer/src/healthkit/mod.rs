@@ -23,6 +23,11 @@ pub(crate) use map::reading as sample;
 use sample_type::type_name;
 pub(crate) use wire::Sample;
 
+const BOUND: Refused = refused(
+    Reason::ValueInvalid,
+    "a sample has a comparator, which HealthKit does not document; without it the number would mean something else",
+);
+
 /// Maps an array of samples, or a single sample. The index in the array is the number of the item.
 pub(crate) fn json(payload: Payload<'_>) -> ItemResults {
     let mut items = ItemResults::default();
@@ -34,9 +39,14 @@ pub(crate) fn json(payload: Payload<'_>) -> ItemResults {
                     .map_err(|fault| fault.refused("the sample").with_device(*by_request))
                     .and_then(|Noted { known, unknown }| {
                         items.unknown.members("", &unknown);
+                        let mut is_bound = json::has_comparator(&unknown);
                         for part in known.objects.iter().flatten().filter_map(|object| wire::sample(object.get()).ok())
                         {
                             items.unknown.members("objects.", &part.unknown);
+                            is_bound |= json::has_comparator(&part.unknown);
+                        }
+                        if is_bound {
+                            return Err(BOUND.with_device(*by_request));
                         }
                         let found = map::reading(payload, item, &known, || map::device_of(payload, &known));
                         found.map_err(|why| {
