@@ -278,6 +278,17 @@ impl World {
         Some((one.offset().to_raw().filter(|offset| *offset >= 0)?, one.metadata().to_owned()))
     }
 
+    /// The offset in the copy of the mark of a partition of `raw.healthkit`, which is committed on another topic.
+    pub(crate) fn copied_healthkit_mark(&self, partition: i32) -> Option<i64> {
+        let group = format!("{}-marks", self.config().group);
+        let consumer: BaseConsumer = self.kafka.consumer(&group, GroupProtocol::Classic).create().unwrap();
+        let name = self.topics.documents();
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&name, partition);
+        let found = consumer.committed_offsets(list, ANSWER).unwrap();
+        found.find_partition(&name, partition)?.offset().to_raw().filter(|offset| *offset >= 0)
+    }
+
     /// Commits on behalf of the stage's group, which must have no members.
     pub(crate) fn commit(&self, topic: RawTopic, partition: i32, (offset, metadata): (i64, String)) {
         let mut list = TopicPartitionList::new();
