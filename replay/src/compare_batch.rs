@@ -19,29 +19,50 @@ use crate::{
     state::Replay,
 };
 
+/// What is known of the records since the last complete one: a large upload is compared in pieces, and which of its stored readings
+/// and refusals are missing shows only after the last piece.
+#[derive(Default)]
+pub(super) struct Unfinished {
+    first: Option<i64>,
+    offsets: BTreeSet<i64>,
+    yielded: BTreeSet<Uuid>,
+    rejections: Vec<Rejection>,
+}
+
 impl Replay {
-    /// Compares a batch of records of a range. `upload` collects the refusals of an upload whose last piece has not come yet.
+    /// Compares a batch of records of a range.
     pub(super) async fn compare(
         &self,
         connection: &mut PgConnection,
         range: &RawRange,
         batch: Vec<Mapped>,
-        upload: &mut Vec<Rejection>,
+        unfinished: &mut Unfinished,
     ) -> Result<(), ReplayError> {
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(()) };
-        let part = RawRange { first: first.offset, end: last.offset + 1, ..*range };
+        let part = RawRange { first: *unfinished.first.get_or_insert(first.offset), end: last.offset + 1, ..*range };
+        let is_complete = last.is_last;
         self.collector().counts().records += batch.iter().filter(|record| record.is_last).count() as u64;
-        self.compare_readings(connection, &part, &batch).await?;
+        self.compare_readings(connection, &batch, unfinished).await?;
         if !self.config.scope.is_by_reading() {
-            let stored = replay::refusals(connection, &part).await?;
-            for record in batch {
-                upload.extend(record.rejections);
-                if record.is_last {
-                    let produced = std::mem::take(upload);
-                    let stored = stored.iter().filter(|refusal| refusal.offset == record.offset);
-                    self.compare_refusals(&produced, stored);
+            let mut stored: BTreeMap<i64, Vec<StoredRefusal>> = BTreeMap::new();
+            if batch.iter().any(|record| record.is_last) {
+                for refusal in replay::refusals(connection, &part).await? {
+                    stored.entry(refusal.offset).or_default().push(refusal);
                 }
             }
+            for record in batch {
+                unfinished.rejections.extend(record.rejections);
+                if record.is_last {
+                    let produced = std::mem::take(&mut unfinished.rejections);
+                    self.compare_refusals(&produced, &stored.remove(&record.offset).unwrap_or_default());
+                }
+            }
+        }
+        if is_complete {
+            let Unfinished { offsets, yielded, .. } = std::mem::take(unfinished);
+            let rows = replay::readings_of(connection, &part).await?.into_iter();
+            let missing = rows.filter(|row| offsets.contains(&row.offset) && !yielded.contains(&row.reading_id));
+            self.missing().extend(missing.map(|row| row.reading_id));
         }
         Ok(())
     }
@@ -49,8 +70,8 @@ impl Replay {
     async fn compare_readings(
         &self,
         connection: &mut PgConnection,
-        part: &RawRange,
         batch: &[Mapped],
+        unfinished: &mut Unfinished,
     ) -> Result<(), ReplayError> {
         let scope = &self.config.scope;
         let produced: Vec<&Reading> = batch.iter().flat_map(|record| &record.readings).collect();
@@ -73,13 +94,8 @@ impl Replay {
                 }
             }
         }
-        let yielded: BTreeSet<Uuid> = ids.into_iter().collect();
-        let compared: BTreeSet<i64> = batch.iter().map(|record| record.offset).collect();
-        let rows = replay::readings_of(connection, part).await?;
-        let missing =
-            rows.into_iter().filter(|row| compared.contains(&row.offset) && !yielded.contains(&row.reading_id));
-        // An upload comes in pieces: another one may yield the reading. The second pass finds that out.
-        self.missing().extend(missing.map(|row| row.reading_id));
+        unfinished.offsets.extend(batch.iter().map(|record| record.offset));
+        unfinished.yielded.extend(ids);
         Ok(())
     }
 
@@ -87,9 +103,9 @@ impl Replay {
         Row::new(reading.clone(), &self.config.receipt_key).is_err()
     }
 
-    fn compare_refusals<'s>(&self, produced: &[Rejection], stored: impl Iterator<Item = &'s StoredRefusal>) {
+    fn compare_refusals(&self, produced: &[Rejection], stored: &[StoredRefusal]) {
         let mut before: BTreeMap<i32, &str> = BTreeMap::new();
-        for refusal in stored.filter(|refusal| refusal.stage == "normalizer") {
+        for refusal in stored.iter().filter(|refusal| refusal.stage == "normalizer") {
             let last = refusal.item.saturating_add(refusal.item_count.max(1));
             before.extend((refusal.item..last).map(|item| (item, refusal.reason.as_str())));
         }

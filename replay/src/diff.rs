@@ -20,6 +20,18 @@ pub enum ChangeKind {
     Withdrawn,
 }
 
+impl ChangeKind {
+    /// Returns the word for it in a report.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
 /// A reading that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {

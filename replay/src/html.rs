@@ -40,11 +40,7 @@ pub fn page(diff: &Diff, scope: &str) -> String {
     );
     page.push_str("<th>device</th><th>readings</th><th>fields</th><th>first receipt</th></tr></thead><tbody>");
     for group in &diff.groups {
-        let kind = match group.kind {
-            ChangeKind::Added => "added",
-            ChangeKind::Changed => "changed",
-            ChangeKind::Withdrawn => "withdrawn",
-        };
+        let kind = group.kind.as_str();
         let fields: Vec<String> = group.fields.iter().map(|(field, count)| format!("{field:?} {count}")).collect();
         let _ = write!(
             page,

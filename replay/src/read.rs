@@ -2,14 +2,9 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use normalizer::map_again;
-use rdkafka::{
-    Message as _,
-    message::{Headers as _, OwnedMessage},
-};
+use normalizer::{RawMessage, map_again};
 use schemas::{
     format::RawTopic,
-    raw::Headers,
     upload::{Upload, UploadPart},
 };
 use store::replay::RawRange;
@@ -33,21 +28,18 @@ impl Replay {
         self.log.read(range, |message| {
             self.progress.read.fetch_add(1, Ordering::Relaxed);
             self.hold_rate();
-            if pass == Pass::Find || self.is_compared(range.topic, &message) {
-                self.map(range.topic, message, &mut batch)
-            } else {
-                Ok(true)
-            }
+            let raw = RawMessage::new(range.topic, message);
+            if pass == Pass::Find || self.is_compared(&raw) { self.map(range.topic, raw, &mut batch) } else { Ok(true) }
         })?;
         batch.send();
         Ok(())
     }
 
     /// Maps a record into the batch. A large upload is split into pieces. Returns whether to continue.
-    fn map(&self, topic: RawTopic, message: OwnedMessage, batch: &mut Batch<'_>) -> Result<bool, ReplayError> {
-        let offset = message.offset();
+    fn map(&self, topic: RawTopic, raw: RawMessage, batch: &mut Batch<'_>) -> Result<bool, ReplayError> {
+        let offset = raw.offset();
         let (mut piece, mut is_open) = (Mapped::of(offset), true);
-        let is_mapped = map_again(&self.config.normalizer, topic, message, &mut |item| {
+        let is_mapped = map_again(&self.config.normalizer, raw, &mut |item| {
             match item {
                 Ok(reading) => piece.readings.push(reading),
                 Err(rejection) => piece.rejections.push(rejection),
@@ -72,11 +64,9 @@ impl Replay {
     }
 
     /// Whether a record is compared: the scope covers it, and it is not a chunk of a large upload, which has no outcome of its own.
-    fn is_compared(&self, topic: RawTopic, message: &OwnedMessage) -> bool {
-        let pairs = message.headers().into_iter().flat_map(|headers| headers.iter());
-        let headers =
-            Headers::read(topic, pairs.filter_map(|header| header.value.map(|value| (header.key, value)))).ok();
-        let part = headers.as_ref().and_then(|headers| headers.upload.as_ref()).map(Upload::part);
-        !matches!(part, Some(UploadPart::Chunk { .. })) && self.config.scope.has_record(headers.as_ref())
+    fn is_compared(&self, raw: &RawMessage) -> bool {
+        let headers = raw.headers.as_ref().ok();
+        let part = headers.and_then(|headers| headers.upload.as_ref()).map(Upload::part);
+        !matches!(part, Some(UploadPart::Chunk { .. })) && self.config.scope.has_record(headers)
     }
 }

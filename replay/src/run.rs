@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     batch::{BATCH_READINGS, Mapped},
+    compare_batch::Unfinished,
     diff::{ChangeKind, Collector, Diff},
     error::ReplayError,
     log::{Covered, RawLog},
@@ -140,10 +141,10 @@ impl Replay {
         let reading = tokio::task::spawn_blocking(move || replay.read(&range, pass, &batches));
         let mut connection = self.pool.acquire().await?;
         let mut result = Ok(());
-        let mut upload = Vec::new();
+        let mut unfinished = Unfinished::default();
         while let Some(batch) = receiver.recv().await {
             result = match pass {
-                Pass::Compare => self.compare(&mut connection, &range, batch, &mut upload).await,
+                Pass::Compare => self.compare(&mut connection, &range, batch, &mut unfinished).await,
                 Pass::Find => {
                     self.find(&batch);
                     Ok(())

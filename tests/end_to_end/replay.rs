@@ -13,14 +13,14 @@ use crate::{
 /// The differing readings in the order added, changed, withdrawn; the refused items in the order unchanged, newly refused, newly
 /// accepted.
 #[derive(Debug, PartialEq, Eq)]
-struct Found {
+pub(crate) struct Found {
     readings: [u64; 3],
     refused: [u64; 3],
-    is_different: bool,
+    pub(crate) is_different: bool,
 }
 
 impl World {
-    fn replay(&self, arguments: &[&str]) -> (Found, Value) {
+    pub(crate) fn replay(&self, arguments: &[&str]) -> (Found, Value) {
         let key = self.path("receipt.key");
         let arguments = [&["--receipt-key-file", key.to_str().unwrap(), "--json"], arguments].concat();
         let (printed, succeeded) = self.command("replay", &arguments);

@@ -90,6 +90,11 @@ async fn an_export_is_completed_although_all_stages_are_killed() {
     world.assert_promises(RECORDS).await;
     assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 1);
     assert_eq!(world.count("SELECT count(*) FROM attributed_readings WHERE device_id = 'watch-1'").await, RECORDS);
+
+    // A replay compares so large an upload in pieces.
+    world.until_ready((Stage::Normalizer, 0)).await;
+    let (found, report) = world.replay(&["--provider", "healthkit"]);
+    assert!(!found.is_different && report["unchanged"] == RECORDS, "{report}");
 }
 
 /// Sends the export as a sender does, repeated while there is no answer or the answer is 503. Returns the status.

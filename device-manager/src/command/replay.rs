@@ -155,8 +155,9 @@ pub async fn run(args: ReplayCommand, output: &mut Output) -> Result<ExitCode, C
     shown.abort();
     let diff = compared.map_err(|error| CommandError::failed("comparing", chain(&error)))?;
     write_report(&args, &diff, &described)?;
-    print(&args, &diff, &described, output)?;
-    Ok(ExitCode::from(u8::from(!diff.is_empty())))
+    let code = ExitCode::from(u8::from(!diff.is_empty()));
+    print(&args, diff, &described, output)?;
+    Ok(code)
 }
 
 /// Returns the scope, and its description for the report. The description names no patient.
@@ -217,11 +218,11 @@ fn write_report(args: &ReplayCommand, diff: &Diff, scope: &str) -> Result<(), Co
     Ok(())
 }
 
-fn print(args: &ReplayCommand, diff: &Diff, scope: &str, output: &mut Output) -> Result<(), CommandError> {
+fn print(args: &ReplayCommand, diff: Diff, scope: &str, output: &mut Output) -> Result<(), CommandError> {
     let [added, changed, withdrawn] =
         [ChangeKind::Added, ChangeKind::Changed, ChangeKind::Withdrawn].map(|kind| diff.count(kind));
     if args.json {
-        let diff = &Diff { changes: Vec::<Change>::new(), ..diff.clone() };
+        let diff = &Diff { changes: Vec::<Change>::new(), ..diff };
         output.json(&Summary { added, changed, withdrawn, report: Report { scope, diff } })?;
         return Ok(());
     }
@@ -257,11 +258,7 @@ fn print(args: &ReplayCommand, diff: &Diff, scope: &str, output: &mut Output) ->
 
 fn line(group: &Group) -> String {
     let Group { kind, code, display, device, readings, fields, receipt, .. } = group;
-    let kind = match kind {
-        ChangeKind::Added => "added",
-        ChangeKind::Changed => "changed",
-        ChangeKind::Withdrawn => "withdrawn",
-    };
+    let kind = kind.as_str();
     let fields: Vec<String> = fields.iter().map(|(field, count)| format!("{field:?} {count}").to_lowercase()).collect();
     let (display, device) = (display.as_deref().unwrap_or_default(), device.as_deref().unwrap_or("no device"));
     let fields = if fields.is_empty() { String::new() } else { format!(" ({})", fields.join(", ")) };

@@ -1,16 +1,17 @@
 //! Maps a raw record outside of the stage, for a replay: the same items that the stage would publish or refuse.
 
-use rdkafka::{
-    Message,
-    message::{Headers as _, OwnedMessage},
+use rdkafka::{Message, message::OwnedMessage};
+use schemas::{
+    event::Reading,
+    format::RawTopic,
+    raw::{HeaderError, Headers},
 };
-use schemas::{event::Reading, format::RawTopic, raw::Headers};
 
 use super::{
     config::NormalizerConfig,
     error::NormalizerError,
     event::{PANICKED, encode_citing, log_panic, map_record, too_large_documents},
-    record::{Consumed, is_manifest},
+    record::{Consumed, headers_of, is_manifest},
     upload::read_items,
 };
 use crate::{
@@ -19,6 +20,28 @@ use crate::{
     registry::{self, Each},
 };
 
+/// A message from a raw topic, with its headers parsed.
+pub struct RawMessage {
+    topic: RawTopic,
+    /// The headers, or the one that cannot be read.
+    pub headers: Result<Headers, HeaderError>,
+    message: OwnedMessage,
+}
+
+impl RawMessage {
+    /// Parses the headers of a message.
+    #[must_use]
+    pub fn new(topic: RawTopic, message: OwnedMessage) -> Self {
+        Self { topic, headers: headers_of(topic, &message), message }
+    }
+
+    /// Returns the offset of the message.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.message.offset()
+    }
+}
+
 /// Maps a record of a raw topic, and passes each reading and each rejection to `each`. A large upload is mapped at its manifest;
 /// its other records have no items. Device commands have no readings. Returns whether the record was mapped. Blocks.
 ///
@@ -26,12 +49,10 @@ use crate::{
 /// The chunks of an upload cannot be read.
 pub fn map_again(
     config: &NormalizerConfig,
-    topic: RawTopic,
-    message: OwnedMessage,
+    raw: RawMessage,
     each: &mut dyn FnMut(Result<Reading, Rejection>) -> bool,
 ) -> Result<bool, NormalizerError> {
-    let pairs = message.headers().into_iter().flat_map(|headers| headers.iter());
-    let headers = Headers::read(topic, pairs.filter_map(|header| header.value.map(|value| (header.key, value))));
+    let RawMessage { topic, headers, message } = raw;
     let record = Consumed { topic, headers, message, is_handled: false, assignment: 0 };
     if topic == RawTopic::Uploads && is_manifest(&record) {
         return read_items(config, &record, each).map(|_unknown| true);

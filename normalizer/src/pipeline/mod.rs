@@ -29,7 +29,7 @@ use schemas::format::RawTopic;
 use service::{backoff::Backoff, health::StageHealth, kafka::because, topics::not_there};
 use tokio_util::sync::CancellationToken;
 
-pub use again::map_again;
+pub use again::{RawMessage, map_again};
 pub use config::{BatchLimits, NormalizerConfig, Skip, SkippedRecord, group_of};
 pub use consume::mapped_until;
 pub use error::NormalizerError;

@@ -1,6 +1,9 @@
 //! A consumed raw record.
 
-use rdkafka::{Message, message::OwnedMessage};
+use rdkafka::{
+    Message,
+    message::{Headers as _, OwnedMessage},
+};
 use schemas::{
     format::RawTopic,
     raw::{HeaderError, Headers},
@@ -9,6 +12,16 @@ use schemas::{
 
 /// A partition of a raw topic.
 pub(super) type RawPartition = (RawTopic, i32);
+
+/// Parses the headers of a message from a raw topic.
+///
+/// # Errors
+/// The header that cannot be read.
+pub(super) fn headers_of(topic: RawTopic, message: &impl Message) -> Result<Headers, HeaderError> {
+    let headers = message.headers();
+    let pairs = headers.into_iter().flat_map(|headers| headers.iter());
+    Headers::read(topic, pairs.filter_map(|header| header.value.map(|value| (header.key, value))))
+}
 
 /// A raw record with its headers parsed.
 pub(super) struct Consumed {

@@ -12,9 +12,9 @@ use rdkafka::{
     Message, TopicPartitionList,
     consumer::{CommitMode, Consumer, StreamConsumer},
     error::KafkaError,
-    message::{BorrowedMessage, Headers as _},
+    message::BorrowedMessage,
 };
-use schemas::{format::RawTopic, raw::Headers};
+use schemas::format::RawTopic;
 use service::{backoff::Backoff, rebootstrap::Rebootstrap};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -31,7 +31,7 @@ use super::{
     config::{BatchLimits, NormalizerConfig},
     error::NormalizerError,
     progress::{Progress, Suspects},
-    record::{Consumed, RawPartition, bytes_of, is_manifest},
+    record::{Consumed, RawPartition, bytes_of, headers_of, is_manifest},
 };
 use group::GroupContext;
 use marks::Marks;
@@ -272,12 +272,9 @@ impl RawConsumer {
         if message.payload().is_none() {
             metrics::counter!("device_manager_normalizer_null_records_total").increment(1);
         }
-        let headers = message.headers();
-        let pairs = headers.into_iter().flat_map(|headers| headers.iter());
-        let read = Headers::read(topic, pairs.filter_map(|header| header.value.map(|value| (header.key, value))));
         Some(Consumed {
             topic,
-            headers: read,
+            headers: headers_of(topic, message),
             message: message.detach(),
             is_handled: offset < start.map_from,
             assignment,
