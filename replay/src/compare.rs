@@ -11,7 +11,7 @@ pub enum Comparison {
     Unchanged,
     /// The stored reading is a later version: another delivery, or the same one by a later mapping.
     Superseded,
-    /// No reading with the id is stored.
+    /// No reading with the id is stored, or it is withdrawn.
     Added,
     /// The produced reading would replace the stored one. These fields differ.
     Changed(Vec<Field>),
@@ -56,8 +56,11 @@ pub enum Field {
 pub fn compare(produced: &Reading, stored: Option<&StoredReading>) -> Comparison {
     let Some(stored) = stored else { return Comparison::Added };
     let version = Version::of(produced);
+    if stored.version.withdrawn {
+        return Comparison::Added;
+    }
     let is_later = if produced.content == stored.reading.content {
-        stored.version.mapping_version > version.mapping_version
+        stored.version.mapped_by.mapping_and_catalogue() > version.mapped_by.mapping_and_catalogue()
     } else {
         stored.version > version
     };
@@ -99,6 +102,8 @@ fn differences(one: &Reading, other: &Reading) -> Vec<Field> {
         flags,
         provenance: _,
         key_id: _,
+        withdrawn: _,
+        replay: _,
     } = one;
     let is_same_time = *measured_from == other.measured_from
         && *measured_until == other.measured_until

@@ -3,11 +3,11 @@
 //! The consumer thread does this while Postgres works on the previous batch. The writer only fills in the ids of
 //! dictionary entries, and looks up each id once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use schemas::{
     event::{Coding, Device},
-    version::{Appended, Version},
+    version::Appended,
 };
 use store::{
     copy::{HEADER, TRAILER},
@@ -26,8 +26,8 @@ pub struct EncodedReadings {
     placeholders: Vec<Placeholder>,
     /// The indexes of the readings among the items, ordered by reading id.
     order: Vec<usize>,
-    /// Readings that were delivered from more than one position.
-    repeated: Vec<Uuid>,
+    /// Readings that were delivered more than once, or withdrawn.
+    merged: Vec<Uuid>,
 }
 
 /// Where the id of a dictionary entry belongs, and the index of the entry.
@@ -38,12 +38,6 @@ enum Placeholder {
     Device { at: usize, entry: usize },
     /// The id of a coding, as digits within JSON.
     ComponentCoding { at: usize, entry: usize },
-}
-
-/// All deliveries of one reading in a batch.
-pub(crate) struct Deliveries<'a> {
-    pub(crate) contents: BTreeMap<Uuid, (Version, &'a Row)>,
-    pub(crate) positions: BTreeSet<Appended>,
 }
 
 impl EncodedReadings {
@@ -60,22 +54,20 @@ impl EncodedReadings {
         let mut encoder = Encoder::default();
         encoder.bytes.reserve(768 * order.len());
         encoder.bytes.extend_from_slice(HEADER);
-        let mut repeated = Vec::new();
+        let mut merged = Vec::new();
         for group in order.chunk_by(|(id, _), (next, _)| id == next) {
-            if let [(_, index)] = group {
-                items.get(*index).and_then(reading).into_iter().for_each(|row| encoder.append(row, row.version));
-                continue;
+            let rows = distinct(group.iter().filter_map(|(_, index)| items.get(*index).and_then(reading)));
+            for row in &rows {
+                encoder.append(row);
             }
-            let deliveries = Deliveries::of(group.iter().filter_map(|(_, index)| items.get(*index).and_then(reading)));
-            deliveries.contents.values().for_each(|(version, row)| encoder.append(row, *version));
-            if deliveries.positions.len() > 1 {
-                repeated.extend(group.first().map(|(id, _)| *id));
+            if rows.len() > 1 || rows.iter().any(|row| row.reading.withdrawn) {
+                merged.extend(group.first().map(|(id, _)| *id));
             }
         }
         encoder.bytes.extend_from_slice(&TRAILER);
         let Encoder { bytes, rows, codings, devices, placeholders } = encoder;
         let order = order.into_iter().map(|(_, index)| index).collect();
-        Self { bytes, rows, codings: codings.owned(), devices: devices.owned(), placeholders, order, repeated }
+        Self { bytes, rows, codings: codings.owned(), devices: devices.owned(), placeholders, order, merged }
     }
 
     /// The number of rows in the COPY.
@@ -98,18 +90,18 @@ impl EncodedReadings {
         &self.devices
     }
 
-    /// Readings that were delivered from more than one position.
-    pub(crate) fn repeated(&self) -> &[Uuid] {
-        &self.repeated
+    /// Readings that were delivered more than once, or withdrawn. They are merged, also if no row with the id is stored.
+    pub(crate) fn merged(&self) -> &[Uuid] {
+        &self.merged
     }
 
     /// All deliveries of a reading. `items` must be the items that this was made from.
-    pub(crate) fn deliveries<'a>(&self, items: &'a [Item], id: Uuid) -> Deliveries<'a> {
+    pub(crate) fn deliveries<'a>(&self, items: &'a [Item], id: Uuid) -> Vec<&'a Row> {
         let row = |index: &usize| items.get(*index).and_then(reading);
         let id_at = |index: &usize| row(index).map(|row| row.reading.reading_id);
         let start = self.order.partition_point(|index| id_at(index) < Some(id));
         let end = self.order.partition_point(|index| id_at(index) <= Some(id));
-        Deliveries::of(self.order.get(start..end).unwrap_or_default().iter().filter_map(row))
+        distinct(self.order.get(start..end).unwrap_or_default().iter().filter_map(row))
     }
 
     /// Returns the COPY with these ids, which are in the order of [`EncodedReadings::codings`] and [`EncodedReadings::devices`].
@@ -152,17 +144,9 @@ struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Appends a row under `version`, which is its own version joined with those of other deliveries.
-    fn append(&mut self, row: &'a Row, version: Version) {
+    fn append(&mut self, row: &'a Row) {
         let start = self.bytes.len();
-        let joined;
-        let encoded = if version == row.version {
-            row.encoded()
-        } else {
-            joined = row.encoded_as(version);
-            &joined
-        };
-        let Encoded { bytes, placeholders } = encoded;
+        let Encoded { bytes, placeholders } = row.encoded();
         self.bytes.extend_from_slice(bytes);
         self.rows += 1;
         let reading = &row.reading;
@@ -209,22 +193,14 @@ impl<'a, T: Eq + std::hash::Hash + Clone> Entries<'a, T> {
     }
 }
 
-impl<'a> Deliveries<'a> {
-    fn of(deliveries: impl Iterator<Item = &'a Row>) -> Self {
-        let mut merged = Self { contents: BTreeMap::new(), positions: BTreeSet::new() };
-        for row in deliveries {
-            merged.positions.insert(row.version.row);
-            merged
-                .contents
-                .entry(row.content())
-                .and_modify(|(version, kept)| {
-                    if !version.keeps_row_over(&row.version) {
-                        *kept = row;
-                    }
-                    *version = version.join(row.version);
-                })
-                .or_insert((row.version, row));
+/// Returns the deliveries of one reading without repetitions: for each content and item, the one of the latest mapping.
+fn distinct<'a>(deliveries: impl Iterator<Item = &'a Row>) -> Vec<&'a Row> {
+    let mut latest: BTreeMap<(Uuid, Appended), &Row> = BTreeMap::new();
+    for row in deliveries {
+        let known = latest.entry((row.content(), row.version.row)).or_insert(row);
+        if known.version.mapped_by < row.version.mapped_by {
+            *known = row;
         }
-        merged
     }
+    latest.into_values().collect()
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::version::{Appended, Version};
+use schemas::version::{Appended, MappedBy, Version};
 use uuid::Uuid;
 
 /// Where the row of a content is stored.
@@ -26,6 +26,27 @@ pub struct Stored {
     pub location: Location,
 }
 
+/// An item from which a reading was delivered, in the form in which it identifies a delivery: without the time of its append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeliveredFrom(Appended);
+
+impl DeliveredFrom {
+    /// Returns the item of an append.
+    #[must_use]
+    pub const fn of(append: Appended) -> Self {
+        Self(Appended { at: 0, ..append })
+    }
+
+    /// Returns the item. The time of its append is 0.
+    #[must_use]
+    pub const fn item(&self) -> &Appended {
+        &self.0
+    }
+}
+
+/// What withdrew each delivery that a replay withdrew.
+pub type Withdrawals = BTreeMap<DeliveredFrom, MappedBy>;
+
 /// The steps for one reading, to be executed in the order of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -37,62 +58,100 @@ pub struct Plan {
     pub drop_archived: Vec<Uuid>,
     /// Move this content from the archive to the current place.
     pub restore: Option<Uuid>,
-    /// Insert the staged row of this content as the current row.
-    pub put_current: Option<Uuid>,
-    /// Insert the staged rows of these contents into the archive.
-    pub put_archived: Vec<Uuid>,
+    /// Insert the staged row of this content and version as the current row.
+    pub put_current: Option<(Uuid, Version)>,
+    /// Insert the staged rows of these contents and versions into the archive.
+    pub put_archived: Vec<(Uuid, Version)>,
     /// Update what is known of these contents.
     pub touch: Vec<(Uuid, Version)>,
     /// Items that are represented by the row of another item.
-    pub duplicates: BTreeSet<Appended>,
+    pub duplicates: BTreeSet<DeliveredFrom>,
     /// Items that have rows, and so are not duplicates, or no longer.
-    pub rows: BTreeSet<Appended>,
+    pub rows: BTreeSet<DeliveredFrom>,
 }
 
-/// Plans the steps for one reading. `stored` is what Postgres contains, `staged` the version of each content in the batch,
-/// and `delivered` the position of each delivery in the batch.
+/// A delivery in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// The hash of the content.
+    pub content: Uuid,
+    /// The version of the delivery alone.
+    pub version: Version,
+}
+
+/// A content while its versions are joined.
+struct Content {
+    stored: Option<Stored>,
+    version: Version,
+    /// The delivery of the batch whose row is to be stored; `None` if that is the stored one.
+    staged: Option<Version>,
+}
+
+/// Plans the steps for one reading. `stored` is what Postgres contains, `delivered` is in the batch, and `withdrawals` are those of
+/// both. A delivery that a later mapping withdrew is ignored.
 #[must_use]
-pub fn plan(stored: &[Stored], staged: &BTreeMap<Uuid, Version>, delivered: &BTreeSet<Appended>) -> Plan {
-    let mut contents: BTreeMap<Uuid, (Option<Stored>, Version, bool)> =
-        stored.iter().map(|known| (known.content, (Some(*known), known.version, false))).collect();
-    for (content, version) in staged {
-        let entry = contents.entry(*content).or_insert((None, *version, true));
-        if let Some(known) = entry.0 {
-            let takes_row = !known.version.keeps_row_over(version);
-            *entry = (Some(known), known.version.join(*version), takes_row);
-        }
+pub fn plan(stored: &[Stored], delivered: &[Delivered], withdrawals: &Withdrawals) -> Plan {
+    let is_withdrawn = |version: &Version| {
+        withdrawals.get(&DeliveredFrom::of(version.row)).is_some_and(|by| *by > version.mapped_by) || version.withdrawn
+    };
+    let mut contents: BTreeMap<Uuid, Content> = BTreeMap::new();
+    for known in stored {
+        let version = Version { withdrawn: is_withdrawn(&known.version), ..known.version };
+        contents.insert(known.content, Content { stored: Some(*known), version, staged: None });
     }
-    let current = contents.iter().max_by_key(|(content, (_, version, _))| (*version, **content)).map(|(c, _)| *c);
+    for Delivered { content, version } in
+        delivered.iter().filter(|one| one.version.withdrawn || !is_withdrawn(&one.version))
+    {
+        contents
+            .entry(*content)
+            .and_modify(|known| {
+                if !known.version.keeps_row_over(version) {
+                    known.staged = Some(*version);
+                }
+                known.version = known.version.join(*version);
+            })
+            .or_insert(Content { stored: None, version: *version, staged: Some(*version) });
+    }
+    let current =
+        contents.iter().max_by_key(|(content, known)| (known.version, **content)).map(|(content, _)| *content);
     let mut plan = Plan::default();
-    for (content, (known, version, from_stage)) in &contents {
+    for (content, Content { stored: known, version, staged }) in &contents {
         let is_current = Some(*content) == current;
-        match (known.map(|known| known.location), from_stage, is_current) {
+        match (known.map(|known| known.location), staged.is_some(), is_current) {
             (Some(Location::Current), false, true) | (Some(Location::Archived), false, false) => {}
             (Some(Location::Current), false, false) => (plan.archive, plan.clear) = (true, true),
-            (Some(Location::Current), true, true) => (plan.clear, plan.put_current) = (true, Some(*content)),
+            (Some(Location::Current), true, true) => {
+                plan.clear = true;
+                plan.put_current = staged.map(|version| (*content, version));
+            }
             (Some(Location::Current), true, false) => {
                 plan.clear = true;
-                plan.put_archived.push(*content);
+                plan.put_archived.extend(staged.map(|version| (*content, version)));
             }
             (Some(Location::Archived), false, true) => plan.restore = Some(*content),
             (Some(Location::Archived), true, true) => {
                 plan.drop_archived.push(*content);
-                plan.put_current = Some(*content);
+                plan.put_current = staged.map(|version| (*content, version));
             }
             (Some(Location::Archived), true, false) => {
                 plan.drop_archived.push(*content);
-                plan.put_archived.push(*content);
+                plan.put_archived.extend(staged.map(|version| (*content, version)));
             }
-            (None, _, true) => plan.put_current = Some(*content),
-            (None, _, false) => plan.put_archived.push(*content),
+            (None, _, true) => plan.put_current = staged.map(|version| (*content, version)),
+            (None, _, false) => plan.put_archived.extend(staged.map(|version| (*content, version))),
         }
-        let written = if *from_stage { staged.get(content).copied() } else { known.map(|known| known.version) };
-        if written != Some(*version) {
+        if staged.or(known.map(|known| known.version)) != Some(*version) {
             plan.touch.push((*content, *version));
         }
-        plan.rows.insert(version.row);
+        if !version.withdrawn {
+            plan.rows.insert(DeliveredFrom::of(version.row));
+        }
     }
-    let all = stored.iter().map(|known| known.version.row).chain(delivered.iter().copied());
-    plan.duplicates = all.filter(|position| !plan.rows.contains(position)).collect();
+    let all = stored.iter().map(|known| &known.version).chain(delivered.iter().map(|one| &one.version));
+    plan.duplicates = all
+        .filter(|version| !is_withdrawn(version))
+        .map(|version| DeliveredFrom::of(version.row))
+        .filter(|from| !plan.rows.contains(from))
+        .collect();
     plan
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use schemas::version::MappedBy;
+
 /// The outcome of a raw record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordOutcome {
@@ -13,8 +15,8 @@ pub struct RecordOutcome {
     pub commands: i32,
     /// The number of items that were refused.
     pub rejections: i32,
-    /// The version of the mapping that produced the outcome.
-    pub mapping_version: i32,
+    /// What mapped the record.
+    pub mapped_by: MappedBy,
 }
 
 /// Adjacent records with the same outcome, from `first` to `last`, both included.
@@ -28,8 +30,8 @@ pub struct Run {
     pub outcome: RecordOutcome,
 }
 
-/// Merges new outcomes into the stored runs, which are disjoint and ordered. If an offset is in both, the higher mapping
-/// version wins.
+/// Merges new outcomes into the stored runs, which are disjoint and ordered. If an offset is in both, the outcome of the later
+/// mapping wins.
 #[must_use]
 pub fn merge(stored: &[Run], new: &BTreeMap<i64, RecordOutcome>) -> Vec<Run> {
     let mut merged: Vec<Run> = Vec::new();
@@ -52,7 +54,7 @@ pub fn merge(stored: &[Run], new: &BTreeMap<i64, RecordOutcome>) -> Vec<Run> {
             incoming.next();
             if offset < run.first {
                 push(Run { first: offset, last: offset, outcome });
-            } else if outcome.mapping_version > run.outcome.mapping_version {
+            } else if outcome.mapped_by > run.outcome.mapped_by {
                 push(Run { first: from, last: offset - 1, outcome: run.outcome });
                 push(Run { first: offset, last: offset, outcome });
                 from = offset + 1;

@@ -93,6 +93,10 @@ impl<'a> Tuple<'a> {
         self.bytes(&value.to_be_bytes());
     }
 
+    pub(crate) fn boolean(&mut self, value: bool) {
+        self.bytes(&[u8::from(value)]);
+    }
+
     pub(crate) fn short(&mut self, value: i16) {
         self.bytes(&value.to_be_bytes());
     }

@@ -72,6 +72,8 @@ pub async fn apply(connection: &mut PgConnection) -> Result<Applied, RoleError> 
         // Removes privileges on tables that an earlier release or a person has granted.
         format!("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {name}"),
         format!("GRANT SELECT ON {} TO {name}", views().collect::<Vec<_>>().join(", ")),
+        // The function runs with the rights of its owner, like the views.
+        format!("GRANT EXECUTE ON FUNCTION readings_as_of TO {name}"),
     ];
     let statements = create.into_iter().chain(rights).collect::<Vec<_>>().join(";");
     sqlx::raw_sql(&statements).execute(&mut *transaction).await?;

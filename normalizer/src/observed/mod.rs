@@ -139,8 +139,11 @@ impl Observed {
                 item: i32::try_from(self.item).unwrap_or(i32::MAX),
                 format,
                 mapping_version: MAPPING_VERSION,
+                catalogue_revision: 0,
             },
             key_id: record.headers.key_id.clone(),
+            withdrawn: false,
+            replay: None,
         }
     }
 }

@@ -32,11 +32,15 @@ avro_record! {
         pub received_at: i64,
         /// What the payload contained that the mapping does not know, each shape once.
         pub unknown: Vec<Unknown>,
+        /// The revision of the installation's own catalogue with which the payload was mapped; 0 without one.
+        pub catalogue_revision: i32,
+        /// The number of the replay that published the event; absent in events of the normalizer.
+        pub replay: Option<i32>,
     }
 }
 
 impl Event for Outcome {
     const NAME: &'static str = "devicemanager.Outcome";
     const SCHEMA: &'static str = include_str!("../../avro/outcome.avsc");
-    const FINGERPRINT: Fingerprint = Fingerprint([0x64, 0x0d, 0x79, 0x41, 0x9b, 0xab, 0x07, 0x6a]);
+    const FINGERPRINT: Fingerprint = Fingerprint([0x90, 0x0c, 0x3b, 0x0a, 0xbd, 0xc8, 0xb4, 0x44]);
 }

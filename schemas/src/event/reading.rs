@@ -69,6 +69,11 @@ avro_record! {
         pub provenance: Provenance,
         /// The id of the key with which the health data in this event is encrypted; absent while it is not encrypted (ADR 2).
         pub key_id: Option<String>,
+        /// Whether the item no longer yields the reading: the mapping of a replay did not produce it. The other fields are those of the
+        /// stored reading.
+        pub withdrawn: bool,
+        /// The number of the replay that published the event; absent in events of the normalizer.
+        pub replay: Option<i32>,
     }
 }
 
@@ -109,8 +114,11 @@ impl Reading {
                 item: 0,
                 format: Format::StandardJson,
                 mapping_version: 0,
+                catalogue_revision: 0,
             },
             key_id: None,
+            withdrawn: false,
+            replay: None,
         }
     }
 
@@ -124,7 +132,7 @@ impl Reading {
 impl Event for Reading {
     const NAME: &'static str = "devicemanager.Reading";
     const SCHEMA: &'static str = include_str!("../../avro/reading.avsc");
-    const FINGERPRINT: Fingerprint = Fingerprint([0xed, 0xfb, 0xe4, 0x4d, 0x1f, 0x8f, 0x63, 0x07]);
+    const FINGERPRINT: Fingerprint = Fingerprint([0x2d, 0xf2, 0x06, 0x1c, 0x78, 0xbf, 0x1c, 0x33]);
 }
 
 avro_record! {
@@ -269,6 +277,8 @@ avro_record! {
         pub format: Format,
         /// The version of the mapping that made the reading.
         pub mapping_version: i32,
+        /// The revision of the installation's own catalogue with which the payload was mapped; 0 without one.
+        pub catalogue_revision: i32,
     }
 }
 

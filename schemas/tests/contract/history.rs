@@ -73,6 +73,8 @@ pub(crate) fn outcome() -> Outcome {
             kind: UnknownKind::Metric,
             shape: "data.metrics.new_thing".to_owned(),
         }],
+        catalogue_revision: 0,
+        replay: None,
     }
 }
 

@@ -145,8 +145,11 @@ impl Dice {
                 item: self.int(),
                 format: self.pick(Format::ALL),
                 mapping_version: self.int(),
+                catalogue_revision: self.int(),
             },
             key_id: self.maybe(Self::text),
+            withdrawn: self.roll().is_multiple_of(2),
+            replay: self.maybe(Self::int),
         }
     }
 }

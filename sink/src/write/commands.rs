@@ -10,7 +10,7 @@ use schemas::{
     format::RawTopic,
     version::Appended,
 };
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::time::OffsetDateTime};
 use store::Verdict;
 use uuid::Uuid;
 
@@ -65,7 +65,11 @@ struct Changes<'a> {
 }
 
 /// Writes the commands among the items. Returns the verdicts that were given or changed.
-pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<Verdicts, WriteError> {
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    items: &[Item],
+    stored_at: OffsetDateTime,
+) -> Result<Verdicts, WriteError> {
     let received = by_device(items);
     let mut verdicts = Verdicts::default();
     if received.is_empty() {
@@ -92,7 +96,7 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
             }
         }
         changes.count(&mut verdicts);
-        changes.apply(connection, devices).await?;
+        changes.apply(connection, devices, stored_at).await?;
     }
     Ok(verdicts)
 }
@@ -200,7 +204,12 @@ impl<'a> Changes<'a> {
         verdicts.add(Verdict::TooManyCommands, self.excess.len() as u64);
     }
 
-    async fn apply(self, connection: &mut PgConnection, devices: &[Uuid]) -> Result<(), sqlx::Error> {
+    async fn apply(
+        self,
+        connection: &mut PgConnection,
+        devices: &[Uuid],
+        stored_at: OffsetDateTime,
+    ) -> Result<(), sqlx::Error> {
         if !self.excess.is_empty() {
             tables::delete_commands(connection, &self.displaced).await?;
             tables::insert_excess(connection, &self.excess).await?;
@@ -213,14 +222,18 @@ impl<'a> Changes<'a> {
         }
         tables::set_verdicts(connection, &self.changed_verdicts).await?;
         tables::delete_unknown_devices(connection, &self.unknown_devices).await?;
-        let delete = "DELETE FROM device_assignments a USING unnest($1::uuid[], $2::text[], $3::tstzrange[]) n(device, patient, during) \
-            WHERE a.device_key = n.device AND a.patient_id = n.patient AND a.during = n.during";
-        let insert = "INSERT INTO device_assignments (device_key, patient_id, during) \
-            SELECT * FROM unnest($1::uuid[], $2::text[], $3::tstzrange[])";
+        // An interval that ends goes on to say what was known until now.
+        let delete = "WITH gone AS (DELETE FROM device_assignments a \
+                USING unnest($1::uuid[], $2::text[], $3::tstzrange[]) n(device, patient, during) \
+                WHERE a.device_key = n.device AND a.patient_id = n.patient AND a.during = n.during RETURNING a.*) \
+            INSERT INTO assignment_history (device_key, patient_id, during, stored_at, replaced_at) \
+            SELECT device_key, patient_id, during, stored_at, $4 FROM gone";
+        let insert = "INSERT INTO device_assignments (device_key, patient_id, during, stored_at) \
+            SELECT *, $4 FROM unnest($1::uuid[], $2::text[], $3::tstzrange[])";
         // Intervals are deleted first, to make room for the new ones.
         for (statement, intervals) in [(delete, &self.ended_intervals), (insert, &self.begun_intervals)] {
             if !intervals.is_empty() {
-                tables::change_intervals(connection, statement, intervals).await?;
+                tables::change_intervals(connection, statement, intervals, stored_at).await?;
             }
         }
         Ok(())

@@ -35,6 +35,12 @@ fn moment(micros: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
+/// Returns the time by the clock of Postgres, which is the same for all sinks. `now()` would be that of the start of the transaction,
+/// before it waited for locks.
+async fn now(connection: &mut PgConnection) -> Result<OffsetDateTime, sqlx::Error> {
+    sqlx::query_scalar!("SELECT clock_timestamp() AS \"now!\"").fetch_one(connection).await
+}
+
 /// How often each verdict on a device command was given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Verdicts([u64; Verdict::ALL.len()]);
@@ -170,8 +176,9 @@ impl Session {
         if !offsets::advance(&mut transaction, topics, fence).await? {
             return Err(WriteError::Fenced);
         }
-        let mut written = readings::write(&mut transaction, items, encoded).await?;
-        written.verdicts = commands::write(&mut transaction, items).await?;
+        let stored_at = now(&mut transaction).await?;
+        let mut written = readings::write(&mut transaction, items, encoded, stored_at).await?;
+        written.verdicts = commands::write(&mut transaction, items, stored_at).await?;
         documents::write(&mut transaction, items).await?;
         outcomes::write(&mut transaction, items).await?;
         dead_letters::write(&mut transaction, items).await?;

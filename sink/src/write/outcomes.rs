@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::event::Outcome;
+use schemas::{event::Outcome, version::MappedBy};
 use sqlx::PgConnection;
 
 use super::{
@@ -24,7 +24,7 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
                 .or_default()
                 .entry(outcome.offset)
                 .and_modify(|known| {
-                    if known.mapping_version < outcome.mapping_version {
+                    if mapped_by(known) < mapped_by(outcome) {
                         *known = outcome;
                     }
                 })
@@ -53,7 +53,15 @@ fn record_outcome(outcome: &Outcome) -> RecordOutcome {
         readings: outcome.readings,
         commands: outcome.commands,
         rejections: outcome.rejections,
-        mapping_version: outcome.mapping_version,
+        mapped_by: mapped_by(outcome),
+    }
+}
+
+fn mapped_by(outcome: &Outcome) -> MappedBy {
+    MappedBy {
+        mapping: outcome.mapping_version,
+        catalogue: outcome.catalogue_revision,
+        replay: outcome.replay.unwrap_or(0),
     }
 }
 
@@ -68,7 +76,8 @@ async fn add_to_runs(
     };
     // Includes the neighbouring runs, so that runs are joined.
     let rows = sqlx::query!(
-        "SELECT first_offset, last_offset, items, readings, commands, rejections, mapping_version FROM outcomes \
+        "SELECT first_offset, last_offset, items, readings, commands, rejections, mapping_version, \
+             catalogue_revision, replay FROM outcomes \
          WHERE topic = $1 AND topic_epoch = $2 AND raw_partition = $3 AND first_offset <= $5::bigint + 1 \
              AND first_offset >= coalesce((SELECT max(first_offset) FROM outcomes WHERE topic = $1 AND topic_epoch = $2 \
                  AND raw_partition = $3 AND first_offset <= $4), 0) \
@@ -91,7 +100,11 @@ async fn add_to_runs(
                 readings: row.readings,
                 commands: row.commands,
                 rejections: row.rejections,
-                mapping_version: row.mapping_version,
+                mapped_by: MappedBy {
+                    mapping: row.mapping_version,
+                    catalogue: row.catalogue_revision,
+                    replay: row.replay,
+                },
             },
         })
         .collect();
@@ -118,8 +131,10 @@ async fn insert_runs(
     runs: &[Run],
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO outcomes SELECT $1, $2, $3, * FROM unnest($4::bigint[], $5::bigint[], $6::integer[], \
-         $7::integer[], $8::integer[], $9::integer[], $10::integer[])",
+        "INSERT INTO outcomes (topic, topic_epoch, raw_partition, first_offset, last_offset, items, readings, commands, rejections, \
+             mapping_version, catalogue_revision, replay) \
+         SELECT $1, $2, $3, * FROM unnest($4::bigint[], $5::bigint[], $6::integer[], $7::integer[], $8::integer[], $9::integer[], \
+             $10::integer[], $11::integer[], $12::integer[])",
         topic.as_str() as _,
         epoch as _,
         partition as _,
@@ -129,7 +144,9 @@ async fn insert_runs(
         runs.iter().map(|run| run.outcome.readings).collect::<Vec<_>>() as _,
         runs.iter().map(|run| run.outcome.commands).collect::<Vec<_>>() as _,
         runs.iter().map(|run| run.outcome.rejections).collect::<Vec<_>>() as _,
-        runs.iter().map(|run| run.outcome.mapping_version).collect::<Vec<_>>() as _
+        runs.iter().map(|run| run.outcome.mapped_by.mapping).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.outcome.mapped_by.catalogue).collect::<Vec<_>>() as _,
+        runs.iter().map(|run| run.outcome.mapped_by.replay).collect::<Vec<_>>() as _
     )
     .execute(connection)
     .await?;

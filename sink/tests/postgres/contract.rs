@@ -186,9 +186,46 @@ async fn the_columns_of_readings_match_the_table() {
     let database = Database::make().await;
     let table = "SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute \
         WHERE attrelid = 'readings'::regclass AND attnum > 0 ORDER BY attnum";
-    let listed: Vec<String> = reading::columns().map(|(name, kind)| format!("{name} {kind}")).collect();
-    assert_eq!(database.text(table).await, listed.join(";"));
-    assert_eq!(database.text(&table.replace("'readings'", "'reading_versions'")).await, listed.join(";"));
+    let time = |name: &str| format!("{name} timestamp with time zone");
+    let of_reading = reading::columns().map(|(name, kind)| format!("{name} {kind}"));
+    let mut listed: Vec<String> = of_reading.chain([time("stored_at")]).collect();
+    for stored in ["readings", "reading_versions"] {
+        assert_eq!(database.text(&table.replace("readings", stored)).await, listed.join(";"));
+    }
+    listed.push(time("replaced_at"));
+    assert_eq!(database.text(&table.replace("readings", "reading_history")).await, listed.join(";"));
+}
+
+#[tokio::test]
+async fn what_was_known_at_a_time_can_be_read_later() {
+    let database = Database::make().await;
+    let now = async || database.text("SELECT clock_timestamp()::text").await;
+    let mapped = |value: &str, mapping_version| {
+        let mut reading = Reading { value: quantity(value), ..sample(1, 0) };
+        reading.provenance.mapping_version = mapping_version;
+        reading
+    };
+    let nothing = now().await;
+    write(&database, vec![read(mapped("80500", 1)), commanded(assignment(0, Some("anna"), MAY - DAY))]).await;
+    let wrong = now().await;
+    write(&database, vec![read(mapped("80.5", 2))]).await;
+    let repaired = now().await;
+    write(&database, vec![commanded(assignment(1, Some("bob"), MAY - DAY))]).await;
+    let corrected = now().await;
+    write(&database, vec![read(Reading { withdrawn: true, ..mapped("80.5", 3) })]).await;
+    let known_at = async |at: &str, more: &str| {
+        let columns = "concat_ws(' ', patient_id, value_num, mapping_version)";
+        database.text(&format!("SELECT {columns} FROM readings_as_of('{at}'{more})")).await
+    };
+    let known = [&nothing, &wrong, &repaired, &corrected].map(|at| known_at(at, ""));
+    let [nothing, at_first, after_repair, after_correction] = known;
+    assert_eq!(nothing.await, "");
+    assert_eq!(at_first.await, "anna 80500 1");
+    assert_eq!(after_repair.await, "anna 80.5 2");
+    assert_eq!(after_correction.await, "bob 80.5 2");
+    assert_eq!(known_at(&now().await, "").await, "");
+    assert_eq!(known_at(&repaired, ", 'anna'").await, "anna 80.5 2");
+    assert_eq!(known_at(&repaired, ", 'bob'").await, "");
 }
 
 #[tokio::test]
@@ -213,6 +250,9 @@ async fn the_reader_role_can_read_the_views_and_no_table() {
         let asked = sqlx::query(&format!("SELECT count(*) FROM {}", relation.name)).fetch_one(&mut reader).await;
         assert_eq!(asked.is_ok(), relation.kind == RelationKind::Contract, "{}", relation.name);
     }
+    let earlier: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM readings_as_of(now())").fetch_one(&mut reader).await.unwrap();
+    assert_eq!(earlier, 1);
     let patient: String =
         sqlx::query_scalar("SELECT patient_id FROM attributed_readings").fetch_one(&mut reader).await.unwrap();
     assert_eq!(patient, "anna");

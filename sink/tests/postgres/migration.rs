@@ -71,7 +71,8 @@ async fn rows_of_an_earlier_release_get_their_topic_and_lose_their_plain_hash() 
     // A sink can continue: the numbers of dictionary entries follow those that the sequence has given.
     write(&database, vec![read(reading(1, 0))]).await;
     assert_eq!(database.count("SELECT coding_id FROM codings WHERE code <> 'x'").await, 2);
-    let wide = "SELECT count(*) FROM pg_sequences WHERE sequencename LIKE '%_id_seq' AND data_type = 'bigint'::regtype";
+    let wide = "SELECT count(*) FROM pg_sequences WHERE sequencename IN ('codings_coding_id_seq', \
+        'device_descriptions_description_id_seq') AND data_type = 'bigint'::regtype";
     assert_eq!(database.count(wide).await, 2);
 }
 

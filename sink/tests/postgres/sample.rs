@@ -81,6 +81,7 @@ pub(crate) fn reading(id: u128, offset: i64) -> Reading {
             item: 0,
             format: Format::StandardJson,
             mapping_version: 1,
+            catalogue_revision: 0,
         },
         ..Reading::blank(SourceName::parse("portal").unwrap())
     }
@@ -139,6 +140,8 @@ pub(crate) fn outcome(offset: i64, readings: i32) -> Outcome {
         mapping_version: 1,
         received_at: MAY,
         unknown: vec![],
+        catalogue_revision: 0,
+        replay: None,
     }
 }
 

@@ -58,16 +58,18 @@ async fn every_value_is_in_the_column_with_its_name() {
         offset: 42,
         item: 8,
         mapping_version: 9,
+        catalogue_revision: 11,
         format: Format::FhirXml,
     };
+    full.replay = Some(12);
     write(&database, vec![read(full)]).await;
     let row = "SELECT k || '=' || v FROM readings r, jsonb_each_text(to_jsonb(r)) e(k, v) WHERE v IS NOT NULL AND k NOT IN \
-        ('reading_id', 'content', 'receipt_mac', 'coding_id', 'description_id', 'gateway_id') ORDER BY k";
-    let expected = "comparator=<;flags=[\"rounded\", \"out-of-range\"];format=fhir-xml;imprecise_until=2024-05-02T00:00:00+00:00;\
+        ('reading_id', 'content', 'receipt_mac', 'coding_id', 'description_id', 'gateway_id', 'stored_at') ORDER BY k";
+    let expected = "catalogue_revision=11;comparator=<;flags=[\"rounded\", \"out-of-range\"];format=fhir-xml;imprecise_until=2024-05-02T00:00:00+00:00;\
         item=8;key_id=the-key;mapping_version=9;measured_from=2024-05-01T00:00:00+00:00;measured_text=the-measured-text;\
         measured_until=2024-05-01T00:00:02+00:00;measured_until_text=the-until-text;offset_minutes=120;\
         patient_claim=the-claim;raw_offset=42;raw_partition=7;received_at=2024-05-01T00:00:03+00:00;\
-        source=the-source;source_unit=the-source-unit;source_updated_at=2024-05-01T00:00:05+00:00;\
+        replay=12;source=the-source;source_unit=the-source-unit;source_updated_at=2024-05-01T00:00:05+00:00;\
         source_value=the-source-value;source_version=4;status=amended;subject=the-subject;time_precision=day;topic_code=0;\
         topic_epoch=6;unit=the-unit;value_num=1.5";
     assert_eq!(database.text(row).await, expected);

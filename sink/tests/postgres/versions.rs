@@ -114,6 +114,7 @@ fn delivery(id: u128, dice: &mut Dice) -> Reading {
             item: 0,
             format: Format::HealthAutoExport,
             mapping_version: i32::try_from(mapping_version).unwrap(),
+            catalogue_revision: 0,
         },
         ..reading(id, at)
     }
@@ -129,8 +130,8 @@ fn expected(deliveries: &[Reading]) -> BTreeSet<String> {
         let source = of_content().map(|version| version.source).max().unwrap();
         let under_source = || of_content().filter(|version| version.source == source);
         let first = under_source().map(|version| version.row).min().unwrap();
-        let row = under_source().max_by_key(|version| (version.mapping_version, Reverse(version.row))).unwrap();
-        kept.insert(*content, (source, first, row.mapping_version, row.row));
+        let row = under_source().max_by_key(|version| (version.mapped_by, Reverse(version.row))).unwrap();
+        kept.insert(*content, (source, first, row.mapped_by.mapping, row.row));
     }
     let current = *kept.iter().max_by_key(|(content, kept)| (**kept, **content)).unwrap().0;
     let id = deliveries[0].reading_id;
@@ -187,4 +188,81 @@ async fn any_deliveries_in_any_batches_end_with_the_highest_version() {
         let differing: Vec<&String> = wanted.symmetric_difference(&found).take(20).collect();
         assert!(differing.is_empty(), "either expected or found, but not both: {differing:#?}");
     }
+}
+
+/// The items of a reading that it was delivered from, and whether a replay withdrew each.
+fn withdrawn_deliveries(dice: &mut Dice) -> Vec<(i64, bool)> {
+    let offsets: Vec<i64> = (0..5).filter(|_| dice.below(2) == 0).collect();
+    offsets.into_iter().map(|offset| (offset, dice.below(2) == 0)).collect()
+}
+
+/// The event of a replay about a delivery, by the next mapping.
+fn replayed(delivered: &Reading, withdrawn: bool) -> Reading {
+    let mut reading = Reading { withdrawn, replay: Some(1), ..delivered.clone() };
+    reading.provenance.mapping_version += 1;
+    reading
+}
+
+fn withdrawal(delivered: &Reading) -> Reading {
+    replayed(delivered, true)
+}
+
+#[tokio::test]
+async fn withdrawals_in_any_order_leave_the_deliveries_that_remain() {
+    let database = Database::make().await;
+    let mut dice = Dice(43);
+    let (mut all, mut wanted) = (Vec::new(), BTreeSet::new());
+    for id in 1..=200 {
+        let deliveries = withdrawn_deliveries(&mut dice);
+        let key = reading(id, 0).reading_id;
+        let (void, remaining): (Vec<_>, Vec<_>) = deliveries.iter().partition(|(_, is_withdrawn)| *is_withdrawn);
+        let row = remaining.iter().chain(&void).next();
+        // Which item the row of a withdrawn reading names does not matter.
+        let place =
+            |offset: &i64, is_withdrawn: bool| if is_withdrawn { "withdrawn".to_owned() } else { offset.to_string() };
+        wanted.extend(row.map(|(offset, is_withdrawn)| format!("{key} row {}", place(offset, *is_withdrawn))));
+        wanted.extend(remaining.iter().skip(1).map(|(offset, _)| format!("{key} duplicate {offset}")));
+        wanted.extend(void.iter().map(|(offset, _)| format!("{key} withdrawn {offset}")));
+        // A replay that withdraws a delivery publishes the others again, because the sink keeps only one row of them.
+        for (offset, is_withdrawn) in &deliveries {
+            all.push(reading(id, *offset));
+            all.extend((!void.is_empty()).then(|| replayed(&reading(id, *offset), *is_withdrawn)));
+        }
+    }
+    for _ in 0..2 {
+        dice.shuffle(&mut all);
+        for batch in all.chunks(37) {
+            write(&database, batch.iter().cloned().map(read).collect()).await;
+        }
+        let statement = "SELECT concat_ws(' ', reading_id, 'row', CASE WHEN withdrawn THEN 'withdrawn' ELSE raw_offset::text END) FROM readings UNION ALL \
+            SELECT concat_ws(' ', reading_id, CASE WHEN withdrawn_mapping IS NULL THEN 'duplicate' ELSE 'withdrawn' END, raw_offset) \
+            FROM reading_duplicates";
+        let found: Vec<String> = sqlx::query_scalar(statement).fetch_all(&database.pool).await.unwrap();
+        let found: BTreeSet<String> = found.into_iter().collect();
+        let differing: Vec<&String> = wanted.symmetric_difference(&found).take(20).collect();
+        assert!(differing.is_empty(), "either expected or found, but not both: {differing:#?}");
+    }
+    let versions: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM reading_versions").fetch_one(&database.pool).await.unwrap();
+    assert_eq!(versions, 0);
+}
+
+#[tokio::test]
+async fn a_withdrawn_reading_comes_back_when_a_later_record_or_mapping_yields_it() {
+    let database = Database::make().await;
+    let state = "SELECT concat_ws(' ', raw_offset, mapping_version, (withdrawn IS TRUE)::text) FROM readings";
+    let shown = "SELECT count(*)::text FROM attributed_readings";
+    write(&database, vec![read(reading(1, 0))]).await;
+    write(&database, vec![read(withdrawal(&reading(1, 0)))]).await;
+    assert_eq!((database.text(state).await, database.text(shown).await), ("0 2 true".to_owned(), "0".to_owned()));
+    assert_eq!(database.text("SELECT count(*)::text FROM all_readings WHERE withdrawn").await, "1");
+    // The sender sends the sample again.
+    write(&database, vec![read(reading(1, 5))]).await;
+    assert_eq!((database.text(state).await, database.text(shown).await), ("5 1 false".to_owned(), "1".to_owned()));
+    write(&database, vec![read(withdrawal(&reading(1, 5)))]).await;
+    // A still later mapping yields it from the first record.
+    let mut later = reading(1, 0);
+    later.provenance.mapping_version = 3;
+    write(&database, vec![read(later)]).await;
+    assert_eq!((database.text(state).await, database.text(shown).await), ("0 3 false".to_owned(), "1".to_owned()));
 }

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use schemas::version::MappedBy;
 use sink::outcome_runs::{RecordOutcome, Run, merge};
 
-fn outcome(readings: i32, mapping_version: i32) -> RecordOutcome {
-    RecordOutcome { items: readings, readings, commands: 0, rejections: 0, mapping_version }
+fn outcome(readings: i32, mapping: i32) -> RecordOutcome {
+    let mapped_by = MappedBy { mapping, ..MappedBy::default() };
+    RecordOutcome { items: readings, readings, commands: 0, rejections: 0, mapped_by }
 }
 
 fn expand(runs: &[Run]) -> BTreeMap<i64, RecordOutcome> {
@@ -33,7 +35,7 @@ proptest! {
             }
         }
         let kept: BTreeMap<i64, i32> =
-            expand(&stored).into_iter().map(|(offset, outcome)| (offset, outcome.mapping_version)).collect();
+            expand(&stored).into_iter().map(|(offset, outcome)| (offset, outcome.mapped_by.mapping)).collect();
         prop_assert_eq!(kept, wanted);
         for pair in stored.windows(2) {
             prop_assert!(pair[0].last < pair[1].first);

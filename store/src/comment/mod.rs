@@ -43,15 +43,18 @@ pub enum RelationKind {
 pub enum Columns {
     /// Lists of columns, which relations may share.
     Listed(&'static [&'static [(&'static str, CommentSource)]]),
-    /// The columns of a reading, which are defined in [`crate::reading`].
+    /// The columns of a reading, which are defined in [`crate::reading`], and when it was stored.
     OfReadings,
+    /// The same, and when the reading was replaced.
+    ReplacedReadings,
 }
 
 impl Relation {
     fn column_comments(&self) -> Vec<(&'static str, CommentSource)> {
         match self.columns {
             Columns::Listed(lists) => lists.iter().copied().flatten().copied().collect(),
-            Columns::OfReadings => column_comments().collect(),
+            Columns::OfReadings => column_comments().chain(texts::OF_STORING.iter().copied()).collect(),
+            Columns::ReplacedReadings => column_comments().chain(texts::OF_REPLACING.iter().copied()).collect(),
         }
     }
 }
@@ -80,6 +83,10 @@ pub(crate) async fn apply(connection: &mut PgConnection) -> Result<(), sqlx::Err
             }
         }
     }
+    statements.push(format!(
+        "COMMENT ON FUNCTION readings_as_of IS {}",
+        quoted("The rows of attributed_readings as they were at a time: what was stored then, attributed by the assignments that were stored then. With a patient, only the rows of this patient.")
+    ));
     if !statements.is_empty() {
         connection.execute(statements.join(";").as_str()).await?;
     }

@@ -1,7 +1,7 @@
 //! The texts of the comments.
 
 use super::{
-    Columns::{Listed, OfReadings},
+    Columns::{Listed, OfReadings, ReplacedReadings},
     CommentSource::{self, Field, Text, TopicCode},
     Relation,
     RelationKind::{Contract, Table, View},
@@ -14,14 +14,17 @@ pub const RELATIONS: &[Relation] = &[
     Relation {
         name: "attributed_readings",
         kind: Contract,
-        text: "One row for each coded value: the parts of a panel, such as a blood pressure, share reading_id. Readings that were entered in error, cancelled or deleted are only in all_readings.",
+        text: "One row for each coded value: the parts of a panel, such as a blood pressure, share reading_id. Readings that were entered in error, cancelled, deleted or withdrawn are only in all_readings.",
         columns: Listed(&[CONTRACT]),
     },
     Relation {
         name: "all_readings",
         kind: Contract,
-        text: "The rows of attributed_readings, and those of readings that were entered in error, cancelled or deleted: see the column status.",
-        columns: Listed(&[CONTRACT]),
+        text: "The rows of attributed_readings, those of readings that were entered in error, cancelled or deleted (see the column status), and those of withdrawn readings.",
+        columns: Listed(&[
+            CONTRACT,
+            &[("withdrawn", Text("Whether a replay withdrew the reading: no payload yields it any more."))],
+        ]),
     },
     Relation {
         name: "document_contents",
@@ -64,10 +67,28 @@ pub const RELATIONS: &[Relation] = &[
         columns: OfReadings,
     },
     Relation {
+        name: "reading_history",
+        kind: Table,
+        text: "Rows of readings that were replaced or withdrawn, for the function readings_as_of.",
+        columns: ReplacedReadings,
+    },
+    Relation {
         name: "reading_duplicates",
         kind: Table,
-        text: "Delivered items whose reading is stored from another item.",
-        columns: Listed(&[&[("reading_id", Field("Reading", "reading_id"))], POSITION, ITEM]),
+        text: "Delivered items whose reading is stored from another item, and those that a replay withdrew.",
+        columns: Listed(&[
+            &[("reading_id", Field("Reading", "reading_id"))],
+            POSITION,
+            ITEM,
+            &[
+                (
+                    "withdrawn_mapping",
+                    Text("The mapping version of the replay that withdrew the delivery; null when it counts."),
+                ),
+                ("withdrawn_catalogue", Text("The catalogue revision of that replay.")),
+                ("withdrawn_replay", Text("That replay, a row of replays.")),
+            ],
+        ]),
     },
     Relation {
         name: "codings",
@@ -151,6 +172,19 @@ pub const RELATIONS: &[Relation] = &[
                     "The time range, with an inclusive start and an exclusive end. Without an upper bound the assignment has not ended.",
                 ),
             ),
+            STORED_AT,
+        ]]),
+    },
+    Relation {
+        name: "assignment_history",
+        kind: Table,
+        text: "Rows of device_assignments that were replaced, for the function readings_as_of.",
+        columns: Listed(&[&[
+            ("device_key", Field("Assignment", "device_key")),
+            ("patient_id", Text("The patient who held the device.")),
+            ("during", Text("The time range, with an inclusive start and an exclusive end.")),
+            STORED_AT,
+            REPLACED_AT,
         ]]),
     },
     Relation {
@@ -180,8 +214,93 @@ pub const RELATIONS: &[Relation] = &[
                 ("commands", Text("The number of device commands made from each payload.")),
                 ("rejections", Text("The number of items of each payload that were refused.")),
                 ("mapping_version", Field("Outcome", "mapping_version")),
+                ("catalogue_revision", Field("Outcome", "catalogue_revision")),
+                (
+                    "replay",
+                    Text("The replay that published the outcomes, a row of replays; 0 when it was the normalizer."),
+                ),
             ],
         ]),
+    },
+    Relation {
+        name: "replays",
+        kind: Table,
+        text: "Replays of raw topics. A replay compares what the current mapping makes of raw records with what is stored, and is then applied.",
+        columns: Listed(&[&[
+            ("replay_id", Text("The number of the replay.")),
+            (
+                "kind",
+                Text(
+                    "compare: the replay compares the records of its scope. redrive: it maps the records of dead letters again.",
+                ),
+            ),
+            ("scope", Text("Which raw records the replay covers.")),
+            ("mapping_version", Text("The version of the mapping of the replay.")),
+            ("catalogue_revision", Text("The revision of the installation's own catalogue; 0 without one.")),
+            ("state", Text("comparing, compared, applying, applied or aborted.")),
+            ("operator", Text("Who started the replay.")),
+            ("created_at", Text("When the replay was started.")),
+            ("changed_at", Text("When the state changed.")),
+        ]]),
+    },
+    Relation {
+        name: "replay_ranges",
+        kind: Table,
+        text: "The ranges of raw records that a replay reads, and how far it has read them.",
+        columns: Listed(&[&[
+            ("replay_id", Text("The replay.")),
+            (
+                "pass",
+                Text(
+                    "What the records are read for: compare, find (which other records yield missing readings) or apply.",
+                ),
+            ),
+            ("topic", Text("The raw topic.")),
+            ("topic_epoch", Text("The epoch of the raw topic.")),
+            ("raw_partition", Text("The partition.")),
+            ("first_offset", Text("The first offset.")),
+            ("end_offset", Text("The offset after the last one.")),
+            ("next_offset", Text("The offset of the next record to read.")),
+            ("counts", Text("What was counted in the records read so far.")),
+        ]]),
+    },
+    Relation {
+        name: "replay_changes",
+        kind: Table,
+        text: "What a replay found to be different. Applying the replay makes these changes and no others.",
+        columns: Listed(&[&[
+            ("replay_id", Text("The replay.")),
+            ("topic", Text("The raw topic.")),
+            ("topic_epoch", Text("The epoch of the raw topic.")),
+            ("raw_partition", Text("The partition.")),
+            ("raw_offset", Text("The offset of the raw record.")),
+            ("item", Text("The item of the raw record; -1 for the record as a whole.")),
+            (
+                "kind",
+                Text(
+                    "added: the reading is not stored. changed: it is stored with other fields. missing: the item no longer yields it. withdrawn: no record yields it any more. moved: another record yields it now. command: a device command is stored with other fields. record: only the outcome of the record differs.",
+                ),
+            ),
+            ("subject_id", Text("The reading or the device; nil for the record as a whole.")),
+            ("fields", Text("The fields that differ.")),
+            ("code_system", Text("The system of the code.")),
+            ("code", Text("What was observed.")),
+            ("display", Text("The display text of the code.")),
+            ("device_id", Text("The device's identifier at its provider.")),
+            ("before", Text("A hash over the stored reading when it was compared; null when none was stored.")),
+        ]]),
+    },
+    Relation {
+        name: "audit",
+        kind: Table,
+        text: "Who looked at identified data with an operator's command.",
+        columns: Listed(&[&[
+            ("audit_id", Text("The number of the entry.")),
+            ("at", Text("When the command ran.")),
+            ("operator", Text("Who ran it: the user of the operating system, or the value of --operator.")),
+            ("command", Text("The command.")),
+            ("detail", Text("What it was asked for.")),
+        ]]),
     },
     Relation {
         name: "dead_letters",
@@ -204,6 +323,35 @@ pub const RELATIONS: &[Relation] = &[
             ("origin_at", Text("When the broker appended the refused record.")),
             ("letter_partition", Text("The partition of the dead letter on its topic.")),
             ("letter_offset", Text("The offset of the dead letter on its topic.")),
+            (
+                "receipt",
+                Text("The receipt of the payload, as input for device-manager trace; null when it is not known."),
+            ),
+            (
+                "device_key",
+                Text("The device that the items name, as the UUID of device commands; null when they name none."),
+            ),
+            ("source", Text("The stable source name of the credential that sent the payload.")),
+            ("credential", Text("The id of the credential.")),
+            ("correlation_id", Text("The correlation id of the request.")),
+            ("format", Text("The format of the payload.")),
+            ("provider", Text("The provider that sent the payload.")),
+            ("attempts", Text("How often the items were refused.")),
+            ("first_attempt_at", Text("When the items were refused first.")),
+            ("last_attempt_at", Text("When the items were refused last.")),
+            (
+                "replay",
+                Text("The replay of the last attempt, a row of replays; 0 when it was the normalizer or the sink."),
+            ),
+            (
+                "state",
+                Text(
+                    "open; redriven, when an operator has the items mapped again; resolved, when they are accepted now; discarded by an operator.",
+                ),
+            ),
+            ("state_at", Text("When the state changed.")),
+            ("state_by", Text("The operator who changed the state; null when it was the sink.")),
+            ("state_reason", Text("Why an operator discarded the dead letter.")),
         ]]),
     },
     Relation {
@@ -387,6 +535,7 @@ const CONTRACT: List = &[
     ("received_at", Text("When the broker appended the raw record.")),
     ("mapping_version", Field("Provenance", "mapping_version")),
     ("receipt", Text("The receipt of the payload, as input for device-manager trace.")),
+    ("catalogue_revision", Field("Provenance", "catalogue_revision")),
 ];
 
 const POSITION: List = &[
@@ -395,6 +544,20 @@ const POSITION: List = &[
     ("raw_partition", Field("Provenance", "partition")),
     ("raw_offset", Field("Provenance", "offset")),
 ];
+
+const STORED_AT: (&str, CommentSource) = (
+    "stored_at",
+    Text("When a sink stored the row, by the clock of Postgres; null in rows of releases before replays."),
+);
+
+const REPLACED_AT: (&str, CommentSource) =
+    ("replaced_at", Text("When a sink replaced the row, by the clock of Postgres."));
+
+/// The columns of tables of readings that the sink sets and that are no part of a reading.
+pub(super) const OF_STORING: List = &[STORED_AT];
+
+/// The columns of replaced readings that are no part of a reading.
+pub(super) const OF_REPLACING: List = &[STORED_AT, REPLACED_AT];
 
 const RAW: List = &[
     ("topic_epoch", Field("Assignment", "topic_epoch")),

@@ -10,6 +10,7 @@ use crate::{comment::source::CommentSource, copy::Tuple};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ColumnType {
     Uuid,
+    Boolean,
     /// `timestamptz`; read back as microseconds since 1970-01-01T00:00:00Z.
     Time,
     Long,
@@ -30,6 +31,7 @@ impl ColumnType {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Uuid => "uuid",
+            Self::Boolean => "boolean",
             Self::Time => "timestamp with time zone",
             Self::Long => "bigint",
             Self::Int => "integer",

@@ -101,7 +101,7 @@ pub(super) static COLUMNS: &[Column] = &[
         |draft, cell| { draft.reading.provenance.item = cell.get()?; Ok(()) }),
     column("mapping_version", ColumnType::Int,
         Field("Provenance", "mapping_version"),
-        |row, from, _| row.int(from.version.mapping_version),
+        |row, from, _| row.int(from.version.mapped_by.mapping),
         |draft, cell| { draft.reading.provenance.mapping_version = cell.get()?; Ok(()) }),
     column("first_topic_epoch", ColumnType::Int,
         Text("The topic epoch of the first append; null when it is the append of this row."),
@@ -220,6 +220,18 @@ pub(super) static COLUMNS: &[Column] = &[
         Field("Reading", "key_id"),
         |row, from, _| row.maybe(from.reading.key_id.as_deref(), Tuple::text),
         |draft, cell| { draft.reading.key_id = cell.get()?; Ok(()) }),
+    column("catalogue_revision", ColumnType::Int,
+        Text("The revision of the installation's own catalogue with which the payload was mapped; null without one."),
+        |row, from, _| row.maybe(Some(from.version.mapped_by.catalogue).filter(|revision| *revision != 0), Tuple::int),
+        |draft, cell| { draft.reading.provenance.catalogue_revision = cell.get::<Option<i32>>()?.unwrap_or(0); Ok(()) }),
+    column("replay", ColumnType::Int,
+        Text("The replay that published the reading, a row of replays; null when it was the normalizer."),
+        |row, from, _| row.maybe(from.reading.replay, Tuple::int),
+        |draft, cell| { draft.reading.replay = cell.get()?; Ok(()) }),
+    column("withdrawn", ColumnType::Boolean,
+        Text("True when a replay found that no item yields the reading any more; otherwise null."),
+        |row, from, _| row.maybe(from.version.withdrawn.then_some(true), Tuple::boolean),
+        |draft, cell| { draft.reading.withdrawn = cell.get::<Option<bool>>()?.unwrap_or(false); Ok(()) }),
 ];
 
 /// Returns the names of all columns, separated by commas.
@@ -248,6 +260,7 @@ pub(super) static SELECTED: LazyLock<String> = LazyLock::new(|| {
             ColumnType::Time => format!("(extract(epoch FROM {name}) * 1000000)::bigint").into(),
             ColumnType::Numeric | ColumnType::Json | ColumnType::Enum(_) => format!("{name}::text").into(),
             ColumnType::Uuid
+            | ColumnType::Boolean
             | ColumnType::Long
             | ColumnType::Int
             | ColumnType::Short

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemas::{
     event::{Coding, Device, DeviceId, Reading},
-    version::{Appended, SourceVersion, Version},
+    version::{Appended, MappedBy, SourceVersion, Version},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -114,8 +114,9 @@ fn finish(
     let version = Version {
         source: SourceVersion { number: reading.source_version, updated_at: reading.source_updated_at },
         first: first_append(&first, row),
-        mapping_version: reading.provenance.mapping_version,
+        mapped_by: MappedBy::of(&reading),
         row,
+        withdrawn: reading.withdrawn,
     };
     Ok(StoredReading { reading, version })
 }

@@ -36,7 +36,6 @@ pub struct Row {
     pub reading: Reading,
     /// The version of its content.
     pub version: Version,
-    mac: i64,
     encoded: Encoded,
 }
 
@@ -70,10 +69,10 @@ impl Row {
         let mac = check(&reading).and_then(|()| mac(&reading, key));
         let encoded = mac.and_then(|mac| {
             let (encoded, checked) = Encoded::of(&reading, version, mac);
-            checked.map(|()| (mac, encoded))
+            checked.map(|()| encoded)
         });
         match encoded {
-            Ok((mac, encoded)) => Ok(Self { reading, version, mac, encoded }),
+            Ok(encoded) => Ok(Self { reading, version, encoded }),
             Err(fault) => Err((Box::new(reading), fault)),
         }
     }
@@ -82,13 +81,6 @@ impl Row {
     #[must_use]
     pub const fn encoded(&self) -> &Encoded {
         &self.encoded
-    }
-
-    /// Encodes the row with the version that results from this and other deliveries. The times of all of them were checked, so the
-    /// encoding cannot fail.
-    #[must_use]
-    pub fn encoded_as(&self, version: Version) -> Encoded {
-        Encoded::of(&self.reading, version, self.mac).0
     }
 
     /// Returns the hash of the content, in the form of the column.

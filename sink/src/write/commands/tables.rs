@@ -256,6 +256,7 @@ pub(super) async fn change_intervals(
     connection: &mut PgConnection,
     statement: &str,
     intervals: &[(Uuid, String, i64, Option<i64>)],
+    stored_at: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     let during = |(_, _, from, until): &(Uuid, String, i64, Option<i64>)| PgRange {
         start: Bound::Included(moment(*from)),
@@ -265,6 +266,7 @@ pub(super) async fn change_intervals(
         .bind(intervals.iter().map(|(device, ..)| *device).collect::<Vec<_>>())
         .bind(intervals.iter().map(|(_, patient, ..)| patient.as_str()).collect::<Vec<_>>())
         .bind(intervals.iter().map(during).collect::<Vec<_>>())
+        .bind(stored_at)
         .execute(connection)
         .await?;
     Ok(())
