@@ -18,7 +18,7 @@ pub struct ProcessArgs {
     /// The address that serves /live, /ready and /metrics, separate from the port for clients. Port 0 selects a free port.
     #[arg(long, env = "MANAGEMENT_ADDRESS", default_value = "127.0.0.1:9464")]
     pub management_address: SocketAddr,
-    /// The log level: error, warn, info, debug or trace. RUST_LOG filters by module and takes precedence.
+    /// The log level. RUST_LOG filters by module and takes precedence.
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub log_level: String,
 }

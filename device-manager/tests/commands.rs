@@ -13,7 +13,7 @@ use std::{
 };
 
 use schemas::{
-    format::RawTopic,
+    format::{Provider, RawTopic},
     receipt::{ItemPosition, ReceiptKey},
 };
 use serde_json::{Value, json};
@@ -166,11 +166,27 @@ fn a_key_may_declare_defaults_and_an_argument_that_breaks_a_rule_is_named() {
     assert!(String::from_utf8(listed.stdout).unwrap().contains("\tdefaults react-native-health\t"));
     for (arguments, said) in [
         (["--defaults", "fitbit"], "--defaults must be react-native-health"),
-        (["--provider", "fitbit"], "--provider must be medisante or healthkit"),
+        (["--provider", "fitbit"], "invalid value 'fitbit' for '--provider <PROVIDERS>'"),
         (["--id", "app-1"], "--id is the id of a key that exists already"),
     ] {
         let refused = assert_failed(create(&arguments), 2, said);
         assert!(!refused.contains("file"), "{refused}");
+    }
+}
+
+#[test]
+fn commands_share_the_names_of_providers_and_formats() {
+    for (command, next_fault) in [(&["normalize", "missing.json"][..], "missing.json"), (&["replay"], "receipt.key")] {
+        let said = |provider: &str, format: &str, cause: &str| {
+            let arguments = [command, &["--provider", provider, "--format", format]].concat();
+            assert_failed(device_manager(&arguments, Path::new(".")).output().unwrap(), 2, cause)
+        };
+        let unknown = said("fitbit", "json", "invalid value 'fitbit' for '--provider <PROVIDER>'");
+        for (name, _) in Provider::names() {
+            assert!(unknown.contains(name), "{name} is missing in: {unknown}");
+        }
+        said("medisante", "csv", "invalid value 'csv' for '--format <FORMAT>'");
+        said("apple-healthkit", "json", next_fault);
     }
 }
 

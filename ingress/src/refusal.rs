@@ -97,9 +97,13 @@ impl Refusal {
                 scope.as_str()
             ),
             Self::UnknownPath => {
-                "The paths are POST /health-data/medisante, POST /health-data/healthkit (each also with /{format}), POST \
-                 /devices/assign and POST /devices/{id}/unassign; see /openapi.json."
-                    .to_owned()
+                let payloads: Vec<_> =
+                    Provider::ALL.iter().map(|provider| format!("POST /health-data/{}", provider.as_str())).collect();
+                format!(
+                    "The paths are {} (each also with /{{format}}), POST /devices/assign and POST /devices/{{id}}/unassign; see \
+                     /openapi.json.",
+                    payloads.join(", ")
+                )
             }
             Self::UnknownFormat(provider) => format!(
                 "The formats of {} are {}. If the path has no format, the Content-Type determines it.",

@@ -31,7 +31,6 @@ pub const UNASSIGN_MEMBERS: [&str; 1] = ["effectiveFrom"];
 const UNKNOWN_MAX: usize = 16;
 
 const TEXT: &str = "text of 1 to 256 bytes without control characters";
-const PROVIDER: &str = "medisante, healthkit or apple-healthkit";
 const TIME: &str = "an RFC 3339 time with an offset, in the years 1 to 9999";
 
 /// A valid assign command.
@@ -147,7 +146,7 @@ pub fn assign(body: &str) -> Result<Assign, Refused> {
     let device_id = members.required("deviceId", TEXT, |text| DeviceId::parse(text).ok());
     let device_type = members.required("deviceType", TEXT, name);
     let own_name = members.required("name", TEXT, name);
-    let provider = members.required("deviceProvider", PROVIDER, Provider::parse);
+    let provider = members.required("deviceProvider", Provider::names_text(), Provider::parse);
     let patient = members.required("assignedPatientId", TEXT, |text| PatientId::parse(text).ok());
     let serial_number = members.optional("serialNumber", TEXT, name);
     let features = members.get("features").map(|value| value.get().to_owned());

@@ -1,5 +1,7 @@
 //! Providers, formats and raw topics, with their words in paths, headers, events and tables.
 
+use std::sync::LazyLock;
+
 use crate::codec::{Element, avro_enum};
 
 avro_enum! {
@@ -7,7 +9,7 @@ avro_enum! {
     pub enum Provider {
         /// The Medisanté portal.
         Medisante = "medisante",
-        /// Apple HealthKit, through an app and its back end. In paths and device commands `apple-healthkit` is the same provider.
+        /// Apple HealthKit, through an app and its back end.
         HealthKit = "healthkit",
     }
 }
@@ -15,14 +17,29 @@ avro_enum! {
 impl Element for Provider {}
 
 impl Provider {
-    /// Parses the name of a provider in a path or in a device command.
+    /// The names besides [`Provider::as_str`].
+    const ALIASES: [(&'static str, Self); 1] = [("apple-healthkit", Self::HealthKit)];
+
+    /// Returns each name by which a device command, a key or an argument may name a provider.
+    pub fn names() -> impl Iterator<Item = (&'static str, Self)> {
+        Self::ALL.iter().map(|provider| (provider.as_str(), *provider)).chain(Self::ALIASES)
+    }
+
+    /// Returns the names as a sentence lists them: `a, b or c`.
+    #[must_use]
+    pub fn names_text() -> &'static str {
+        static TEXT: LazyLock<String> = LazyLock::new(|| {
+            let mut names: Vec<&str> = Provider::names().map(|(name, _)| name).collect();
+            let last = names.pop().unwrap_or_default();
+            format!("{} or {last}", names.join(", "))
+        });
+        &TEXT
+    }
+
+    /// Parses one of the [`Provider::names`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "medisante" => Some(Self::Medisante),
-            "healthkit" | "apple-healthkit" => Some(Self::HealthKit),
-            _ => None,
-        }
+        Self::names().find_map(|(name, provider)| (name == text).then_some(provider))
     }
 
     /// Returns the raw topic for payloads of this provider in a format.
@@ -66,14 +83,18 @@ avro_enum! {
 }
 
 impl Format {
-    /// Parses the `:format` of a path; `json` and `xml` are aliases of the provider's own formats.
+    /// The names of the provider's own formats besides [`Format::as_str`].
+    const ALIASES: [(&'static str, Self); 2] = [("json", Self::StandardJson), ("xml", Self::StandardXml)];
+
+    /// Returns each name by which a path or an argument may name a format.
+    pub fn names() -> impl Iterator<Item = (&'static str, Self)> {
+        Self::ALL.iter().map(|format| (format.as_str(), *format)).chain(Self::ALIASES)
+    }
+
+    /// Parses one of the [`Format::names`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "json" => Some(Self::StandardJson),
-            "xml" => Some(Self::StandardXml),
-            other => Self::from_word(other),
-        }
+        Self::names().find_map(|(name, format)| (name == text).then_some(format))
     }
 
     /// Returns whether the payload is XML. It is JSON otherwise.

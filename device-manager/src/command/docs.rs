@@ -102,8 +102,13 @@ fn table(page: &mut String, command: &Command, name: &str) {
         } else {
             code(defaults.join(" "))
         };
-        let help =
+        let mut help =
             argument.get_help().map(ToString::to_string).unwrap_or_default().replace('\n', " ").replace('|', "\\|");
+        let values: Vec<_> =
+            argument.get_possible_values().iter().map(|value| code(value.get_name().to_owned())).collect();
+        if !is_switch && !values.is_empty() {
+            let _infallible = write!(help, ". One of {}", values.join(", "));
+        }
         let _infallible = writeln!(page, "| `{flag}` | {} | {default} | {help} |", code(variable));
     }
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
@@ -169,7 +174,10 @@ fn catalogue() -> String {
 
 #[cfg(test)]
 mod tests {
-    use schemas::example::{ASSIGN, PAYLOADS, UNASSIGN};
+    use schemas::{
+        example::{ASSIGN, PAYLOADS, UNASSIGN},
+        format::Provider,
+    };
 
     use super::*;
 
@@ -192,6 +200,14 @@ mod tests {
             let page = fs::read_to_string(folder.join(page_of(file)).with_extension("md")).unwrap();
             let (_, language) = file.split_once('.').unwrap();
             assert!(page.contains(&format!("\n```{language}\n{text}```\n")), "{file} is not on its page");
+        }
+    }
+
+    #[test]
+    fn the_page_of_device_commands_names_each_provider() {
+        let page = include_str!("../../../docs/formats/device-commands.md");
+        for (name, _) in Provider::names() {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
         }
     }
 

@@ -7,9 +7,11 @@ use std::{
 
 use clap::{Args, Subcommand};
 use ingress::keys::{KeySummary, KeysError, NewKey, Scope, create, list, revoke};
+use schemas::format::Provider;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use super::provider_name;
 use crate::{
     error::{CommandError, chain},
     output::{Output, remark},
@@ -63,9 +65,9 @@ struct Create {
     /// What the key permits: health-data:write, devices:write. May be given more than once.
     #[arg(long = "scope", required = true, value_parser = scope)]
     scopes: Vec<Scope>,
-    /// The providers that the key may send for: medisante, healthkit. By default all.
-    #[arg(long = "provider")]
-    providers: Vec<String>,
+    /// The providers that the key may send for. By default all.
+    #[arg(long = "provider", value_parser = provider_name())]
+    providers: Vec<Provider>,
     /// The library whose documented defaults apply to HealthKit samples without a unit: react-native-health. The query
     /// parameter `defaults` of a request takes precedence. Without both, such a sample is refused if its type has several
     /// units.
@@ -89,7 +91,8 @@ struct Create {
 pub fn run(args: KeysCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     match args.action {
         Action::Create(new) => {
-            let providers = (!new.providers.is_empty()).then_some(new.providers);
+            let providers: Vec<String> = new.providers.iter().map(|provider| provider.as_str().to_owned()).collect();
+            let providers = (!providers.is_empty()).then_some(providers);
             let (id, secret) = create(
                 &args.file,
                 NewKey {

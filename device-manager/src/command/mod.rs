@@ -2,9 +2,15 @@
 
 use std::{path::Path, time::Duration};
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use rdkafka::consumer::BaseConsumer;
-use schemas::topic::Topics;
+use schemas::{
+    format::{Format, Provider},
+    topic::Topics,
+};
 use service::{
     cluster::Cluster,
     kafka::{self, KafkaSettings},
@@ -105,6 +111,18 @@ pub(crate) async fn reach(settings: &KafkaSettings) -> Result<(), CommandError> 
 /// [`CommandError`]: the file cannot be used.
 pub(crate) fn receipt_secret(file: &Path) -> Result<[u8; 32], CommandError> {
     secret::load(file).map_err(|error| CommandError::usage(chain(&error)))
+}
+
+/// Returns the parser of an argument that names a provider. The help and the completions list the names.
+pub(crate) fn provider_name() -> impl TypedValueParser<Value = Provider> {
+    let names = PossibleValuesParser::new(Provider::names().map(|(name, _)| name));
+    names.try_map(|name| Provider::parse(&name).ok_or("the name is unknown"))
+}
+
+/// Returns the parser of an argument that names a format. The help and the completions list the names.
+pub(crate) fn format_name() -> impl TypedValueParser<Value = Format> {
+    let names = PossibleValuesParser::new(Format::names().map(|(name, _)| name));
+    names.try_map(|name| Format::parse(&name).ok_or("the name is unknown"))
 }
 
 /// The environment variables that are valid UTF-8.

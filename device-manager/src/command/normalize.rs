@@ -15,6 +15,7 @@ use schemas::{
 };
 use time::OffsetDateTime;
 
+use super::{format_name, provider_name};
 use crate::{error::CommandError, output::Output};
 
 /// Try the mapping: print what files would become, one JSON object per line.
@@ -26,11 +27,11 @@ use crate::{error::CommandError, output::Output};
   device-manager normalize --provider medisante --format fhir-json observation.json
   device-manager normalize --provider healthkit --format json --type HeartRate samples.json | jq .reading.value")]
 pub struct NormalizeCommand {
-    /// The provider that would have sent the files: medisante or healthkit.
-    #[arg(long, value_parser = provider)]
+    /// The provider that would have sent the files.
+    #[arg(long, value_parser = provider_name())]
     provider: Provider,
-    /// The format, such as standard-json or fhir-json; json and xml are the provider's own formats.
-    #[arg(long, value_parser = format)]
+    /// The format; json and xml are the provider's own formats.
+    #[arg(long, value_parser = format_name())]
     format: Format,
     /// The type of all samples that do not name one, like the query parameter `type`.
     #[arg(long = "type", value_name = "TYPE")]
@@ -114,16 +115,7 @@ fn record<'a>(args: &NormalizeCommand, body: &'a [u8], offset: i64) -> Result<Ra
     })
 }
 
-fn provider(text: &str) -> Result<Provider, &'static str> {
-    Provider::parse(text).ok_or("medisante or healthkit")
-}
-
 fn defaults(text: &str) -> Result<Defaults, String> {
     let known: Vec<&str> = Defaults::ALL.iter().map(|defaults| defaults.as_str()).collect();
     Defaults::parse(text).ok_or_else(|| known.join(", "))
-}
-
-fn format(text: &str) -> Result<Format, String> {
-    let known: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
-    Format::parse(text).ok_or_else(|| known.join(", "))
 }

@@ -21,7 +21,7 @@ use serde::Serialize;
 use sqlx::postgres::PgPoolOptions;
 use time::OffsetDateTime;
 
-use super::{KafkaArgs, database, normalizer::config, reach, receipt_secret, since::Since};
+use super::{KafkaArgs, database, format_name, normalizer::config, provider_name, reach, receipt_secret, since::Since};
 use crate::{
     error::{CommandError, chain},
     output::{Output, remark},
@@ -51,8 +51,8 @@ const REPORT: Duration = Duration::from_secs(30);
   device-manager replay --provider healthkit --device watch-1 --report diff.json
   device-manager replay --provider medisante --report diff.html    # a page for sign-off")]
 pub struct ReplayCommand {
-    /// The provider whose raw topics are read: medisante or healthkit.
-    #[arg(long, value_parser = provider)]
+    /// The provider whose raw topics are read.
+    #[arg(long, value_parser = provider_name())]
     provider: Provider,
     /// Only records that Kafka received since then: a duration before now, such as 24h or 30d, or a time, such as
     /// 2026-01-31T00:00:00Z.
@@ -73,8 +73,8 @@ pub struct ReplayCommand {
     /// Only payloads that were sent with the API key of this id.
     #[arg(long, value_name = "ID")]
     credential: Option<String>,
-    /// Only payloads of this format, such as fhir-json.
-    #[arg(long, value_parser = format)]
+    /// Only payloads of this format.
+    #[arg(long, value_parser = format_name())]
     format: Option<Format>,
     /// Write the report to this file: as a page if its name ends with .html, otherwise as JSON with every reading that differs.
     #[arg(long, value_name = "FILE")]
@@ -99,14 +99,6 @@ pub struct ReplayCommand {
     /// The topic epoch of the raw topics; the same as the ingress's.
     #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
     topic_epoch: u16,
-}
-
-fn provider(word: &str) -> Result<Provider, String> {
-    Provider::from_word(word).ok_or_else(|| "the providers are medisante and healthkit".to_owned())
-}
-
-fn format(word: &str) -> Result<Format, String> {
-    Format::from_word(word).ok_or_else(|| "no format has this name; see `device-manager normalize --help`".to_owned())
 }
 
 fn patient(text: &str) -> Result<PatientId, String> {

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     io::Write,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use hex::FromHex as _;
@@ -178,6 +179,9 @@ fn check(file: &KeysFile) -> Result<(), KeysError> {
     Ok(())
 }
 
+/// The rule for the names of providers.
+static PROVIDERS: LazyLock<String> = LazyLock::new(|| format!("must be {}", Provider::names_text()));
+
 /// Checks a key on its own. The error is the name of the member and the rule that it violates.
 pub(super) fn check_entry(entry: &KeyEntry) -> Result<(), (&'static str, &'static str)> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -190,7 +194,7 @@ pub(super) fn check_entry(entry: &KeyEntry) -> Result<(), (&'static str, &'stati
     } else if entry.scopes.is_empty() {
         Err(("scopes", "must name health-data:write or devices:write"))
     } else if entry.providers.iter().flatten().any(|name| Provider::parse(name).is_none()) {
-        Err(("providers", "must be medisante or healthkit"))
+        Err(("providers", PROVIDERS.as_str()))
     } else if entry.defaults.as_deref().is_some_and(|word| Defaults::parse(word).is_none()) {
         Err(("defaults", "must be react-native-health"))
     } else if entry.not_before.zip(entry.expires_at).is_some_and(|(from, until)| until <= from) {

@@ -3,6 +3,7 @@
 use schemas::{
     codec::Event as _,
     event::{Assignment, Document, Outcome, Reading},
+    format::RawTopic,
 };
 use serde_json::Value;
 
@@ -34,7 +35,9 @@ impl Schemas {
         match source {
             CommentSource::Text(text) => Ok(text.to_owned()),
             CommentSource::TopicCode => {
-                Ok("The raw topic: 0 raw.medisante, 1 raw.healthkit, 2 raw.devices, 3 raw.uploads.".to_owned())
+                let topics: Vec<_> =
+                    RawTopic::ALL.iter().map(|topic| format!("{} {}", topic.code(), topic.as_str())).collect();
+                Ok(format!("The raw topic: {}.", topics.join(", ")))
             }
             CommentSource::Field(record, field) => {
                 let found = self.0.iter().find_map(|schema| documentation_in(schema, record, field));

@@ -8,7 +8,10 @@ use axum::{
 use schemas::{example, format::Provider, identity, raw::RecordKind};
 use serde_json::Value;
 use service::http::body::Received;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{Object, ObjectBuilder, Type},
+};
 use uuid::Uuid;
 
 use super::command::{self, AdmittedCommand, Command, RECEIPT, Unusable};
@@ -36,8 +39,7 @@ pub(crate) struct AssignBody {
     /// The device's name.
     #[schema(example = "Watch")]
     name: String,
-    /// `medisante`, `healthkit` or `apple-healthkit`.
-    #[schema(rename = "deviceProvider", example = "apple-healthkit")]
+    #[schema(rename = "deviceProvider", schema_with = device_provider)]
     device_provider: String,
     /// The patient to assign the device to.
     #[schema(rename = "assignedPatientId", example = "patient-1")]
@@ -50,6 +52,16 @@ pub(crate) struct AssignBody {
     /// When the assignment starts, in RFC 3339 format. The default is the current time.
     #[schema(rename = "effectiveFrom")]
     effective_from: Option<String>,
+}
+
+/// Returns the schema of `deviceProvider`.
+fn device_provider() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("The provider that sends the device's readings."))
+        .enum_values(Some(Provider::names().map(|(name, _)| name)))
+        .examples(["apple-healthkit"])
+        .build()
 }
 
 /// Assigns a device to a patient.
