@@ -63,14 +63,9 @@ pub(crate) fn format(provider: Provider, named: Option<&str>, headers: &HeaderMa
         return known.ok_or(Refusal::UnknownFormat(provider));
     }
     let media_type = content_type(headers).and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    match (media_type.to_ascii_lowercase().as_str(), provider) {
-        ("application/json", _) => Ok(Format::StandardJson),
-        ("application/fhir+json", _) => Ok(Format::FhirJson),
-        ("application/fhir+xml", _) => Ok(Format::FhirXml),
-        ("application/xml" | "text/xml", Provider::Medisante) => Ok(Format::StandardXml),
-        ("application/xml" | "text/xml", Provider::HealthKit) => Ok(Format::ExportXml),
-        _ => Err(Refusal::ContentType(provider)),
-    }
+    let media_type = if media_type.eq_ignore_ascii_case("text/xml") { "application/xml" } else { media_type };
+    let selects = |format: &&Format| format.media_type().is_some_and(|known| known.eq_ignore_ascii_case(media_type));
+    provider.formats().iter().find(selects).copied().ok_or(Refusal::ContentType(provider))
 }
 
 /// Returns the content type as text if it is at most 256 bytes long; only then is it stored.

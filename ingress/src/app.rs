@@ -12,7 +12,7 @@ use crate::{
     endpoint::{
         devices::{assign, unassign},
         docs,
-        health_data::{healthkit, healthkit_format, medisante, medisante_format},
+        health_data::provider,
         openapi,
     },
     refusal::Refusal,
@@ -24,10 +24,7 @@ use crate::{
 pub fn app(state: AppState) -> Router {
     let docs = if state.shared().has_docs { docs::router() } else { Router::new() };
     Router::new()
-        .route("/health-data/medisante", post(medisante::medisante))
-        .route("/health-data/medisante/{format}", post(medisante_format::medisante_format))
-        .route("/health-data/healthkit", post(healthkit::healthkit))
-        .route("/health-data/healthkit/{format}", post(healthkit_format::healthkit_format))
+        .merge(provider::router())
         .route("/devices/assign", post(assign::assign))
         .route("/devices/{id}/unassign", post(unassign::unassign))
         .route("/openapi.json", get(openapi::openapi))

@@ -19,7 +19,7 @@ const UNIT: &str = "unit";
 const DEVICE_ID: &str = "deviceId";
 const DEFAULTS: &str = "defaults";
 
-/// The query parameters that apply to all samples of a payload. Documented for the HealthKit routes, which accept all of them.
+/// The query parameters that apply to all samples of a payload. The routes of a provider accept some of them.
 #[derive(Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Parameters {
@@ -28,8 +28,8 @@ pub(crate) struct Parameters {
     pub(crate) sample_type: Option<String>,
     /// The unit of each standard-json sample that does not name one
     pub(crate) unit: Option<String>,
-    /// The device of each sample that does not name one, and of all samples of an export-xml. An export names devices by their
-    /// model only, so use a different deviceId for each person
+    /// The device of each sample or FHIR Observation that does not name one, and of all samples of an export-xml. An export names
+    /// devices by their model only, so use a different deviceId for each person. A Medisanté message names its device itself
     #[param(rename = "deviceId")]
     pub(crate) device_id: Option<String>,
     /// `react-native-health`: the default units that this library documents apply to each standard-json sample without a unit.
@@ -40,13 +40,18 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    /// Reads the parameters of a payload. Medisanté messages name their types and units themselves, so `type`, `unit` and
-    /// `defaults` would have no effect and are refused.
-    pub(crate) fn of_payload(provider: Provider, uri: &Uri) -> Result<Self, Refusal> {
+    /// Returns the parameters of a provider's payloads. Medisanté messages name their types and units themselves, so `type`,
+    /// `unit` and `defaults` would have no effect and are refused.
+    pub(crate) const fn names(provider: Provider) -> &'static [&'static str] {
         match provider {
-            Provider::Medisante => Self::read(uri, &[DEVICE_ID]),
-            Provider::HealthKit => Self::read(uri, &[TYPE, UNIT, DEVICE_ID, DEFAULTS]),
+            Provider::Medisante => &[DEVICE_ID],
+            Provider::HealthKit => &[TYPE, UNIT, DEVICE_ID, DEFAULTS],
         }
+    }
+
+    /// Reads the parameters of a payload.
+    pub(crate) fn of_payload(provider: Provider, uri: &Uri) -> Result<Self, Refusal> {
+        Self::read(uri, Self::names(provider))
     }
 
     /// Sets the parameters in the headers of the raw record.

@@ -111,11 +111,15 @@ impl Refusal {
                 formats(*provider)
             ),
             Self::Method => "This path supports the methods in the Allow header.".to_owned(),
-            Self::ContentType(provider) => format!(
-                "The Content-Type does not determine the format. Send application/json, application/fhir+json, \
-                 application/fhir+xml or application/xml, or name the format in the path: {}.",
-                formats(*provider)
-            ),
+            Self::ContentType(provider) => {
+                let media_types: Vec<_> =
+                    provider.formats().iter().filter_map(|format| format.media_type()).collect();
+                format!(
+                    "The Content-Type does not determine the format. Send {}, or name the format in the path: {}.",
+                    media_types.join(", "),
+                    formats(*provider)
+                )
+            }
             Self::ContentCoding => {
                 "Send the body without a Content-Encoding, or with exactly one of gzip, deflate and zstd.".to_owned()
             }

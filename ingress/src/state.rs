@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram};
-use schemas::{content::ContentKey, format::RawTopic, receipt::ReceiptKey};
+use schemas::{content::ContentKey, format::PerRawTopic, receipt::ReceiptKey};
 use service::http::body::BodyLimits;
 
 use crate::{
@@ -53,34 +53,20 @@ pub(crate) struct Meters {
     pub(crate) requests: Counter,
     pub(crate) in_flight: Gauge,
     pub(crate) produce_seconds: Histogram,
-    medisante: Counter,
-    healthkit: Counter,
-    devices: Counter,
-    uploads: Counter,
+    /// Accepted requests, by the topic on which they are stored.
+    pub(crate) accepted: PerRawTopic<Counter>,
 }
 
 impl Meters {
     fn new() -> Self {
         describe();
-        let accepted =
-            |topic: RawTopic| metrics::counter!("device_manager_ingress_accepted_total", "topic" => topic.as_str());
         Self {
             requests: metrics::counter!("device_manager_ingress_requests_total"),
             in_flight: metrics::gauge!("device_manager_ingress_requests_in_flight"),
             produce_seconds: metrics::histogram!("device_manager_ingress_produce_seconds"),
-            medisante: accepted(RawTopic::Medisante),
-            healthkit: accepted(RawTopic::HealthKit),
-            devices: accepted(RawTopic::Devices),
-            uploads: accepted(RawTopic::Uploads),
-        }
-    }
-
-    pub(crate) fn accepted(&self, topic: RawTopic) -> &Counter {
-        match topic {
-            RawTopic::Medisante => &self.medisante,
-            RawTopic::HealthKit => &self.healthkit,
-            RawTopic::Devices => &self.devices,
-            RawTopic::Uploads => &self.uploads,
+            accepted: PerRawTopic::new(
+                |topic| metrics::counter!("device_manager_ingress_accepted_total", "topic" => topic.as_str()),
+            ),
         }
     }
 }

@@ -97,6 +97,19 @@ impl Format {
         Self::names().find_map(|(name, format)| (name == text).then_some(format))
     }
 
+    /// Returns the media type that selects the format if the path names none; `None` if only the path can select it. `text/xml`
+    /// means the same as `application/xml`.
+    #[must_use]
+    pub const fn media_type(self) -> Option<&'static str> {
+        match self {
+            Self::StandardJson => Some("application/json"),
+            Self::StandardXml | Self::ExportXml => Some("application/xml"),
+            Self::FhirJson => Some("application/fhir+json"),
+            Self::FhirXml => Some("application/fhir+xml"),
+            Self::HealthAutoExport => None,
+        }
+    }
+
     /// Returns whether the payload is XML. It is JSON otherwise.
     #[must_use]
     pub const fn is_xml(self) -> bool {
@@ -183,5 +196,45 @@ impl RawTopic {
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.iter().copied().find(|topic| topic.code() == code)
+    }
+
+    /// Returns what the topic contains, for operators.
+    pub(crate) const fn purpose(self) -> &'static str {
+        match self {
+            Self::Medisante => "payloads of the Medisanté portal, byte for byte",
+            Self::HealthKit => "payloads of HealthKit apps, byte for byte",
+            Self::Devices => "device commands, byte for byte",
+            Self::Uploads => "large uploads of HealthKit apps, as chunks",
+        }
+    }
+}
+
+/// One value for each raw topic.
+pub struct PerRawTopic<T> {
+    medisante: T,
+    healthkit: T,
+    devices: T,
+    uploads: T,
+}
+
+impl<T> PerRawTopic<T> {
+    /// Creates the value of each topic.
+    pub fn new(value: impl Fn(RawTopic) -> T) -> Self {
+        Self {
+            medisante: value(RawTopic::Medisante),
+            healthkit: value(RawTopic::HealthKit),
+            devices: value(RawTopic::Devices),
+            uploads: value(RawTopic::Uploads),
+        }
+    }
+
+    /// Returns the value of a topic.
+    pub const fn get(&self, topic: RawTopic) -> &T {
+        match topic {
+            RawTopic::Medisante => &self.medisante,
+            RawTopic::HealthKit => &self.healthkit,
+            RawTopic::Devices => &self.devices,
+            RawTopic::Uploads => &self.uploads,
+        }
     }
 }

@@ -117,11 +117,8 @@ impl Topics {
     #[must_use]
     pub fn specs(&self) -> Vec<TopicSpec> {
         let spec = |name, purpose, settings| TopicSpec { name, purpose, single_partition: false, settings };
-        vec![
-            spec(self.raw(RawTopic::Medisante), "payloads of the Medisanté portal, byte for byte", RAW),
-            spec(self.raw(RawTopic::HealthKit), "payloads of HealthKit apps, byte for byte", RAW),
-            spec(self.raw(RawTopic::Devices), "device commands, byte for byte", RAW),
-            spec(self.raw(RawTopic::Uploads), "large uploads of HealthKit apps, as chunks", RAW),
+        let raw = RawTopic::ALL.iter().map(|topic| spec(self.raw(*topic), topic.purpose(), RAW));
+        let others = [
             spec(self.readings(), "readings as Avro events", EVENTS),
             spec(self.readings_bulk(), "readings of large uploads as Avro events", EVENTS),
             spec(self.assignments(), "device commands as Avro events", EVENTS),
@@ -134,7 +131,8 @@ impl Topics {
                 single_partition: true,
                 settings: COMPACTED,
             },
-        ]
+        ];
+        raw.chain(others).collect()
     }
 
     fn named(&self, name: &str) -> String {

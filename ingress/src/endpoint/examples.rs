@@ -24,7 +24,7 @@ const NOT_JSON: &str = "{\"deviceId\": \"watch-1\",}";
 
 /// The examples of one endpoint.
 pub(super) struct EndpointExamples {
-    pub(super) path: &'static str,
+    pub(super) path: String,
     pub(super) bodies: Vec<ExampleBody>,
     /// Each refusal that the endpoint can return, under a unique name. A test of the router provokes each of them.
     pub(super) refusals: Vec<(&'static str, Refusal)>,
@@ -64,7 +64,7 @@ impl EndpointExamples {
     /// Adds the examples and the refusals to the endpoint's operation.
     pub(super) fn add_to(self, openapi: &mut OpenApi) {
         let components = openapi.components.get_or_insert_default();
-        let Some(operation) = openapi.paths.paths.get_mut(self.path).and_then(|item| item.post.as_mut()) else {
+        let Some(operation) = openapi.paths.paths.get_mut(&self.path).and_then(|item| item.post.as_mut()) else {
             return;
         };
         add_bodies(&self.bodies, operation);

@@ -15,7 +15,7 @@ use utoipa::{
 
 use super::{
     devices::{assign, unassign},
-    health_data::{healthkit, healthkit_format, medisante, medisante_format},
+    health_data::provider,
 };
 use crate::{parameters::Parameters, request_context::RequestContext};
 
@@ -27,15 +27,11 @@ use crate::{parameters::Parameters, request_context::RequestContext};
         license(name = "Apache-2.0"),
     ),
     paths(
-        medisante::medisante,
-        medisante_format::medisante_format,
-        healthkit::healthkit,
-        healthkit_format::healthkit_format,
         assign::assign,
         unassign::unassign,
     ),
     components(schemas(Problem)),
-    modifiers(&Security, &Examples)
+    modifiers(&Security, &Endpoints)
 )]
 struct Api;
 
@@ -49,19 +45,13 @@ impl Modify for Security {
     }
 }
 
-/// Adds the examples and the refusals of each endpoint.
-struct Examples;
+/// Adds the payload routes, and the examples and the refusals of each endpoint.
+struct Endpoints;
 
-impl Modify for Examples {
+impl Modify for Endpoints {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        for endpoint in [
-            medisante::examples(),
-            medisante_format::examples(),
-            healthkit::examples(),
-            healthkit_format::examples(),
-            assign::examples(),
-            unassign::examples(),
-        ] {
+        provider::add_to(openapi);
+        for endpoint in [assign::examples(), unassign::examples()] {
             endpoint.add_to(openapi);
         }
         // An unassign without a body ends the assignment now.

@@ -16,7 +16,7 @@ use rdkafka::{
     message::{DeliveryResult, Header, OwnedHeaders},
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
 };
-use schemas::format::RawTopic;
+use schemas::format::{PerRawTopic, RawTopic};
 use service::{cluster::Cluster, health::StageHealth, kafka::because, rebootstrap::Rebootstrap, topics::not_there};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -74,10 +74,7 @@ impl ProducerContext for DeliveryReports {
 pub struct KafkaLog {
     producer: ArcSwap<ThreadedProducer<DeliveryReports>>,
     config: ClientConfig,
-    medisante: RawTopicState,
-    healthkit: RawTopicState,
-    devices: RawTopicState,
-    uploads: RawTopicState,
+    topics: PerRawTopic<RawTopicState>,
     reports: ProducerReports,
     /// Whether the last probe found no fault.
     works: AtomicBool,
@@ -100,27 +97,17 @@ impl KafkaLog {
         config.set("message.timeout.ms", produce_timeout.as_millis().to_string());
         config.set("statistics.interval.ms", STATISTICS_MS);
         let reports = ProducerReports::default();
-        let topic_state = |topic| RawTopicState { name: cluster.topics.raw(topic), partitions: AtomicU16::new(0) };
         let producer = create_producer(&config, &reports)?;
         Ok(Self {
             producer: ArcSwap::from_pointee(producer),
             config,
-            medisante: topic_state(RawTopic::Medisante),
-            healthkit: topic_state(RawTopic::HealthKit),
-            devices: topic_state(RawTopic::Devices),
-            uploads: topic_state(RawTopic::Uploads),
+            topics: PerRawTopic::new(|topic| RawTopicState {
+                name: cluster.topics.raw(topic),
+                partitions: AtomicU16::new(0),
+            }),
             reports,
             works: AtomicBool::new(false),
         })
-    }
-
-    fn topic_state(&self, topic: RawTopic) -> &RawTopicState {
-        match topic {
-            RawTopic::Medisante => &self.medisante,
-            RawTopic::HealthKit => &self.healthkit,
-            RawTopic::Devices => &self.devices,
-            RawTopic::Uploads => &self.uploads,
-        }
     }
 
     /// Returns whether the last probe found no fault.
@@ -184,7 +171,7 @@ impl KafkaLog {
         let Ok(metadata) = producer.client().fetch_metadata(None, PROBE_TIMEOUT) else {
             return Some(because("Kafka does not answer"));
         };
-        for topic_state in RawTopic::ALL.iter().map(|topic| self.topic_state(*topic)) {
+        for topic_state in RawTopic::ALL.iter().map(|topic| self.topics.get(*topic)) {
             let found = metadata.topics().iter().find(|found| found.name() == topic_state.name);
             let count = found.map_or(0, |found| u16::try_from(found.partitions().len()).unwrap_or(u16::MAX));
             if count == 0 {
@@ -204,7 +191,7 @@ impl RawLog for KafkaLog {
         for (key, value) in record.headers.pairs() {
             headers = headers.insert(Header { key, value: Some(value) });
         }
-        let topic_state = self.topic_state(record.topic);
+        let topic_state = self.topics.get(record.topic);
         let mut message =
             BaseRecord::with_opaque_to(&topic_state.name, Box::new(responder)).payload(record.body).headers(headers);
         message = match record.destination {
@@ -224,7 +211,7 @@ impl RawLog for KafkaLog {
     }
 
     fn partitions(&self, topic: RawTopic) -> Option<NonZeroU16> {
-        NonZeroU16::new(self.topic_state(topic).partitions.load(Ordering::Relaxed))
+        NonZeroU16::new(self.topics.get(topic).partitions.load(Ordering::Relaxed))
     }
 }
 

@@ -8,6 +8,7 @@ use axum::{
     http::{Method, Request},
 };
 use ingress::keys::Scope;
+use schemas::format::Provider;
 use serde_json::{Map, Value};
 
 use crate::test_app::{Answer, LogBehaviour, TestApp, new_key};
@@ -21,7 +22,7 @@ fn document() -> Value {
 /// Returns all operations with their paths.
 fn operations(document: &Value) -> Vec<(String, Value)> {
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 6);
+    assert_eq!(paths.len(), 2 * Provider::ALL.len() + 2);
     paths.iter().map(|(path, item)| (path.clone(), item["post"].clone())).collect()
 }
 
@@ -53,8 +54,10 @@ async fn each_example_body_is_accepted() {
             }
         }
     }
-    // 4 and 5 formats named in the path, 4 and 4 by the Content-Type (it cannot name one of HealthKit's), and two commands.
-    assert_eq!(sent.len(), 4 + 5 + 4 + 4 + 2, "{sent:?}");
+    // Each format is named in the path, and by the Content-Type if it has a media type of its own. Two are commands.
+    let formats: Vec<_> = Provider::ALL.iter().flat_map(|provider| provider.formats()).collect();
+    let by_content_type = formats.iter().filter(|format| format.media_type().is_some()).count();
+    assert_eq!(sent.len(), formats.len() + by_content_type + 2, "{sent:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -139,7 +139,7 @@ pub(super) async fn accept(
     let receipt = shared.receipt_key.issue(&position);
     match command.checked {
         Ok(()) => {
-            shared.meters.accepted(topic).increment(1);
+            shared.meters.accepted.get(topic).increment(1);
             Ok(receipt)
         }
         Err(unusable) => Err(unusable.refusal(receipt)),
@@ -167,5 +167,5 @@ pub(super) fn examples(
     let parameter = Parameters::none(&Uri::from_static(examples::UNKNOWN_PARAMETER));
     refusals.extend(parameter.err().map(|refusal| ("parameter", refusal)));
     refusals.extend(read(UNUSABLE).map(|unusable| ("command", unusable.refusal(examples::RECEIPT.to_owned()))));
-    EndpointExamples { path, bodies: vec![body], refusals }
+    EndpointExamples { path: path.to_owned(), bodies: vec![body], refusals }
 }

@@ -1,15 +1,14 @@
-//! The part that the payload routes share: accepting a payload, and the examples in the OpenAPI document.
+//! Accepting a payload: the handler of all payload routes.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
     extract::Request,
-    http::{Uri, request::Parts},
+    http::request::Parts,
     response::{IntoResponse, Response},
 };
 use schemas::{
-    example,
     format::{Format, Provider},
     raw::RecordKind,
     receipt::ItemPosition,
@@ -20,10 +19,7 @@ use super::receipts::Receipts;
 use crate::{
     accept::{self, Sender},
     admission::{self, Authenticated},
-    endpoint::{
-        Id,
-        examples::{self, EndpointExamples, ExampleBody},
-    },
+    endpoint::Id,
     keys::{Credential, Scope},
     parameters::Parameters,
     raw_log::RawAppend,
@@ -33,9 +29,6 @@ use crate::{
     upload,
     wellformed::{self, Checked, Malformed},
 };
-
-/// A body that is invalid in every format.
-const WRONG_SHAPE: &str = "\"a text\"";
 
 /// The parameters by which the routes differ.
 #[derive(Clone, Copy)]
@@ -82,7 +75,7 @@ async fn accept(
         let mut headers = sender.record_headers(RecordKind::Payload(format), &shared.content_key.hash(&[]));
         head.parameters.add_to(&mut headers);
         let position = upload::receive(shared, &parts.headers, topic, headers, body).await?;
-        shared.meters.accepted(topic).increment(1);
+        shared.meters.accepted.get(topic).increment(1);
         return Ok(one_receipt(shared, &position));
     }
     let received = body::read(&parts.headers, body, shared.limits).await?;
@@ -95,7 +88,7 @@ async fn accept(
     let record = RawAppend { topic, destination, headers: &headers, body: &received.bytes };
     let position = accept::append(shared, &record).await?;
     let Checked { array_items } = checked.map_err(|why| accept::malformed(shared, &position, why))?;
-    shared.meters.accepted(topic).increment(1);
+    shared.meters.accepted.get(topic).increment(1);
     Ok(match array_items {
         Some(count) if format.has_item_receipts(provider) => {
             Receipts::new(shared.receipt_key.clone(), position, count).into_response()
@@ -117,20 +110,4 @@ fn head(sender: Authenticated, route: Route<'_>, parts: &Parts) -> Result<Head, 
 
 fn one_receipt(shared: &Shared, position: &ItemPosition) -> Response {
     Json(Id { id: shared.receipt_key.issue(position) }).into_response()
-}
-
-/// Returns the examples that all routes of a provider share: each of its formats, and each refusal except the one for an
-/// unknown format.
-pub(super) fn examples(path: &'static str, provider: Provider) -> EndpointExamples {
-    let bodies = example::PAYLOADS.iter().filter(|example| example.provider == provider).map(|example| ExampleBody {
-        content_type: example.content_type,
-        name: example.format.as_str(),
-        text: example.text,
-    });
-    let mut refusals = examples::refusals(Scope::HealthDataWrite);
-    let parameter = Parameters::of_payload(provider, &Uri::from_static(examples::UNKNOWN_PARAMETER));
-    refusals.extend(parameter.err().map(|refusal| ("parameter", refusal)));
-    let shape = wellformed::payload(provider, Format::StandardJson, WRONG_SHAPE.as_bytes());
-    refusals.extend(shape.err().map(|why| ("wrong-shape", examples::malformed(why))));
-    EndpointExamples { path, bodies: bodies.collect(), refusals }
 }
