@@ -1,4 +1,4 @@
-//! Properties that must hold for every body, in each format. Each fuzz target is one line that calls [`check`] with its format.
+//! Properties that must hold for every body, in each format. A fuzz target calls [`check`] with its format.
 
 #[path = "../../normalizer/tests/memory/counting.rs"]
 mod counting;
@@ -43,7 +43,7 @@ pub fn check(provider: Provider, format: Format, body: &[u8]) {
 /// Checks a body as the ingress does, for every format. Asserts that the memory stays within its bound, and that the check and
 /// `serde_json` agree on which bodies are JSON.
 pub fn check_wellformed(body: &[u8]) {
-    for provider in [Provider::Medisante, Provider::HealthKit] {
+    for &provider in Provider::ALL {
         for format in provider.formats() {
             let (found, bytes) = peak(|| wellformed::payload(provider, *format, body));
             assert!(bytes <= bound(body.len()), "{bytes} bytes of memory for a body of {}", body.len());

@@ -97,7 +97,26 @@ pub(crate) fn stream(record: &RawRecord<'_>, input: impl BufRead, each: Each<'_>
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
+
+    #[test]
+    fn each_format_has_a_fuzz_target() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+        let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+        let files = fs::read_dir(fuzz.join("targets")).unwrap().map(|file| file.unwrap().path());
+        let targets = files.map(|file| {
+            let path = format!("\"targets/{}\"", file.file_name().unwrap().to_str().unwrap());
+            assert!(manifest.contains(&path), "{path} is not in the manifest");
+            fs::read_to_string(file).unwrap()
+        });
+        let targets: String = targets.collect();
+        for (provider, format, _) in FORMATS {
+            let checked = format!("fuzz::check(Provider::{provider:?}, Format::{format:?}, body)");
+            assert!(targets.contains(&checked), "no target has {checked}");
+        }
+    }
 
     #[test]
     fn each_format_that_a_provider_sends_has_one_line() {

@@ -92,6 +92,12 @@ fn a_payload_topic_belongs_to_one_provider() {
 }
 
 #[test]
+fn each_raw_topic_except_that_of_uploads_contains_whole_bodies() {
+    let expected: Vec<RawTopic> = RawTopic::ALL.iter().copied().filter(|topic| *topic != RawTopic::Uploads).collect();
+    assert_eq!(RawTopic::BODIES, expected);
+}
+
+#[test]
 fn the_code_of_a_topic_never_changes() {
     let codes = [(0, "raw.medisante"), (1, "raw.healthkit"), (2, "raw.devices"), (3, "raw.uploads")];
     for (code, name) in codes {

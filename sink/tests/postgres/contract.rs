@@ -4,7 +4,8 @@ use std::{str::FromStr as _, time::Duration};
 
 use schemas::{
     event::{
-        Coded, Component, DocumentReference, Missing, PatientId, Precision, Quantity, Reading, Status, Value, Waveform,
+        Coded, Component, DocumentReference, Missing, Outcome, PatientId, Precision, Quantity, Reading, Status, Value,
+        Waveform,
     },
     format::{Format, Provider, RawTopic},
 };
@@ -19,7 +20,8 @@ use store::{
 use super::{
     database::Database,
     sample::{
-        DAY, MAY, SECOND, assignment, coding, commanded, device, filed, pressure, quantity, read, reading as sample,
+        DAY, MAY, SECOND, assignment, coding, commanded, device, ended, filed, outcome, pressure, quantity, read,
+        reading as sample,
     },
     store::{document, write},
 };
@@ -67,6 +69,34 @@ async fn void_readings_are_only_in_the_view_of_all_readings() {
     let valid: Vec<&str> =
         Status::ALL.iter().filter(|status| !void.contains(status)).map(|status| status.as_str()).collect();
     assert_eq!(database.text("SELECT status FROM attributed_readings ORDER BY reading_id").await, valid.join(";"));
+}
+
+#[tokio::test]
+async fn the_views_map_each_raw_topic_as_the_code_does() {
+    let database = Database::make().await;
+    let topics: Vec<_> = RawTopic::ALL.iter().filter_map(|topic| Some((*topic, topic.provider()?))).collect();
+    let (mut items, mut providers, mut ledger) = (Vec::new(), Vec::new(), Vec::new());
+    for (readings, (topic, provider)) in (1..).zip(topics) {
+        // Each topic has a different number of readings, so that two that are swapped are noticed.
+        for item in 0..readings {
+            let mut reading = Reading { provider, ..sample(u128::from(topic.code()) << 8 | item, 0) };
+            reading.provenance.topic = Some(topic);
+            items.push(read(reading));
+            providers.push(format!("{} {}", topic.code(), provider.as_str()));
+        }
+        items.push(ended(Outcome { topic, ..outcome(0, 1) }));
+        ledger.push(format!("{} {readings}", topic.as_str()));
+    }
+    write(&database, items).await;
+    let seen = "SELECT r.topic_code || ' ' || a.provider FROM all_readings a JOIN readings r USING (reading_id) \
+        ORDER BY r.topic_code";
+    providers.sort();
+    assert_eq!(database.text(seen).await, providers.join(";"));
+    ledger.sort();
+    assert_eq!(
+        database.text("SELECT topic || ' ' || rows FROM ledger ORDER BY topic COLLATE \"C\"").await,
+        ledger.join(";")
+    );
 }
 
 #[tokio::test]
