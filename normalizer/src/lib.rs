@@ -31,7 +31,7 @@ mod xml;
 pub use json_lines::json_lines;
 pub use normalized::{MAPPING_VERSION, Normalized, Rejection};
 pub use pipeline::{
-    BatchLimits, NormalizerConfig, NormalizerError, RawMessage, Skip, SkippedRecord, group_of, map_again, mapped_until,
-    run,
+    BatchLimits, MappedItem, NormalizerConfig, NormalizerError, RawMessage, Republished, Republisher, Skip,
+    SkippedRecord, Totals, group_of, map_again, mapped_until, run,
 };
 pub use registry::normalize;

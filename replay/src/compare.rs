@@ -1,8 +1,11 @@
 //! The comparison of a reading that the current mapping produces with the stored one.
 
-use schemas::{event::Reading, version::Version};
-use serde::Serialize;
-use store::reading::StoredReading;
+use schemas::{
+    event::{Assignment, DeviceId, PatientId, Reading},
+    format::Provider,
+    version::Version,
+};
+use store::{reading::StoredReading, replay::StoredCommand};
 
 /// The result of comparing a produced reading with the stored one of the same id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +21,7 @@ pub enum Comparison {
 }
 
 /// A part of a reading that a mapping derives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// The code, or its display text.
     Code,
@@ -49,6 +51,29 @@ pub enum Field {
     SourceVersion,
     /// The content: another delivery of the reading is now the current one.
     Content,
+}
+
+impl Field {
+    /// Returns the word for it in the database and in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::SourceCodes => "source-codes",
+            Self::Value => "value",
+            Self::Components => "components",
+            Self::Status => "status",
+            Self::Time => "time",
+            Self::Device => "device",
+            Self::Gateway => "gateway",
+            Self::Subject => "subject",
+            Self::PatientClaim => "patient-claim",
+            Self::Flags => "flags",
+            Self::Source => "source",
+            Self::SourceVersion => "source-version",
+            Self::Content => "content",
+        }
+    }
 }
 
 /// Compares a produced reading with the stored one of the same id.
@@ -128,6 +153,29 @@ fn differences(one: &Reading, other: &Reading) -> Vec<Field> {
         (*source == other.source, Field::Source),
         (is_same_version, Field::SourceVersion),
         (*content == other.content, Field::Content),
+    ]
+    .into_iter()
+    .filter_map(|(is_same, field)| (!is_same).then_some(field))
+    .collect()
+}
+
+/// Returns the fields in which a produced device command differs from the stored one. Without a later mapping there are none, because a
+/// mapping produces the same command each time.
+pub(crate) fn command_differences(produced: &Assignment, stored: &StoredCommand) -> Vec<&'static str> {
+    if produced.mapping_version <= stored.mapping_version {
+        return Vec::new();
+    }
+    [
+        (produced.device_key == stored.device_key, "device"),
+        (produced.command.as_str() == stored.command, "command"),
+        (produced.provider.map(Provider::as_str) == stored.provider.as_deref(), "provider"),
+        (produced.device_id.as_ref().map(DeviceId::as_str) == stored.device_id.as_deref(), "device-id"),
+        (produced.device_type == stored.device_type, "device-type"),
+        (produced.name == stored.name, "name"),
+        (produced.serial_number == stored.serial_number, "serial-number"),
+        (produced.features == stored.features, "features"),
+        (produced.patient.as_ref().map(PatientId::as_str) == stored.patient_id.as_deref(), "patient"),
+        (produced.effective_from == stored.effective_from, "effective-from"),
     ]
     .into_iter()
     .filter_map(|(is_same, field)| (!is_same).then_some(field))

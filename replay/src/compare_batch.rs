@@ -1,128 +1,363 @@
 //! Compares a batch of mapped records with the database.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
 
-use normalizer::Rejection;
-use schemas::event::Reading;
-use sqlx::PgConnection;
+use normalizer::{Rejection, Totals};
+use schemas::{
+    codec::encode,
+    event::{Assignment, Coding, Reading},
+    format::RawTopic,
+    receipt::RawPosition,
+};
+use sqlx::{Connection as _, PgConnection};
 use store::{
-    reading::{Row, load},
-    replay::{self, RawRange, StoredRefusal},
+    reading::{Row, StoredReading, load},
+    replay::{
+        self, Change, ChangeKind, Delivery, JobRange, Pass, RawRange, StoredCommand, StoredOutcome, StoredRefusal,
+        add_changes, advance,
+    },
 };
 use uuid::Uuid;
 
 use crate::{
-    batch::Mapped,
-    compare::{Comparison, compare},
-    diff::ChangeKind,
+    batch::{Mapped, Read},
+    compare::{Comparison, Field, command_differences, compare},
+    counts::Counts,
     error::ReplayError,
-    state::Replay,
+    state::{Replay, receipt_of},
 };
 
-/// What is known of the records since the last complete one: a large upload is compared in pieces, and which of its stored readings
-/// and refusals are missing shows only after the last piece.
+/// A record whose pieces are being compared. A record that is no large upload has one piece.
 #[derive(Default)]
-pub(super) struct Unfinished {
-    first: Option<i64>,
-    offsets: BTreeSet<i64>,
-    yielded: BTreeSet<Uuid>,
+pub(super) struct OpenRecord {
+    changes: Vec<Change>,
+    /// Readings that are not stored. Whether the sink refuses them is known when the record is complete.
+    added: Vec<Change>,
+    counts: Counts,
+    yielded: BTreeSet<(i32, Uuid)>,
+    documents: BTreeSet<[u8; 32]>,
+    totals: Totals,
     rejections: Vec<Rejection>,
+    command: Option<Assignment>,
+    /// Whether the scope covers the record.
+    is_covered: bool,
+}
+
+/// What is stored about the records of a batch.
+struct StoredRecords {
+    readings: BTreeMap<Uuid, StoredReading>,
+    deliveries: BTreeMap<i64, Vec<Delivery>>,
+    refusals: BTreeMap<i64, Vec<StoredRefusal>>,
+    outcomes: Vec<(i64, i64, StoredOutcome)>,
+    commands: BTreeMap<i64, StoredCommand>,
+    excess_commands: Vec<(i64, i64)>,
+    documents: BTreeSet<Vec<u8>>,
+}
+
+impl StoredRecords {
+    fn outcome(&self, offset: i64) -> StoredOutcome {
+        let run = self.outcomes.iter().find(|(first, last, _)| (*first..=*last).contains(&offset));
+        run.map(|(.., outcome)| *outcome).unwrap_or_default()
+    }
+
+    fn is_excess(&self, offset: i64) -> bool {
+        self.excess_commands.iter().any(|(first, last)| (*first..=*last).contains(&offset))
+    }
+}
+
+/// The hash over a stored reading, by which a change since the comparison is noticed.
+pub(super) fn fingerprint(stored: &StoredReading) -> Uuid {
+    Uuid::new_v5(&Uuid::nil(), &encode(&stored.reading))
+}
+
+/// The hash over a stored device command.
+pub(super) fn command_fingerprint(stored: &StoredCommand) -> Uuid {
+    let StoredCommand { offset: _, device_key, command, patient_id, effective_from, mapping_version, .. } = stored;
+    Uuid::new_v5(
+        device_key,
+        format!("{command} {patient_id:?} {effective_from:?} {mapping_version} {:?}", stored.name).as_bytes(),
+    )
+}
+
+fn change(raw: RawPosition, item: i32, kind: ChangeKind, reading: &Reading) -> Change {
+    let Coding { system, code, display } = &reading.code;
+    Change {
+        raw,
+        item,
+        kind,
+        subject_id: reading.reading_id,
+        fields: Vec::new(),
+        code_system: Some(system.to_string()),
+        code: Some(code.to_string()),
+        display: display.as_ref().map(ToString::to_string),
+        device_id: reading.device.as_ref().map(|device| device.id.as_str().to_owned()),
+        before: None,
+    }
 }
 
 impl Replay {
-    /// Compares a batch of records of a range.
+    /// Compares a batch of records of a range, and stores the differences and the progress in one transaction.
     pub(super) async fn compare(
         &self,
         connection: &mut PgConnection,
-        range: &RawRange,
-        batch: Vec<Mapped>,
-        unfinished: &mut Unfinished,
+        (pass, progress, counts): (Pass, &mut JobRange, &mut Counts),
+        Read { records, next }: Read,
+        open: &mut OpenRecord,
     ) -> Result<(), ReplayError> {
-        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(()) };
-        let part = RawRange { first: *unfinished.first.get_or_insert(first.offset), end: last.offset + 1, ..*range };
-        let is_complete = last.is_last;
-        self.collector().counts().records += batch.iter().filter(|record| record.is_last).count() as u64;
-        self.compare_readings(connection, &batch, unfinished).await?;
-        if !self.config.scope.is_by_reading() {
-            let mut stored: BTreeMap<i64, Vec<StoredRefusal>> = BTreeMap::new();
-            if batch.iter().any(|record| record.is_last) {
-                for refusal in replay::refusals(connection, &part).await? {
-                    stored.entry(refusal.offset).or_default().push(refusal);
+        let mut transaction = connection.begin().await?;
+        let stored = self.stored(&mut transaction, &progress.range, &records).await?;
+        let mut finished = Vec::new();
+        for mut record in records {
+            self.add(&progress.range, pass, &mut record, &stored, open);
+            if record.is_last {
+                let mut whole = std::mem::take(open);
+                if !self.scope.is_by_content() && pass == Pass::Compare {
+                    whole.is_covered = true;
                 }
-            }
-            for record in batch {
-                unfinished.rejections.extend(record.rejections);
-                if record.is_last {
-                    let produced = std::mem::take(&mut unfinished.rejections);
-                    self.compare_refusals(&produced, &stored.remove(&record.offset).unwrap_or_default());
-                }
+                finished.push((record.offset, whole));
             }
         }
-        if is_complete {
-            let Unfinished { offsets, yielded, .. } = std::mem::take(unfinished);
-            let rows = replay::readings_of(connection, &part).await?.into_iter();
-            let missing = rows.filter(|row| offsets.contains(&row.offset) && !yielded.contains(&row.reading_id));
-            self.missing().extend(missing.map(|row| row.reading_id));
+        let changes = self.finish(&mut transaction, &progress.range, &stored, finished, counts).await?;
+        add_changes(&mut transaction, self.id, &changes).await?;
+        (progress.next, progress.counts) = (next, counts.stored());
+        if !advance(&mut transaction, self.id, pass, progress).await? {
+            return Err(ReplayError::Aborted(self.id));
         }
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 
-    async fn compare_readings(
+    /// Reads what is stored about the records of a batch.
+    async fn stored(
         &self,
         connection: &mut PgConnection,
-        batch: &[Mapped],
-        unfinished: &mut Unfinished,
-    ) -> Result<(), ReplayError> {
-        let scope = &self.config.scope;
-        let produced: Vec<&Reading> = batch.iter().flat_map(|record| &record.readings).collect();
-        let ids: Vec<Uuid> = produced.iter().map(|reading| reading.reading_id).collect();
-        let stored: BTreeMap<Uuid, _> =
-            load(&mut *connection, &ids).await?.into_iter().map(|stored| (stored.reading.reading_id, stored)).collect();
-        for reading in produced.iter().filter(|reading| scope.has_reading(reading, &self.holdings)) {
-            match compare(reading, stored.get(&reading.reading_id)) {
-                Comparison::Unchanged => self.collector().counts().unchanged += 1,
-                Comparison::Superseded => self.collector().counts().superseded += 1,
-                // The sink refuses it again, and its dead letter stays.
-                Comparison::Added if self.is_refused_by_sink(reading) => {
-                    self.collector().counts().refusals.unchanged += 1;
-                }
-                Comparison::Added => {
-                    self.collector().add(ChangeKind::Added, Vec::new(), reading, self.receipt(reading));
-                }
+        range: &RawRange,
+        records: &[Mapped],
+    ) -> Result<StoredRecords, ReplayError> {
+        let ids: Vec<Uuid> =
+            records.iter().flat_map(|record| &record.readings).map(|reading| reading.reading_id).collect();
+        let readings = load(&mut *connection, &ids).await?;
+        let hashes: BTreeSet<Vec<u8>> =
+            records.iter().flat_map(|record| &record.documents).map(|hash| hash.to_vec()).collect();
+        let documents = if hashes.is_empty() {
+            Vec::new()
+        } else {
+            replay::stored_documents(connection, &hashes.into_iter().collect::<Vec<_>>()).await?
+        };
+        let mut stored = StoredRecords {
+            readings: readings.into_iter().map(|stored| (stored.reading.reading_id, stored)).collect(),
+            deliveries: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            outcomes: Vec::new(),
+            commands: BTreeMap::new(),
+            excess_commands: Vec::new(),
+            documents: documents.into_iter().collect(),
+        };
+        let mut complete = records.iter().filter(|record| record.is_last).map(|record| record.offset);
+        let Some(first) = complete.next() else { return Ok(stored) };
+        let part = RawRange { first, end: complete.next_back().unwrap_or(first) + 1, ..*range };
+        if range.topic == RawTopic::Devices {
+            let commands = replay::commands(connection, &part).await?;
+            stored.commands = commands.into_iter().map(|command| (command.offset, command)).collect();
+            stored.excess_commands = replay::excess_commands(connection, &part).await?;
+        } else {
+            for delivery in replay::deliveries(connection, &part).await? {
+                stored.deliveries.entry(delivery.offset).or_default().push(delivery);
+            }
+        }
+        for refusal in replay::refusals(connection, &part).await? {
+            stored.refusals.entry(refusal.offset).or_default().push(refusal);
+        }
+        stored.outcomes = replay::outcomes(connection, &part).await?;
+        Ok(stored)
+    }
+
+    /// Adds a piece of a record.
+    fn add(&self, range: &RawRange, pass: Pass, piece: &mut Mapped, stored: &StoredRecords, open: &mut OpenRecord) {
+        let raw = position(range, piece.offset);
+        let totals = piece.totals();
+        open.totals.readings += totals.readings;
+        open.totals.commands += totals.commands;
+        open.totals.rejections += totals.rejections;
+        open.rejections.append(&mut piece.rejections);
+        open.documents.extend(piece.documents.iter().filter(|hash| !stored.documents.contains(hash.as_slice())));
+        for reading in &piece.readings {
+            let item = reading.provenance.item;
+            open.yielded.insert((item, reading.reading_id));
+            let known = stored.readings.get(&reading.reading_id);
+            let is_missing = self.missing.contains(&reading.reading_id);
+            open.is_covered |= match pass {
+                Pass::Find => is_missing,
+                Pass::Compare | Pass::Apply => self.scope.has_reading(reading, &self.holdings),
+            };
+            let before = known.map(fingerprint);
+            let found = |kind| Change { before, ..change(raw, item, kind, reading) };
+            match compare(reading, known) {
+                Comparison::Added => open.added.push(found(ChangeKind::Added)),
                 Comparison::Changed(fields) => {
-                    self.collector().add(ChangeKind::Changed, fields, reading, self.receipt(reading));
+                    self.show(ChangeKind::Changed, known, reading);
+                    let fields = fields.into_iter().map(|field| Field::as_str(field).to_owned()).collect();
+                    open.changes.push(Change { fields, ..found(ChangeKind::Changed) });
                 }
+                Comparison::Unchanged | Comparison::Superseded if is_missing => {
+                    open.changes.push(found(ChangeKind::Moved))
+                }
+                Comparison::Unchanged => open.counts.unchanged += 1,
+                Comparison::Superseded => open.counts.superseded += 1,
+            }
+            // The sink refuses it again, and its dead letter stays.
+            if known.is_none() && Row::new(reading.clone(), &self.config.receipt_key).is_err() {
+                open.added.pop();
+                open.counts.refusals.unchanged += 1;
+            } else if known.is_none() {
+                self.show(ChangeKind::Added, None, reading);
             }
         }
-        unfinished.offsets.extend(batch.iter().map(|record| record.offset));
-        unfinished.yielded.extend(ids);
-        Ok(())
-    }
-
-    fn is_refused_by_sink(&self, reading: &Reading) -> bool {
-        Row::new(reading.clone(), &self.config.receipt_key).is_err()
-    }
-
-    fn compare_refusals(&self, produced: &[Rejection], stored: &[StoredRefusal]) {
-        let mut before: BTreeMap<i32, &str> = BTreeMap::new();
-        for refusal in stored.iter().filter(|refusal| refusal.stage == "normalizer") {
-            let last = refusal.item.saturating_add(refusal.item_count.max(1));
-            before.extend((refusal.item..last).map(|item| (item, refusal.reason.as_str())));
+        if let Some(command) = piece.command.take() {
+            open.is_covered |= self.scope.has_command(&command);
+            open.command = Some(command);
         }
-        let mut collector = self.collector();
-        let refusals = &mut collector.counts().refusals;
-        for rejection in produced {
-            let first = rejection.item.map_or(-1, |item| i32::try_from(item).unwrap_or(i32::MAX));
-            let count = i32::try_from(rejection.item_count).unwrap_or(i32::MAX).max(1);
-            for item in first..first.saturating_add(count) {
-                match before.remove(&item) {
-                    Some(_) => refusals.unchanged += 1,
-                    None => *refusals.newly_refused.entry(rejection.reason.as_str().to_owned()).or_default() += 1,
+    }
+
+    fn show(&self, kind: ChangeKind, before: Option<&StoredReading>, after: &Reading) {
+        if let Some(examples) = &self.examples {
+            let mut examples = examples.lock().unwrap_or_else(PoisonError::into_inner);
+            let receipt = || receipt_of(after, &self.config.receipt_key);
+            examples.add(kind.as_str(), before.map(|stored| &stored.reading), after, receipt);
+        }
+    }
+
+    /// Compares complete records with what is stored about them. Returns the changes of those that the scope covers.
+    async fn finish(
+        &self,
+        connection: &mut PgConnection,
+        range: &RawRange,
+        stored: &StoredRecords,
+        mut finished: Vec<(i64, OpenRecord)>,
+        counts: &mut Counts,
+    ) -> Result<Vec<Change>, ReplayError> {
+        let missing_of = |offset: i64, record: &OpenRecord| -> Vec<Delivery> {
+            let deliveries = stored.deliveries.get(&offset).into_iter().flatten();
+            deliveries.filter(|one| !record.yielded.contains(&(one.item, one.reading_id))).copied().collect()
+        };
+        let missing: BTreeSet<Uuid> = finished
+            .iter()
+            .flat_map(|(offset, record)| missing_of(*offset, record))
+            .map(|delivery| delivery.reading_id)
+            .collect();
+        let missing = load(connection, &missing.into_iter().collect::<Vec<_>>()).await?;
+        let missing: BTreeMap<Uuid, StoredReading> =
+            missing.into_iter().map(|stored| (stored.reading.reading_id, stored)).collect();
+        let mut changes = Vec::new();
+        for (offset, record) in &mut finished {
+            let raw = position(range, *offset);
+            let mut gone: Vec<&StoredReading> = Vec::new();
+            for delivery in missing_of(*offset, record) {
+                if let Some(known) = missing.get(&delivery.reading_id) {
+                    let found = change(raw, delivery.item, ChangeKind::Missing, &known.reading);
+                    record.changes.push(Change { before: Some(fingerprint(known)), ..found });
+                    gone.push(known);
                 }
             }
+            record.is_covered |= self.scope.is_by_content()
+                && gone.iter().any(|known| self.scope.has_reading(&known.reading, &self.holdings));
+            let refusals = stored.refusals.get(offset).map(Vec::as_slice).unwrap_or_default();
+            self.add_refused_by_sink(refusals, record);
+            let is_refused_differently = record.counts.compare_refusals(&record.rejections, refusals);
+            let command = stored.commands.get(offset);
+            if range.topic == RawTopic::Devices && !self.add_command(raw, command, stored.is_excess(*offset), record) {
+                continue;
+            }
+            let outcome = stored.outcome(*offset);
+            let totals = record.totals;
+            let is_same_outcome = [outcome.readings, outcome.commands, outcome.rejections]
+                .map(|count| usize::try_from(count).unwrap_or(0))
+                == [totals.readings, totals.commands, totals.rejections];
+            if is_refused_differently || !is_same_outcome || !record.documents.is_empty() {
+                record.changes.push(of_record(raw));
+            }
+            if record.is_covered {
+                counts.records += 1;
+                counts.add(&record.counts);
+                changes.append(&mut record.changes);
+            }
         }
-        for reason in before.into_values() {
-            *refusals.newly_accepted.entry(reason.to_owned()).or_default() += 1;
+        Ok(changes)
+    }
+
+    /// Adds the readings that are not stored, except those for which the sink has a dead letter: it would refuse them again.
+    fn add_refused_by_sink(&self, refusals: &[StoredRefusal], record: &mut OpenRecord) {
+        let by_sink: Vec<&StoredRefusal> = refusals.iter().filter(|refusal| refusal.stage == "sink").collect();
+        for added in std::mem::take(&mut record.added) {
+            let is_in = |refusal: &&StoredRefusal| {
+                (refusal.item..refusal.item.saturating_add(refusal.item_count)).contains(&added.item)
+            };
+            if by_sink.iter().any(is_in) {
+                record.counts.refusals.unchanged += 1;
+            } else {
+                record.changes.push(added);
+            }
         }
     }
+
+    /// Compares the device command of a record. Returns whether the record is compared: a command that was accepted keeps its effect,
+    /// also if the mapping would refuse it now.
+    fn add_command(
+        &self,
+        raw: RawPosition,
+        stored: Option<&StoredCommand>,
+        is_excess: bool,
+        record: &mut OpenRecord,
+    ) -> bool {
+        if stored.is_some_and(|command| !self.scope.has_stored_command(command)) {
+            return false;
+        }
+        let Some(command) = record.command.take().filter(|command| self.scope.has_command(command)) else {
+            record.is_covered |= !self.scope.is_by_content();
+            return stored.is_none() && !is_excess && record.totals.commands == 0;
+        };
+        let fields = match stored {
+            _ if is_excess => return true,
+            None => Vec::new(),
+            Some(stored) => {
+                let fields = command_differences(&command, stored);
+                if fields.is_empty() {
+                    record.counts.unchanged += 1;
+                    return true;
+                }
+                fields
+            }
+        };
+        record.changes.push(Change {
+            kind: ChangeKind::Command,
+            subject_id: command.device_key,
+            fields: fields.into_iter().map(str::to_owned).collect(),
+            device_id: command.device_id.as_ref().map(|id| id.as_str().to_owned()),
+            before: stored.map(command_fingerprint),
+            ..of_record(raw)
+        });
+        true
+    }
+}
+
+fn of_record(raw: RawPosition) -> Change {
+    Change {
+        raw,
+        item: -1,
+        kind: ChangeKind::Record,
+        subject_id: Uuid::nil(),
+        fields: Vec::new(),
+        code_system: None,
+        code: None,
+        display: None,
+        device_id: None,
+        before: None,
+    }
+}
+
+fn position(range: &RawRange, offset: i64) -> RawPosition {
+    let RawRange { topic, topic_epoch, partition, .. } = *range;
+    RawPosition { topic, topic_epoch: i32::from(topic_epoch), partition, offset }
 }

@@ -1,189 +1,160 @@
 //! The result of a comparison: what a replay would change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use schemas::event::Reading;
+use schemas::receipt::ReceiptKey;
 use serde::Serialize;
+use sqlx::PgConnection;
+use store::replay::{self, ChangeGroup, ChangeKind, Job, JobState, PagePosition, Pass, changes, count_by_kind, groups};
 use uuid::Uuid;
 
-use crate::compare::Field;
+use crate::{counts::Counts, error::ReplayError, scope::Scope, state::receipt_at};
 
-/// How a reading differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ChangeKind {
-    /// The mapping produces it, and it is not stored.
-    Added,
-    /// The mapping produces it with other fields.
-    Changed,
-    /// It is stored, and the mapping produces it from no raw record.
-    Withdrawn,
-}
-
-impl ChangeKind {
-    /// Returns the word for it in a report.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Changed => "changed",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-}
+/// The number of changes that are read at once.
+const PAGE: i64 = 10_000;
 
 /// A reading that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// The reading.
-    pub reading_id: Uuid,
-    /// How it differs.
-    pub kind: ChangeKind,
+pub struct ListedChange {
+    /// The reading; for a device command, the device.
+    pub id: Uuid,
+    /// How it differs: added, changed, withdrawn or command.
+    pub kind: &'static str,
     /// The fields that differ, if it is changed.
-    pub fields: Vec<Field>,
-    /// The receipt of the payload that the mapping reads it from; of a withdrawn reading, that of the stored one.
+    pub fields: Vec<String>,
+    /// The receipt of the payload; of a withdrawn reading, that of the payload that no longer yields it.
     pub receipt: String,
 }
 
-/// Readings with the same difference, code and device.
+/// Readings or commands with the same difference, code and device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Group {
-    /// How they differ.
-    pub kind: ChangeKind,
-    /// The code system of the new code; of a withdrawn reading, of the stored one.
-    pub code_system: String,
+    /// How they differ: added, changed, withdrawn or command.
+    pub kind: &'static str,
+    /// The code system of the new code; of a withdrawn reading, of the stored one. Absent for a command.
+    pub code_system: Option<String>,
     /// The code.
-    pub code: String,
+    pub code: Option<String>,
     /// The display text of the code.
     pub display: Option<String>,
     /// The id of the device.
     pub device: Option<String>,
-    /// The number of readings.
-    pub readings: u64,
-    /// The number of readings in which each field differs.
-    pub fields: BTreeMap<Field, u64>,
+    /// The number of them.
+    pub readings: i64,
+    /// The number of them in which each field differs.
+    pub fields: BTreeMap<String, i64>,
     /// The receipt of the first of them.
     pub receipt: String,
 }
 
-/// Items that are refused or accepted now and were not before, by reason.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Refusals {
-    /// The number of items that were refused and still are.
-    pub unchanged: u64,
-    /// Items that the mapping refuses now, by the reason.
-    pub newly_refused: BTreeMap<String, u64>,
-    /// Items that were refused and that the mapping accepts now, by the reason before.
-    pub newly_accepted: BTreeMap<String, u64>,
-}
-
-/// What a replay would change.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+/// What a replay would change, or has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diff {
-    /// The version of the current mapping.
+    /// The number of the replay.
+    pub replay: i32,
+    /// The state of the replay.
+    pub state: &'static str,
+    /// What was compared.
+    pub scope: String,
+    /// The version of the mapping.
     pub mapping_version: i32,
-    /// The number of raw records that were compared.
-    pub records: u64,
-    /// The number of raw records that the scope covers and that no longer exist.
-    pub deleted_records: u64,
-    /// The number of raw records that the stages have not finished yet. They were not compared.
-    pub unfinished_records: u64,
-    /// The number of items whose reading is stored with the same fields.
-    pub unchanged: u64,
-    /// The number of items of which a later version is stored.
-    pub superseded: u64,
-    /// The number of readings that were not stored when they were compared, and are now.
-    pub in_flight: u64,
+    /// The revision of the installation's own catalogue; 0 without one.
+    pub catalogue_revision: i32,
+    /// The number of readings that are not stored.
+    pub added: i64,
+    /// The number of readings that are stored with other fields.
+    pub changed: i64,
+    /// The number of readings that no raw record yields any more.
+    pub withdrawn: i64,
+    /// The number of device commands that are not stored, or are stored with other fields.
+    pub commands: i64,
+    /// The number of raw records whose outcome, refused items or documents differ.
+    pub outcomes: i64,
+    /// What was counted.
+    #[serde(flatten)]
+    pub counts: Counts,
     /// The differences, by kind, code and device.
     pub groups: Vec<Group>,
-    /// Refused items.
-    pub refusals: Refusals,
-    /// Each reading that differs.
-    pub changes: Vec<Change>,
 }
 
 impl Diff {
-    /// Returns whether a replay would change nothing.
+    /// Returns whether the replay has nothing to do.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.refusals.newly_refused.is_empty() && self.refusals.newly_accepted.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.added == 0 && self.changed == 0 && self.withdrawn == 0 && self.commands == 0 && self.outcomes == 0
     }
 
-    /// Returns the number of readings that differ in one way.
-    #[must_use]
-    pub fn count(&self, kind: ChangeKind) -> usize {
-        self.changes.iter().filter(|change| change.kind == kind).count()
+    pub(crate) async fn load(connection: &mut PgConnection, job: &Job, key: &ReceiptKey) -> Result<Self, ReplayError> {
+        let mut counts = Counts::default();
+        for range in replay::ranges(connection, job.replay_id, Pass::Compare).await? {
+            counts.add(&Counts::from_stored(&range.counts));
+        }
+        let by_kind = count_by_kind(connection, job.replay_id).await?;
+        let count = |kind| by_kind.get(&kind).copied().unwrap_or(0);
+        let receipt = |ChangeGroup { first: (raw, item), .. }: &ChangeGroup| receipt_at(*raw, (*item).max(0), key);
+        let groups = groups(connection, job.replay_id).await?;
+        Ok(Self {
+            replay: job.replay_id,
+            state: job.state.as_str(),
+            scope: Scope::from_stored(&job.scope).map(|scope| scope.describe()).unwrap_or_default(),
+            mapping_version: job.mapping_version,
+            catalogue_revision: job.catalogue_revision,
+            added: count(ChangeKind::Added),
+            changed: count(ChangeKind::Changed),
+            withdrawn: count(ChangeKind::Withdrawn),
+            commands: count(ChangeKind::Command),
+            outcomes: count(ChangeKind::Record),
+            counts,
+            groups: groups
+                .into_iter()
+                .map(|group| Group {
+                    receipt: receipt(&group),
+                    kind: group.kind.as_str(),
+                    code_system: group.code_system,
+                    code: group.code,
+                    display: group.display,
+                    device: group.device_id,
+                    readings: group.count,
+                    fields: group.fields,
+                })
+                .collect(),
+        })
     }
 }
 
-/// The kind of difference, the code system, the code and the device.
-type GroupKey = (ChangeKind, String, String, Option<String>);
-
-fn group_key(kind: ChangeKind, reading: &Reading) -> GroupKey {
-    let device = reading.device.as_ref().map(|device| device.id.as_str().to_owned());
-    (kind, reading.code.system.to_string(), reading.code.code.to_string(), device)
+/// Returns every reading and device command that differs.
+///
+/// # Errors
+/// Postgres is unavailable.
+pub async fn listed_changes(
+    connection: &mut PgConnection,
+    replay_id: i32,
+    key: &ReceiptKey,
+) -> Result<Vec<ListedChange>, ReplayError> {
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let page = changes(connection, replay_id, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(listed) };
+        after = Some(PagePosition::after(last));
+        listed.extend(page.into_iter().filter_map(|change| {
+            let is_listed = match change.kind {
+                ChangeKind::Added | ChangeKind::Changed | ChangeKind::Withdrawn | ChangeKind::Command => true,
+                ChangeKind::Missing | ChangeKind::Moved | ChangeKind::Record => false,
+            };
+            is_listed.then(|| ListedChange {
+                id: change.subject_id,
+                kind: change.kind.as_str(),
+                receipt: receipt_at(change.raw, change.item.max(0), key),
+                fields: change.fields,
+            })
+        }));
+    }
 }
 
-/// Collects differences. A reading that several items produce counts once.
-#[derive(Default)]
-pub(crate) struct Collector {
-    diff: Diff,
-    groups: BTreeMap<GroupKey, Group>,
-    seen: BTreeSet<Uuid>,
-}
-
-impl Collector {
-    pub(crate) fn counts(&mut self) -> &mut Diff {
-        &mut self.diff
-    }
-
-    /// Adds a difference of a reading.
-    pub(crate) fn add(&mut self, kind: ChangeKind, fields: Vec<Field>, reading: &Reading, receipt: String) {
-        if !self.seen.insert(reading.reading_id) {
-            return;
-        }
-        let key = group_key(kind, reading);
-        let (_, code_system, code, device) = key.clone();
-        let group = self.groups.entry(key).or_insert_with(|| Group {
-            kind,
-            code_system,
-            code,
-            display: reading.code.display.as_ref().map(ToString::to_string),
-            device,
-            readings: 0,
-            fields: BTreeMap::new(),
-            receipt: receipt.clone(),
-        });
-        group.readings += 1;
-        for field in &fields {
-            *group.fields.entry(*field).or_default() += 1;
-        }
-        self.diff.changes.push(Change { reading_id: reading.reading_id, kind, fields, receipt });
-    }
-
-    /// Returns the added readings.
-    pub(crate) fn added(&self) -> Vec<Uuid> {
-        let added = self.diff.changes.iter().filter(|change| change.kind == ChangeKind::Added);
-        added.map(|change| change.reading_id).collect()
-    }
-
-    /// Removes an added reading, which has been stored since it was compared.
-    pub(crate) fn arrived(&mut self, reading: &Reading) {
-        let key = group_key(ChangeKind::Added, reading);
-        self.diff.changes.retain(|change| change.reading_id != reading.reading_id);
-        self.diff.in_flight += 1;
-        if let Some(group) = self.groups.get_mut(&key) {
-            group.readings = group.readings.saturating_sub(1);
-            if group.readings == 0 {
-                self.groups.remove(&key);
-            }
-        }
-    }
-
-    /// Returns the result. The order of partitions does not change it.
-    pub(crate) fn finish(mut self) -> Diff {
-        self.diff.changes.sort_unstable_by_key(|change| change.reading_id);
-        self.diff.groups = self.groups.into_values().collect();
-        self.diff
+/// Returns whether a replay in this state has a complete comparison.
+pub(crate) const fn is_compared(state: JobState) -> bool {
+    match state {
+        JobState::Compared | JobState::Applying | JobState::Applied => true,
+        JobState::Comparing | JobState::Aborted => false,
     }
 }

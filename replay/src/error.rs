@@ -1,6 +1,6 @@
 //! Why a replay ended early.
 
-/// Why a replay ended early. Nothing has changed; it can be started again.
+/// Why a replay ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// Kafka does not answer, or refuses a request.
@@ -9,9 +9,9 @@ pub enum ReplayError {
     /// Postgres does not answer, or contains a value that this release does not know.
     #[error("asking Postgres")]
     Postgres(#[from] sqlx::Error),
-    /// The chunks of a large upload cannot be read.
-    #[error("reading a large upload")]
-    Upload(#[from] normalizer::NormalizerError),
+    /// The chunks of a large upload cannot be read, or events cannot be published.
+    #[error("reading an upload or publishing events")]
+    Normalizer(#[from] normalizer::NormalizerError),
     /// A partition returned no record for this long, although it has more.
     #[error("{topic} partition {partition} returned no record after offset {offset} within {seconds} s")]
     Silent {
@@ -24,9 +24,9 @@ pub enum ReplayError {
         /// The time limit.
         seconds: u64,
     },
-    /// The sinks have not written all readings that are on their topics.
+    /// The sinks have not written all events that were on their topics before the comparison.
     #[error(
-        "the sinks did not write the readings of {partitions} partitions within {seconds} s, so that readings on their way would \
+        "the sinks did not write the events of {partitions} partitions within {seconds} s, so that readings on their way would \
          count as added; /ready of the sinks says what they wait for"
     )]
     Sinks {
@@ -35,6 +35,96 @@ pub enum ReplayError {
         /// The time limit.
         seconds: u64,
     },
+    /// The changes are published, and the sinks do not store them.
+    #[error(
+        "the changes are published, but the sinks stored none of {events} events within {seconds} s; /ready of the sinks says what \
+         they wait for, and `device-manager replay --apply {replay}` waits for them again"
+    )]
+    NotStored {
+        /// The replay.
+        replay: i32,
+        /// The number of events that the sinks have not read.
+        events: u64,
+        /// The time limit.
+        seconds: u64,
+    },
+    /// There is no such replay.
+    #[error("there is no replay {0}; `device-manager replay list` lists them")]
+    Unknown(i32),
+    /// An operator has aborted the replay.
+    #[error("the replay {0} was aborted; compare again to see what is left to do")]
+    Aborted(i32),
+    /// The replay has not compared all records.
+    #[error("the replay {replay} is {state}; `device-manager replay --resume {replay}` completes the comparison")]
+    NotCompared {
+        /// The replay.
+        replay: i32,
+        /// Its state.
+        state: &'static str,
+    },
+    /// The replay has ended already.
+    #[error("the replay {replay} is {state} already")]
+    Ended {
+        /// The replay.
+        replay: i32,
+        /// Its state.
+        state: &'static str,
+    },
+    /// The replay was compared with another mapping.
+    #[error(
+        "the replay {replay} was compared with mapping version {mapping} and catalogue revision {catalogue}, which are not the ones \
+         in use; compare again"
+    )]
+    OtherMapping {
+        /// The replay.
+        replay: i32,
+        /// The version of its mapping.
+        mapping: i32,
+        /// The revision of its catalogue.
+        catalogue: i32,
+    },
+    /// The scope of the replay has a word that this release does not know.
+    #[error("the scope of the replay {0} is of another release; compare again")]
+    Scope(i32),
+    /// What is stored has changed since the comparison.
+    #[error(
+        "{differing} readings of the replay {replay} have changed in the database since the comparison; nothing was applied; compare \
+         again (the first are of {receipts})"
+    )]
+    Differs {
+        /// The replay.
+        replay: i32,
+        /// The number of differences.
+        differing: u64,
+        /// The receipts of the first of them.
+        receipts: String,
+    },
+    /// A raw record no longer exists.
+    #[error("the raw record {topic}:{partition}:{offset} no longer exists; abort the replay and compare again")]
+    RecordGone {
+        /// The raw topic.
+        topic: &'static str,
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+    },
+    /// The mapping no longer produces what it produced in the comparison.
+    #[error(
+        "the mapping makes something else of the raw record {topic}:{partition}:{offset} than in the comparison; abort the replay and \
+         compare again"
+    )]
+    OtherResult {
+        /// The raw topic.
+        topic: &'static str,
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+    },
+    /// A task still uses the replay, which is a defect.
+    #[error("a task of the replay did not end")]
+    Busy,
     /// A task of the replay ended abnormally, which is a defect.
     #[error("a task of the replay ended abnormally")]
     Task(#[from] tokio::task::JoinError),

@@ -1,16 +1,20 @@
-//! Replay: maps the records of raw topics again with the current mapping, and compares the result with the readings and refusals in
-//! the database. It changes nothing.
+//! Replay: maps the records of raw topics again with the current mapping, compares the result with the database, and applies the
+//! differences when an operator wants it.
 //!
-//! [`run`] reads each partition with a consumer of its own, which joins no group and commits nothing, and compares batch by batch.
-//! Only records whose outcome is stored are compared, because the others are still on their way through the stages. A reading of the
-//! database that the mapping no longer produces counts as withdrawn only if no other raw record yields its id; that is checked in a
-//! second pass over all records of the provider.
+//! [`start`] stores which records are covered, and [`compare`] reads each partition with a consumer of its own, which joins no group and
+//! commits nothing. Only records whose outcome is stored are compared, because the others are still on their way through the stages. A
+//! reading of the database that the mapping no longer produces counts as withdrawn only if no other raw record yields its id; that is
+//! checked in a second pass over all records of the provider. [`apply`] publishes the differences as events, which the sinks order like
+//! all others. What was found and how far it is applied is in the database.
 
+mod apply;
 mod batch;
 mod compare;
 mod compare_batch;
+mod counts;
 mod diff;
 mod error;
+mod examples;
 mod html;
 mod log;
 mod read;
@@ -18,10 +22,13 @@ mod run;
 mod scope;
 mod state;
 
-pub use compare::{Comparison, Field, compare};
-pub use diff::{Change, ChangeKind, Diff, Group, Refusals};
+pub use apply::apply;
+pub use compare::{Comparison, Field, compare as compare_reading};
+pub use counts::{Counts, Deleted, Refusals};
+pub use diff::{Diff, Group, ListedChange, listed_changes};
 pub use error::ReplayError;
+pub use examples::Example;
 pub use html::page;
-pub use run::run;
+pub use run::{abort, compare, diff, start};
 pub use scope::Scope;
 pub use state::{Progress, ReplayConfig};

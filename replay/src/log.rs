@@ -89,11 +89,18 @@ impl RawLog {
         Ok(covered)
     }
 
-    /// Returns the end of each partition of the topics of readings, by the topic's full name and the partition.
-    pub(crate) fn ends_of_readings(&self) -> Result<BTreeMap<(String, i32), i64>, KafkaError> {
-        let consumer = self.consumer()?;
+    /// Returns the end of each partition of the event topics, by the topic's full name and the partition.
+    pub(crate) fn ends_of_events(&self) -> Result<BTreeMap<(String, i32), i64>, KafkaError> {
+        let (consumer, topics) = (self.consumer()?, &self.topics);
         let mut ends = BTreeMap::new();
-        for topic in [self.topics.readings(), self.topics.readings_bulk()] {
+        for topic in [
+            topics.readings(),
+            topics.readings_bulk(),
+            topics.assignments(),
+            topics.documents(),
+            topics.outcomes(),
+            topics.dead_letters(),
+        ] {
             let metadata = consumer.fetch_metadata(Some(&topic), ANSWER)?;
             for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id) {
                 let (_, end) = consumer.fetch_watermarks(&topic, partition, ANSWER)?;

@@ -1,77 +1,230 @@
-//! Runs a comparison.
+//! Runs a comparison. Its progress and what it finds are in the database, so that it continues after it was killed.
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
 use normalizer::{MAPPING_VERSION, NormalizerConfig};
-use sqlx::PgPool;
+use schemas::receipt::ReceiptKey;
+use sqlx::{PgConnection, PgPool};
 use store::{
-    reading::load,
-    replay::{self, RawRange},
+    replay::{self, Job, JobKind, JobRange, JobState, NewJob, Pass, RawRange},
     trace,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
 };
-use uuid::Uuid;
 
 use crate::{
-    batch::{BATCH_READINGS, Mapped},
-    compare_batch::Unfinished,
-    diff::{ChangeKind, Collector, Diff},
+    compare_batch::OpenRecord,
+    counts::{Counts, Deleted},
+    diff::{Diff, is_compared},
     error::ReplayError,
+    examples::{Example, Examples},
     log::{Covered, RawLog},
     scope::Scope,
-    state::{Pass, Progress, Replay, ReplayConfig},
+    state::{Progress, Replay, ReplayConfig},
 };
 
 /// How long to wait for the sinks before comparing.
 const SINKS_WITHIN: Duration = Duration::from_mins(1);
 const SINKS_POLL: Duration = Duration::from_millis(100);
 
-/// Compares, and returns what a replay would change.
+pub(crate) fn log_of(config: &NormalizerConfig) -> RawLog {
+    let NormalizerConfig { kafka: settings, topics, topic_epoch, group, .. } = config.clone();
+    RawLog { settings, topics, topic_epoch, group }
+}
+
+/// Returns a replay, or an error that says which ones exist.
+pub(crate) async fn job_of(connection: &mut PgConnection, replay_id: i32) -> Result<Job, ReplayError> {
+    replay::job(connection, replay_id).await?.ok_or(ReplayError::Unknown(replay_id))
+}
+
+/// Stores a replay of the records that exist now and that the stages have finished. Returns its number.
 ///
 /// # Errors
 /// [`ReplayError`].
-pub async fn run(config: ReplayConfig, pool: PgPool, progress: Arc<Progress>) -> Result<Diff, ReplayError> {
-    let NormalizerConfig { kafka: settings, topics, topic_epoch, group, .. } = config.normalizer.clone();
-    let log = RawLog { settings, topics, topic_epoch, group };
-    let holdings = match &config.scope.patient {
+pub async fn start(config: &ReplayConfig, pool: &PgPool, scope: &Scope, operator: &str) -> Result<i32, ReplayError> {
+    let log = log_of(&config.normalizer);
+    let ranges = finished_ranges(&log, pool, scope).await?;
+    wait_for_sinks(&log, pool).await?;
+    create(pool, JobKind::Compare, scope, operator, &ranges).await
+}
+
+async fn create(
+    pool: &PgPool,
+    kind: JobKind,
+    scope: &Scope,
+    operator: &str,
+    ranges: &[(RawRange, String)],
+) -> Result<i32, ReplayError> {
+    let stored = scope.stored().map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let new = NewJob {
+        kind,
+        scope: &stored,
+        mapping_version: MAPPING_VERSION,
+        catalogue_revision: catalogue_revision(),
+        operator,
+    };
+    let mut transaction = pool.begin().await?;
+    let id = replay::create(&mut transaction, &new).await?;
+    replay::add_ranges(&mut transaction, id, Pass::Compare, ranges).await?;
+    transaction.commit().await?;
+    Ok(id)
+}
+
+/// The revision of the installation's own catalogue.
+pub(crate) const fn catalogue_revision() -> i32 {
+    0
+}
+
+/// Returns the ranges that a scope covers, without the records that the stages have not finished, and what is known of them.
+async fn finished_ranges(log: &RawLog, pool: &PgPool, scope: &Scope) -> Result<Vec<(RawRange, String)>, ReplayError> {
+    let (reader, wanted) = (log.clone(), scope.clone());
+    let covered = tokio::task::spawn_blocking(move || reader.covered(&wanted)).await??;
+    let mut ranges = Vec::new();
+    for Covered { mut range, deleted } in covered {
+        let end = finished_until(log, pool, &range).await?;
+        let mut counts = Counts {
+            deleted_records: deleted,
+            unfinished_records: u64::try_from(range.end - end).unwrap_or(0),
+            ..Counts::default()
+        };
+        if deleted > 0 {
+            let first = range.first.saturating_sub_unsigned(deleted);
+            let topic = range.topic.as_str().to_owned();
+            counts.deleted.push(Deleted { topic, partition: range.partition, first, end: range.first });
+        }
+        range.end = end;
+        ranges.push((range, counts.stored()));
+    }
+    Ok(ranges)
+}
+
+/// Compares the records of a replay from where the comparison ended, and returns what the replay would change. With `examples`, the
+/// values of some differences that this call finds are returned, too.
+///
+/// # Errors
+/// [`ReplayError`]. The comparison continues with the next call.
+pub async fn compare(
+    config: ReplayConfig,
+    pool: &PgPool,
+    replay_id: i32,
+    progress: Arc<Progress>,
+    examples: bool,
+) -> Result<(Diff, Vec<Example>), ReplayError> {
+    let job = job_of(&mut *pool.acquire().await?, replay_id).await?;
+    if job.state == JobState::Aborted {
+        return Err(ReplayError::Aborted(replay_id));
+    }
+    if job.state != JobState::Comparing {
+        return Ok((Diff::load(&mut *pool.acquire().await?, &job, &config.receipt_key).await?, Vec::new()));
+    }
+    require_mapping(&job)?;
+    let scope = Scope::from_stored(&job.scope).ok_or(ReplayError::Scope(replay_id))?;
+    let examples = examples.then(|| Mutex::new(Examples::default()));
+    let mut replay = open(config, pool, &job, scope, progress, examples).await?;
+    replay = run_pass(replay, Pass::Compare).await?;
+    let mut connection = pool.acquire().await?;
+    // The outcome of a record may be stored before its last reading.
+    let in_flight = replay::forget_arrived(&mut connection, replay_id).await?;
+    if let Some(mut first) = replay::ranges(&mut connection, replay_id, Pass::Compare).await?.into_iter().next()
+        && in_flight > 0
+    {
+        let mut counts = Counts::from_stored(&first.counts);
+        counts.in_flight += in_flight;
+        first.counts = counts.stored();
+        replay::advance(&mut connection, replay_id, Pass::Compare, &first).await?;
+    }
+    replay.missing = replay::missing(&mut connection, replay_id).await?.into_iter().collect();
+    if !replay.missing.is_empty() {
+        let everything = Scope::of(replay.scope.provider);
+        let log = replay.log.clone();
+        let covered = tokio::task::spawn_blocking(move || log.covered(&everything)).await??;
+        let ranges: Vec<(RawRange, String)> = covered
+            .into_iter()
+            .filter(|covered| covered.range.topic.provider().is_some())
+            .map(|covered| (covered.range, Counts::default().stored()))
+            .collect();
+        replay::add_ranges(&mut connection, replay_id, Pass::Find, &ranges).await?;
+        replay = run_pass(replay, Pass::Find).await?;
+        replay::settle_missing(&mut connection, replay_id).await?;
+    }
+    let found = replay.examples.take().map(|examples| examples.into_inner().unwrap_or_else(PoisonError::into_inner));
+    if !replay::set_state(&mut connection, replay_id, &[JobState::Comparing], JobState::Compared).await? {
+        return Err(ReplayError::Aborted(replay_id));
+    }
+    let job = job_of(&mut connection, replay_id).await?;
+    let diff = Diff::load(&mut connection, &job, &replay.config.receipt_key).await?;
+    Ok((diff, found.map(Examples::into_list).unwrap_or_default()))
+}
+
+/// Returns what a replay would change, or has changed.
+///
+/// # Errors
+/// The replay does not exist or has not compared all records, or Postgres is unavailable.
+pub async fn diff(pool: &PgPool, replay_id: i32, key: &ReceiptKey) -> Result<Diff, ReplayError> {
+    let mut connection = pool.acquire().await?;
+    let job = job_of(&mut connection, replay_id).await?;
+    if !is_compared(job.state) {
+        return Err(ReplayError::NotCompared { replay: replay_id, state: job.state.as_str() });
+    }
+    Diff::load(&mut connection, &job, key).await
+}
+
+/// Ends a replay. What it has published stays.
+///
+/// # Errors
+/// The replay does not exist or has ended, or Postgres is unavailable.
+pub async fn abort(pool: &PgPool, replay_id: i32) -> Result<(), ReplayError> {
+    let mut connection = pool.acquire().await?;
+    let job = job_of(&mut connection, replay_id).await?;
+    let from = [JobState::Comparing, JobState::Compared, JobState::Applying];
+    if replay::set_state(&mut connection, replay_id, &from, JobState::Aborted).await? {
+        Ok(())
+    } else {
+        Err(ReplayError::Ended { replay: replay_id, state: job.state.as_str() })
+    }
+}
+
+/// A replay continues only with the mapping with which it began: another one would yield other readings.
+pub(crate) fn require_mapping(job: &Job) -> Result<(), ReplayError> {
+    let (mapping, catalogue) = (job.mapping_version, job.catalogue_revision);
+    if (mapping, catalogue) == (MAPPING_VERSION, catalogue_revision()) {
+        Ok(())
+    } else {
+        Err(ReplayError::OtherMapping { replay: job.replay_id, mapping, catalogue })
+    }
+}
+
+pub(crate) async fn open(
+    config: ReplayConfig,
+    pool: &PgPool,
+    job: &Job,
+    scope: Scope,
+    progress: Arc<Progress>,
+    examples: Option<Mutex<Examples>>,
+) -> Result<Replay, ReplayError> {
+    let holdings = match &scope.patient {
         Some(patient) => replay::holdings_of(&mut *pool.acquire().await?, patient.as_str()).await?,
         None => Vec::new(),
     };
-    let (reader, scope) = (log.clone(), config.scope.clone());
-    let covered = tokio::task::spawn_blocking(move || reader.covered(&scope)).await??;
-    let mut collector = Collector::default();
-    let mut ranges = Vec::new();
-    for Covered { mut range, deleted } in covered {
-        let end = finished_until(&log, &pool, &range).await?;
-        collector.counts().deleted_records += deleted;
-        collector.counts().unfinished_records += u64::try_from(range.end - end).unwrap_or(0);
-        range.end = end;
-        ranges.push(range);
-    }
-    wait_for_sinks(&log, &pool).await?;
-    collector.counts().mapping_version = MAPPING_VERSION;
-    let replay = Arc::new(Replay {
+    Ok(Replay {
+        id: job.replay_id,
+        log: log_of(&config.normalizer),
         config,
-        log,
-        pool,
+        scope,
+        pool: pool.clone(),
         holdings,
-        collector: Mutex::new(collector),
-        missing: Mutex::default(),
+        missing: BTreeSet::new(),
         progress,
+        examples,
         started: Instant::now(),
         read: AtomicU64::new(0),
-    });
-    replay.pass(ranges, Pass::Compare).await?;
-    replay.recheck_added().await?;
-    replay.withdraw().await?;
-    let collector = std::mem::take(&mut *replay.collector());
-    Ok(collector.finish())
+    })
 }
 
 /// Returns the end of the part of a range that the stages have finished. A record without a value has no outcome, and counts as
@@ -92,64 +245,80 @@ async fn finished_until(log: &RawLog, pool: &PgPool, range: &RawRange) -> Result
     }
 }
 
-/// Waits until the sinks have written the readings that are on their topics at this moment, so that a reading on its way does not
-/// count as added.
+/// The end of each partition of the event topics, by the topic's full name and the partition.
+pub(crate) type Ends = BTreeMap<(String, i32), i64>;
+
+pub(crate) async fn ends_of_events(log: &RawLog) -> Result<Ends, ReplayError> {
+    let reader = log.clone();
+    let mut ends = tokio::task::spawn_blocking(move || reader.ends_of_events()).await??;
+    ends.retain(|_, end| *end > 0);
+    Ok(ends)
+}
+
+/// Removes the partitions that the sinks have read up to these ends. Returns the number of events that they have not read.
+pub(crate) async fn remove_read(ends: &mut Ends, connection: &mut PgConnection) -> Result<u64, ReplayError> {
+    let mut unread = 0;
+    let next: BTreeMap<(String, i32), i64> = trace::next_offsets(connection)
+        .await?
+        .into_iter()
+        .map(|next| ((next.topic, next.partition), next.next_offset))
+        .collect();
+    ends.retain(|partition, end| {
+        let left = *end - next.get(partition).copied().unwrap_or(0);
+        unread += u64::try_from(left).unwrap_or(0);
+        left > 0
+    });
+    Ok(unread)
+}
+
+/// Waits until the sinks have written the events that are on their topics at this moment, so that a reading on its way does not count as
+/// added.
 async fn wait_for_sinks(log: &RawLog, pool: &PgPool) -> Result<(), ReplayError> {
-    let (reader, deadline) = (log.clone(), Instant::now() + SINKS_WITHIN);
-    let mut ends = tokio::task::spawn_blocking(move || reader.ends_of_readings()).await??;
-    loop {
-        for next in trace::next_offsets(&mut *pool.acquire().await?).await? {
-            let key = (next.topic, next.partition);
-            if ends.get(&key).is_some_and(|end| next.next_offset >= *end) {
-                ends.remove(&key);
-            }
-        }
-        ends.retain(|_, end| *end > 0);
-        if ends.is_empty() {
-            return Ok(());
-        }
+    let (mut ends, deadline) = (ends_of_events(log).await?, Instant::now() + SINKS_WITHIN);
+    while remove_read(&mut ends, &mut *pool.acquire().await?).await? > 0 {
         if Instant::now() > deadline {
             return Err(ReplayError::Sinks { partitions: ends.len(), seconds: SINKS_WITHIN.as_secs() });
         }
         tokio::time::sleep(SINKS_POLL).await;
     }
+    Ok(())
+}
+
+/// Reads the ranges of a pass that are not read yet, several at the same time. Returns the replay, which nothing else holds any more.
+async fn run_pass(replay: Replay, pass: Pass) -> Result<Replay, ReplayError> {
+    let parts = replay::ranges(&mut *replay.pool.acquire().await?, replay.id, pass).await?;
+    replay.progress.begin(&parts);
+    let slots = Arc::new(Semaphore::new(replay.config.parallel.get()));
+    let replay = Arc::new(replay);
+    let mut tasks = JoinSet::new();
+    for part in parts {
+        let (replay, slots) = (Arc::clone(&replay), Arc::clone(&slots));
+        tasks.spawn(async move {
+            // The semaphore is never closed.
+            let _slot = slots.acquire_owned().await;
+            replay.compare_range(part, pass).await
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Arc::try_unwrap(replay).map_err(|_| ReplayError::Busy)
 }
 
 impl Replay {
-    /// Reads all ranges, several at the same time.
-    async fn pass(self: &Arc<Self>, ranges: Vec<RawRange>, pass: Pass) -> Result<(), ReplayError> {
-        self.progress.begin(&ranges);
-        let slots = Arc::new(Semaphore::new(self.config.parallel.get()));
-        let mut tasks = JoinSet::new();
-        for range in ranges {
-            let (replay, slots) = (Arc::clone(self), Arc::clone(&slots));
-            tasks.spawn(async move {
-                // The semaphore is never closed.
-                let _slot = slots.acquire_owned().await;
-                replay.range(range, pass).await
-            });
+    async fn compare_range(self: &Arc<Self>, mut part: JobRange, pass: Pass) -> Result<(), ReplayError> {
+        let rest = RawRange { first: part.next, ..part.range };
+        let mut connection = self.pool.acquire().await?;
+        if pass == Pass::Compare {
+            replay::forget_changes(&mut connection, self.id, &part.range, part.next).await?;
         }
-        while let Some(done) = tasks.join_next().await {
-            done??;
-        }
-        Ok(())
-    }
-
-    async fn range(self: &Arc<Self>, range: RawRange, pass: Pass) -> Result<(), ReplayError> {
         let (batches, mut receiver) = mpsc::channel(1);
         let replay = Arc::clone(self);
-        let reading = tokio::task::spawn_blocking(move || replay.read(&range, pass, &batches));
-        let mut connection = self.pool.acquire().await?;
+        let reading = tokio::task::spawn_blocking(move || replay.read(&rest, pass, &batches));
+        let (mut counts, mut open) = (Counts::from_stored(&part.counts), OpenRecord::default());
         let mut result = Ok(());
-        let mut unfinished = Unfinished::default();
         while let Some(batch) = receiver.recv().await {
-            result = match pass {
-                Pass::Compare => self.compare(&mut connection, &range, batch, &mut unfinished).await,
-                Pass::Find => {
-                    self.find(&batch);
-                    Ok(())
-                }
-            };
+            result = self.compare(&mut connection, (pass, &mut part, &mut counts), batch, &mut open).await;
             if result.is_err() {
                 break;
             }
@@ -159,45 +328,5 @@ impl Replay {
         let read = reading.await?;
         result?;
         read
-    }
-
-    fn find(&self, batch: &[Mapped]) {
-        let mut missing = self.missing();
-        for reading in batch.iter().flat_map(|record| &record.readings) {
-            missing.remove(&reading.reading_id);
-        }
-    }
-
-    /// Removes the added readings that have been stored since: the outcome of a record may be stored before its last reading.
-    async fn recheck_added(&self) -> Result<(), ReplayError> {
-        let added = self.collector().added();
-        let mut connection = self.pool.acquire().await?;
-        for ids in added.chunks(BATCH_READINGS) {
-            for stored in load(&mut connection, ids).await? {
-                self.collector().arrived(&stored.reading);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reports the missing readings that no raw record of the provider yields, also outside the scope.
-    async fn withdraw(self: &Arc<Self>) -> Result<(), ReplayError> {
-        if self.missing().is_empty() {
-            return Ok(());
-        }
-        let (reader, everything) = (self.log.clone(), Scope::of(self.config.scope.provider));
-        let covered = tokio::task::spawn_blocking(move || reader.covered(&everything)).await??;
-        self.pass(covered.into_iter().map(|covered| covered.range).collect(), Pass::Find).await?;
-        let missing: Vec<Uuid> = self.missing().iter().copied().collect();
-        let mut connection = self.pool.acquire().await?;
-        for ids in missing.chunks(BATCH_READINGS) {
-            for stored in load(&mut connection, ids).await? {
-                if self.config.scope.has_reading(&stored.reading, &self.holdings) {
-                    let receipt = self.receipt(&stored.reading);
-                    self.collector().add(ChangeKind::Withdrawn, Vec::new(), &stored.reading, receipt);
-                }
-            }
-        }
-        Ok(())
     }
 }

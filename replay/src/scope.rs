@@ -1,33 +1,56 @@
-//! The part of the raw topics that a replay compares.
+//! Which raw records a replay covers.
 
+use normalizer::RawMessage;
 use schemas::{
-    event::{PatientId, Reading},
-    format::{Format, Provider, RawTopic},
+    event::{Assignment, DeviceId, PatientId, Reading},
+    format::{Defaults, Format, Provider, RawTopic},
+    identity::device_key,
     raw::{Headers, RecordKind},
-    receipt::ItemPosition,
+    receipt::{ItemPosition, RawPosition},
 };
-use store::replay::Holding;
+use serde::{Deserialize, Serialize};
+use store::replay::{Holding, StoredCommand};
 use time::OffsetDateTime;
 
-/// The raw records and readings that a replay compares. An absent condition does not restrict it.
+/// Which raw records a replay covers. A condition that is `None` holds for all records.
+///
+/// A record is covered whole: if one of its readings is of the device or the patient, all its differences are reported and applied.
+/// Otherwise its outcome would contain numbers of two mappings.
 #[derive(Clone)]
 pub struct Scope {
-    /// The provider, which determines the raw topics.
+    /// The provider.
     pub provider: Provider,
     /// Only records that Kafka received at this time or later.
     pub since: Option<OffsetDateTime>,
     /// Only records that Kafka received before this time.
     pub until: Option<OffsetDateTime>,
-    /// Only readings of the device with this id.
-    pub device: Option<String>,
-    /// Only readings of this patient: by the authenticated subject, else by whoever held the device when it measured.
+    /// Only records with a reading of, or a command for, the device with this id.
+    pub device: Option<DeviceId>,
+    /// Only records with a reading of, or a command for, this patient. A reading is that of the authenticated subject, else of whoever
+    /// held the device when it measured.
     pub patient: Option<PatientId>,
     /// Only the payload of this receipt.
     pub receipt: Option<ItemPosition>,
-    /// Only payloads sent with the credential of this id.
+    /// Only payloads that were sent with the credential of this id.
     pub credential: Option<String>,
     /// Only payloads of this format.
     pub format: Option<Format>,
+    /// Whose documented defaults apply to records that declare none.
+    pub defaults: Option<Defaults>,
+}
+
+/// A scope as it is stored.
+#[derive(Serialize, Deserialize)]
+struct StoredScope {
+    provider: String,
+    since: Option<i64>,
+    until: Option<i64>,
+    device: Option<String>,
+    patient: Option<String>,
+    receipt: Option<(String, i32)>,
+    credential: Option<String>,
+    format: Option<String>,
+    defaults: Option<String>,
 }
 
 impl Scope {
@@ -43,25 +66,85 @@ impl Scope {
             receipt: None,
             credential: None,
             format: None,
+            defaults: None,
         }
+    }
+
+    /// Returns the scope as JSON, for the database.
+    pub(crate) fn stored(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&StoredScope {
+            provider: self.provider.as_str().to_owned(),
+            since: self.since.map(OffsetDateTime::unix_timestamp),
+            until: self.until.map(OffsetDateTime::unix_timestamp),
+            device: self.device.as_ref().map(|id| id.as_str().to_owned()),
+            patient: self.patient.as_ref().map(|id| id.as_str().to_owned()),
+            receipt: self.receipt.map(|at| {
+                let topic_epoch = i32::from(at.topic_epoch);
+                let raw = RawPosition { topic: at.topic, topic_epoch, partition: at.partition, offset: at.offset };
+                (raw.to_string(), i32::try_from(at.item).unwrap_or(0))
+            }),
+            credential: self.credential.clone(),
+            format: self.format.map(|format| format.as_str().to_owned()),
+            defaults: self.defaults.map(|defaults| defaults.as_str().to_owned()),
+        })
+    }
+
+    /// Reads a stored scope. `None` if it has a word that this release does not know.
+    pub(crate) fn from_stored(text: &str) -> Option<Self> {
+        let stored: StoredScope = serde_json::from_str(text).ok()?;
+        let time = |seconds: Option<i64>| seconds.map(OffsetDateTime::from_unix_timestamp).transpose().ok();
+        let receipt = match stored.receipt {
+            None => None,
+            Some((raw, item)) => {
+                let RawPosition { topic, topic_epoch, partition, offset } = raw.parse().ok()?;
+                let topic_epoch = u16::try_from(topic_epoch).ok()?;
+                Some(ItemPosition { topic, topic_epoch, partition, offset, item: u32::try_from(item).ok()? })
+            }
+        };
+        let known = |word: Option<String>| word.map_or(Some(None), |word| Format::from_word(&word).map(Some));
+        Some(Self {
+            provider: Provider::from_word(&stored.provider)?,
+            since: time(stored.since)?,
+            until: time(stored.until)?,
+            device: stored.device.map(|id| DeviceId::parse(&id)).transpose().ok()?,
+            patient: stored.patient.map(|id| PatientId::parse(&id)).transpose().ok()?,
+            receipt,
+            credential: stored.credential,
+            format: known(stored.format)?,
+            defaults: stored.defaults.map_or(Some(None), |word| Defaults::parse(&word).map(Some))?,
+        })
+    }
+
+    /// Describes the scope for a report. The description names no patient.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let second = |time: OffsetDateTime| {
+            let time = time.replace_nanosecond(0).unwrap_or(time);
+            time.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+        };
+        let conditions = [
+            self.since.map(|since| format!("since {}", second(since))),
+            self.until.map(|until| format!("until {}", second(until))),
+            self.device.as_ref().map(|device| format!("device {}", device.as_str())),
+            self.patient.as_ref().map(|_| "one patient".to_owned()),
+            self.receipt.map(|at| format!("one payload of {}", at.topic.as_str())),
+            self.credential.as_ref().map(|credential| format!("credential {credential}")),
+            self.format.map(|format| format!("format {}", format.as_str())),
+            self.defaults.map(|defaults| format!("with the defaults of {}", defaults.as_str())),
+        ];
+        let all = [format!("all records of {}", self.provider.as_str())];
+        all.into_iter().chain(conditions.into_iter().flatten()).collect::<Vec<_>>().join(", ")
     }
 
     /// The raw topics that the scope covers.
     #[must_use]
     pub fn topics(&self) -> Vec<RawTopic> {
-        let all = self.provider_topics();
-        match self.receipt {
-            Some(position) => all.into_iter().filter(|topic| *topic == position.topic).collect(),
-            None => all,
-        }
-    }
-
-    /// All raw topics with payloads of the provider.
-    pub(crate) fn provider_topics(&self) -> Vec<RawTopic> {
         let mut topics: Vec<RawTopic> =
             self.provider.formats().iter().map(|format| self.provider.raw_topic(*format)).collect();
+        topics.push(RawTopic::Devices);
         topics.sort_unstable();
         topics.dedup();
+        topics.retain(|topic| self.receipt.is_none_or(|at| at.topic == *topic));
         topics
     }
 
@@ -72,21 +155,68 @@ impl Scope {
             && self.format.is_none_or(|format| headers.kind == RecordKind::Payload(format))
     }
 
-    /// Whether the scope depends on what a reading contains. If it does, refusals are not compared, because a refused item has
-    /// neither a device nor a patient.
-    pub(crate) const fn is_by_reading(&self) -> bool {
+    /// Prepares a record for the mapping.
+    pub(crate) fn prepare(&self, raw: &mut RawMessage) {
+        if let Some(defaults) = self.defaults {
+            raw.add_defaults(defaults);
+        }
+    }
+
+    /// Whether the scope depends on what a record contains.
+    pub(crate) const fn is_by_content(&self) -> bool {
         self.device.is_some() || self.patient.is_some()
     }
 
-    /// Whether a reading is compared. `holdings` are those of the patient.
+    /// Whether a reading is of the device and of the patient. `holdings` are those of the patient.
     pub(crate) fn has_reading(&self, reading: &Reading, holdings: &[Holding]) -> bool {
         let device = reading.device.as_ref();
-        self.device.as_ref().is_none_or(|id| device.is_some_and(|device| device.id.as_str() == id))
+        self.device.as_ref().is_none_or(|id| device.is_some_and(|device| device.id == *id))
             && self.patient.as_ref().is_none_or(|patient| match &reading.subject {
                 Some(subject) => subject == patient,
                 None => device.is_some_and(|device| {
                     holdings.iter().any(|held| held.device_key == device.key && held.covers(reading.measured_from))
                 }),
             })
+    }
+
+    /// Whether a device command is compared: one for a device of the provider, or for one whose provider the command does not give.
+    pub(crate) fn has_command(&self, command: &Assignment) -> bool {
+        let is_device = |id: &DeviceId| command.device_key == device_key(self.provider, id);
+        command.provider.is_none_or(|provider| provider == self.provider)
+            && self.device.as_ref().is_none_or(is_device)
+            && self.patient.as_ref().is_none_or(|patient| command.patient.as_ref() == Some(patient))
+    }
+
+    /// Whether a stored device command is of the provider, as far as it says.
+    pub(crate) fn has_stored_command(&self, command: &StoredCommand) -> bool {
+        command.provider.as_deref().is_none_or(|provider| provider == self.provider.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_scope_is_the_same() {
+        let scope = Scope {
+            since: OffsetDateTime::from_unix_timestamp(1_700_000_000).ok(),
+            device: DeviceId::parse("scale-1").ok(),
+            patient: PatientId::parse("p-1").ok(),
+            receipt: Some(ItemPosition {
+                topic: RawTopic::HealthKit,
+                topic_epoch: 1,
+                partition: 2,
+                offset: 3,
+                item: 4,
+            }),
+            credential: Some("key-1".to_owned()),
+            format: Some(Format::FhirJson),
+            defaults: Some(Defaults::ReactNativeHealth),
+            ..Scope::of(Provider::HealthKit)
+        };
+        let stored = scope.stored().unwrap();
+        assert_eq!(Scope::from_stored(&stored).unwrap().stored().unwrap(), stored);
+        assert!(!scope.describe().contains("p-1"));
     }
 }

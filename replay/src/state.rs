@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     num::NonZeroUsize,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -13,19 +13,17 @@ use std::{
 use normalizer::NormalizerConfig;
 use schemas::{
     event::Reading,
-    receipt::{ItemPosition, ReceiptKey},
+    receipt::{ItemPosition, RawPosition, ReceiptKey},
 };
 use sqlx::PgPool;
-use store::replay::{Holding, RawRange};
+use store::replay::{Holding, JobRange};
 use uuid::Uuid;
 
-use crate::{diff::Collector, log::RawLog, scope::Scope};
+use crate::{examples::Examples, log::RawLog, scope::Scope};
 
 /// The settings of a replay.
 #[derive(Clone)]
 pub struct ReplayConfig {
-    /// What is compared.
-    pub scope: Scope,
     /// The settings with which records are mapped. The group is used by consumers that join no group.
     pub normalizer: NormalizerConfig,
     /// The key of the receipts.
@@ -46,59 +44,51 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub(super) fn begin(&self, ranges: &[RawRange]) {
-        let total = ranges.iter().map(|range| u64::try_from(range.end - range.first).unwrap_or(0)).sum();
-        self.read.store(0, Ordering::Relaxed);
-        self.total.store(total, Ordering::Relaxed);
+    pub(super) fn begin(&self, ranges: &[JobRange]) {
+        let sum =
+            |count: fn(&JobRange) -> i64| ranges.iter().map(|range| u64::try_from(count(range)).unwrap_or(0)).sum();
+        self.read.store(sum(|part| part.next - part.range.first), Ordering::Relaxed);
+        self.total.store(sum(|part| part.range.end - part.range.first), Ordering::Relaxed);
     }
 }
 
 /// What the tasks of a replay share.
 pub(super) struct Replay {
+    pub(super) id: i32,
     pub(super) config: ReplayConfig,
+    pub(super) scope: Scope,
     pub(super) log: RawLog,
     pub(super) pool: PgPool,
     pub(super) holdings: Vec<Holding>,
-    pub(super) collector: Mutex<Collector>,
-    /// Stored readings that their raw record no longer yields.
-    pub(super) missing: Mutex<BTreeSet<Uuid>>,
+    /// The stored readings that their raw record no longer yields; known in the pass that finds other records which do.
+    pub(super) missing: BTreeSet<Uuid>,
     pub(super) progress: Arc<Progress>,
+    pub(super) examples: Option<Mutex<Examples>>,
     pub(super) started: Instant,
-    /// The number of records that were read since then, in all passes.
+    /// The number of records that were read since then.
     pub(super) read: AtomicU64,
 }
 
-/// What a pass over records is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// Compares the records of the scope.
-    Compare,
-    /// Removes from the missing readings those that any record yields.
-    Find,
+/// Returns the receipt of the item of a raw record from which a reading was made.
+pub(super) fn receipt_of(reading: &Reading, key: &ReceiptKey) -> String {
+    let from = &reading.provenance;
+    let raw = RawPosition {
+        topic: reading.raw_topic(),
+        topic_epoch: from.topic_epoch,
+        partition: from.partition,
+        offset: from.offset,
+    };
+    let item = if from.format.has_item_receipts(reading.provider) { from.item } else { 0 };
+    receipt_at(raw, item, key)
 }
 
-impl Replay {
-    pub(super) fn collector(&self) -> MutexGuard<'_, Collector> {
-        self.collector.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn missing(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn position(&self, reading: &Reading) -> ItemPosition {
-        let from = &reading.provenance;
-        let item = if from.format.has_item_receipts(reading.provider) { from.item } else { 0 };
-        ItemPosition {
-            topic: reading.raw_topic(),
-            topic_epoch: self.log.topic_epoch,
-            partition: from.partition,
-            offset: from.offset,
-            item: u32::try_from(item).unwrap_or(0),
-        }
-    }
-
-    pub(super) fn receipt(&self, reading: &Reading) -> String {
-        self.config.receipt_key.issue(&self.position(reading))
-    }
+/// Returns the receipt of an item of a raw record.
+pub(super) fn receipt_at(raw: RawPosition, item: i32, key: &ReceiptKey) -> String {
+    key.issue(&ItemPosition {
+        topic: raw.topic,
+        topic_epoch: u16::try_from(raw.topic_epoch).unwrap_or(0),
+        partition: raw.partition,
+        offset: raw.offset,
+        item: u32::try_from(item).unwrap_or(0),
+    })
 }

@@ -12,6 +12,7 @@ ALTER TABLE reading_versions
     ADD COLUMN replay integer,
     ADD COLUMN withdrawn boolean,
     ADD COLUMN stored_at timestamptz;
+CREATE INDEX reading_versions_position ON reading_versions (raw_offset, raw_partition);
 CREATE TABLE reading_history (LIKE readings, replaced_at timestamptz NOT NULL);
 CREATE INDEX reading_history_reading ON reading_history (reading_id, replaced_at);
 CREATE INDEX reading_history_device ON reading_history (description_id, measured_from) WHERE subject IS NULL;

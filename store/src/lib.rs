@@ -5,6 +5,7 @@
 //! payload, [`drift`] what payloads contained that is unknown, and [`skip`] stores the records and gaps that an operator gives up.
 //! The sink decides what is written, and when.
 
+pub mod audit;
 pub mod comment;
 pub mod connect;
 pub mod copy;

@@ -34,6 +34,7 @@ pub mod man;
 pub mod metrics;
 pub mod normalize;
 pub mod normalizer;
+pub(crate) mod operator;
 pub mod replay;
 pub mod roles;
 pub mod simulate;

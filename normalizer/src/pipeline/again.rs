@@ -2,77 +2,121 @@
 
 use rdkafka::{Message, message::OwnedMessage};
 use schemas::{
-    event::Reading,
-    format::RawTopic,
-    raw::{HeaderError, Headers},
+    event::{Assignment, Document, Reading},
+    format::{Defaults, RawTopic},
+    raw::{HeaderError, Headers, RecordKind},
 };
 
 use super::{
     config::NormalizerConfig,
     error::NormalizerError,
-    event::{PANICKED, encode_citing, log_panic, map_record, too_large_documents},
+    event::{PANICKED, encode_citing, encode_reading, log_panic, map_record, received_at, too_large_documents},
     record::{Consumed, headers_of, is_manifest},
     upload::read_items,
 };
 use crate::{
     catch_panic::catch_panic,
     normalized::{Normalized, Rejection},
-    registry::{self, Each},
+    registry,
 };
 
 /// A message from a raw topic, with its headers parsed.
 pub struct RawMessage {
-    topic: RawTopic,
-    /// The headers, or the one that cannot be read.
-    pub headers: Result<Headers, HeaderError>,
-    message: OwnedMessage,
+    pub(super) record: Consumed,
 }
 
 impl RawMessage {
     /// Parses the headers of a message.
     #[must_use]
     pub fn new(topic: RawTopic, message: OwnedMessage) -> Self {
-        Self { topic, headers: headers_of(topic, &message), message }
+        let headers = headers_of(topic, &message);
+        Self { record: Consumed { topic, headers, message, is_handled: false, assignment: 0 } }
+    }
+
+    /// Returns the headers, or the one that cannot be read.
+    ///
+    /// # Errors
+    /// The header that cannot be read.
+    pub fn headers(&self) -> Result<&Headers, HeaderError> {
+        self.record.headers.as_ref().map_err(|error| *error)
+    }
+
+    /// Declares whose documented defaults apply, if the record says nothing about it.
+    pub fn add_defaults(&mut self, defaults: Defaults) {
+        if let Ok(headers) = &mut self.record.headers
+            && matches!(headers.kind, RecordKind::Payload(_))
+        {
+            headers.defaults.get_or_insert(defaults);
+        }
     }
 
     /// Returns the offset of the message.
     #[must_use]
     pub fn offset(&self) -> i64 {
-        self.message.offset()
+        self.record.message.offset()
+    }
+
+    /// Returns the broker's append time, microseconds since the epoch.
+    #[must_use]
+    pub fn received_at(&self) -> i64 {
+        received_at(&self.record)
+    }
+
+    /// Returns the message without its body.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        Self { record: self.record.without_body() }
     }
 }
 
-/// Maps a record of a raw topic, and passes each reading and each rejection to `each`. A large upload is mapped at its manifest;
-/// its other records have no items. Device commands have no readings. Returns whether the record was mapped. Blocks.
+/// What the mapping makes of a raw record.
+pub enum MappedItem {
+    /// A reading.
+    Reading(Box<Reading>),
+    /// A device command.
+    Command(Box<Assignment>),
+    /// A document that a reading of the record cites. It comes before that reading.
+    Document(Box<Document>),
+    /// A refused item.
+    Rejection(Rejection),
+}
+
+/// Maps a record of a raw topic, and passes each item to `each` until that returns `false`. A large upload is mapped at its manifest;
+/// its other records have no items. Returns whether the record was mapped. Blocks.
 ///
 /// # Errors
 /// The chunks of an upload cannot be read.
 pub fn map_again(
     config: &NormalizerConfig,
-    raw: RawMessage,
-    each: &mut dyn FnMut(Result<Reading, Rejection>) -> bool,
+    raw: &RawMessage,
+    each: &mut dyn FnMut(MappedItem) -> bool,
 ) -> Result<bool, NormalizerError> {
-    let RawMessage { topic, headers, message } = raw;
-    let record = Consumed { topic, headers, message, is_handled: false, assignment: 0 };
-    if topic == RawTopic::Uploads && is_manifest(&record) {
-        return read_items(config, &record, each).map(|_unknown| true);
+    let record = &raw.record;
+    let reading_or_rejection = |item: Result<Reading, Rejection>| match item {
+        Ok(reading) => MappedItem::Reading(Box::new(reading)),
+        Err(rejection) => MappedItem::Rejection(rejection),
+    };
+    if record.topic == RawTopic::Uploads && is_manifest(record) {
+        let mut each = |item: Result<Reading, Rejection>| {
+            each(reading_or_rejection(item.and_then(|reading| encode_reading(&reading).map(|_event| reading))))
+        };
+        return read_items(config, record, &mut each).map(|_unknown| true);
     }
-    let mapped = catch_panic(|| map_record(config, registry::normalize, &record)).unwrap_or_else(|_panicked| {
-        log_panic(&record);
+    let mapped = catch_panic(|| map_record(config, registry::normalize, record)).unwrap_or_else(|_panicked| {
+        log_panic(record);
         Some(Rejection::whole(PANICKED).into())
     });
-    let is_mapped = mapped.is_some();
-    pass_on(mapped.unwrap_or_default(), each);
-    Ok(is_mapped)
-}
-
-fn pass_on(normalized: Normalized, each: Each<'_>) {
-    let Normalized { readings, documents, rejections, .. } = normalized;
+    let Some(Normalized { readings, commands, documents, rejections, unknown: _ }) = mapped else { return Ok(false) };
     let too_large = too_large_documents(&documents);
+    let documents = documents.into_iter().filter(|document| !too_large.contains(&document.sha256));
     let readings = readings.into_iter().map(|reading| encode_citing(&reading, &too_large).map(|_event| reading));
-    for item in readings.chain(rejections.into_iter().map(Err)) {
+    let items = (documents.map(|document| MappedItem::Document(Box::new(document))))
+        .chain(readings.chain(rejections.into_iter().map(Err)).map(reading_or_rejection))
+        .chain(commands.into_iter().map(|command| MappedItem::Command(Box::new(command))));
+    for item in items {
         if !each(item) {
-            return;
+            break;
         }
     }
+    Ok(true)
 }

@@ -6,7 +6,7 @@ use rdkafka::Message;
 use schemas::{
     codec::encode,
     dead_letter::{DeadLetter, Stage},
-    event::{Document, Outcome, Reading, Unknown, Value},
+    event::{Assignment, Document, Outcome, Reading, Unknown, Value},
     format::RawTopic,
     limit::EVENT_BYTES_MAX,
     raw::{HeaderError, Headers, RawRecord},
@@ -137,7 +137,7 @@ pub(super) fn raw_record<'a>(config: &NormalizerConfig, record: &'a Consumed) ->
 }
 
 /// The broker's append time in microseconds.
-fn received_at(record: &Consumed) -> i64 {
+pub(super) fn received_at(record: &Consumed) -> i64 {
     record.message.timestamp().to_millis().unwrap_or(0).saturating_mul(1_000)
 }
 
@@ -145,6 +145,7 @@ fn received_at(record: &Consumed) -> i64 {
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) readings: usize,
+    pub(super) commands: usize,
     pub(super) rejections: usize,
     pub(super) unknown: Vec<Unknown>,
 }
@@ -155,9 +156,9 @@ pub(super) fn outcome(config: &NormalizerConfig, record: &Consumed, counts: Coun
         topic_epoch: i32::from(config.topic_epoch),
         partition: record.message.partition(),
         offset: record.message.offset(),
-        items: int(counts.readings + counts.rejections),
+        items: int(counts.readings + counts.commands + counts.rejections),
         readings: int(counts.readings),
-        commands: 0,
+        commands: int(counts.commands),
         rejections: int(counts.rejections),
         mapping_version: MAPPING_VERSION,
         received_at: received_at(record),
@@ -173,13 +174,20 @@ fn key(reading: &Reading) -> String {
     reading.device.as_ref().map_or(reading.reading_id, |device| device.key).hyphenated().to_string()
 }
 
+/// Encodes a device command to key and value.
+pub(super) fn command_event(command: &Assignment) -> (String, Vec<u8>) {
+    (command.device_key.hyphenated().to_string(), encode(command))
+}
+
 /// Encodes a reading to key and value. A reading that is too large for a message is refused.
 pub(super) fn encode_reading(reading: &Reading) -> Result<(String, Vec<u8>), Rejection> {
-    let value = encode(reading);
-    if value.len() > EVENT_BYTES_MAX {
-        return Err(too_large(reading));
-    }
-    Ok((key(reading), value))
+    let event = reading_event(reading);
+    if event.1.len() > EVENT_BYTES_MAX { Err(too_large(reading)) } else { Ok(event) }
+}
+
+/// Encodes a reading of which it is known that it fits into a message.
+pub(super) fn reading_event(reading: &Reading) -> (String, Vec<u8>) {
+    (key(reading), encode(reading))
 }
 
 /// The hashes of the documents that are too large for a message.
@@ -230,12 +238,8 @@ fn encode_events(config: &NormalizerConfig, record: &Consumed, normalized: Norma
         }
     }
     let refused = rejections.iter().map(|rejection| rejection.item_count as usize).sum();
-    let counts = Counts { readings: readings.len(), rejections: refused, unknown };
-    let outcome = Outcome {
-        items: int(readings.len() + commands.len() + refused),
-        commands: int(commands.len()),
-        ..outcome(config, record, counts)
-    };
+    let counts = Counts { readings: readings.len(), commands: commands.len(), rejections: refused, unknown };
+    let outcome = outcome(config, record, counts);
     Mapped {
         documents: documents
             .iter()
@@ -243,10 +247,7 @@ fn encode_events(config: &NormalizerConfig, record: &Consumed, normalized: Norma
             .map(|document| (document.sha256, encode(document)))
             .collect(),
         readings,
-        commands: commands
-            .iter()
-            .map(|command| (command.device_key.hyphenated().to_string(), encode(command)))
-            .collect(),
+        commands: commands.iter().map(command_event).collect(),
         rejections,
         outcome,
     }

@@ -20,6 +20,7 @@ mod progress;
 mod publish;
 mod readiness;
 mod record;
+mod republish;
 mod upload;
 mod watch;
 
@@ -29,10 +30,11 @@ use schemas::format::RawTopic;
 use service::{backoff::Backoff, health::StageHealth, kafka::because, topics::not_there};
 use tokio_util::sync::CancellationToken;
 
-pub use again::{RawMessage, map_again};
+pub use again::{MappedItem, RawMessage, map_again};
 pub use config::{BatchLimits, NormalizerConfig, Skip, SkippedRecord, group_of};
 pub use consume::mapped_until;
 pub use error::NormalizerError;
+pub use republish::{Republished, Republisher, Totals};
 
 use crate::{pool::Pool, registry::normalize};
 use consume::{RawConsumer, Subscription};
@@ -96,7 +98,7 @@ impl Consumers<'_> {
                 open_uploads.update(&batch);
                 raw.commit(&batch, &mut open_uploads);
             }
-            let mut window = Window::new(self.events, self.config, &progress);
+            let mut window = Window::new(self.events, self.config, Some(&progress));
             match upload::give_up_expired(&mut open_uploads, self.config.upload_wait, &raw, &mut window).await {
                 Ok(true) => raw.commit(&[], &mut open_uploads),
                 Ok(false) => {}
@@ -168,7 +170,7 @@ impl Consumers<'_> {
     }
 
     async fn produce(&self, batch: &Arc<Vec<Consumed>>, progress: &Progress) -> Result<(), NormalizerError> {
-        let mut window = Window::new(self.events, self.config, progress);
+        let mut window = Window::new(self.events, self.config, Some(progress));
         let (mut mapping, mut records) = (self.pool.map(Arc::clone(batch)), batch.iter());
         let mut outcomes = Vec::with_capacity(batch.len());
         while let Some(mapped_records) = mapping.next().await? {

@@ -8,7 +8,12 @@ use rdkafka::{
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _},
     types::RDKafkaErrorCode,
 };
-use schemas::{codec::encode, dead_letter::DeadLetter, event::Outcome, format::RawTopic};
+use schemas::{
+    codec::encode,
+    dead_letter::DeadLetter,
+    event::{Document, Outcome},
+    format::RawTopic,
+};
 use service::rebootstrap::Rebootstrap;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -91,13 +96,14 @@ impl EventProducer {
 pub(super) struct Window<'e> {
     events: &'e EventProducer,
     config: &'e NormalizerConfig,
-    progress: &'e Progress,
+    /// `None` outside of the stage.
+    progress: Option<&'e Progress>,
     in_flight: VecDeque<(usize, DeliveryFuture)>,
     bytes: usize,
 }
 
 impl<'e> Window<'e> {
-    pub(super) fn new(events: &'e EventProducer, config: &'e NormalizerConfig, progress: &'e Progress) -> Self {
+    pub(super) fn new(events: &'e EventProducer, config: &'e NormalizerConfig, progress: Option<&'e Progress>) -> Self {
         Self { events, config, progress, in_flight: VecDeque::new(), bytes: 0 }
     }
 
@@ -115,12 +121,30 @@ impl<'e> Window<'e> {
             self.wait_for_all().await?;
         }
         self.send_readings(record.topic, &mapped.readings).await?;
-        for (key, value) in &mapped.commands {
-            self.send(&names.assignments, key.as_bytes(), value, None).await?;
+        for command in &mapped.commands {
+            self.send_command(command).await?;
         }
         self.send_rejections(record, mapped.rejections).await?;
         self.send_outcome(&mapped.outcome).await?;
         Ok(mapped.outcome)
+    }
+
+    /// Sends documents.
+    pub(super) async fn send_documents(&mut self, documents: &[Document]) -> Result<(), NormalizerError> {
+        for document in documents {
+            self.send(&self.events.names.documents, &document.sha256, &encode(document), None).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the key and value of a reading to the topic for readings that others do not wait for.
+    pub(super) async fn send_bulk(&mut self, (key, value): &(String, Vec<u8>)) -> Result<(), NormalizerError> {
+        self.send(&self.events.names.readings_bulk, key.as_bytes(), value, None).await
+    }
+
+    /// Sends the key and value of a device command.
+    pub(super) async fn send_command(&mut self, (key, value): &(String, Vec<u8>)) -> Result<(), NormalizerError> {
+        self.send(&self.events.names.assignments, key.as_bytes(), value, None).await
     }
 
     /// Sends readings. Those of large uploads go to a topic of their own, so that other readings do not wait behind them.
@@ -178,7 +202,9 @@ impl<'e> Window<'e> {
         let Some((bytes, delivery)) = self.in_flight.pop_front() else { return Ok(()) };
         self.bytes -= bytes;
         wait_for_delivery(delivery).await?;
-        self.progress.count_acknowledgement();
+        if let Some(progress) = self.progress {
+            progress.count_acknowledgement();
+        }
         Ok(())
     }
 

@@ -1,0 +1,319 @@
+//! `device-manager replay`: shows what the current mapping would change, and changes it.
+
+mod print;
+mod progress;
+
+use std::{fs, num::NonZeroUsize, path::PathBuf, process::ExitCode, sync::Arc};
+
+use ::replay::{Diff, Progress, ReplayConfig, Scope, listed_changes, page};
+use clap::{Args, Subcommand};
+use schemas::{
+    event::{DeviceId, PatientId},
+    format::{Defaults, Format, Provider},
+    receipt::ReceiptKey,
+};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use store::audit;
+use time::OffsetDateTime;
+
+use super::{
+    KafkaArgs, database, format_name, normalizer::config, operator::OperatorArgs, provider_name, reach, receipt_secret,
+    since::Since,
+};
+use crate::{
+    error::{CommandError, chain},
+    output::{Output, remark},
+};
+
+/// The number of records per second that are applied if the operator gives no other.
+const APPLY_RATE: u32 = 2_000;
+
+/// Map raw records again, show what the current mapping would change, and change it.
+///
+/// `replay --provider` reads every raw record of the scope from Kafka again, maps it, and compares the result with the database. It joins
+/// no consumer group and changes no reading. A reading counts as
+///
+/// - added if the mapping produces it and it is not stored,
+/// - changed if the mapping produces it with other fields,
+/// - withdrawn if it is stored and no raw record yields it.
+///
+/// The result has a number. `replay --apply NUMBER` publishes these changes, and no others, to the event topics; the sinks store them.
+/// It changes nothing if the database is not as it was when it was compared. A changed reading becomes a new version, a withdrawn one is
+/// marked, and the function readings_as_of returns what was known before. A killed replay continues with `--resume NUMBER` or
+/// `--apply NUMBER`.
+///
+/// Records that the stages have not finished are not compared; their number is shown.
+///
+/// Exit code 0 if nothing would change or the changes are applied, 1 if something would change.
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
+  . .device-manager/env; device-manager replay --provider medisante --since 30d
+  device-manager replay --provider healthkit --device watch-1 --report diff.json
+  device-manager replay --provider medisante --report diff.html    # a page for sign-off
+  device-manager replay --apply 7
+  device-manager replay list"
+)]
+pub struct ReplayCommand {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    run: Option<RunArgs>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// List the replays.
+    List {
+        #[command(flatten)]
+        database: DatabaseArgs,
+        /// Print one JSON object for each replay.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a replay would change, or has changed.
+    Show {
+        /// The number of the replay.
+        replay: i32,
+        #[command(flatten)]
+        report: ReportArgs,
+        #[command(flatten)]
+        database: DatabaseArgs,
+        #[command(flatten)]
+        key: KeyArgs,
+    },
+    /// End a replay. What it has published stays; compare again to see what is left to do.
+    Abort {
+        /// The number of the replay.
+        replay: i32,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+}
+
+#[derive(Args)]
+struct DatabaseArgs {
+    /// The address of the database.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+}
+
+#[derive(Args)]
+struct KeyArgs {
+    /// The file with the secret that signs receipts; the same as the ingress's.
+    #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
+    receipt_key_file: PathBuf,
+}
+
+#[derive(Args)]
+struct ReportArgs {
+    /// Write the report to this file: as a page if its name ends with .html, otherwise as JSON with every reading that differs.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print the summary as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+#[group(id = "run")]
+struct RunArgs {
+    /// Compare the raw topics of this provider.
+    #[arg(long, value_parser = provider_name(), required_unless_present_any = ["resume", "apply"])]
+    provider: Option<Provider>,
+    /// Continue the comparison of this replay, which was killed.
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["provider", "apply"])]
+    resume: Option<i32>,
+    /// Apply this replay, or continue to.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "provider")]
+    apply: Option<i32>,
+    /// Only records that Kafka received since then: a duration before now, such as 24h or 30d, or a time, such as
+    /// 2026-01-31T00:00:00Z.
+    #[arg(long, requires = "provider")]
+    since: Option<Since>,
+    /// Only records that Kafka received before that; as --since.
+    #[arg(long, requires = "provider")]
+    until: Option<Since>,
+    /// Only records with a reading of this device, or a command for it; by the id that the payload gives. All differences of such a
+    /// record are shown and applied.
+    #[arg(long, value_name = "ID", value_parser = device, requires = "provider")]
+    device: Option<DeviceId>,
+    /// Only records with a reading of this patient: by the authenticated subject, else by who held the device when it measured. All
+    /// differences of such a record are shown and applied.
+    #[arg(long, value_name = "ID", value_parser = patient, requires = "provider")]
+    patient: Option<PatientId>,
+    /// Only the payload of this receipt.
+    #[arg(long, requires = "provider")]
+    receipt: Option<String>,
+    /// Only payloads that were sent with the API key of this id.
+    #[arg(long, value_name = "ID", requires = "provider")]
+    credential: Option<String>,
+    /// Only payloads of this format.
+    #[arg(long, value_parser = format_name(), requires = "provider")]
+    format: Option<Format>,
+    /// The library whose documented defaults apply to HealthKit samples without a unit, where the raw record declares none:
+    /// react-native-health.
+    #[arg(long, value_name = "DEFAULTS", value_parser = defaults, requires = "provider")]
+    defaults: Option<Defaults>,
+    /// Show values of up to three readings for each kind of difference, code and device. This is recorded in the table audit.
+    #[arg(long, conflicts_with = "apply")]
+    reveal: bool,
+    #[command(flatten)]
+    report: ReportArgs,
+    /// The number of partitions that are read at the same time. By default the number of cores.
+    #[arg(long)]
+    parallel: Option<NonZeroUsize>,
+    /// The maximum number of raw records per second, so that live traffic keeps its latency. By default 2,000 with --apply, and without
+    /// limit otherwise.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    records_per_second: Option<u32>,
+    #[command(flatten)]
+    operator: OperatorArgs,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    /// The topic epoch of the raw topics; the same as the ingress's.
+    #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
+    topic_epoch: u16,
+}
+
+fn device(text: &str) -> Result<DeviceId, String> {
+    DeviceId::parse(text).map_err(|error| error.to_string())
+}
+
+fn patient(text: &str) -> Result<PatientId, String> {
+    PatientId::parse(text).map_err(|error| error.to_string())
+}
+
+fn defaults(word: &str) -> Result<Defaults, &'static str> {
+    Defaults::parse(word).ok_or("react-native-health")
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The receipt is not one of this installation, the replay does not exist or cannot be applied, Kafka or the database does not answer, or
+/// the report cannot be written.
+pub async fn run(args: ReplayCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    match args.action {
+        Some(Action::List { database, json }) => {
+            let jobs = store::replay::jobs(&mut *pool(&database, 1).await?.acquire().await?).await?;
+            print::jobs(&jobs, json, output)?;
+        }
+        Some(Action::Show { replay, report, database, key }) => {
+            let (pool, key) = (pool(&database, 1).await?, receipt_key(&key)?);
+            let diff =
+                ::replay::diff(&pool, replay, &key).await.map_err(|error| failed("showing the replay", &error))?;
+            write_report(&report, &diff, &pool, &key).await?;
+            print::diff(&diff, &[], report.json, output)?;
+        }
+        Some(Action::Abort { replay, database }) => {
+            let aborted = ::replay::abort(&pool(&database, 1).await?, replay).await;
+            aborted.map_err(|error| failed("aborting the replay", &error))?;
+            output.line(&format!("the replay {replay} is aborted"))?;
+        }
+        None => {
+            let missing =
+                || CommandError::usage("name the provider with --provider, or a replay with --apply or --resume");
+            return start(args.run.ok_or_else(missing)?, output).await;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failed(what: &'static str, error: &::replay::ReplayError) -> CommandError {
+    CommandError::failed(what, chain(error))
+}
+
+async fn pool(args: &DatabaseArgs, connections: u32) -> Result<PgPool, CommandError> {
+    let options = PgPoolOptions::new().max_connections(connections);
+    Ok(options.connect_with(database(&args.database_url)?).await?)
+}
+
+fn receipt_key(args: &KeyArgs) -> Result<ReceiptKey, CommandError> {
+    ReceiptKey::new(&receipt_secret(&args.receipt_key_file)?).map_err(CommandError::usage)
+}
+
+/// Compares or applies.
+async fn start(args: RunArgs, output: &mut Output) -> Result<ExitCode, CommandError> {
+    let secret = receipt_secret(&args.key.receipt_key_file)?;
+    let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
+    let scope = args.provider.map(|provider| scope(&args, provider, &key)).transpose()?;
+    let operator = args.operator.name()?;
+    let cluster = args.kafka.cluster()?;
+    reach(&cluster.settings).await?;
+    let normalizer = config(cluster, "device-manager-replay".to_owned(), args.topic_epoch, &secret)?;
+    let parallel = args.parallel.unwrap_or(normalizer.threads);
+    let connections = u32::try_from(parallel.get()).unwrap_or(u32::MAX).saturating_add(2);
+    let pool = pool(&args.database, connections).await?;
+    let records_per_second = args.records_per_second.or_else(|| args.apply.map(|_| APPLY_RATE));
+    let replay = ReplayConfig { normalizer, receipt_key: key.clone(), parallel, records_per_second };
+    let progress = Arc::new(Progress::default());
+    if let Some(id) = args.apply {
+        let shown = tokio::spawn(progress::show("applying", Arc::clone(&progress)));
+        let applied = ::replay::apply(replay, &pool, id, progress).await;
+        shown.abort();
+        let diff = applied.map_err(|error| failed("applying the replay", &error))?;
+        write_report(&args.report, &diff, &pool, &key).await?;
+        print::diff(&diff, &[], args.report.json, output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let id = match (args.resume, scope) {
+        (Some(id), _) => id,
+        (None, Some(scope)) => {
+            let started = ::replay::start(&replay, &pool, &scope, &operator).await;
+            started.map_err(|error| failed("comparing", &error))?
+        }
+        (None, None) => return Err(CommandError::usage("name the provider with --provider")),
+    };
+    remark(&format!("this is replay {id}; if it is killed, --resume {id} continues it"));
+    if args.reveal {
+        let detail = format!("replay {id}: values of differing readings");
+        audit::record(&mut *pool.acquire().await?, &operator, "replay --reveal", &detail).await?;
+    }
+    let shown = tokio::spawn(progress::show("comparing", Arc::clone(&progress)));
+    let compared = ::replay::compare(replay, &pool, id, progress, args.reveal).await;
+    shown.abort();
+    let (diff, examples) = compared.map_err(|error| failed("comparing", &error))?;
+    write_report(&args.report, &diff, &pool, &key).await?;
+    print::diff(&diff, &examples, args.report.json, output)?;
+    if !diff.is_empty() {
+        remark(&format!("nothing was changed; `device-manager replay --apply {id}` makes these changes"));
+    }
+    Ok(ExitCode::from(u8::from(!diff.is_empty())))
+}
+
+fn scope(args: &RunArgs, provider: Provider, key: &ReceiptKey) -> Result<Scope, CommandError> {
+    let now = OffsetDateTime::now_utc();
+    Ok(Scope {
+        since: args.since.as_ref().map(|since| since.moment(now)),
+        until: args.until.as_ref().map(|until| until.moment(now)),
+        device: args.device.clone(),
+        patient: args.patient.clone(),
+        receipt: args.receipt.as_deref().map(|word| key.read(word)).transpose().map_err(CommandError::usage)?,
+        credential: args.credential.clone(),
+        format: args.format,
+        defaults: args.defaults,
+        ..Scope::of(provider)
+    })
+}
+
+async fn write_report(args: &ReportArgs, diff: &Diff, pool: &PgPool, key: &ReceiptKey) -> Result<(), CommandError> {
+    let Some(file) = &args.report else { return Ok(()) };
+    let is_page = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("html"));
+    let text = if is_page {
+        page(diff)
+    } else {
+        let changes = listed_changes(&mut *pool.acquire().await?, diff.replay, key).await;
+        let changes = changes.map_err(|error| failed("writing the report", &error))?;
+        print::report(diff, &changes).map_err(|error| CommandError::failed("writing the report", error))?
+    };
+    fs::write(file, text).map_err(|error| CommandError::failed("writing the report", error))?;
+    remark(&format!("the report is in {}", file.display()));
+    Ok(())
+}
