@@ -6,7 +6,12 @@
 
 use uuid::Uuid;
 
-use crate::{codec::avro_enum, rejection::Reason};
+use crate::{
+    codec::avro_enum,
+    format::{Format, Provider},
+    receipt::{ItemPosition, RawPosition},
+    rejection::Reason,
+};
 
 /// Header names of dead letters. All values are UTF-8.
 pub mod header {
@@ -33,8 +38,20 @@ pub mod header {
     pub const DETAIL: &str = "detail";
     /// The keyed hash of the raw payload ([`crate::content`]), lower-case hexadecimal.
     pub const CONTENT_HMAC: &str = "hmac-sha256";
-    /// The number of the attempt, from 1.
+    /// How often the items have been mapped or stored, this time included; absent means 1.
     pub const ATTEMPT: &str = "attempt";
+    /// The number of the replay that published the refused message; absent when it was the normalizer.
+    pub const REPLAY: &str = "replay";
+    /// The stable source name of the credential that sent the payload; absent when it is not known.
+    pub const SOURCE: &str = "source";
+    /// The id of the credential that sent the payload; absent when it is not known, and when a sink refused the items.
+    pub const CREDENTIAL: &str = "credential";
+    /// The correlation id of the request; absent when it is not known, and when a sink refused the items.
+    pub const CORRELATION_ID: &str = "correlation-id";
+    /// The format of the payload, or the command; absent when it is not known.
+    pub const FORMAT: &str = "format";
+    /// The provider of the payload; absent when it is not known, and for device commands.
+    pub const PROVIDER: &str = "provider";
     /// The position of the raw record from which the message was made: the raw topic's word, epoch, partition and offset
     /// (`raw.medisante:1:0:42`). Present also when the refused message is on an event topic.
     pub const RAW_POSITION: &str = "raw-position";
@@ -77,8 +94,29 @@ pub struct DeadLetter {
     pub content_hmac: Option<String>,
     /// The raw record's position, see [`header::RAW_POSITION`].
     pub raw_position: Option<String>,
+    /// What is known of the payload.
+    pub about: AboutPayload,
+    /// How often the items have been mapped or stored, this time included.
+    pub attempt: i32,
+    /// The number of the replay that published the refused message; `None` when it was the normalizer.
+    pub replay: Option<i32>,
     /// The bytes of the item; empty when several items or the whole message were refused.
     pub value: Vec<u8>,
+}
+
+/// What is known of the payload of a dead letter.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AboutPayload {
+    /// The stable source name of the credential.
+    pub source: Option<String>,
+    /// The id of the credential.
+    pub credential: Option<String>,
+    /// The correlation id of the request.
+    pub correlation_id: Option<String>,
+    /// The format of the payload, or the command, as in the header of the raw record.
+    pub format: Option<String>,
+    /// The provider.
+    pub provider: Option<Provider>,
 }
 
 /// A message on the topic is not a dead letter. Contains the name of the header that is missing or invalid.
@@ -93,6 +131,24 @@ impl DeadLetter {
         format!("{}:{}:{}", self.origin_topic, self.origin_partition, self.origin_offset)
     }
 
+    /// Returns the position that the sender's receipt names: that of the first item where each item has a receipt, else that of the
+    /// payload. `None` when the raw record is not known.
+    #[must_use]
+    pub fn receipt_position(&self) -> Option<ItemPosition> {
+        let raw: RawPosition = self.raw_position.as_deref()?.parse().ok()?;
+        let format = self.about.format.as_deref().and_then(Format::from_word);
+        let has_item_receipts =
+            format.zip(raw.topic.provider()).is_some_and(|(format, provider)| format.has_item_receipts(provider));
+        let item = self.item.filter(|_| has_item_receipts).and_then(|item| u32::try_from(item).ok());
+        Some(ItemPosition {
+            topic: raw.topic,
+            topic_epoch: u16::try_from(raw.topic_epoch).ok()?,
+            partition: raw.partition,
+            offset: raw.offset,
+            item: item.unwrap_or(0),
+        })
+    }
+
     /// Returns the headers of the message.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
@@ -104,13 +160,23 @@ impl DeadLetter {
             (header::STAGE, self.stage.as_str().to_owned()),
             (header::REASON, self.reason.as_str().to_owned()),
             (header::DETAIL, self.detail.clone()),
-            (header::ATTEMPT, "1".to_owned()),
+            (header::ATTEMPT, self.attempt.to_string()),
         ];
         pairs.extend(self.item.map(|item| (header::ITEM, item.to_string())));
         pairs.extend((self.item_count != 1).then(|| (header::ITEM_COUNT, self.item_count.to_string())));
         pairs.extend(self.device.map(|device| (header::DEVICE, device.hyphenated().to_string())));
         pairs.extend(self.content_hmac.clone().map(|hash| (header::CONTENT_HMAC, hash)));
         pairs.extend(self.raw_position.clone().map(|position| (header::RAW_POSITION, position)));
+        let AboutPayload { source, credential, correlation_id, format, provider } = &self.about;
+        let texts = [
+            (header::SOURCE, source),
+            (header::CREDENTIAL, credential),
+            (header::CORRELATION_ID, correlation_id),
+            (header::FORMAT, format),
+        ];
+        pairs.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))));
+        pairs.extend(provider.map(|provider| (header::PROVIDER, provider.as_str().to_owned())));
+        pairs.extend(self.replay.map(|replay| (header::REPLAY, replay.to_string())));
         pairs
     }
 
@@ -141,6 +207,16 @@ impl DeadLetter {
             detail: find(header::DETAIL).unwrap_or_default().to_owned(),
             content_hmac: find(header::CONTENT_HMAC).map(str::to_owned),
             raw_position: find(header::RAW_POSITION).map(str::to_owned),
+            about: AboutPayload {
+                source: find(header::SOURCE).map(str::to_owned),
+                credential: find(header::CREDENTIAL).map(str::to_owned),
+                correlation_id: find(header::CORRELATION_ID).map(str::to_owned),
+                format: find(header::FORMAT).map(str::to_owned),
+                // A provider of a later release is not known here, and no reason to wait.
+                provider: find(header::PROVIDER).and_then(Provider::from_word),
+            },
+            attempt: find(header::ATTEMPT).map_or(Ok(1), |text| count(header::ATTEMPT, text))?,
+            replay: find(header::REPLAY).map(|text| count(header::REPLAY, text)).transpose()?,
             value: value.to_vec(),
         })
     }

@@ -117,9 +117,9 @@ fn runs(mut refused: Vec<Refused<'_>>) -> Vec<(Vec<MessagePosition>, Cow<'_, Dea
     runs.filter_map(|run| Some((run.iter().map(|(position, _)| *position).collect(), combined_letter(run)?))).collect()
 }
 
-/// The fields that items must have in common to share a dead letter.
-fn shared_fields(letter: &DeadLetter) -> (Option<&str>, &str, &str, Option<Uuid>) {
-    (letter.raw_position.as_deref(), letter.reason.as_str(), &letter.detail, letter.device)
+/// The fields that items must have in common to share a dead letter: raw position, replay, reason, detail and device.
+fn shared_fields(letter: &DeadLetter) -> (Option<&str>, Option<i32>, &str, &str, Option<Uuid>) {
+    (letter.raw_position.as_deref(), letter.replay, letter.reason.as_str(), &letter.detail, letter.device)
 }
 
 /// Whether both are about the same item or about consecutive ones, and can share a dead letter.
@@ -157,7 +157,10 @@ fn send(
 
 #[cfg(test)]
 mod tests {
-    use schemas::{dead_letter::Stage, rejection::Reason};
+    use schemas::{
+        dead_letter::{AboutPayload, Stage},
+        rejection::Reason,
+    };
 
     use super::*;
     use crate::item::EventTopic;
@@ -176,6 +179,9 @@ mod tests {
             detail: "a".to_owned(),
             content_hmac: None,
             raw_position: Some("raw.healthkit:0:0:1".to_owned()),
+            about: AboutPayload::default(),
+            attempt: 1,
+            replay: None,
             value: vec![1],
         }
     }
@@ -214,6 +220,7 @@ mod tests {
             DeadLetter { reason: Reason::Skipped, ..letter(None) },
             DeadLetter { detail: "b".to_owned(), ..letter(None) },
             DeadLetter { device: Some(Uuid::from_u128(1)), ..letter(None) },
+            DeadLetter { replay: Some(1), ..letter(None) },
         ] {
             let at = |item: i32, letter: &DeadLetter| DeadLetter { item: Some(item), ..letter.clone() };
             let alone = [(Some(0), 1, true, 1), (Some(1), 1, true, 1)];

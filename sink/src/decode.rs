@@ -2,7 +2,7 @@
 
 use schemas::{
     codec::{Fingerprint, SchemaCache, WriterSchemaError, encode},
-    dead_letter::{DeadLetter, DeadLetterError, Stage},
+    dead_letter::{AboutPayload, DeadLetter, DeadLetterError, Stage},
     event::{Assignment, Document, Outcome, Reading},
     format::RawTopic,
     receipt::{RawPosition, ReceiptKey},
@@ -12,7 +12,7 @@ use schemas::{
 use store::{reading::Row, validate};
 use uuid::Uuid;
 
-use crate::item::{Body, EventTopic, Item, Origin};
+use crate::item::{Body, EventTopic, Item, Origin, ReceivedLetter};
 
 /// The headers of a message.
 pub type Headers<'a> = Vec<(&'a str, &'a [u8])>;
@@ -69,14 +69,17 @@ impl Decoder {
             EventTopic::Assignments => Body::Assignment(Box::new(self.schemas.decode::<Assignment>(value)?)),
             EventTopic::Documents => Body::Document(Box::new(self.schemas.decode::<Document>(value)?)),
             EventTopic::Outcomes => Body::Outcome(self.schemas.decode::<Outcome>(value)?),
-            EventTopic::DeadLetters => Body::DeadLetter(Box::new(DeadLetter::read(headers.iter().copied(), &[])?)),
+            EventTopic::DeadLetters => {
+                let letter = DeadLetter::read(headers.iter().copied(), &[])?;
+                Body::DeadLetter(Box::new(ReceivedLetter::new(letter, &self.key)))
+            }
         };
         let item = Item { origin, body };
         let checked = match &item.body {
             Body::Assignment(event) => validate::assignment(event),
             Body::Document(event) => validate::document(event),
             Body::Outcome(event) => validate::outcome(event),
-            Body::DeadLetter(letter) => validate::dead_letter(letter),
+            Body::DeadLetter(received) => validate::dead_letter(&received.letter),
             // A reading is checked when its row is encoded. A refused item is not stored.
             Body::Reading(_) | Body::Refused(_) => Ok(()),
         };
@@ -100,7 +103,7 @@ impl Decoder {
             Body::Reading(row) => About::reading(&row.reading),
             Body::Assignment(event) => About::command(event),
             Body::Document(event) => About { value: encode(event.as_ref()), ..About::default() },
-            Body::Outcome(event) => About { value: encode(event), ..About::default() },
+            Body::Outcome(event) => About { value: encode(event), replay: event.replay, ..About::default() },
             Body::DeadLetter(_) | Body::Refused(_) => About::default(),
         };
         Item { origin: item.origin, body: self.refused(item.origin, Reason::RowRefused, detail, about) }
@@ -116,7 +119,7 @@ impl Decoder {
     }
 
     fn refused(&self, origin: Origin, reason: Reason, detail: &str, about: About) -> Body {
-        let About { raw_position, item, device, value } = about;
+        let About { raw_position, item, device, payload, replay, value } = about;
         Body::Refused(Box::new(DeadLetter {
             origin_topic: origin.partition.topic.full_name(&self.topics),
             origin_partition: origin.partition.number,
@@ -130,6 +133,9 @@ impl Decoder {
             device,
             content_hmac: None,
             raw_position,
+            about: payload,
+            attempt: 1,
+            replay,
             value,
         }))
     }
@@ -141,6 +147,8 @@ struct About {
     raw_position: Option<String>,
     item: Option<i32>,
     device: Option<Uuid>,
+    payload: AboutPayload,
+    replay: Option<i32>,
     /// The encoded event; for a skipped message the bytes as they were read.
     value: Vec<u8>,
 }
@@ -158,6 +166,13 @@ impl About {
             raw_position: Some(position.to_string()),
             item: Some(from.item),
             device: reading.device.as_ref().map(|device| device.key),
+            payload: AboutPayload {
+                source: Some(reading.source.as_str().to_owned()),
+                format: Some(from.format.as_str().to_owned()),
+                provider: Some(reading.provider),
+                ..AboutPayload::default()
+            },
+            replay: reading.replay,
             value: encode(reading),
         }
     }
@@ -169,6 +184,12 @@ impl About {
             raw_position: Some(position.to_string()),
             item: None,
             device: Some(event.device_key),
+            payload: AboutPayload {
+                source: Some(event.source.as_str().to_owned()),
+                format: Some(event.command.as_str().to_owned()),
+                ..AboutPayload::default()
+            },
+            replay: None,
             value: encode(event),
         }
     }

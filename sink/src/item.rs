@@ -3,6 +3,7 @@
 use schemas::{
     dead_letter::DeadLetter,
     event::{Assignment, Document, Outcome},
+    receipt::ReceiptKey,
     topic::Topics,
 };
 use store::reading::Row;
@@ -120,7 +121,24 @@ pub enum Body {
     /// An outcome.
     Outcome(Outcome),
     /// A dead letter that was read from `dead-letters`, to be listed in the table.
-    DeadLetter(Box<DeadLetter>),
+    DeadLetter(Box<ReceivedLetter>),
     /// A refused message. Its dead letter must be produced before the transaction commits.
     Refused(Box<DeadLetter>),
+}
+
+/// A dead letter that was read from `dead-letters`.
+pub struct ReceivedLetter {
+    /// The dead letter.
+    pub letter: DeadLetter,
+    /// The receipt of the payload, or of the item where each item has one; `None` if the raw record is not known.
+    pub receipt: Option<String>,
+}
+
+impl ReceivedLetter {
+    /// Adds the receipt.
+    #[must_use]
+    pub fn new(letter: DeadLetter, key: &ReceiptKey) -> Self {
+        let receipt = letter.receipt_position().map(|position| key.issue(&position));
+        Self { letter, receipt }
+    }
 }

@@ -5,6 +5,7 @@ mod postgres {
     mod attribution;
     mod contract;
     mod database;
+    mod dead_letters;
     mod drift;
     mod locks;
     mod migration;

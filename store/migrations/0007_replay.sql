@@ -93,7 +93,11 @@ ALTER TABLE dead_letters
     ADD COLUMN state_at timestamptz,
     ADD COLUMN state_by text,
     ADD COLUMN state_reason text;
+UPDATE dead_letters SET first_attempt_at = origin_at, last_attempt_at = origin_at;
 CREATE INDEX dead_letters_open ON dead_letters (reason) WHERE state IN ('open', 'redriven');
+CREATE INDEX dead_letters_device ON dead_letters (device_key) WHERE device_key IS NOT NULL;
+-- What a patient was assigned, whatever became of it.
+CREATE INDEX device_commands_patient ON device_commands (patient_id) WHERE patient_id IS NOT NULL;
 
 -- Who looked at identified data.
 CREATE TABLE audit (

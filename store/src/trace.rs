@@ -28,7 +28,7 @@ pub struct TracedOutcome {
 /// The number of readings of the payload with the same state, status and code.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
 pub struct ReadingCount {
-    /// `current`, `superseded` by another version, or `duplicate` of another item.
+    /// `current`, `superseded` by another version, `duplicate` of another item, or `withdrawn` by a replay.
     pub state: String,
     /// The state of the observation.
     pub status: String,
@@ -42,16 +42,21 @@ pub struct ReadingCount {
     pub readings: i64,
 }
 
-/// The number of refused items of the payload with the same stage and reason.
+/// The number of refused items of the payload with the same stage, reason and state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetterCount {
     /// The stage that refused the items: `normalizer` or `sink`.
     pub stage: String,
     /// Why the items were refused.
     pub reason: String,
+    /// The state of the dead letters: `open`, `redriven`, `resolved` or `discarded`.
+    pub state: String,
     /// The number of items.
     pub items: i64,
 }
+
+/// The state of dead letters whose items are accepted now.
+const RESOLVED: &str = "resolved";
 
 /// How much of a payload has reached the database. The size of this value does not depend on the size of the payload.
 pub struct Progress {
@@ -63,7 +68,7 @@ pub struct Progress {
     pub dead_letters: Vec<DeadLetterCount>,
     /// The verdict on a device command.
     pub verdict: Option<Verdict>,
-    /// The number of items that have at least one reading in the database. An item has several rows if a later content of its
+    /// The number of items that have at least one reading in the database that is not withdrawn. An item has several rows if a later content of its
     /// reading came from the same payload.
     items_stored: i64,
 }
@@ -88,7 +93,8 @@ impl Progress {
     pub fn is_complete(&self) -> bool {
         let Some(outcome) = self.outcome else { return false };
         let refused = |stage: &str| -> i64 {
-            self.dead_letters.iter().filter(|count| count.stage == stage).map(|count| count.items).sum()
+            let refused = self.dead_letters.iter().filter(|count| count.stage == stage && count.state != RESOLVED);
+            refused.map(|count| count.items).sum()
         };
         self.items_stored + refused("sink") >= i64::from(outcome.readings)
             && refused("normalizer") >= i64::from(outcome.rejections)
@@ -96,19 +102,22 @@ impl Progress {
     }
 }
 
-/// The items of a payload with a reading in the database, as `found`, each with the status and code of its version; a duplicate has
-/// those of the row that represents it. Parameters: epoch, partition, offset, topic code. An earlier version with the same raw
-/// position and item as the current row is left out, because the current row already represents the item.
+/// The items of a payload with a reading in the database, as `found`, each with the status and code of its version; a duplicate and a
+/// withdrawn delivery have those of the row that represents the reading. Parameters: epoch, partition, offset, topic code. An earlier
+/// version with the same raw position and item as the current row is left out, because the current row already represents the item.
+/// Each withdrawn delivery is in `reading_duplicates`, also if its row is stored.
 const FOUND: &str = "WITH found AS (
     SELECT reading_id, content, item, 'current' AS state, status, coding_id FROM readings
-    WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND topic_code = $4
+    WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND topic_code = $4 AND withdrawn IS NOT TRUE
     UNION ALL
-    SELECT d.reading_id, r.content, d.item, 'duplicate', r.status, r.coding_id FROM reading_duplicates d
+    SELECT d.reading_id, r.content, d.item, CASE WHEN d.withdrawn_mapping IS NULL THEN 'duplicate' ELSE 'withdrawn' END, r.status,
+           r.coding_id
+    FROM reading_duplicates d
     JOIN readings r USING (reading_id)
     WHERE d.raw_offset = $3 AND d.raw_partition = $2 AND d.topic_epoch = $1 AND d.topic_code = $4
     UNION ALL
     SELECT v.reading_id, v.content, v.item, 'superseded', v.status, v.coding_id FROM reading_versions v
-    WHERE v.raw_offset = $3 AND v.raw_partition = $2 AND v.topic_epoch = $1 AND v.topic_code = $4
+    WHERE v.raw_offset = $3 AND v.raw_partition = $2 AND v.topic_epoch = $1 AND v.topic_code = $4 AND v.withdrawn IS NOT TRUE
       AND NOT EXISTS (SELECT FROM readings r
                       WHERE r.reading_id = v.reading_id
                         AND (r.topic_code, r.topic_epoch, r.raw_partition, r.raw_offset, r.item)
@@ -140,7 +149,7 @@ async fn reading_counts(
 
 async fn items_stored(connection: &mut PgConnection, position: &ItemPosition) -> Result<i64, sqlx::Error> {
     let (epoch, partition, offset) = keys(position);
-    sqlx::query_scalar(&format!("{FOUND} SELECT count(DISTINCT item) FROM found"))
+    sqlx::query_scalar(&format!("{FOUND} SELECT count(DISTINCT item) FROM found WHERE state <> 'withdrawn'"))
         .bind(epoch)
         .bind(partition)
         .bind(offset)
@@ -156,9 +165,9 @@ async fn dead_letter_counts(
     let (epoch, partition, offset) = keys(position);
     sqlx::query_as!(
         DeadLetterCount,
-        "SELECT stage, reason, sum(item_count) AS \"items!\" FROM dead_letters \
+        "SELECT stage, reason, state, sum(item_count) AS \"items!\" FROM dead_letters \
          WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND raw_topic = $4 \
-         GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
+         GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3",
         epoch,
         partition,
         offset,

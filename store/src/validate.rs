@@ -1,7 +1,7 @@
 //! Checks events that are not readings for values that Postgres would refuse, so that no batch has to be searched for a bad event.
 
 use schemas::{
-    dead_letter::DeadLetter,
+    dead_letter::{AboutPayload, DeadLetter},
     event::{Assignment, Document, Outcome},
 };
 
@@ -42,8 +42,10 @@ pub fn outcome(event: &Outcome) -> Result<(), RowFault> {
 /// # Errors
 /// [`RowFault`]: what cannot be stored.
 pub fn dead_letter(letter: &DeadLetter) -> Result<(), RowFault> {
-    let DeadLetter { origin_topic, detail, content_hmac, .. } = letter;
-    texts([Some(origin_topic), Some(detail), content_hmac.as_ref()].into_iter().flatten())?;
+    let DeadLetter { origin_topic, detail, content_hmac, about, .. } = letter;
+    let AboutPayload { source, credential, correlation_id, format, provider: _ } = about;
+    let payload = [content_hmac, source, credential, correlation_id, format].into_iter().flatten();
+    texts([origin_topic, detail].into_iter().chain(payload))?;
     times([letter.origin_timestamp])
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet};
 use rdkafka::Message;
 use schemas::{
     codec::encode,
-    dead_letter::{DeadLetter, Stage},
+    dead_letter::{AboutPayload, DeadLetter, Stage},
     event::{Assignment, Document, Outcome, Reading, Unknown, Value},
     format::RawTopic,
     limit::EVENT_BYTES_MAX,
@@ -278,8 +278,24 @@ pub(super) fn dead_letter(config: &NormalizerConfig, record: &Consumed, rejectio
         detail,
         content_hmac: record.headers.as_ref().ok().map(|headers: &Headers| headers.content_hmac.clone()),
         raw_position: Some(position.to_string()),
+        about: about_payload(record),
+        attempt: 1,
+        replay: None,
         // An item that is too large for a message is left out; the raw record contains it.
         value: if rejection.bytes.len() > EVENT_BYTES_MAX { Vec::new() } else { rejection.bytes },
+    }
+}
+
+/// What the headers of a record say about its payload. Without readable headers, only the provider is known.
+fn about_payload(record: &Consumed) -> AboutPayload {
+    let provider = record.topic.provider();
+    let Ok(headers) = &record.headers else { return AboutPayload { provider, ..AboutPayload::default() } };
+    AboutPayload {
+        source: Some(headers.source.as_str().to_owned()),
+        credential: Some(headers.credential.clone()),
+        correlation_id: Some(headers.correlation_id.clone()).filter(|id| !id.is_empty()),
+        format: Some(headers.kind.as_str().to_owned()),
+        provider,
     }
 }
 
@@ -292,7 +308,13 @@ pub(super) mod tests {
     use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
     use rdkafka::{Timestamp, message::OwnedMessage};
-    use schemas::{content::ContentKey, event::SourceName, format::Format, raw::RecordKind, topic::Topics};
+    use schemas::{
+        content::ContentKey,
+        event::SourceName,
+        format::{Format, Provider},
+        raw::RecordKind,
+        topic::Topics,
+    };
     use service::kafka::KafkaSettings;
 
     use super::*;
@@ -373,5 +395,12 @@ pub(super) mod tests {
         assert_eq!((letter.reason, letter.item, letter.item_count), (Reason::MappingFailed, None, 1));
         assert_eq!(letter.raw_position.as_deref(), Some("raw.healthkit:3:2:41"));
         assert!(!letter.detail.contains("canary") && letter.value.is_empty());
+        let AboutPayload { source, credential, correlation_id, format, provider } = &letter.about;
+        assert_eq!(
+            [source, credential, format].map(Option::as_deref),
+            [Some("tests"), Some("key"), Some("standard-json")]
+        );
+        assert_eq!((correlation_id, *provider), (&None, Some(Provider::HealthKit)));
+        assert_eq!((letter.attempt, letter.replay), (1, None));
     }
 }

@@ -98,7 +98,7 @@ impl Consumers<'_> {
                 open_uploads.update(&batch);
                 raw.commit(&batch, &mut open_uploads);
             }
-            let mut window = Window::new(self.events, self.config, Some(&progress));
+            let mut window = Window::new(self.events, self.config, &progress);
             match upload::give_up_expired(&mut open_uploads, self.config.upload_wait, &raw, &mut window).await {
                 Ok(true) => raw.commit(&[], &mut open_uploads),
                 Ok(false) => {}
@@ -170,7 +170,7 @@ impl Consumers<'_> {
     }
 
     async fn produce(&self, batch: &Arc<Vec<Consumed>>, progress: &Progress) -> Result<(), NormalizerError> {
-        let mut window = Window::new(self.events, self.config, Some(progress));
+        let mut window = Window::new(self.events, self.config, progress);
         let (mut mapping, mut records) = (self.pool.map(Arc::clone(batch)), batch.iter());
         let mut outcomes = Vec::with_capacity(batch.len());
         while let Some(mapped_records) = mapping.next().await? {

@@ -98,13 +98,20 @@ pub(super) struct Window<'e> {
     config: &'e NormalizerConfig,
     /// `None` outside of the stage.
     progress: Option<&'e Progress>,
+    /// The number of the replay; `None` in the stage.
+    replay: Option<i32>,
     in_flight: VecDeque<(usize, DeliveryFuture)>,
     bytes: usize,
 }
 
 impl<'e> Window<'e> {
-    pub(super) fn new(events: &'e EventProducer, config: &'e NormalizerConfig, progress: Option<&'e Progress>) -> Self {
-        Self { events, config, progress, in_flight: VecDeque::new(), bytes: 0 }
+    pub(super) fn new(events: &'e EventProducer, config: &'e NormalizerConfig, progress: &'e Progress) -> Self {
+        Self { events, config, progress: Some(progress), replay: None, in_flight: VecDeque::new(), bytes: 0 }
+    }
+
+    /// The window of a replay, whose dead letters have its number.
+    pub(super) fn of_replay(events: &'e EventProducer, config: &'e NormalizerConfig, replay: i32) -> Self {
+        Self { events, config, progress: None, replay: Some(replay), in_flight: VecDeque::new(), bytes: 0 }
     }
 
     pub(super) fn config(&self) -> &'e NormalizerConfig {
@@ -169,7 +176,7 @@ impl<'e> Window<'e> {
     ) -> Result<(), NormalizerError> {
         let names = &self.events.names;
         for rejection in rejections {
-            let letter = dead_letter(self.config, record, rejection);
+            let letter = DeadLetter { replay: self.replay, ..dead_letter(self.config, record, rejection) };
             self.send(&names.dead_letters, letter.key().as_bytes(), &letter.value, Some(headers(&letter))).await?;
         }
         Ok(())

@@ -62,7 +62,7 @@ impl Republisher {
     /// # Errors
     /// Kafka does not acknowledge an event. All records can be published again.
     pub async fn publish(&self, records: Vec<(RawMessage, Republished)>) -> Result<(), NormalizerError> {
-        let mut window = Window::new(&self.events, &self.config, None);
+        let mut window = Window::of_replay(&self.events, &self.config, self.replay);
         for (_, republished) in &records {
             window.send_documents(&republished.documents).await?;
         }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use schemas::{
-    dead_letter::{DeadLetter, DeadLetterError, Stage, header},
+    dead_letter::{AboutPayload, DeadLetter, DeadLetterError, Stage, header},
     event::{DeviceId, NameError, PatientId, SourceName, Unknown, UnknownKind},
     format::{Format, Provider, RawTopic},
     identity::{ContentDigest, Identity, TrustScope, device_key, reading_id},
@@ -213,6 +213,15 @@ fn a_dead_letter_is_read_back_with_and_without_a_device() {
         detail: "no unit".to_owned(),
         content_hmac: Some("5a".to_owned()),
         raw_position: Some("raw.healthkit:7:3:42".to_owned()),
+        about: AboutPayload {
+            source: Some("app".to_owned()),
+            credential: Some("key-1".to_owned()),
+            correlation_id: Some("order-7".to_owned()),
+            format: Some("standard-json".to_owned()),
+            provider: Some(Provider::HealthKit),
+        },
+        attempt: 3,
+        replay: Some(12),
         value: Vec::new(),
     };
     let read = |pairs: &[(&str, String)]| {
@@ -227,5 +236,23 @@ fn a_dead_letter_is_read_back_with_and_without_a_device() {
     broken[device].1 = "meter".to_owned();
     assert_eq!(read(&broken), Err(DeadLetterError(header::DEVICE)));
     pairs.remove(device);
-    assert_eq!(read(&pairs), Ok(DeadLetter { device: None, ..named }.headers()));
+    assert_eq!(read(&pairs), Ok(DeadLetter { device: None, ..named.clone() }.headers()));
+
+    // A dead letter of an earlier release.
+    let unnamed = DeadLetter { about: AboutPayload::default(), attempt: 1, replay: None, ..named.clone() };
+    let newer = [header::ATTEMPT, header::REPLAY, header::SOURCE, header::CREDENTIAL, header::CORRELATION_ID];
+    let newer = [&newer[..], &[header::FORMAT, header::PROVIDER]].concat();
+    let mut earlier = named.headers();
+    earlier.retain(|(name, _)| !newer.contains(name));
+    assert_eq!(read(&earlier), Ok(unnamed.headers()));
+    for (name, wrong) in [(header::ATTEMPT, "0"), (header::REPLAY, "x")] {
+        let mut pairs = named.headers();
+        pairs.iter_mut().find(|(found, _)| *found == name).unwrap().1 = wrong.to_owned();
+        assert_eq!(read(&pairs), Err(DeadLetterError(name)));
+    }
+
+    // Each sample has a receipt; a FHIR payload has one.
+    let item_of = |letter: &DeadLetter| letter.receipt_position().map(|position| position.item);
+    assert_eq!([item_of(&named), item_of(&unnamed)], [Some(7), Some(0)]);
+    assert_eq!(item_of(&DeadLetter { raw_position: None, ..named }), None);
 }

@@ -1,4 +1,11 @@
-//! Writes the table of dead letters.
+//! Writes the table of dead letters: one row for each item, or run of items, that was refused.
+//!
+//! An item may be refused again by a replay. The row then counts one more attempt and is open again; only a dead letter that an
+//! operator discarded stays so while the reason is the same. The same dead letter again is no attempt. A dead letter of an earlier
+//! attempt than the stored one changes nothing.
+
+mod ranges;
+mod resolve;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,12 +14,15 @@ use std::{
 
 use schemas::{
     dead_letter::{DeadLetter, Stage},
+    event::Outcome,
+    format::Provider,
     receipt::RawPosition,
 };
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::time::OffsetDateTime};
 
+use self::ranges::{Divided, ItemRanges, Items, split};
 use super::{
-    locks::{self, Locked, RawPartition},
+    locks::{self, Locked, Mode, RawPartition},
     moment,
 };
 use crate::item::{Body, Item, Origin};
@@ -21,6 +31,7 @@ use crate::item::{Body, Item, Origin};
 #[derive(Clone)]
 struct Listed<'i> {
     letter: &'i DeadLetter,
+    receipt: Option<&'i str>,
     /// The position of the raw record that the dead letter is about, if it is known.
     raw: Option<RawPosition>,
     /// The position of the dead letter itself.
@@ -30,60 +41,233 @@ struct Listed<'i> {
     item_count: i32,
 }
 
-pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Result<(), sqlx::Error> {
-    let (of_items, others): (Vec<_>, Vec<_>) = items.iter().filter_map(listed).partition(Listed::is_of_items);
-    let unlisted = unlisted(connection, of_items).await?;
-    let letters: Vec<Listed<'_>> = by_key(others.into_iter().chain(unlisted)).into_values().collect();
-    if letters.is_empty() {
-        return Ok(());
+/// Writes the dead letters among the items, and resolves those whose items are accepted now.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    items: &[Item],
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    let mut attempts: BTreeMap<i32, Vec<Listed<'_>>> = BTreeMap::new();
+    for row in items.iter().filter_map(listed) {
+        attempts.entry(row.replay()).or_default().push(row);
     }
-    let texts = |pick: for<'l> fn(&'l DeadLetter) -> Option<&'l str>| -> Vec<Option<&str>> {
-        letters.iter().map(|row| pick(row.letter)).collect()
-    };
-    let ints = |pick: fn(&Listed<'_>) -> i32| -> Vec<i32> { letters.iter().map(pick).collect() };
-    sqlx::query!(
-"INSERT INTO dead_letters AS l (origin_topic, origin_partition, origin_offset, item, item_count, stage, reason, \
-             detail, content_hmac, raw_topic, topic_epoch, raw_partition, raw_offset, origin_at, letter_partition, \
-             letter_offset) \
-         SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::text[], \
-             $7::text[], $8::text[], $9::text[], $10::text[], $11::integer[], $12::integer[], $13::bigint[], \
-             $14::timestamptz[], $15::integer[], $16::bigint[]) \
-         ON CONFLICT (origin_topic, topic_epoch, origin_partition, origin_offset, item, stage) DO UPDATE \
-         SET reason = excluded.reason, detail = excluded.detail, item_count = excluded.item_count, \
-             letter_offset = excluded.letter_offset \
-         WHERE l.letter_partition = excluded.letter_partition AND l.letter_offset < excluded.letter_offset",
-texts(|letter| Some(&letter.origin_topic)) as _,
-ints(|row| row.letter.origin_partition) as _,
-letters.iter().map(|row| row.letter.origin_offset).collect::<Vec<_>>() as _,
-ints(|row| row.item) as _,
-ints(|row| row.item_count) as _,
-texts(|letter| Some(letter.stage.as_str())) as _,
-texts(|letter| Some(letter.reason.as_str())) as _,
-texts(|letter| Some(&letter.detail)) as _,
-texts(|letter| letter.content_hmac.as_deref()) as _,
-letters.iter().map(|row| row.raw.map(|raw| raw.topic.as_str())).collect::<Vec<_>>() as _,
-ints(|row| epoch(row.raw)) as _,
-letters.iter().map(|row| row.raw.map(|raw| raw.partition)).collect::<Vec<_>>() as _,
-letters.iter().map(|row| row.raw.map(|raw| raw.offset)).collect::<Vec<_>>() as _,
-letters.iter().map(|row| moment(row.letter.origin_timestamp)).collect::<Vec<_>>() as _,
-ints(|row| row.origin.partition.number) as _,
-letters.iter().map(|row| row.origin.offset).collect::<Vec<_>>() as _
-)
-    .execute(connection)
-    .await?;
-    Ok(())
+    lock(connection, items, attempts.values().flatten()).await?;
+    for (replay, letters) in &attempts {
+        Attempt { replay: *replay, now }.write(connection, letters).await?;
+    }
+    resolve::rejections(connection, items, now).await?;
+    resolve::refused_by_sinks(connection, items, now).await
+}
+
+/// A dead letter may be written by one sink while another one writes what resolves it, so the later one must see the earlier one.
+async fn lock<'i>(
+    connection: &mut PgConnection,
+    items: &[Item],
+    letters: impl Iterator<Item = &'i Listed<'i>> + Clone,
+) -> Result<(), sqlx::Error> {
+    let outcomes = items.iter().filter_map(replayed_outcome);
+    let outcomes: BTreeSet<RawPartition> = outcomes.map(|it| (it.topic, it.topic_epoch, it.partition)).collect();
+    let mode = if outcomes.is_empty() { Mode::Shared } else { Mode::Exclusive };
+    let of_normalizers = letters.clone().filter(|row| row.letter.stage == Stage::Normalizer);
+    let letters_of_normalizers = partitions(of_normalizers);
+    locks::lock(&mut *connection, Locked::Rejections, mode, &(&letters_of_normalizers | &outcomes)).await?;
+
+    // Only one sink at a time may list items of a raw partition: another sink would not see the rows that this one adds.
+    let letters_of_sinks = partitions(letters.filter(|row| row.is_of_items()));
+    let readings: BTreeSet<RawPartition> =
+        items.iter().filter_map(resolve::accepted).map(|it| partition_of(it.raw)).collect();
+    let mode = if letters_of_sinks.is_empty() { Mode::Shared } else { Mode::Exclusive };
+    locks::lock(connection, Locked::DeadLetters, mode, &(&letters_of_sinks | &readings)).await
+}
+
+fn partitions<'i>(letters: impl Iterator<Item = &'i Listed<'i>>) -> BTreeSet<RawPartition> {
+    letters.filter_map(|row| row.raw.map(partition_of)).collect()
+}
+
+fn partition_of(raw: RawPosition) -> RawPartition {
+    (raw.topic, raw.topic_epoch, raw.partition)
+}
+
+/// The outcome that a replay published.
+fn replayed_outcome(item: &Item) -> Option<&Outcome> {
+    match &item.body {
+        Body::Outcome(outcome) if outcome.replay.is_some() => Some(outcome),
+        Body::Outcome(_)
+        | Body::Reading(_)
+        | Body::Assignment(_)
+        | Body::Document(_)
+        | Body::DeadLetter(_)
+        | Body::Refused(_) => None,
+    }
+}
+
+/// The dead letters of one replay, or of the stages themselves, which have the number 0.
+struct Attempt {
+    replay: i32,
+    now: OffsetDateTime,
+}
+
+impl Attempt {
+    async fn write(&self, connection: &mut PgConnection, letters: &[Listed<'_>]) -> Result<(), sqlx::Error> {
+        let (of_items, others): (Vec<_>, Vec<_>) = letters.iter().cloned().partition(Listed::is_of_items);
+        if self.replay > 0 {
+            for (stage, refused) in [(Stage::Sink, &of_items), (Stage::Normalizer, &others)] {
+                let items = refused.iter().filter(|row| row.letter.stage == stage && row.item >= 0);
+                let items: Vec<Items> = items.filter_map(Listed::of_record).collect();
+                split(connection, stage, Divided::WithResolved, &items).await?;
+            }
+            self.refuse_again(connection, &of_items).await?;
+        }
+        let unlisted = unlisted(connection, of_items).await?;
+        let rows: Vec<Listed<'_>> = by_key(others.into_iter().chain(unlisted)).into_values().collect();
+        self.insert(connection, &rows).await
+    }
+
+    /// Adds rows. A row that exists gets the content of the later dead letter.
+    async fn insert(&self, connection: &mut PgConnection, rows: &[Listed<'_>]) -> Result<(), sqlx::Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let texts = |pick: for<'l> fn(&'l DeadLetter) -> Option<&'l str>| -> Vec<Option<&str>> {
+            rows.iter().map(|row| pick(row.letter)).collect()
+        };
+        let ints = |pick: fn(&Listed<'_>) -> i32| -> Vec<i32> { rows.iter().map(pick).collect() };
+        // Items that were refused before as a part of another run have their attempts counted on.
+        sqlx::query!(
+            "INSERT INTO dead_letters AS l (origin_topic, origin_partition, origin_offset, item, item_count, stage, reason, detail, \
+                 content_hmac, raw_topic, topic_epoch, raw_partition, raw_offset, origin_at, letter_partition, letter_offset, receipt, \
+                 device_key, source, credential, correlation_id, format, provider, attempts, first_attempt_at, last_attempt_at, replay) \
+             SELECT n.origin_topic, n.origin_partition, n.origin_offset, n.item, n.item_count, n.stage, n.reason, n.detail, \
+                 n.content_hmac, n.raw_topic, n.topic_epoch, n.raw_partition, n.raw_offset, n.origin_at, n.letter_partition, \
+                 n.letter_offset, n.receipt, n.device_key, n.source, n.credential, n.correlation_id, n.format, n.provider, \
+                 greatest(n.attempt, before.attempts + 1), least(n.at, before.first_attempt_at), n.at, $26 \
+             FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::text[], $7::text[], $8::text[], \
+                 $9::text[], $10::text[], $11::integer[], $12::integer[], $13::bigint[], $14::timestamptz[], $15::integer[], \
+                 $16::bigint[], $17::text[], $18::uuid[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], \
+                 $24::integer[], $25::timestamptz[]) \
+                 n(origin_topic, origin_partition, origin_offset, item, item_count, stage, reason, detail, content_hmac, raw_topic, \
+                   topic_epoch, raw_partition, raw_offset, origin_at, letter_partition, letter_offset, receipt, device_key, source, \
+                   credential, correlation_id, format, provider, attempt, at) \
+             CROSS JOIN LATERAL ( \
+                 SELECT coalesce(max(o.attempts), 0) AS attempts, min(o.first_attempt_at) AS first_attempt_at \
+                 FROM dead_letters o \
+                 WHERE $26 > 0 AND o.raw_offset = n.raw_offset AND o.raw_partition = n.raw_partition AND o.raw_topic = n.raw_topic \
+                     AND o.topic_epoch = n.topic_epoch AND o.stage = n.stage AND o.replay < $26 \
+                     AND (o.item < 0 OR n.item < 0 \
+                          OR o.item < n.item::bigint + n.item_count AND n.item < o.item::bigint + o.item_count)) before \
+             ON CONFLICT (origin_topic, topic_epoch, origin_partition, origin_offset, item, stage) DO UPDATE \
+             SET reason = excluded.reason, detail = excluded.detail, item_count = excluded.item_count, \
+                 letter_partition = excluded.letter_partition, letter_offset = excluded.letter_offset, \
+                 content_hmac = coalesce(excluded.content_hmac, l.content_hmac), receipt = coalesce(l.receipt, excluded.receipt), \
+                 device_key = coalesce(excluded.device_key, l.device_key), source = coalesce(excluded.source, l.source), \
+                 credential = coalesce(excluded.credential, l.credential), \
+                 correlation_id = coalesce(excluded.correlation_id, l.correlation_id), format = coalesce(excluded.format, l.format), \
+                 provider = coalesce(excluded.provider, l.provider), \
+                 attempts = CASE WHEN excluded.replay > l.replay THEN greatest(l.attempts + 1, excluded.attempts) ELSE l.attempts END, \
+                 first_attempt_at = least(l.first_attempt_at, excluded.first_attempt_at), \
+                 last_attempt_at = CASE WHEN excluded.replay > l.replay THEN excluded.last_attempt_at \
+                     ELSE coalesce(l.last_attempt_at, excluded.last_attempt_at) END, \
+                 replay = excluded.replay, \
+                 (state, state_at, state_by, state_reason) = ( \
+                     SELECT k.state, k.at, k.by, k.why \
+                     FROM (VALUES (true, l.state, l.state_at, l.state_by, l.state_reason), \
+                                  (false, 'open', $27::timestamptz, NULL, NULL)) k(is_kept, state, at, by, why) \
+                     WHERE k.is_kept = (excluded.replay = l.replay OR l.state = 'open' \
+                         OR l.state = 'discarded' AND l.reason = excluded.reason)) \
+             WHERE excluded.replay > l.replay OR excluded.replay = l.replay \
+                 AND l.letter_partition = excluded.letter_partition AND l.letter_offset < excluded.letter_offset",
+            texts(|letter| Some(&letter.origin_topic)) as _,
+            ints(|row| row.letter.origin_partition) as _,
+            rows.iter().map(|row| row.letter.origin_offset).collect::<Vec<_>>() as _,
+            ints(|row| row.item) as _,
+            ints(|row| row.item_count) as _,
+            texts(|letter| Some(letter.stage.as_str())) as _,
+            texts(|letter| Some(letter.reason.as_str())) as _,
+            texts(|letter| Some(&letter.detail)) as _,
+            texts(|letter| letter.content_hmac.as_deref()) as _,
+            rows.iter().map(|row| row.raw.map(|raw| raw.topic.as_str())).collect::<Vec<_>>() as _,
+            ints(|row| epoch(row.raw)) as _,
+            rows.iter().map(|row| row.raw.map(|raw| raw.partition)).collect::<Vec<_>>() as _,
+            rows.iter().map(|row| row.raw.map(|raw| raw.offset)).collect::<Vec<_>>() as _,
+            rows.iter().map(|row| moment(row.letter.origin_timestamp)).collect::<Vec<_>>() as _,
+            ints(|row| row.origin.partition.number) as _,
+            rows.iter().map(|row| row.origin.offset).collect::<Vec<_>>() as _,
+            rows.iter().map(|row| row.receipt).collect::<Vec<_>>() as _,
+            rows.iter().map(|row| row.letter.device).collect::<Vec<_>>() as _,
+            texts(|letter| letter.about.source.as_deref()) as _,
+            texts(|letter| letter.about.credential.as_deref()) as _,
+            texts(|letter| letter.about.correlation_id.as_deref()) as _,
+            texts(|letter| letter.about.format.as_deref()) as _,
+            texts(|letter| letter.about.provider.map(Provider::as_str)) as _,
+            ints(|row| row.letter.attempt) as _,
+            rows.iter().map(|row| moment(row.origin.timestamp)).collect::<Vec<_>>() as _,
+            self.replay,
+            self.now
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Counts an attempt in the rows of these items that are of earlier attempts. No row has items of which only some are refused
+    /// again: [`split`] has divided those.
+    async fn refuse_again(&self, connection: &mut PgConnection, rows: &[Listed<'_>]) -> Result<(), sqlx::Error> {
+        let items: Vec<Items> = rows.iter().filter_map(Listed::of_record).collect();
+        if items.is_empty() {
+            return Ok(());
+        }
+        sqlx::query!(
+            "UPDATE dead_letters l \
+             SET reason = n.reason, detail = n.detail, letter_partition = n.letter_partition, letter_offset = n.letter_offset, \
+                 attempts = greatest(l.attempts + 1, n.attempt), last_attempt_at = n.at, replay = $12, \
+                 (state, state_at, state_by, state_reason) = ( \
+                     SELECT k.state, k.at, k.by, k.why \
+                     FROM (VALUES (true, l.state, l.state_at, l.state_by, l.state_reason), \
+                                  (false, 'open', $13::timestamptz, NULL, NULL)) k(is_kept, state, at, by, why) \
+                     WHERE k.is_kept = (l.state = 'open' OR l.state = 'discarded' AND l.reason = n.reason)) \
+             FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], \
+                 $9::integer[], $10::bigint[], $11::timestamptz[], $14::integer[]) \
+                 n(topic, epoch, partition, log_offset, first, behind, reason, detail, letter_partition, letter_offset, at, attempt) \
+             WHERE l.raw_offset = n.log_offset AND l.raw_partition = n.partition AND l.raw_topic = n.topic AND l.topic_epoch = n.epoch \
+                 AND l.stage = $15 AND l.item >= n.first AND l.item::bigint + l.item_count <= n.behind AND l.replay < $12",
+            items.iter().map(|of| of.raw.topic.as_str()).collect::<Vec<_>>() as _,
+            &items.iter().map(|of| of.raw.topic_epoch).collect::<Vec<_>>(),
+            &items.iter().map(|of| of.raw.partition).collect::<Vec<_>>(),
+            &items.iter().map(|of| of.raw.offset).collect::<Vec<_>>(),
+            &items.iter().map(|of| of.items.start).collect::<Vec<_>>(),
+            &items.iter().map(|of| of.items.end).collect::<Vec<_>>(),
+            rows.iter().map(|row| row.letter.reason.as_str()).collect::<Vec<_>>() as _,
+            rows.iter().map(|row| row.letter.detail.as_str()).collect::<Vec<_>>() as _,
+            &rows.iter().map(|row| row.origin.partition.number).collect::<Vec<_>>(),
+            &rows.iter().map(|row| row.origin.offset).collect::<Vec<_>>(),
+            &rows.iter().map(|row| moment(row.origin.timestamp)).collect::<Vec<_>>(),
+            self.replay,
+            self.now,
+            &rows.iter().map(|row| row.letter.attempt).collect::<Vec<_>>(),
+            Stage::Sink.as_str()
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
 }
 
 fn listed(item: &Item) -> Option<Listed<'_>> {
-    let letter = match &item.body {
-        Body::DeadLetter(letter) => letter.as_ref(),
+    let received = match &item.body {
+        Body::DeadLetter(received) => received.as_ref(),
         Body::Reading(_) | Body::Assignment(_) | Body::Document(_) | Body::Outcome(_) | Body::Refused(_) => {
             return None;
         }
     };
-    let raw = letter.raw_position.as_deref().and_then(|text| text.parse().ok());
-    let (item_count, origin) = (letter.item_count, item.origin);
-    Some(Listed { letter, raw, origin, item: letter.item.unwrap_or(-1), item_count })
+    let letter = &received.letter;
+    Some(Listed {
+        letter,
+        receipt: received.receipt.as_deref(),
+        raw: letter.raw_position.as_deref().and_then(|text| text.parse().ok()),
+        origin: item.origin,
+        item: letter.item.unwrap_or(-1),
+        item_count: letter.item_count,
+    })
 }
 
 impl Listed<'_> {
@@ -93,9 +277,18 @@ impl Listed<'_> {
         self.letter.stage == Stage::Sink && self.raw.is_some() && self.item >= 0
     }
 
+    /// The number of the replay; 0 for the stages.
+    fn replay(&self) -> i32 {
+        self.letter.replay.unwrap_or(0)
+    }
+
     fn items(&self) -> Range<i64> {
         let first = i64::from(self.item);
         first..first + i64::from(self.item_count)
+    }
+
+    fn of_record(&self) -> Option<Items> {
+        Some(Items { raw: self.raw?, items: self.items(), replay: self.replay() })
     }
 }
 
@@ -140,10 +333,6 @@ async fn listed_items(
     if of_records.is_empty() {
         return Ok(BTreeMap::new());
     }
-    // Only one sink at a time may list items of a raw partition: another sink would not see the rows that this one adds.
-    let partitions: BTreeSet<RawPartition> =
-        of_records.keys().map(|raw| (raw.topic, raw.topic_epoch, raw.partition)).collect();
-    locks::lock(&mut *connection, Locked::DeadLetters, &partitions).await?;
     let records: Vec<(RawPosition, Range<i64>)> =
         of_records.iter().map(|(raw, letters)| (*raw, span(letters))).collect();
     let listed = sqlx::query!(
@@ -179,33 +368,6 @@ fn span(letters: &[Listed<'_>]) -> Range<i64> {
     let first = letters.iter().map(|row| row.items().start).min();
     let behind = letters.iter().map(|row| row.items().end).max();
     first.unwrap_or_default()..behind.unwrap_or_default()
-}
-
-/// Disjoint ranges of items: the end of each range, by its start.
-#[derive(Default)]
-struct ItemRanges(BTreeMap<i64, i64>);
-
-impl ItemRanges {
-    /// Adds items. Returns those that were not contained.
-    fn add(&mut self, items: Range<i64>) -> Vec<Range<i64>> {
-        let mut from = items.start;
-        let mut new = Vec::new();
-        let begun_before = self.0.range(..from).next_back().map(|(_, end)| *end);
-        from = from.max(begun_before.unwrap_or(from));
-        if from < items.end {
-            for (start, end) in self.0.range(from..items.end) {
-                if from < *start {
-                    new.push(from..*start);
-                }
-                from = *end;
-            }
-        }
-        if from < items.end {
-            new.push(from..items.end);
-        }
-        self.0.extend(new.iter().map(|items| (items.start, items.end)));
-        new
-    }
 }
 
 /// The topic epoch; -1 for an unknown position.

@@ -181,7 +181,7 @@ impl Session {
         written.verdicts = commands::write(&mut transaction, items, stored_at).await?;
         documents::write(&mut transaction, items).await?;
         outcomes::write(&mut transaction, items).await?;
-        dead_letters::write(&mut transaction, items).await?;
+        dead_letters::write(&mut transaction, items, stored_at).await?;
         skips::settle(&mut transaction, items).await?;
         Ok(Prepared { transaction, written })
     }

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use super::{
     drift,
-    locks::{self, Locked, RawPartition},
+    locks::{self, Locked, Mode, RawPartition},
 };
 use crate::{
     item::{Body, Item},
@@ -33,7 +33,7 @@ pub(super) async fn write(connection: &mut PgConnection, items: &[Item]) -> Resu
     }
     // Runs grow and split, so only one sink at a time may change those of a raw partition.
     let partitions: BTreeSet<RawPartition> = all.keys().copied().collect();
-    locks::lock(&mut *connection, Locked::Outcomes, &partitions).await?;
+    locks::lock(&mut *connection, Locked::Outcomes, Mode::Exclusive, &partitions).await?;
     let mut fresh = Vec::new();
     for (partition, outcomes) in &all {
         let record_outcomes = outcomes.iter().map(|(offset, outcome)| (*offset, record_outcome(outcome))).collect();

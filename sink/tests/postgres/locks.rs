@@ -34,7 +34,7 @@ async fn a_sink_that_changes_a_raw_partition_waits_for_one_that_changes_it_too()
 }
 
 /// Commits the first batch once the second one waits for it.
-async fn write_at_once(database: &Database, [first, second]: [Item; 2]) {
+pub(crate) async fn write_at_once(database: &Database, [first, second]: [Item; 2]) {
     let (mut one, mut other) =
         (Session::open(&database.url).await.unwrap(), Session::open(&database.url).await.unwrap());
     let topics = topics();

@@ -11,7 +11,7 @@ use schemas::{
     receipt::ReceiptKey,
     topic::Topics,
 };
-use sink::item::{Body, EventTopic, Item, Origin, Partition};
+use sink::item::{Body, EventTopic, Item, Origin, Partition, ReceivedLetter};
 use store::reading::Row;
 use uuid::Uuid;
 
@@ -167,5 +167,5 @@ pub(crate) fn ended(outcome: Outcome) -> Item {
 }
 
 pub(crate) fn listed(letter: DeadLetter, offset: i64) -> Item {
-    item(EventTopic::DeadLetters, offset, Body::DeadLetter(Box::new(letter)))
+    item(EventTopic::DeadLetters, offset, Body::DeadLetter(Box::new(ReceivedLetter::new(letter, &key()))))
 }

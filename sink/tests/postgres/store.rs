@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use schemas::{
-    dead_letter::{DeadLetter, Stage},
+    dead_letter::{AboutPayload, DeadLetter, Stage},
     event::{Document, Outcome, Reading, SourceName, Status},
     format::{Provider, RawTopic},
     receipt::ItemPosition,
@@ -215,6 +215,15 @@ pub(crate) fn letter(first_item: Option<i32>, item_count: i32) -> DeadLetter {
         device: None,
         content_hmac: None,
         raw_position: Some("raw.medisante:1:0:5".to_owned()),
+        about: AboutPayload {
+            source: Some("portal".to_owned()),
+            credential: Some("key-1".to_owned()),
+            correlation_id: Some("order-7".to_owned()),
+            format: Some("standard-json".to_owned()),
+            provider: Some(Provider::Medisante),
+        },
+        attempt: 1,
+        replay: None,
         value: vec![],
     }
 }

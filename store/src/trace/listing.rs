@@ -13,7 +13,7 @@ use crate::topic_code;
 pub struct TracedReading {
     /// The item within the payload.
     pub item: i32,
-    /// `current`, `superseded` by another version, or `duplicate` of another item.
+    /// `current`, `superseded` by another version, `duplicate` of another item, or `withdrawn` by a replay.
     pub state: String,
     /// The row in the view. Of a superseded version, which is not in the view, what the row would have been.
     #[serde(flatten)]
@@ -52,6 +52,8 @@ pub struct TracedDeadLetter {
     pub reason: String,
     /// What exactly is wrong.
     pub detail: String,
+    /// `open`, `redriven`, `resolved` or `discarded`.
+    pub state: String,
 }
 
 impl TracedDeadLetter {
@@ -101,7 +103,7 @@ impl VersionRow {
 /// Which readings and dead letters of a payload are listed.
 #[derive(Debug, Clone, Copy)]
 pub struct ListingLimits {
-    /// The largest number of readings with the same state, status and code, and of dead letters with the same stage and reason.
+    /// The largest number of readings with the same state, status and code, and of dead letters with the same stage, reason and state.
     /// `None` lists all.
     pub per_kind_max: Option<i64>,
     /// An item that is always listed.
@@ -193,9 +195,9 @@ impl ListingLimits {
         let (epoch, partition, offset) = keys(position);
         sqlx::query_as!(
             TracedDeadLetter,
-            "SELECT item, item_count, stage, reason, detail FROM (
-                 SELECT item, item_count, stage, reason, detail,
-                        row_number() OVER (PARTITION BY stage, reason ORDER BY item) AS nth
+            "SELECT item, item_count, stage, reason, detail, state FROM (
+                 SELECT item, item_count, stage, reason, detail, state,
+                        row_number() OVER (PARTITION BY stage, reason, state ORDER BY item) AS nth
                  FROM dead_letters
                  WHERE raw_offset = $3 AND raw_partition = $2 AND topic_epoch = $1 AND raw_topic = $4) numbered
              WHERE $5::bigint IS NULL OR nth <= $5 OR (item <= $6 AND $6 - item < item_count)

@@ -127,8 +127,8 @@ impl Report {
                 format!("{} ({state}): {what}, {status}", counted(*readings, "reading"))
             }));
             lines.extend(self.progress.dead_letters.iter().map(|count| {
-                let DeadLetterCount { stage, reason, items } = count;
-                format!("{}: dead letters of the {stage}: {reason}", counted(*items, "refused item"))
+                let DeadLetterCount { stage, reason, state, items } = count;
+                format!("{}: dead letters of the {stage} ({state}): {reason}", counted(*items, "refused item"))
             }));
         }
         lines
@@ -147,14 +147,14 @@ fn reading_line(reading: &TracedReading) -> String {
 }
 
 fn letter_line(letter: &TracedDeadLetter, item: i32) -> String {
-    let TracedDeadLetter { item: first, item_count, stage, reason, detail } = letter;
+    let TracedDeadLetter { item: first, item_count, stage, reason, detail, state } = letter;
     let items = match (*first, *item_count) {
         (..0, _) => "the payload".to_owned(),
         (first, 1) => format!("item {first}"),
         (first, count) => format!("items {first} to {}", first.saturating_add(count - 1)),
     };
     let among = if *item_count > 1 && letter.covers(item) { format!(", including item {item}") } else { String::new() };
-    format!("{items}{among}: dead letter of the {stage}: {reason}: {detail}")
+    format!("{items}{among}: dead letter of the {stage} ({state}): {reason}: {detail}")
 }
 
 fn named(display: Option<&str>, code: Option<&str>) -> String {
