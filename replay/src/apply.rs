@@ -71,7 +71,7 @@ pub async fn apply(
     }
     require_mapping(&job)?;
     let scope = Scope::from_stored(&job.scope).ok_or(ReplayError::Scope(replay_id))?;
-    let replay = Arc::new(open(config, pool, &job, scope, progress, None).await?);
+    let replay = Arc::new(open(config, pool, &job, scope, progress).await?);
     if job.state == JobState::Compared {
         replay.begin(&job).await?;
     }
@@ -267,11 +267,11 @@ impl Replay {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             self.log.read(&RawRange { first: *first, end: last + 1, ..*range }, |message| {
                 let offset = message.offset();
-                let Some(changes) = listed.records.get(&offset) else { return Ok(true) };
+                if !left.remove(&offset) {
+                    return Ok(true);
+                }
                 self.hold_rate();
-                left.remove(&offset);
-                let gone = listed.gone.get(&offset).map(Vec::as_slice).unwrap_or_default();
-                self.map_record(range, message, changes, gone, &mut |raw, republished| {
+                self.map_record(range, message, listed, &mut |raw, republished| {
                     events += republished.readings.len() + republished.rejections.len() + 1;
                     piece.push((raw, republished));
                     if events < EVENTS {
@@ -299,13 +299,14 @@ impl Replay {
         &self,
         range: &RawRange,
         message: OwnedMessage,
-        changes: &[Change],
-        gone: &[Reading],
+        listed: &Listed,
         each: &mut dyn FnMut(RawMessage, Republished) -> bool,
     ) -> Result<bool, ReplayError> {
         let mut raw = RawMessage::new(range.topic, message);
         self.scope.prepare(&mut raw);
         let (about, received_at) = (raw.without_body(), raw.received_at());
+        let changes = listed.records.get(&raw.offset()).map(Vec::as_slice).unwrap_or_default();
+        let gone = listed.gone.get(&raw.offset()).map(Vec::as_slice).unwrap_or_default();
         let is_published =
             |change: &&Change| matches!(change.kind, ChangeKind::Added | ChangeKind::Changed | ChangeKind::Moved);
         let mut expected: BTreeSet<Uuid> =

@@ -46,8 +46,28 @@ pub(super) struct OpenRecord {
     is_covered: bool,
 }
 
+impl OpenRecord {
+    /// Moves the readings that are not stored to the changes, except those for which the sink has a dead letter: it would refuse them
+    /// again.
+    fn keep_refused_by_sink(&mut self, refusals: &[StoredRefusal]) {
+        let by_sink: Vec<&StoredRefusal> = refusals.iter().filter(|refusal| refusal.stage == "sink").collect();
+        for added in std::mem::take(&mut self.added) {
+            let is_in = |refusal: &&StoredRefusal| {
+                (refusal.item..refusal.item.saturating_add(refusal.item_count)).contains(&added.item)
+            };
+            if by_sink.iter().any(is_in) {
+                self.counts.refusals.unchanged += 1;
+            } else {
+                self.changes.push(added);
+            }
+        }
+    }
+}
+
 /// What is stored about the records of a batch.
 struct StoredRecords {
+    range: RawRange,
+    pass: Pass,
     readings: BTreeMap<Uuid, StoredReading>,
     deliveries: BTreeMap<i64, Vec<Delivery>>,
     refusals: BTreeMap<i64, Vec<StoredRefusal>>,
@@ -108,10 +128,10 @@ impl Replay {
         open: &mut OpenRecord,
     ) -> Result<(), ReplayError> {
         let mut transaction = connection.begin().await?;
-        let stored = self.stored(&mut transaction, &progress.range, &records).await?;
+        let stored = self.stored(&mut transaction, (progress.range, pass), &records).await?;
         let mut finished = Vec::new();
         for mut record in records {
-            self.add(&progress.range, pass, &mut record, &stored, open);
+            self.add(&mut record, &stored, open);
             if record.is_last {
                 let mut whole = std::mem::take(open);
                 if !self.scope.is_by_content() && pass == Pass::Compare {
@@ -120,7 +140,7 @@ impl Replay {
                 finished.push((record.offset, whole));
             }
         }
-        let changes = self.finish(&mut transaction, &progress.range, &stored, finished, counts).await?;
+        let changes = self.finish(&mut transaction, &stored, finished, counts).await?;
         add_changes(&mut transaction, self.id, &changes).await?;
         (progress.next, progress.counts) = (next, counts.stored());
         if !advance(&mut transaction, self.id, pass, progress).await? {
@@ -133,7 +153,7 @@ impl Replay {
     async fn stored(
         &self,
         connection: &mut PgConnection,
-        range: &RawRange,
+        (range, pass): (RawRange, Pass),
         records: &[Mapped],
     ) -> Result<StoredRecords, ReplayError> {
         let ids: Vec<Uuid> =
@@ -147,6 +167,8 @@ impl Replay {
             replay::stored_documents(connection, &hashes.into_iter().collect::<Vec<_>>()).await?
         };
         let mut stored = StoredRecords {
+            range,
+            pass,
             readings: readings.into_iter().map(|stored| (stored.reading.reading_id, stored)).collect(),
             deliveries: BTreeMap::new(),
             refusals: BTreeMap::new(),
@@ -157,7 +179,7 @@ impl Replay {
         };
         let mut complete = records.iter().filter(|record| record.is_last).map(|record| record.offset);
         let Some(first) = complete.next() else { return Ok(stored) };
-        let part = RawRange { first, end: complete.next_back().unwrap_or(first) + 1, ..*range };
+        let part = RawRange { first, end: complete.next_back().unwrap_or(first) + 1, ..range };
         if range.topic == RawTopic::Devices {
             let commands = replay::commands(connection, &part).await?;
             stored.commands = commands.into_iter().map(|command| (command.offset, command)).collect();
@@ -175,8 +197,8 @@ impl Replay {
     }
 
     /// Adds a piece of a record.
-    fn add(&self, range: &RawRange, pass: Pass, piece: &mut Mapped, stored: &StoredRecords, open: &mut OpenRecord) {
-        let raw = position(range, piece.offset);
+    fn add(&self, piece: &mut Mapped, stored: &StoredRecords, open: &mut OpenRecord) {
+        let raw = position(&stored.range, piece.offset);
         let totals = piece.totals();
         open.totals.readings += totals.readings;
         open.totals.commands += totals.commands;
@@ -188,7 +210,7 @@ impl Replay {
             open.yielded.insert((item, reading.reading_id));
             let known = stored.readings.get(&reading.reading_id);
             let is_missing = self.missing.contains(&reading.reading_id);
-            open.is_covered |= match pass {
+            open.is_covered |= match stored.pass {
                 Pass::Find => is_missing,
                 Pass::Compare | Pass::Apply => self.scope.has_reading(reading, &self.holdings),
             };
@@ -202,7 +224,7 @@ impl Replay {
                     open.changes.push(Change { fields, ..found(ChangeKind::Changed) });
                 }
                 Comparison::Unchanged | Comparison::Superseded if is_missing => {
-                    open.changes.push(found(ChangeKind::Moved))
+                    open.changes.push(found(ChangeKind::Moved));
                 }
                 Comparison::Unchanged => open.counts.unchanged += 1,
                 Comparison::Superseded => open.counts.superseded += 1,
@@ -233,7 +255,6 @@ impl Replay {
     async fn finish(
         &self,
         connection: &mut PgConnection,
-        range: &RawRange,
         stored: &StoredRecords,
         mut finished: Vec<(i64, OpenRecord)>,
         counts: &mut Counts,
@@ -252,7 +273,7 @@ impl Replay {
             missing.into_iter().map(|stored| (stored.reading.reading_id, stored)).collect();
         let mut changes = Vec::new();
         for (offset, record) in &mut finished {
-            let raw = position(range, *offset);
+            let raw = position(&stored.range, *offset);
             let mut gone: Vec<&StoredReading> = Vec::new();
             for delivery in missing_of(*offset, record) {
                 if let Some(known) = missing.get(&delivery.reading_id) {
@@ -264,10 +285,12 @@ impl Replay {
             record.is_covered |= self.scope.is_by_content()
                 && gone.iter().any(|known| self.scope.has_reading(&known.reading, &self.holdings));
             let refusals = stored.refusals.get(offset).map(Vec::as_slice).unwrap_or_default();
-            self.add_refused_by_sink(refusals, record);
+            record.keep_refused_by_sink(refusals);
             let is_refused_differently = record.counts.compare_refusals(&record.rejections, refusals);
             let command = stored.commands.get(offset);
-            if range.topic == RawTopic::Devices && !self.add_command(raw, command, stored.is_excess(*offset), record) {
+            if stored.range.topic == RawTopic::Devices
+                && !self.add_command(raw, command, stored.is_excess(*offset), record)
+            {
                 continue;
             }
             let outcome = stored.outcome(*offset);
@@ -285,21 +308,6 @@ impl Replay {
             }
         }
         Ok(changes)
-    }
-
-    /// Adds the readings that are not stored, except those for which the sink has a dead letter: it would refuse them again.
-    fn add_refused_by_sink(&self, refusals: &[StoredRefusal], record: &mut OpenRecord) {
-        let by_sink: Vec<&StoredRefusal> = refusals.iter().filter(|refusal| refusal.stage == "sink").collect();
-        for added in std::mem::take(&mut record.added) {
-            let is_in = |refusal: &&StoredRefusal| {
-                (refusal.item..refusal.item.saturating_add(refusal.item_count)).contains(&added.item)
-            };
-            if by_sink.iter().any(is_in) {
-                record.counts.refusals.unchanged += 1;
-            } else {
-                record.changes.push(added);
-            }
-        }
     }
 
     /// Compares the device command of a record. Returns whether the record is compared: a command that was accepted keeps its effect,

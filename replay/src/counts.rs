@@ -86,15 +86,12 @@ impl Counts {
             let first = rejection.item.map_or(-1, |item| i32::try_from(item).unwrap_or(i32::MAX));
             let count = i32::try_from(rejection.item_count).unwrap_or(i32::MAX).max(1);
             for item in first..first.saturating_add(count) {
-                match before.remove(&item) {
-                    Some(reason) => {
-                        refusals.unchanged += 1;
-                        is_different |= reason != rejection.reason.as_str();
-                    }
-                    None => {
-                        *refusals.newly_refused.entry(rejection.reason.as_str().to_owned()).or_default() += 1;
-                        is_different = true;
-                    }
+                if let Some(reason) = before.remove(&item) {
+                    refusals.unchanged += 1;
+                    is_different |= reason != rejection.reason.as_str();
+                } else {
+                    *refusals.newly_refused.entry(rejection.reason.as_str().to_owned()).or_default() += 1;
+                    is_different = true;
                 }
             }
         }

@@ -1,11 +1,13 @@
 //! The result of a comparison: what a replay would change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::receipt::ReceiptKey;
+use schemas::receipt::{RawPosition, ReceiptKey};
 use serde::Serialize;
 use sqlx::PgConnection;
-use store::replay::{self, ChangeGroup, ChangeKind, Job, JobState, PagePosition, Pass, changes, count_by_kind, groups};
+use store::replay::{
+    self, Change, ChangeGroup, ChangeKind, Job, JobState, PagePosition, Pass, changes, count_by_kind, groups,
+};
 use uuid::Uuid;
 
 use crate::{counts::Counts, error::ReplayError, scope::Scope, state::receipt_at};
@@ -132,6 +134,8 @@ pub async fn listed_changes(
     key: &ReceiptKey,
 ) -> Result<Vec<ListedChange>, ReplayError> {
     let (mut listed, mut after) = (Vec::new(), None);
+    // A reading that several items deliver differs at each of them.
+    let mut seen = BTreeSet::new();
     loop {
         let page = changes(connection, replay_id, after.as_ref(), PAGE).await?;
         let Some(last) = page.last() else { return Ok(listed) };
@@ -141,7 +145,7 @@ pub async fn listed_changes(
                 ChangeKind::Added | ChangeKind::Changed | ChangeKind::Withdrawn | ChangeKind::Command => true,
                 ChangeKind::Missing | ChangeKind::Moved | ChangeKind::Record => false,
             };
-            is_listed.then(|| ListedChange {
+            (is_listed && seen.insert((change.kind, change.subject_id, command_at(&change)))).then(|| ListedChange {
                 id: change.subject_id,
                 kind: change.kind.as_str(),
                 receipt: receipt_at(change.raw, change.item.max(0), key),
@@ -149,6 +153,11 @@ pub async fn listed_changes(
             })
         }));
     }
+}
+
+/// The position of a device command: a device may have several that differ.
+fn command_at(change: &Change) -> Option<RawPosition> {
+    (change.kind == ChangeKind::Command).then_some(change.raw)
 }
 
 /// Returns whether a replay in this state has a complete comparison.

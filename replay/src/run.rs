@@ -125,8 +125,8 @@ pub async fn compare(
     }
     require_mapping(&job)?;
     let scope = Scope::from_stored(&job.scope).ok_or(ReplayError::Scope(replay_id))?;
-    let examples = examples.then(|| Mutex::new(Examples::default()));
-    let mut replay = open(config, pool, &job, scope, progress, examples).await?;
+    let mut replay = open(config, pool, &job, scope, progress).await?;
+    replay.examples = examples.then(|| Mutex::new(Examples::default()));
     replay = run_pass(replay, Pass::Compare).await?;
     let mut connection = pool.acquire().await?;
     // The outcome of a record may be stored before its last reading.
@@ -206,7 +206,6 @@ pub(crate) async fn open(
     job: &Job,
     scope: Scope,
     progress: Arc<Progress>,
-    examples: Option<Mutex<Examples>>,
 ) -> Result<Replay, ReplayError> {
     let holdings = match &scope.patient {
         Some(patient) => replay::holdings_of(&mut *pool.acquire().await?, patient.as_str()).await?,
@@ -221,7 +220,7 @@ pub(crate) async fn open(
         holdings,
         missing: BTreeSet::new(),
         progress,
-        examples,
+        examples: None,
         started: Instant::now(),
         read: AtomicU64::new(0),
     })

@@ -3,6 +3,8 @@
 //! Requires Java, Kafka's jars and Postgres, as `make setup` installs them.
 
 #[cfg(test)]
+mod apply;
+#[cfg(test)]
 mod brokers;
 #[cfg(test)]
 mod crashes;

@@ -38,7 +38,7 @@ impl World {
     }
 }
 
-fn export() -> String {
+pub(crate) fn export() -> String {
     let mut records = String::new();
     for second in 10..40 {
         let at = format!("2026-02-01 08:00:{second} +0100");
@@ -145,7 +145,7 @@ async fn a_replay_finds_exactly_the_readings_and_refusals_that_differ() {
     world.client.post_medisante(&glucose(8)).await;
     world.until_count("SELECT count(*) FROM readings WHERE topic_code = 0", 6).await;
     let (found, report) = world.replay(&["--provider", "medisante"]);
-    assert_eq!((found.readings, &report["records"], &report["unfinished_records"]), ([1, 1, 0], &json!(10), &json!(0)));
+    assert_eq!((found.readings, &report["records"], &report["unfinished_records"]), ([1, 1, 0], &json!(11), &json!(0)));
 
     // Records that the stages have not finished are not compared.
     world.kill(Stage::Normalizer);

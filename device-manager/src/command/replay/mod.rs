@@ -60,15 +60,19 @@ pub struct ReplayCommand {
     #[command(subcommand)]
     action: Option<Action>,
     #[command(flatten)]
-    run: Option<RunArgs>,
+    run: RunArgs,
+    /// The address of the database.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    database_url: Option<String>,
+    /// The file with the secret that signs receipts; the same as the ingress's.
+    #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key", global = true)]
+    receipt_key_file: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum Action {
     /// List the replays.
     List {
-        #[command(flatten)]
-        database: DatabaseArgs,
         /// Print one JSON object for each replay.
         #[arg(long)]
         json: bool,
@@ -79,32 +83,12 @@ enum Action {
         replay: i32,
         #[command(flatten)]
         report: ReportArgs,
-        #[command(flatten)]
-        database: DatabaseArgs,
-        #[command(flatten)]
-        key: KeyArgs,
     },
     /// End a replay. What it has published stays; compare again to see what is left to do.
     Abort {
         /// The number of the replay.
         replay: i32,
-        #[command(flatten)]
-        database: DatabaseArgs,
     },
-}
-
-#[derive(Args)]
-struct DatabaseArgs {
-    /// The address of the database.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: String,
-}
-
-#[derive(Args)]
-struct KeyArgs {
-    /// The file with the secret that signs receipts; the same as the ingress's.
-    #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
-    receipt_key_file: PathBuf,
 }
 
 #[derive(Args)]
@@ -118,7 +102,6 @@ struct ReportArgs {
 }
 
 #[derive(Args)]
-#[group(id = "run")]
 struct RunArgs {
     /// Compare the raw topics of this provider.
     #[arg(long, value_parser = provider_name(), required_unless_present_any = ["resume", "apply"])]
@@ -171,12 +154,12 @@ struct RunArgs {
     records_per_second: Option<u32>,
     #[command(flatten)]
     operator: OperatorArgs,
-    #[command(flatten)]
-    kafka: KafkaArgs,
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    key: KeyArgs,
+    /// The brokers as host:port,host:port. Further KAFKA_ variables set how to connect to them.
+    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
+    kafka_bootstrap_servers: Option<String>,
+    /// A prefix of every topic name, for installations that share a cluster.
+    #[arg(long, env = "TOPIC_PREFIX", default_value = "")]
+    topic_prefix: String,
     /// The topic epoch of the raw topics; the same as the ingress's.
     #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
     topic_epoch: u16,
@@ -200,87 +183,108 @@ fn defaults(word: &str) -> Result<Defaults, &'static str> {
 /// The receipt is not one of this installation, the replay does not exist or cannot be applied, Kafka or the database does not answer, or
 /// the report cannot be written.
 pub async fn run(args: ReplayCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    let url = args.database_url.as_deref().ok_or_else(|| missing("--database-url", "DATABASE_URL"))?;
     match args.action {
-        Some(Action::List { database, json }) => {
-            let jobs = store::replay::jobs(&mut *pool(&database, 1).await?.acquire().await?).await?;
+        Some(Action::List { json }) => {
+            let jobs = store::replay::jobs(&mut *pool(url, 1).await?.acquire().await?).await?;
             print::jobs(&jobs, json, output)?;
         }
-        Some(Action::Show { replay, report, database, key }) => {
-            let (pool, key) = (pool(&database, 1).await?, receipt_key(&key)?);
+        Some(Action::Show { replay, report }) => {
+            let key = ReceiptKey::new(&receipt_secret(&args.receipt_key_file)?).map_err(CommandError::usage)?;
+            let pool = pool(url, 1).await?;
             let diff =
                 ::replay::diff(&pool, replay, &key).await.map_err(|error| failed("showing the replay", &error))?;
             write_report(&report, &diff, &pool, &key).await?;
             print::diff(&diff, &[], report.json, output)?;
         }
-        Some(Action::Abort { replay, database }) => {
-            let aborted = ::replay::abort(&pool(&database, 1).await?, replay).await;
+        Some(Action::Abort { replay }) => {
+            let aborted = ::replay::abort(&pool(url, 1).await?, replay).await;
             aborted.map_err(|error| failed("aborting the replay", &error))?;
             output.line(&format!("the replay {replay} is aborted"))?;
         }
-        None => {
-            let missing =
-                || CommandError::usage("name the provider with --provider, or a replay with --apply or --resume");
-            return start(args.run.ok_or_else(missing)?, output).await;
-        }
+        None => return start(args.run, url, &receipt_secret(&args.receipt_key_file)?, output).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn missing(argument: &str, variable: &str) -> CommandError {
+    CommandError::usage(format!("{argument} is required, or the variable {variable}"))
 }
 
 fn failed(what: &'static str, error: &::replay::ReplayError) -> CommandError {
     CommandError::failed(what, chain(error))
 }
 
-async fn pool(args: &DatabaseArgs, connections: u32) -> Result<PgPool, CommandError> {
+async fn pool(url: &str, connections: u32) -> Result<PgPool, CommandError> {
     let options = PgPoolOptions::new().max_connections(connections);
-    Ok(options.connect_with(database(&args.database_url)?).await?)
-}
-
-fn receipt_key(args: &KeyArgs) -> Result<ReceiptKey, CommandError> {
-    ReceiptKey::new(&receipt_secret(&args.receipt_key_file)?).map_err(CommandError::usage)
+    Ok(options.connect_with(database(url)?).await?)
 }
 
 /// Compares or applies.
-async fn start(args: RunArgs, output: &mut Output) -> Result<ExitCode, CommandError> {
-    let secret = receipt_secret(&args.key.receipt_key_file)?;
-    let key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
+async fn start(args: RunArgs, url: &str, secret: &[u8; 32], output: &mut Output) -> Result<ExitCode, CommandError> {
+    let key = ReceiptKey::new(secret).map_err(CommandError::usage)?;
     let scope = args.provider.map(|provider| scope(&args, provider, &key)).transpose()?;
-    let operator = args.operator.name()?;
-    let cluster = args.kafka.cluster()?;
+    let bootstrap = args.kafka_bootstrap_servers.clone();
+    let kafka = KafkaArgs {
+        kafka_bootstrap_servers: bootstrap
+            .ok_or_else(|| missing("--kafka-bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS"))?,
+        topic_prefix: args.topic_prefix.clone(),
+    };
+    let cluster = kafka.cluster()?;
     reach(&cluster.settings).await?;
-    let normalizer = config(cluster, "device-manager-replay".to_owned(), args.topic_epoch, &secret)?;
+    let normalizer = config(cluster, "device-manager-replay".to_owned(), args.topic_epoch, secret)?;
     let parallel = args.parallel.unwrap_or(normalizer.threads);
-    let connections = u32::try_from(parallel.get()).unwrap_or(u32::MAX).saturating_add(2);
-    let pool = pool(&args.database, connections).await?;
+    let pool = pool(url, u32::try_from(parallel.get()).unwrap_or(u32::MAX).saturating_add(2)).await?;
     let records_per_second = args.records_per_second.or_else(|| args.apply.map(|_| APPLY_RATE));
     let replay = ReplayConfig { normalizer, receipt_key: key.clone(), parallel, records_per_second };
-    let progress = Arc::new(Progress::default());
-    if let Some(id) = args.apply {
-        let shown = tokio::spawn(progress::show("applying", Arc::clone(&progress)));
-        let applied = ::replay::apply(replay, &pool, id, progress).await;
-        shown.abort();
-        let diff = applied.map_err(|error| failed("applying the replay", &error))?;
-        write_report(&args.report, &diff, &pool, &key).await?;
-        print::diff(&diff, &[], args.report.json, output)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let id = match (args.resume, scope) {
-        (Some(id), _) => id,
-        (None, Some(scope)) => {
-            let started = ::replay::start(&replay, &pool, &scope, &operator).await;
-            started.map_err(|error| failed("comparing", &error))?
+    match (args.apply, args.resume, scope) {
+        (Some(id), ..) => apply(&args, id, replay, &pool, output).await,
+        (None, Some(id), _) => compare(&args, id, replay, &pool, output).await,
+        (None, None, Some(scope)) => {
+            let started = ::replay::start(&replay, &pool, &scope, &args.operator.name()?).await;
+            let id = started.map_err(|error| failed("comparing", &error))?;
+            remark(&format!("this is replay {id}; if it is killed, --resume {id} continues it"));
+            compare(&args, id, replay, &pool, output).await
         }
-        (None, None) => return Err(CommandError::usage("name the provider with --provider")),
-    };
-    remark(&format!("this is replay {id}; if it is killed, --resume {id} continues it"));
+        (None, None, None) => Err(CommandError::usage("name the provider with --provider")),
+    }
+}
+
+async fn apply(
+    args: &RunArgs,
+    id: i32,
+    config: ReplayConfig,
+    pool: &PgPool,
+    output: &mut Output,
+) -> Result<ExitCode, CommandError> {
+    let (progress, key) = (Arc::new(Progress::default()), config.receipt_key.clone());
+    let shown = tokio::spawn(progress::show("applying", Arc::clone(&progress)));
+    let applied = ::replay::apply(config, pool, id, progress).await;
+    shown.abort();
+    let diff = applied.map_err(|error| failed("applying the replay", &error))?;
+    write_report(&args.report, &diff, pool, &key).await?;
+    print::diff(&diff, &[], args.report.json, output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn compare(
+    args: &RunArgs,
+    id: i32,
+    config: ReplayConfig,
+    pool: &PgPool,
+    output: &mut Output,
+) -> Result<ExitCode, CommandError> {
     if args.reveal {
         let detail = format!("replay {id}: values of differing readings");
+        let operator = args.operator.name()?;
         audit::record(&mut *pool.acquire().await?, &operator, "replay --reveal", &detail).await?;
     }
+    let (progress, key) = (Arc::new(Progress::default()), config.receipt_key.clone());
     let shown = tokio::spawn(progress::show("comparing", Arc::clone(&progress)));
-    let compared = ::replay::compare(replay, &pool, id, progress, args.reveal).await;
+    let compared = ::replay::compare(config, pool, id, progress, args.reveal).await;
     shown.abort();
     let (diff, examples) = compared.map_err(|error| failed("comparing", &error))?;
-    write_report(&args.report, &diff, &pool, &key).await?;
+    write_report(&args.report, &diff, pool, &key).await?;
     print::diff(&diff, &examples, args.report.json, output)?;
     if !diff.is_empty() {
         remark(&format!("nothing was changed; `device-manager replay --apply {id}` makes these changes"));

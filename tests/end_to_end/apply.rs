@@ -1,0 +1,235 @@
+//! `device-manager replay --apply`: it changes what the comparison lists, and nothing else.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    payload::{glucose, glucose_of, heart_rate, weight},
+    replay::export,
+    world::{World, until},
+};
+
+impl World {
+    fn receipt_key_file(&self) -> String {
+        self.path("receipt.key").to_str().unwrap().to_owned()
+    }
+
+    /// Applies a replay. Returns what the command printed, and whether it succeeded.
+    fn apply(&self, number: &Value) -> (String, bool) {
+        self.command("replay", &["--receipt-key-file", &self.receipt_key_file(), "--apply", &number.to_string()])
+    }
+
+    /// The text that a query returns.
+    async fn text(&self, query: &str) -> String {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    }
+
+    async fn alter(&self, statement: &str) {
+        assert!(sqlx::query(statement).execute(&self.pool).await.unwrap().rows_affected() > 0, "{statement}");
+    }
+}
+
+const VALUES: &str = "SELECT coalesce(string_agg(concat_ws(' ', code, value_num, device_id), ';' \
+    ORDER BY code, value_num, device_id), '') FROM ";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_applied_replay_repairs_what_it_lists_and_a_second_one_finds_nothing() {
+    let world = World::start().await;
+    for second in 0..5 {
+        world.client.post_medisante(&glucose(second)).await;
+    }
+    world.client.post("/health-data/medisante/fhir-json", &weight("w-1", 70.0)).await;
+    // Postgres cannot store a NUL, so the sink refuses the reading.
+    let refused = json!({ "resourceType": "Observation", "id": "w-2", "status": "final", "code": { "text": "note" }, "valueString": "a\u{0}b" });
+    world.client.post("/health-data/medisante/fhir-json", &refused).await;
+    let samples = json!([heart_rate("61"), heart_rate("many"), heart_rate("few"), heart_rate("62")]);
+    world.client.post("/health-data/healthkit/standard-json", &samples).await;
+    let path = "/health-data/healthkit/export-xml?deviceId=watch-1";
+    assert_eq!(world.client.try_upload(path, export()).await.unwrap().status(), 200);
+    let assign = json!({
+        "deviceId": "scale-1", "deviceType": "Scale", "name": "Scale", "deviceProvider": "medisante",
+        "assignedPatientId": "patient-1", "effectiveFrom": "2026-01-01T00:00:00Z",
+    });
+    world.client.post("/devices/assign", &assign).await;
+    world.until_count("SELECT count(*) FROM readings", 6 + 2 + 30).await;
+    world.assert_ledger(7 + 4 + 30).await;
+    let right = world.text(&format!("{VALUES} attributed_readings")).await;
+
+    // What a database would contain after an earlier mapping with mistakes.
+    for mistake in [
+        "UPDATE readings SET mapping_version = 0, value_num = value_num * 1000
+         WHERE coding_id = (SELECT coding_id FROM codings WHERE code = '29463-7')",
+        "DELETE FROM readings WHERE reading_id = (SELECT reading_id FROM readings WHERE topic_code = 0 ORDER BY measured_from DESC LIMIT 1)",
+        "UPDATE readings SET mapping_version = 0, reading_id = gen_random_uuid()
+         WHERE reading_id = (SELECT reading_id FROM readings WHERE topic_code = 3 ORDER BY measured_from LIMIT 1)",
+        "UPDATE device_commands SET mapping_version = 0, name = 'Wrong'",
+        "UPDATE outcomes SET mapping_version = 0, readings = readings + 1 WHERE topic = 'raw.healthkit'",
+    ] {
+        world.alter(mistake).await;
+    }
+    let wrong = world.text(&format!("{VALUES} attributed_readings")).await;
+    assert_ne!(wrong, right);
+    let before = world.text("SELECT clock_timestamp()::text").await;
+
+    let (found, of_medisante) = world.replay(&["--provider", "medisante"]);
+    assert!(found.is_different);
+    assert_eq!(
+        (&of_medisante["added"], &of_medisante["changed"], &of_medisante["commands"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
+    let (_, of_healthkit) = world.replay(&["--provider", "healthkit"]);
+    let counts = ["added", "withdrawn", "outcomes"].map(|name| of_healthkit[name].as_u64().unwrap());
+    assert_eq!(counts, [1, 1, 1], "{of_healthkit}");
+    assert_eq!(world.text(&format!("{VALUES} attributed_readings")).await, wrong, "a comparison changes nothing");
+
+    for report in [&of_medisante, &of_healthkit] {
+        let (printed, succeeded) = world.apply(&report["replay"]);
+        assert!(succeeded && printed.contains("applied"), "{printed}");
+        // A second call has nothing to do.
+        assert!(world.apply(&report["replay"]).1);
+    }
+    assert_eq!(world.text(&format!("{VALUES} attributed_readings")).await, right);
+    assert_eq!(world.text(&format!("{VALUES} readings_as_of('{before}')")).await, wrong);
+    assert_eq!(world.count("SELECT count(*) FROM all_readings WHERE withdrawn").await, 1);
+    assert_eq!(world.text("SELECT name FROM devices").await, "Scale");
+    world.assert_ledger(7 + 4 + 30).await;
+    for provider in ["medisante", "healthkit"] {
+        let (found, report) = world.replay(&["--provider", provider]);
+        assert!(!found.is_different, "{report}");
+    }
+    let (listed, _) = world.command("replay", &["list"]);
+    let states: Vec<&str> = listed.lines().filter_map(|line| line.split('\t').nth(2)?.split(' ').next()).collect();
+    assert_eq!(states, ["applied", "applied", "compared", "compared"], "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_refused_when_the_database_has_changed_since_or_it_was_aborted() {
+    let world = World::start().await;
+    for second in 0..3 {
+        world.client.post_medisante(&glucose(second)).await;
+    }
+    world.until_count("SELECT count(*) FROM readings", 3).await;
+    world.assert_ledger(3).await;
+    world.alter("UPDATE readings SET value_num = value_num * 1000").await;
+    let (_, report) = world.replay(&["--provider", "medisante"]);
+    assert_eq!(report["changed"], 3);
+    world.alter("UPDATE readings SET value_num = 7 WHERE raw_offset = (SELECT max(raw_offset) FROM readings)").await;
+    let bulk = world.topic("readings.bulk");
+    let events = || (0..3).map(|partition| world.log_end(&bulk, partition)).sum::<i64>();
+    assert_eq!(events(), 0);
+    let (printed, succeeded) = world.apply(&report["replay"]);
+    assert!(!succeeded && printed.contains("have changed in the database since the comparison"), "{printed}");
+    assert_eq!(events(), 0);
+
+    let (_, report) = world.replay(&["--provider", "medisante"]);
+    let number = report["replay"].to_string();
+    let (printed, succeeded) = world.command("replay", &["abort", &number]);
+    assert!(succeeded, "{printed}");
+    let (printed, succeeded) = world.apply(&report["replay"]);
+    assert!(!succeeded && printed.contains("was aborted"), "{printed}");
+    let (printed, succeeded) = world.command("replay", &["abort", "99"]);
+    assert!(!succeeded && printed.contains("there is no replay 99"), "{printed}");
+}
+
+/// The number of raw records, of which every second has a wrong value. `REPLAY_RECORDS` sets it.
+fn records() -> i64 {
+    std::env::var("REPLAY_RECORDS").map_or(2_000, |number| number.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_is_killed_twice_under_live_traffic_repairs_exactly_the_wrong_readings() {
+    let world = World::start().await;
+    let records = records();
+    world.send_glucose("meter", records).await;
+    world.until_count("SELECT count(*) FROM readings", records).await;
+    world.assert_ledger(records).await;
+    // As if the mapping had read mmol/L wrongly from every second payload.
+    world.alter("UPDATE readings SET mapping_version = 0, value_num = value_num * 1000 WHERE raw_offset % 2 = 0").await;
+    let wrong = world.count("SELECT count(*) FROM readings WHERE mapping_version = 0").await;
+    let before = world.text("SELECT clock_timestamp()::text").await;
+
+    let live = tokio::spawn({
+        let client = world.client.clone();
+        async move {
+            let (mut sent, mut slowest) = (0_i64, Duration::ZERO);
+            loop {
+                let start = Instant::now();
+                client.post_medisante(&glucose_of("live", &second_after(sent))).await;
+                slowest = slowest.max(start.elapsed());
+                sent += 1;
+                if sent == 1_000_000 {
+                    return (sent, slowest);
+                }
+            }
+        }
+    });
+    let key = world.receipt_key_file();
+    let progress = "SELECT coalesce(sum(next_offset - first_offset), 0)::bigint FROM replay_ranges WHERE pass = ";
+    // Killed in the comparison, which continues.
+    let compare = ["--receipt-key-file", &key, "--provider", "medisante", "--until", "2026-12-31T00:00:00Z"];
+    let mut compared = world.kafka_command("replay");
+    compared.args(compare).args(["--records-per-second", "500"]).env("DATABASE_URL", &world.database_url);
+    let mut compared = compared.stdout(Stdio::null()).spawn().unwrap();
+    until("the comparison has begun", || async { world.count(&format!("{progress} 'compare'")).await > 0 }).await;
+    compared.kill().unwrap();
+    compared.wait().unwrap();
+    let (printed, _) = world.command("replay", &["--receipt-key-file", &key, "--resume", "1", "--json"]);
+    let report: Value = serde_json::from_str(printed.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
+    assert_eq!((&report["changed"], &report["added"], &report["withdrawn"]), (&json!(wrong), &json!(0), &json!(0)));
+    // Killed while it publishes, twice.
+    for _ in 0..2 {
+        let applied = world.count(&format!("{progress} 'apply'")).await;
+        let mut apply = world.kafka_command("replay");
+        apply.args(["--receipt-key-file", &key, "--apply", "1", "--records-per-second", "300"]);
+        let mut apply = apply.env("DATABASE_URL", &world.database_url).stdout(Stdio::null()).spawn().unwrap();
+        let goes_on = || async { world.count(&format!("{progress} 'apply'")).await > applied };
+        until("the replay publishes", goes_on).await;
+        apply.kill().unwrap();
+        apply.wait().unwrap();
+        assert_eq!(world.text("SELECT state FROM replays").await, "applying");
+    }
+    let (printed, succeeded) = world.apply(&json!(1));
+    assert!(succeeded, "{printed}");
+    live.abort();
+
+    let of_meter = "device_id = 'meter'";
+    assert_eq!(
+        world.count(&format!("SELECT count(*) FROM attributed_readings WHERE {of_meter} AND value_num = 5.6")).await,
+        records
+    );
+    let changed = format!("SELECT count(*) FROM readings_as_of('{before}') WHERE {of_meter} AND value_num = 5600");
+    assert_eq!(world.count(&changed).await, wrong);
+    assert_eq!(world.count("SELECT count(*) FROM reading_history").await, wrong, "each reading was changed once");
+    assert_eq!(world.count("SELECT count(*) FROM readings WHERE replay = 1").await, wrong);
+    world.assert_ledger(records).await;
+    let (found, report) = world.replay(&["--provider", "medisante"]);
+    assert!(!found.is_different, "{report}");
+}
+
+/// A time in 2025, by the number of seconds after its start.
+fn second_after(seconds: i64) -> String {
+    let start = time::OffsetDateTime::from_unix_timestamp(1_735_689_600 + seconds).unwrap();
+    start.format(&time::format_description::well_known::Rfc3339).unwrap()
+}
+
+impl World {
+    /// Sends readings of a meter, several at a time.
+    async fn send_glucose(&self, device: &str, readings: i64) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for sender in 0..8 {
+            let (client, device) = (self.client.clone(), device.to_owned());
+            tasks.spawn(async move {
+                for number in (sender..readings).step_by(8) {
+                    client.post_medisante(&glucose_of(&device, &second_after(number))).await;
+                }
+            });
+        }
+        while let Some(sent) = tasks.join_next().await {
+            sent.unwrap();
+        }
+    }
+}
