@@ -23,7 +23,7 @@ for layout in $layouts; do
     sql -c "CREATE DATABASE $layout"
     narrow=$here/store/migrations/0005_contract.sql
     { cat "$here"/store/migrations/000[1-4]*.sql; case $layout in
-    single) cat "$narrow" ;;
+    single) cat "$narrow" "$here"/store/migrations/000[6-9]*.sql ;;
     hash16) sed '/^CREATE TABLE readings_narrow (/,/^);/s/^);/) PARTITION BY HASH (reading_id);/' "$narrow"
         for part in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
             echo "CREATE TABLE readings_$part PARTITION OF readings FOR VALUES WITH (MODULUS 16, REMAINDER $part);"
@@ -51,6 +51,8 @@ CREATE PROCEDURE fill_stage(a bigint, b bigint) LANGUAGE sql AS $f$
     ORDER BY md5('r' || i)::uuid;
 $f$;
 SQL
+    # The time at which a sink stores the row, in layouts that have the column.
+    case $layout in single) sql -d "$layout" -c "ALTER TABLE stage ALTER COLUMN stored_at SET DEFAULT clock_timestamp()" ;; esac
     if [ "$layout" = ids ]; then
         insert="WITH new AS (INSERT INTO reading_ids SELECT reading_id FROM stage ON CONFLICT DO NOTHING RETURNING reading_id)
                 INSERT INTO readings SELECT s.* FROM stage s JOIN new USING (reading_id) ORDER BY s.description_id, s.measured_from"
