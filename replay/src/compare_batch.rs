@@ -49,7 +49,7 @@ pub(super) struct OpenRecord {
 impl OpenRecord {
     /// Moves the readings that are not stored to the changes, except those for which the sink has a dead letter: it would refuse them
     /// again.
-    fn keep_refused_by_sink(&mut self, refusals: &[StoredRefusal]) {
+    fn keep_added(&mut self, refusals: &[StoredRefusal]) {
         let by_sink: Vec<&StoredRefusal> = refusals.iter().filter(|refusal| refusal.stage == "sink").collect();
         for added in std::mem::take(&mut self.added) {
             let is_in = |refusal: &&StoredRefusal| {
@@ -198,7 +198,7 @@ impl Replay {
 
     /// Adds a piece of a record.
     fn add(&self, piece: &mut Mapped, stored: &StoredRecords, open: &mut OpenRecord) {
-        let raw = position(&stored.range, piece.offset);
+        let raw = stored.range.position(piece.offset);
         let totals = piece.totals();
         open.totals.readings += totals.readings;
         open.totals.commands += totals.commands;
@@ -230,7 +230,10 @@ impl Replay {
                 Comparison::Superseded => open.counts.superseded += 1,
             }
             // The sink refuses it again, and its dead letter stays.
-            if known.is_none() && Row::new(reading.clone(), &self.config.receipt_key).is_err() {
+            if known.is_none()
+                && !self.scope.is_redrive()
+                && Row::new(reading.clone(), &self.config.receipt_key).is_err()
+            {
                 open.added.pop();
                 open.counts.refusals.unchanged += 1;
             } else if known.is_none() {
@@ -273,7 +276,7 @@ impl Replay {
             missing.into_iter().map(|stored| (stored.reading.reading_id, stored)).collect();
         let mut changes = Vec::new();
         for (offset, record) in &mut finished {
-            let raw = position(&stored.range, *offset);
+            let raw = stored.range.position(*offset);
             let mut gone: Vec<&StoredReading> = Vec::new();
             for delivery in missing_of(*offset, record) {
                 if let Some(known) = missing.get(&delivery.reading_id) {
@@ -285,7 +288,7 @@ impl Replay {
             record.is_covered |= self.scope.is_by_content()
                 && gone.iter().any(|known| self.scope.has_reading(&known.reading, &self.holdings));
             let refusals = stored.refusals.get(offset).map(Vec::as_slice).unwrap_or_default();
-            record.keep_refused_by_sink(refusals);
+            record.keep_added(if self.scope.is_redrive() { &[] } else { refusals });
             let is_refused_differently = record.counts.compare_refusals(&record.rejections, refusals);
             let command = stored.commands.get(offset);
             if stored.range.topic == RawTopic::Devices
@@ -298,7 +301,7 @@ impl Replay {
             let is_same_outcome = [outcome.readings, outcome.commands, outcome.rejections]
                 .map(|count| usize::try_from(count).unwrap_or(0))
                 == [totals.readings, totals.commands, totals.rejections];
-            if is_refused_differently || !is_same_outcome || !record.documents.is_empty() {
+            if self.scope.is_redrive() || is_refused_differently || !is_same_outcome || !record.documents.is_empty() {
                 record.changes.push(of_record(raw));
             }
             if record.is_covered {
@@ -363,9 +366,4 @@ fn of_record(raw: RawPosition) -> Change {
         device_id: None,
         before: None,
     }
-}
-
-fn position(range: &RawRange, offset: i64) -> RawPosition {
-    let RawRange { topic, topic_epoch, partition, .. } = *range;
-    RawPosition { topic, topic_epoch: i32::from(topic_epoch), partition, offset }
 }

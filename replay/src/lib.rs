@@ -29,6 +29,6 @@ pub use diff::{Diff, Group, ListedChange, listed_changes};
 pub use error::ReplayError;
 pub use examples::Example;
 pub use html::page;
-pub use run::{abort, compare, diff, start};
+pub use run::{abort, compare, diff, redrive, start};
 pub use scope::Scope;
 pub use state::{Progress, ReplayConfig};

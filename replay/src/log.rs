@@ -81,6 +81,14 @@ impl RawLog {
                 }
                 (first, last) = (position.offset.max(first), (position.offset + 1).min(last));
             }
+            if scope.is_redrive() {
+                let of_partition = || {
+                    let records = scope.records.iter().filter(|raw| raw.topic == topic && raw.partition == partition);
+                    records.map(|raw| raw.offset)
+                };
+                let (Some(least), Some(greatest)) = (of_partition().min(), of_partition().max()) else { continue };
+                (first, last) = (least.max(first), (greatest + 1).min(last));
+            }
             let deleted = u64::try_from(start.min(last) - first).unwrap_or(0);
             let range =
                 RawRange { topic, topic_epoch: self.topic_epoch, partition, first: first.max(start), end: last };

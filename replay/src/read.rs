@@ -25,7 +25,9 @@ impl Replay {
             self.hold_rate();
             let mut raw = RawMessage::new(range.topic, message);
             self.scope.prepare(&mut raw);
-            if !is_chunk(&raw) && (pass == Pass::Find || self.scope.has_record(raw.headers().ok())) {
+            let is_covered =
+                || self.scope.has_position(range, raw.offset()) && self.scope.has_record(raw.headers().ok());
+            if !is_chunk(&raw) && (pass == Pass::Find || is_covered()) {
                 self.map(range.topic, &raw, &mut batch)
             } else {
                 Ok(batch.pass(raw.offset()))

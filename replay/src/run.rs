@@ -7,7 +7,10 @@ use std::{
 };
 
 use normalizer::{MAPPING_VERSION, NormalizerConfig};
-use schemas::receipt::ReceiptKey;
+use schemas::{
+    format::Provider,
+    receipt::{RawPosition, ReceiptKey},
+};
 use sqlx::{PgConnection, PgPool};
 use store::{
     replay::{self, Job, JobKind, JobRange, JobState, NewJob, Pass, RawRange},
@@ -19,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    apply::apply,
     compare_batch::OpenRecord,
     counts::{Counts, Deleted},
     diff::{Diff, is_compared},
@@ -51,7 +55,25 @@ pub async fn start(config: &ReplayConfig, pool: &PgPool, scope: &Scope, operator
     let log = log_of(&config.normalizer);
     let ranges = finished_ranges(&log, pool, scope).await?;
     wait_for_sinks(&log, pool).await?;
-    create(pool, JobKind::Compare, scope, operator, &ranges).await
+    let kind = if scope.is_redrive() { JobKind::Redrive } else { JobKind::Compare };
+    create(pool, kind, scope, operator, &ranges).await
+}
+
+/// Maps the records of dead letters again, publishes the result, and waits until the sinks have stored it. Returns what was changed. The
+/// records are published also if nothing differs, so that the attempt is recorded.
+///
+/// # Errors
+/// [`ReplayError`].
+pub async fn redrive(
+    config: ReplayConfig,
+    pool: &PgPool,
+    records: BTreeSet<RawPosition>,
+    operator: &str,
+    progress: Arc<Progress>,
+) -> Result<Diff, ReplayError> {
+    let replay_id = start(&config, pool, &Scope::of_records(records), operator).await?;
+    compare(config.clone(), pool, replay_id, Arc::clone(&progress), false).await?;
+    apply(config, pool, replay_id, progress).await
 }
 
 async fn create(
@@ -141,11 +163,19 @@ pub async fn compare(
     }
     replay.missing = replay::missing(&mut connection, replay_id).await?.into_iter().collect();
     if !replay.missing.is_empty() {
-        let everything = Scope::of(replay.scope.provider);
         let log = replay.log.clone();
-        let covered = tokio::task::spawn_blocking(move || log.covered(&everything)).await??;
+        let mut everything = vec![Scope::of(replay.scope.provider)];
+        if replay.scope.is_redrive() {
+            everything = Provider::ALL.iter().map(|provider| Scope::of(*provider)).collect();
+        }
+        let covered = tokio::task::spawn_blocking(move || {
+            let of_each = everything.iter().map(|scope| log.covered(scope));
+            of_each.collect::<Result<Vec<_>, _>>()
+        });
         let ranges: Vec<(RawRange, String)> = covered
+            .await??
             .into_iter()
+            .flatten()
             .filter(|covered| covered.range.topic.provider().is_some())
             .map(|covered| (covered.range, Counts::default().stored()))
             .collect();

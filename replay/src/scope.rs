@@ -1,5 +1,7 @@
 //! Which raw records a replay covers.
 
+use std::collections::BTreeSet;
+
 use normalizer::RawMessage;
 use schemas::{
     event::{Assignment, DeviceId, PatientId, Reading},
@@ -9,7 +11,7 @@ use schemas::{
     receipt::{ItemPosition, RawPosition},
 };
 use serde::{Deserialize, Serialize};
-use store::replay::{Holding, StoredCommand};
+use store::replay::{Holding, RawRange, StoredCommand};
 use time::OffsetDateTime;
 
 /// Which raw records a replay covers. A condition that is `None` holds for all records.
@@ -37,6 +39,9 @@ pub struct Scope {
     pub format: Option<Format>,
     /// Whose documented defaults apply to records that declare none.
     pub defaults: Option<Defaults>,
+    /// Only these records, of whatever provider, and all that they contain: they are mapped and published again, also if nothing differs.
+    /// Empty for all records.
+    pub records: BTreeSet<RawPosition>,
 }
 
 /// A scope as it is stored.
@@ -51,6 +56,7 @@ struct StoredScope {
     credential: Option<String>,
     format: Option<String>,
     defaults: Option<String>,
+    records: Vec<String>,
 }
 
 impl Scope {
@@ -67,7 +73,19 @@ impl Scope {
             credential: None,
             format: None,
             defaults: None,
+            records: BTreeSet::new(),
         }
+    }
+
+    /// Returns the scope of the records of dead letters.
+    #[must_use]
+    pub fn of_records(records: BTreeSet<RawPosition>) -> Self {
+        Self { records, ..Self::of(Provider::Medisante) }
+    }
+
+    /// Whether the scope names its records.
+    pub(crate) fn is_redrive(&self) -> bool {
+        !self.records.is_empty()
     }
 
     /// Returns the scope as JSON, for the database.
@@ -86,6 +104,7 @@ impl Scope {
             credential: self.credential.clone(),
             format: self.format.map(|format| format.as_str().to_owned()),
             defaults: self.defaults.map(|defaults| defaults.as_str().to_owned()),
+            records: self.records.iter().map(ToString::to_string).collect(),
         })
     }
 
@@ -112,12 +131,16 @@ impl Scope {
             credential: stored.credential,
             format: known(stored.format)?,
             defaults: stored.defaults.map_or(Some(None), |word| Defaults::parse(&word).map(Some))?,
+            records: stored.records.iter().map(|text| text.parse().ok()).collect::<Option<_>>()?,
         })
     }
 
     /// Describes the scope for a report. The description names no patient.
     #[must_use]
     pub fn describe(&self) -> String {
+        if self.is_redrive() {
+            return format!("{} records with dead letters", self.records.len());
+        }
         let second = |time: OffsetDateTime| {
             let time = time.replace_nanosecond(0).unwrap_or(time);
             time.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
@@ -139,6 +162,10 @@ impl Scope {
     /// The raw topics that the scope covers.
     #[must_use]
     pub fn topics(&self) -> Vec<RawTopic> {
+        if self.is_redrive() {
+            let topics: BTreeSet<RawTopic> = self.records.iter().map(|raw| raw.topic).collect();
+            return topics.into_iter().collect();
+        }
         let mut topics: Vec<RawTopic> =
             self.provider.formats().iter().map(|format| self.provider.raw_topic(*format)).collect();
         topics.push(RawTopic::Devices);
@@ -153,6 +180,11 @@ impl Scope {
         let Some(headers) = headers else { return self.credential.is_none() && self.format.is_none() };
         self.credential.as_ref().is_none_or(|credential| *credential == headers.credential)
             && self.format.is_none_or(|format| headers.kind == RecordKind::Payload(format))
+    }
+
+    /// Whether the scope covers the record at a position, as far as it names records.
+    pub(crate) fn has_position(&self, range: &RawRange, offset: i64) -> bool {
+        !self.is_redrive() || self.records.contains(&range.position(offset))
     }
 
     /// Prepares a record for the mapping.
@@ -182,14 +214,15 @@ impl Scope {
     /// Whether a device command is compared: one for a device of the provider, or for one whose provider the command does not give.
     pub(crate) fn has_command(&self, command: &Assignment) -> bool {
         let is_device = |id: &DeviceId| command.device_key == device_key(self.provider, id);
-        command.provider.is_none_or(|provider| provider == self.provider)
-            && self.device.as_ref().is_none_or(is_device)
-            && self.patient.as_ref().is_none_or(|patient| command.patient.as_ref() == Some(patient))
+        self.is_redrive()
+            || command.provider.is_none_or(|provider| provider == self.provider)
+                && self.device.as_ref().is_none_or(is_device)
+                && self.patient.as_ref().is_none_or(|patient| command.patient.as_ref() == Some(patient))
     }
 
     /// Whether a stored device command is of the provider, as far as it says.
     pub(crate) fn has_stored_command(&self, command: &StoredCommand) -> bool {
-        command.provider.as_deref().is_none_or(|provider| provider == self.provider.as_str())
+        self.is_redrive() || command.provider.as_deref().is_none_or(|provider| provider == self.provider.as_str())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the database contains about a range of raw records.
 
-use schemas::format::RawTopic;
+use schemas::{format::RawTopic, receipt::RawPosition};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -19,6 +19,15 @@ pub struct RawRange {
     pub first: i64,
     /// The offset after the last one.
     pub end: i64,
+}
+
+impl RawRange {
+    /// Returns the position of the record at an offset.
+    #[must_use]
+    pub fn position(&self, offset: i64) -> RawPosition {
+        let Self { topic, topic_epoch, partition, .. } = *self;
+        RawPosition { topic, topic_epoch: i32::from(topic_epoch), partition, offset }
+    }
 }
 
 /// Consecutive items of a raw record that were refused.
