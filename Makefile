@@ -10,7 +10,7 @@ CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
 export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test lint skew fuzz mutants isolation bench compare callgrind generated prepared clean
+.PHONY: help setup build demo run test lint skew fuzz mutants isolation replay bench compare callgrind generated prepared clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -59,6 +59,12 @@ isolation: setup ## Measure the delay of one sender beside hostile ones and besi
 	@echo "commit $(GIT_COMMIT)"
 	ISOLATION_SECONDS=60 ISOLATION_P99_MS=2000 ISOLATION_EXPORT_MB=300 ISOLATION_MORE_MS=1000 \
 		cargo test --release --locked -p device-manager --test end_to_end isolation -- --nocapture
+
+# `make test` runs a short version. The times from Kafka to the row are printed, on the release build.
+replay: setup ## Repair 100,000 raw records beside 1,000 live readings per second, with three kills, and print the delays
+	@echo "commit $(GIT_COMMIT)"
+	REPLAY_RECORDS=100000 REPLAY_LIVE=1000 \
+		cargo test --release --locked -p device-manager --test end_to_end a_replay_that_is_killed -- --nocapture
 
 bench: ## Measure against the stated peers and limits, and write the table to bench/results
 	@sh .ci/setup bench

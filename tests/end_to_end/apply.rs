@@ -1,16 +1,13 @@
 //! `device-manager replay --apply`: it changes what the comparison lists, and nothing else.
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{process::Stdio, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::{
     payload::{glucose, glucose_of, heart_rate, weight},
     replay::export,
-    world::{World, until},
+    world::{IngressClient, World, until},
 };
 
 impl World {
@@ -135,15 +132,26 @@ async fn a_replay_is_refused_when_the_database_has_changed_since_or_it_was_abort
     assert!(!succeeded && printed.contains("there is no replay 99"), "{printed}");
 }
 
-/// The number of raw records, of which every second has a wrong value. `REPLAY_RECORDS` sets it.
-fn records() -> i64 {
-    std::env::var("REPLAY_RECORDS").map_or(2_000, |number| number.parse().unwrap())
+/// A number that `make replay` sets.
+fn from_environment(name: &str, otherwise: i64) -> i64 {
+    std::env::var(name).map_or(otherwise, |number| number.parse().unwrap())
 }
 
+/// Sends HealthKit samples at this rate until the task is aborted.
+async fn send_live(client: IngressClient, per_second: i64) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        ticks.tick().await;
+        let samples: Vec<Value> = (0..per_second / 10).map(|_| heart_rate("61")).collect();
+        client.post("/health-data/healthkit/standard-json", &json!(samples)).await;
+    }
+}
+
+/// `make replay` runs it with 100,000 records, of which half are wrong, beside 1,000 live readings per second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_is_killed_twice_under_live_traffic_repairs_exactly_the_wrong_readings() {
     let world = World::start().await;
-    let records = records();
+    let records = from_environment("REPLAY_RECORDS", 2_000);
     world.send_glucose("meter", records).await;
     world.until_count("SELECT count(*) FROM readings", records).await;
     world.assert_ledger(records).await;
@@ -152,27 +160,14 @@ async fn a_replay_that_is_killed_twice_under_live_traffic_repairs_exactly_the_wr
     let wrong = world.count("SELECT count(*) FROM readings WHERE mapping_version = 0").await;
     let before = world.text("SELECT clock_timestamp()::text").await;
 
-    let live = tokio::spawn({
-        let client = world.client.clone();
-        async move {
-            let (mut sent, mut slowest) = (0_i64, Duration::ZERO);
-            loop {
-                let start = Instant::now();
-                client.post_medisante(&glucose_of("live", &second_after(sent))).await;
-                slowest = slowest.max(start.elapsed());
-                sent += 1;
-                if sent == 1_000_000 {
-                    return (sent, slowest);
-                }
-            }
-        }
-    });
+    let live = tokio::spawn(send_live(world.client.clone(), from_environment("REPLAY_LIVE", 100)));
     let key = world.receipt_key_file();
     let progress = "SELECT coalesce(sum(next_offset - first_offset), 0)::bigint FROM replay_ranges WHERE pass = ";
     // Killed in the comparison, which continues.
     let compare = ["--receipt-key-file", &key, "--provider", "medisante", "--until", "2026-12-31T00:00:00Z"];
     let mut compared = world.kafka_command("replay");
-    compared.args(compare).args(["--records-per-second", "500"]).env("DATABASE_URL", &world.database_url);
+    let rate = (records / 4).to_string();
+    compared.args(compare).args(["--records-per-second", &rate]).env("DATABASE_URL", &world.database_url);
     let mut compared = compared.stdout(Stdio::null()).spawn().unwrap();
     until("the comparison has begun", || async { world.count(&format!("{progress} 'compare'")).await > 0 }).await;
     compared.kill().unwrap();
@@ -184,7 +179,8 @@ async fn a_replay_that_is_killed_twice_under_live_traffic_repairs_exactly_the_wr
     for _ in 0..2 {
         let applied = world.count(&format!("{progress} 'apply'")).await;
         let mut apply = world.kafka_command("replay");
-        apply.args(["--receipt-key-file", &key, "--apply", "1", "--records-per-second", "300"]);
+        let rate = (records / 5).to_string();
+        apply.args(["--receipt-key-file", &key, "--apply", "1", "--records-per-second", &rate]);
         let mut apply = apply.env("DATABASE_URL", &world.database_url).stdout(Stdio::null()).spawn().unwrap();
         let goes_on = || async { world.count(&format!("{progress} 'apply'")).await > applied };
         until("the replay publishes", goes_on).await;
@@ -195,6 +191,9 @@ async fn a_replay_that_is_killed_twice_under_live_traffic_repairs_exactly_the_wr
     let (printed, succeeded) = world.apply(&json!(1));
     assert!(succeeded, "{printed}");
     live.abort();
+    let delays = "SELECT percentile_disc(array[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY stored_at - received_at)::text FROM readings \
+        WHERE topic_code = 1";
+    println!("live readings to their row (median, p99, greatest): {}", world.text(delays).await);
 
     let of_meter = "device_id = 'meter'";
     assert_eq!(
