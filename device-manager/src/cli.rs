@@ -10,8 +10,8 @@ use service::telemetry;
 
 use crate::{
     command::{
-        completions, docs, drift, event_schemas, ingress, keys, man, metrics, normalize, normalizer, replay, roles,
-        simulate, sink, skip, topics, trace, up,
+        completions, docs, drift, event_schemas, ingress, keys, man, metrics, normalize, normalizer, reconcile, replay,
+        roles, simulate, sink, skip, topics, trace, up,
     },
     error::CommandError,
     output::Output,
@@ -45,6 +45,7 @@ enum Command {
     Trace(trace::TraceCommand),
     Drift(drift::DriftCommand),
     Replay(replay::ReplayCommand),
+    Reconcile(reconcile::ReconcileCommand),
     Skip(skip::SkipCommand),
     Topics(topics::TopicsArgs),
     Roles(roles::RolesCommand),
@@ -84,6 +85,7 @@ impl Cli {
             Command::Trace(args) => trace::run(args, &mut output).await,
             Command::Drift(args) => drift::run(args, &mut output).await,
             Command::Replay(args) => replay::run(args, &mut output).await,
+            Command::Reconcile(args) => reconcile::run(args, &mut output).await,
             Command::Skip(args) => skip::run(args, &mut output).await,
             Command::Docs(args) => docs::run(&args, &command()),
             Command::Keys(args) => keys::run(args, &mut output),

@@ -32,6 +32,6 @@ pub use json_lines::json_lines;
 pub use normalized::{MAPPING_VERSION, Normalized, Rejection};
 pub use pipeline::{
     BatchLimits, MappedItem, NormalizerConfig, NormalizerError, RawMessage, Republished, Republisher, Skip,
-    SkippedRecord, Totals, group_of, map_again, mapped_until, run,
+    SkippedRecord, Totals, epoch_of, group_of, map_again, mapped_until, run,
 };
 pub use registry::normalize;

@@ -1,6 +1,6 @@
-//! Why a replay ended early.
+//! Why a replay or a reconciliation ended early.
 
-/// Why a replay ended early.
+/// Why a replay or a reconciliation ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// Kafka does not answer, or refuses a request.
@@ -24,10 +24,10 @@ pub enum ReplayError {
         /// The time limit.
         seconds: u64,
     },
-    /// The sinks have not written all events that were on their topics before the comparison.
+    /// The sinks have not written all events that are on their topics.
     #[error(
-        "the sinks did not write the events of {partitions} partitions within {seconds} s, so that readings on their way would \
-         count as added; /ready of the sinks says what they wait for"
+        "the sinks did not write the events of {partitions} partitions within {seconds} s, so that events on their way would count \
+         as differences; /ready of the sinks says what they wait for"
     )]
     Sinks {
         /// The number of partitions that the sinks have not read to the end.
@@ -125,6 +125,18 @@ pub enum ReplayError {
     /// A task still uses the replay, which is a defect.
     #[error("a task of the replay did not end")]
     Busy,
+    /// The normalizers read another incarnation of a raw topic.
+    #[error(
+        "the normalizers have committed offsets of {topic} for the topic epoch {committed}, not {given}: see TOPIC_EPOCH"
+    )]
+    Epoch {
+        /// The full name of the topic.
+        topic: String,
+        /// The topic epoch of the commits.
+        committed: u16,
+        /// The topic epoch that was given.
+        given: u16,
+    },
     /// A task of the replay ended abnormally, which is a defect.
     #[error("a task of the replay ended abnormally")]
     Task(#[from] tokio::task::JoinError),

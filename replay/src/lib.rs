@@ -18,6 +18,7 @@ mod examples;
 mod html;
 mod log;
 mod read;
+pub mod reconcile;
 mod run;
 mod scope;
 mod state;

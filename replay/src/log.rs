@@ -9,7 +9,7 @@ use rdkafka::{
     Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
-    message::OwnedMessage,
+    message::{BorrowedMessage, OwnedMessage},
     metadata::{MetadataPartition, MetadataTopic},
     types::RDKafkaErrorCode,
 };
@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 
 use crate::{error::ReplayError, scope::Scope};
 
-const ANSWER: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 /// How long a partition that has more records may return none.
 const SILENCE_LONGEST: Duration = Duration::from_mins(1);
@@ -44,12 +44,14 @@ pub(crate) struct Covered {
 }
 
 impl RawLog {
-    fn consumer(&self) -> Result<BaseConsumer, KafkaError> {
+    pub(crate) fn consumer(&self) -> Result<BaseConsumer, KafkaError> {
         self.settings
             .client()
             .set("group.id", &self.group)
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
+            // The end of a log may consist of the markers of transactions, which are not passed on.
+            .set("enable.partition.eof", "true")
             .set("queued.max.messages.kbytes", "8192")
             .create()
     }
@@ -66,9 +68,8 @@ impl RawLog {
 
     fn covered_of(&self, consumer: &BaseConsumer, topic: RawTopic, scope: &Scope) -> Result<Vec<Covered>, KafkaError> {
         let name = self.topics.raw(topic);
-        let metadata = consumer.fetch_metadata(Some(&name), ANSWER)?;
         let mut covered = Vec::new();
-        for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id) {
+        for partition in partitions(consumer, &name)? {
             let (start, end) = consumer.fetch_watermarks(&name, partition, ANSWER)?;
             let at = |time: Option<OffsetDateTime>, otherwise| match time {
                 Some(time) => offset_at(consumer, &name, partition, time).map(|offset| offset.unwrap_or(end)),
@@ -109,8 +110,7 @@ impl RawLog {
             topics.outcomes(),
             topics.dead_letters(),
         ] {
-            let metadata = consumer.fetch_metadata(Some(&topic), ANSWER)?;
-            for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id) {
+            for partition in partitions(&consumer, &topic)? {
                 let (_, end) = consumer.fetch_watermarks(&topic, partition, ANSWER)?;
                 ends.insert((topic.clone(), partition), end);
             }
@@ -134,6 +134,15 @@ impl RawLog {
         range: &RawRange,
         mut each: impl FnMut(OwnedMessage) -> Result<bool, ReplayError>,
     ) -> Result<(), ReplayError> {
+        self.visit(range, |message| each(message.detach()))
+    }
+
+    /// The same as [`RawLog::read`], without a copy of each record.
+    pub(crate) fn visit(
+        &self,
+        range: &RawRange,
+        mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, ReplayError>,
+    ) -> Result<(), ReplayError> {
         if range.first >= range.end {
             return Ok(());
         }
@@ -146,10 +155,11 @@ impl RawLog {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     (next, last_record) = (message.offset() + 1, Instant::now());
-                    if next <= range.end && !each(message.detach())? {
+                    if next <= range.end && !each(&message)? {
                         return Ok(());
                     }
                 }
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
                 // librdkafka reconnects by itself.
                 Some(Err(KafkaError::MessageConsumption(
                     RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
@@ -166,8 +176,14 @@ impl RawLog {
     }
 }
 
+/// Returns the partitions of a topic.
+pub(crate) fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
+    Ok(metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect())
+}
+
 /// Returns the offset of the first record that Kafka received at a time or later; `None` if there is none.
-fn offset_at(
+pub(crate) fn offset_at(
     consumer: &BaseConsumer,
     topic: &str,
     partition: i32,

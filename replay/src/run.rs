@@ -302,7 +302,7 @@ pub(crate) async fn remove_read(ends: &mut Ends, connection: &mut PgConnection) 
 
 /// Waits until the sinks have written the events that are on their topics at this moment, so that a reading on its way does not count as
 /// added.
-async fn wait_for_sinks(log: &RawLog, pool: &PgPool) -> Result<(), ReplayError> {
+pub(crate) async fn wait_for_sinks(log: &RawLog, pool: &PgPool) -> Result<(), ReplayError> {
     let (mut ends, deadline) = (ends_of_events(log).await?, Instant::now() + SINKS_WITHIN);
     while remove_read(&mut ends, &mut *pool.acquire().await?).await? > 0 {
         if Instant::now() > deadline {

@@ -297,5 +297,17 @@ FROM (
     FROM outcomes WHERE topic <> 'raw.devices' GROUP BY topic
 ) o;
 
+-- Up to where the continuous comparison of outcomes with rows has come, so that one process compares each raw record once.
+CREATE TABLE accounted (
+    topic text NOT NULL,
+    topic_epoch integer NOT NULL,
+    raw_partition integer NOT NULL,
+    next_offset bigint NOT NULL,
+    PRIMARY KEY (topic, topic_epoch, raw_partition)
+);
+-- As that of `readings`: a reconciliation searches versions by their raw records.
+CREATE INDEX reading_versions_position ON reading_versions
+    USING brin (raw_offset int8_minmax_multi_ops, raw_partition int4_minmax_multi_ops) WITH (pages_per_range = 32, autosummarize = on);
+
 -- A sink of the release before does not know that a reading may be withdrawn.
 UPDATE schema_version SET version = 7, compatible_from = 7;

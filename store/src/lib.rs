@@ -2,7 +2,7 @@
 //!
 //! [`migrate`] creates or upgrades the tables, [`comment`] writes comments on their columns, and [`role`] creates the role that may
 //! read the contract views. [`reading`] converts between a reading and its row. [`trace`] returns what became of a
-//! payload, [`drift`] what payloads contained that is unknown, and [`skip`] stores the records and gaps that an operator gives up.
+//! payload, [`reconcile`] what became of ranges of them, [`drift`] what payloads contained that is unknown, and [`skip`] stores the records and gaps that an operator gives up.
 //! The sink decides what is written, and when.
 
 pub mod audit;
@@ -13,6 +13,7 @@ pub mod drift;
 pub mod error_class;
 pub mod migrate;
 pub mod reading;
+pub mod reconcile;
 pub mod replay;
 pub mod role;
 pub mod skip;

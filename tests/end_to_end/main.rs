@@ -27,6 +27,8 @@ mod outages;
 #[cfg(test)]
 mod payload;
 #[cfg(test)]
+mod reconcile;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod reprocess;

@@ -222,6 +222,8 @@ impl World {
                 let mut command = self.kafka_command_of(binary, "sink");
                 command.args(["--group", &format!("{}-sink", self.name)]).args(of_sink);
                 command.arg("--receipt-key-file").arg(receipt_key).env("DATABASE_URL", &self.database_url);
+                // Not as arguments, which a sink of the release before does not know.
+                command.env("NORMALIZER_GROUP", format!("{}-normalizer", self.name)).env("ACCOUNT_SECONDS", "1");
                 command
             }
         };

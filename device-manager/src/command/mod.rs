@@ -35,6 +35,7 @@ pub mod metrics;
 pub mod normalize;
 pub mod normalizer;
 pub(crate) mod operator;
+pub mod reconcile;
 pub mod replay;
 pub mod roles;
 pub mod simulate;

@@ -2,6 +2,7 @@
 
 use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
+use ::replay::reconcile::{WatchConfig, watch};
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use schemas::receipt::ReceiptKey;
 use service::{backoff::Backoff, cluster::Cluster, health::StageHealth};
@@ -14,7 +15,7 @@ use sqlx::{
 use store::error_class::{ErrorClass, cause, error_class};
 use tokio_util::sync::CancellationToken;
 
-use super::{KafkaArgs, accept_gap, database, receipt_secret};
+use super::{KafkaArgs, accept_gap, database, normalizer::config as normalizer_config, receipt_secret};
 use crate::{
     boot::{Process, ProcessArgs, log_ignored_variables},
     error::CommandError,
@@ -59,6 +60,13 @@ pub struct StageArgs {
     /// Migrate the database to the tables of this release before starting. Waits for a Postgres that is not reachable.
     #[arg(long, env = "SINK_MIGRATE")]
     migrate: bool,
+    /// The consumer group that all normalizers of the installation share. What they have finished is compared with what is stored.
+    #[arg(long, env = "NORMALIZER_GROUP", default_value = "device-manager-normalizer")]
+    normalizer_group: String,
+    /// The time between two comparisons of what outcomes promise with what is stored, in seconds. The metric
+    /// device_manager_unaccounted_total counts what they find.
+    #[arg(long, env = "ACCOUNT_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    account_seconds: u64,
 }
 
 /// Implemented by hand: where a subcommand is possible, derived code treats arguments that only the environment sets as
@@ -103,11 +111,13 @@ pub async fn run(args: SinkCommand, output: &mut Output) -> Result<ExitCode, Com
 async fn run_stage(args: StageArgs) -> Result<ExitCode, CommandError> {
     let cluster = args.kafka.cluster_of_stage()?;
     let secret = receipt_secret(&args.receipt_key_file)?;
+    let watch_config = watch_config(cluster.clone(), &args, &secret)?;
     let config = config(cluster, args.database_url.clone(), args.group, &secret)?;
     let database = database(&args.database_url)?;
     let mut process = Process::boot(&args.process).await?;
     log_ignored_variables(&config.kafka);
     let (health, shutdown) = (process.health.stage("sink"), process.shutdown.clone());
+    process.stage("the comparison of outcomes with rows", watch(watch_config, shutdown.clone()));
     process.stage("the sink", async move {
         if args.migrate && !migrate(database, &health, &shutdown).await? {
             return Ok(());
@@ -152,6 +162,15 @@ async fn migrate(
     }
     pool.close().await;
     Ok(true)
+}
+
+fn watch_config(cluster: Cluster, args: &StageArgs, receipt_secret: &[u8; 32]) -> Result<WatchConfig, CommandError> {
+    Ok(WatchConfig {
+        // The commits of the normalizers say the topic epoch.
+        normalizer: normalizer_config(cluster, args.normalizer_group.clone(), 0, receipt_secret)?,
+        database_url: args.database_url.clone(),
+        every: Duration::from_secs(args.account_seconds),
+    })
 }
 
 pub(super) fn config(

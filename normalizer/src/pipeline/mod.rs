@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use again::{MappedItem, RawMessage, map_again};
 pub use config::{BatchLimits, NormalizerConfig, Skip, SkippedRecord, group_of};
-pub use consume::mapped_until;
+pub use consume::{epoch_of, mapped_until};
 pub use error::NormalizerError;
 pub use republish::{Republished, Republisher, Totals};
 

@@ -1,7 +1,7 @@
 //! `device-manager replay`: shows what the current mapping would change, and changes it.
 
 mod print;
-mod progress;
+pub(super) mod progress;
 
 use std::{fs, num::NonZeroUsize, path::PathBuf, process::ExitCode, sync::Arc};
 

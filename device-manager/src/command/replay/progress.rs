@@ -16,7 +16,7 @@ const REFRESH: Duration = Duration::from_millis(200);
 const REPORT: Duration = Duration::from_secs(30);
 
 /// Shows the progress until it is aborted: as a bar on a terminal, otherwise as lines.
-pub(super) async fn show(what: &'static str, progress: Arc<Progress>) {
+pub(in crate::command) async fn show(what: &'static str, progress: Arc<Progress>) {
     let bar = ProgressBar::new(0);
     let template = "{msg} {wide_bar} {pos} of {len} records, {per_sec}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::replay::reconcile::{WatchConfig, watch};
 use ingress::IngressConfig;
 use service::{
     secret,
@@ -19,6 +20,8 @@ use crate::{
 
 /// Several partitions, to show that nothing depends on there being only one.
 const PARTITIONS: i32 = 3;
+/// The time between two comparisons of what outcomes promise with what is stored.
+const ACCOUNT_EVERY: Duration = Duration::from_mins(1);
 
 /// Applies topics and migrations, and starts ingress, normalizer and sink. Returns the address of the ingress when all are
 /// ready.
@@ -57,6 +60,9 @@ pub(super) async fn launch(process: &mut Process, context: &UpContext) -> Result
     let health = process.health.stage("normalizer");
     let group = "device-manager-normalizer".to_owned();
     let normalizer = normalizer_command::config(cluster.clone(), group, config.topic_epoch, &receipt_secret)?;
+    let (database_url, every) = (context.database_url.clone(), ACCOUNT_EVERY);
+    let watch_config = WatchConfig { normalizer: normalizer.clone(), database_url, every };
+    process.stage("the comparison of outcomes with rows", watch(watch_config, shutdown.clone()));
     process.stage("the normalizer", ::normalizer::run(normalizer, health, shutdown.clone()));
     let health = process.health.stage("sink");
     let sink = sink_command::config(

@@ -38,7 +38,7 @@ use marks::Marks;
 use owned::Owned;
 use query::QUERY_TIMEOUT;
 
-pub use resume::mapped_until;
+pub use resume::{epoch_of, mapped_until};
 
 /// How long to wait for records of an empty topic while an upload is open.
 const IDLE: Duration = Duration::from_secs(1);

@@ -52,6 +52,12 @@ pub fn mapped_until(offset: i64, metadata: &str) -> i64 {
     Mark::parse(metadata).map_or(offset, |mark| mark.handled.max(offset))
 }
 
+/// Returns the topic epoch of a commit, from its metadata; `None` if that is not a mark.
+#[must_use]
+pub fn epoch_of(metadata: &str) -> Option<u16> {
+    Mark::parse(metadata).map(|mark| mark.epoch)
+}
+
 /// What Kafka knows about the group's position in a partition.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pipeline) enum Known {
