@@ -95,6 +95,10 @@ async fn an_export_is_completed_although_all_stages_are_killed() {
     world.until_ready((Stage::Normalizer, 0)).await;
     let (found, report) = world.replay(&["--provider", "healthkit"]);
     assert!(!found.is_different && report["unchanged"] == RECORDS, "{report}");
+    // The chunks without a manifest, too, have outcomes.
+    let reconciled = world.reconcile(&["--topic", "raw.uploads"]);
+    assert_eq!(reconciled["balanced"], true, "{reconciled}");
+    assert_eq!(reconciled["topics"]["raw.uploads"]["records"], raw_upload_records(&world));
 }
 
 /// Sends the export as a sender does, repeated while there is no answer or the answer is 503. Returns the status.
