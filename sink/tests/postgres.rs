@@ -10,6 +10,7 @@ mod postgres {
     mod locks;
     mod migration;
     mod pipeline;
+    mod reconcile;
     mod sample;
     mod store;
     mod trouble;
