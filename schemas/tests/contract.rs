@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod contract {
     mod codec;
+    mod evolution;
     mod history;
     mod naming;
     mod sample;

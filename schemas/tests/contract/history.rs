@@ -78,7 +78,7 @@ pub(crate) fn outcome() -> Outcome {
     }
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/history")
 }
 
