@@ -7,6 +7,7 @@ mod postgres {
     mod database;
     mod dead_letters;
     mod drift;
+    mod dumps;
     mod locks;
     mod migration;
     mod pipeline;
