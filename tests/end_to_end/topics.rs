@@ -7,7 +7,7 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord},
 };
 
-use schemas::topic::Topics;
+use schemas::{codec::Event as _, event::Outcome, topic::Topics};
 use service::{
     kafka::KafkaSettings,
     topics::{Durability, durability},
@@ -205,4 +205,20 @@ async fn schemas_verify_reports_events_whose_schema_nobody_can_look_up() {
                             its events; {topic} 1"
     );
     assert!(!is_right && said.contains(&expected), "{said}");
+
+    // A broken event, and a record that is none.
+    let broken = [&[0xc3, 0x01], Outcome::FINGERPRINT.0.as_slice(), &[0]].concat();
+    let documents = world.topic("documents");
+    for (topic, record) in [(&topic, broken), (&documents, b"text".to_vec())] {
+        producer.send(FutureRecord::<str, [u8]>::to(topic).partition(1).payload(&record), WITHIN).await.unwrap();
+    }
+    let (said, _) = world.command("schemas", &["verify"]);
+    assert!(
+        said.contains("devicemanager.Outcome: of this release, published") && said.contains("can NOT read 1 of them"),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("no schema: records that are NOT events; consumers wait at them; {documents} 1")),
+        "{said}"
+    );
 }

@@ -1,7 +1,7 @@
 //! `device-manager schemas verify`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -13,7 +13,11 @@ use rdkafka::{
     error::KafkaError,
     metadata::{MetadataPartition, MetadataTopic},
 };
-use schemas::codec::{Fingerprint, fingerprint_of, own_schemas};
+use schemas::{
+    codec::{Fingerprint, SchemaCache, fingerprint_of, own_schemas},
+    event::{Assignment, Document, Outcome, Reading},
+    topic::Topics,
+};
 use serde::Serialize;
 use service::{cluster::Cluster, schema_topic};
 
@@ -40,8 +44,8 @@ pub struct SchemasCommand {
 #[derive(Subcommand)]
 enum Action {
     /// List each schema, where it is known, and how many of the last events of each partition are written with it. Exit code 1 if a
-    /// schema of this release is not published, or if events are written with a schema that is neither published nor of this
-    /// release.
+    /// schema of this release is not published, if events are written with a schema that is neither published nor of this release,
+    /// or if this release cannot read an event.
     Verify {
         #[command(flatten)]
         kafka: KafkaArgs,
@@ -66,6 +70,10 @@ enum State {
     OtherRelease,
     /// It is neither of this release nor published: consumers wait at its events.
     Unknown,
+    /// What is published under its fingerprint is no schema, or another one: consumers wait at its events.
+    Unusable,
+    /// There is none: the records are no events.
+    None,
 }
 
 /// A schema, and the events that are written with it.
@@ -77,6 +85,17 @@ struct Found {
     state: State,
     /// The number of events, by topic.
     events: BTreeMap<String, u64>,
+    /// The number of events that this release cannot read, because it is too old for them or because they are broken.
+    unreadable: u64,
+}
+
+/// The events of a schema; under `None` the records that are no events.
+type Counted = BTreeMap<Option<Fingerprint>, Events>;
+
+#[derive(Default)]
+struct Events {
+    by_topic: BTreeMap<String, u64>,
+    unreadable: u64,
 }
 
 /// Runs the command.
@@ -93,8 +112,8 @@ pub async fn run(args: SchemasCommand, output: &mut Output) -> Result<ExitCode, 
         if json { output.json(schema)? } else { output.line(&line(schema))? }
     }
     let is_right = found.iter().all(|schema| match schema.state {
-        State::Current | State::OtherRelease => true,
-        State::Unpublished | State::Unknown => false,
+        State::Current | State::OtherRelease => schema.unreadable == 0,
+        State::Unpublished | State::Unknown | State::Unusable | State::None => false,
     });
     Ok(ExitCode::from(u8::from(!is_right)))
 }
@@ -103,37 +122,79 @@ fn find(cluster: &Cluster, records: u32) -> Result<Vec<Found>, CommandError> {
     let failed = |error: KafkaError| CommandError::failed("reading the topics", error);
     let own = own_schemas().map_err(|error| CommandError::failed("reading the compiled-in schemas", error))?;
     let published = schema_topic::read(cluster, GROUP, ANSWER).map_err(failed)?;
-    let topics = &cluster.topics;
-    let mut events: BTreeMap<Fingerprint, BTreeMap<String, u64>> = BTreeMap::new();
+    let mut cache =
+        SchemaCache::new().map_err(|error| CommandError::failed("reading the compiled-in schemas", error))?;
+    let unusable: BTreeSet<Fingerprint> =
+        published.iter().filter(|(key, text)| cache.add(*key, text).is_err()).map(|(key, _)| *key).collect();
+    let mut events = Counted::new();
     for schema in &own {
-        events.entry(schema.fingerprint).or_default();
+        events.entry(Some(schema.fingerprint)).or_default();
     }
-    for topic in
-        [topics.readings(), topics.readings_bulk(), topics.assignments(), topics.documents(), topics.outcomes()]
-    {
-        count(cluster, &topic, records, &mut events).map_err(failed)?;
+    for topic in Topic::ALL {
+        count(cluster, topic, records, &cache, &mut events).map_err(failed)?;
     }
     let is_published = |fingerprint| published.iter().any(|(key, _)| *key == fingerprint);
-    let state = |fingerprint, is_own| match (is_own, is_published(fingerprint)) {
-        (true, true) => State::Current,
-        (true, false) => State::Unpublished,
-        (false, true) => State::OtherRelease,
-        (false, false) => State::Unknown,
+    let state = |fingerprint: Option<Fingerprint>, is_own| match (fingerprint, is_own) {
+        (None, _) => State::None,
+        (Some(fingerprint), _) if unusable.contains(&fingerprint) => State::Unusable,
+        (Some(fingerprint), true) if is_published(fingerprint) => State::Current,
+        (Some(fingerprint), false) if is_published(fingerprint) => State::OtherRelease,
+        (Some(_), true) => State::Unpublished,
+        (Some(_), false) => State::Unknown,
     };
-    let found = |(fingerprint, events): (Fingerprint, BTreeMap<String, u64>)| {
-        let name = own.iter().find(|schema| schema.fingerprint == fingerprint).map(|schema| schema.name);
-        Found { fingerprint: fingerprint.to_string(), name, state: state(fingerprint, name.is_some()), events }
+    let found = |(fingerprint, counted): (Option<Fingerprint>, Events)| {
+        let name = own.iter().find(|schema| Some(schema.fingerprint) == fingerprint).map(|schema| schema.name);
+        let Events { by_topic: events, unreadable } = counted;
+        let state = state(fingerprint, name.is_some());
+        let fingerprint = fingerprint.map_or_else(|| "no fingerprint".to_owned(), |known| known.to_string());
+        Found { fingerprint, name, state, events, unreadable }
     };
     Ok(events.into_iter().map(found).collect())
+}
+
+/// An event topic whose events have schemas.
+#[derive(Debug, Clone, Copy)]
+enum Topic {
+    Readings,
+    ReadingsBulk,
+    Assignments,
+    Documents,
+    Outcomes,
+}
+
+impl Topic {
+    const ALL: [Self; 5] = [Self::Readings, Self::ReadingsBulk, Self::Assignments, Self::Documents, Self::Outcomes];
+
+    fn full_name(self, topics: &Topics) -> String {
+        match self {
+            Self::Readings => topics.readings(),
+            Self::ReadingsBulk => topics.readings_bulk(),
+            Self::Assignments => topics.assignments(),
+            Self::Documents => topics.documents(),
+            Self::Outcomes => topics.outcomes(),
+        }
+    }
+
+    /// Whether this release can read an event of the topic.
+    fn is_readable(self, cache: &SchemaCache, event: &[u8]) -> bool {
+        match self {
+            Self::Readings | Self::ReadingsBulk => cache.decode::<Reading>(event).is_ok(),
+            Self::Assignments => cache.decode::<Assignment>(event).is_ok(),
+            Self::Documents => cache.decode::<Document>(event).is_ok(),
+            Self::Outcomes => cache.decode::<Outcome>(event).is_ok(),
+        }
+    }
 }
 
 /// Counts the last events of each partition of a topic by the fingerprint of their schema. Blocks.
 fn count(
     cluster: &Cluster,
-    topic: &str,
+    of: Topic,
     records: u32,
-    events: &mut BTreeMap<Fingerprint, BTreeMap<String, u64>>,
+    cache: &SchemaCache,
+    events: &mut Counted,
 ) -> Result<(), KafkaError> {
+    let topic = &of.full_name(&cluster.topics);
     let consumer: BaseConsumer =
         cluster.settings.client().set("group.id", GROUP).set("enable.auto.commit", "false").create()?;
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
@@ -163,16 +224,19 @@ fn count(
         if unread.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
             unread.remove(&message.partition());
         }
-        if let Some(Ok((fingerprint, _datum))) = message.payload().map(fingerprint_of) {
-            *events.entry(fingerprint).or_default().entry(topic.to_owned()).or_default() += 1;
+        if let Some(event) = message.payload() {
+            let fingerprint = fingerprint_of(event).ok().map(|(fingerprint, _datum)| fingerprint);
+            let counted = events.entry(fingerprint).or_default();
+            *counted.by_topic.entry(topic.clone()).or_default() += 1;
+            counted.unreadable += u64::from(!of.is_readable(cache, event));
         }
     }
     Ok(())
 }
 
 fn line(schema: &Found) -> String {
-    let Found { fingerprint, name, state, events } = schema;
-    let name = name.unwrap_or("a schema of another release");
+    let Found { fingerprint, name, state, events, unreadable } = schema;
+    let name = name.unwrap_or(if *state == State::None { "no schema" } else { "a schema of another release" });
     let state = match state {
         State::Current => "of this release, published",
         State::Unpublished => {
@@ -180,8 +244,12 @@ fn line(schema: &Found) -> String {
         }
         State::OtherRelease => "published",
         State::Unknown => "NOT published, and not of this release; consumers wait at its events",
+        State::Unusable => "what is published under it is NOT this schema; consumers wait at its events",
+        State::None => "records that are NOT events; consumers wait at them",
     };
     let counts: Vec<String> = events.iter().map(|(topic, count)| format!("{topic} {count}")).collect();
     let counts = if counts.is_empty() { "none of the events read".to_owned() } else { counts.join(", ") };
-    format!("{fingerprint} {name}: {state}; {counts}")
+    let unreadable =
+        if *unreadable == 0 { String::new() } else { format!("; this release can NOT read {unreadable} of them") };
+    format!("{fingerprint} {name}: {state}; {counts}{unreadable}")
 }
