@@ -291,6 +291,17 @@ pub const RELATIONS: &[Relation] = &[
         ]]),
     },
     Relation {
+        name: "accounted",
+        kind: Table,
+        text: "How far the sinks have compared what outcomes promise with what is stored.",
+        columns: Listed(&[&[
+            ("topic", Text("The raw topic.")),
+            ("topic_epoch", Text("The epoch of the raw topic.")),
+            ("raw_partition", Text("The partition.")),
+            ("next_offset", Text("The first offset that is not compared yet; 0 has everything compared again.")),
+        ]]),
+    },
+    Relation {
         name: "audit",
         kind: Table,
         text: "Who looked at identified data with an operator's command.",
