@@ -160,6 +160,18 @@ async fn exactly_what_was_done_to_a_database_is_listed() {
     })
     .await;
 
+    delete_samples(&world, &receipts).await;
+    delete_of_upload_and_command(&world).await;
+    copy_rows_and_delete_letters(&world).await;
+    delete_and_make_up_outcomes(&world).await;
+}
+
+fn medisante(kind: &str, offsets: [i64; 2], item: Option<i64>, count: u64) -> Found {
+    (kind.to_owned(), "raw.medisante".to_owned(), offsets, item, count)
+}
+
+/// Deletes the row of a sample, then its duplicates.
+async fn delete_samples(world: &World, receipts: &[String]) {
     // The row of the last sample: the duplicates of its reading are then duplicates of nothing.
     let of_samples = "FROM readings WHERE topic_code = 1 AND item = 3";
     let offset = world.offset(&format!("SELECT raw_offset {of_samples}")).await;
@@ -177,10 +189,12 @@ async fn exactly_what_was_done_to_a_database_is_listed() {
     assert_eq!(world.found(&["--until", "2026-01-01T00:00:00Z"]), []);
     world.change("DELETE FROM reading_duplicates WHERE topic_code = 1").await;
     assert_eq!(world.found(&[]).len(), 3 + 2);
+}
 
-    // The rest, one by one. Whatever is done to raw.healthkit is left alone.
+/// Deletes a row of an upload, and a device command.
+async fn delete_of_upload_and_command(world: &World) {
     let of = |topic: &str| world.found(&["--topic", topic]);
-    let (item, offset) = ("SELECT item::bigint", "SELECT raw_offset");
+    let offset = "SELECT raw_offset";
     let row = "FROM readings WHERE topic_code = 3 AND item = 7";
     let upload = world.offset(&format!("{offset} {row}")).await;
     world.change(&format!("DELETE {row}")).await;
@@ -189,10 +203,12 @@ async fn exactly_what_was_done_to_a_database_is_listed() {
     let command = world.offset("SELECT max(raw_offset) FROM device_commands").await;
     world.change("DELETE FROM device_commands WHERE raw_offset = (SELECT max(raw_offset) FROM device_commands)").await;
     assert_eq!(of("raw.devices"), [("missing-command".to_owned(), "raw.devices".to_owned(), [command; 2], None, 1)]);
+}
 
-    let medisante = |kind: &str, offsets, item, count| -> Found {
-        (kind.to_owned(), "raw.medisante".to_owned(), offsets, item, count)
-    };
+/// Copies rows, and deletes dead letters; each is undone.
+async fn copy_rows_and_delete_letters(world: &World) {
+    let of = |topic: &str| world.found(&["--topic", topic]);
+    let (item, offset) = ("SELECT item::bigint", "SELECT raw_offset");
     // The second weight of the bundle is delivered twice, and the first glucose is copied.
     let row = "FROM readings WHERE topic_code = 0 AND item = 3";
     let twice = world.offset(&format!("{offset} {row}")).await;
@@ -222,8 +238,11 @@ async fn exactly_what_was_done_to_a_database_is_listed() {
         assert_eq!(of("raw.medisante"), [medisante(kind, [at; 2], Some(number), 1)]);
         world.change(&format!("INSERT INTO dead_letters SELECT * FROM of_{stage}")).await;
     }
+}
 
-    // Outcomes of a range, and what names raw records that do not exist.
+/// Deletes the outcomes of a range, and adds what names raw records that do not exist.
+async fn delete_and_make_up_outcomes(world: &World) {
+    let of = |topic: &str| world.found(&["--topic", topic]);
     let of_range = "FROM outcomes WHERE topic = 'raw.medisante' AND raw_partition = $p AND first_offset = $o";
     let busiest = world
         .count("SELECT raw_partition::bigint FROM outcomes WHERE topic = 'raw.medisante' GROUP BY 1 ORDER BY max(last_offset) DESC LIMIT 1")

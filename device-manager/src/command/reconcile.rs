@@ -144,12 +144,14 @@ fn print(result: &Reconciliation, output: &mut Output) -> Result<(), CommandErro
 }
 
 fn lines(topic: &str, counts: &Counts) -> Vec<String> {
-    let mut records = format!("{topic}: {} records compared, {} in flight", counts.records, counts.in_flight);
-    for (count, what) in [(counts.without_value, "without a value"), (counts.deleted, "no longer exist")] {
-        if count > 0 {
-            records.push_str(&format!(", {count} {what}"));
-        }
-    }
+    let others = [(counts.without_value, "without a value"), (counts.deleted, "no longer exist")];
+    let others = others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+    let records = format!(
+        "{topic}: {} records compared, {} in flight{}",
+        counts.records,
+        counts.in_flight,
+        others.collect::<String>()
+    );
     let mut lines = vec![records];
     if topic == RawTopic::Devices.as_str() {
         lines.push(format!(

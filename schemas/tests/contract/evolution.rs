@@ -157,7 +157,9 @@ fn histories() -> Vec<(Value, Vec<(String, Value)>)> {
         let mut history = Vec::new();
         for entry in fs::read_dir(folder()).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if name.starts_with(&format!("{word}-")) && name.ends_with(".avsc") {
+            let is_schema =
+                name.split_once('-').is_some_and(|(of, rest)| of == word && rest.split('.').nth(1) == Some("avsc"));
+            if is_schema {
                 let text = fs::read_to_string(folder().join(&name)).unwrap();
                 history.push((name, serde_json::from_str(&text).unwrap()));
             }
