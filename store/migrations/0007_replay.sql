@@ -305,9 +305,6 @@ CREATE TABLE accounted (
     next_offset bigint NOT NULL,
     PRIMARY KEY (topic, topic_epoch, raw_partition)
 );
--- As that of `readings`: a reconciliation searches versions by their raw records.
-CREATE INDEX reading_versions_position ON reading_versions
-    USING brin (raw_offset int8_minmax_multi_ops, raw_partition int4_minmax_multi_ops) WITH (pages_per_range = 32, autosummarize = on);
 
 -- A sink of the release before does not know that a reading may be withdrawn.
 UPDATE schema_version SET version = 7, compatible_from = 7;
