@@ -1,8 +1,9 @@
-//! The structure of the two TOML files.
+//! The structure of the TOML files: the two that are compiled in, and a catalogue file, which extends both.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use crate::metric::ValueKind;
 
@@ -12,11 +13,25 @@ pub(super) struct UnitFile {
     pub(super) unit: Vec<UnitEntry>,
 }
 
+/// A catalogue file. An entry that names a built-in unit, metric or list of values adds to it; any other entry is a new one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExtensionFile {
+    pub(super) revision: Option<i64>,
+    #[serde(default)]
+    pub(super) unit: Vec<Spanned<UnitEntry>>,
+    #[serde(default)]
+    pub(super) metric: Vec<Spanned<MetricEntry>>,
+    #[serde(default)]
+    pub(super) values: BTreeMap<String, Vec<Spanned<ValueEntry>>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UnitEntry {
     pub(super) ucum: String,
-    pub(super) property: String,
+    /// Only an entry that adds spellings to a built-in unit has none.
+    pub(super) property: Option<String>,
     pub(super) to_base: Option<[i64; 3]>,
     #[serde(default)]
     pub(super) exact: Vec<String>,
@@ -35,8 +50,12 @@ pub(super) struct MetricFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MetricEntry {
+    /// The line of the catalogue file that adds the metric or adds to it.
+    #[serde(skip)]
+    pub(super) line: Option<usize>,
     pub(super) key: String,
-    pub(super) display: String,
+    /// Only an entry that adds to a built-in metric has none.
+    pub(super) display: Option<String>,
     pub(super) kind: Option<ValueKind>,
     #[serde(default)]
     pub(super) also: Vec<(String, String)>,
@@ -46,6 +65,7 @@ pub(super) struct MetricEntry {
     pub(super) spellings: ByVocabulary<Vec<String>>,
     #[serde(default)]
     pub(super) default_unit: ByDefaults,
+    #[serde(default)]
     pub(super) pair: Vec<PairEntry>,
     /// The name of the list of values in [`MetricFile::values`].
     pub(super) values: Option<String>,
@@ -91,6 +111,7 @@ pub(super) struct PairEntry {
 pub(super) struct ValueEntry {
     pub(super) system: String,
     pub(super) code: String,
-    pub(super) display: String,
+    /// Only an entry that adds spellings to a built-in value has none.
+    pub(super) display: Option<String>,
     pub(super) spellings: Vec<String>,
 }

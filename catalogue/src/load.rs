@@ -1,6 +1,6 @@
 //! Loads the catalogue from the two TOML files and checks that it is consistent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     catalogue::Catalogue,
@@ -25,7 +25,37 @@ pub enum CatalogueError {
         place: String,
         /// What is wrong with it.
         fault: &'static str,
+        /// The line of the catalogue file that adds the metric or adds to it.
+        line: Option<usize>,
     },
+}
+
+impl CatalogueError {
+    fn at(self, of_metric: Option<usize>) -> Self {
+        match self {
+            Self::Unreadable(error) => Self::Unreadable(error),
+            Self::Unsound { place, fault, line } => Self::Unsound { place, fault, line: line.or(of_metric) },
+        }
+    }
+}
+
+/// The entries from which a catalogue is made.
+pub(super) struct Entries {
+    pub(super) units: UnitFile,
+    pub(super) metrics: MetricFile,
+}
+
+impl Entries {
+    /// Returns the entries of the files that are compiled in.
+    pub(super) fn built_in() -> Result<Self, CatalogueError> {
+        Self::parse(include_str!("metrics.toml"), include_str!("units.toml"))
+    }
+
+    fn parse(metrics: &str, units: &str) -> Result<Self, CatalogueError> {
+        let units = toml::from_str(units).map_err(CatalogueError::Unreadable)?;
+        let metrics = toml::from_str(metrics).map_err(CatalogueError::Unreadable)?;
+        Ok(Self { units, metrics })
+    }
 }
 
 impl Catalogue {
@@ -34,13 +64,13 @@ impl Catalogue {
     /// # Errors
     /// [`CatalogueError`] with the first fault in the files.
     pub fn parse(metrics: &str, units: &str) -> Result<Self, CatalogueError> {
-        load(metrics, units)
+        load(Entries::parse(metrics, units)?)
     }
 }
 
-fn load(metrics: &str, units: &str) -> Result<Catalogue, CatalogueError> {
-    let units = load_units(toml::from_str(units).map_err(CatalogueError::Unreadable)?)?;
-    let file: MetricFile = toml::from_str(metrics).map_err(CatalogueError::Unreadable)?;
+/// Checks the entries, and makes the catalogue.
+pub(super) fn load(Entries { units, metrics: file }: Entries) -> Result<Catalogue, CatalogueError> {
+    let units = load_units(units)?;
     let mut keys = HashMap::new();
     for (position, entry) in file.metric.iter().enumerate() {
         if keys.insert(entry.key.clone(), position).is_some() {
@@ -56,12 +86,15 @@ fn load(metrics: &str, units: &str) -> Result<Catalogue, CatalogueError> {
         codes: SYSTEMS.map(|(_, system)| (system, Index::default())).into(),
     };
     for entry in file.metric {
+        let line = entry.line;
         let values = match &entry.values {
-            Some(name) => file.values.get(name).ok_or_else(|| unsound(&entry.key, "unknown list of values"))?.clone(),
-            None => Vec::new(),
+            Some(name) => {
+                file.values.get(name).ok_or_else(|| unsound(&entry.key, "unknown list of values").at(line))?.as_slice()
+            }
+            None => &[],
         };
-        let metric = load_metric(entry, values, &catalogue.units, &keys)?;
-        index(&mut catalogue, &metric)?;
+        let metric = load_metric(entry, values, &catalogue.units, &keys).map_err(|error| error.at(line))?;
+        index(&mut catalogue, &metric).map_err(|error| error.at(line))?;
         catalogue.metrics.push(metric);
     }
     Ok(catalogue)
@@ -85,6 +118,7 @@ fn load_units(file: UnitFile) -> Result<Units, CatalogueError> {
             }
         }
         let UnitEntry { ucum, property, exact, names, .. } = entry;
+        let property = property.ok_or_else(|| unsound(&ucum, "the unit has no property"))?;
         units.all.push(Unit { ucum, property, to_base, exact, names });
     }
     Ok(units)
@@ -92,7 +126,7 @@ fn load_units(file: UnitFile) -> Result<Units, CatalogueError> {
 
 fn load_metric(
     entry: MetricEntry,
-    listed: Vec<ValueEntry>,
+    listed: &[ValueEntry],
     units: &Units,
     keys: &HashMap<String, usize>,
 ) -> Result<Metric, CatalogueError> {
@@ -104,6 +138,13 @@ fn load_metric(
     }
     if pairs.is_empty() {
         return Err(unsound(&entry.key, "the metric has no code"));
+    }
+    let properties: HashSet<_> = pairs.iter().map(|pair| &pair.property).collect();
+    if properties.len() < pairs.len() {
+        return Err(unsound(
+            &entry.key,
+            "a property must select one pair, and two pairs have units of the same property",
+        ));
     }
     let first = pairs.remove(0);
     let mut also = Vec::with_capacity(entry.also.len());
@@ -119,8 +160,9 @@ fn load_metric(
     }
     let mut values = Vec::with_capacity(listed.len());
     for value in listed {
-        let ValueEntry { system: name, code, display, spellings } = value;
+        let ValueEntry { system: name, code, display, spellings } = value.clone();
         let system = system(&name).ok_or_else(|| unsound(&entry.key, "unknown code system"))?;
+        let display = display.ok_or_else(|| unsound(&code, "the value has no display"))?;
         values.push(CodedValue { system, code, display, spellings });
     }
     let has_one_unit = has_one_unit(&first, pairs.len(), says_only_unit).map_err(|fault| unsound(&entry.key, fault))?;
@@ -134,8 +176,8 @@ fn load_metric(
         health_auto_export: entry.spellings.health_auto_export,
         react_native_health: default_unit,
         has_one_unit,
+        display: entry.display.ok_or_else(|| unsound(&entry.key, "the metric has no display"))?,
         key: entry.key,
-        display: entry.display,
         kind,
         first,
         others: pairs,
@@ -176,6 +218,9 @@ fn load_pair(entry: PairEntry, kind: ValueKind, units: &Units) -> Result<CodeUni
         (None, None) => None,
         _ => return Err("a range needs its reason"),
     };
+    if range.as_ref().is_some_and(|range| !range.min.cmp_value(&range.max).is_lt()) {
+        return Err("the minimum of the range is not below its maximum");
+    }
     if (kind == ValueKind::Quantity) != (entry.unit.is_some() && range.is_some()) {
         return Err("a quantity needs a unit and a range, and no other metric has them");
     }
@@ -244,10 +289,11 @@ fn index(catalogue: &mut Catalogue, metric: &Metric) -> Result<(), CatalogueErro
     Ok(())
 }
 
-fn system(name: &str) -> Option<&'static str> {
+/// Returns the URI of a code system by its name in the files.
+pub(super) fn system(name: &str) -> Option<&'static str> {
     SYSTEMS.iter().find(|(known, _)| *known == name).map(|(_, system)| *system)
 }
 
 fn unsound(place: &str, fault: &'static str) -> CatalogueError {
-    CatalogueError::Unsound { place: place.to_owned(), fault }
+    CatalogueError::Unsound { place: place.to_owned(), fault, line: None }
 }

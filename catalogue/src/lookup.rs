@@ -1,26 +1,65 @@
-//! The catalogue that is compiled in, and the lookups in it.
+//! The catalogue in use, and the lookups in it.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use crate::{
     catalogue::Catalogue,
     decimal::Decimal,
+    extension::{CatalogueFile, Extension},
     index::folded,
-    load::CatalogueError,
+    load::{CatalogueError, Entries, load},
     metric::{Measured, Metric, UnitError},
     system::{LOINC, MDC, SNOMED, Vocabulary},
     unit::Unit,
 };
 
-static CATALOGUE: LazyLock<Result<Catalogue, CatalogueError>> =
-    LazyLock::new(|| Catalogue::parse(include_str!("metrics.toml"), include_str!("units.toml")));
+/// Set once: by [`install`], or by the first lookup to the catalogue that is compiled in.
+static IN_USE: OnceLock<InUse> = OnceLock::new();
 
-/// Parses the catalogue, if that has not been done, and checks that it is valid. All lookups in an invalid catalogue find nothing.
+struct InUse {
+    catalogue: Result<Catalogue, CatalogueError>,
+    /// The file that extends the built-in catalogue.
+    file: Option<CatalogueFile>,
+}
+
+fn in_use() -> &'static InUse {
+    IN_USE.get_or_init(|| InUse { catalogue: Entries::built_in().and_then(load), file: None })
+}
+
+/// Makes this process use the built-in catalogue with the additions of a file. Call it before the first lookup: what was mapped
+/// before would have been mapped with another catalogue.
+///
+/// # Errors
+/// [`InUseAlready`]: a catalogue is in use.
+pub fn install(extension: Extension) -> Result<(), InUseAlready> {
+    let Extension { file, catalogue, .. } = extension;
+    IN_USE.set(InUse { catalogue: Ok(catalogue), file: Some(file) }).map_err(|_| InUseAlready)
+}
+
+/// A catalogue file was to be installed after a lookup.
+#[derive(Debug, thiserror::Error)]
+#[error("a catalogue is in use already")]
+pub struct InUseAlready;
+
+/// Returns the catalogue file that this process uses; `None` if it uses the built-in catalogue alone.
+#[must_use]
+pub fn file() -> Option<&'static CatalogueFile> {
+    in_use().file.as_ref()
+}
+
+/// Returns the revision of the catalogue file that this process uses; 0 if it uses the built-in catalogue alone.
+#[must_use]
+pub fn revision() -> i32 {
+    file().map_or(0, CatalogueFile::revision)
+}
+
+/// Parses the built-in catalogue, if that has not been done, and checks that it is valid. All lookups in an invalid catalogue find
+/// nothing.
 ///
 /// # Errors
 /// The first fault in the compiled-in files.
 pub fn check() -> Result<(), &'static CatalogueError> {
-    CATALOGUE.as_ref().map(|_| ())
+    in_use().catalogue.as_ref().map(|_| ())
 }
 
 /// Returns all metrics, in the order of the file.
@@ -38,29 +77,14 @@ pub fn units() -> &'static [Unit] {
 /// Returns the metric that a source means by this word. ASCII case does not matter.
 #[must_use]
 pub fn metric_by_spelling(vocabulary: Vocabulary, spelling: &str) -> Option<&'static Metric> {
-    let catalogue = catalogue()?;
-    let words = match vocabulary {
-        Vocabulary::Medisante => &catalogue.medisante,
-        Vocabulary::HealthKit => &catalogue.healthkit,
-        Vocabulary::HealthAutoExport => &catalogue.health_auto_export,
-    };
-    let position = folded(spelling.trim_ascii(), |spelling| words.get(spelling).copied())?;
-    metric_at(catalogue, position)
+    catalogue()?.metric_by_spelling(vocabulary, spelling)
 }
 
 /// Returns the metric that has this code, as a code of a pair or as an alternate code. `system` is the URI of the code system; the
 /// OIDs of LOINC, SNOMED CT and MDC are accepted as well.
 #[must_use]
 pub fn metric_by_code(system: &str, code: &str) -> Option<&'static Metric> {
-    let catalogue = catalogue()?;
-    let system = match system {
-        "urn:oid:2.16.840.1.113883.6.1" => LOINC,
-        "urn:oid:2.16.840.1.113883.6.96" => SNOMED,
-        "urn:oid:2.16.840.1.113883.6.24" | "urn:std:iso:11073:10101" => MDC,
-        other => other,
-    };
-    let (_, codes) = catalogue.codes.iter().find(|(name, _)| *name == system)?;
-    metric_at(catalogue, *codes.get(code.trim_ascii())?)
+    catalogue()?.metric_by_code(system, code)
 }
 
 /// Returns the metric with this key.
@@ -86,18 +110,37 @@ pub fn ucum_of_apple(spelling: &str) -> Option<&'static str> {
 }
 
 fn catalogue() -> Option<&'static Catalogue> {
-    CATALOGUE.as_ref().ok()
+    in_use().catalogue.as_ref().ok()
 }
 
-fn metric_at(catalogue: &'static Catalogue, position: usize) -> Option<&'static Metric> {
-    catalogue.metrics.get(position)
+impl Catalogue {
+    pub(crate) fn metric_by_spelling(&self, vocabulary: Vocabulary, spelling: &str) -> Option<&Metric> {
+        let words = match vocabulary {
+            Vocabulary::Medisante => &self.medisante,
+            Vocabulary::HealthKit => &self.healthkit,
+            Vocabulary::HealthAutoExport => &self.health_auto_export,
+        };
+        let position = folded(spelling.trim_ascii(), |spelling| words.get(spelling).copied())?;
+        self.metrics.get(position)
+    }
+
+    pub(crate) fn metric_by_code(&self, system: &str, code: &str) -> Option<&Metric> {
+        let system = match system {
+            "urn:oid:2.16.840.1.113883.6.1" => LOINC,
+            "urn:oid:2.16.840.1.113883.6.96" => SNOMED,
+            "urn:oid:2.16.840.1.113883.6.24" | "urn:std:iso:11073:10101" => MDC,
+            other => other,
+        };
+        let (_, codes) = self.codes.iter().find(|(name, _)| *name == system)?;
+        self.metrics.get(*codes.get(code.trim_ascii())?)
+    }
 }
 
 impl Metric {
     /// Returns the components of a panel, in order.
     pub fn components(&self) -> impl Iterator<Item = &'static Metric> {
         let catalogue = catalogue();
-        self.components.iter().filter_map(move |position| metric_at(catalogue?, *position))
+        self.components.iter().filter_map(move |position| catalogue?.metrics.get(*position))
     }
 
     /// Converts a value into the unit of the code that its own unit selects. `unit` may have any spelling that

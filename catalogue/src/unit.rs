@@ -2,7 +2,7 @@
 
 use crate::{
     decimal::Conversion,
-    index::{Index, folded},
+    index::{Index, SPELLING_BYTES_MAX, folded},
 };
 
 /// One UCUM unit.
@@ -85,7 +85,7 @@ struct Brackets {
 
 /// Removes bracketed text, such as UCUM's `{annotations}`. A spelling that is only an annotation is the unit `1`.
 fn without<T>(spelling: &str, brackets: &Brackets, find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-    let mut buffer = [0_u8; 96];
+    let mut buffer = [0_u8; SPELLING_BYTES_MAX];
     let (mut length, mut inside) = (0_usize, false);
     for byte in spelling.bytes() {
         match byte {

@@ -5,6 +5,7 @@ mod unit {
     mod catalogue;
     mod completeness;
     mod decimal;
+    mod extension;
     mod facts;
     mod mutation;
     mod samples;
