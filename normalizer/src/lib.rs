@@ -1,7 +1,7 @@
 //! Normalizes raw records: turns each one into events.
 //!
 //! [`normalize`] is a pure function: the same record gives the same events in every release with the same
-//! [`MAPPING_VERSION`]. It uses no clock, does no I/O and does not panic. [`run`] is the loop around it: consume, normalize,
+//! [`MAPPING_VERSION`] and the same catalogue file. It uses no clock, does no I/O and does not panic. [`run`] is the loop around it: consume, normalize,
 //! produce, and commit last.
 //!
 //! Each foreign format has a folder: `wire` is the foreign shape, `map` turns it into our event, and no code outside the folder
@@ -31,7 +31,7 @@ mod xml;
 pub use json_lines::json_lines;
 pub use normalized::{MAPPING_VERSION, Normalized, Rejection};
 pub use pipeline::{
-    BatchLimits, MappedItem, NormalizerConfig, NormalizerError, RawMessage, Republished, Republisher, Skip,
-    SkippedRecord, Totals, epoch_of, group_of, map_again, mapped_until, run,
+    BatchLimits, CatalogueConflict, MappedItem, NormalizerConfig, NormalizerError, RawMessage, Republished,
+    Republisher, Skip, SkippedRecord, Totals, check_catalogue, epoch_of, group_of, map_again, mapped_until, run,
 };
 pub use registry::normalize;

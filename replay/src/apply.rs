@@ -31,7 +31,7 @@ use crate::{
     compare_batch::{command_fingerprint, fingerprint},
     diff::Diff,
     error::ReplayError,
-    run::{catalogue_revision, ends_of_events, job_of, open, remove_read, require_mapping},
+    run::{ends_of_events, job_of, open, remove_read, require_mapping},
     scope::Scope,
     state::{Progress, Replay, ReplayConfig, receipt_at},
 };
@@ -227,7 +227,7 @@ impl Replay {
             let from = &mut reading.provenance;
             (from.topic, from.topic_epoch) = (Some(change.raw.topic), change.raw.topic_epoch);
             (from.partition, from.offset, from.item) = (change.raw.partition, change.raw.offset, change.item);
-            (from.mapping_version, from.catalogue_revision) = (MAPPING_VERSION, catalogue_revision());
+            (from.mapping_version, from.catalogue_revision) = (MAPPING_VERSION, catalogue::revision());
             gone.entry(change.raw.offset).or_default().push(reading);
         }
         Ok(gone)

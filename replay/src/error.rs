@@ -73,7 +73,7 @@ pub enum ReplayError {
     /// The replay was compared with another mapping.
     #[error(
         "the replay {replay} was compared with mapping version {mapping} and catalogue revision {catalogue}, which are not the ones \
-         in use; compare again"
+         in use; set CATALOGUE_FILE to the file of that revision, or compare again"
     )]
     OtherMapping {
         /// The replay.

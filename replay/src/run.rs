@@ -88,7 +88,7 @@ async fn create(
         kind,
         scope: &stored,
         mapping_version: MAPPING_VERSION,
-        catalogue_revision: catalogue_revision(),
+        catalogue_revision: catalogue::revision(),
         operator,
     };
     let mut transaction = pool.begin().await?;
@@ -96,11 +96,6 @@ async fn create(
     replay::add_ranges(&mut transaction, id, Pass::Compare, ranges).await?;
     transaction.commit().await?;
     Ok(id)
-}
-
-/// The revision of the installation's own catalogue.
-pub(crate) const fn catalogue_revision() -> i32 {
-    0
 }
 
 /// Returns the ranges that a scope covers, without the records that the stages have not finished, and what is known of them.
@@ -223,7 +218,7 @@ pub async fn abort(pool: &PgPool, replay_id: i32) -> Result<(), ReplayError> {
 /// A replay continues only with the mapping with which it began: another one would yield other readings.
 pub(crate) fn require_mapping(job: &Job) -> Result<(), ReplayError> {
     let (mapping, catalogue) = (job.mapping_version, job.catalogue_revision);
-    if (mapping, catalogue) == (MAPPING_VERSION, catalogue_revision()) {
+    if (mapping, catalogue) == (MAPPING_VERSION, catalogue::revision()) {
         Ok(())
     } else {
         Err(ReplayError::OtherMapping { replay: job.replay_id, mapping, catalogue })

@@ -15,7 +15,7 @@ pub struct TopicSpec {
     pub name: String,
     /// The purpose of the topic, as `topics check` prints it.
     pub purpose: &'static str,
-    /// Whether the topic has exactly one partition (`schemas`), whatever number is requested for the topics.
+    /// Whether the topic has exactly one partition (`schemas`, `catalogues`), whatever number is requested for the topics.
     pub single_partition: bool,
     /// The required topic settings.
     pub settings: &'static [(&'static str, &'static str)],
@@ -113,6 +113,12 @@ impl Topics {
         self.named("schemas")
     }
 
+    /// The catalogue files with which normalizers have mapped, by revision and hash, compacted.
+    #[must_use]
+    pub fn catalogues(&self) -> String {
+        self.named("catalogues")
+    }
+
     /// Returns every topic with its required configuration.
     #[must_use]
     pub fn specs(&self) -> Vec<TopicSpec> {
@@ -128,6 +134,12 @@ impl Topics {
             TopicSpec {
                 name: self.schemas(),
                 purpose: "Avro schemas by fingerprint",
+                single_partition: true,
+                settings: COMPACTED,
+            },
+            TopicSpec {
+                name: self.catalogues(),
+                purpose: "catalogue files by revision",
                 single_partition: true,
                 settings: COMPACTED,
             },

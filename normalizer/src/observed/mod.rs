@@ -139,7 +139,7 @@ impl Observed {
                 item: i32::try_from(self.item).unwrap_or(i32::MAX),
                 format,
                 mapping_version: MAPPING_VERSION,
-                catalogue_revision: 0,
+                catalogue_revision: catalogue::revision(),
             },
             key_id: record.headers.key_id.clone(),
             withdrawn: false,

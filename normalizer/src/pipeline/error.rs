@@ -3,8 +3,12 @@
 use catalogue::CatalogueError;
 use rdkafka::error::KafkaError;
 use schemas::codec::SchemaError;
-use service::kafka_error::{Reaction, reaction_to};
+use service::{
+    kafka_error::{Reaction, reaction_to},
+    topics::not_there,
+};
 
+use super::catalogue_claim::CatalogueConflict;
 use crate::pool::PoolGone;
 
 /// An error of the normalizer. [`run`](super::run) returns only those that waiting does not resolve; the stage itself waits for
@@ -20,6 +24,12 @@ pub enum NormalizerError {
     /// The compiled-in catalogue is broken.
     #[error("the metric catalogue is broken")]
     Catalogue(#[source] &'static CatalogueError),
+    /// Another catalogue file was used before, which this process must not map beside or after.
+    #[error(transparent)]
+    Conflict(#[from] CatalogueConflict),
+    /// This topic does not exist.
+    #[error("{}", not_there(.0))]
+    NoTopic(String),
     /// The mapping threads cannot be started.
     #[error("the mapping threads cannot be started")]
     Threads(#[from] std::io::Error),
@@ -44,7 +54,13 @@ impl NormalizerError {
                 Reaction::Refuse | Reaction::Fatal => false,
             },
             Self::NoReport => true,
-            Self::Schema(_) | Self::Catalogue(_) | Self::Threads(_) | Self::Mapping(_) | Self::Task(_) => false,
+            Self::Schema(_)
+            | Self::Catalogue(_)
+            | Self::Conflict(_)
+            | Self::NoTopic(_)
+            | Self::Threads(_)
+            | Self::Mapping(_)
+            | Self::Task(_) => false,
         }
     }
 }

@@ -163,7 +163,7 @@ pub(super) fn outcome(config: &NormalizerConfig, record: &Consumed, counts: Coun
         mapping_version: MAPPING_VERSION,
         received_at: received_at(record),
         unknown: counts.unknown,
-        catalogue_revision: 0,
+        catalogue_revision: catalogue::revision(),
         replay: None,
     }
 }

@@ -7,6 +7,7 @@
 //! Large uploads have a topic, a group and a loop of their own, so that nothing else waits for them.
 
 mod again;
+mod catalogue_claim;
 mod chunks;
 mod config;
 mod consume;
@@ -28,15 +29,18 @@ use std::sync::Arc;
 
 use schemas::format::RawTopic;
 use service::{backoff::Backoff, health::StageHealth, kafka::because, topics::not_there};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use again::{MappedItem, RawMessage, map_again};
+pub use catalogue_claim::{CatalogueConflict, check_catalogue};
 pub use config::{BatchLimits, NormalizerConfig, Skip, SkippedRecord, group_of};
 pub use consume::{epoch_of, mapped_until};
 pub use error::NormalizerError;
 pub use republish::{Republished, Republisher, Totals};
 
 use crate::{pool::Pool, registry::normalize};
+use catalogue_claim::{Claimed, claim_catalogue};
 use consume::{RawConsumer, Subscription};
 use event::Mapper;
 use open_uploads::OpenUploads;
@@ -58,9 +62,12 @@ pub async fn run(
     catalogue::check().map_err(NormalizerError::Catalogue)?;
     metrics::describe();
     health.detail("mapping-threads", &config.threads.to_string());
+    health.detail("catalogue-revision", &catalogue::revision().to_string());
     let pool = Pool::start(config.threads, Mapper { config: config.clone(), normalize })?;
     let (events, readiness) = (EventProducer::new(&config)?, Readiness::new(health));
-    let consumers = Consumers { config: &config, events: &events, pool: &pool, shutdown: &shutdown };
+    let is_catalogue_claimed = Mutex::new(false);
+    let consumers =
+        Consumers { config: &config, events: &events, pool: &pool, shutdown: &shutdown, is_catalogue_claimed };
     let bodies = Subscription { topics: RawTopic::BODIES, group: config.group.clone() };
     let uploads = Subscription { topics: &[RawTopic::Uploads], group: group_of(&config.group, RawTopic::Uploads) };
     let ended = tokio::try_join!(
@@ -83,6 +90,7 @@ struct Consumers<'s> {
     events: &'s EventProducer,
     pool: &'s Pool<Mapper>,
     shutdown: &'s CancellationToken,
+    is_catalogue_claimed: Mutex<bool>,
 }
 
 impl Consumers<'_> {
@@ -114,7 +122,7 @@ impl Consumers<'_> {
         Ok(())
     }
 
-    /// Waits for the broker, publishes the schemas and joins the group. `None` if shutdown was requested first.
+    /// Waits for the broker, claims the catalogue, publishes the schemas and joins the group. `None` if shutdown was requested first.
     async fn connect(
         &self,
         subscription: &Subscription,
@@ -142,11 +150,26 @@ impl Consumers<'_> {
     }
 
     async fn join(&self, subscription: &Subscription, progress: &Arc<Progress>) -> Result<Joined, NormalizerError> {
-        if let Some(name) = publish::missing_topic(self.config).await? {
+        let schemas = self.config.topics.schemas();
+        if !publish::has_topic(self.config, schemas.clone()).await? {
+            return Ok(Joined::NoTopic(schemas));
+        }
+        if let Claimed::NoTopic(name) = self.claim_catalogue().await? {
             return Ok(Joined::NoTopic(name));
         }
         publish::publish_schemas(self.config, self.events).await?;
         RawConsumer::subscribe(self.config, subscription, Arc::clone(progress)).await.map(Box::new).map(Joined::Raw)
+    }
+
+    /// Claims the catalogue once for both subscriptions.
+    async fn claim_catalogue(&self) -> Result<Claimed, NormalizerError> {
+        let mut is_claimed = self.is_catalogue_claimed.lock().await;
+        if *is_claimed {
+            return Ok(Claimed::Yes);
+        }
+        let claimed = claim_catalogue(self.config).await?;
+        *is_claimed = claimed == Claimed::Yes;
+        Ok(claimed)
     }
 
     /// Maps a batch and produces its events. Returns whether all events are acknowledged. It returns `false` if shutdown was

@@ -16,14 +16,13 @@ use super::{
 
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Returns the topic of schemas if it does not exist. Producing to it would fail only after its timeout, as if Kafka did not answer.
-pub(super) async fn missing_topic(config: &NormalizerConfig) -> Result<Option<String>, NormalizerError> {
-    let (client, topic) = (config.kafka.client(), config.topics.schemas());
+/// Returns whether a topic exists. Producing to one that does not would fail only after its timeout, as if Kafka did not answer.
+pub(super) async fn has_topic(config: &NormalizerConfig, topic: String) -> Result<bool, NormalizerError> {
+    let client = config.kafka.client();
     let exists = tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer = client.create()?;
         let metadata = consumer.fetch_metadata(Some(&topic), QUERY_TIMEOUT)?;
-        let exists = metadata.topics().iter().any(|found| !found.partitions().is_empty());
-        Ok::<_, KafkaError>((!exists).then_some(topic))
+        Ok::<_, KafkaError>(metadata.topics().iter().any(|found| !found.partitions().is_empty()))
     });
     Ok(exists.await??)
 }

@@ -4,6 +4,7 @@ use schemas::event::{Assignment, Document, Outcome, Reading};
 
 use super::{
     again::RawMessage,
+    catalogue_claim::{Claimed, claim_catalogue},
     config::NormalizerConfig,
     error::NormalizerError,
     event::{Counts, command_event, outcome, reading_event},
@@ -46,11 +47,15 @@ pub struct Republisher {
 }
 
 impl Republisher {
-    /// Connects to Kafka, and publishes the schemas of this release. `replay` is the number of the replay.
+    /// Connects to Kafka, claims the catalogue of this process, and publishes the schemas of this release. `replay` is the number of the
+    /// replay.
     ///
     /// # Errors
-    /// Kafka does not answer.
+    /// Kafka does not answer, or the catalogue of this process must not be used.
     pub async fn connect(config: NormalizerConfig, replay: i32) -> Result<Self, NormalizerError> {
+        if let Claimed::NoTopic(name) = claim_catalogue(&config).await? {
+            return Err(NormalizerError::NoTopic(name));
+        }
         let events = EventProducer::new(&config)?;
         publish_schemas(&config, &events).await?;
         Ok(Self { config, events, replay })

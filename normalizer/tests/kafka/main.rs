@@ -1,6 +1,8 @@
 //! Tests of the loop on a real Kafka, which the tests start themselves.
 
 #[cfg(test)]
+mod catalogues;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod outcomes;

@@ -151,6 +151,12 @@ impl World {
         self.producer.send(record.headers(pairs), ANSWER).await.map_err(|(error, _)| error).unwrap().offset
     }
 
+    /// Appends a record to any topic.
+    pub(crate) async fn append(&self, topic: &str, key: &str, value: &str) {
+        let record = FutureRecord::to(topic).key(key).payload(value);
+        self.producer.send(record, ANSWER).await.map_err(|(error, _)| error).unwrap();
+    }
+
     /// Appends a HealthKit sample, which becomes a reading.
     pub(crate) async fn sample(&self, partition: i32, number: u32) -> i64 {
         let body = sample(number);
@@ -366,6 +372,11 @@ impl Running {
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
+    }
+
+    /// Waits until the stage ends by itself.
+    pub(crate) async fn ended(self) -> Result<(), normalizer::NormalizerError> {
+        tokio::time::timeout(WITHIN, self.task).await.unwrap().unwrap()
     }
 
     /// Waits until the state of the stage fulfils a condition. `what` describes the condition.

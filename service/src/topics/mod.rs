@@ -32,7 +32,7 @@ pub fn not_there(name: &str) -> String {
 /// The size of new topics, and the number of replicas that existing ones must have.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
-    /// The number of partitions of each topic except `schemas`.
+    /// The number of partitions of each topic that may have several.
     pub partitions: i32,
     /// The replication factor; -1 means three, or the number of brokers if there are fewer.
     pub replication: i32,
@@ -52,7 +52,7 @@ pub enum RetentionPolicy {
 pub struct Existing {
     /// What to do with a retention that is too long.
     pub retention: RetentionPolicy,
-    /// The number of partitions that each topic except `schemas` must have. Missing partitions are added. `None` leaves the
+    /// The number of partitions that each such topic must have. Missing partitions are added. `None` leaves the
     /// number unchanged.
     pub partitions: Option<i32>,
 }
