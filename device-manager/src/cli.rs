@@ -10,8 +10,8 @@ use service::telemetry;
 
 use crate::{
     command::{
-        completions, docs, drift, event_schemas, ingress, keys, man, metrics, normalize, normalizer, reconcile, replay,
-        roles, simulate, sink, skip, topics, trace, up,
+        catalogue_file, completions, docs, drift, event_schemas, ingress, keys, man, metrics, normalize, normalizer,
+        reconcile, replay, roles, simulate, sink, skip, topics, trace, up,
     },
     error::CommandError,
     output::Output,
@@ -42,6 +42,7 @@ enum Command {
     Sink(sink::SinkCommand),
     Normalize(normalize::NormalizeCommand),
     Metrics(metrics::MetricsCommand),
+    Catalogue(catalogue_file::CatalogueCommand),
     Trace(trace::TraceCommand),
     Drift(drift::DriftCommand),
     Replay(replay::ReplayCommand),
@@ -82,6 +83,7 @@ impl Cli {
             Command::Sink(args) => sink::run(args, &mut output).await,
             Command::Normalize(args) => normalize::run(&args, &mut output),
             Command::Metrics(args) => metrics::run(&args, &mut output),
+            Command::Catalogue(args) => catalogue_file::run(&args, &mut output),
             Command::Trace(args) => trace::run(args, &mut output).await,
             Command::Drift(args) => drift::run(args, &mut output).await,
             Command::Replay(args) => replay::run(args, &mut output).await,

@@ -20,6 +20,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
+mod commands {
+    mod catalogue_file;
+}
+
 const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 
 /// An address that nothing listens at.
@@ -86,6 +90,7 @@ fn an_unusable_file_or_setting_is_exit_code_2_before_a_port_is_opened() {
     let directory = with_secrets();
     write_secret(&directory.path().join("short"), "5a");
     fs::write(directory.path().join("no-key"), "{\"keys\":[]}").unwrap();
+    fs::write(directory.path().join("no-revision"), "[[metric]]\nkey = \"heart_rate\"").unwrap();
     for (stage, variable, value, cause) in [
         ("ingress", "RECEIPT_KEY_FILE", "none", "No such file"),
         ("normalizer", "RECEIPT_KEY_FILE", "none", "No such file"),
@@ -95,6 +100,11 @@ fn an_unusable_file_or_setting_is_exit_code_2_before_a_port_is_opened() {
         ("ingress", "KEYS_FILE", "no-key", "has no key"),
         ("ingress", "HTTP_ADDRESS", "0.0.0.0", "TLS_TERMINATOR"),
         ("ingress", "BODY_BYTES_MAX", "0", "BODY_BYTES_MAX"),
+        ("normalizer", "CATALOGUE_FILE", "none", "No such file"),
+        ("normalizer", "CATALOGUE_FILE", "no-revision", "no-revision: the file has no revision; begin it with"),
+        ("up", "CATALOGUE_FILE", "no-revision", "the file has no revision"),
+        ("replay --provider medisante", "CATALOGUE_FILE", "no-revision", "the file has no revision"),
+        ("metrics", "CATALOGUE_FILE", "no-revision", "the file has no revision"),
         ("sink", "DATABASE_URL", "mysql://u:canary@127.0.0.1/x", "DATABASE_URL is malformed"),
         ("normalizer", "KAFKA_BOOTSTRAP_SERVERS", "", "KAFKA_BOOTSTRAP_SERVERS is not set"),
         ("sink", "KAFKA_SSL_CA_LOCATION", "none", "the KAFKA_ variables cannot be used"),

@@ -15,6 +15,8 @@ use std::{
 const BINARY: &str = env!("CARGO_BIN_EXE_device-manager");
 const WITHIN: Duration = Duration::from_secs(90);
 
+const CATALOGUE: &str = "revision = 1\n[[metric]]\nkey = \"heart_rate\"\nspellings.medisante = [\"pulse_rate\"]\n";
+
 /// Stopped by SIGTERM when the test ends, whether it succeeds or fails, so that it stops its child processes.
 struct Up(Child);
 
@@ -32,6 +34,7 @@ fn the_env_file_works_from_any_folder_and_only_for_its_owner() {
     // With the permissions that an operator may have given it.
     fs::create_dir(&data).unwrap();
     fs::set_permissions(&data, Permissions::from_mode(0o755)).unwrap();
+    fs::write(directory.path().join("catalogue.toml"), CATALOGUE).unwrap();
     let _up = up(directory.path());
     let env = data.join("env");
     until("up is ready", || env.exists());
@@ -42,6 +45,10 @@ fn the_env_file_works_from_any_folder_and_only_for_its_owner() {
         "export TOPIC_PREFIX='up.'".to_owned(),
         format!("export RECEIPT_KEY_FILE='{}'", fs::canonicalize(data.join("receipt.key")).unwrap().display()),
         format!("export KEYS_FILE='{}'", fs::canonicalize(data.join("keys.json")).unwrap().display()),
+        format!(
+            "export CATALOGUE_FILE='{}'",
+            directory.path().join("catalogue.toml").canonicalize().unwrap().display()
+        ),
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in `env`");
     }
@@ -64,7 +71,7 @@ fn the_env_file_works_from_any_folder_and_only_for_its_owner() {
     assert_ok(&check);
     assert!(String::from_utf8(check.stdout).unwrap().contains("up.raw.medisante: right"));
     // Commands that do not use Kafka work as well.
-    assert_ok(&device_manager("metrics SpO2"));
+    assert_ok(&device_manager("metrics SpO2 pulse_rate"));
     let sample = r#"[{"value":61,"startDate":"2026-02-01T07:32:00.000+0100"}]"#;
     let normalize = "normalize --provider healthkit --format standard-json --type HeartRate --unit count/min -";
     assert_ok(&joined(&env, &format!("echo '{sample}' | '{BINARY}' {normalize}")));
@@ -80,6 +87,7 @@ fn up(directory: &Path) -> Up {
         .env_remove("DATABASE_URL")
         .env("KAFKA_HOME", Path::new(env!("CARGO_MANIFEST_DIR")).join("../.kafka"))
         .env("TOPIC_PREFIX", "up.")
+        .env("CATALOGUE_FILE", "catalogue.toml")
         .envs(STRAY)
         .current_dir(directory)
         .stdin(Stdio::null())
@@ -104,6 +112,7 @@ fn joined(env: &Path, command: &str) -> Output {
         .args(["-c", &format!(". '{}'; {command}", env.display())])
         .env("TOPIC_PREFIX", "another.")
         .env("RECEIPT_KEY_FILE", "/another/receipt.key")
+        .env("CATALOGUE_FILE", "/another/catalogue.toml")
         .envs(STRAY)
         .current_dir("/")
         .output()

@@ -47,6 +47,8 @@ mod uploads;
 #[cfg(test)]
 mod variables;
 #[cfg(test)]
+mod without_a_release;
+#[cfg(test)]
 mod world;
 #[cfg(test)]
 mod zombie;

@@ -78,6 +78,8 @@ pub(crate) struct World {
     pub(crate) pool: PgPool,
     pub(crate) client: IngressClient,
     pub(crate) database_url: String,
+    /// The catalogue file of the stages and commands that are started from now on.
+    pub(crate) catalogue_file: Option<PathBuf>,
     /// The variables that say how to reach Kafka.
     kafka: Vec<(String, String)>,
     stages: BTreeMap<Member, Running>,
@@ -145,6 +147,7 @@ impl World {
         let client = IngressClient { http: Client::new(), url: format!("http://127.0.0.1:{port}"), key: String::new() };
         let mut world = Self {
             embedded,
+            catalogue_file: None,
             kafka,
             pool: PgPool::connect_lazy(&database_url).unwrap(),
             client,
@@ -302,6 +305,32 @@ impl World {
         (String::from_utf8(said).unwrap(), output.status.success())
     }
 
+    /// Waits until a process ends by itself. Returns its exit code.
+    pub(crate) async fn ended(&mut self, member: Member) -> Option<i32> {
+        let mut running = self.stages.remove(&member).unwrap();
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            if let Some(status) = running.process.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "{member:?} does not end: {}", self.log(member));
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Runs a line of a page in a shell, as an operator does: in a directory of its own, with the settings of the installation in
+    /// the environment and the binary on the path. Returns what it prints.
+    pub(crate) fn shell(&self, line: &str) -> String {
+        let command = self.kafka_command("");
+        let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let bin = Path::new(BINARY).parent().unwrap().to_str().unwrap();
+        let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(self.directory.path()).envs(variables).env("PATH", path);
+        shell.env("DATABASE_URL", &self.database_url).env("RECEIPT_KEY_FILE", self.path("receipt.key"));
+        String::from_utf8(shell.output().unwrap().stdout).unwrap()
+    }
+
     /// Sends SIGTERM. Returns whether the process ended within `within`.
     pub(crate) async fn terminate(&mut self, member: Member, within: Duration) -> bool {
         let mut running = self.stages.remove(&member).unwrap();
@@ -354,6 +383,7 @@ impl World {
         command.envs(self.kafka.iter().cloned());
         command.env("TOPIC_PREFIX", format!("{}.", self.name));
         command.envs(IGNORED_KAFKA_VARIABLES);
+        command.envs(self.catalogue_file.iter().map(|file| ("CATALOGUE_FILE", file)));
         command
     }
 

@@ -443,3 +443,14 @@ fn numbers_without_a_unit_are_read_as_before() {
     let same = pair.replace("\"%\"", "\"g\"");
     assert!(refusal(&same).contains("a property must select one pair"), "{}", refusal(&same));
 }
+
+#[test]
+fn the_files_on_the_page_are_valid() {
+    let page = include_str!("../../../docs/mapping-without-a-release.md");
+    let files: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(files.len(), 6);
+    assert_eq!(files[0].lines().count(), 6);
+    for file in files {
+        assert!(!additions(file).is_empty(), "{file}");
+    }
+}

@@ -9,6 +9,7 @@ use clap::Args;
 use schemas::format::Defaults;
 use serde_json::{Map, Value, json};
 
+use super::catalogue_file::CatalogueArgs;
 use crate::{error::CommandError, output::Output};
 
 /// Show the metrics: their codes, the units that they accept, the possible range, and the names that each source uses.
@@ -26,6 +27,8 @@ pub struct MetricsCommand {
     /// Print one JSON object per metric, with everything that is known of it. Numbers are strings, so that they remain exact.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
     /// Keys, codes or spellings. By default all metrics are shown. If a word means several metrics, each is shown.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -36,7 +39,7 @@ pub struct MetricsCommand {
 /// # Errors
 /// A name is not known, or the catalogue is inconsistent.
 pub fn run(args: &MetricsCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
-    catalogue::check().map_err(|error| CommandError::failed("reading the catalogue", error))?;
+    args.catalogue.install()?;
     let found = select(&args.names)?;
     if args.json {
         for metric in found {

@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub mod accept_gap;
+pub mod catalogue_file;
 pub mod completions;
 pub mod docs;
 pub mod drift;

@@ -15,7 +15,7 @@ use schemas::{
 };
 use time::OffsetDateTime;
 
-use super::{format_name, provider_name};
+use super::{catalogue_file::CatalogueArgs, format_name, provider_name};
 use crate::{error::CommandError, output::Output};
 
 /// Try the mapping: print what files would become, one JSON object per line.
@@ -45,6 +45,8 @@ pub struct NormalizeCommand {
     /// The library whose documented defaults apply where the payload omits something: react-native-health.
     #[arg(long, value_name = "DEFAULTS", value_parser = defaults)]
     defaults: Option<Defaults>,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
     /// The files with the payloads; `-` reads standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -60,7 +62,7 @@ pub fn run(args: &NormalizeCommand, output: &mut Output) -> Result<ExitCode, Com
         let (provider, known) = (args.provider.as_str(), known.join(", "));
         return Err(CommandError::usage(format!("{provider} does not send this format; it sends {known}")));
     }
-    catalogue::check().map_err(|error| CommandError::failed("checking the catalogue", error.to_string()))?;
+    args.catalogue.install()?;
     let mut refused = false;
     for (file, offset) in args.files.iter().zip(0..) {
         let body = read(file)?;

@@ -7,7 +7,7 @@ use normalizer::{BatchLimits, NormalizerConfig, Skip, SkippedRecord};
 use schemas::{content::ContentKey, format::RawTopic};
 use service::cluster::Cluster;
 
-use super::{KafkaArgs, receipt_secret};
+use super::{KafkaArgs, catalogue_file::CatalogueArgs, receipt_secret};
 use crate::{
     boot::{Process, ProcessArgs, log_ignored_variables},
     error::CommandError,
@@ -23,6 +23,8 @@ pub struct NormalizerCommand {
     process: ProcessArgs,
     #[command(flatten)]
     kafka: KafkaArgs,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
     /// The consumer group that all normalizers of an installation share.
     #[arg(long, env = "NORMALIZER_GROUP", default_value = "device-manager-normalizer")]
     group: String,
@@ -64,6 +66,7 @@ fn skipped(text: &str) -> Result<SkippedRecord, &'static str> {
 /// # Errors
 /// An error that waiting does not resolve.
 pub async fn run(args: NormalizerCommand) -> Result<ExitCode, CommandError> {
+    args.catalogue.install()?;
     let cluster = args.kafka.cluster_of_stage()?;
     let secret = receipt_secret(&args.receipt_key_file)?;
     let config = NormalizerConfig {

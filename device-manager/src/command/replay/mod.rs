@@ -7,6 +7,7 @@ use std::{fs, num::NonZeroUsize, path::PathBuf, process::ExitCode, sync::Arc};
 
 use ::replay::{Diff, Progress, ReplayConfig, Scope, listed_changes, page};
 use clap::{Args, Subcommand};
+use normalizer::check_catalogue;
 use schemas::{
     event::{DeviceId, PatientId},
     format::{Defaults, Format, Provider},
@@ -17,8 +18,8 @@ use store::audit;
 use time::OffsetDateTime;
 
 use super::{
-    KafkaArgs, database, format_name, normalizer::config, operator::OperatorArgs, provider_name, reach, receipt_secret,
-    since::Since,
+    KafkaArgs, catalogue_file::CatalogueArgs, database, format_name, normalizer::config, operator::OperatorArgs,
+    provider_name, reach, receipt_secret, since::Since,
 };
 use crate::{
     error::{CommandError, chain},
@@ -153,6 +154,8 @@ struct RunArgs {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     records_per_second: Option<u32>,
     #[command(flatten)]
+    catalogue: CatalogueArgs,
+    #[command(flatten)]
     operator: OperatorArgs,
     /// The brokers as host:port,host:port. Further KAFKA_ variables set how to connect to them.
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
@@ -222,6 +225,7 @@ async fn pool(url: &str, connections: u32) -> Result<PgPool, CommandError> {
 
 /// Compares or applies.
 async fn start(args: RunArgs, url: &str, secret: &[u8; 32], output: &mut Output) -> Result<ExitCode, CommandError> {
+    args.catalogue.install()?;
     let key = ReceiptKey::new(secret).map_err(CommandError::usage)?;
     let scope = args.provider.map(|provider| scope(&args, provider, &key)).transpose()?;
     let bootstrap = args.kafka_bootstrap_servers.clone();
@@ -233,6 +237,8 @@ async fn start(args: RunArgs, url: &str, secret: &[u8; 32], output: &mut Output)
     let cluster = kafka.cluster()?;
     reach(&cluster.settings).await?;
     let normalizer = config(cluster, "device-manager-replay".to_owned(), args.topic_epoch, secret)?;
+    let checked = check_catalogue(&normalizer).await;
+    checked.map_err(|error| CommandError::failed("checking the catalogue", chain(&error)))?;
     let parallel = args.parallel.unwrap_or(normalizer.threads);
     let pool = pool(url, u32::try_from(parallel.get()).unwrap_or(u32::MAX).saturating_add(2)).await?;
     let records_per_second = args.records_per_second.or_else(|| args.apply.map(|_| APPLY_RATE));

@@ -15,6 +15,8 @@ pub(super) struct UpContext {
     pub(super) data_dir: PathBuf,
     /// The absolute path of the file with the secret that signs receipts.
     pub(super) receipt_key_file: PathBuf,
+    /// The absolute path of the catalogue file.
+    pub(super) catalogue_file: Option<PathBuf>,
     pub(super) cluster: Cluster,
     pub(super) topic_prefix: String,
     pub(super) database_url: String,

@@ -53,6 +53,10 @@ impl EnvFile<'_> {
         for (name, value) in variables.into_iter().chain(reached) {
             let _infallible = writeln!(text, "export {name}={}", quoted(&value));
         }
+        let _infallible = match &self.context.catalogue_file {
+            Some(file) => writeln!(text, "export CATALOGUE_FILE={}", quoted(&file.display().to_string())),
+            None => writeln!(text, "unset CATALOGUE_FILE"),
+        };
         text
     }
 }

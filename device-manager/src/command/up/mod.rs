@@ -5,13 +5,19 @@ mod demo;
 mod env_file;
 mod stages;
 
-use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
+};
 
 use clap::Args;
 use embedded::{DataDir, Embedded, EmbeddedConfig, EmbeddedError};
 use tokio_util::sync::CancellationToken;
 
-use super::{KafkaArgs, database};
+use super::{KafkaArgs, catalogue_file::CatalogueArgs, database};
 use crate::{
     boot::{Process, ProcessArgs, log_ignored_variables},
     error::CommandError,
@@ -26,7 +32,7 @@ use env_file::EnvFile;
 /// keep their data in --data-dir, applies topics and migrations, starts all stages and creates a development API key. When
 /// it is ready, the file `env` in the data directory contains, in shell syntax, everything that clients and the operator's
 /// commands need to connect: INGRESS_URL, API_KEY, DATABASE_URL, KAFKA_BOOTSTRAP_SERVERS, TOPIC_PREFIX, RECEIPT_KEY_FILE,
-/// KEYS_FILE. The file exists as long as they can be reached. Ctrl-C stops everything in order; the data is kept for the
+/// KEYS_FILE, and CATALOGUE_FILE if one is used. The file exists as long as they can be reached. Ctrl-C stops everything in order; the data is kept for the
 /// next run.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -56,6 +62,8 @@ pub struct UpCommand {
     /// it. By default receipt.key in the data directory.
     #[arg(long, env = "RECEIPT_KEY_FILE")]
     receipt_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
     /// The port for clients. Port 0 selects a free port.
     #[arg(long, env = "HTTP_PORT", default_value_t = 3000)]
     http_port: u16,
@@ -105,9 +113,12 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     let receipt_key_file = joined
         .map_or_else(|| Ok(data_dir.join(RECEIPT_KEY)), |file| file.canonicalize())
         .map_err(|error| CommandError::usage(format!("RECEIPT_KEY_FILE: {error}")))?;
+    let catalogue_file = args.catalogue.file().map(Path::canonicalize).transpose();
+    let catalogue_file = catalogue_file.map_err(|error| CommandError::usage(format!("CATALOGUE_FILE: {error}")))?;
     let context = UpContext {
         data_dir,
         receipt_key_file,
+        catalogue_file,
         cluster: kafka.cluster_of_stage()?,
         topic_prefix: kafka.topic_prefix,
         database_url: given_or(&args.database_url, embedded.database_url()),
@@ -128,8 +139,9 @@ pub async fn run(args: UpCommand, output: &mut Output) -> Result<ExitCode, Comma
     shown.and(ended).map(|()| ExitCode::SUCCESS)
 }
 
-/// Checks the settings of a given Kafka and Postgres before anything is started.
+/// Checks the catalogue file and the settings of a given Kafka and Postgres before anything is started.
 fn check(args: &UpCommand) -> Result<(), CommandError> {
+    args.catalogue.install()?;
     if let Some(kafka_bootstrap_servers) = args.kafka_bootstrap_servers.clone() {
         let topic_prefix = args.topic_prefix.clone();
         KafkaArgs { kafka_bootstrap_servers, topic_prefix }.cluster_of_stage()?;
