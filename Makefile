@@ -10,7 +10,8 @@ CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
 export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test lint skew fuzz mutants isolation replay bench compare callgrind generated prepared clean
+.PHONY: help setup build demo run test lint skew fuzz chaos oracle mutants isolation replay bench compare callgrind generated prepared \
+    clean
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,6 +48,19 @@ skew: setup ## Test this release beside a next release, built from a patched cop
 SECONDS ?= 20
 fuzz: setup ## Fuzz each format and the well-formedness check of the ingress, each for SECONDS=20
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" fuzz/run $(SECONDS)
+
+# The results of a commit are in target/chaos, one line of JSON for each seed. A run that was interrupted continues after the last one.
+# docs/reliability.md explains the faults, and has the results of a run.
+SEEDS ?= 50
+CHAOS_COMMIT = $(GIT_COMMIT)$(shell git diff --quiet HEAD 2>/dev/null || echo -changed)
+chaos: setup ## Inject faults under traffic, with SEEDS=50 seeds of about a minute each, and look for what was accepted
+	cargo build --locked --profile $(PROFILE) -p device-manager --features fail-points
+	@echo "commit $(CHAOS_COMMIT)"
+	$(OWN_SERVERS) GIT_COMMIT=$(CHAOS_COMMIT) target/$(PROFILE:dev=debug)/device-manager chaos \
+		--seeds $(SEEDS) --results target/chaos/$(CHAOS_COMMIT).jsonl
+
+oracle: setup ## Check that `make chaos` would find each of eight planted bugs
+	cargo test --workspace --locked --test end_to_end -- the_oracle --ignored --nocapture
 
 # docs/mutants.md lists the surviving mutants. Runs in the work tree, because a copy would build everything again.
 SHARD ?= 0/16

@@ -63,7 +63,7 @@ impl Stack {
             (None, Some(temporary)) => temporary.path().to_owned(),
             (None, None) => return Err("no data directory".into()),
         };
-        let config = EmbeddedConfig { kafka: true, postgres: true, kafka_home: None };
+        let config = EmbeddedConfig { kafka: true, postgres: true, kafka_home: None, kafka_proxied: None };
         let embedded = Embedded::start(DataDir::acquire(&dir.join("data"))?, config).await?;
         let settings = KafkaSettings::new(embedded.kafka_bootstrap().ok_or("Kafka was not started")?);
         let database_url = embedded.database_url().ok_or("Postgres was not started")?.to_owned();

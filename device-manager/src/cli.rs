@@ -10,8 +10,8 @@ use service::telemetry;
 
 use crate::{
     command::{
-        catalogue_file, completions, docs, drift, event_schemas, ingress, keys, man, metrics, normalize, normalizer,
-        reconcile, replay, roles, simulate, sink, skip, topics, trace, up,
+        catalogue_file, chaos, completions, docs, drift, event_schemas, ingress, keys, man, metrics, normalize,
+        normalizer, reconcile, replay, roles, simulate, sink, skip, topics, trace, up,
     },
     error::CommandError,
     output::Output,
@@ -53,6 +53,7 @@ enum Command {
     Schemas(event_schemas::SchemasCommand),
     Keys(keys::KeysCommand),
     Simulate(simulate::SimulateArgs),
+    Chaos(chaos::ChaosCommand),
     Completions(completions::CompletionsCommand),
     Man(man::ManCommand),
     #[command(hide = true)]
@@ -95,6 +96,7 @@ impl Cli {
             Command::Schemas(args) => event_schemas::run(args, &mut output).await,
             Command::Topics(args) => topics::run(args, &mut output).await,
             Command::Simulate(args) => simulate::run(args, &mut output).await,
+            Command::Chaos(args) => chaos::run(args, &mut output).await,
             Command::Completions(args) => completions::run(&args, command(), &mut output),
             Command::Man(args) => man::run(&args, command()),
         }

@@ -112,6 +112,7 @@ fn an_unusable_file_or_setting_is_exit_code_2_before_a_port_is_opened() {
         ("topics check", "KAFKA_BOOTSTRAP_SERVERS", "http://u:canary@kafka", "KAFKA_BOOTSTRAP_SERVERS is malformed"),
         ("keys list", "KEYS_FILE", "none", "No such file"),
         ("up", "DATABASE_URL", "mysql://u:canary@127.0.0.1/x", "DATABASE_URL is malformed"),
+        ("chaos", "DATABASE_URL", DATABASE, "`env -u KAFKA_BOOTSTRAP_SERVERS -u DATABASE_URL`"),
         ("up", "KAFKA_BOOTSTRAP_SERVERS", "http://u:canary@kafka", "KAFKA_BOOTSTRAP_SERVERS is malformed"),
     ] {
         let arguments: Vec<&str> = stage.split(' ').collect();

@@ -18,7 +18,7 @@ use sqlx::{Connection as _, PgConnection};
 
 const WITHIN: Duration = Duration::from_secs(30);
 const TOPIC: &str = "kept";
-const BOTH: EmbeddedConfig = EmbeddedConfig { kafka: true, postgres: true, kafka_home: None };
+const BOTH: EmbeddedConfig = EmbeddedConfig { kafka: true, postgres: true, kafka_home: None, kafka_proxied: None };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn data_and_addresses_survive_a_restart_and_a_kill() {

@@ -12,6 +12,7 @@ use crate::child::{ChildProcess, Program};
 use crate::error::{EmbeddedError, io};
 use crate::port;
 use crate::state::State;
+use crate::{EmbeddedConfig, ProxiedListener};
 
 const FORMAT_WITHIN: Duration = Duration::from_secs(60);
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -28,7 +29,7 @@ const SETTINGS: &str = "\
 node.id=1
 process.roles=broker,controller
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -68,6 +69,7 @@ pub(super) struct Kafka {
     cluster_id: String,
     port: u16,
     controller_port: u16,
+    proxied: Option<ProxiedListener>,
     bootstrap: String,
 }
 
@@ -77,12 +79,8 @@ pub(super) fn pid_file(data_dir: &Path) -> PathBuf {
 }
 
 impl Kafka {
-    pub(super) fn prepare(
-        data_dir: &Path,
-        kafka_home: Option<&Path>,
-        state: &mut State,
-    ) -> Result<Self, EmbeddedError> {
-        let jars = find_jars(kafka_home)?;
+    pub(super) fn prepare(data_dir: &Path, config: &EmbeddedConfig, state: &mut State) -> Result<Self, EmbeddedError> {
+        let jars = find_jars(config.kafka_home.as_deref())?;
         let directory = data_dir.join("kafka");
         std::fs::create_dir_all(&directory).map_err(io("create", &directory))?;
         port::keep_or_pick(&mut state.kafka_port);
@@ -112,6 +110,7 @@ impl Kafka {
             cluster_id: state.kafka_cluster_id.clone(),
             port: state.kafka_port,
             controller_port: state.kafka_controller_port,
+            proxied: config.kafka_proxied,
             bootstrap: format!("127.0.0.1:{}", state.kafka_port),
         })
     }
@@ -152,10 +151,14 @@ impl Kafka {
 
     fn settings(&self, log: &Path) -> String {
         let Self { port, controller_port, .. } = self;
+        let (listener, advertised) =
+            self.proxied.map_or_else(Default::default, |ProxiedListener { port, proxy_port }| {
+                (format!(",PROXIED://127.0.0.1:{port}"), format!(",PROXIED://127.0.0.1:{proxy_port}"))
+            });
         format!(
             "{SETTINGS}\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listener}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}\n\
              controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
              log.dirs={}\n",
             log.display()
@@ -199,7 +202,8 @@ fn find_java() -> Option<PathBuf> {
 /// directory of the binary; otherwise where a package or an image installs Kafka.
 fn find_jars(kafka_home: Option<&Path>) -> Result<PathBuf, EmbeddedError> {
     let candidates: Vec<PathBuf> = if let Some(home) = kafka_home {
-        vec![home.to_owned()]
+        // Java runs in another working directory.
+        vec![std::path::absolute(home).unwrap_or_else(|_| home.to_owned())]
     } else {
         let working = std::env::current_dir().unwrap_or_default();
         let binary = std::env::current_exe().unwrap_or_default();

@@ -42,6 +42,23 @@ pub struct EmbeddedConfig {
     /// The directory with Kafka's jars, or a Kafka distribution, which has them in `libs`. If `None`, the jars are searched
     /// for.
     pub kafka_home: Option<PathBuf>,
+    /// A second listener of Kafka, for clients that reach it through a proxy.
+    pub kafka_proxied: Option<ProxiedListener>,
+}
+
+/// A listener of Kafka whose clients are told the address of a proxy on this machine, so that all their connections pass it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProxiedListener {
+    /// The port on which Kafka listens, for the proxy.
+    pub port: u16,
+    /// The port of the proxy.
+    pub proxy_port: u16,
+}
+
+/// Returns a free port on the loopback interface, below the range that the kernel uses for outgoing connections.
+#[must_use]
+pub fn free_port() -> u16 {
+    port::pick()
 }
 
 /// The running children. Dropping the value also ends them, but without waiting: prefer [`Embedded::stop`].
@@ -86,7 +103,7 @@ impl Embedded {
             child::wait_for_leftover(postgres::pid_file(path)),
         );
         let mut state = State::load_or_generate(path)?;
-        let kafka = config.kafka.then(|| Kafka::prepare(path, config.kafka_home.as_deref(), &mut state));
+        let kafka = config.kafka.then(|| Kafka::prepare(path, &config, &mut state));
         let kafka = kafka.transpose()?;
         let postgres = config.postgres.then(|| Postgres::prepare(path, &mut state)).transpose()?;
         state.save(path)?;

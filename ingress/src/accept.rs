@@ -65,8 +65,18 @@ pub(crate) fn partition(shared: &Shared, topic: RawTopic, hash: &ContentHash) ->
 
 /// Appends a record and waits, within a time limit, until Kafka has acknowledged it.
 pub(crate) async fn append(shared: &Shared, record: &RawAppend<'_>) -> Result<ItemPosition, Refusal> {
+    #[cfg(feature = "fail-points")]
+    service::fail_point::pass("ingress-before-append");
     let acknowledgement = shared.log.append(record).map_err(|_| Refusal::Unavailable)?;
+    #[cfg(feature = "planted-bugs")]
+    if let Some(position) = planted::early_ack(record, shared.topic_epoch) {
+        return Ok(position);
+    }
     let Appended { partition, offset } = acknowledged(shared, acknowledgement).await?;
+    #[cfg(feature = "planted-bugs")]
+    planted::acknowledged(record, partition, offset);
+    #[cfg(feature = "fail-points")]
+    service::fail_point::pass("ingress-before-answer");
     Ok(ItemPosition { topic: record.topic, topic_epoch: shared.topic_epoch, partition, offset, item: 0 })
 }
 
@@ -85,4 +95,33 @@ pub(crate) async fn acknowledged(shared: &Shared, acknowledgement: Acknowledgeme
 /// Returns the refusal of a payload that was stored but is malformed.
 pub(crate) fn malformed(shared: &Shared, position: &ItemPosition, why: Malformed) -> Refusal {
     Refusal::Malformed(why, shared.receipt_key.issue(position))
+}
+
+/// The bug of an early answer, for tests of the oracle: an offset is guessed, because the broker has not assigned it yet.
+#[cfg(feature = "planted-bugs")]
+mod planted {
+    use std::{
+        collections::HashMap,
+        sync::{LazyLock, Mutex, PoisonError},
+    };
+
+    use schemas::{format::RawTopic, receipt::ItemPosition};
+    use service::planted_bug::PlantedBug;
+
+    use crate::raw_log::{Destination, RawAppend};
+
+    static NEXT: LazyLock<Mutex<HashMap<(RawTopic, i32), i64>>> = LazyLock::new(Mutex::default);
+
+    pub(super) fn acknowledged(record: &RawAppend<'_>, partition: i32, offset: i64) {
+        NEXT.lock().unwrap_or_else(PoisonError::into_inner).insert((record.topic, partition), offset + 1);
+    }
+
+    /// The guessed position, if the bug is planted and the offset of an earlier record of the partition is known.
+    pub(super) fn early_ack(record: &RawAppend<'_>, topic_epoch: u16) -> Option<ItemPosition> {
+        let Destination::Partition(partition) = record.destination else { return None };
+        let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = next.get_mut(&(record.topic, partition)).filter(|_| PlantedBug::EarlyAck.is_planted())?;
+        *next += 1;
+        Some(ItemPosition { topic: record.topic, topic_epoch, partition, offset: *next - 1, item: 0 })
+    }
 }

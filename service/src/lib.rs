@@ -7,15 +7,22 @@ pub mod backoff;
 pub mod capped;
 pub mod cluster;
 pub mod compacted_topic;
+#[cfg(feature = "fail-points")]
+pub mod fail_point;
 pub mod group;
 pub mod health;
 pub mod http;
 pub mod kafka;
 pub mod kafka_error;
 pub mod management;
+#[cfg(feature = "planted-bugs")]
+pub mod planted_bug;
 pub mod rebootstrap;
 pub mod schema_topic;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
 pub mod topics;
+
+/// Whether this build has the steps of `fail_point`, which no release has.
+pub const HAS_FAIL_POINTS: bool = cfg!(feature = "fail-points");

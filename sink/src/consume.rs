@@ -277,6 +277,14 @@ impl Reader {
             self.assigned.advance(partition, offset + 1);
             return;
         };
+        #[cfg(feature = "planted-bugs")]
+        if topic == EventTopic::Readings
+            && partition.number == 0
+            && offset > 25
+            && service::planted_bug::PlantedBug::StalledPartition.is_planted()
+        {
+            return;
+        }
         let timestamp = message.timestamp().to_millis().unwrap_or_default().saturating_mul(1_000);
         let origin = Origin { partition, offset, timestamp };
         let headers = message.headers().map(|headers| {

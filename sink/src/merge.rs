@@ -114,6 +114,10 @@ pub fn plan(stored: &[Stored], delivered: &[Delivered], withdrawals: &Withdrawal
     }
     let current =
         contents.iter().max_by_key(|(content, known)| (known.version, **content)).map(|(content, _)| *content);
+    #[cfg(feature = "planted-bugs")]
+    let oldest = contents.iter().min_by_key(|(content, known)| (known.version, **content)).map(|(content, _)| *content);
+    #[cfg(feature = "planted-bugs")]
+    let current = if service::planted_bug::PlantedBug::WrongVersionOrder.is_planted() { oldest } else { current };
     let mut plan = Plan::default();
     for (content, Content { stored: known, version, staged }) in &contents {
         let is_current = Some(*content) == current;

@@ -74,6 +74,8 @@ impl Writer {
         while let Some(batch) = inbox.recv().await {
             let report = self.write(batch).await?;
             let _ = self.reports.send(report);
+            #[cfg(feature = "fail-points")]
+            service::fail_point::pass("sink-reported");
         }
         if let Some(session) = self.session {
             session.close().await;
@@ -151,11 +153,20 @@ impl Writer {
         session: &mut Session,
         batch: &mut Batch,
     ) -> Result<Result<Written, KafkaError>, WriteError> {
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("sink-received");
         let prepared = session.prepare(&self.config.topics, batch).await?;
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("sink-prepared");
         if let Err(error) = batch.dead_letters.produce(&self.producer, &self.config.topics, &batch.items).await {
             return Ok(Err(error));
         }
-        prepared.commit().await.map(Ok)
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("sink-letters-produced");
+        let written = prepared.commit().await;
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("sink-committed");
+        written.map(Ok)
     }
 
     async fn session(&mut self) -> Result<Session, WriteError> {

@@ -7,6 +7,8 @@ mod apply;
 #[cfg(test)]
 mod brokers;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod drain;

@@ -32,7 +32,7 @@ pub async fn servers(directory: &Path) -> &'static Embedded {
 
 async fn start(directory: &Path) -> Embedded {
     let jars = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|workspace| workspace.join(".kafka"));
-    let config = EmbeddedConfig { kafka: true, postgres: true, kafka_home: jars };
+    let config = EmbeddedConfig { kafka: true, postgres: true, kafka_home: jars, kafka_proxied: None };
     let data_dir = DataDir::acquire(directory).unwrap_or_else(|error| panic!("{error}"));
     let embedded = Embedded::start(data_dir, config).await.unwrap_or_else(|error| panic!("{error}"));
     tokio::join!(remove_databases(&embedded), remove_topics(&embedded));

@@ -25,6 +25,7 @@ use crate::{
 
 pub mod accept_gap;
 pub mod catalogue_file;
+pub mod chaos;
 pub mod completions;
 pub mod docs;
 pub mod drift;

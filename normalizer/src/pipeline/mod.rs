@@ -102,9 +102,15 @@ impl Consumers<'_> {
         let mut open_uploads = OpenUploads::default();
         while !self.shutdown.is_cancelled() {
             let batch = Arc::new(raw.batch(self.config.batch, !open_uploads.is_empty(), self.shutdown).await?);
+            #[cfg(feature = "planted-bugs")]
+            if service::planted_bug::PlantedBug::EarlyCommit.is_planted() {
+                raw.commit(&batch, &mut open_uploads);
+            }
             if !batch.is_empty() && raw.poll_while(self.process(&batch, &progress)).await?? {
                 open_uploads.update(&batch);
                 raw.commit(&batch, &mut open_uploads);
+                #[cfg(feature = "fail-points")]
+                service::fail_point::pass("normalizer-committed");
             }
             let mut window = Window::new(self.events, self.config, &progress);
             match upload::give_up_expired(&mut open_uploads, self.config.upload_wait, &raw, &mut window).await {
@@ -197,13 +203,19 @@ impl Consumers<'_> {
         let (mut mapping, mut records) = (self.pool.map(Arc::clone(batch)), batch.iter());
         let mut outcomes = Vec::with_capacity(batch.len());
         while let Some(mapped_records) = mapping.next().await? {
+            #[cfg(feature = "fail-points")]
+            service::fail_point::pass("normalizer-mapped");
             for (mapped, record) in mapped_records.into_iter().zip(&mut records) {
                 if let Some(mapped) = mapped {
                     outcomes.push(window.send_record(record, mapped).await?);
                 }
             }
         }
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("normalizer-produced");
         window.wait_for_all().await?;
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("normalizer-acknowledged");
         count_outcomes(outcomes.iter());
         for manifest in batch.iter().filter(|record| is_manifest(record) && !record.is_handled) {
             if manifest.topic == RawTopic::Uploads {

@@ -163,6 +163,10 @@ impl<'e> Window<'e> {
         let names = &self.events.names;
         let name = if topic == RawTopic::Uploads { &names.readings_bulk } else { &names.readings };
         for (key, value) in readings {
+            #[cfg(feature = "planted-bugs")]
+            if service::planted_bug::PlantedBug::DroppedItem.is_planted() && value.len() % 16 == 3 {
+                continue;
+            }
             self.send(name, key.as_bytes(), value, None).await?;
         }
         Ok(())

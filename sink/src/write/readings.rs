@@ -51,6 +51,13 @@ pub(super) async fn write(
     .execute(&mut *connection)
     .await?
     .rows_affected();
+    #[cfg(feature = "planted-bugs")]
+    if service::planted_bug::PlantedBug::DuplicatedRow.is_planted() {
+        let other = columns.replacen("reading_id", "gen_random_uuid()", 1);
+        sqlx::query(&format!("INSERT INTO readings ({columns}) SELECT {other} FROM stage LIMIT 1"))
+            .execute(&mut *connection)
+            .await?;
+    }
     let mut known: BTreeSet<Uuid> = encoded.merged().iter().copied().collect();
     if inserted < encoded.rows() {
         known.extend(differing(connection).await?);

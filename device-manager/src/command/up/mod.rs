@@ -174,6 +174,7 @@ async fn start(data_dir: DataDir, args: &UpCommand) -> Result<Embedded, CommandE
         kafka: args.kafka_bootstrap_servers.is_none(),
         postgres: args.database_url.is_none(),
         kafka_home: args.kafka_home.clone(),
+        kafka_proxied: None,
     };
     Embedded::start(data_dir, config)
         .await

@@ -37,6 +37,11 @@ impl RawConsumer {
         if Instant::now() < self.retry_at || (assigned.is_none() && !self.is_recheck_due) {
             return Ok(());
         }
+        // In the second assignment of a process and later, so that it starts as usual.
+        #[cfg(feature = "planted-bugs")]
+        if assigned.is_some() && self.assignments > 0 && service::planted_bug::PlantedBug::LateAssignment.is_planted() {
+            tokio::time::sleep(Duration::from_secs(300)).await;
+        }
         let done = match assigned {
             Some(assigned) => self.acknowledge_assignment(assigned).await,
             None => self.recheck_logs().await,
