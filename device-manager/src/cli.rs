@@ -10,8 +10,8 @@ use service::telemetry;
 
 use crate::{
     command::{
-        catalogue_file, chaos, completions, docs, drift, event_schemas, ingress, keys, man, metrics, normalize,
-        normalizer, reconcile, replay, roles, simulate, sink, skip, topics, trace, up,
+        catalogue_file, chaos, completions, dead_letters, docs, drift, event_schemas, find, ingress, keys, man, metrics,
+        normalize, normalizer, payload, reconcile, replay, roles, simulate, sink, skip, topics, trace, up,
     },
     error::CommandError,
     output::Output,
@@ -44,6 +44,9 @@ enum Command {
     Metrics(metrics::MetricsCommand),
     Catalogue(catalogue_file::CatalogueCommand),
     Trace(trace::TraceCommand),
+    Find(find::FindCommand),
+    Payload(payload::PayloadCommand),
+    DeadLetters(dead_letters::DeadLettersCommand),
     Drift(drift::DriftCommand),
     Replay(replay::ReplayCommand),
     Reconcile(reconcile::ReconcileCommand),
@@ -86,6 +89,9 @@ impl Cli {
             Command::Metrics(args) => metrics::run(&args, &mut output),
             Command::Catalogue(args) => catalogue_file::run(&args, &mut output),
             Command::Trace(args) => trace::run(args, &mut output).await,
+            Command::Find(args) => find::run(args, &mut output).await,
+            Command::Payload(args) => payload::run(args, &mut output).await,
+            Command::DeadLetters(args) => dead_letters::run(args, &mut output).await,
             Command::Drift(args) => drift::run(args, &mut output).await,
             Command::Replay(args) => replay::run(args, &mut output).await,
             Command::Reconcile(args) => reconcile::run(args, &mut output).await,

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     fmt::Write as _,
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, IsTerminal as _, Write},
 };
 
 use serde::Serialize;
@@ -12,17 +12,18 @@ use serde::Serialize;
 pub struct Output {
     to: Box<dyn Write + Send>,
     is_closed: bool,
+    is_terminal: bool,
 }
 
 impl Output {
     /// The standard output of the process.
     #[must_use]
     pub fn stdout() -> Self {
-        Self::to(io::stdout())
+        Self { is_terminal: io::stdout().is_terminal(), ..Self::to(io::stdout()) }
     }
 
     fn to(to: impl Write + Send + 'static) -> Self {
-        Self { to: Box::new(to), is_closed: false }
+        Self { to: Box::new(to), is_closed: false, is_terminal: false }
     }
 
     /// Writes one line. Control characters other than tabs are escaped.
@@ -30,7 +31,7 @@ impl Output {
     /// # Errors
     /// The line cannot be written. A closed pipe is not an error: the command continues, and nothing more is written.
     pub fn line(&mut self, line: &str) -> io::Result<()> {
-        self.write(&printable(line))
+        self.write_line(&printable(line))
     }
 
     /// Writes one JSON value on one line. Control characters in its strings are escaped as JSON escapes them.
@@ -39,18 +40,33 @@ impl Output {
     /// As [`Output::line`].
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(value)?;
-        self.write(&escaped(&text, |char, to| {
+        self.write_line(&escaped(&text, |char, to| {
             for unit in char.encode_utf16(&mut [0; 2]) {
                 let _infallible = write!(to, "\\u{unit:04x}");
             }
         }))
     }
 
-    fn write(&mut self, line: &str) -> io::Result<()> {
+    /// Writes bytes as they are, or as lines with escaped control characters if they are read on a terminal.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.is_terminal {
+            return self.write(bytes);
+        }
+        String::from_utf8_lossy(bytes).lines().try_for_each(|line| self.line(line))
+    }
+
+    fn write_line(&mut self, line: &str) -> io::Result<()> {
+        self.write(format!("{line}\n").as_bytes())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.is_closed {
             return Ok(());
         }
-        match writeln!(self.to, "{line}") {
+        match self.to.write_all(bytes) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 self.is_closed = true;
                 Ok(())
@@ -64,6 +80,12 @@ impl Output {
 pub fn remark(line: &str) {
     // If standard error is closed, nothing can be printed.
     let _closed = writeln!(io::stderr(), "device-manager: {}", printable(line));
+}
+
+/// A number with its noun, in the plural unless the number is one.
+pub(crate) fn counted(count: impl Into<i64>, noun: &str) -> String {
+    let count = count.into();
+    if count == 1 { format!("{count} {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// Escapes control characters other than tabs: text from a sender must not move the cursor, break a line or change the text
@@ -125,6 +147,20 @@ mod tests {
         assert_eq!(line, "a\\u{1b}[31m\\u{9b}2J\\u{d}\\u{a}\\u{202e}é\t\\u{7f}");
         assert!(!json.chars().any(|char| is_unsafe(char) || char == '\t'), "{json}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(json).unwrap()["shape"], HOSTILE);
+    }
+
+    #[test]
+    fn bytes_are_written_as_they_are_except_to_a_terminal() {
+        let bytes = [HOSTILE.as_bytes(), &[0, 0xff]].concat();
+        for is_terminal in [false, true] {
+            let pipe = Pipe::default();
+            let mut output = Output { is_terminal, ..Output::to(pipe.clone()) };
+            output.bytes(&bytes).unwrap();
+            let written = pipe.0.lock().unwrap().clone();
+            assert_eq!(written == bytes, !is_terminal);
+            let text = String::from_utf8_lossy(&written);
+            assert!(!is_terminal || text.lines().all(|line| !line.chars().any(is_unsafe)), "{text}");
+        }
     }
 
     #[test]

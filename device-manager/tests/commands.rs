@@ -313,6 +313,32 @@ fn trace_reports_what_it_needs_for_a_correlation_id_and_gives_up_in_time() {
 }
 
 #[test]
+fn a_payload_is_not_shown_without_reveal_and_arguments_about_dead_letters_are_checked() {
+    let directory = with_secrets();
+    let position = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 0, partition: 0, offset: 0, item: 0 };
+    let receipt = ReceiptKey::new(&[0x5a; 32]).unwrap().issue(&position);
+    let id = "raw.healthkit:0:2:17:3:normalizer";
+    for (arguments, cause) in [
+        (vec!["payload", &receipt], "--reveal prints it, and the table audit records who looked"),
+        (vec!["payload", "AAAB", "--reveal"], "this is not a receipt of this installation"),
+        (vec!["payload", &receipt, "--reveal", "--operator", " "], "1 to 200 characters"),
+        (vec!["dead-letters", "show", "17"], "this is not the id of a dead letter, such as"),
+        (vec!["dead-letters", "list", "--reason", "wrong"], "the reasons are malformed, unexpected-shape"),
+        (
+            vec!["dead-letters", "list", "--state", "open,closed"],
+            "the states are open, redriven, resolved and discarded",
+        ),
+        (vec!["dead-letters", "discard", id], "--reason"),
+        (vec!["dead-letters", "discard", id, "--reason", "a\nb"], "none of them a control character"),
+        (vec!["find", "--patient", "patient-77", "--device", "watch-1"], "cannot be used with"),
+        (vec!["find", "--since", "yesterday"], "a number with s, m, h or d"),
+        (vec!["find", "--provider", "wrong"], "the providers are medisante and healthkit"),
+    ] {
+        assert_failed(device_manager(&arguments, directory.path()).output().unwrap(), 2, cause);
+    }
+}
+
+#[test]
 fn completions_and_manual_pages_have_all_commands() {
     let directory = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
@@ -325,6 +351,7 @@ fn completions_and_manual_pages_have_all_commands() {
     assert!(page("device-manager.1").contains("Exit codes"));
     assert!(page("device-manager-trace.1").contains("X\\-Correlation\\-ID"), "{}", page("device-manager-trace.1"));
     assert!(page("device-manager-keys-revoke.1").contains("\\-\\-yes"));
+    assert!(page("device-manager-dead-letters-discard.1").contains("\\-\\-operator"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
+use serde::{Serialize, Serializer};
 use sha2::Sha256;
 
 use crate::format::RawTopic;
@@ -52,6 +53,12 @@ impl fmt::Display for RawPosition {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { topic, topic_epoch, partition, offset } = self;
         write!(to, "{}:{topic_epoch}:{partition}:{offset}", topic.as_str())
+    }
+}
+
+impl Serialize for RawPosition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -2,15 +2,19 @@
 //!
 //! [`migrate`] creates or upgrades the tables, [`comment`] writes comments on their columns, and [`role`] creates the role that may
 //! read the contract views. [`reading`] converts between a reading and its row. [`trace`] returns what became of a
-//! payload, [`reconcile`] what became of ranges of them, [`drift`] what payloads contained that is unknown, and [`skip`] stores the records and gaps that an operator gives up.
+//! payload, [`reconcile`] what became of ranges of them, [`find`] the payloads of a patient or a device, [`dead_letters`] what was
+//! refused, [`drift`] what payloads contained that is unknown, and [`skip`] stores the records and gaps that an operator gives up.
+//! [`audit`] records who looked at identified data.
 //! The sink decides what is written, and when.
 
 pub mod audit;
 pub mod comment;
 pub mod connect;
 pub mod copy;
+pub mod dead_letters;
 pub mod drift;
 pub mod error_class;
+pub mod find;
 pub mod migrate;
 pub mod reading;
 pub mod reconcile;

@@ -11,9 +11,13 @@ mod chaos;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod drift;
+#[cfg(test)]
+mod find;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]

@@ -331,6 +331,20 @@ impl World {
         String::from_utf8(shell.output().unwrap().stdout).unwrap()
     }
 
+    /// Runs an operator's command that signs receipts. Returns its standard output, and whether it succeeded.
+    pub(crate) fn operate(&self, name: &str, arguments: &[&str]) -> (Vec<u8>, bool) {
+        let mut command = self.kafka_command(name);
+        command.args(arguments).env("RECEIPT_KEY_FILE", self.path("receipt.key"));
+        let output = command.env("DATABASE_URL", &self.database_url).output().unwrap();
+        (output.stdout, output.status.success())
+    }
+
+    /// Runs a command with `--json`. Returns the objects that it prints.
+    pub(crate) fn operate_json(&self, name: &str, arguments: &[&str]) -> Vec<Value> {
+        let (said, _) = self.operate(name, &[arguments, &["--json"]].concat());
+        String::from_utf8(said).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Sends SIGTERM. Returns whether the process ended within `within`.
     pub(crate) async fn terminate(&mut self, member: Member, within: Duration) -> bool {
         let mut running = self.stages.remove(&member).unwrap();
@@ -524,6 +538,11 @@ impl IngressClient {
 
     /// Sends a body without a content type.
     pub(crate) async fn try_upload(&self, path: &str, body: String) -> reqwest::Result<Response> {
+        self.try_bytes(path, body.into_bytes()).await
+    }
+
+    /// The same with any bytes.
+    pub(crate) async fn try_bytes(&self, path: &str, body: Vec<u8>) -> reqwest::Result<Response> {
         self.http.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key).body(body).send().await
     }
 

@@ -116,12 +116,13 @@ fn table(page: &mut String, command: &Command, name: &str) {
     }
 }
 
+/// A heading for each reason, to which `dead-letters show` and the operator's page link.
 fn rejections() -> String {
-    let mut page = format!(
-        "# Why an item is refused\n\n{GENERATED}| reason | what the sender, or the operator, can do |\n|---|---|\n"
-    );
+    let mut page = format!("# Why an item is refused\n\n{GENERATED}");
+    page.push_str("What the sender, or the operator, can do about each reason. A refused item is not lost: its payload stays on the raw topic.\n");
+    page.push_str("[dead-letters.md](dead-letters.md) describes the operator's commands.\n");
     for reason in Reason::ALL {
-        let _infallible = writeln!(page, "| `{}` | {} |", reason.as_str(), reason.advice());
+        let _infallible = write!(page, "\n## {}\n\n{}\n", reason.as_str(), reason.advice());
     }
     page
 }

@@ -1,7 +1,6 @@
 //! `device-manager trace`: follows a payload.
 
-mod correlation;
-mod report;
+pub(super) mod report;
 mod waiting;
 
 use std::{
@@ -17,12 +16,16 @@ use sqlx::{Connection as _, PgConnection};
 use store::trace::{Progress, next_offsets};
 use time::OffsetDateTime;
 
-use super::{KafkaArgs, database, reach, receipt_secret, since::Since};
+use super::{
+    KafkaArgs, database,
+    raw_log::{self, Search, Wanted},
+    reach, receipt_secret,
+    since::Since,
+};
 use crate::{
     error::CommandError,
     output::{Output, remark},
 };
-use correlation::Search;
 
 /// Follow a payload by its receipt or its correlation id: where it is stored, what became of it, or what it waits for.
 ///
@@ -164,10 +167,10 @@ async fn search(
     reach(&cluster.settings).await?;
     let search = Search {
         cluster: cluster.clone(),
-        group: args.group.clone(),
-        correlation_id: args.word.clone(),
+        wanted: Wanted { correlation_id: Some(args.word.clone()), ..Wanted::default() },
         topic_epoch: args.topic_epoch,
         since: args.since.moment(OffsetDateTime::now_utc()),
+        until: None,
         deadline,
         payloads_max: if args.all { usize::MAX } else { PAYLOADS_MAX },
     };
@@ -175,7 +178,7 @@ async fn search(
     let found = searched
         .map_err(|error| CommandError::failed("searching the raw topics", error))?
         .map_err(|error| CommandError::failed("searching the raw topics", error))?;
-    if found.positions.is_empty() {
+    if found.payloads.is_empty() {
         let why = format!(
             "it is not a receipt of this installation, and none of the {} raw records since {} has it as correlation id \
              (an earlier --since searches further back)",
@@ -184,10 +187,10 @@ async fn search(
         return Err(CommandError::failed("following the payload", why));
     }
     if found.is_cut {
-        let shown = found.positions.len();
+        let shown = found.payloads.len();
         remark(&format!("more payloads have this correlation id: the first {shown} are shown; --all shows all"));
     }
-    Ok((found.positions, found.is_cut))
+    Ok((found.payloads.into_iter().map(|payload| payload.position).collect(), found.is_cut))
 }
 
 impl TraceCommand {

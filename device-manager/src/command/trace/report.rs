@@ -7,7 +7,10 @@ use store::trace::{
     DeadLetterCount, ListingLimits, Progress, ReadingCount, TracedDeadLetter, TracedOutcome, TracedReading,
 };
 
-use crate::{error::CommandError, output::Output};
+use crate::{
+    error::CommandError,
+    output::{Output, counted},
+};
 
 /// A payload with at most this many readings and refused items is listed completely.
 const LISTED_MAX: i64 = 20;
@@ -157,16 +160,11 @@ fn letter_line(letter: &TracedDeadLetter, item: i32) -> String {
     format!("{items}{among}: dead letter of the {stage} ({state}): {reason}: {detail}")
 }
 
-fn named(display: Option<&str>, code: Option<&str>) -> String {
+/// The display text and the code of a value.
+pub(in super::super) fn named(display: Option<&str>, code: Option<&str>) -> String {
     match (display, code) {
         (Some(display), Some(code)) => format!("{display} ({code})"),
         (Some(text), None) | (None, Some(text)) => text.to_owned(),
         (None, None) => "a value without a code".to_owned(),
     }
-}
-
-/// A number with its noun, in the plural unless the number is one.
-fn counted(count: impl Into<i64>, noun: &str) -> String {
-    let count = count.into();
-    if count == 1 { format!("{count} {noun}") } else { format!("{count} {noun}s") }
 }

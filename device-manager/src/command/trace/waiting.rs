@@ -12,7 +12,7 @@ use schemas::receipt::ItemPosition;
 use service::cluster::Cluster;
 use store::trace::NextOffset;
 
-use super::reach;
+use super::{raw_log::unread_events, reach};
 use crate::error::CommandError;
 
 const ANSWER: Duration = Duration::from_secs(10);
@@ -62,10 +62,6 @@ fn explain_blocking(
         let before = offset - mapped;
         return Ok(format!("it waits for the normalizer, which reads {before} other records of its partition first"));
     }
-    let mut unread = 0;
-    for NextOffset { topic, partition, next_offset } in next {
-        let (_, end) = consumer.fetch_watermarks(topic, *partition, ANSWER)?;
-        unread += end.saturating_sub(*next_offset).max(0);
-    }
+    let unread = unread_events(cluster, next)?;
     Ok(format!("it is normalized and waits for the sink, which has {unread} events to read, including its own"))
 }
