@@ -10,7 +10,7 @@ use std::{
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
-        mpsc::Receiver,
+        mpsc::{self as sync_mpsc, Receiver},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -62,6 +62,8 @@ pub(crate) struct Setup {
 
 /// How long to wait for an answer from Kafka once the sink is asked to stop.
 const SHUTDOWN_KAFKA_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long to wait until the last offsets are committed and the group is left.
+const SHUTDOWN_LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for the writer once the sink is asked to stop.
 const SHUTDOWN_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an idle sink compares its offsets with those in Postgres, and how often offsets are committed to Kafka.
@@ -174,14 +176,9 @@ impl Reader {
         while !self.in_flight.is_empty() && Instant::now() < deadline && self.wait_for_writer_report() {}
         self.handle_rebalances();
         self.consumer.context().close();
-        if self.consumer.fetch_metadata(None, SHUTDOWN_KAFKA_TIMEOUT).is_ok() {
-            self.commit_offsets(Duration::ZERO, CommitMode::Sync);
-        } else {
-            // If a broker is not reachable, leaving the group takes up to a session timeout. The process does not wait for that.
-            let consumer = self.consumer;
-            std::thread::Builder::new().name("sink-leaves".to_owned()).spawn(move || drop(consumer))?;
-        }
-        Ok(())
+        let offsets = std::mem::take(&mut self.to_commit);
+        let last = self.offset_list(offsets).unwrap_or_default();
+        leave(self.consumer, last)
     }
 
     /// Reads messages until the batch is due or no message has arrived for a moment.
@@ -382,4 +379,27 @@ impl Reader {
         }
         Ok(list)
     }
+}
+
+/// Commits the last offsets and leaves the group. If a broker does not answer, that takes a session timeout or longer, also if it
+/// stops answering in between; the process does not wait for that.
+fn leave(consumer: BaseConsumer<GroupContext>, last: TopicPartitionList) -> Result<(), SinkError> {
+    let (leaves, has_left) = sync_mpsc::channel();
+    let leave = move || {
+        if consumer.fetch_metadata(None, SHUTDOWN_KAFKA_TIMEOUT).is_ok() {
+            #[cfg(feature = "fail-points")]
+            service::fail_point::pass("sink-leaves");
+            if last.count() > 0 {
+                // Only to show the lag.
+                let _ = consumer.commit(&last, CommitMode::Sync);
+            }
+        } else {
+            let _ = leaves.send(());
+        }
+        drop(consumer);
+        let _ = leaves.send(());
+    };
+    std::thread::Builder::new().name("sink-leaves".to_owned()).spawn(leave)?;
+    let _late = has_left.recv_timeout(SHUTDOWN_LEAVE_TIMEOUT);
+    Ok(())
 }

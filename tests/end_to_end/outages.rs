@@ -116,3 +116,55 @@ async fn migrations_wait_for_a_database_that_is_down() {
     let log = std::fs::read_to_string(world.path("sink.log")).unwrap();
     assert!(log.contains("the stage waits") && log.contains("the stage works again"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_starts_on_a_read_only_database_works_once_it_is_writable() {
+    let mut world = World::start().await;
+    world.kill(Stage::Sink);
+    let name: String = sqlx::query_scalar("SELECT current_database()::text").fetch_one(&world.pool).await.unwrap();
+    let mut session = world.pool.acquire().await.unwrap();
+    let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    sqlx::query(&read_only).execute(&mut *session).await.unwrap();
+    world.run(Stage::Sink);
+    let sink = (Stage::Sink, 0);
+    until("the sink reports that the database is read-only", || async {
+        world.ready(sink).await.is_some_and(|(is_ready, said)| !is_ready && said.contains("the database is read-only"))
+    })
+    .await;
+    let writable = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+    sqlx::query(&writable).execute(&mut *session).await.unwrap();
+    world.until_ready(sink).await;
+    world.client.post_medisante(&glucose(0)).await;
+    world.until_count(READINGS, 1).await;
+}
+
+/// Kafka answers when the stages begin to leave their groups, and then no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn stages_shut_down_although_kafka_goes_away_while_they_leave_their_groups() {
+    const LEAVES: Duration = Duration::from_secs(3);
+    let mut world = World::start().await;
+    let pause = format!("sleep({})", LEAVES.as_millis());
+    world.set_variable("FAILPOINTS", &format!("sink-leaves={pause};normalizer-leaves={pause}"));
+    for stage in [Stage::Sink, Stage::Normalizer] {
+        world.kill(stage);
+        world.run(stage);
+    }
+    world.client.post_medisante(&glucose(0)).await;
+    world.until_count(READINGS, 1).await;
+    let embedded = world.embedded;
+    let mut late = Vec::new();
+    for stage in [Stage::Sink, Stage::Normalizer] {
+        let freeze = async {
+            // The stage has asked Kafka by then, and waits at the step.
+            tokio::time::sleep(LEAVES / 2).await;
+            embedded.pause_kafka();
+        };
+        let (is_in_time, ()) = tokio::join!(world.terminate((stage, 0), LEAVES + Duration::from_secs(12)), freeze);
+        // The next stage, and the other tests, need Kafka.
+        embedded.resume_kafka();
+        if !is_in_time {
+            late.push(stage);
+        }
+    }
+    assert!(late.is_empty(), "still running after 15 s: {late:?}");
+}

@@ -193,6 +193,11 @@ impl World {
         output.lines().last().unwrap().clone_into(&mut self.client.key);
     }
 
+    /// Sets a variable for all processes that are started from now on.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.kafka.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts process 0 of a stage, also again after it has ended.
     pub(crate) fn run(&mut self, stage: Stage) {
         self.run_member((stage, 0));

@@ -135,8 +135,10 @@ async fn migrate(
     shutdown: &CancellationToken,
 ) -> Result<bool, MigrateError> {
     let mut backoff = Backoff::default();
-    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ANSWER).connect_lazy_with(database);
     loop {
+        // A new one for each attempt: a session that was begun while the database was read-only, or on a server that is a standby
+        // since then, stays read-only.
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ANSWER).connect_lazy_with(database.clone());
         // A pool reports only its timeout, not the error behind it.
         let connected = match PgConnection::connect_with(&pool.connect_options()).await {
             Ok(connection) => connection.close().await,
@@ -144,7 +146,10 @@ async fn migrate(
         };
         let error = match connected {
             Ok(()) => match store::migrate::migrate(&pool).await {
-                Ok(()) => break,
+                Ok(()) => {
+                    pool.close().await;
+                    return Ok(true);
+                }
                 Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
                     if error_class(&error) == ErrorClass::Outage =>
                 {
@@ -160,8 +165,6 @@ async fn migrate(
             return Ok(false);
         }
     }
-    pool.close().await;
-    Ok(true)
 }
 
 fn watch_config(cluster: Cluster, args: &StageArgs, receipt_secret: &[u8; 32]) -> Result<WatchConfig, CommandError> {

@@ -304,6 +304,8 @@ impl RawConsumer {
                 }
                 return;
             }
+            #[cfg(feature = "fail-points")]
+            service::fail_point::pass("normalizer-leaves");
             if let Err(error) = self.consumer.commit_consumer_state(CommitMode::Sync) {
                 tracing::debug!(%error, "nothing was committed at the end");
             }
