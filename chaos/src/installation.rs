@@ -8,6 +8,10 @@ use std::{
     sync::Arc,
 };
 
+use rdkafka::{
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+};
 use schemas::{receipt::ReceiptKey, topic::Topics};
 use service::kafka::KafkaSettings;
 use sqlx::{
@@ -136,9 +140,16 @@ impl<'s> Installation<'s> {
         KafkaSettings::new(self.servers.kafka_direct())
     }
 
-    /// Stops all processes and removes the database.
+    /// Stops all processes and removes the topics and the database.
     pub(crate) async fn remove(self) -> Result<(), ChaosError> {
         self.processes.kill_all();
+        let admin: AdminClient<DefaultClientContext> = self.kafka().client().create()?;
+        let names: Vec<String> = self.topics.specs().into_iter().map(|spec| spec.name).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for (name, code) in admin.delete_topics(&names, &AdminOptions::new()).await?.into_iter().filter_map(Result::err)
+        {
+            tracing::warn!(name, %code, "a topic could not be removed");
+        }
         self.pool.close().await;
         let mut connection = PgConnection::connect(&self.servers.database_direct("postgres")).await?;
         let name = &self.database;

@@ -48,6 +48,13 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Whether a fault lets the broker answer late or not at all.
+    pub(crate) fn disturbs_kafka(&self) -> bool {
+        self.rounds.iter().flatten().any(|fault| fault.disturbs_kafka())
+    }
+}
+
 /// The fault at a place of the endless sequence.
 fn drawn(at: usize, has_fail_points: bool) -> Option<FaultKind> {
     let fail_points = if has_fail_points { &FaultKind::FAIL_POINTS[..] } else { &[] };

@@ -47,6 +47,9 @@ pub struct Report {
     pub accepted: usize,
     /// The number of items in all raw records.
     pub items: u64,
+    /// The number of raw records beyond one for each request, which only a fault of Kafka explains.
+    #[serde(default)]
+    pub repeated: u32,
     /// The faults, in order.
     pub faults: Vec<Injected>,
     /// The broken promises.
@@ -165,6 +168,7 @@ mod tests {
             seconds: 1,
             accepted: 1,
             items: 1,
+            repeated: 0,
             faults: vec![Injected {
                 fault: "kill-sink".to_owned(),
                 together_with: Vec::new(),

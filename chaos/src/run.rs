@@ -76,7 +76,7 @@ pub async fn run(servers: &Servers, settings: &Settings, plan: &Plan, directory:
         }
     }
     traffic.stop().await?;
-    let verdict = oracle::settle(&installation, &sender, settings.recovery_max).await?;
+    let verdict = oracle::settle(&installation, &sender, settings.recovery_max, plan.disturbs_kafka()).await?;
     findings.extend(verdict.findings);
     let crashes = installation.processes.crashes().into_iter();
     findings.extend(crashes.map(|what| Finding { breach: Breach::Unexplained, what }));
@@ -88,6 +88,7 @@ pub async fn run(servers: &Servers, settings: &Settings, plan: &Plan, directory:
         seconds: begun.elapsed().as_secs(),
         accepted: sender.log().obligations.len(),
         items: verdict.items,
+        repeated: verdict.repeated,
         faults,
         findings,
     };

@@ -207,6 +207,11 @@ impl FaultKind {
         }
     }
 
+    /// Whether the broker answers late or not at all.
+    pub(crate) fn disturbs_kafka(self) -> bool {
+        self.ground() == Ground::Kafka
+    }
+
     /// Whether two faults can be injected at the same time, so that each is still what its name says.
     #[must_use]
     pub fn goes_with(self, other: Self) -> bool {

@@ -15,8 +15,9 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use crate::{error::ChaosError, installation::Installation, traffic::sender::Sender};
-use compare::{Finding, compare};
+use compare::{Finding, Findings, compare};
 use expected::{Expected, expected};
+use obligations::Checked;
 use raw::Records;
 use stored::Stored;
 
@@ -28,6 +29,8 @@ pub(crate) struct Verdict {
     pub(crate) findings: Vec<Finding>,
     /// The number of items that the raw records contain.
     pub(crate) items: u64,
+    /// The number of raw records beyond one for each request.
+    pub(crate) repeated: u32,
 }
 
 /// Compares until nothing is found, at most `within`. Events are on their way for a moment, so a first finding proves nothing.
@@ -35,6 +38,7 @@ pub(crate) async fn settle(
     installation: &Installation<'_>,
     sender: &Sender,
     within: Duration,
+    may_repeat: bool,
 ) -> Result<Verdict, ChaosError> {
     let begun = Instant::now();
     let (mut records, mut owed) = (Records::new(), Expected::default());
@@ -44,7 +48,8 @@ pub(crate) async fn settle(
         if has_new {
             owed = expected(&records, &installation.receipt_key);
         }
-        let mut findings = obligations::check(&sender.log(), &records).0;
+        let Checked { findings: Findings(mut findings), repeated } =
+            obligations::check(&sender.log(), &records, may_repeat);
         let stored = Stored::load(&installation.pool).await;
         let is_over = begun.elapsed() > within;
         match stored {
@@ -58,7 +63,7 @@ pub(crate) async fn settle(
         if findings.is_empty() || is_over {
             findings.sort();
             let items = owed.outcomes.values().map(|counts| u64::try_from(counts.items).unwrap_or_default()).sum();
-            return Ok(Verdict { findings, items });
+            return Ok(Verdict { findings, items, repeated });
         }
         tokio::time::sleep(COMPARE_EVERY).await;
     }

@@ -14,8 +14,18 @@ use crate::{
     traffic::log::{Obligation, SendLog},
 };
 
-/// Returns each broken promise: a 2xx whose record is missing or differs, a record that nobody sent, commands out of order.
-pub(crate) fn check(log: &SendLog, records: &Records) -> Findings {
+/// The comparison of the answers with the raw topics.
+pub(crate) struct Checked {
+    /// Each broken promise: a 2xx whose record is missing or differs, a record that nobody sent, commands out of order.
+    pub(crate) findings: Findings,
+    /// The number of records beyond one for each request.
+    pub(crate) repeated: u32,
+}
+
+/// Compares the answers with the raw topics. With `may_repeat`, a request may have become several records: librdkafka appends a
+/// record again, with another epoch of its producer, if the broker answered neither in time. The second is a duplicate like that of a
+/// sender's retry.
+pub(crate) fn check(log: &SendLog, records: &Records, may_repeat: bool) -> Checked {
     let mut findings = Findings::default();
     log.complaints.iter().for_each(|complaint| findings.unexplained(complaint.clone()));
     let bodies = Bodies::of(records);
@@ -26,7 +36,10 @@ pub(crate) fn check(log: &SendLog, records: &Records) -> Findings {
         }
         check_record(obligation, records, &bodies, &mut findings);
     }
-    check_unanswered(log, records, &bodies, &mut findings);
+    let repeated = check_unanswered(log, records, &bodies, &mut findings);
+    if let Some((_, what)) = repeated.first().filter(|_| !may_repeat) {
+        findings.duplicated(what.clone());
+    }
     for (device, positions) in &log.commands {
         let in_order = positions.windows(2).all(|pair| match pair {
             [before, after] => before.partition == after.partition && before.offset < after.offset,
@@ -38,7 +51,7 @@ pub(crate) fn check(log: &SendLog, records: &Records) -> Findings {
             ));
         }
     }
-    findings
+    Checked { findings, repeated: repeated.iter().map(|(count, _)| count).sum() }
 }
 
 /// The whole bodies of large uploads, by upload.
@@ -88,8 +101,10 @@ fn check_record(obligation: &Obligation, records: &Records, bodies: &Bodies, fin
     }
 }
 
-/// A record beyond those that were answered must be an attempt without an answer: no body has more records than attempts.
-fn check_unanswered(log: &SendLog, records: &Records, bodies: &Bodies, findings: &mut Findings) {
+/// A record beyond those that were answered must be an attempt without an answer. Returns the bodies with more records than attempts:
+/// how many more, and a description.
+fn check_unanswered(log: &SendLog, records: &Records, bodies: &Bodies, findings: &mut Findings) -> Vec<(u32, String)> {
+    let mut repeated = Vec::new();
     let mut counts: BTreeMap<(RawTopic, &[u8]), (u32, RawPosition)> = BTreeMap::new();
     for (position, record) in records {
         let is_chunk = matches!(part(record), Some((_, UploadPart::Chunk { .. })));
@@ -102,11 +117,11 @@ fn check_unanswered(log: &SendLog, records: &Records, bodies: &Bodies, findings:
         match log.attempts.get(&(topic, body.to_vec())) {
             None => findings.unexplained(format!("nobody sent the body of the record {position}")),
             Some(attempts) if count > *attempts => {
-                findings.duplicated(format!(
-                    "{attempts} requests with the body of the record {position} became {count} records"
-                ));
+                let what = format!("{attempts} requests with the body of the record {position} became {count} records");
+                repeated.push((count - attempts, what));
             }
             Some(_) => {}
         }
     }
+    repeated
 }

@@ -195,7 +195,7 @@ fn answered() -> (SendLog, Records) {
 fn broken(change: impl FnOnce(&mut SendLog, &mut Records)) -> BTreeSet<Breach> {
     let (mut log, mut records) = answered();
     change(&mut log, &mut records);
-    obligations::check(&log, &records).0.into_iter().map(|finding| finding.breach).collect()
+    obligations::check(&log, &records, false).findings.0.into_iter().map(|finding| finding.breach).collect()
 }
 
 #[test]
@@ -224,6 +224,10 @@ fn a_request_without_an_answer_may_be_stored_once_for_each_attempt() {
     };
     let attempts = |log: &mut SendLog| log.attempts.values_mut().for_each(|attempts| *attempts += 1);
     assert_eq!(broken(|_, records| again(records)), BTreeSet::from([Breach::Duplicated]));
+    let (log, mut records) = answered();
+    again(&mut records);
+    let checked = obligations::check(&log, &records, true);
+    assert_eq!((checked.findings.0, checked.repeated), (Vec::new(), 1), "the broker was silent");
     let retried = broken(|log, records| {
         attempts(log);
         again(records);
