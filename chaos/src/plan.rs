@@ -21,7 +21,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns the plan of a seed. Consecutive seeds go through all kinds of faults, again and again, each time in another order; so
+    /// Returns the plan of a seed. Consecutive seeds go through all kinds of faults, again and again, in changing orders; so
     /// any 50 of them inject each kind several times. Odd seeds have one process for each stage, even ones three. Every second seed
     /// injects its last two faults at the same time, if they go together. Two seeds use one protocol of consumer groups, the next two the
     /// other one.
@@ -60,7 +60,8 @@ fn drawn(at: usize, has_fail_points: bool) -> Option<FaultKind> {
     let fail_points = if has_fail_points { &FaultKind::FAIL_POINTS[..] } else { &[] };
     let mut deck = [&FaultKind::PLAIN, fail_points].concat();
     let (cycle, place) = (at / deck.len(), at % deck.len());
-    deck.shuffle(&mut StdRng::seed_from_u64(cycle as u64));
+    // Two cycles have the same order: with fail points a cycle is 11 seeds long, so each fault occurs at an odd and at an even seed.
+    deck.shuffle(&mut StdRng::seed_from_u64(cycle as u64 / 2));
     deck.get(place).copied()
 }
 
@@ -85,7 +86,7 @@ mod tests {
         let rare: Vec<_> = counts.iter().filter(|(_, [one, three])| one + three < 3).collect();
         assert!(rare.is_empty() && pairs > 5, "{pairs} pairs, {rare:?}");
         let one_only: Vec<_> = counts.iter().filter(|(_, counts)| counts.contains(&0)).collect();
-        assert!(one_only.len() < 6, "{one_only:?}");
+        assert!(one_only.is_empty(), "{one_only:?}");
         assert_eq!(Plan::of_seed(7, true), Plan::of_seed(7, true));
     }
 }
