@@ -10,8 +10,8 @@ use service::telemetry;
 
 use crate::{
     command::{
-        catalogue_file, chaos, completions, dead_letters, docs, drift, event_schemas, find, ingress, keys, man, metrics,
-        normalize, normalizer, payload, reconcile, replay, roles, simulate, sink, skip, topics, trace, up,
+        catalogue_file, chaos, completions, dead_letters, docs, drift, event_schemas, find, ingress, keys, man,
+        metrics, normalize, normalizer, payload, reconcile, replay, roles, simulate, sink, skip, topics, trace, up,
     },
     error::CommandError,
     output::Output,

@@ -19,6 +19,7 @@ use clap::Args;
 use service::HAS_FAIL_POINTS;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::catalogue_file::CatalogueArgs;
 use crate::{
     error::{CommandError, chain},
     output::{Output, remark},
@@ -85,6 +86,8 @@ pub struct ChaosCommand {
     /// parents.
     #[arg(long, env = "KAFKA_HOME")]
     kafka_home: Option<PathBuf>,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
 }
 
 fn fault(name: &str) -> Result<FaultKind, String> {
@@ -112,6 +115,7 @@ pub async fn run(args: ChaosCommand, output: &mut Output) -> Result<ExitCode, Co
             set.join(" -u ")
         )));
     }
+    args.catalogue.install()?;
     let temporary = tempfile::tempdir().map_err(|error| CommandError::failed("the temporary folder", error))?;
     let data_dir = args.data_dir.clone().unwrap_or_else(|| temporary.path().to_owned());
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -132,6 +136,15 @@ pub async fn run(args: ChaosCommand, output: &mut Output) -> Result<ExitCode, Co
         Some(false) => ExitCode::from(1),
         None => ExitCode::from(130),
     })
+}
+
+/// The variable that makes the stages use the same catalogue. They run in another folder, so the path is absolute.
+fn catalogue_variable(args: &ChaosCommand) -> Result<Vec<(String, String)>, CommandError> {
+    let Some(file) = args.catalogue.file() else { return Ok(Vec::new()) };
+    let path = std::path::absolute(file).map_err(|error| CommandError::failed("finding the catalogue file", error))?;
+    let path = path.into_os_string().into_string();
+    let path = path.map_err(|_| CommandError::usage("the path of the catalogue file is not UTF-8"))?;
+    Ok(vec![("CATALOGUE_FILE".to_owned(), path)])
 }
 
 fn list(output: &mut Output) -> Result<ExitCode, CommandError> {
@@ -183,7 +196,7 @@ impl Runner<'_> {
     async fn run_seed(&self, seed: u64, output: &mut Output) -> Result<Report, CommandError> {
         let Self { args, data_dir, servers } = self;
         let settings = Settings {
-            build: Build { binary: std::env::current_exe()?, variables: Vec::new() },
+            build: Build { binary: std::env::current_exe()?, variables: catalogue_variable(args)? },
             commit: args.commit.clone(),
             rate: args.rate,
             recovery_max: Duration::from_secs(args.recovery_seconds),
