@@ -11,7 +11,10 @@ use schemas::{format::RawTopic, receipt::ReceiptKey};
 use sqlx::postgres::PgPoolOptions;
 use time::OffsetDateTime;
 
-use super::{KafkaArgs, database, normalizer::config, reach, receipt_secret, replay::progress::show, since::Since};
+use super::{
+    KafkaArgs, catalogue_file::CatalogueArgs, database, normalizer::config, reach, receipt_secret,
+    replay::progress::show, since::Since,
+};
 use crate::{
     error::{CommandError, chain},
     output::Output,
@@ -61,6 +64,8 @@ pub struct ReconcileCommand {
     #[arg(long, default_value = "2")]
     parallel: NonZeroUsize,
     #[command(flatten)]
+    catalogue: CatalogueArgs,
+    #[command(flatten)]
     kafka: KafkaArgs,
     /// The address of the database.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
@@ -86,6 +91,7 @@ fn topic(word: &str) -> Result<RawTopic, String> {
 /// # Errors
 /// Kafka or the database does not answer, or the sinks do not write what is on the event topics.
 pub async fn run(args: ReconcileCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    args.catalogue.install()?;
     let secret = receipt_secret(&args.receipt_key_file)?;
     let receipt_key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
     let cluster = args.kafka.cluster()?;

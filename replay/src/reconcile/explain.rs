@@ -55,7 +55,7 @@ impl Reconcile {
         let range = RawRange { first: record.offset, end: record.offset + 1, ..*part };
         let is_mapped = is_mapped
             && range.topic != RawTopic::Devices
-            && record.run.mapped_by.mapping_and_catalogue().0 == MAPPING_VERSION;
+            && record.run.mapped_by.mapping_and_catalogue() == (MAPPING_VERSION, catalogue::revision());
         let yielded = if is_mapped {
             let shared = Arc::clone(self);
             tokio::task::spawn_blocking(move || shared.map(&range)).await??
