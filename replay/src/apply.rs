@@ -41,7 +41,7 @@ const PAGE: i64 = 5_000;
 /// The number of records that are published together.
 const RECORDS: i64 = 500;
 /// Records that differ and are at most this far from each other are read in one go.
-const GAP: i64 = 2_000;
+pub(crate) const GAP: i64 = 2_000;
 /// The events of a large upload are published when there are this many.
 const EVENTS: usize = 5_000;
 /// How long the sinks may read no event before the wait for them ends.

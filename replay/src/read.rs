@@ -11,6 +11,7 @@ use store::replay::{Pass, RawRange};
 use tokio::sync::mpsc;
 
 use crate::{
+    apply::GAP,
     batch::{BATCH_READINGS, Batch, Mapped, Read},
     error::ReplayError,
     state::Replay,
@@ -20,19 +21,22 @@ impl Replay {
     /// Reads and maps a range. Blocks.
     pub(super) fn read(&self, range: &RawRange, pass: Pass, batches: &mpsc::Sender<Read>) -> Result<(), ReplayError> {
         let mut batch = Batch::new(batches);
-        self.log.read(range, |message| {
-            self.progress.read.fetch_add(1, Ordering::Relaxed);
-            self.hold_rate();
-            let mut raw = RawMessage::new(range.topic, message);
-            self.scope.prepare(&mut raw);
-            let is_covered =
-                || self.scope.has_position(range, raw.offset()) && self.scope.has_record(raw.headers().ok());
-            if !is_chunk(&raw) && (pass == Pass::Find || is_covered()) {
-                self.map(range.topic, &raw, &mut batch)
-            } else {
-                Ok(batch.pass(raw.offset()))
-            }
-        })?;
+        let parts = if pass == Pass::Find { vec![*range] } else { self.scope.parts(range, GAP) };
+        for part in parts {
+            self.log.read(&part, |message| {
+                self.progress.read.fetch_add(1, Ordering::Relaxed);
+                self.hold_rate();
+                let mut raw = RawMessage::new(range.topic, message);
+                self.scope.prepare(&mut raw);
+                let is_covered =
+                    || self.scope.has_position(range, raw.offset()) && self.scope.has_record(raw.headers().ok());
+                if !is_chunk(&raw) && (pass == Pass::Find || is_covered()) {
+                    self.map(range.topic, &raw, &mut batch)
+                } else {
+                    Ok(batch.pass(raw.offset()))
+                }
+            })?;
+        }
         batch.send(range.end);
         Ok(())
     }

@@ -60,7 +60,8 @@ pub async fn start(config: &ReplayConfig, pool: &PgPool, scope: &Scope, operator
 }
 
 /// Maps the records of dead letters again, publishes the result, and waits until the sinks have stored it. Returns what was changed. The
-/// records are published also if nothing differs, so that the attempt is recorded.
+/// records are published also if nothing differs, so that the attempt is recorded. A call for the same records that was interrupted is
+/// continued, with its number, so that it is one attempt.
 ///
 /// # Errors
 /// [`ReplayError`].
@@ -71,7 +72,13 @@ pub async fn redrive(
     operator: &str,
     progress: Arc<Progress>,
 ) -> Result<Diff, ReplayError> {
-    let replay_id = start(&config, pool, &Scope::of_records(records), operator).await?;
+    let scope = Scope::of_records(records);
+    let stored = scope.stored().map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let by = (MAPPING_VERSION, catalogue::revision());
+    let replay_id = match replay::unfinished_redrive(&mut *pool.acquire().await?, &stored, by).await? {
+        Some(unfinished) => unfinished,
+        None => start(&config, pool, &scope, operator).await?,
+    };
     compare(config.clone(), pool, replay_id, Arc::clone(&progress), false).await?;
     apply(config, pool, replay_id, progress).await
 }

@@ -187,6 +187,18 @@ impl Scope {
         !self.is_redrive() || self.records.contains(&range.position(offset))
     }
 
+    /// Returns the parts of a range that are read: all of it, or the neighbourhoods of the named records, which may be far from each other.
+    pub(crate) fn parts(&self, range: &RawRange, gap: i64) -> Vec<RawRange> {
+        if !self.is_redrive() {
+            return vec![*range];
+        }
+        let is_within =
+            |raw: &&RawPosition| (range.first..range.end).contains(&raw.offset) && **raw == range.position(raw.offset);
+        let offsets: Vec<i64> = self.records.iter().filter(is_within).map(|raw| raw.offset).collect();
+        let runs = offsets.chunk_by(|one, next| next - one <= gap);
+        runs.filter_map(|run| Some(RawRange { first: *run.first()?, end: run.last()? + 1, ..*range })).collect()
+    }
+
     /// Prepares a record for the mapping.
     pub(crate) fn prepare(&self, raw: &mut RawMessage) {
         if let Some(defaults) = self.defaults {
@@ -251,5 +263,17 @@ mod tests {
         let stored = scope.stored().unwrap();
         assert_eq!(Scope::from_stored(&stored).unwrap().stored().unwrap(), stored);
         assert!(!scope.describe().contains("p-1"));
+    }
+
+    #[test]
+    fn only_the_neighbourhoods_of_named_records_are_read() {
+        let range = RawRange { topic: RawTopic::HealthKit, topic_epoch: 1, partition: 2, first: 0, end: 100 };
+        let records = ["raw.healthkit:1:2:3", "raw.healthkit:1:2:5", "raw.healthkit:1:2:90", "raw.healthkit:1:2:100"];
+        let others = ["raw.healthkit:0:2:40", "raw.healthkit:1:1:41", "raw.uploads:1:2:42"];
+        let records = records.into_iter().chain(others).map(|raw| raw.parse().unwrap()).collect();
+        let scope = Scope::of_records(records);
+        let parts: Vec<_> = scope.parts(&range, 10).into_iter().map(|part| part.first..part.end).collect();
+        assert_eq!(parts, [3..6, 90..91]);
+        assert_eq!(Scope::of(Provider::HealthKit).parts(&range, 10), [range]);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     payload::{ecg, heart_rate, weight},
-    world::{Stage, World, until},
+    world::{Stage, WITHIN, World, until},
 };
 
 const SAMPLES: &str = "/health-data/healthkit/standard-json";
@@ -169,8 +169,6 @@ async fn each_reason_is_listed_and_shown_and_the_senders_receipt_shows_the_same(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payload_is_printed_byte_for_byte_and_only_with_a_record_of_who_looked() {
     let world = World::start().await;
-    // A sink that is ready has created the tables.
-    world.until_ready((Stage::Sink, 0)).await;
     // Bytes that no text has, and control characters.
     let body = b"{\"a\": \"\xff\x1b[31m\r\n\x00".to_vec();
     let answer = world.client.try_bytes(MESSAGE, body.clone()).await.unwrap();
@@ -194,4 +192,64 @@ async fn a_payload_is_printed_byte_for_byte_and_only_with_a_record_of_who_looked
     until("the upload is mapped", || async { world.trace(&receipt).1 }).await;
     let (printed, is_done) = world.operate("payload", &[&receipt, "--reveal", "--operator", "otto"]);
     assert!(is_done && printed == upload, "{} of {} bytes", printed.len(), upload.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_mapping_accepts_now_is_stored_by_a_redrive_and_the_rest_counts_an_attempt() {
+    let mut world = World::start().await;
+    world.until_ready((Stage::Normalizer, 0)).await;
+    world.kill(Stage::Normalizer);
+    // A normalizer that refuses what the mapping accepts: an operator skips the record, wherever it is.
+    let samples = json!([heart_rate(61), heart_rate(62)]);
+    let skipped = receipt_of(&world.client.post(SAMPLES, &samples).await);
+    world.run_skipping(&["raw.healthkit:0:0", "raw.healthkit:1:0", "raw.healthkit:2:0"]);
+    world.until_count("SELECT count(*) FROM dead_letters WHERE reason = 'skipped'", 1).await;
+    world.until_ready((Stage::Normalizer, 0)).await;
+    assert!(world.terminate((Stage::Normalizer, 0), WITHIN).await);
+    world.run(Stage::Normalizer);
+    // No mapping accepts these, and Postgres stores no NUL.
+    let refused = json!([heart_rate(63), heart_rate("many"), heart_rate("some")]);
+    let refused = receipt_of(&world.client.post(SAMPLES, &refused).await);
+    world.client.try_upload(SAMPLES, sample("unit", json!("count/min\u{0}"))).await.unwrap();
+    world.until_count("SELECT count(*) FROM dead_letters WHERE replay = 0", 3).await;
+    world.until_count("SELECT count(*) FROM readings", 1).await;
+    // An earlier redrive was killed before it did anything.
+    sqlx::raw_sql("UPDATE dead_letters SET state = 'redriven', state_by = 'otto'").execute(&world.pool).await.unwrap();
+
+    let id_of = |reason: &str| {
+        let letters = world.operate_json("dead-letters", &["list", "--reason", reason, "--state", "redriven,open"]);
+        letters[0]["id"].as_str().unwrap().to_owned()
+    };
+    let id = id_of("skipped");
+    let (said, is_resolved) = world.operate("dead-letters", &["redrive", &id, "--operator", "nina"]);
+    let said = String::from_utf8(said).unwrap();
+    assert!(is_resolved && said.contains("skipped") && said.contains("resolved"), "{said}");
+    assert_eq!(world.count("SELECT count(*) FROM readings").await, 3);
+    let (traced, is_complete) = world.trace(&skipped);
+    assert!(is_complete && traced.contains("(resolved): skipped"), "{traced}");
+    assert_eq!(traced.matches("reading ").count(), 2, "{traced}");
+    let redrives = "SELECT count(*) FROM replays WHERE kind = 'redrive' AND state = 'applied' AND operator = 'nina'";
+    assert_eq!(world.count(redrives).await, 1);
+
+    // Again: nothing is left to do.
+    assert!(world.operate("dead-letters", &["redrive", &id, "--operator", "nina"]).1);
+    assert_eq!(world.count(redrives).await, 1);
+
+    // By a condition: all are refused again.
+    for attempt in [2, 3] {
+        let (_, is_resolved) = world.operate("dead-letters", &["redrive", "--source", "tests", "--operator", "nina"]);
+        assert!(!is_resolved);
+        let again = world.operate_json("dead-letters", &["list"]);
+        let known =
+            |letter: &Value| (letter["attempts"].clone(), letter["state"].clone(), letter["item_count"].clone());
+        let mut known: Vec<_> = again.iter().map(known).collect();
+        known.sort_by_key(|(.., items)| items.as_i64());
+        let of = |items: i64| (json!(attempt), json!("open"), json!(items));
+        assert_eq!(known, [of(1), of(2)], "{again:#?}");
+    }
+    assert_eq!(world.count("SELECT count(*) FROM readings").await, 3);
+    let (traced, _) = world.trace(&refused);
+    assert!(traced.contains("items 1 to 2: dead letter of the normalizer (open): value-invalid"), "{traced}");
+    assert!(!world.operate("dead-letters", &["redrive", "--operator", "nina"]).1, "without any condition");
+    world.assert_promises(5).await;
 }

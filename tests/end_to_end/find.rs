@@ -29,7 +29,6 @@ fn find(world: &World, arguments: &[&str]) -> (String, bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_reading_is_explained_from_the_patients_id() {
     let mut world = World::start().await;
-    world.until_ready((Stage::Sink, 0)).await;
     let (device, other) = ("350000000000077", "350000000000078");
     world.client.post("/devices/assign", &assign(device, "patient-77", "2026-01-01T00:00:00Z")).await;
 

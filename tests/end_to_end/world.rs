@@ -16,6 +16,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use service::kafka::KafkaSettings;
 use sqlx::PgPool;
+use store::migrate::SCHEMA_VERSION;
 use tempfile::TempDir;
 use tests::{create_database, servers};
 use tokio::sync::{Mutex, MutexGuard};
@@ -170,7 +171,8 @@ impl World {
         }
         // Before the ingress has reached Kafka, a request is answered 503, and not every test retries.
         world.until_ready((Stage::Ingress, 0)).await;
-        until("the tables exist", || async { world.try_count("SELECT count(*) FROM ledger").await.is_some() }).await;
+        let version = format!("SELECT count(*) FROM schema_version WHERE version = {SCHEMA_VERSION}");
+        until("the tables exist", || async { world.try_count(&version).await == Some(1) }).await;
         world
     }
 
@@ -212,6 +214,15 @@ impl World {
     pub(crate) fn run_normalizer(&mut self, member: Member, group: &str) {
         let command = self.normalizer_command(Path::new(BINARY), group);
         self.spawn(member, command);
+    }
+
+    /// Starts the normalizer, which skips these raw records.
+    pub(crate) fn run_skipping(&mut self, records: &[&str]) {
+        let mut command = self.normalizer_command(Path::new(BINARY), "normalizer");
+        for record in records {
+            command.args(["--skip", record]);
+        }
+        self.spawn((Stage::Normalizer, 0), command);
     }
 
     /// Starts one of a stage's processes from the build `binary`; a sink gets the arguments `of_sink`.

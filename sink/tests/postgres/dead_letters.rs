@@ -14,11 +14,16 @@ use sink::{
     item::{Item, Origin},
     write::Session,
 };
+use sqlx::{Connection as _, types::time::OffsetDateTime};
+use store::{
+    dead_letters::{self, LetterFilter, LetterId, LetterState},
+    trace::{ListingLimits, Progress, TracedReading},
+};
 
 use super::{
     database::Database,
     locks::write_at_once,
-    sample::{MAY, SECOND, ended, key, listed, outcome, read, reading, topics},
+    sample::{MAY, SECOND, device, ended, key, listed, outcome, read, reading, topics},
     store::{letter, of_sink, write},
 };
 
@@ -230,5 +235,129 @@ async fn a_sink_that_resolves_a_dead_letter_waits_for_one_that_writes_it_and_the
                 "reversed: {is_reversed}, of a sink: {is_of_sink}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawn_reading_is_traced_as_withdrawn_and_is_not_waited_for() {
+    let database = Database::make().await;
+    let position = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 1, partition: 0, offset: 5, item: 0 };
+    write(&database, vec![accepted(1, 0), accepted(2, 0), ended_by(0, 2, 0)]).await;
+    let mut withdrawn = reading(2, 5);
+    (withdrawn.provenance.item, withdrawn.withdrawn, withdrawn.replay) = (2, true, Some(7));
+    write(&database, vec![read(withdrawn), listed(replayed(&(2..3), 7), 0)]).await;
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let progress = Progress::load(&mut connection, &position).await.unwrap();
+    let states = |progress: &Progress| -> Vec<(String, i64)> {
+        progress.readings.iter().map(|count| (count.state.clone(), count.readings)).collect()
+    };
+    assert_eq!(states(&progress), [("current".to_owned(), 1), ("withdrawn".to_owned(), 1)]);
+    assert!(!progress.is_complete(), "the outcome of the mapping before counts the reading");
+    write(&database, vec![ended_by(7, 1, 1)]).await;
+    let progress = Progress::load(&mut connection, &position).await.unwrap();
+    assert!(progress.is_complete());
+    assert_eq!(database.count(UNBALANCED).await, 0);
+    let traced = traced(&database, &position).await;
+    assert_eq!(traced, [(1, "current".to_owned()), (2, "withdrawn".to_owned())]);
+
+    // A resolved dead letter is shown, and is not counted.
+    write(&database, vec![accepted(2, 8), ended_by(8, 2, 0)]).await;
+    let progress = Progress::load(&mut connection, &position).await.unwrap();
+    assert!(progress.is_complete() && progress.dead_letters[0].state == "resolved");
+}
+
+/// The items and states of the readings of a payload.
+async fn traced(database: &Database, position: &ItemPosition) -> Vec<(i32, String)> {
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut found = Vec::new();
+    let limits = ListingLimits { per_kind_max: None, item: 0 };
+    let keep = |reading: TracedReading| {
+        found.push((reading.item, reading.state));
+        Ok::<(), sqlx::Error>(())
+    };
+    limits.readings(&mut connection, position, keep).await.unwrap();
+    found
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_by_their_properties_and_discarded_together_or_not_at_all() {
+    let database = Database::make().await;
+    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let device = device("meter-1").key;
+    let of_device = DeadLetter { device: Some(device), ..replayed(&(3..4), 0) };
+    let letters = [replayed(&(2..3), 0), of_device, of_sink(&(4..6))];
+    write(&database, (0..).zip(letters).map(|(at, letter)| sent_at(letter, at)).collect()).await;
+    let at = |seconds: i64| OffsetDateTime::from_unix_timestamp(MAY / SECOND + seconds).unwrap();
+    let all = LetterFilter { states: LetterState::UNSETTLED.to_vec(), ..LetterFilter::default() };
+    let text = |text: &str| Some(text.to_owned());
+    for (filter, items) in [
+        (all.clone(), vec![4, 3, 2]),
+        (LetterFilter { reason: text("row-refused"), ..all.clone() }, vec![4]),
+        (LetterFilter { device_keys: Some(vec![device]), ..all.clone() }, vec![3]),
+        (LetterFilter { provider: text("medisante"), ..all.clone() }, vec![4, 3, 2]),
+        (LetterFilter { provider: text("healthkit"), ..all.clone() }, vec![]),
+        (LetterFilter { source: text("nobody"), ..all.clone() }, vec![]),
+        (LetterFilter { since: Some(at(1)), until: Some(at(2)), ..all.clone() }, vec![3]),
+        (LetterFilter { states: vec![LetterState::Resolved], ..all.clone() }, vec![]),
+    ] {
+        let found = dead_letters::list(&mut connection, &filter, 10).await.unwrap();
+        assert_eq!(found.iter().map(|letter| letter.id.item).collect::<Vec<_>>(), items, "{filter:?}");
+    }
+    let found = dead_letters::list(&mut connection, &all, 2).await.unwrap();
+    let ids: Vec<LetterId> = found.into_iter().map(|letter| letter.id).collect();
+    assert_eq!(dead_letters::get(&mut connection, &ids[0]).await.unwrap().unwrap().item_count, 2);
+    write(&database, vec![accepted(4, 7), accepted(5, 7)]).await;
+    assert_eq!(dead_letters::discard(&mut connection, &ids, "nina", "known").await.unwrap(), 1);
+    assert_eq!(database.count("SELECT count(*) FROM dead_letters WHERE state = 'discarded'").await, 0);
+    assert_eq!(dead_letters::discard(&mut connection, &ids[1..], "nina", "known").await.unwrap(), 1);
+    let state = "SELECT concat_ws(' ', item, state_by, state_reason) FROM dead_letters WHERE state = 'discarded'";
+    assert_eq!(database.text(state).await, "3 nina known");
+
+    // A redrive that publishes nothing about a dead letter opens it again, and counts.
+    let of_sink =
+        dead_letters::list(&mut connection, &LetterFilter { states: LetterState::ALL.to_vec(), ..all }, 10).await;
+    let ids: Vec<LetterId> = of_sink.unwrap().into_iter().map(|letter| letter.id).collect();
+    dead_letters::mark_redriven(&mut connection, &ids, "otto").await.unwrap();
+    let states = "SELECT concat_ws(' ', item, state, attempts, replay) FROM dead_letters ORDER BY item";
+    assert_eq!(database.text(states).await, "2 redriven 1 0;3 discarded 1 0;4 resolved 1 0");
+    dead_letters::end_redrive(&mut connection, &ids, 9, "otto").await.unwrap();
+    assert_eq!(database.text(states).await, "2 open 2 9;3 discarded 1 0;4 resolved 1 0");
+}
+
+/// The queries of `find` and `dead-letters` read no table of readings or dead letters as a whole.
+#[tokio::test]
+async fn the_queries_of_operators_use_indexes() {
+    let database = Database::make().await;
+    let fill = "INSERT INTO dead_letters (origin_topic, origin_partition, origin_offset, item, stage, reason, detail, topic_epoch, \
+            letter_partition, letter_offset, state, device_key, raw_topic, raw_partition, raw_offset) \
+        SELECT 'raw.medisante', 0, n, -1, 'normalizer', 'empty', '', 0, 0, n, CASE WHEN n % 1000 = 0 THEN 'open' ELSE 'resolved' END, \
+            gen_random_uuid(), 'raw.medisante', 0, n FROM generate_series(1, 20000) n; \
+        INSERT INTO device_commands (topic_epoch, raw_partition, raw_offset, device_key, command, patient_id, received_at, source, \
+            mapping_version, verdict) \
+        SELECT 0, 0, n, gen_random_uuid(), 'assign', 'p' || n, now(), 's', 1, 'applied' FROM generate_series(1, 20000) n; \
+        ANALYZE dead_letters, device_commands";
+    sqlx::raw_sql(fill).execute(&database.pool).await.unwrap();
+    let key = uuid::Uuid::nil();
+    for (statement, index) in [
+        (
+            "SELECT FROM dead_letters WHERE state = ANY('{open,redriven}') AND reason = 'empty'".to_owned(),
+            "dead_letters_open",
+        ),
+        (
+            format!(
+                "SELECT FROM dead_letters WHERE state = ANY('{{open,discarded}}') AND device_key = ANY('{{{key}}}')"
+            ),
+            "dead_letters_device",
+        ),
+        (
+            "SELECT FROM dead_letters WHERE raw_offset = 7 AND raw_partition = 0 AND raw_topic = 'raw.medisante'"
+                .to_owned(),
+            "dead_letters_raw",
+        ),
+        ("SELECT device_key FROM device_commands WHERE patient_id = 'p7'".to_owned(), "device_commands_patient"),
+    ] {
+        let plan: Vec<String> =
+            sqlx::query_scalar(&format!("EXPLAIN {statement}")).fetch_all(&database.pool).await.unwrap();
+        assert!(plan.iter().any(|line| line.contains(index)), "{plan:#?}");
     }
 }

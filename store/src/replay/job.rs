@@ -138,6 +138,29 @@ fn unknown(word: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("a replay has the unknown word {word}").into())
 }
 
+/// Returns the newest redrive of a scope, given as JSON, that has begun with a mapping and a catalogue and has not ended.
+///
+/// # Errors
+/// Postgres is unavailable.
+pub async fn unfinished_redrive(
+    connection: &mut PgConnection,
+    scope: &str,
+    (mapping_version, catalogue_revision): (i32, i32),
+) -> Result<Option<i32>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT replay_id FROM replays \
+         WHERE kind = $1 AND scope = $2::text::jsonb AND mapping_version = $3 AND catalogue_revision = $4 \
+             AND state IN ('comparing', 'compared', 'applying') \
+         ORDER BY replay_id DESC LIMIT 1",
+        JobKind::Redrive.as_str(),
+        scope,
+        mapping_version,
+        catalogue_revision
+    )
+    .fetch_optional(connection)
+    .await
+}
+
 /// Stores a replay in the state `comparing`. Returns its number.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
-//! `device-manager dead-letters list|show|discard`.
+//! `device-manager dead-letters list|show|redrive|discard`.
 
+mod redrive;
 mod show;
 
 use std::process::ExitCode;
@@ -16,15 +17,16 @@ use crate::{
     output::{Output, counted, remark},
 };
 
-/// List, show and discard dead letters: items and payloads that were refused.
+/// List, show, redrive and discard dead letters: items and payloads that were refused.
 ///
-/// A refused item is never lost: its payload stays on the raw topic. A dead letter is open until a replay accepts its items, which
-/// resolves it, or until an operator discards it. docs/dead-letters.md says what to do about each reason.
+/// A refused item is never lost: its payload stays on the raw topic. A dead letter is open until a redrive or a replay accepts its
+/// items, which resolves it, or until an operator discards it. docs/dead-letters.md says what to do about each reason.
 #[derive(Args)]
 #[command(after_help = "Examples:
   . .device-manager/env; device-manager dead-letters list --since 24h
   device-manager dead-letters list --reason unit-missing --source portal --json | jq -r .id
   device-manager dead-letters show raw.healthkit:0:2:17:3:normalizer
+  device-manager dead-letters redrive --reason format-not-read --since 30d    # after an upgrade
   device-manager dead-letters discard raw.healthkit:0:2:17:3:normalizer --reason 'test data of the vendor'")]
 pub struct DeadLettersCommand {
     #[command(subcommand)]
@@ -35,6 +37,7 @@ pub struct DeadLettersCommand {
 enum Action {
     List(ListCommand),
     Show(show::ShowCommand),
+    Redrive(redrive::RedriveCommand),
     Discard(DiscardCommand),
 }
 
@@ -134,6 +137,13 @@ pub(super) fn device_keys(text: &str) -> Vec<Uuid> {
 }
 
 impl FilterArgs {
+    /// Whether there is a condition besides the state.
+    fn is_restricted(&self) -> bool {
+        let Self { reason, device, provider, source, since, until, state: _ } = self;
+        [reason.is_some(), device.is_some(), provider.is_some(), source.is_some(), since.is_some(), until.is_some()]
+            .contains(&true)
+    }
+
     fn filter(&self) -> LetterFilter {
         let now = OffsetDateTime::now_utc();
         LetterFilter {
@@ -156,6 +166,7 @@ pub async fn run(args: DeadLettersCommand, output: &mut Output) -> Result<ExitCo
     match args.action {
         Action::List(args) => list(&args, output).await?,
         Action::Show(args) => show::run(&args, output).await?,
+        Action::Redrive(args) => return redrive::run(&args, output).await,
         Action::Discard(args) => discard(&args, output).await?,
     }
     Ok(ExitCode::SUCCESS)

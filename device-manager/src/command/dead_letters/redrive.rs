@@ -1,0 +1,151 @@
+//! `device-manager dead-letters redrive`.
+
+use std::{collections::BTreeSet, num::NonZeroUsize, path::PathBuf, process::ExitCode, sync::Arc};
+
+use ::replay::{Progress, ReplayConfig};
+use clap::Args;
+use schemas::receipt::{RawPosition, ReceiptKey};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use store::dead_letters::{self, Letter, LetterId, LetterState};
+
+use super::{FilterArgs, find, line, show};
+use crate::{
+    command::{
+        KafkaArgs, database, normalizer::config, operator::OperatorArgs, reach, receipt_secret, replay::progress,
+    },
+    error::{CommandError, chain},
+    output::{Output, counted, remark},
+};
+
+/// The number of dead letters that one call redrives.
+const LETTERS_MAX: i64 = 10_000;
+/// The maximum number of raw records per second, so that live traffic keeps its latency.
+const RECORDS_PER_SECOND: u32 = 2_000;
+
+/// Map the raw records of dead letters again with the current mapping, and store the result.
+///
+/// The payload is read from the raw topic. What the mapping accepts now is stored and resolves the dead letter; what it refuses again
+/// counts as an attempt, and the dead letter is open again. The command waits for the sinks and shows what became of each. Other
+/// differences of these records are applied, too, as by `replay --apply`. A command that was killed is continued by the same command.
+///
+/// Exit code 0 if all are resolved, 1 if some are not.
+#[derive(Args)]
+pub(super) struct RedriveCommand {
+    /// The ids, as `dead-letters list` shows them. Without ids, the conditions select the dead letters.
+    #[arg(value_name = "ID", conflicts_with_all = ["reason", "device", "provider", "source", "since", "until"])]
+    ids: Vec<LetterId>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Print one JSON object per line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    operator: OperatorArgs,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// The address of the database.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// The file with the secret that signs receipts; the same as the ingress's.
+    #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
+    receipt_key_file: PathBuf,
+    /// The topic epoch of the raw topics; the same as the ingress's.
+    #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
+    topic_epoch: u16,
+}
+
+pub(super) async fn run(args: &RedriveCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    let operator = args.operator.name()?;
+    let secret = receipt_secret(&args.receipt_key_file)?;
+    let receipt_key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
+    if args.ids.is_empty() && !args.filter.is_restricted() {
+        return Err(CommandError::usage(
+            "name dead letters, or select them with --reason, --device, --source or another condition",
+        ));
+    }
+    let cluster = args.kafka.cluster()?;
+    reach(&cluster.settings).await?;
+    let normalizer = config(cluster, "device-manager-replay".to_owned(), args.topic_epoch, &secret)?;
+    let parallel = normalizer.threads;
+    let pool = PgPoolOptions::new().max_connections(connections(parallel)).connect_with(database(&args.database_url)?);
+    let pool = pool.await?;
+    let letters = letters(args, &mut *pool.acquire().await?).await?;
+    let (unsettled, mut settled): (Vec<Letter>, Vec<Letter>) =
+        letters.into_iter().partition(|letter| LetterState::UNSETTLED.contains(&letter.state));
+    if !unsettled.is_empty() {
+        let records = unsettled.iter().map(|letter| require_record(letter, args.topic_epoch));
+        let records = records.collect::<Result<BTreeSet<RawPosition>, CommandError>>()?;
+        let ids: Vec<LetterId> = unsettled.into_iter().map(|letter| letter.id).collect();
+        let config = ReplayConfig { normalizer, receipt_key, parallel, records_per_second: Some(RECORDS_PER_SECOND) };
+        settled.extend(Chosen { records, ids, operator }.redrive(config, &pool).await?);
+    }
+    for letter in &settled {
+        print(args, letter, output)?;
+    }
+    let is_resolved = settled.iter().all(|letter| letter.state == LetterState::Resolved);
+    Ok(ExitCode::from(u8::from(!is_resolved)))
+}
+
+/// The dead letters that are redriven, and their raw records.
+struct Chosen {
+    records: BTreeSet<RawPosition>,
+    ids: Vec<LetterId>,
+    operator: String,
+}
+
+impl Chosen {
+    /// Redrives them. Returns what became of them, and the dead letters that the redrive has added.
+    async fn redrive(&self, config: ReplayConfig, pool: &PgPool) -> Result<Vec<Letter>, CommandError> {
+        let mut connection = pool.acquire().await?;
+        dead_letters::mark_redriven(&mut connection, &self.ids, &self.operator).await?;
+        let progress = Arc::new(Progress::default());
+        let shown = tokio::spawn(progress::show("redriving", Arc::clone(&progress)));
+        let redriven = ::replay::redrive(config, pool, self.records.clone(), &self.operator, progress).await;
+        shown.abort();
+        let replay = redriven.map_err(|error| CommandError::failed("redriving", chain(&error)))?.replay;
+        dead_letters::end_redrive(&mut connection, &self.ids, replay, &self.operator).await?;
+        let mut became = Vec::new();
+        for raw in &self.records {
+            let of_record = dead_letters::of_record(&mut connection, raw).await?;
+            became.extend(of_record.into_iter().filter(|one| self.ids.contains(&one.id) || one.replay == replay));
+        }
+        Ok(became)
+    }
+}
+
+fn connections(parallel: NonZeroUsize) -> u32 {
+    u32::try_from(parallel.get()).unwrap_or(u32::MAX).saturating_add(3)
+}
+
+fn print(args: &RedriveCommand, letter: &Letter, output: &mut Output) -> Result<(), CommandError> {
+    let printed = if args.json { output.json(&show::object(letter)) } else { output.line(&line(letter)) };
+    Ok(printed?)
+}
+
+/// Returns the dead letters that are named, or that the conditions select.
+async fn letters(args: &RedriveCommand, connection: &mut sqlx::PgConnection) -> Result<Vec<Letter>, CommandError> {
+    if !args.ids.is_empty() {
+        let mut letters = Vec::with_capacity(args.ids.len());
+        for id in &args.ids {
+            letters.push(find(connection, id).await?);
+        }
+        return Ok(letters);
+    }
+    let letters = dead_letters::list(connection, &args.filter.filter(), LETTERS_MAX).await?;
+    remark(&counted(i64::try_from(letters.len()).unwrap_or(i64::MAX), "dead letter"));
+    if letters.len() as u64 == LETTERS_MAX.cast_unsigned() {
+        remark("there may be more: run the command again afterwards");
+    }
+    Ok(letters)
+}
+
+/// Returns the raw record of a dead letter, which must exist for a redrive.
+fn require_record(letter: &Letter, topic_epoch: u16) -> Result<RawPosition, CommandError> {
+    let cannot = |why: &str| CommandError::failed("nothing was redriven", format!("{}: {why}", letter.id));
+    let raw = letter.raw_record.ok_or_else(|| cannot("no raw record is known for it"))?;
+    if raw.topic_epoch == i32::from(topic_epoch) {
+        Ok(raw)
+    } else {
+        Err(cannot("its raw record was on an earlier topic, with another topic epoch (TOPIC_EPOCH)"))
+    }
+}

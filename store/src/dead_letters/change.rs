@@ -1,0 +1,125 @@
+//! Changes the state of dead letters for an operator.
+
+use sqlx::PgConnection;
+
+use super::LetterId;
+
+/// Marks dead letters that are open as redriven by an operator.
+///
+/// # Errors
+/// Postgres is unavailable.
+pub async fn mark_redriven(connection: &mut PgConnection, ids: &[LetterId], operator: &str) -> Result<(), sqlx::Error> {
+    let keys = Keys::of(ids);
+    sqlx::query!(
+        "UPDATE dead_letters l SET state = 'redriven', state_at = now(), state_by = $7, state_reason = NULL \
+         FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::integer[], $6::text[]) \
+             n(topic, epoch, partition, log_offset, item, stage) \
+         WHERE l.origin_topic = n.topic AND l.topic_epoch = n.epoch AND l.origin_partition = n.partition \
+             AND l.origin_offset = n.log_offset AND l.item = n.item AND l.stage = n.stage AND l.state IN ('open', 'redriven')",
+        &keys.topics as _,
+        &keys.epochs,
+        &keys.partitions,
+        &keys.offsets,
+        &keys.items,
+        &keys.stages as _,
+        operator
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Ends the redrive of dead letters about which the replay has published nothing, such as those of uploads without an end: they are open
+/// again, and the attempt counts.
+///
+/// # Errors
+/// Postgres is unavailable.
+pub async fn end_redrive(
+    connection: &mut PgConnection,
+    ids: &[LetterId],
+    replay: i32,
+    operator: &str,
+) -> Result<(), sqlx::Error> {
+    let keys = Keys::of(ids);
+    sqlx::query!(
+        "UPDATE dead_letters l SET state = 'open', state_at = now(), state_by = $7, attempts = attempts + 1, \
+             last_attempt_at = now(), replay = $8 \
+         FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::integer[], $6::text[]) \
+             n(topic, epoch, partition, log_offset, item, stage) \
+         WHERE l.origin_topic = n.topic AND l.topic_epoch = n.epoch AND l.origin_partition = n.partition \
+             AND l.origin_offset = n.log_offset AND l.item = n.item AND l.stage = n.stage AND l.state = 'redriven' AND l.replay < $8",
+        &keys.topics as _,
+        &keys.epochs,
+        &keys.partitions,
+        &keys.offsets,
+        &keys.items,
+        &keys.stages as _,
+        operator,
+        replay
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The parts of ids, one list for each.
+struct Keys<'i> {
+    topics: Vec<&'i str>,
+    epochs: Vec<i32>,
+    partitions: Vec<i32>,
+    offsets: Vec<i64>,
+    items: Vec<i32>,
+    stages: Vec<&'i str>,
+}
+
+impl<'i> Keys<'i> {
+    fn of(ids: &'i [LetterId]) -> Self {
+        Self {
+            topics: ids.iter().map(|id| id.topic.as_str()).collect(),
+            epochs: ids.iter().map(|id| id.topic_epoch).collect(),
+            partitions: ids.iter().map(|id| id.partition).collect(),
+            offsets: ids.iter().map(|id| id.offset).collect(),
+            items: ids.iter().map(|id| id.item).collect(),
+            stages: ids.iter().map(|id| id.stage.as_str()).collect(),
+        }
+    }
+}
+
+/// Discards dead letters that are open or redriven. Returns how many that were; if one of them is neither any more, nothing is
+/// changed.
+///
+/// # Errors
+/// Postgres is unavailable.
+pub async fn discard(
+    connection: &mut PgConnection,
+    ids: &[LetterId],
+    operator: &str,
+    reason: &str,
+) -> Result<u64, sqlx::Error> {
+    let mut transaction = sqlx::Connection::begin(connection).await?;
+    let mut discarded = 0;
+    for id in ids {
+        discarded += sqlx::query!(
+            "UPDATE dead_letters SET state = 'discarded', state_at = now(), state_by = $7, state_reason = $8 \
+             WHERE origin_topic = $1 AND topic_epoch = $2 AND origin_partition = $3 AND origin_offset = $4 AND item = $5 AND stage = $6 \
+                 AND state IN ('open', 'redriven')",
+            id.topic,
+            id.topic_epoch,
+            id.partition,
+            id.offset,
+            id.item,
+            id.stage,
+            operator,
+            reason
+        )
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+    }
+    if discarded == ids.len() as u64 {
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
+    }
+    Ok(discarded)
+}
