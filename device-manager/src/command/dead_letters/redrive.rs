@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, num::NonZeroUsize, path::PathBuf, process::Exit
 
 use ::replay::{Progress, ReplayConfig};
 use clap::Args;
+use normalizer::check_catalogue;
 use schemas::receipt::{RawPosition, ReceiptKey};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use store::dead_letters::{self, Letter, LetterId, LetterState};
@@ -11,7 +12,8 @@ use store::dead_letters::{self, Letter, LetterId, LetterState};
 use super::{FilterArgs, find, line, show};
 use crate::{
     command::{
-        KafkaArgs, database, normalizer::config, operator::OperatorArgs, reach, receipt_secret, replay::progress,
+        KafkaArgs, catalogue_file::CatalogueArgs, database, normalizer::config, operator::OperatorArgs, reach,
+        receipt_secret, replay::progress,
     },
     error::{CommandError, chain},
     output::{Output, counted, remark},
@@ -40,6 +42,8 @@ pub(super) struct RedriveCommand {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    catalogue: CatalogueArgs,
+    #[command(flatten)]
     operator: OperatorArgs,
     #[command(flatten)]
     kafka: KafkaArgs,
@@ -55,6 +59,7 @@ pub(super) struct RedriveCommand {
 }
 
 pub(super) async fn run(args: &RedriveCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    args.catalogue.install()?;
     let operator = args.operator.name()?;
     let secret = receipt_secret(&args.receipt_key_file)?;
     let receipt_key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
@@ -66,6 +71,8 @@ pub(super) async fn run(args: &RedriveCommand, output: &mut Output) -> Result<Ex
     let cluster = args.kafka.cluster()?;
     reach(&cluster.settings).await?;
     let normalizer = config(cluster, "device-manager-replay".to_owned(), args.topic_epoch, &secret)?;
+    let checked = check_catalogue(&normalizer).await;
+    checked.map_err(|error| CommandError::failed("checking the catalogue", chain(&error)))?;
     let parallel = normalizer.threads;
     let pool = PgPoolOptions::new().max_connections(connections(parallel)).connect_with(database(&args.database_url)?);
     let pool = pool.await?;
