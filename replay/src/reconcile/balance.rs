@@ -299,8 +299,8 @@ mod tests {
 
     #[test]
     fn a_command_has_a_verdict_or_a_dead_letter() {
-        let commands = Chunk { topic: RawTopic::Devices, ..chunk(&[Record; 4], 14) };
-        let run = StoredRun { commands: 1, ..run(10, 13, 0, 0) };
+        let commands = Chunk { topic: RawTopic::Devices, ..chunk(&[Record; 3], 13) };
+        let run = StoredRun { commands: 1, ..run(10, 12, 0, 0) };
         let found =
             [StoredRecord { commands: 1, ..stored(10, 0, 0) }, StoredRecord { refused_by_sink: 1, ..stored(11, 0, 0) }];
         let balance = compare(&commands, &[run], &found);
