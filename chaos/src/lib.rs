@@ -20,7 +20,7 @@ pub mod servers;
 mod traffic;
 mod wait;
 
-pub use fault::inject::Hit;
+pub use fault::target::Hit;
 pub use installation::Build;
 pub use oracle::compare::{Breach, Finding};
 pub use process::Stage;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::ChaosError,
-    fault::inject::Hit,
+    fault::target::Hit,
     oracle::compare::{Breach, Finding},
 };
 

@@ -11,7 +11,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
     error::ChaosError,
-    fault::{FaultKind, inject::Target},
+    fault::{FaultKind, inject::inject, target::Target},
     installation::{Build, Installation},
     oracle::{
         self,
@@ -62,7 +62,7 @@ pub async fn run(servers: &Servers, settings: &Settings, plan: &Plan, directory:
         let hits = join_all(round.iter().map(|kind| {
             let mut own = StdRng::seed_from_u64(dice.random());
             let target = &target;
-            async move { target.inject(*kind, &mut own).await }
+            async move { inject(target, *kind, &mut own).await }
         }));
         let hits: Vec<_> = hits.await.into_iter().collect::<Result<_, _>>()?;
         let recovered = recovery(&installation, &sender, &mut dice, settings.recovery_max).await;

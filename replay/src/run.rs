@@ -7,10 +7,7 @@ use std::{
 };
 
 use normalizer::{MAPPING_VERSION, NormalizerConfig};
-use schemas::{
-    format::Provider,
-    receipt::{RawPosition, ReceiptKey},
-};
+use schemas::{format::Provider, receipt::ReceiptKey};
 use sqlx::{PgConnection, PgPool};
 use store::{
     replay::{self, Job, JobKind, JobRange, JobState, NewJob, Pass, RawRange},
@@ -22,7 +19,6 @@ use tokio::{
 };
 
 use crate::{
-    apply::apply,
     compare_batch::OpenRecord,
     counts::{Counts, Deleted},
     diff::{Diff, is_compared},
@@ -57,30 +53,6 @@ pub async fn start(config: &ReplayConfig, pool: &PgPool, scope: &Scope, operator
     wait_for_sinks(&log, pool).await?;
     let kind = if scope.is_redrive() { JobKind::Redrive } else { JobKind::Compare };
     create(pool, kind, scope, operator, &ranges).await
-}
-
-/// Maps the records of dead letters again, publishes the result, and waits until the sinks have stored it. Returns what was changed. The
-/// records are published also if nothing differs, so that the attempt is recorded. A call for the same records that was interrupted is
-/// continued, with its number, so that it is one attempt.
-///
-/// # Errors
-/// [`ReplayError`].
-pub async fn redrive(
-    config: ReplayConfig,
-    pool: &PgPool,
-    records: BTreeSet<RawPosition>,
-    operator: &str,
-    progress: Arc<Progress>,
-) -> Result<Diff, ReplayError> {
-    let scope = Scope::of_records(records);
-    let stored = scope.stored().map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let by = (MAPPING_VERSION, catalogue::revision());
-    let replay_id = match replay::unfinished_redrive(&mut *pool.acquire().await?, &stored, by).await? {
-        Some(unfinished) => unfinished,
-        None => start(&config, pool, &scope, operator).await?,
-    };
-    compare(config.clone(), pool, replay_id, Arc::clone(&progress), false).await?;
-    apply(config, pool, replay_id, progress).await
 }
 
 async fn create(

@@ -5,6 +5,7 @@ mod network;
 mod postgres;
 mod server;
 mod stage;
+pub mod target;
 mod topic;
 
 use crate::process::Stage;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Server,
-    inject::{Hit, Target},
+    target::{Hit, Target},
 };
 use crate::{
     error::ChaosError,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, Executor as _, PgConnection, pool::PoolConnection};
 
-use super::inject::{Hit, Target};
+use super::target::{Hit, Target};
 use crate::{error::ChaosError, installation::ORACLE};
 
 /// How long a fault lasts.

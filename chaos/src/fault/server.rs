@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Server,
-    inject::{Hit, Target},
+    target::{Hit, Target},
 };
 use crate::error::ChaosError;
 

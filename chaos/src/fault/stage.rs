@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::inject::{Hit, Target};
+use super::target::{Hit, Target};
 use crate::{
     error::ChaosError,
     process::{Member, Stage, Variables},

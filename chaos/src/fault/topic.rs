@@ -10,7 +10,7 @@ use rdkafka::{
 };
 use schemas::format::RawTopic;
 
-use super::inject::{Hit, Target};
+use super::target::{Hit, Target};
 use crate::error::ChaosError;
 
 /// How long dead letters are refused.

@@ -15,39 +15,13 @@ use rdkafka::{
 };
 use service::compacted_topic::{self, Contents};
 
-use super::{config::NormalizerConfig, error::NormalizerError, publish::has_topic};
+use super::{
+    config::NormalizerConfig,
+    error::{CatalogueConflict, NormalizerError},
+    publish::has_topic,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why the catalogue of this process must not be used.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum CatalogueConflict {
-    /// The revision belongs to another file.
-    #[error(
-        "catalogue revision {revision} belongs to another file: this one has the SHA-256 {own}, and that one {published}; give this \
-         file a higher revision"
-    )]
-    OtherFile {
-        /// The revision of both files.
-        revision: i32,
-        /// The hash of the file of this process.
-        own: String,
-        /// The hash of the file to which the revision belongs.
-        published: String,
-    },
-    /// A file with a higher revision was used before.
-    #[error(
-        "catalogue revision {published} was used before, and this process has revision {own}; set CATALOGUE_FILE to the file of \
-         revision {published}, or to one with a higher revision (a file with a revision and no entry stands for the built-in \
-         catalogue)"
-    )]
-    Older {
-        /// The revision of this process; 0 without a file.
-        own: i32,
-        /// The highest revision that was used.
-        published: i32,
-    },
-}
 
 /// The result of claiming the revision of a catalogue file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,37 @@ use service::{
     topics::not_there,
 };
 
-use super::catalogue_claim::CatalogueConflict;
 use crate::pool::PoolGone;
+
+/// Why the catalogue of this process must not be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CatalogueConflict {
+    /// The revision belongs to another file.
+    #[error(
+        "catalogue revision {revision} belongs to another file: this one has the SHA-256 {own}, and that one {published}; give this \
+         file a higher revision"
+    )]
+    OtherFile {
+        /// The revision of both files.
+        revision: i32,
+        /// The hash of the file of this process.
+        own: String,
+        /// The hash of the file to which the revision belongs.
+        published: String,
+    },
+    /// A file with a higher revision was used before.
+    #[error(
+        "catalogue revision {published} was used before, and this process has revision {own}; set CATALOGUE_FILE to the file of \
+         revision {published}, or to one with a higher revision (a file with a revision and no entry stands for the built-in \
+         catalogue)"
+    )]
+    Older {
+        /// The revision of this process; 0 without a file.
+        own: i32,
+        /// The highest revision that was used.
+        published: i32,
+    },
+}
 
 /// An error of the normalizer. [`run`](super::run) returns only those that waiting does not resolve; the stage itself waits for
 /// the end of an outage.

@@ -33,10 +33,10 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use again::{MappedItem, RawMessage, map_again};
-pub use catalogue_claim::{CatalogueConflict, check_catalogue};
+pub use catalogue_claim::check_catalogue;
 pub use config::{BatchLimits, NormalizerConfig, Skip, SkippedRecord, group_of};
 pub use consume::{epoch_of, mapped_until};
-pub use error::NormalizerError;
+pub use error::{CatalogueConflict, NormalizerError};
 pub use republish::{Republished, Republisher, Totals};
 
 use crate::{pool::Pool, registry::normalize};
