@@ -15,9 +15,10 @@ use schemas::{
 use sqlx::{Connection as _, PgConnection};
 use store::{
     reading::{Row, StoredReading, load},
+    reconcile::{StoredRun, runs},
     replay::{
-        self, Change, ChangeKind, Delivery, JobRange, Pass, RawRange, StoredCommand, StoredOutcome, StoredRefusal,
-        add_changes, advance,
+        self, Change, ChangeKind, Delivery, JobRange, Pass, RawRange, StoredCommand, StoredRefusal, add_changes,
+        advance,
     },
 };
 use uuid::Uuid;
@@ -71,16 +72,23 @@ struct StoredRecords {
     readings: BTreeMap<Uuid, StoredReading>,
     deliveries: BTreeMap<i64, Vec<Delivery>>,
     refusals: BTreeMap<i64, Vec<StoredRefusal>>,
-    outcomes: Vec<(i64, i64, StoredOutcome)>,
+    outcomes: Vec<StoredRun>,
     commands: BTreeMap<i64, StoredCommand>,
     excess_commands: Vec<(i64, i64)>,
     documents: BTreeSet<Vec<u8>>,
 }
 
 impl StoredRecords {
-    fn outcome(&self, offset: i64) -> StoredOutcome {
-        let run = self.outcomes.iter().find(|(first, last, _)| (*first..=*last).contains(&offset));
-        run.map(|(.., outcome)| *outcome).unwrap_or_default()
+    /// The readings, commands and refused items that the outcome of a record counts; none without an outcome.
+    fn outcome(&self, offset: i64) -> Totals {
+        let at = self.outcomes.partition_point(|run| run.last < offset);
+        let run = self.outcomes.get(at).filter(|run| run.first <= offset);
+        let count = |pick: fn(&StoredRun) -> i64| run.map_or(0, |run| usize::try_from(pick(run)).unwrap_or(0));
+        Totals {
+            readings: count(|run| run.readings),
+            commands: count(|run| run.commands),
+            rejections: count(|run| run.rejections),
+        }
     }
 
     fn is_excess(&self, offset: i64) -> bool {
@@ -192,7 +200,7 @@ impl Replay {
         for refusal in replay::refusals(connection, &part).await? {
             stored.refusals.entry(refusal.offset).or_default().push(refusal);
         }
-        stored.outcomes = replay::outcomes(connection, &part).await?;
+        stored.outcomes = runs(connection, &part).await?;
         Ok(stored)
     }
 
@@ -214,8 +222,7 @@ impl Replay {
                 Pass::Find => is_missing,
                 Pass::Compare | Pass::Apply => self.scope.has_reading(reading, &self.holdings),
             };
-            let before = known.map(fingerprint);
-            let found = |kind| Change { before, ..change(raw, item, kind, reading) };
+            let found = |kind| Change { before: known.map(fingerprint), ..change(raw, item, kind, reading) };
             match compare(reading, known) {
                 Comparison::Added => open.added.push(found(ChangeKind::Added)),
                 Comparison::Changed(fields) => {
@@ -296,11 +303,7 @@ impl Replay {
             {
                 continue;
             }
-            let outcome = stored.outcome(*offset);
-            let totals = record.totals;
-            let is_same_outcome = [outcome.readings, outcome.commands, outcome.rejections]
-                .map(|count| usize::try_from(count).unwrap_or(0))
-                == [totals.readings, totals.commands, totals.rejections];
+            let is_same_outcome = stored.outcome(*offset) == record.totals;
             if self.scope.is_redrive() || is_refused_differently || !is_same_outcome || !record.documents.is_empty() {
                 record.changes.push(of_record(raw));
             }

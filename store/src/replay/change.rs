@@ -177,21 +177,6 @@ pub async fn forget_changes(
     Ok(())
 }
 
-/// Deletes the changes of a record.
-///
-/// # Errors
-/// Postgres is unavailable.
-pub async fn forget_record(connection: &mut PgConnection, replay_id: i32, raw: RawPosition) -> Result<(), sqlx::Error> {
-    let range = RawRange {
-        topic: raw.topic,
-        topic_epoch: u16::try_from(raw.topic_epoch).map_err(|error| sqlx::Error::Decode(error.into()))?,
-        partition: raw.partition,
-        first: raw.offset,
-        end: raw.offset + 1,
-    };
-    forget_changes(connection, replay_id, &range, raw.offset).await
-}
-
 /// Deletes the added readings that were stored since. Returns their number.
 ///
 /// # Errors

@@ -56,17 +56,6 @@ pub struct Delivery {
     pub reading_id: Uuid,
 }
 
-/// The outcome of a raw record.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StoredOutcome {
-    /// The number of readings.
-    pub readings: i32,
-    /// The number of device commands.
-    pub commands: i32,
-    /// The number of refused items.
-    pub rejections: i32,
-}
-
 /// A stored device command.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredCommand {
@@ -190,35 +179,6 @@ pub async fn deliveries(connection: &mut PgConnection, range: &RawRange) -> Resu
     )
     .fetch_all(connection)
     .await
-}
-
-/// Returns the outcomes of a range as runs: the first and the last offset, and the outcome of each record between them.
-///
-/// # Errors
-/// Postgres is unavailable.
-pub async fn outcomes(
-    connection: &mut PgConnection,
-    range: &RawRange,
-) -> Result<Vec<(i64, i64, StoredOutcome)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        "SELECT first_offset, last_offset, readings, commands, rejections FROM outcomes \
-         WHERE topic = $1 AND topic_epoch = $2 AND raw_partition = $3 AND last_offset >= $4 AND first_offset < $5 \
-         ORDER BY first_offset",
-        range.topic.as_str(),
-        i32::from(range.topic_epoch),
-        range.partition,
-        range.first,
-        range.end
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let outcome = StoredOutcome { readings: row.readings, commands: row.commands, rejections: row.rejections };
-            (row.first_offset, row.last_offset, outcome)
-        })
-        .collect())
 }
 
 /// Returns the device commands of a range.

@@ -7,11 +7,11 @@ mod job;
 
 pub use change::{
     Change, ChangeGroup, ChangeKind, PagePosition, add_changes, changed_offsets, changes, changes_of, count_by_kind,
-    forget_arrived, forget_changes, forget_record, groups, missing, settle_missing,
+    forget_arrived, forget_changes, groups, missing, settle_missing,
 };
 pub use compared::{
-    Delivery, Holding, RawRange, StoredCommand, StoredOutcome, StoredRefusal, commands, deliveries, excess_commands,
-    holdings_of, outcomes, refusals, stored_documents, stored_until,
+    Delivery, Holding, RawRange, StoredCommand, StoredRefusal, commands, deliveries, excess_commands, holdings_of,
+    refusals, stored_documents, stored_until,
 };
 pub use job::{
     Job, JobKind, JobRange, JobState, NewJob, Pass, add_ranges, advance, create, job, jobs, ranges, set_state,
