@@ -21,16 +21,14 @@ use store::{
         changes_of,
     },
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
     compare_batch::{command_fingerprint, fingerprint},
     diff::Diff,
     error::ReplayError,
+    parallel::for_each,
     run::{ends_of_events, job_of, open, remove_read, require_mapping},
     scope::Scope,
     state::{Progress, Replay, ReplayConfig, receipt_at},
@@ -78,19 +76,11 @@ pub async fn apply(
     let publisher = Arc::new(Republisher::connect(replay.config.normalizer.clone(), replay_id).await?);
     let parts = replay::ranges(&mut *pool.acquire().await?, replay_id, Pass::Apply).await?;
     replay.progress.begin(&parts);
-    let slots = Arc::new(Semaphore::new(replay.config.parallel.get()));
-    let mut tasks = JoinSet::new();
-    for part in parts {
-        let (replay, publisher, slots) = (Arc::clone(&replay), Arc::clone(&publisher), Arc::clone(&slots));
-        tasks.spawn(async move {
-            // The semaphore is never closed.
-            let _slot = slots.acquire_owned().await;
-            replay.apply_range(part, &publisher).await
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
+    for_each(replay.config.parallel, parts, |part| {
+        let (replay, publisher) = (Arc::clone(&replay), Arc::clone(&publisher));
+        async move { replay.apply_range(part, &publisher).await }
+    })
+    .await?;
     replay.wait_until_stored().await?;
     let mut connection = pool.acquire().await?;
     if !replay::set_state(&mut connection, replay_id, &[JobState::Applying], JobState::Applied).await? {

@@ -17,6 +17,7 @@ mod error;
 mod examples;
 mod html;
 mod log;
+mod parallel;
 mod read;
 pub mod reconcile;
 mod redrive;

@@ -13,10 +13,7 @@ use store::{
     replay::{self, Job, JobKind, JobRange, JobState, NewJob, Pass, RawRange},
     trace,
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::sync::mpsc;
 
 use crate::{
     compare_batch::OpenRecord,
@@ -25,6 +22,7 @@ use crate::{
     error::ReplayError,
     examples::{Example, Examples},
     log::{Covered, RawLog},
+    parallel::for_each,
     scope::Scope,
     state::{Progress, Replay, ReplayConfig},
 };
@@ -291,20 +289,12 @@ pub(crate) async fn wait_for_sinks(log: &RawLog, pool: &PgPool) -> Result<(), Re
 async fn run_pass(replay: Replay, pass: Pass) -> Result<Replay, ReplayError> {
     let parts = replay::ranges(&mut *replay.pool.acquire().await?, replay.id, pass).await?;
     replay.progress.begin(&parts);
-    let slots = Arc::new(Semaphore::new(replay.config.parallel.get()));
     let replay = Arc::new(replay);
-    let mut tasks = JoinSet::new();
-    for part in parts {
-        let (replay, slots) = (Arc::clone(&replay), Arc::clone(&slots));
-        tasks.spawn(async move {
-            // The semaphore is never closed.
-            let _slot = slots.acquire_owned().await;
-            replay.compare_range(part, pass).await
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
+    for_each(replay.config.parallel, parts, |part| {
+        let replay = Arc::clone(&replay);
+        async move { replay.compare_range(part, pass).await }
+    })
+    .await?;
     Arc::try_unwrap(replay).map_err(|_| ReplayError::Busy)
 }
 

@@ -23,10 +23,7 @@ use rdkafka::Message as _;
 use schemas::receipt::{ItemPosition, ReceiptKey};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use store::{reconcile as stored, replay::RawRange};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::sync::mpsc;
 
 pub use balance::Counts;
 pub use finding::{EarlierEpoch, Finding, FindingKind, Reconciliation};
@@ -36,6 +33,7 @@ pub use watch::{WatchConfig, watch};
 use crate::{
     error::ReplayError,
     log::RawLog,
+    parallel::for_each,
     run::{log_of, wait_for_sinks},
     state::Progress,
 };
@@ -90,19 +88,11 @@ pub async fn reconcile(
     let (result, explained) = (Mutex::default(), AtomicU64::new(0));
     let shared = Arc::new(Reconcile { config, log, pool, result, progress, explained });
     shared.outside(&parts).await?;
-    let slots = Arc::new(Semaphore::new(shared.config.parallel.get()));
-    let mut tasks = JoinSet::new();
-    for part in parts {
-        let (shared, slots) = (Arc::clone(&shared), Arc::clone(&slots));
-        tasks.spawn(async move {
-            // The semaphore is never closed.
-            let _slot = slots.acquire_owned().await;
-            shared.part(part).await
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
+    for_each(shared.config.parallel, parts, |part| {
+        let shared = Arc::clone(&shared);
+        async move { shared.part(part).await }
+    })
+    .await?;
     let mut result = std::mem::take(&mut *shared.result());
     result.balanced = result.found.is_empty();
     result.findings.sort_by_key(|found| (found.topic, found.partition, found.first_offset, found.item));
