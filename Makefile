@@ -10,7 +10,7 @@ CARGO_RUN = cargo run --quiet --locked --profile $(PROFILE) -p device-manager --
 export GIT_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo run test lint skew fuzz chaos oracle mutants isolation replay bench compare callgrind generated prepared \
+.PHONY: help setup build demo run test lint skew fuzz chaos oracle mutants isolation replay outage bench compare callgrind generated prepared \
     clean
 
 help: ## List the commands
@@ -79,6 +79,11 @@ replay: setup ## Repair 100,000 raw records beside 1,000 live readings per secon
 	@echo "commit $(GIT_COMMIT)"
 	REPLAY_RECORDS=100000 REPLAY_LIVE=1000 \
 		cargo test --release --locked -p device-manager --test end_to_end a_replay_that_is_killed -- --nocapture
+
+outage: setup ## Stop Postgres for 5 minutes under 2,000 payloads per second, and print the memory of each stage, on the release build
+	@echo "commit $(GIT_COMMIT)"
+	OUTAGE_SECONDS=300 OUTAGE_RATE=2000 \
+		cargo test --release --locked -p device-manager --test end_to_end outage_load -- --nocapture
 
 bench: ## Measure against the stated peers and limits, and write the table to bench/results
 	@sh .ci/setup bench

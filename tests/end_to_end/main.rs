@@ -29,6 +29,8 @@ mod items;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]
+mod outage_load;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod payload;
