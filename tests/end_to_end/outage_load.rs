@@ -78,7 +78,10 @@ async fn memory_is_bounded_and_nothing_is_lost_while_postgres_is_away_under_load
     println!("{sent} payloads, Postgres away for {seconds} s; everything stored {caught_up:.1?} after its return");
     for (index, stage) in STAGES.into_iter().enumerate() {
         let after = world.resident_kib_max((stage, 0));
-        println!("{stage:?}: {} KiB at half of the outage, {} at its end, {after} afterwards", middle[index], end[index]);
+        println!(
+            "{stage:?}: {} KiB at half of the outage, {} at its end, {after} afterwards",
+            middle[index], end[index]
+        );
         assert!(end[index] <= middle[index] + GROWTH_KIB_MAX, "the memory of the {stage:?} grows during the outage");
         assert!(after < RESIDENT_KIB_MAX, "the {stage:?} needs {after} KiB");
     }

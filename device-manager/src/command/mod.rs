@@ -33,6 +33,7 @@ pub mod drift;
 pub mod event_schemas;
 pub mod find;
 pub mod ingress;
+pub(crate) mod installation;
 pub mod keys;
 pub mod man;
 pub mod metrics;

@@ -1,13 +1,13 @@
 //! `device-manager payload`: prints a payload as it was received.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
 use rdkafka::Message as _;
 use schemas::{
     content::{ContentHasher, ContentKey},
     raw::header,
-    receipt::{ItemPosition, ReceiptKey},
+    receipt::ItemPosition,
     upload::{Upload, UploadPart},
 };
 use service::cluster::Cluster;
@@ -15,10 +15,10 @@ use store::audit;
 use tokio::sync::mpsc;
 
 use super::{
-    KafkaArgs, connect,
+    connect,
+    installation::InstallationArgs,
     operator::OperatorArgs,
     raw_log::{ReadError, header_of, record, records, upload_of},
-    reach, receipt_secret,
 };
 use crate::{
     error::CommandError,
@@ -44,16 +44,7 @@ pub struct PayloadCommand {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(flatten)]
-    kafka: KafkaArgs,
-    /// The address of the database.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: String,
-    /// The file with the secret that signs receipts; the same as the ingress's.
-    #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
-    receipt_key_file: PathBuf,
-    /// The topic epoch of the raw topics; the same as the ingress's.
-    #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
-    topic_epoch: u16,
+    installation: InstallationArgs,
 }
 
 /// Runs the command.
@@ -61,19 +52,18 @@ pub struct PayloadCommand {
 /// # Errors
 /// The word is not a receipt, --reveal is missing, the record does not exist any more, or Kafka or the database does not answer.
 pub async fn run(args: PayloadCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
-    let secret = receipt_secret(&args.receipt_key_file)?;
-    let position = ReceiptKey::new(&secret).and_then(|key| key.read(&args.receipt)).map_err(CommandError::usage)?;
+    let (secret, receipt_key) = args.installation.secret()?;
+    let position = receipt_key.read(&args.receipt).map_err(CommandError::usage)?;
     if !args.reveal {
         return Err(CommandError::usage(
             "a payload may contain health data: --reveal prints it, and the table audit records who looked",
         ));
     }
     let operator = args.operator.name()?;
-    let cluster = args.kafka.cluster()?;
-    reach(&cluster.settings).await?;
-    let mut connection = connect(&args.database_url).await?;
+    let cluster = args.installation.cluster().await?;
+    let mut connection = connect(&args.installation.database_url).await?;
     let detail = format!("receipt {}", args.receipt.trim());
-    let mut payload = Payload::open(cluster, args.topic_epoch, position).await?;
+    let mut payload = Payload::open(cluster, args.installation.topic_epoch, position).await?;
     audit::record(&mut connection, &operator, "payload", &detail).await?;
     let mut hasher = ContentKey::derive(&secret).map_err(CommandError::usage)?.hasher();
     let is_whole = payload.print(&mut hasher, output).await?;

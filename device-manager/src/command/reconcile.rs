@@ -1,18 +1,18 @@
 //! `device-manager reconcile`: shows that nothing is missing.
 
-use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{num::NonZeroUsize, process::ExitCode, sync::Arc};
 
 use ::replay::{
     Progress,
     reconcile::{Counts, Extent, Finding, ReconcileConfig, Reconciliation, reconcile},
 };
 use clap::Args;
-use schemas::{format::RawTopic, receipt::ReceiptKey};
+use schemas::format::RawTopic;
 use sqlx::postgres::PgPoolOptions;
 use time::OffsetDateTime;
 
 use super::{
-    KafkaArgs, catalogue_file::CatalogueArgs, database, normalizer::config, reach, receipt_secret,
+    catalogue_file::CatalogueArgs, database, installation::InstallationArgs, normalizer::config,
     replay::progress::show, since::Since,
 };
 use crate::{
@@ -66,19 +66,10 @@ pub struct ReconcileCommand {
     #[command(flatten)]
     catalogue: CatalogueArgs,
     #[command(flatten)]
-    kafka: KafkaArgs,
-    /// The address of the database.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: String,
-    /// The file with the secret that signs receipts; the same as the ingress's.
-    #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
-    receipt_key_file: PathBuf,
+    installation: InstallationArgs,
     /// The consumer group that all normalizers of the installation share.
     #[arg(long, env = "NORMALIZER_GROUP", default_value = "device-manager-normalizer")]
     group: String,
-    /// The topic epoch of the raw topics; the same as the ingress's.
-    #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
-    topic_epoch: u16,
 }
 
 fn topic(word: &str) -> Result<RawTopic, String> {
@@ -92,10 +83,8 @@ fn topic(word: &str) -> Result<RawTopic, String> {
 /// Kafka or the database does not answer, or the sinks do not write what is on the event topics.
 pub async fn run(args: ReconcileCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     args.catalogue.install()?;
-    let secret = receipt_secret(&args.receipt_key_file)?;
-    let receipt_key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
-    let cluster = args.kafka.cluster()?;
-    reach(&cluster.settings).await?;
+    let (secret, receipt_key) = args.installation.secret()?;
+    let cluster = args.installation.cluster().await?;
     let now = OffsetDateTime::now_utc();
     let extent = Extent {
         partition: args.partition,
@@ -105,9 +94,12 @@ pub async fn run(args: ReconcileCommand, output: &mut Output) -> Result<ExitCode
         until: args.until.as_ref().map(|until| until.moment(now)),
         ..Extent::of(args.topic.map_or_else(|| RawTopic::ALL.to_vec(), |topic| vec![topic]))
     };
-    let normalizer = config(cluster, args.group.clone(), args.topic_epoch, &secret)?;
+    let normalizer = config(cluster, args.group.clone(), args.installation.topic_epoch, &secret)?;
     let connections = u32::try_from(args.parallel.get()).unwrap_or(u32::MAX).saturating_add(1);
-    let pool = PgPoolOptions::new().max_connections(connections).connect_with(database(&args.database_url)?).await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .connect_with(database(&args.installation.database_url)?)
+        .await?;
     let config = ReconcileConfig { extent, normalizer, receipt_key, parallel: args.parallel };
     let progress = Arc::new(Progress::default());
     let shown = tokio::spawn(show("comparing", Arc::clone(&progress)));

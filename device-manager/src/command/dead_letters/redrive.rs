@@ -1,19 +1,19 @@
 //! `device-manager dead-letters redrive`.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroUsize, process::ExitCode, sync::Arc};
 
 use ::replay::{Progress, ReplayConfig};
 use clap::Args;
 use normalizer::check_catalogue;
-use schemas::receipt::{RawPosition, ReceiptKey};
+use schemas::receipt::RawPosition;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use store::dead_letters::{self, Letter, LetterId, LetterState};
 
 use super::{FilterArgs, find, line, show};
 use crate::{
     command::{
-        KafkaArgs, catalogue_file::CatalogueArgs, database, normalizer::config, operator::OperatorArgs, reach,
-        receipt_secret, replay::progress,
+        catalogue_file::CatalogueArgs, database, installation::InstallationArgs, normalizer::config,
+        operator::OperatorArgs, replay::progress,
     },
     error::{CommandError, chain},
     output::{Output, counted, remark},
@@ -46,41 +46,32 @@ pub(super) struct RedriveCommand {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(flatten)]
-    kafka: KafkaArgs,
-    /// The address of the database.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: String,
-    /// The file with the secret that signs receipts; the same as the ingress's.
-    #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
-    receipt_key_file: PathBuf,
-    /// The topic epoch of the raw topics; the same as the ingress's.
-    #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
-    topic_epoch: u16,
+    installation: InstallationArgs,
 }
 
 pub(super) async fn run(args: &RedriveCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
     args.catalogue.install()?;
     let operator = args.operator.name()?;
-    let secret = receipt_secret(&args.receipt_key_file)?;
-    let receipt_key = ReceiptKey::new(&secret).map_err(CommandError::usage)?;
+    let (secret, receipt_key) = args.installation.secret()?;
     if args.ids.is_empty() && !args.filter.is_restricted() {
         return Err(CommandError::usage(
             "name dead letters, or select them with --reason, --device, --source or another condition",
         ));
     }
-    let cluster = args.kafka.cluster()?;
-    reach(&cluster.settings).await?;
-    let normalizer = config(cluster, "device-manager-replay".to_owned(), args.topic_epoch, &secret)?;
+    let cluster = args.installation.cluster().await?;
+    let normalizer = config(cluster, "device-manager-replay".to_owned(), args.installation.topic_epoch, &secret)?;
     let checked = check_catalogue(&normalizer).await;
     checked.map_err(|error| CommandError::failed("checking the catalogue", chain(&error)))?;
     let parallel = normalizer.threads;
-    let pool = PgPoolOptions::new().max_connections(connections(parallel)).connect_with(database(&args.database_url)?);
+    let pool = PgPoolOptions::new()
+        .max_connections(connections(parallel))
+        .connect_with(database(&args.installation.database_url)?);
     let pool = pool.await?;
     let letters = letters(args, &mut *pool.acquire().await?).await?;
     let (unsettled, mut settled): (Vec<Letter>, Vec<Letter>) =
         letters.into_iter().partition(|letter| LetterState::UNSETTLED.contains(&letter.state));
     if !unsettled.is_empty() {
-        let records = unsettled.iter().map(|letter| require_record(letter, args.topic_epoch));
+        let records = unsettled.iter().map(|letter| require_record(letter, args.installation.topic_epoch));
         let records = records.collect::<Result<BTreeSet<RawPosition>, CommandError>>()?;
         let ids: Vec<LetterId> = unsettled.into_iter().map(|letter| letter.id).collect();
         let config = ReplayConfig { normalizer, receipt_key, parallel, records_per_second: Some(RECORDS_PER_SECOND) };

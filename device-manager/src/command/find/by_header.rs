@@ -23,7 +23,7 @@ impl Finder<'_> {
                 source: self.args.source.clone(),
                 provider: self.args.provider,
             },
-            topic_epoch: self.args.topic_epoch,
+            topic_epoch: self.args.installation.topic_epoch,
             since: self.since,
             until: self.args.until.is_some().then_some(self.until),
             deadline: self.deadline,

@@ -69,7 +69,7 @@ impl Finder<'_> {
     }
 
     async fn window(&self) -> Result<Vec<(RawRange, Range<i64>)>, CommandError> {
-        let (cluster, epoch, provider) = (self.cluster.clone(), self.args.topic_epoch, self.args.provider);
+        let (cluster, epoch, provider) = (self.cluster.clone(), self.args.installation.topic_epoch, self.args.provider);
         let span = (self.since, self.until);
         let found = tokio::task::spawn_blocking(move || window(&cluster, epoch, provider, span)).await;
         let found = found.map_err(|error| CommandError::failed("asking Kafka", error))?;

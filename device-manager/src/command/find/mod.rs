@@ -5,7 +5,6 @@ mod by_holder;
 mod report;
 
 use std::{
-    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -23,10 +22,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    KafkaArgs, database,
+    database,
     dead_letters::{device_keys, provider},
+    installation::InstallationArgs,
     operator::OperatorArgs,
-    reach, receipt_secret,
     since::Since,
 };
 use crate::{error::CommandError, output::Output};
@@ -85,16 +84,7 @@ pub struct FindCommand {
     #[command(flatten)]
     operator: OperatorArgs,
     #[command(flatten)]
-    kafka: KafkaArgs,
-    /// The address of the database.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: String,
-    /// The file with the secret that signs receipts; the same as the ingress's.
-    #[arg(long, env = "RECEIPT_KEY_FILE", default_value = ".device-manager/receipt.key")]
-    receipt_key_file: PathBuf,
-    /// The topic epoch of the raw topics; the same as the ingress's.
-    #[arg(long, env = "TOPIC_EPOCH", default_value_t = 0)]
-    topic_epoch: u16,
+    installation: InstallationArgs,
 }
 
 fn patient(text: &str) -> Result<PatientId, String> {
@@ -136,18 +126,17 @@ pub async fn run(args: FindCommand, output: &mut Output) -> Result<ExitCode, Com
 }
 
 async fn find(args: &FindCommand, deadline: Instant, output: &mut Output) -> Result<ExitCode, CommandError> {
-    let secret = receipt_secret(&args.receipt_key_file)?;
-    let cluster = args.kafka.cluster()?;
-    reach(&cluster.settings).await?;
+    let (_, key) = args.installation.secret()?;
+    let cluster = args.installation.cluster().await?;
     // Postgres ends a query when nothing waits for it any more.
     let timeout = ("statement_timeout", format!("{}s", args.timeout_seconds));
-    let options = database(&args.database_url)?.options([timeout]);
+    let options = database(&args.installation.database_url)?.options([timeout]);
     let now = OffsetDateTime::now_utc();
     let mut finder = Finder {
         args,
         cluster,
         connection: PgConnection::connect_with(&options).await?,
-        key: ReceiptKey::new(&secret).map_err(CommandError::usage)?,
+        key,
         since: args.since.moment(now),
         until: args.until.as_ref().map_or(now, |until| until.moment(now)),
         deadline,
