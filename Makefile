@@ -75,10 +75,10 @@ isolation: setup ## Measure the delay of one sender beside hostile ones and besi
 		cargo test --release --locked -p device-manager --test end_to_end isolation -- --nocapture
 
 # `make test` runs a short version. The times from Kafka to the row are printed, on the release build.
-replay: setup ## Repair 100,000 raw records beside 1,000 live readings per second, with three kills, and print the delays
+replay: setup ## Correct a wrong unit in 50,000 of 100,000 raw records beside 1,000 live readings/s, with three kills; print the delays
 	@echo "commit $(GIT_COMMIT)"
 	REPLAY_RECORDS=100000 REPLAY_LIVE=1000 \
-		cargo test --release --locked -p device-manager --test end_to_end a_replay_that_is_killed -- --nocapture
+		cargo test --release --locked -p device-manager --test end_to_end a_replay_that_is_killed_twice -- --nocapture
 
 outage: setup ## Stop Postgres for 5 minutes under 2,000 payloads per second, and print the memory of each stage, on the release build
 	@echo "commit $(GIT_COMMIT)"

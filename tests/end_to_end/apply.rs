@@ -1,6 +1,6 @@
 //! `device-manager replay --apply`: it changes what the comparison lists, and nothing else.
 
-use std::{process::Stdio, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -147,34 +147,70 @@ async fn send_live(client: IngressClient, per_second: i64) {
     }
 }
 
-/// `make replay` runs it with 100,000 records, of which half are wrong, beside 1,000 live readings per second.
+/// A catalogue file that maps the weight of a scale for infants, whose unit `gramm` no built-in mapping knows, as this unit.
+fn catalogue_of(revision: i32, unit: &str) -> String {
+    format!(
+        "revision = {revision}\n[[metric]]\nkey = \"body_weight\"\nspellings.medisante = [\"infantWeight\"]\n\
+         [[unit]]\nucum = \"{unit}\"\nnames = [\"gramm\"]\n"
+    )
+}
+
+/// A weight of 3.5 kg, as the scale for infants sends it.
+fn infant_weight(measured: &str) -> Value {
+    let mut message = glucose_of("infant-scale", measured);
+    message["metadata"]["measurementType"] = json!("Weight");
+    let measurements = message["measurements"].as_object_mut().unwrap();
+    measurements.remove("glucose");
+    measurements.insert("infantWeight".to_owned(), json!({ "value": 3500, "unit": "gramm" }));
+    message
+}
+
+/// The mapping reads g as kg until its catalogue file is corrected. `make replay` runs it with 100,000 records, of which half are wrong,
+/// beside 1,000 live readings per second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_is_killed_twice_under_live_traffic_repairs_exactly_the_wrong_readings() {
-    let world = World::start().await;
+    let mut world = World::start().await;
+    let [wrong_file, right_file, list] = ["wrong.toml", "right.toml", "diff.json"].map(|name| world.path(name));
+    fs::write(&wrong_file, catalogue_of(1, "kg")).unwrap();
+    fs::write(&right_file, catalogue_of(2, "g")).unwrap();
+    world.restart_with(&wrong_file).await;
     let records = from_environment("REPLAY_RECORDS", 2_000);
-    world.send_glucose("meter", records).await;
+    world.send_glucose_and_weights(records).await;
     world.until_count("SELECT count(*) FROM readings", records).await;
     world.assert_ledger(records).await;
-    // As if the mapping had read mmol/L wrongly from every second payload.
-    world.alter("UPDATE readings SET mapping_version = 0, value_num = value_num * 1000 WHERE raw_offset % 2 = 0").await;
-    let wrong = world.count("SELECT count(*) FROM readings WHERE mapping_version = 0").await;
+    let wrong = "SELECT reading_id::text FROM all_readings WHERE code = '29463-7' AND value_num = 3500 AND unit = 'kg' ORDER BY 1";
+    let wrong: Vec<String> = sqlx::query_scalar(wrong).fetch_all(&world.pool).await.unwrap();
+    assert_eq!(wrong.len() as i64, records / 2);
+
+    // The correction, as the page `docs/mapping-without-a-release.md` describes it. New readings are right from then on.
+    world.restart_with(&right_file).await;
+    world.client.post_medisante(&infant_weight(&second_after(records))).await;
+    let right = "SELECT count(*) FROM attributed_readings WHERE device_id = 'infant-scale' AND value_num = 3.5 AND unit = 'kg' \
+        AND flags = '{}'";
+    world.until_count(right, 1).await;
     let before = world.text("SELECT clock_timestamp()::text").await;
 
     let live = tokio::spawn(send_live(world.client.clone(), from_environment("REPLAY_LIVE", 100)));
     let key = world.receipt_key_file();
     let progress = "SELECT coalesce(sum(next_offset - first_offset), 0)::bigint FROM replay_ranges WHERE pass = ";
     // Killed in the comparison, which continues.
-    let compare = ["--receipt-key-file", &key, "--provider", "medisante", "--until", "2026-12-31T00:00:00Z"];
     let mut compared = world.kafka_command("replay");
     let rate = (records / 4).to_string();
-    compared.args(compare).args(["--records-per-second", &rate]).env("DATABASE_URL", &world.database_url);
-    let mut compared = compared.stdout(Stdio::null()).spawn().unwrap();
+    compared.args(["--receipt-key-file", &key, "--provider", "medisante", "--records-per-second", &rate]);
+    let mut compared = compared.env("DATABASE_URL", &world.database_url).stdout(Stdio::null()).spawn().unwrap();
     until("the comparison has begun", || async { world.count(&format!("{progress} 'compare'")).await > 0 }).await;
     compared.kill().unwrap();
     compared.wait().unwrap();
-    let (printed, _) = world.command("replay", &["--receipt-key-file", &key, "--resume", "1", "--json"]);
+    let resume = ["--receipt-key-file", &key, "--resume", "1", "--report", list.to_str().unwrap(), "--json"];
+    let (printed, _) = world.command("replay", &resume);
     let report: Value = serde_json::from_str(printed.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
-    assert_eq!((&report["changed"], &report["added"], &report["withdrawn"]), (&json!(wrong), &json!(0), &json!(0)));
+    assert_eq!((&report["added"], &report["withdrawn"], &report["outcomes"]), (&json!(0), &json!(0), &json!(0)));
+    let list: Value = serde_json::from_str(&fs::read_to_string(list).unwrap()).unwrap();
+    let changes = list["changes"].as_array().unwrap();
+    assert!(changes.iter().all(|change| change["kind"] == "changed"));
+    let mut listed: Vec<&str> = changes.iter().map(|change| change["id"].as_str().unwrap()).collect();
+    listed.sort_unstable();
+    assert!(listed == wrong, "{} readings are listed, {} are wrong", listed.len(), wrong.len());
     // Killed while it publishes, twice.
     for _ in 0..2 {
         let applied = world.count(&format!("{progress} 'apply'")).await;
@@ -195,16 +231,21 @@ async fn a_replay_that_is_killed_twice_under_live_traffic_repairs_exactly_the_wr
         WHERE topic_code = 1";
     println!("live readings to their row (median, p99, greatest): {}", world.text(delays).await);
 
-    let of_meter = "device_id = 'meter'";
-    assert_eq!(
-        world.count(&format!("SELECT count(*) FROM attributed_readings WHERE {of_meter} AND value_num = 5.6")).await,
-        records
+    let wrong = wrong.len() as i64;
+    assert_eq!(world.count(right).await, wrong + 1);
+    let known = format!(
+        "SELECT count(*) FROM readings_as_of('{before}') WHERE device_id = 'infant-scale' AND value_num = 3500"
     );
-    let changed = format!("SELECT count(*) FROM readings_as_of('{before}') WHERE {of_meter} AND value_num = 5600");
-    assert_eq!(world.count(&changed).await, wrong);
+    assert_eq!(world.count(&known).await, wrong);
     assert_eq!(world.count("SELECT count(*) FROM reading_history").await, wrong, "each reading was changed once");
-    assert_eq!(world.count("SELECT count(*) FROM readings WHERE replay = 1").await, wrong);
-    world.assert_ledger(records).await;
+    for (repaired, expected) in [("replay = 1", wrong), ("topic_code = 0 AND catalogue_revision = 2", wrong + 1)] {
+        assert_eq!(
+            world.count(&format!("SELECT count(*) FROM readings WHERE {repaired}")).await,
+            expected,
+            "{repaired}"
+        );
+    }
+    world.assert_ledger(records + 1).await;
     let (found, report) = world.replay(&["--provider", "medisante"]);
     assert!(!found.is_different, "{report}");
 }
@@ -216,14 +257,17 @@ fn second_after(seconds: i64) -> String {
 }
 
 impl World {
-    /// Sends readings of a meter, several at a time.
-    async fn send_glucose(&self, device: &str, readings: i64) {
+    /// Sends as many glucose readings as weights, several at a time.
+    async fn send_glucose_and_weights(&self, readings: i64) {
         let mut tasks = tokio::task::JoinSet::new();
         for sender in 0..8 {
-            let (client, device) = (self.client.clone(), device.to_owned());
+            let client = self.client.clone();
             tasks.spawn(async move {
                 for number in (sender..readings).step_by(8) {
-                    client.post_medisante(&glucose_of(&device, &second_after(number))).await;
+                    let measured = second_after(number);
+                    let is_weight = number % 2 == 0;
+                    let message = if is_weight { infant_weight(&measured) } else { glucose_of("meter", &measured) };
+                    client.post_medisante(&message).await;
                 }
             });
         }

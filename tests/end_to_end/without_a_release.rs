@@ -181,7 +181,7 @@ impl World {
     }
 
     /// Restarts the normalizer with a catalogue file.
-    async fn restart_with(&mut self, file: &std::path::Path) {
+    pub(crate) async fn restart_with(&mut self, file: &std::path::Path) {
         assert!(self.terminate(NORMALIZER, WITHIN).await);
         self.catalogue_file = Some(file.to_owned());
         self.run(Stage::Normalizer);
