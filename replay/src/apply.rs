@@ -15,6 +15,7 @@ use rdkafka::{Message as _, message::OwnedMessage};
 use schemas::event::Reading;
 use sqlx::{PgConnection, PgPool};
 use store::{
+    dead_letters,
     reading::load,
     replay::{
         self, Change, ChangeKind, Job, JobRange, JobState, PagePosition, Pass, RawRange, changed_offsets, changes,
@@ -72,6 +73,8 @@ pub async fn apply(
     let replay = Arc::new(open(config, pool, &job, scope, progress).await?);
     if job.state == JobState::Compared {
         replay.begin(&job).await?;
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("replay-begun");
     }
     let publisher = Arc::new(Republisher::connect(replay.config.normalizer.clone(), replay_id).await?);
     let parts = replay::ranges(&mut *pool.acquire().await?, replay_id, Pass::Apply).await?;
@@ -82,10 +85,19 @@ pub async fn apply(
     })
     .await?;
     replay.wait_until_stored().await?;
+    #[cfg(feature = "fail-points")]
+    service::fail_point::pass("replay-stored");
     let mut connection = pool.acquire().await?;
+    if replay.scope.is_redrive() {
+        dead_letters::end_redrive(&mut connection, &replay.scope.records, (replay_id, &job.operator)).await?;
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("redrive-closed");
+    }
     if !replay::set_state(&mut connection, replay_id, &[JobState::Applying], JobState::Applied).await? {
         return Err(ReplayError::Aborted(replay_id));
     }
+    #[cfg(feature = "fail-points")]
+    service::fail_point::pass("replay-applied");
     let job = job_of(&mut connection, replay_id).await?;
     Diff::load(&mut connection, &job, &replay.config.receipt_key).await
 }
@@ -187,11 +199,15 @@ impl Replay {
             }
             let gone = self.gone(&mut connection, &records).await?;
             self.publish(part.range, Arc::new(Listed { records, gone }), publisher).await?;
+            #[cfg(feature = "fail-points")]
+            service::fail_point::pass("replay-published");
             self.progress.read.fetch_add(u64::try_from(last + 1 - part.next).unwrap_or(0), Ordering::Relaxed);
             part.next = last + 1;
             if !replay::advance(&mut connection, self.id, Pass::Apply, &part).await? {
                 return Err(ReplayError::Aborted(self.id));
             }
+            #[cfg(feature = "fail-points")]
+            service::fail_point::pass("replay-publication-stored");
         }
         Ok(())
     }

@@ -154,7 +154,12 @@ impl Replay {
         if !advance(&mut transaction, self.id, pass, progress).await? {
             return Err(ReplayError::Aborted(self.id));
         }
-        Ok(transaction.commit().await?)
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("replay-batch-compared");
+        transaction.commit().await?;
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("replay-progress-stored");
+        Ok(())
     }
 
     /// Reads what is stored about the records of a batch.

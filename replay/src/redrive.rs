@@ -5,37 +5,66 @@ use std::{collections::BTreeSet, sync::Arc};
 use normalizer::MAPPING_VERSION;
 use schemas::receipt::RawPosition;
 use sqlx::PgPool;
-use store::replay;
+use store::{
+    dead_letters::{self, Letter, LetterId, LetterState},
+    replay,
+};
 
 use crate::{
     apply::apply,
-    diff::Diff,
     error::ReplayError,
     run::{compare, start},
     scope::Scope,
     state::{Progress, ReplayConfig},
 };
 
-/// Maps the records of dead letters again, publishes the result, and waits until the sinks have stored it. Returns what was changed. The
-/// records are published also if nothing differs, so that the attempt is recorded. A call for the same records that was interrupted is
-/// continued, with its number, so that it is one attempt.
+/// Maps the records of dead letters that are not settled, publishes the result, and waits until the sinks have stored it. Returns the
+/// numbers of the replays that did it. The records are published also if nothing differs, so that the attempt is recorded. A redrive of
+/// such records that was interrupted is continued first, with its number, so that it is one attempt; so is one of records whose dead
+/// letters it has settled already.
 ///
 /// # Errors
 /// [`ReplayError`].
 pub async fn redrive(
     config: ReplayConfig,
     pool: &PgPool,
-    records: BTreeSet<RawPosition>,
+    letters: &[Letter],
     operator: &str,
     progress: Arc<Progress>,
-) -> Result<Diff, ReplayError> {
-    let scope = Scope::of_records(records);
-    let stored = scope.stored().map_err(|error| sqlx::Error::Encode(error.into()))?;
+) -> Result<Vec<i32>, ReplayError> {
     let by = (MAPPING_VERSION, catalogue::revision());
-    let replay_id = match replay::unfinished_redrive(&mut *pool.acquire().await?, &stored, by).await? {
-        Some(unfinished) => unfinished,
-        None => start(&config, pool, &scope, operator).await?,
-    };
+    let mut left: Vec<&Letter> =
+        letters.iter().filter(|letter| LetterState::UNSETTLED.contains(&letter.state)).collect();
+    let mut replays = Vec::new();
+    for (unfinished, scope) in replay::unfinished_redrives(&mut *pool.acquire().await?, by).await? {
+        let Some(scope) = Scope::from_stored(&scope) else { continue };
+        let is_of = |letter: &Letter| letter.raw_record.is_some_and(|raw| scope.records.contains(&raw));
+        if letters.iter().any(is_of) {
+            complete(config.clone(), pool, unfinished, Arc::clone(&progress)).await?;
+            left.retain(|letter| !is_of(letter));
+            replays.push(unfinished);
+        }
+    }
+    let records: BTreeSet<RawPosition> = left.iter().filter_map(|letter| letter.raw_record).collect();
+    if !records.is_empty() {
+        let ids: Vec<LetterId> = left.into_iter().map(|letter| letter.id.clone()).collect();
+        dead_letters::mark_redriven(&mut *pool.acquire().await?, &ids, operator).await?;
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("redrive-marked");
+        let replay_id = start(&config, pool, &Scope::of_records(records), operator).await?;
+        complete(config, pool, replay_id, progress).await?;
+        replays.push(replay_id);
+    }
+    Ok(replays)
+}
+
+async fn complete(
+    config: ReplayConfig,
+    pool: &PgPool,
+    replay_id: i32,
+    progress: Arc<Progress>,
+) -> Result<(), ReplayError> {
     compare(config.clone(), pool, replay_id, Arc::clone(&progress), false).await?;
-    apply(config, pool, replay_id, progress).await
+    apply(config, pool, replay_id, progress).await?;
+    Ok(())
 }

@@ -153,8 +153,12 @@ pub async fn compare(
             .collect();
         replay::add_ranges(&mut connection, replay_id, Pass::Find, &ranges).await?;
         replay = run_pass(replay, Pass::Find).await?;
+        #[cfg(feature = "fail-points")]
+        service::fail_point::pass("replay-others-found");
         replay::settle_missing(&mut connection, replay_id).await?;
     }
+    #[cfg(feature = "fail-points")]
+    service::fail_point::pass("replay-compared");
     let found = replay.examples.take().map(|examples| examples.into_inner().unwrap_or_else(PoisonError::into_inner));
     if !replay::set_state(&mut connection, replay_id, &[JobState::Comparing], JobState::Compared).await? {
         return Err(ReplayError::Aborted(replay_id));

@@ -69,7 +69,7 @@ fn receipt_of(answer: &Value) -> String {
 }
 
 /// Sends the head of an export and its first chunk, and disconnects.
-fn break_off_upload(world: &World) {
+pub(crate) fn break_off_upload(world: &World) {
     let mut sender = TcpStream::connect(world.client.address()).unwrap();
     let head = format!(
         "POST /health-data/healthkit/export-xml?deviceId=watch-1 HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\n\

@@ -39,6 +39,8 @@ mod reconcile;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod replay_kills;
+#[cfg(test)]
 mod reprocess;
 #[cfg(test)]
 mod scale;

@@ -316,11 +316,13 @@ async fn dead_letters_are_listed_by_their_properties_and_discarded_together_or_n
     // A redrive that publishes nothing about a dead letter opens it again, and counts.
     let of_sink =
         dead_letters::list(&mut connection, &LetterFilter { states: LetterState::ALL.to_vec(), ..all }, 10).await;
-    let ids: Vec<LetterId> = of_sink.unwrap().into_iter().map(|letter| letter.id).collect();
+    let of_sink = of_sink.unwrap();
+    let records = of_sink.iter().filter_map(|letter| letter.raw_record).collect();
+    let ids: Vec<LetterId> = of_sink.into_iter().map(|letter| letter.id).collect();
     dead_letters::mark_redriven(&mut connection, &ids, "otto").await.unwrap();
     let states = "SELECT concat_ws(' ', item, state, attempts, replay) FROM dead_letters ORDER BY item";
     assert_eq!(database.text(states).await, "2 redriven 1 0;3 discarded 1 0;4 resolved 1 0");
-    dead_letters::end_redrive(&mut connection, &ids, 9, "otto").await.unwrap();
+    dead_letters::end_redrive(&mut connection, &records, (9, "otto")).await.unwrap();
     assert_eq!(database.text(states).await, "2 open 2 9;3 discarded 1 0;4 resolved 1 0");
 }
 

@@ -1,5 +1,8 @@
 //! Changes the state of dead letters for an operator.
 
+use std::collections::BTreeSet;
+
+use schemas::receipt::RawPosition;
 use sqlx::PgConnection;
 
 use super::LetterId;
@@ -29,31 +32,26 @@ pub async fn mark_redriven(connection: &mut PgConnection, ids: &[LetterId], oper
     Ok(())
 }
 
-/// Ends the redrive of dead letters about which the replay has published nothing, such as those of uploads without an end: they are open
-/// again, and the attempt counts.
+/// Ends the redrive of the dead letters of raw records about which the replay has published nothing, such as those of uploads without an
+/// end: they are open again, and the attempt counts.
 ///
 /// # Errors
 /// Postgres is unavailable.
 pub async fn end_redrive(
     connection: &mut PgConnection,
-    ids: &[LetterId],
-    replay: i32,
-    operator: &str,
+    records: &BTreeSet<RawPosition>,
+    (replay, operator): (i32, &str),
 ) -> Result<(), sqlx::Error> {
-    let keys = Keys::of(ids);
     sqlx::query!(
-        "UPDATE dead_letters l SET state = 'open', state_at = now(), state_by = $7, attempts = attempts + 1, \
-             last_attempt_at = now(), replay = $8 \
-         FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $5::integer[], $6::text[]) \
-             n(topic, epoch, partition, log_offset, item, stage) \
-         WHERE l.origin_topic = n.topic AND l.topic_epoch = n.epoch AND l.origin_partition = n.partition \
-             AND l.origin_offset = n.log_offset AND l.item = n.item AND l.stage = n.stage AND l.state = 'redriven' AND l.replay < $8",
-        &keys.topics as _,
-        &keys.epochs,
-        &keys.partitions,
-        &keys.offsets,
-        &keys.items,
-        &keys.stages as _,
+        "UPDATE dead_letters l SET state = 'open', state_at = now(), state_by = $5, attempts = attempts + 1, \
+             last_attempt_at = now(), replay = $6 \
+         FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[]) n(topic, epoch, partition, log_offset) \
+         WHERE l.raw_offset = n.log_offset AND l.raw_partition = n.partition AND l.raw_topic = n.topic AND l.topic_epoch = n.epoch \
+             AND l.state = 'redriven' AND l.replay < $6",
+        records.iter().map(|raw| raw.topic.as_str()).collect::<Vec<_>>() as _,
+        &records.iter().map(|raw| raw.topic_epoch).collect::<Vec<_>>(),
+        &records.iter().map(|raw| raw.partition).collect::<Vec<_>>(),
+        &records.iter().map(|raw| raw.offset).collect::<Vec<_>>(),
         operator,
         replay
     )

@@ -138,27 +138,25 @@ fn unknown(word: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("a replay has the unknown word {word}").into())
 }
 
-/// Returns the newest redrive of a scope, given as JSON, that has begun with a mapping and a catalogue and has not ended.
+/// Returns the redrives that have begun with a mapping and a catalogue and have not ended: their numbers and their scopes, as JSON.
 ///
 /// # Errors
 /// Postgres is unavailable.
-pub async fn unfinished_redrive(
+pub async fn unfinished_redrives(
     connection: &mut PgConnection,
-    scope: &str,
     (mapping_version, catalogue_revision): (i32, i32),
-) -> Result<Option<i32>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT replay_id FROM replays \
-         WHERE kind = $1 AND scope = $2::text::jsonb AND mapping_version = $3 AND catalogue_revision = $4 \
-             AND state IN ('comparing', 'compared', 'applying') \
-         ORDER BY replay_id DESC LIMIT 1",
+) -> Result<Vec<(i32, String)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT replay_id, scope::text AS \"scope!\" FROM replays \
+         WHERE kind = $1 AND mapping_version = $2 AND catalogue_revision = $3 AND state IN ('comparing', 'compared', 'applying') \
+         ORDER BY replay_id",
         JobKind::Redrive.as_str(),
-        scope,
         mapping_version,
         catalogue_revision
     )
-    .fetch_optional(connection)
-    .await
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.replay_id, row.scope)).collect())
 }
 
 /// Stores a replay in the state `comparing`. Returns its number.

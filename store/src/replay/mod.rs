@@ -15,5 +15,5 @@ pub use compared::{
 };
 pub use job::{
     Job, JobKind, JobRange, JobState, NewJob, Pass, add_ranges, advance, create, job, jobs, ranges, set_state,
-    unfinished_redrive,
+    unfinished_redrives,
 };

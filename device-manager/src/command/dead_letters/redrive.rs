@@ -68,47 +68,41 @@ pub(super) async fn run(args: &RedriveCommand, output: &mut Output) -> Result<Ex
         .connect_with(database(&args.installation.database_url)?);
     let pool = pool.await?;
     let letters = letters(args, &mut *pool.acquire().await?).await?;
-    let (unsettled, mut settled): (Vec<Letter>, Vec<Letter>) =
-        letters.into_iter().partition(|letter| LetterState::UNSETTLED.contains(&letter.state));
-    if !unsettled.is_empty() {
-        let records = unsettled.iter().map(|letter| require_record(letter, args.installation.topic_epoch));
-        let records = records.collect::<Result<BTreeSet<RawPosition>, CommandError>>()?;
-        let ids: Vec<LetterId> = unsettled.into_iter().map(|letter| letter.id).collect();
-        let config = ReplayConfig { normalizer, receipt_key, parallel, records_per_second: Some(RECORDS_PER_SECOND) };
-        settled.extend(Chosen { records, ids, operator }.redrive(config, &pool).await?);
-    }
-    for letter in &settled {
+    let unsettled = letters.iter().filter(|letter| LetterState::UNSETTLED.contains(&letter.state));
+    unsettled
+        .map(|letter| require_record(letter, args.installation.topic_epoch))
+        .collect::<Result<(), CommandError>>()?;
+    let config = ReplayConfig { normalizer, receipt_key, parallel, records_per_second: Some(RECORDS_PER_SECOND) };
+    let became = redrive(config, &pool, &letters, &operator).await?;
+    for letter in &became {
         print(args, letter, output)?;
     }
-    let is_resolved = settled.iter().all(|letter| letter.state == LetterState::Resolved);
+    let is_resolved = became.iter().all(|letter| letter.state == LetterState::Resolved);
     Ok(ExitCode::from(u8::from(!is_resolved)))
 }
 
-/// The dead letters that are redriven, and their raw records.
-struct Chosen {
-    records: BTreeSet<RawPosition>,
-    ids: Vec<LetterId>,
-    operator: String,
-}
-
-impl Chosen {
-    /// Redrives them. Returns what became of them, and the dead letters that the redrive has added.
-    async fn redrive(&self, config: ReplayConfig, pool: &PgPool) -> Result<Vec<Letter>, CommandError> {
-        let mut connection = pool.acquire().await?;
-        dead_letters::mark_redriven(&mut connection, &self.ids, &self.operator).await?;
-        let progress = Arc::new(Progress::default());
-        let shown = tokio::spawn(progress::show("redriving", Arc::clone(&progress)));
-        let redriven = ::replay::redrive(config, pool, self.records.clone(), &self.operator, progress).await;
-        shown.abort();
-        let replay = redriven.map_err(|error| CommandError::failed("redriving", chain(&error)))?.replay;
-        dead_letters::end_redrive(&mut connection, &self.ids, replay, &self.operator).await?;
-        let mut became = Vec::new();
-        for raw in &self.records {
-            let of_record = dead_letters::of_record(&mut connection, raw).await?;
-            became.extend(of_record.into_iter().filter(|one| self.ids.contains(&one.id) || one.replay == replay));
-        }
-        Ok(became)
+/// Redrives dead letters. Returns what became of them, and the dead letters that the redrive has added.
+async fn redrive(
+    config: ReplayConfig,
+    pool: &PgPool,
+    letters: &[Letter],
+    operator: &str,
+) -> Result<Vec<Letter>, CommandError> {
+    let progress = Arc::new(Progress::default());
+    let shown = tokio::spawn(progress::show("redriving", Arc::clone(&progress)));
+    let redriven = ::replay::redrive(config, pool, letters, operator, progress).await;
+    shown.abort();
+    let replays = redriven.map_err(|error| CommandError::failed("redriving", chain(&error)))?;
+    let mut connection = pool.acquire().await?;
+    let records: BTreeSet<RawPosition> = letters.iter().filter_map(|letter| letter.raw_record).collect();
+    let mut became = Vec::new();
+    for raw in &records {
+        let of_record = dead_letters::of_record(&mut connection, raw).await?;
+        let is_of = |one: &Letter| replays.contains(&one.replay) || letters.iter().any(|letter| letter.id == one.id);
+        became.extend(of_record.into_iter().filter(is_of));
     }
+    became.extend(letters.iter().filter(|letter| letter.raw_record.is_none()).cloned());
+    Ok(became)
 }
 
 fn connections(parallel: NonZeroUsize) -> u32 {
@@ -137,12 +131,12 @@ async fn letters(args: &RedriveCommand, connection: &mut sqlx::PgConnection) -> 
     Ok(letters)
 }
 
-/// Returns the raw record of a dead letter, which must exist for a redrive.
-fn require_record(letter: &Letter, topic_epoch: u16) -> Result<RawPosition, CommandError> {
+/// Checks that the raw record of a dead letter exists, as far as is known.
+fn require_record(letter: &Letter, topic_epoch: u16) -> Result<(), CommandError> {
     let cannot = |why: &str| CommandError::failed("nothing was redriven", format!("{}: {why}", letter.id));
     let raw = letter.raw_record.ok_or_else(|| cannot("no raw record is known for it"))?;
     if raw.topic_epoch == i32::from(topic_epoch) {
-        Ok(raw)
+        Ok(())
     } else {
         Err(cannot("its raw record was on an earlier topic, with another topic epoch (TOPIC_EPOCH)"))
     }
