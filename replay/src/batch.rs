@@ -1,5 +1,7 @@
 //! Mapped records that are compared together.
 
+use std::ops::Range;
+
 use normalizer::{Rejection, Totals};
 use schemas::event::{Assignment, Reading};
 use tokio::sync::mpsc;
@@ -18,6 +20,8 @@ pub(super) struct Mapped {
     pub(super) rejections: Vec<Rejection>,
     /// Whether this is the last piece of the record.
     pub(super) is_last: bool,
+    /// These records no longer exist. Their readings are not missing.
+    pub(super) gone: Option<Range<i64>>,
 }
 
 impl Mapped {
@@ -30,6 +34,7 @@ impl Mapped {
             documents: Vec::new(),
             rejections: Vec::new(),
             is_last: true,
+            gone: None,
         }
     }
 
@@ -74,6 +79,16 @@ impl<'s> Batch<'s> {
     pub(super) fn pass(&mut self, offset: i64) -> bool {
         self.read += 1;
         self.read < 10 * BATCH_RECORDS || self.send(offset + 1)
+    }
+
+    /// Notes that records no longer exist. They are passed on alone. Returns whether to continue.
+    pub(super) fn pass_gone(&mut self, gone: Range<i64>) -> bool {
+        if !self.send(gone.start) {
+            return false;
+        }
+        let next = gone.end;
+        self.records.push(Mapped { gone: Some(gone), ..Mapped::of(next - 1) });
+        self.send(next)
     }
 
     /// Passes the records on. Returns whether somebody still receives; if not, the receiving side reports the error.

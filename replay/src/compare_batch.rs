@@ -142,6 +142,10 @@ impl Replay {
             self.add(&mut record, &stored, open);
             if record.is_last {
                 let mut whole = std::mem::take(open);
+                if let Some(gone) = record.gone {
+                    counts.add_deleted(&progress.range, gone);
+                    continue;
+                }
                 if !self.scope.is_by_content() && pass == Pass::Compare {
                     whole.is_covered = true;
                 }
@@ -190,7 +194,8 @@ impl Replay {
             excess_commands: Vec::new(),
             documents: documents.into_iter().collect(),
         };
-        let mut complete = records.iter().filter(|record| record.is_last).map(|record| record.offset);
+        let mut complete =
+            records.iter().filter(|record| record.is_last && record.gone.is_none()).map(|record| record.offset);
         let Some(first) = complete.next() else { return Ok(stored) };
         let part = RawRange { first, end: complete.next_back().unwrap_or(first) + 1, ..range };
         if range.topic == RawTopic::Devices {

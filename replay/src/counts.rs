@@ -1,10 +1,10 @@
 //! What a replay counts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use normalizer::Rejection;
 use serde::{Deserialize, Serialize};
-use store::replay::StoredRefusal;
+use store::replay::{RawRange, StoredRefusal};
 
 /// Items that are refused or accepted now and were not before, by reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,15 @@ impl Counts {
             for (reason, count) in counts {
                 *sums.entry(reason.clone()).or_default() += count;
             }
+        }
+    }
+
+    /// Adds records of a partition that no longer exist.
+    pub(crate) fn add_deleted(&mut self, of: &RawRange, offsets: Range<i64>) {
+        if !offsets.is_empty() {
+            self.deleted_records += u64::try_from(offsets.end - offsets.start).unwrap_or(0);
+            let (topic, partition) = (of.topic.as_str().to_owned(), of.partition);
+            self.deleted.push(Deleted { topic, partition, first: offsets.start, end: offsets.end });
         }
     }
 

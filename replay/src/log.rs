@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -118,33 +119,50 @@ impl RawLog {
         Ok(ends)
     }
 
+    /// Returns the offset of the first record of a partition that exists.
+    pub(crate) fn start(&self, topic: RawTopic, partition: i32) -> Result<i64, KafkaError> {
+        Ok(self.consumer()?.fetch_watermarks(&self.topics.raw(topic), partition, ANSWER)?.0)
+    }
+
     /// Returns whether a record of a range has a value.
     pub(crate) fn has_value(&self, range: &RawRange) -> Result<bool, ReplayError> {
         let mut has_value = false;
-        self.read(range, |message| {
+        self.visit_until_gone(range, |message| {
             has_value |= message.payload().is_some();
             Ok(true)
         })?;
         Ok(has_value)
     }
 
-    /// Passes each record of a range to `each`, in the order of offsets, until that returns `false`.
+    /// Passes each record of a range to `each`, in the order of offsets, until that returns `false`. If Kafka has deleted the next
+    /// records of the range in the meantime, it ends before them and returns their offsets: reading may go on after them.
     pub(crate) fn read(
         &self,
         range: &RawRange,
         mut each: impl FnMut(OwnedMessage) -> Result<bool, ReplayError>,
-    ) -> Result<(), ReplayError> {
-        self.visit(range, |message| each(message.detach()))
+    ) -> Result<Option<Range<i64>>, ReplayError> {
+        self.visit_until_gone(range, |message| each(message.detach()))
     }
 
-    /// The same as [`RawLog::read`], without a copy of each record.
+    /// The same as [`RawLog::read`], without a copy of each record. Fails if records are deleted in the meantime.
     pub(crate) fn visit(
         &self,
         range: &RawRange,
-        mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, ReplayError>,
+        each: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, ReplayError>,
     ) -> Result<(), ReplayError> {
+        match self.visit_until_gone(range, each)? {
+            Some(_gone) => Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OffsetOutOfRange).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn visit_until_gone(
+        &self,
+        range: &RawRange,
+        mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, ReplayError>,
+    ) -> Result<Option<Range<i64>>, ReplayError> {
         if range.first >= range.end {
-            return Ok(());
+            return Ok(None);
         }
         let (consumer, name) = (self.consumer()?, self.topics.raw(range.topic));
         let mut from = TopicPartitionList::new();
@@ -156,10 +174,18 @@ impl RawLog {
                 Some(Ok(message)) => {
                     (next, last_record) = (message.offset() + 1, Instant::now());
                     if next <= range.end && !each(&message)? {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+                Some(Err(
+                    error @ KafkaError::MessageConsumption(
+                        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+                    ),
+                )) => {
+                    let (start, _) = consumer.fetch_watermarks(&name, range.partition, ANSWER)?;
+                    return if start > next { Ok(Some(next..start.min(range.end))) } else { Err(error.into()) };
+                }
                 // librdkafka reconnects by itself.
                 Some(Err(KafkaError::MessageConsumption(
                     RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
@@ -172,7 +198,7 @@ impl RawLog {
                 return Err(ReplayError::Silent { topic, partition: range.partition, offset: next, seconds });
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -22,28 +22,40 @@ impl Replay {
     pub(super) fn read(&self, range: &RawRange, pass: Pass, batches: &mpsc::Sender<Read>) -> Result<(), ReplayError> {
         let mut batch = Batch::new(batches);
         let parts = if pass == Pass::Find { vec![*range] } else { self.scope.parts(range, GAP) };
-        for part in parts {
-            self.log.read(&part, |message| {
-                self.progress.read.fetch_add(1, Ordering::Relaxed);
-                self.hold_rate();
-                let mut raw = RawMessage::new(range.topic, message);
-                self.scope.prepare(&mut raw);
-                let is_covered =
-                    || self.scope.has_position(range, raw.offset()) && self.scope.has_record(raw.headers().ok());
-                if !is_chunk(&raw) && (pass == Pass::Find || is_covered()) {
-                    self.map(range.topic, &raw, &mut batch)
-                } else {
-                    Ok(batch.pass(raw.offset()))
+        for mut part in parts {
+            let gone = |part: &RawRange, batch: &mut Batch<'_>| {
+                self.log.read(part, |message| {
+                    self.progress.read.fetch_add(1, Ordering::Relaxed);
+                    self.hold_rate();
+                    let mut raw = RawMessage::new(range.topic, message);
+                    self.scope.prepare(&mut raw);
+                    let is_covered =
+                        || self.scope.has_position(range, raw.offset()) && self.scope.has_record(raw.headers().ok());
+                    if !is_chunk(&raw) && (pass == Pass::Find || is_covered()) {
+                        self.map(range, &raw, batch)
+                    } else {
+                        Ok(batch.pass(raw.offset()))
+                    }
+                })
+            };
+            while let Some(gone) = gone(&part, &mut batch)? {
+                part.first = gone.end;
+                self.progress.read.fetch_add(u64::try_from(gone.end - gone.start).unwrap_or(0), Ordering::Relaxed);
+                if !batch.pass_gone(gone) {
+                    return Ok(());
                 }
-            })?;
+            }
         }
         batch.send(range.end);
         Ok(())
     }
 
     /// Maps a record into the batch. A large upload is split into pieces. Returns whether to continue.
-    fn map(&self, topic: RawTopic, raw: &RawMessage, batch: &mut Batch<'_>) -> Result<bool, ReplayError> {
+    fn map(&self, range: &RawRange, raw: &RawMessage, batch: &mut Batch<'_>) -> Result<bool, ReplayError> {
         let offset = raw.offset();
+        if self.lacks_chunks(range, raw)? {
+            return Ok(batch.pass_gone(offset..offset + 1));
+        }
         let (mut piece, mut is_open) = (Mapped::of(offset), true);
         let is_mapped = map_again(&self.config.normalizer, raw, &mut |item| {
             match item {
@@ -52,13 +64,24 @@ impl Replay {
                 MappedItem::Document(document) => piece.documents.push(document.sha256),
                 MappedItem::Rejection(rejection) => piece.rejections.push(rejection),
             }
-            if topic == RawTopic::Uploads && piece.readings.len() >= BATCH_READINGS {
+            if range.topic == RawTopic::Uploads && piece.readings.len() >= BATCH_READINGS {
                 let full = std::mem::replace(&mut piece, Mapped::of(offset));
                 is_open = batch.push(Mapped { is_last: false, ..full });
             }
             is_open
-        })?;
+        });
+        let is_mapped = match is_mapped {
+            Err(_) if self.lacks_chunks(range, raw)? => return Ok(batch.pass_gone(offset..offset + 1)),
+            is_mapped => is_mapped?,
+        };
         Ok(is_open && if is_mapped { batch.push(piece) } else { batch.pass(offset) })
+    }
+
+    /// Whether Kafka has deleted chunks of the large upload that a manifest describes.
+    fn lacks_chunks(&self, range: &RawRange, raw: &RawMessage) -> Result<bool, ReplayError> {
+        let upload = raw.headers().ok().and_then(|headers| headers.upload.as_ref());
+        let Some(UploadPart::Manifest { first, .. }) = upload.map(Upload::part) else { return Ok(false) };
+        Ok(first < self.log.start(range.topic, range.partition)?)
     }
 
     /// Waits as long as the rate requires.

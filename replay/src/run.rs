@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     compare_batch::OpenRecord,
-    counts::{Counts, Deleted},
+    counts::Counts,
     diff::{Diff, is_compared},
     error::ReplayError,
     examples::{Example, Examples},
@@ -82,16 +82,9 @@ async fn finished_ranges(log: &RawLog, pool: &PgPool, scope: &Scope) -> Result<V
     let mut ranges = Vec::new();
     for Covered { mut range, deleted } in covered {
         let end = finished_until(log, pool, &range).await?;
-        let mut counts = Counts {
-            deleted_records: deleted,
-            unfinished_records: u64::try_from(range.end - end).unwrap_or(0),
-            ..Counts::default()
-        };
-        if deleted > 0 {
-            let first = range.first.saturating_sub_unsigned(deleted);
-            let topic = range.topic.as_str().to_owned();
-            counts.deleted.push(Deleted { topic, partition: range.partition, first, end: range.first });
-        }
+        let unfinished_records = u64::try_from(range.end - end).unwrap_or(0);
+        let mut counts = Counts { unfinished_records, ..Counts::default() };
+        counts.add_deleted(&range, range.first.saturating_sub_unsigned(deleted)..range.first);
         range.end = end;
         ranges.push((range, counts.stored()));
     }
