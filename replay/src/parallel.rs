@@ -30,3 +30,26 @@ where
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn as_many_parts_as_allowed_are_worked_on_at_the_same_time() {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let work = |()| {
+            let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                now.fetch_sub(1, Ordering::Relaxed);
+                Ok(())
+            }
+        };
+        for_each(NonZeroUsize::new(2).unwrap(), vec![(); 7], work).await.unwrap();
+        assert_eq!(most.load(Ordering::Relaxed), 2);
+    }
+}

@@ -41,6 +41,8 @@ mod replay;
 #[cfg(test)]
 mod replay_kills;
 #[cfg(test)]
+mod replay_options;
+#[cfg(test)]
 mod replay_retention;
 #[cfg(test)]
 mod reprocess;
