@@ -19,7 +19,7 @@ mod unit;
 
 #[doc(hidden)]
 pub use catalogue::Catalogue;
-pub use extension::{Addition, CATALOGUE_FILE_BYTES_MAX, CatalogueFile, Extension, ExtensionError};
+pub use extension::{Addition, CATALOGUE_FILE_BYTES_MAX, CatalogueFile, Extension, ExtensionError, ExtensionErrors};
 pub use load::CatalogueError;
 pub use lookup::{
     InUseAlready, check, file, install, metric_by_code, metric_by_key, metric_by_spelling, metrics, revision, ucum_of,

@@ -55,6 +55,30 @@ impl fmt::Display for ExtensionError {
 
 impl std::error::Error for ExtensionError {}
 
+/// Why a catalogue file cannot be used: the faults of its entries, in their order, at least one. Its text has a line for each.
+#[derive(Debug)]
+pub struct ExtensionErrors(pub(super) Vec<ExtensionError>);
+
+impl From<ExtensionError> for ExtensionErrors {
+    fn from(fault: ExtensionError) -> Self {
+        Self(vec![fault])
+    }
+}
+
+impl fmt::Display for ExtensionErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, fault) in self.0.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            fault.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ExtensionErrors {}
+
 /// An entry of the file.
 #[derive(Clone)]
 pub(super) struct Place {

@@ -16,7 +16,7 @@ mod values;
 use sha2::{Digest as _, Sha256};
 
 pub use addition::Addition;
-pub use fault::ExtensionError;
+pub use fault::{ExtensionError, ExtensionErrors};
 
 use crate::{
     catalogue::Catalogue,
@@ -67,36 +67,42 @@ impl Extension {
     /// Parses a catalogue file and checks it against the built-in catalogue.
     ///
     /// # Errors
-    /// [`ExtensionError`] with the first fault of the file.
-    pub fn parse(text: &str) -> Result<Self, ExtensionError> {
+    /// [`ExtensionErrors`] with the first fault of each entry.
+    pub fn parse(text: &str) -> Result<Self, ExtensionErrors> {
         if text.len() > CATALOGUE_FILE_BYTES_MAX {
-            return Err(ExtensionError::of_file("the file is larger than 1 MiB", "leave out what no device sends"));
+            return Err(
+                ExtensionError::of_file("the file is larger than 1 MiB", "leave out what no device sends").into()
+            );
         }
         let parsed: ExtensionFile = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
         let ExtensionFile { revision: written, unit, metric, values } = parsed;
-        let revision = revision(written)?;
         let built_in = Entries::built_in().and_then(load).map_err(|error| ExtensionError::built_in(&error))?;
         let mut entries = Entries::built_in().map_err(|error| ExtensionError::built_in(&error))?;
         let place = |byte: usize, entry: String| Place { line: line_at(text, byte), entry };
-        let mut additions = Vec::new();
+        let (mut additions, mut faults) = (Vec::new(), Vec::new());
+        let revision = revision(written).map_err(|fault| faults.push(fault)).ok();
         let mut new_units = Vec::new();
         let mut merge = units::Merge::new(&built_in.units, &mut entries.units, &mut additions);
         for entry in unit {
             let place = place(entry.span().start, format!("unit {}", entry.get_ref().ucum));
-            new_units.extend(merge.add(entry.into_inner(), &place)?.map(|property| (property, place)));
+            match merge.add(entry.into_inner(), &place) {
+                Ok(property) => new_units.extend(property.map(|property| (property, place))),
+                Err(fault) => faults.push(fault),
+            }
         }
         let mut merge = metrics::Merge::new(&built_in, &mut entries, &mut additions);
         for entry in metric {
             let place = place(entry.span().start, format!("metric {}", entry.get_ref().key));
-            merge.add(entry.into_inner(), &place)?;
+            faults.extend(merge.add(entry.into_inner(), &place).err());
         }
         let mut merge = values::Merge::new(&mut entries.metrics, &mut additions);
         for (list, entries) in values {
             for entry in entries {
                 let place = place(entry.span().start, format!("list of values {list}"));
-                merge.add(&list, entry.into_inner(), &place)?;
+                faults.extend(merge.add(&list, entry.into_inner(), &place).err());
             }
         }
+        let Some(revision) = revision.filter(|_| faults.is_empty()) else { return Err(ExtensionErrors(faults)) };
         let lines: Vec<(String, Option<usize>)> =
             entries.metrics.metric.iter().map(|metric| (metric.key.clone(), metric.line)).collect();
         let catalogue = load(entries).map_err(unsound)?;

@@ -149,6 +149,31 @@ fn a_file_has_a_revision_and_a_limited_size() {
 }
 
 #[test]
+fn the_first_fault_of_each_entry_is_named() {
+    let file = r#"
+revision = 0
+[[unit]]
+ucum = "kilo"
+[[unit]]
+ucum = "g"
+names = ["gramm"]
+[[metric]]
+key = "heart_rate"
+spellings.medisante = ["glucose"]
+[[metric]]
+key = "heart_rat"
+[[values.nothing]]
+system = "snomed"
+code = "1"
+spellings = []
+"#;
+    let said = refusal(file);
+    let begin = |line: &str| line.split([',', ';']).next().unwrap().to_owned();
+    let places: Vec<String> = said.lines().map(begin).collect();
+    assert_eq!(places, ["the revision is 0", "line 3", "line 8", "line 11", "line 13"], "{said}");
+}
+
+#[test]
 fn an_unknown_member_is_refused_with_the_nearest_name() {
     for (file, says) in [
         (altered("spellings.", "spelings."), "line 5: unknown member `spelings`; did you mean `spellings`?"),

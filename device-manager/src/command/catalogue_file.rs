@@ -55,7 +55,7 @@ pub struct CatalogueCommand {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Check a file. Exit code 2 if it cannot be used; the reason names the line, the entry and the way out.
+    /// Check a file. Exit code 2 if it cannot be used; the reason names each entry with a fault, its line and the way out.
     Check {
         /// Print one JSON object.
         #[arg(long)]
