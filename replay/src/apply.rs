@@ -89,6 +89,8 @@ pub async fn apply(
     service::fail_point::pass("replay-stored");
     let mut connection = pool.acquire().await?;
     if replay.scope.is_redrive() {
+        // What the sinks have refused again is on the topic of dead letters now.
+        replay.wait_until_stored().await?;
         dead_letters::end_redrive(&mut connection, &replay.scope.records, (replay_id, &job.operator)).await?;
         #[cfg(feature = "fail-points")]
         service::fail_point::pass("redrive-closed");

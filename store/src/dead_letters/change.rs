@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schemas::receipt::RawPosition;
+use schemas::{dead_letter::Stage, format::RawTopic, receipt::RawPosition};
 use sqlx::PgConnection;
 
 use super::LetterId;
@@ -32,8 +32,11 @@ pub async fn mark_redriven(connection: &mut PgConnection, ids: &[LetterId], oper
     Ok(())
 }
 
-/// Ends the redrive of the dead letters of raw records about which the replay has published nothing, such as those of uploads without an
-/// end: they are open again, and the attempt counts.
+/// Ends the redrive of raw records, after the sinks have stored what it published.
+///
+/// The event of a device command does not name its replay, so that the sinks cannot know what became of a refused one: it is resolved
+/// if the command is stored now, and dead letters that say the same again are removed. The dead letters about which the replay has published nothing, such as those of
+/// uploads without an end, are open again, and the attempt counts.
 ///
 /// # Errors
 /// Postgres is unavailable.
@@ -42,6 +45,40 @@ pub async fn end_redrive(
     records: &BTreeSet<RawPosition>,
     (replay, operator): (i32, &str),
 ) -> Result<(), sqlx::Error> {
+    let mut transaction = sqlx::Connection::begin(connection).await?;
+    sqlx::query!(
+        "UPDATE dead_letters l SET state = 'resolved', state_at = now(), state_by = NULL, state_reason = NULL \
+         FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[]) n(topic, epoch, partition, log_offset) \
+         WHERE n.topic = $5 AND l.raw_offset = n.log_offset AND l.raw_partition = n.partition AND l.raw_topic = n.topic \
+             AND l.topic_epoch = n.epoch AND l.stage = $6 AND l.item < 0 AND l.state IN ('open', 'redriven') \
+             AND EXISTS (SELECT FROM device_commands c WHERE c.topic_epoch = n.epoch AND c.raw_partition = n.partition \
+                 AND c.raw_offset = n.log_offset)",
+        records.iter().map(|raw| raw.topic.as_str()).collect::<Vec<_>>() as _,
+        &records.iter().map(|raw| raw.topic_epoch).collect::<Vec<_>>(),
+        &records.iter().map(|raw| raw.partition).collect::<Vec<_>>(),
+        &records.iter().map(|raw| raw.offset).collect::<Vec<_>>(),
+        RawTopic::Devices.as_str(),
+        Stage::Sink.as_str()
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM dead_letters l \
+         USING unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[]) n(topic, epoch, partition, log_offset) \
+         WHERE n.topic = $5 AND l.raw_offset = n.log_offset AND l.raw_partition = n.partition AND l.raw_topic = n.topic \
+             AND l.topic_epoch = n.epoch AND l.stage = $6 AND l.item < 0 AND l.state = 'open' \
+             AND EXISTS (SELECT FROM dead_letters o WHERE o.raw_offset = n.log_offset AND o.raw_partition = n.partition \
+                 AND o.raw_topic = n.topic AND o.topic_epoch = n.epoch AND o.stage = l.stage AND o.item < 0 AND o.state = 'redriven' \
+                 AND o.origin_partition = l.origin_partition AND o.origin_offset < l.origin_offset)",
+        records.iter().map(|raw| raw.topic.as_str()).collect::<Vec<_>>() as _,
+        &records.iter().map(|raw| raw.topic_epoch).collect::<Vec<_>>(),
+        &records.iter().map(|raw| raw.partition).collect::<Vec<_>>(),
+        &records.iter().map(|raw| raw.offset).collect::<Vec<_>>(),
+        RawTopic::Devices.as_str(),
+        Stage::Sink.as_str()
+    )
+    .execute(&mut *transaction)
+    .await?;
     sqlx::query!(
         "UPDATE dead_letters l SET state = 'open', state_at = now(), state_by = $5, attempts = attempts + 1, \
              last_attempt_at = now(), replay = $6 \
@@ -55,9 +92,9 @@ pub async fn end_redrive(
         operator,
         replay
     )
-    .execute(connection)
+    .execute(&mut *transaction)
     .await?;
-    Ok(())
+    transaction.commit().await
 }
 
 /// The parts of ids, one list for each.
