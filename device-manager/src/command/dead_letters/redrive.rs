@@ -68,10 +68,8 @@ pub(super) async fn run(args: &RedriveCommand, output: &mut Output) -> Result<Ex
         .connect_with(database(&args.installation.database_url)?);
     let pool = pool.await?;
     let letters = letters(args, &mut *pool.acquire().await?).await?;
-    let unsettled = letters.iter().filter(|letter| LetterState::UNSETTLED.contains(&letter.state));
-    unsettled
-        .map(|letter| require_record(letter, args.installation.topic_epoch))
-        .collect::<Result<(), CommandError>>()?;
+    let mut unsettled = letters.iter().filter(|letter| LetterState::UNSETTLED.contains(&letter.state));
+    unsettled.try_for_each(|letter| require_record(letter, args.installation.topic_epoch))?;
     let config = ReplayConfig { normalizer, receipt_key, parallel, records_per_second: Some(RECORDS_PER_SECOND) };
     let became = redrive(config, &pool, &letters, &operator).await?;
     for letter in &became {
