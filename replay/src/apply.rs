@@ -30,6 +30,7 @@ use crate::{
     diff::Diff,
     error::ReplayError,
     parallel::for_each,
+    read::is_chunk,
     run::{ends_of_events, job_of, open, remove_read, require_mapping},
     scope::Scope,
     state::{Progress, Replay, ReplayConfig, receipt_at},
@@ -351,7 +352,8 @@ impl Replay {
         if !is_open {
             return Ok(false);
         }
-        if !is_mapped || !expected.is_empty() {
+        // A chunk is listed if the upload was given up and has its end now.
+        if !(is_mapped || is_chunk(&raw)) || !expected.is_empty() {
             return Err(ReplayError::OtherResult {
                 topic: range.topic.as_str(),
                 partition: range.partition,

@@ -119,9 +119,10 @@ impl RawLog {
         Ok(ends)
     }
 
-    /// Returns the offset of the first record of a partition that exists.
-    pub(crate) fn start(&self, topic: RawTopic, partition: i32) -> Result<i64, KafkaError> {
-        Ok(self.consumer()?.fetch_watermarks(&self.topics.raw(topic), partition, ANSWER)?.0)
+    /// Returns the offsets of the records that exist in the partition of a range.
+    pub(crate) fn bounds(&self, range: &RawRange) -> Result<Range<i64>, KafkaError> {
+        let (start, end) = self.consumer()?.fetch_watermarks(&self.topics.raw(range.topic), range.partition, ANSWER)?;
+        Ok(start..end)
     }
 
     /// Returns whether a record of a range has a value.

@@ -33,6 +33,13 @@ impl Replay {
                         || self.scope.has_position(range, raw.offset()) && self.scope.has_record(raw.headers().ok());
                     if !is_chunk(&raw) && (pass == Pass::Find || is_covered()) {
                         self.map(range, &raw, batch)
+                    } else if pass == Pass::Compare
+                        && self.scope.is_redrive()
+                        && is_covered()
+                        && self.has_end(range, &raw)?
+                    {
+                        // The upload was given up, and its end came later: nothing of it is refused.
+                        Ok(batch.push(Mapped::of(raw.offset())))
                     } else {
                         Ok(batch.pass(raw.offset()))
                     }
@@ -79,9 +86,21 @@ impl Replay {
 
     /// Whether Kafka has deleted chunks of the large upload that a manifest describes.
     fn lacks_chunks(&self, range: &RawRange, raw: &RawMessage) -> Result<bool, ReplayError> {
-        let upload = raw.headers().ok().and_then(|headers| headers.upload.as_ref());
-        let Some(UploadPart::Manifest { first, .. }) = upload.map(Upload::part) else { return Ok(false) };
-        Ok(first < self.log.start(range.topic, range.partition)?)
+        let Some(UploadPart::Manifest { first, .. }) = upload_of(raw).map(Upload::part) else { return Ok(false) };
+        Ok(first < self.log.bounds(range)?.start)
+    }
+
+    /// Whether the end of the upload to which a chunk belongs is on the topic.
+    fn has_end(&self, range: &RawRange, chunk: &RawMessage) -> Result<bool, ReplayError> {
+        let Some(id) = upload_of(chunk).map(Upload::id) else { return Ok(false) };
+        let behind = RawRange { first: chunk.offset() + 1, end: self.log.bounds(range)?.end, ..*range };
+        let mut is_found = false;
+        self.log.read(&behind, |message| {
+            let other = RawMessage::new(range.topic, message);
+            is_found = !is_chunk(&other) && upload_of(&other).is_some_and(|upload| upload.id() == id);
+            Ok(!is_found)
+        })?;
+        Ok(is_found)
     }
 
     /// Waits as long as the rate requires.
@@ -96,7 +115,10 @@ impl Replay {
 }
 
 /// Whether a record is a chunk of a large upload. The outcome of the upload is that of its manifest.
-fn is_chunk(raw: &RawMessage) -> bool {
-    let part = raw.headers().ok().and_then(|headers| headers.upload.as_ref()).map(Upload::part);
-    matches!(part, Some(UploadPart::Chunk { .. }))
+pub(super) fn is_chunk(raw: &RawMessage) -> bool {
+    matches!(upload_of(raw).map(Upload::part), Some(UploadPart::Chunk { .. }))
+}
+
+fn upload_of(raw: &RawMessage) -> Option<&Upload> {
+    raw.headers().ok()?.upload.as_ref()
 }

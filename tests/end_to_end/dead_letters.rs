@@ -1,11 +1,15 @@
 //! Dead letters from the payload to the operator: one of each reason that a request can cause.
 
-use std::{io::Write as _, net::TcpStream};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
 
 use serde_json::{Value, json};
 
 use crate::{
     payload::{ecg, heart_rate, weight},
+    replay::export,
     world::{Stage, WITHIN, World, until},
 };
 
@@ -192,6 +196,39 @@ async fn a_payload_is_printed_byte_for_byte_and_only_with_a_record_of_who_looked
     until("the upload is mapped", || async { world.trace(&receipt).1 }).await;
     let (printed, is_done) = world.operate("payload", &[&receipt, "--reveal", "--operator", "otto"]);
     assert!(is_done && printed == upload, "{} of {} bytes", printed.len(), upload.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_end_came_after_it_was_given_up_is_settled_by_a_redrive() {
+    let world = World::start().await;
+    let padding = "<!-- 0123456789 -->".repeat(160_000);
+    let body = export().replace("<HealthData>", &format!("<HealthData>{padding}"));
+    let mut sender = TcpStream::connect(world.client.address()).unwrap();
+    let head = format!(
+        "POST /health-data/healthkit/export-xml?deviceId=watch-1 HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\n\
+         Content-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        world.client.key,
+        body.len()
+    );
+    let (first, rest) = body.as_bytes().split_at(2 << 20);
+    sender.write_all(head.as_bytes()).unwrap();
+    sender.write_all(first).unwrap();
+    let letters = "SELECT count(*) FROM dead_letters WHERE reason = 'upload-incomplete' AND state = ";
+    world.until_count(&format!("{letters} 'open'"), 1).await;
+    sender.write_all(rest).unwrap();
+    let mut answer = String::new();
+    sender.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    world.until_count("SELECT count(*) FROM readings", 30).await;
+    world.assert_promises(31).await;
+
+    let listed = world.operate_json("dead-letters", &["list"]);
+    let (said, is_resolved) = world.operate("dead-letters", &["redrive", listed[0]["id"].as_str().unwrap()]);
+    assert!(is_resolved, "{}", String::from_utf8_lossy(&said));
+    assert_eq!(world.count(&format!("{letters} 'resolved'")).await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM readings WHERE replay IS NULL OR replay = 0").await, 30);
+    world.assert_promises(30).await;
+    assert!(!world.replay(&["--provider", "healthkit"]).0.is_different);
 }
 
 #[tokio::test(flavor = "multi_thread")]
