@@ -180,7 +180,8 @@ async fn a_replay_that_is_killed_twice_under_live_traffic_repairs_exactly_the_wr
     world.assert_ledger(records).await;
     let wrong = "SELECT reading_id::text FROM all_readings WHERE code = '29463-7' AND value_num = 3500 AND unit = 'kg' ORDER BY 1";
     let wrong: Vec<String> = sqlx::query_scalar(wrong).fetch_all(&world.pool).await.unwrap();
-    assert_eq!(wrong.len() as i64, records / 2);
+    let wrong_readings = i64::try_from(wrong.len()).unwrap();
+    assert_eq!(wrong_readings, records / 2);
 
     // The correction, as the page `docs/mapping-without-a-release.md` describes it. New readings are right from then on.
     world.restart_with(&right_file).await;
@@ -231,7 +232,7 @@ async fn a_replay_that_is_killed_twice_under_live_traffic_repairs_exactly_the_wr
         WHERE topic_code = 1";
     println!("live readings to their row (median, p99, greatest): {}", world.text(delays).await);
 
-    let wrong = wrong.len() as i64;
+    let wrong = wrong_readings;
     assert_eq!(world.count(right).await, wrong + 1);
     let known = format!(
         "SELECT count(*) FROM readings_as_of('{before}') WHERE device_id = 'infant-scale' AND value_num = 3500"
