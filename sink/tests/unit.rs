@@ -4,5 +4,6 @@
 mod unit {
     mod error;
     mod fold;
+    mod merge;
     mod outcome_runs;
 }

@@ -189,6 +189,14 @@ mod tests {
             check("<?xml version='1.0' encoding='latin1'?><a/>".as_bytes(), false, usize::MAX),
             Err(Malformed::XmlEncoding)
         );
+        for name in ["utf-8", "UTF8", "us-ascii"] {
+            let text = format!("<?xml version='1.0' encoding='{name}'?><a/>");
+            assert_eq!(check(text.as_bytes(), false, usize::MAX), Ok(Root::default()), "{name}");
+        }
+        assert_eq!(
+            check("<?xml version='1.0' encoding='utf-16'?><a/>".as_bytes(), false, usize::MAX),
+            Err(Malformed::XmlEncoding)
+        );
     }
 
     #[test]

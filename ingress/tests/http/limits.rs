@@ -37,6 +37,8 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 async fn a_body_at_the_limit_is_accepted_and_one_byte_more_is_refused() {
     let test_app = TestApp::new();
     assert_eq!(test_app.post(PATH).send(text(LIMIT)).await.status, 200);
+    let announced = test_app.post(PATH).header("content-length", &LIMIT.to_string()).send(text(LIMIT)).await;
+    assert_eq!(announced.status, 200);
     assert_eq!(test_app.post(PATH).send(chunked(&text(LIMIT))).await.status, 200);
     test_app.last(|record| assert_eq!(record.body.len(), LIMIT));
     let over = LIMIT + 1;
@@ -45,7 +47,7 @@ async fn a_body_at_the_limit_is_accepted_and_one_byte_more_is_refused() {
     let announced = test_app.post(PATH).header("content-length", "2097152").send("{}").await;
     assert_eq!(announced.problem(413), "too-large");
     assert!(announced.json()["detail"].as_str().unwrap().contains("1048576"));
-    assert_eq!(test_app.stored(), 2);
+    assert_eq!(test_app.stored(), 3);
 }
 
 #[tokio::test]
@@ -80,6 +82,19 @@ async fn every_content_coding_is_decoded_up_to_the_limit() {
         let over = test_app.post(PATH).header("content-encoding", name).send(encode(text(LIMIT + 1).as_bytes())).await;
         assert_eq!(over.problem(413), "too-large", "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_raw_deflate_stream_whose_first_bytes_pass_the_check_of_a_zlib_header_is_decoded() {
+    // A stored block of 23 bytes begins with 0x01 0x17, a multiple of 31, but not with the number of zlib's method.
+    let body = text(23);
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::none());
+    encoder.write_all(body.as_bytes()).unwrap();
+    let coded = encoder.finish().unwrap();
+    assert_eq!((coded[0], coded[1]), (0x01, 0x17));
+    let test_app = TestApp::new();
+    assert_eq!(test_app.post(PATH).header("content-encoding", "deflate").send(coded).await.status, 200);
+    test_app.last(|record| assert_eq!(record.body, body.as_bytes()));
 }
 
 #[tokio::test]

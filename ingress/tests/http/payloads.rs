@@ -211,4 +211,21 @@ async fn an_invalid_correlation_id_is_replaced_and_an_invalid_traceparent_is_lef
             assert!(record.headers.traceparent.is_none());
         });
     }
+    // One fault each: version, a trace or parent of zeros, a letter that is not hexadecimal, a length, a fifth part.
+    for invalid in [
+        "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        "00-0af7651916cd43dd8448eb211c80319g-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333g-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-02",
+    ] {
+        assert_eq!(
+            test_app.post("/health-data/medisante/json").header("traceparent", invalid).send(MESSAGE).await.status,
+            200
+        );
+        test_app.last(|record| assert!(record.headers.traceparent.is_none(), "{invalid}"));
+    }
 }

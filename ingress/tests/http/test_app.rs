@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -52,6 +53,8 @@ pub(crate) enum LogBehaviour {
     Rejects,
     NeverAcknowledges,
     DropsAcknowledgement,
+    /// Acknowledges each record after this time, but does not store it.
+    AcknowledgesAfter(Duration),
 }
 
 pub(crate) struct Recorded {
@@ -71,6 +74,9 @@ pub(crate) struct RecordingLog {
     next: AtomicI64,
     pub(crate) records: Mutex<Vec<Recorded>>,
     unanswered: Mutex<Vec<oneshot::Sender<Result<Appended, AppendError>>>>,
+    unanswered_now: Arc<AtomicUsize>,
+    /// How many records waited for a late acknowledgement at once.
+    pub(crate) unanswered_max: AtomicUsize,
 }
 
 impl RawLog for RecordingLog {
@@ -92,6 +98,16 @@ impl RawLog for RecordingLog {
             }
             LogBehaviour::NeverAcknowledges => self.unanswered.lock().unwrap().push(responder),
             LogBehaviour::DropsAcknowledgement => drop(responder),
+            LogBehaviour::AcknowledgesAfter(time) => {
+                let unanswered = self.unanswered_now.clone();
+                self.unanswered_max.fetch_max(unanswered.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let appended = appended(0);
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    unanswered.fetch_sub(1, Ordering::SeqCst);
+                    let _gone = responder.send(Ok(appended));
+                });
+            }
             LogBehaviour::Discards => {
                 let _gone = responder.send(Ok(appended(0)));
             }
@@ -166,6 +182,8 @@ impl TestApp {
             next: AtomicI64::new(40),
             records: Mutex::default(),
             unanswered: Mutex::default(),
+            unanswered_now: Arc::default(),
+            unanswered_max: AtomicUsize::new(0),
         });
         let mut config = IngressConfig::new(keys_file.clone(), directory.path().join("receipt.key"));
         change(&mut config);

@@ -1,6 +1,6 @@
 //! Large uploads: the records on the topic, and the responses to broken bodies.
 
-use std::{io::Write as _, time::Duration};
+use std::{io::Write as _, sync::atomic::Ordering, time::Duration};
 
 use axum::body::{Body, Bytes};
 use schemas::{
@@ -130,6 +130,61 @@ async fn a_malformed_upload_is_stored() {
         assert_eq!(record.body, no_gzip);
         assert_eq!(record.headers.content_hmac, content_hmac(&no_gzip));
     });
+
+    let answer = test_app.post(PATH).send("").await;
+    assert_eq!(answer.problem(400), "malformed");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("the body is empty"));
+    test_app.last(|record| assert!(record.body.is_empty() && record.headers.upload.is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_cannot_be_decoded_is_stored_as_far_as_possible() {
+    let test_app = TestApp::new();
+    let send = async |body: &[u8]| {
+        let answer = test_app.post(PATH).header("content-encoding", "gzip").send(frames(body)).await;
+        assert_eq!(answer.problem(400), "malformed");
+    };
+    // From the start: the first chunk as it was sent, in several frames.
+    for length in [25_000, CHUNK_BYTES + 25_000] {
+        let no_gzip = vec![b'x'; length];
+        send(&no_gzip).await;
+        test_app.last(|record| {
+            assert!(record.body == no_gzip[..length.min(CHUNK_BYTES)], "{} bytes", record.body.len());
+            assert_eq!(record.headers.content_hmac, content_hmac(&record.body));
+        });
+    }
+    // After the first chunk: what was decoded.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    gzip.write_all(&export(CHUNK_BYTES * 2)).unwrap();
+    let mut cut = gzip.finish().unwrap();
+    cut.truncate(CHUNK_BYTES + CHUNK_BYTES / 2);
+    test_app.log.records.lock().unwrap().clear();
+    send(&cut).await;
+    let records = test_app.log.records.lock().unwrap();
+    assert_eq!(records.len(), 3, "two chunks and a manifest");
+    assert!(records[..2].iter().all(|chunk| matches!(part(&chunk.headers), Some(UploadPart::Chunk { .. }))));
+    assert!(matches!(part(&records[2].headers), Some(UploadPart::Manifest { chunks: 2, .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_coded_upload_is_stored_decoded() {
+    let test_app = TestApp::new();
+    let body = export(1_000);
+    let zstd = zstd::encode_all(body.as_slice(), 1).unwrap();
+    assert_eq!(test_app.post(PATH).header("content-encoding", "zstd").send(frames(&zstd)).await.status, 200);
+    test_app.last(|record| {
+        assert_eq!(record.body, body);
+        assert_eq!(record.headers.content_hmac, content_hmac(&body));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_at_the_limit_is_accepted() {
+    for more in [0, 1_000] {
+        let body = export(CHUNK_BYTES + more);
+        let test_app = TestApp::with(LogBehaviour::Stores, |config| config.upload_bytes_max = body.len() as u64);
+        assert_eq!(test_app.post(PATH).send(frames(&body)).await.status, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,8 +202,9 @@ async fn uploads_that_are_too_large_or_incomplete_get_no_manifest() {
     let body = export(CHUNK_BYTES * 3);
     assert_eq!(test_app.post(PATH).send(frames(&body)).await.problem(413), "too-large");
     // With and without Content-Length, and also with a content coding.
+    let stored = test_app.stored();
     let answer = test_app.post(PATH).header("content-length", &body.len().to_string()).send(frames(&body)).await;
-    assert_eq!(answer.problem(413), "too-large");
+    assert_eq!((answer.problem(413).as_str(), test_app.stored()), ("too-large", stored), "refused before it is read");
     let bomb = zstd::encode_all(body.as_slice(), 1).unwrap();
     assert_eq!(
         test_app.post(PATH).header("content-encoding", "zstd").send(frames(&bomb)).await.problem(413),
@@ -157,7 +213,9 @@ async fn uploads_that_are_too_large_or_incomplete_get_no_manifest() {
 
     let half = Bytes::from(export(CHUNK_BYTES * 3)[..CHUNK_BYTES * 3 / 2].to_vec());
     let broken_off = Body::from_stream(futures_util::stream::iter([Ok(half), Err(std::io::Error::other("gone"))]));
+    let stored = test_app.stored();
     assert_eq!(test_app.post(PATH).send(broken_off).await.problem(400), "body-broken-off");
+    assert_eq!(test_app.stored(), stored, "a chunk that was not received whole is not stored");
     let records = test_app.log.records.lock().unwrap();
     assert!(records.iter().all(|record| matches!(part(&record.headers), Some(UploadPart::Chunk { .. }))));
 }
@@ -228,6 +286,19 @@ async fn an_upload_that_makes_progress_ends_at_its_time_limit() {
         tokio::spawn(drip(steady, "<a/>".repeat(16 * 1024).into(), Duration::from_millis(100), 20));
         assert_eq!(test_app.post(PATH).send(body).await.status, status);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_in_which_kafka_is_slow_does_not_count_against_the_client() {
+    const SLOW: Duration = Duration::from_secs(3);
+    let test_app = TestApp::with(LogBehaviour::AcknowledgesAfter(SLOW), |config| config.body_timeout = SLOW * 2 / 3);
+    let (steady, body) = piecewise();
+    // Fewer bytes than after which the time limit begins again.
+    let piece = Bytes::from("<a/>".repeat(5 * 1024));
+    let count = 4 * CHUNK_BYTES / piece.len();
+    tokio::spawn(drip(steady, piece, Duration::from_millis(1), count));
+    assert_eq!(test_app.post(PATH).send(body).await.status, 200);
+    assert_eq!(test_app.log.unanswered_max.load(Ordering::SeqCst), 3, "chunks that wait for Kafka at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -53,6 +53,24 @@ fn a_patient_cannot_take_or_end_the_assignment_of_another() {
 }
 
 #[test]
+fn a_patient_may_end_their_own_assignment() {
+    let commands = [command(0, 10, Some(1), None), command(1, 20, None, Some(1))];
+    assert_eq!(spans(&commands), vec![("patient-1".to_owned(), 10, Some(20))]);
+    assert_eq!(verdicts(&commands), [Verdict::Applied; 2]);
+}
+
+#[test]
+fn a_credential_may_command_only_devices_of_its_providers() {
+    let mut bound = command(0, 10, Some(1), None);
+    for (bound_to, verdict) in
+        [(vec![Provider::HealthKit], Verdict::Forbidden), (vec![Provider::Medisante], Verdict::Applied)]
+    {
+        bound.bound_to = bound_to;
+        assert_eq!(verdicts(std::slice::from_ref(&bound)), [verdict]);
+    }
+}
+
+#[test]
 fn a_patient_may_take_a_free_device_but_only_for_themself() {
     assert_eq!(spans(&[command(0, 10, Some(2), Some(2))]), vec![("patient-2".to_owned(), 10, None)]);
     assert_eq!(spans(&[command(0, 10, Some(1), Some(2))]), vec![]);

@@ -19,6 +19,13 @@ fn a_thousand_equal_outcomes_are_one_row() {
     assert_eq!(merge(&[], &new), vec![Run { first: 0, last: 999, outcome: outcome(1, 1) }]);
 }
 
+#[test]
+fn an_outcome_of_the_same_mapping_does_not_replace_the_stored_one() {
+    let stored = [Run { first: 0, last: 4, outcome: outcome(1, 1) }];
+    assert_eq!(merge(&stored, &BTreeMap::from([(2, outcome(2, 1))])), stored);
+    assert_eq!(merge(&stored, &BTreeMap::from([(2, outcome(2, 2))])).len(), 3);
+}
+
 proptest! {
     #[test]
     fn any_batches_in_any_order_keep_the_highest_mapping_of_each_record(
