@@ -236,7 +236,9 @@ mod tests {
         let fence = |partition, expected, next| Fence { partition, expected, next };
         assert_eq!(assigned.take_fence(), [fence(FIRST, 5, 9), fence(SECOND, 7, 7)]);
         assert_eq!(assigned.take_fence(), [fence(FIRST, 9, 9), fence(SECOND, 7, 7)]);
+        assert!(assigned.contains(SECOND));
         assigned.revoke(SECOND);
+        assert!(assigned.contains(FIRST) && !assigned.contains(SECOND));
         assert_eq!(assigned.take_fence(), [fence(FIRST, 9, 9)]);
     }
 
@@ -244,12 +246,13 @@ mod tests {
     fn a_blocked_partition_resumes_only_after_all_earlier_items_are_sent() {
         let mut assigned = reading();
         assigned.advance(FIRST, 6);
-        assigned.block(FIRST, 6, Unreadable::Other(String::new()));
+        // Kafka has no record 6 and 7.
+        assigned.block(FIRST, 8, Unreadable::Other(String::new()));
         assert_eq!(assigned.next_offset(FIRST), None);
-        assert_eq!(assigned.blocked().collect::<Vec<_>>(), [(FIRST, 6, None)]);
+        assert_eq!(assigned.blocked().collect::<Vec<_>>(), [(FIRST, 8, None)]);
         assigned.unblock(FIRST);
         assert_eq!(assigned.awaiting_offset().count(), 0, "one of its items was not sent yet");
-        assert!(assigned.take_fence().contains(&Fence { partition: FIRST, expected: 5, next: 6 }));
+        assert!(assigned.take_fence().contains(&Fence { partition: FIRST, expected: 5, next: 8 }));
         assigned.unblock(FIRST);
         assert_eq!(assigned.awaiting_offset().collect::<Vec<_>>(), [FIRST]);
     }

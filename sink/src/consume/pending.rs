@@ -98,3 +98,96 @@ impl InFlight {
         self.since = self.since.checked_sub(by).unwrap();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use schemas::{event::Outcome, format::RawTopic};
+
+    use super::{Batch, BatchLimits, InFlight, Item, Partition, Pending};
+    use crate::{
+        batch::Fence,
+        item::{Body, EventTopic, Origin},
+    };
+
+    const FIRST: Partition = Partition { topic: EventTopic::Outcomes, number: 0 };
+    const SECOND: Partition = Partition { topic: EventTopic::Outcomes, number: 1 };
+    const HOUR: Duration = Duration::from_hours(1);
+    const LIMITS: BatchLimits = BatchLimits { messages: 3, bytes: 100, age: HOUR };
+
+    fn item(partition: Partition) -> Item {
+        let outcome = Outcome {
+            topic: RawTopic::Medisante,
+            topic_epoch: 0,
+            partition: 0,
+            offset: 0,
+            items: 0,
+            readings: 0,
+            commands: 0,
+            rejections: 0,
+            mapping_version: 1,
+            received_at: 0,
+            unknown: Vec::new(),
+            catalogue_revision: 0,
+            replay: None,
+        };
+        Item { origin: Origin { partition, offset: 0, timestamp: 0 }, body: Body::Outcome(outcome) }
+    }
+
+    fn pending(items: &[(Partition, usize)]) -> Pending {
+        let mut pending = Pending::default();
+        items.iter().for_each(|(partition, bytes)| pending.push(item(*partition), *bytes));
+        pending
+    }
+
+    #[test]
+    fn a_batch_is_full_at_its_limit_of_messages_or_of_bytes() {
+        let is_full = |items: &[(Partition, usize)]| {
+            let pending = pending(items);
+            assert_eq!((pending.len(), pending.is_due(&LIMITS)), (items.len(), pending.is_full(&LIMITS)));
+            pending.is_full(&LIMITS)
+        };
+        assert!(!is_full(&[]) && !is_full(&[(FIRST, 10), (FIRST, 10)]) && !is_full(&[(FIRST, 50), (FIRST, 49)]));
+        assert!(is_full(&[(FIRST, 10); 3]) && is_full(&[(FIRST, 50), (FIRST, 50)]) && is_full(&[(FIRST, 101)]));
+    }
+
+    #[test]
+    fn a_batch_is_due_at_its_age_unless_it_is_empty() {
+        let limits = BatchLimits { age: Duration::ZERO, ..LIMITS };
+        assert!(!Pending::default().is_due(&limits) && Pending::default().time_left(&limits).is_none());
+        let mut one = pending(&[(FIRST, 10)]);
+        assert!(one.is_due(&limits) && !one.is_full(&limits));
+        assert_eq!(one.time_left(&limits), Some(Duration::ZERO));
+        assert!(one.time_left(&LIMITS).is_some_and(|left| left > HOUR / 2));
+        assert_eq!((one.drain().len(), one.len()), (1, 0));
+        assert!(!one.is_due(&limits));
+    }
+
+    #[test]
+    fn a_revoked_partition_leaves_the_items_of_others() {
+        let limits = BatchLimits { age: Duration::ZERO, ..LIMITS };
+        let mut both = pending(&[(FIRST, 60), (SECOND, 60)]);
+        both.drop_partition(FIRST);
+        assert_eq!((both.len(), both.is_due(&limits)), (1, true));
+        both.drop_partition(SECOND);
+        assert!(both.len() == 0 && !both.is_due(&limits), "an empty batch has neither bytes nor an age");
+    }
+
+    #[test]
+    fn a_partition_is_in_flight_until_the_writer_has_reported_on_its_batch() {
+        let fence = |partition| Fence { partition, expected: 0, next: 1 };
+        let mut in_flight = InFlight::new();
+        assert!(in_flight.is_empty() && !in_flight.contains(FIRST) && in_flight.busy().is_zero());
+        in_flight.push(&Batch::new(0, Vec::new(), vec![fence(FIRST)]));
+        in_flight.age(HOUR);
+        in_flight.push(&Batch::new(0, Vec::new(), vec![fence(SECOND)]));
+        assert!(in_flight.contains(FIRST) && in_flight.contains(SECOND));
+        assert!(in_flight.busy() >= HOUR, "the writer is busy with the oldest");
+        in_flight.pop();
+        assert!(!in_flight.contains(FIRST) && in_flight.contains(SECOND) && !in_flight.is_empty());
+        assert!(in_flight.busy() < HOUR);
+        in_flight.pop();
+        assert!(in_flight.is_empty());
+    }
+}
