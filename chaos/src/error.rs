@@ -31,10 +31,10 @@ pub enum ChaosError {
     /// The HTTP client cannot be created.
     #[error("the HTTP client cannot be created")]
     Client(#[from] reqwest::Error),
-    /// A command of the binary failed.
-    #[error("`device-manager {name}` failed: {said}")]
+    /// A command of the binary, or a program of Postgres, failed.
+    #[error("`{name}` failed: {said}")]
     Command {
-        /// The name of the command.
+        /// The name.
         name: &'static str,
         /// What it wrote to standard error.
         said: String,
@@ -47,6 +47,9 @@ pub enum ChaosError {
         /// How long was waited for it.
         within: Duration,
     },
+    /// Something that a fault needs is not installed.
+    #[error("{0}")]
+    Missing(&'static str),
     /// A task of the run ended abnormally.
     #[error("a task of the run ended abnormally")]
     Task(#[from] tokio::task::JoinError),

@@ -90,7 +90,7 @@ impl<'s> Installation<'s> {
         let (partitions, per_stage) = (3, plan.per_stage);
         fs::create_dir_all(directory).map_err(ChaosError::io(directory))?;
         let directory = directory.canonicalize().map_err(ChaosError::io(directory))?;
-        create_database(servers, &name).await?;
+        administer(servers, &format!("CREATE DATABASE {name}")).await?;
         let setup = Setup {
             build: build.clone(),
             directory: directory.clone(),
@@ -151,10 +151,7 @@ impl<'s> Installation<'s> {
             tracing::warn!(name, %code, "a topic could not be removed");
         }
         self.pool.close().await;
-        let mut connection = PgConnection::connect(&self.servers.database_direct("postgres")).await?;
-        let name = &self.database;
-        connection.execute(format!("DROP DATABASE {name} WITH (FORCE)").as_str()).await?;
-        Ok(connection.close().await?)
+        administer(self.servers, &format!("DROP DATABASE {} WITH (FORCE)", self.database)).await
     }
 }
 
@@ -169,9 +166,10 @@ fn receipt_key() -> ReceiptKey {
     ReceiptKey::new(&SECRET).unwrap_or_else(|never| unreachable!("{never}"))
 }
 
-async fn create_database(servers: &Servers, name: &str) -> Result<(), ChaosError> {
+/// Creates or drops a database.
+pub(crate) async fn administer(servers: &Servers, statement: &str) -> Result<(), ChaosError> {
     let mut connection = PgConnection::connect(&servers.database_direct("postgres")).await?;
-    connection.execute(format!("CREATE DATABASE {name}").as_str()).await?;
+    connection.execute(statement).await?;
     Ok(connection.close().await?)
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -80,7 +80,7 @@ impl Drop for Slot {
 
 struct Table {
     slots: BTreeMap<Member, Slot>,
-    /// What ended without having been told to.
+    /// What ended without having been told to, and what else must not happen.
     crashes: Vec<String>,
 }
 
@@ -143,7 +143,7 @@ impl Processes {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// What ended without having been told to.
+    /// What ended without having been told to, and what else must not happen.
     pub(crate) fn crashes(&self) -> Vec<String> {
         self.table().crashes.clone()
     }
@@ -151,6 +151,11 @@ impl Processes {
     /// Starts a process, also again.
     pub(crate) fn start(&self, member: Member) -> Result<(), ChaosError> {
         self.spawn(member, &Variables::new(), true)
+    }
+
+    /// Starts a process with variables of its own. If it ends by itself, it is started again without them.
+    pub(crate) fn start_with(&self, member: Member, variables: &Variables) -> Result<(), ChaosError> {
+        self.spawn(member, variables, true)
     }
 
     /// Starts a process that is expected to end by itself.
@@ -170,6 +175,23 @@ impl Processes {
         let child = command.spawn()?;
         table.slots.insert(member, Slot { child, management_port, is_supervised });
         Ok(())
+    }
+
+    /// The folder of the logs.
+    pub(crate) fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// Whether a process has loaded a library.
+    pub(crate) fn has_loaded(&self, member: Member, library: &Path) -> bool {
+        let Some(id) = self.table().slots.get(&member).map(|slot| slot.child.id()) else { return false };
+        let maps = std::fs::read_to_string(format!("/proc/{id}/maps")).unwrap_or_default();
+        library.to_str().is_some_and(|path| maps.contains(path))
+    }
+
+    /// Reports something that must not happen.
+    pub(crate) fn complain(&self, what: String) {
+        self.table().crashes.push(what);
     }
 
     /// Sends SIGKILL: the process flushes and closes nothing.
@@ -195,12 +217,20 @@ impl Processes {
         }
     }
 
+    /// Tells a process to stop, and waits for its end.
+    pub(crate) async fn stop(&self, member: Member) -> Result<(), ChaosError> {
+        self.expect_end(member);
+        self.signal(member, Signal::TERM)?;
+        self.wait_for_end(member).await;
+        Ok(())
+    }
+
     /// Waits for the end of a process that was told to stop. If it takes too long, the process is killed, which is reported as a
     /// crash.
     pub(crate) async fn wait_for_end(&self, member: Member) {
         if holds_within(STOPS_WITHIN, async || self.has_ended(member)).await.is_none() {
             let what = format!("{} {} did not stop within {} s", member.0.name(), member.1, STOPS_WITHIN.as_secs());
-            self.table().crashes.push(what);
+            self.complain(what);
         }
         self.kill(member);
     }

@@ -64,16 +64,21 @@ impl Servers {
         direct.replacen(&format!(":{port}/"), &format!(":{}/", self.postgres_proxy.port()), 1)
     }
 
-    /// Sends SIGKILL to a server, and waits for its end.
-    pub(crate) async fn kill(&self, server: Server) -> Result<(), ChaosError> {
-        let pid = || match server {
+    /// The process of a server; `None` if it does not run.
+    pub(crate) fn pid(&self, server: Server) -> Option<Pid> {
+        let pid = match server {
             Server::Kafka => self.embedded.kafka_pid(),
             Server::Postgres => self.embedded.postgres_pid(),
         };
-        if let Some(process) = pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap_or_default())) {
+        Pid::from_raw(i32::try_from(pid?).ok()?)
+    }
+
+    /// Sends SIGKILL to a server, and waits for its end.
+    pub(crate) async fn kill(&self, server: Server) -> Result<(), ChaosError> {
+        if let Some(process) = self.pid(server) {
             kill_process(process, Signal::KILL).map_err(std::io::Error::from)?;
         }
-        until("a killed server ends", async || pid().is_none()).await
+        until("a killed server ends", async || self.pid(server).is_none()).await
     }
 
     /// Starts a server again, with the same data. Returns when it answers.

@@ -139,6 +139,12 @@ impl Embedded {
         self.postgres.as_ref()?.child.pid()
     }
 
+    /// Returns the directory of Postgres's programs, such as `pg_dump`. `None` if Postgres was not requested.
+    #[must_use]
+    pub fn postgres_programs(&self) -> Option<&Path> {
+        self.postgres.as_ref().map(Postgres::programs)
+    }
+
     /// Stops both gracefully; kills a child that does not end in time.
     pub async fn stop(&self) {
         tokio::join!(self.stop_kafka(), self.stop_postgres());

@@ -38,6 +38,7 @@ const SETTINGS: [&str; 7] = [
 
 pub(super) struct Postgres {
     pub(super) child: ChildProcess,
+    programs: PathBuf,
     /// The directory of the database cluster, without symbolic links.
     cluster: PathBuf,
     initdb: Program,
@@ -112,8 +113,13 @@ impl Postgres {
             ),
             superuser_password: state.postgres_superuser_password.clone(),
             password: state.postgres_password.clone(),
+            programs,
             cluster,
         })
+    }
+
+    pub(super) fn programs(&self) -> &Path {
+        &self.programs
     }
 
     pub(super) fn database_url(&self) -> &str {

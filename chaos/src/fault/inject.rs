@@ -3,7 +3,7 @@
 use rand::{Rng as _, rngs::StdRng};
 
 use super::{
-    FaultKind, network, postgres, server, stage,
+    FaultKind, clock, network, postgres, restore, server, stage,
     target::{Hit, Target},
     topic,
 };
@@ -21,11 +21,16 @@ pub(crate) async fn inject(target: &Target<'_>, kind: FaultKind, dice: &mut StdR
         }
         FaultKind::Terminate(of) => stage::terminate(target, (of, number(per_stage))).await,
         FaultKind::Freeze(of) => stage::freeze(target, (of, number(per_stage))).await,
+        FaultKind::StepClock(of) => {
+            let member = (of, number(per_stage));
+            clock::step(target, member, dice).await
+        }
         FaultKind::RollingRestart => stage::restart_all(target).await,
         FaultKind::MemberComesAndGoes(of) => stage::join_and_leave(target, of).await,
         FaultKind::KillServer(of) => server::kill(target, of).await,
         FaultKind::RestartServer(of) => server::restart(target, of).await,
         FaultKind::FreezeBroker => server::freeze_broker(target).await,
+        FaultKind::BrokerDiskFull => server::broker_disk_full(target).await,
         FaultKind::Slow(of) => network::slow(target, of).await,
         FaultKind::Silent(of) => network::silent(target, of).await,
         FaultKind::Reset(of) => network::reset(target, of).await,
@@ -37,6 +42,7 @@ pub(crate) async fn inject(target: &Target<'_>, kind: FaultKind, dice: &mut StdR
         FaultKind::DiskFull => postgres::errors(target, "53100").await,
         FaultKind::SerializationFailures => postgres::errors(target, "40001").await,
         FaultKind::Deadlocks => postgres::errors(target, "40P01").await,
+        FaultKind::OlderDump => restore::older_dump(target).await,
         FaultKind::PoisonRecords => topic::poison_records(target).await,
         FaultKind::DeadLettersRefused => topic::dead_letters_refused(target).await,
     }

@@ -1,8 +1,10 @@
 //! The faults, and when one has hit work in flight.
 
+pub mod clock;
 pub(crate) mod inject;
 mod network;
 mod postgres;
+mod restore;
 mod server;
 mod stage;
 pub mod target;
@@ -43,6 +45,8 @@ pub enum FaultKind {
     Terminate(Stage),
     /// SIGSTOP of a process for longer than its group waits, then SIGCONT.
     Freeze(Stage),
+    /// Steps of the clock of a process, forward and backward.
+    StepClock(Stage),
     /// All processes are restarted, one after the other.
     RollingRestart,
     /// Another process of a stage joins, and leaves.
@@ -53,6 +57,8 @@ pub enum FaultKind {
     RestartServer(Server),
     /// SIGSTOP of the broker, then SIGCONT.
     FreezeBroker,
+    /// The broker can write to no file, and is started again when it has stopped because of that.
+    BrokerDiskFull,
     /// The network in front of a server is slow.
     Slow(Server),
     /// The network in front of a server delivers nothing.
@@ -75,6 +81,8 @@ pub enum FaultKind {
     SerializationFailures,
     /// Transactions fail as victims of deadlocks.
     Deadlocks,
+    /// The database is replaced by an older dump of it.
+    OlderDump,
     /// Records that are not the ingress's are at the head of raw partitions.
     PoisonRecords,
     /// The topic of dead letters accepts no records.
@@ -87,11 +95,12 @@ enum Ground {
     Stages(Option<Stage>),
     Kafka,
     Postgres,
+    PostgresAndSinks,
 }
 
 impl FaultKind {
     /// All kinds that every build can inject.
-    pub const PLAIN: [Self; 33] = [
+    pub const PLAIN: [Self; 38] = [
         Self::Kill(Stage::Ingress),
         Self::Kill(Stage::Normalizer),
         Self::Kill(Stage::Sink),
@@ -101,12 +110,16 @@ impl FaultKind {
         Self::Freeze(Stage::Ingress),
         Self::Freeze(Stage::Normalizer),
         Self::Freeze(Stage::Sink),
+        Self::StepClock(Stage::Ingress),
+        Self::StepClock(Stage::Normalizer),
+        Self::StepClock(Stage::Sink),
         Self::RollingRestart,
         Self::MemberComesAndGoes(Stage::Normalizer),
         Self::MemberComesAndGoes(Stage::Sink),
         Self::KillServer(Server::Kafka),
         Self::RestartServer(Server::Kafka),
         Self::FreezeBroker,
+        Self::BrokerDiskFull,
         Self::Slow(Server::Kafka),
         Self::Silent(Server::Kafka),
         Self::Reset(Server::Kafka),
@@ -123,6 +136,7 @@ impl FaultKind {
         Self::DiskFull,
         Self::SerializationFailures,
         Self::Deadlocks,
+        Self::OlderDump,
         Self::PoisonRecords,
         Self::DeadLettersRefused,
     ];
@@ -154,11 +168,13 @@ impl FaultKind {
             Self::FailPoint(point) => format!("at-{}", point.name),
             Self::Terminate(stage) => format!("terminate-{}", stage.name()),
             Self::Freeze(stage) => format!("freeze-{}", stage.name()),
+            Self::StepClock(stage) => format!("step-clock-{}", stage.name()),
             Self::RollingRestart => "rolling-restart".to_owned(),
             Self::MemberComesAndGoes(stage) => format!("join-and-leave-{}", stage.name()),
             Self::KillServer(server) => format!("kill-{}", of_server(server)),
             Self::RestartServer(server) => format!("restart-{}", of_server(server)),
             Self::FreezeBroker => "freeze-kafka".to_owned(),
+            Self::BrokerDiskFull => "kafka-disk-full".to_owned(),
             Self::Slow(server) => format!("slow-network-{}", of_server(server)),
             Self::Silent(server) => format!("cut-network-{}", of_server(server)),
             Self::Reset(server) => format!("reset-network-{}", of_server(server)),
@@ -170,6 +186,7 @@ impl FaultKind {
             Self::DiskFull => "postgres-disk-full".to_owned(),
             Self::SerializationFailures => "postgres-serialization-failures".to_owned(),
             Self::Deadlocks => "postgres-deadlocks".to_owned(),
+            Self::OlderDump => "restore-older-dump".to_owned(),
             Self::PoisonRecords => "poison-records".to_owned(),
             Self::DeadLettersRefused => "dead-letters-refused".to_owned(),
         }
@@ -183,12 +200,14 @@ impl FaultKind {
 
     const fn ground(self) -> Ground {
         match self {
-            Self::Kill(stage) | Self::Terminate(stage) | Self::Freeze(stage) | Self::MemberComesAndGoes(stage) => {
-                Ground::Stages(Some(stage))
-            }
+            Self::Kill(stage)
+            | Self::Terminate(stage)
+            | Self::Freeze(stage)
+            | Self::StepClock(stage)
+            | Self::MemberComesAndGoes(stage) => Ground::Stages(Some(stage)),
             Self::FailPoint(point) => Ground::Stages(Some(point.stage)),
             Self::RollingRestart => Ground::Stages(None),
-            Self::FreezeBroker | Self::PoisonRecords | Self::DeadLettersRefused => Ground::Kafka,
+            Self::FreezeBroker | Self::BrokerDiskFull | Self::PoisonRecords | Self::DeadLettersRefused => Ground::Kafka,
             Self::KillServer(server)
             | Self::RestartServer(server)
             | Self::Slow(server)
@@ -205,6 +224,7 @@ impl FaultKind {
             | Self::DiskFull
             | Self::SerializationFailures
             | Self::Deadlocks => Ground::Postgres,
+            Self::OlderDump => Ground::PostgresAndSinks,
         }
     }
 
@@ -219,6 +239,9 @@ impl FaultKind {
         match (self.ground(), other.ground()) {
             (Ground::Stages(Some(one)), Ground::Stages(Some(two))) => one != two,
             (Ground::Stages(_), Ground::Stages(_)) => false,
+            (Ground::PostgresAndSinks, other) | (other, Ground::PostgresAndSinks) => {
+                matches!(other, Ground::Kafka | Ground::Stages(Some(Stage::Ingress | Stage::Normalizer)))
+            }
             (one, two) => one != two,
         }
     }
@@ -245,6 +268,9 @@ mod tests {
         assert!(!FaultKind::ReadOnly.goes_with(FaultKind::KillServer(Server::Postgres)));
         assert!(!FaultKind::RollingRestart.goes_with(FaultKind::Kill(Stage::Sink)));
         assert!(!FaultKind::Freeze(Stage::Sink).goes_with(FaultKind::Kill(Stage::Sink)));
+        assert!(!FaultKind::OlderDump.goes_with(FaultKind::Kill(Stage::Sink)));
+        assert!(!FaultKind::ReadOnly.goes_with(FaultKind::OlderDump));
+        assert!(FaultKind::OlderDump.goes_with(FaultKind::Kill(Stage::Normalizer)));
         assert!(FaultKind::Freeze(Stage::Sink).goes_with(FaultKind::Kill(Stage::Ingress)));
         assert!(FaultKind::Silent(Server::Kafka).goes_with(FaultKind::Kill(Stage::Ingress)));
     }

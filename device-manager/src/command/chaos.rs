@@ -10,7 +10,7 @@ use std::{
 use ::chaos::{
     Breach, Build, Settings,
     error::ChaosError,
-    fault::FaultKind,
+    fault::{FaultKind, clock},
     plan::Plan,
     report::{self, Report},
     servers::Servers,
@@ -96,7 +96,23 @@ fn fault(name: &str) -> Result<FaultKind, String> {
     if matches!(kind, FaultKind::FailPoint(_)) && !HAS_FAIL_POINTS {
         return Err("this fault requires a build with `--features fail-points`, such as `make chaos`".to_owned());
     }
+    if requires_clock(kind) && !clock::is_available() {
+        return Err(format!("the faults step-clock-… cannot be injected: {}", clock::HOW_TO_GET));
+    }
     Ok(kind)
+}
+
+const fn requires_clock(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::StepClock(_))
+}
+
+/// Whether a kind cannot be injected on this machine. Says so, once for all seeds.
+fn left_out() -> impl Fn(FaultKind) -> bool {
+    let is_available = clock::is_available();
+    if !is_available {
+        remark(&format!("the faults step-clock-… are left out: {}", clock::HOW_TO_GET));
+    }
+    move |kind| !is_available && requires_clock(kind)
 }
 
 /// Runs the command.
@@ -149,7 +165,8 @@ fn catalogue_variable(args: &ChaosCommand) -> Result<Vec<(String, String)>, Comm
 
 fn list(output: &mut Output) -> Result<ExitCode, CommandError> {
     let fail_points = if HAS_FAIL_POINTS { &FaultKind::FAIL_POINTS[..] } else { &[] };
-    for kind in FaultKind::PLAIN.iter().chain(fail_points) {
+    let is_left_out = left_out();
+    for kind in FaultKind::PLAIN.iter().chain(fail_points).filter(|kind| !is_left_out(**kind)) {
         output.line(&kind.name())?;
     }
     Ok(ExitCode::SUCCESS)
@@ -163,7 +180,7 @@ async fn run_seeds(args: &ChaosCommand, data_dir: &Path, output: &mut Output) ->
     let missing: Vec<u64> = seeds.filter(|seed| !reports.iter().any(|report| report.seed == *seed)).collect();
     if !missing.is_empty() {
         let servers = Servers::start(data_dir, args.kafka_home.clone()).await.map_err(failed)?;
-        let runner = Runner { args, data_dir, servers };
+        let runner = Runner { args, data_dir, servers, is_left_out: left_out() };
         for seed in missing {
             reports.push(runner.run_seed(seed, output).await?);
         }
@@ -186,15 +203,16 @@ fn failed(error: ChaosError) -> CommandError {
 }
 
 /// Runs seeds on the same servers.
-struct Runner<'a> {
+struct Runner<'a, L> {
     args: &'a ChaosCommand,
     data_dir: &'a Path,
     servers: Servers,
+    is_left_out: L,
 }
 
-impl Runner<'_> {
+impl<L: Fn(FaultKind) -> bool> Runner<'_, L> {
     async fn run_seed(&self, seed: u64, output: &mut Output) -> Result<Report, CommandError> {
-        let Self { args, data_dir, servers } = self;
+        let Self { args, data_dir, servers, is_left_out } = self;
         let settings = Settings {
             build: Build { binary: std::env::current_exe()?, variables: catalogue_variable(args)? },
             commit: args.commit.clone(),
@@ -202,7 +220,7 @@ impl Runner<'_> {
             recovery_max: Duration::from_secs(args.recovery_seconds),
         };
         let plan = if args.faults.is_empty() {
-            Plan::of_seed(seed, HAS_FAIL_POINTS)
+            Plan::of_seed(seed, HAS_FAIL_POINTS).without(is_left_out)
         } else {
             Plan::with_faults(seed, usize::from(args.processes), &args.faults)
         };
