@@ -24,11 +24,15 @@ pub struct TopicSpec {
 /// [`crate::limit::MESSAGE_BYTES_MAX`] as a setting.
 pub const MESSAGE_BYTES_MAX: &str = "16777216";
 
+/// Each record has the broker's time. With the time of the producer, a producer with a wrong clock would be refused if it is ahead,
+/// and its records would be deleted too early if it is behind.
+const BROKERS_TIME: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
+
 const RAW: &[(&str, &str)] = &[
     ("cleanup.policy", "delete"),
     ("retention.ms", "-1"),
     ("retention.bytes", "-1"),
-    ("message.timestamp.type", "LogAppendTime"),
+    BROKERS_TIME,
     ("max.message.bytes", MESSAGE_BYTES_MAX),
 ];
 /// 30 days. It must be longer than the age of the oldest database dump that may be restored, because the sink then reads all events
@@ -41,15 +45,18 @@ const EVENTS: &[(&str, &str)] = &[
     ("cleanup.policy", "delete"),
     ("retention.ms", EVENTS_KEPT_MS),
     ("retention.bytes", "-1"),
+    BROKERS_TIME,
     ("max.message.bytes", MESSAGE_BYTES_MAX),
 ];
 const DEAD_LETTERS: &[(&str, &str)] = &[
     ("cleanup.policy", "delete"),
     ("retention.ms", DEAD_LETTERS_KEPT_MS),
     ("retention.bytes", "-1"),
+    BROKERS_TIME,
     ("max.message.bytes", MESSAGE_BYTES_MAX),
 ];
-const COMPACTED: &[(&str, &str)] = &[("cleanup.policy", "compact"), ("max.message.bytes", MESSAGE_BYTES_MAX)];
+const COMPACTED: &[(&str, &str)] =
+    &[("cleanup.policy", "compact"), BROKERS_TIME, ("max.message.bytes", MESSAGE_BYTES_MAX)];
 
 impl Topics {
     /// Creates the names of the topics with `prefix`, which may be empty.
