@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -39,6 +40,12 @@ pub(crate) const SOURCE: &str = "chaos";
 pub(crate) const ORACLE: &str = "chaos-oracle";
 /// How long an upload may be without its manifest. Longer than any fault, so that no upload is given up that is completed later.
 const UPLOAD_WAIT_SECONDS: &str = "20";
+
+/// A database with a worker of autovacuum in it, which belongs to the superuser, is not dropped for anyone else.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// How long such a worker is waited for, and how often its end is looked for.
+const AUTOVACUUM_ENDS_WITHIN: Duration = Duration::from_secs(60);
+const AUTOVACUUM_POLL: Duration = Duration::from_millis(200);
 
 /// How the processes of an installation are started.
 #[derive(Debug, Clone)]
@@ -90,7 +97,7 @@ impl<'s> Installation<'s> {
         let (partitions, per_stage) = (3, plan.per_stage);
         fs::create_dir_all(directory).map_err(ChaosError::io(directory))?;
         let directory = directory.canonicalize().map_err(ChaosError::io(directory))?;
-        administer(servers, &format!("CREATE DATABASE {name}")).await?;
+        create_database(servers, &name).await?;
         let setup = Setup {
             build: build.clone(),
             directory: directory.clone(),
@@ -151,7 +158,7 @@ impl<'s> Installation<'s> {
             tracing::warn!(name, %code, "a topic could not be removed");
         }
         self.pool.close().await;
-        administer(self.servers, &format!("DROP DATABASE {} WITH (FORCE)", self.database)).await
+        drop_database(self.servers, &self.database).await
     }
 }
 
@@ -166,11 +173,30 @@ fn receipt_key() -> ReceiptKey {
     ReceiptKey::new(&SECRET).unwrap_or_else(|never| unreachable!("{never}"))
 }
 
-/// Creates or drops a database.
-pub(crate) async fn administer(servers: &Servers, statement: &str) -> Result<(), ChaosError> {
+/// Creates a database.
+pub(crate) async fn create_database(servers: &Servers, name: &str) -> Result<(), ChaosError> {
     let mut connection = PgConnection::connect(&servers.database_direct("postgres")).await?;
-    connection.execute(statement).await?;
+    connection.execute(format!("CREATE DATABASE {name}").as_str()).await?;
     Ok(connection.close().await?)
+}
+
+/// Drops a database, and ends all sessions in it.
+pub(crate) async fn drop_database(servers: &Servers, name: &str) -> Result<(), ChaosError> {
+    let mut connection = PgConnection::connect(&servers.database_direct("postgres")).await?;
+    let deadline = Instant::now() + AUTOVACUUM_ENDS_WITHIN;
+    loop {
+        match connection.execute(format!("DROP DATABASE {name} WITH (FORCE)").as_str()).await {
+            Err(sqlx::Error::Database(error))
+                if error.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE) && Instant::now() < deadline =>
+            {
+                tokio::time::sleep(AUTOVACUUM_POLL).await;
+            }
+            result => {
+                result?;
+                return Ok(connection.close().await?);
+            }
+        }
+    }
 }
 
 impl Setup {

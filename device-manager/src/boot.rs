@@ -4,7 +4,7 @@ use std::{error::Error, net::SocketAddr};
 
 use clap::Args;
 use metrics_exporter_prometheus::PrometheusHandle;
-use service::{health::Health, kafka::KafkaSettings, management, shutdown, telemetry};
+use service::{clock, health::Health, kafka::KafkaSettings, management, shutdown, telemetry};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,7 @@ impl Process {
         let metrics = telemetry::init_metrics().map_err(|error| CommandError::failed("starting the metrics", error))?;
         let shutdown =
             shutdown::on_signals().map_err(|error| CommandError::failed("installing the signal handlers", error))?;
+        clock::end_when_set_back().map_err(|error| CommandError::failed("watching the clock", error))?;
         let listener = TcpListener::bind(args.management_address).await.map_err(|error| {
             let named = std::io::Error::new(error.kind(), format!("{}: {error}", args.management_address));
             CommandError::failed("opening the management port (see --management-address, MANAGEMENT_ADDRESS)", named)

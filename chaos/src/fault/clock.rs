@@ -1,4 +1,5 @@
-//! Steps of the wall clock of one process, by the library libfaketime. The monotonic clock is right throughout.
+//! Steps of the wall clock of one process, by the library libfaketime. The monotonic clock is right throughout. A process works while
+//! its clock is ahead, and ends by itself when its clock is set back.
 
 use std::{
     fs, io,
@@ -14,7 +15,7 @@ use crate::{
     error::ChaosError,
     process::{Member, Variables},
     recovery::recovery,
-    wait::until,
+    wait::{holds_within, until},
 };
 
 /// What is missing, and how to get it.
@@ -24,12 +25,14 @@ pub const HOW_TO_GET: &str =
 const SYMBOLS: &str = include_str!("clock/symbols.c");
 /// The variant for processes with threads.
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
-/// The steps: far ahead, then far behind the true time, then right again.
-const STEPS: [&str; 3] = ["+5h", "-5h", "+0"];
+/// The clock is right, then far ahead, then far behind the true time.
+const STEPS: [&str; 3] = ["+0", "+5h", "-5h"];
 /// How long a clock is wrong at least.
 const WRONG: Duration = Duration::from_secs(3);
-/// In which time fresh payloads must pass although a clock is wrong.
+/// In which time fresh payloads must pass although a clock is ahead.
 const PASSES_WITHIN: Duration = Duration::from_secs(30);
+/// In which time a process must end when its clock is set back.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whether clocks can be stepped on this machine.
 #[must_use]
@@ -53,27 +56,27 @@ pub(super) async fn step(target: &Target<'_>, member: Member, dice: &mut StdRng)
     let library = library().ok_or_else(|| ChaosError::Missing(HOW_TO_GET))?;
     let symbols = compile_symbols(processes.logs())?;
     let file = processes.logs().join(format!("clock-{}-{}", member.0.name(), member.1));
-    set(&file, "+0")?;
+    let [right, ahead, behind] = STEPS;
+    set(&file, right)?;
     processes.stop(member).await?;
     processes.start_with(member, &variables(&[&library, &symbols], &file))?;
     until("a process with a clock of its own is ready", async || processes.is_ready(member).await).await?;
     let is_loaded = processes.has_loaded(member, &library);
-    let mut all = Hit { in_flight: 0, is_hit: is_loaded };
-    for offset in STEPS {
-        let hit = target.strike_stage(member.0, || set(&file, offset)).await?;
-        all = Hit { in_flight: all.in_flight.max(hit.in_flight), is_hit: all.is_hit && hit.is_hit };
-        let (passes, ()) =
-            tokio::join!(recovery(installation, target.sender, dice, PASSES_WITHIN), tokio::time::sleep(WRONG));
-        if passes.is_none() {
-            let (stage, number, within) = (member.0.name(), member.1, PASSES_WITHIN.as_secs());
-            processes.complain(format!(
-                "no fresh payload passes within {within} s while the clock of {stage} {number} is at {offset}"
-            ));
-        }
+    let of_member = format!("the clock of {} {}", member.0.name(), member.1);
+    let forward = target.strike_stage(member.0, || set(&file, ahead)).await?;
+    let (passes, ()) =
+        tokio::join!(recovery(installation, target.sender, dice, PASSES_WITHIN), tokio::time::sleep(WRONG));
+    if passes.is_none() {
+        processes.complain(format!("no fresh payload passes within {PASSES_WITHIN:?} while {of_member} is ahead"));
     }
-    processes.stop(member).await?;
+    processes.expect_end(member);
+    let back = target.strike_stage(member.0, || set(&file, behind)).await?;
+    if holds_within(ENDS_WITHIN, async || processes.has_ended(member)).await.is_none() {
+        processes.complain(format!("the process has not ended {ENDS_WITHIN:?} after {of_member} was set back"));
+    }
+    processes.kill(member);
     processes.start(member)?;
-    Ok(all)
+    Ok(Hit { in_flight: forward.in_flight.max(back.in_flight), is_hit: is_loaded && forward.is_hit && back.is_hit })
 }
 
 /// Compiles the library with [`SYMBOLS`].
@@ -126,7 +129,7 @@ mod tests {
         let file = folder.path().join("clock");
         let library = library().expect(HOW_TO_GET);
         let symbols = compile_symbols(folder.path()).unwrap();
-        for (offset, hours) in STEPS.into_iter().zip([5, -5, 0]) {
+        for (offset, hours) in STEPS.into_iter().zip([0, 5, -5]) {
             set(&file, offset).unwrap();
             let output =
                 Command::new("date").arg("+%s").envs(variables(&[&library, &symbols], &file)).output().unwrap();

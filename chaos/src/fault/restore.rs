@@ -5,7 +5,11 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::target::{Hit, Target};
-use crate::{error::ChaosError, installation::administer, process::Stage};
+use crate::{
+    error::ChaosError,
+    installation::{create_database, drop_database},
+    process::Stage,
+};
 
 /// How much older the dump is.
 const OLDER: Duration = Duration::from_secs(4);
@@ -22,8 +26,8 @@ pub(super) async fn older_dump(target: &Target<'_>) -> Result<Hit, ChaosError> {
     };
     let hit = target.strike_stage(Stage::Sink, kill).await?;
     let stored = stored(target).await?;
-    administer(installation.servers, &format!("DROP DATABASE {} WITH (FORCE)", installation.database)).await?;
-    administer(installation.servers, &format!("CREATE DATABASE {}", installation.database)).await?;
+    drop_database(installation.servers, &installation.database).await?;
+    create_database(installation.servers, &installation.database).await?;
     run(target, "pg_restore", &["--exit-on-error", &dump]).await?;
     let is_older = self::stored(target).await? < stored;
     installation.members(Stage::Sink).try_for_each(|member| processes.start(member))?;

@@ -1,6 +1,6 @@
 //! Open uploads: those with a first chunk and no manifest yet.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 use rdkafka::Message;
 use schemas::upload;
@@ -24,8 +24,10 @@ pub(super) struct PartitionUploads {
 pub(super) struct OpenUpload {
     /// The first chunk, without its body.
     pub(super) first: Consumed,
-    /// When the last chunk was appended, in milliseconds since the epoch.
+    /// When the last chunk was appended, in milliseconds since the epoch, by the broker's clock.
     pub(super) last_ms: i64,
+    /// When this process read the last chunk.
+    pub(super) last_read: Instant,
 }
 
 impl OpenUploads {
@@ -44,12 +46,14 @@ impl OpenUploads {
             uploads.read_until_ms = appended_ms;
             match upload.part() {
                 upload::UploadPart::Chunk { number: 0 } => {
-                    let open = OpenUpload { first: record.without_body(), last_ms: appended_ms };
+                    let open =
+                        OpenUpload { first: record.without_body(), last_ms: appended_ms, last_read: Instant::now() };
                     uploads.open.insert(upload.id(), open);
                 }
                 upload::UploadPart::Chunk { .. } => {
                     if let Some(open) = uploads.open.get_mut(&upload.id()) {
                         open.last_ms = appended_ms;
+                        open.last_read = Instant::now();
                     }
                 }
                 upload::UploadPart::Manifest { .. } => {

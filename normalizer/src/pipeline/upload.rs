@@ -5,7 +5,7 @@
 
 use std::{
     io::BufRead,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant},
 };
 
 use schemas::{
@@ -46,8 +46,8 @@ const OTHER_CHUNKS: Refused = refused(Reason::BrokenRecord, "the chunks are not 
 /// first chunk.
 ///
 /// A manifest that already exists must be read first. So an upload is given up only when a record that was appended more than
-/// `wait` after its last chunk has been read, or when the whole log has been read and `wait` is over by this machine's clock.
-/// Returns whether any upload was given up.
+/// `wait` after its last chunk has been read, or when the whole log has been read and `wait` is over since this process read the
+/// chunk. The clock of this machine, which may be wrong, is not compared with the broker's. Returns whether any upload was given up.
 pub(super) async fn give_up_expired(
     open_uploads: &mut OpenUploads,
     wait: Duration,
@@ -55,16 +55,14 @@ pub(super) async fn give_up_expired(
     window: &mut Window<'_>,
 ) -> Result<bool, NormalizerError> {
     let mut is_any_given_up = false;
+    let now = Instant::now();
     let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
     for (raw_partition, PartitionUploads { open, read_until_ms }) in &mut open_uploads.0 {
-        let over = |at_ms: i64| move |upload: &OpenUpload| upload.last_ms.saturating_add(wait_ms) < at_ms;
-        let mut until_ms = *read_until_ms;
-        if open.values().any(over(now_ms)) && raw.is_at_end(*raw_partition).await? {
-            until_ms = now_ms;
-        }
-        let ids: Vec<Uuid> = open.iter().filter(|(_, upload)| over(until_ms)(upload)).map(|(id, _)| *id).collect();
+        let is_late = |upload: &OpenUpload| upload.last_ms.saturating_add(wait_ms) < *read_until_ms;
+        let is_over = |upload: &OpenUpload| now.duration_since(upload.last_read) > wait;
+        let is_at_end = open.values().any(is_over) && raw.is_at_end(*raw_partition).await?;
+        let expired = open.iter().filter(|(_, upload)| is_late(upload) || (is_at_end && is_over(upload)));
+        let ids: Vec<Uuid> = expired.map(|(id, _)| *id).collect();
         for id in ids {
             if let Some(upload) = open.get(&id) {
                 refuse(&upload.first, Rejection::whole(NEVER_COMPLETED), window).await?;
