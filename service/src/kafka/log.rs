@@ -145,3 +145,14 @@ fn closes(broker: &str) -> String {
         "the broker {broker} closes the connection: it is shutting down, or requires another KAFKA_SECURITY_PROTOCOL"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_source_location;
+
+    #[test]
+    fn a_source_location_is_a_file_of_c_and_a_line() {
+        assert!(is_source_location("../ssl/statem/statem_clnt.c:1890:") && is_source_location("a.c:1"));
+        assert!(!["a.c:", "a.c:b:", "a.c", "host:1890:"].into_iter().any(is_source_location));
+    }
+}

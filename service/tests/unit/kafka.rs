@@ -1,6 +1,6 @@
 //! Which environment variables are passed to Kafka clients, and which settings no operator can change.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{
     ClientConfig,
@@ -90,6 +90,28 @@ fn a_setting_with_an_invalid_value_is_named_without_the_value() {
     }
     let none = KafkaSettings::from_env([("KAFKA_BOOTSTRAP_SERVERS".to_owned(), String::new())]);
     assert_eq!(none.err(), Some(SettingsError::NoBootstrap));
+}
+
+#[test]
+fn each_bootstrap_server_is_a_host_with_or_without_a_port() {
+    let servers = |text: &str| KafkaSettings::from_env([("KAFKA_BOOTSTRAP_SERVERS".to_owned(), text.to_owned())]).err();
+    for known in
+        ["kafka", "kafka:9092", "kafka-1.example:1, kafka_2:65535", "10.0.0.1:9092", "[::1]:9092", "[fe80::1%eth0]"]
+    {
+        assert_eq!(servers(known), None, "{known}");
+    }
+    for unknown in ["http://kafka:9092", "kafka:0", "kafka:65536", "kafka:port", ":9092", "kafka,,other", "kafka/9092"]
+    {
+        assert_eq!(servers(unknown), Some(SettingsError::Servers), "{unknown}");
+    }
+}
+
+#[test]
+fn the_protocol_of_the_group_that_an_operator_sets_is_used_without_a_probe() {
+    for protocol in [GroupProtocol::Classic, GroupProtocol::Consumer] {
+        let settings = read(&[("KAFKA_GROUP_PROTOCOL", protocol.as_str())]).unwrap();
+        assert_eq!(settings.group_protocol(Duration::from_millis(1)).ok(), Some(protocol));
+    }
 }
 
 /// Checks the properties of the created client, whatever the operator has set.

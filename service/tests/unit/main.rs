@@ -1,6 +1,10 @@
 //! The behaviour of the crate `service` that needs no cluster.
 
 #[cfg(test)]
+mod capped;
+#[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod http;

@@ -151,6 +151,30 @@ async fn a_replay_resolves_what_sinks_refused_where_they_accept_it_now() {
 }
 
 #[tokio::test]
+async fn a_refusal_by_a_normalizer_resolves_what_sinks_refused_before_its_outcome_is_stored() {
+    let database = Database::make().await;
+    let state = async |wanted: &str| assert_eq!(database.text(LETTERS).await, wanted);
+    let whole = |letter: DeadLetter| DeadLetter { item: None, item_count: 1, origin_offset: 99, ..letter };
+    write(&database, vec![listed(of_sink(&(3..5)), 0), listed(whole(of_sink(&(0..1))), 1)]).await;
+    // Of the same attempt, and of a payload without items.
+    write(&database, vec![listed(replayed(&(4..5), 0), 2), listed(whole(replayed(&(0..1), 7)), 3)]).await;
+    state("-1 open 2 7;4 open 1 0;-1 open 1 0;3 open 1 0;4 open 1 0").await;
+    write(&database, vec![listed(replayed(&(4..5), 7), 4)]).await;
+    state("-1 open 2 7;4 open 2 7;-1 open 1 0;3 open 1 0;4 resolved 1 0").await;
+}
+
+#[tokio::test]
+async fn items_of_two_records_are_resolved_at_once() {
+    let database = Database::make().await;
+    let elsewhere = DeadLetter { raw_position: Some("raw.medisante:1:0:6".to_owned()), ..of_sink(&(1..2)) };
+    write(&database, vec![listed(of_sink(&(3..4)), 0), listed(elsewhere, 1)]).await;
+    let mut second = reading(9, 6);
+    second.provenance.item = 1;
+    write(&database, vec![accepted(3, 7), read(Reading { replay: Some(7), ..second })]).await;
+    assert_eq!(database.text(LETTERS).await, "1 resolved 1 0;3 resolved 1 0");
+}
+
+#[tokio::test]
 async fn only_a_later_attempt_counts_and_opens_a_dead_letter_again() {
     let database = Database::make().await;
     let one = |replay, offset| vec![sent_at(replayed(&(2..3), replay), offset)];

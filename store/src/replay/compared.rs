@@ -243,3 +243,19 @@ pub async fn holdings_of(connection: &mut PgConnection, patient_id: &str) -> Res
     .fetch_all(connection)
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::Holding;
+
+    #[test]
+    fn an_interval_contains_its_start_and_not_its_end() {
+        let covers = |from, until, at| Holding { device_key: Uuid::nil(), from, until }.covers(at);
+        assert!(covers(Some(5), Some(7), Some(5)) && covers(Some(5), Some(7), Some(6)));
+        assert!(!covers(Some(5), Some(7), Some(4)) && !covers(Some(5), Some(7), Some(7)));
+        assert!(covers(None, Some(7), Some(i64::MIN)) && covers(Some(5), None, Some(i64::MAX)));
+        assert!(!covers(None, None, None), "a reading without a time is attributed to nobody");
+    }
+}

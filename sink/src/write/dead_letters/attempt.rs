@@ -24,8 +24,7 @@ impl Attempt {
         let (of_items, others): (Vec<_>, Vec<_>) = letters.iter().cloned().partition(Listed::is_of_items);
         if self.replay > 0 {
             for (stage, refused) in [(Stage::Sink, &of_items), (Stage::Normalizer, &others)] {
-                let items = refused.iter().filter(|row| row.letter.stage == stage && row.item >= 0);
-                let items: Vec<Items> = items.filter_map(Listed::of_record).collect();
+                let items: Vec<Items> = refused.iter().filter_map(Listed::of_record).collect();
                 split(connection, stage, Divided::WithResolved, &items).await?;
             }
             self.refuse_again(connection, &of_items).await?;
