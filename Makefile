@@ -62,11 +62,12 @@ chaos: setup ## Inject faults under traffic, with SEEDS=50 seeds of about a minu
 oracle: setup ## Check that `make chaos` would find each of eight planted bugs
 	cargo test --workspace --locked --test end_to_end -- the_oracle --ignored --nocapture
 
-# docs/mutants.md lists the surviving mutants. Runs in the work tree, because a copy would build everything again.
+# docs/mutants.md lists the surviving mutants. OF names a file in .cargo. Runs in the work tree, because a copy would build everything again.
 SHARD ?= 0/16
-mutants: setup ## Mutate the mapping code and check that a test fails, one SHARD=0/16 at a time (needs cargo-mutants)
+OF ?= mutants
+mutants: setup ## Mutate the mapping code, or with OF=mutants-stages the stages, one SHARD=0/16 at a time (needs cargo-mutants)
 	git diff --quiet HEAD
-	cargo mutants --in-place --shard $(SHARD) --timeout 60 --output target
+	cargo mutants --in-place --config .cargo/$(OF).toml --shard $(SHARD) --timeout $(if $(filter mutants,$(OF)),60,300) --output target
 
 # `make test` runs a short version. This one takes about ten minutes and needs an otherwise idle machine.
 isolation: setup ## Measure the delay of one sender beside hostile ones and beside an export of 300 MB, on the release build

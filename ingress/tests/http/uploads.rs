@@ -271,7 +271,8 @@ async fn an_upload_that_stalls_ends_long_before_its_time_limit() {
     stalled.send("<HealthData>".into()).await.unwrap();
     given_up(body).await;
     let (dripping, body) = piecewise();
-    tokio::spawn(drip(dripping, " ".into(), Duration::from_millis(10), usize::MAX));
+    // Faster than that, but still too slow.
+    tokio::spawn(drip(dripping, " ".repeat(100).into(), Duration::from_millis(10), usize::MAX));
     given_up(body).await;
     assert_eq!(test_app.stored(), 0);
 }
