@@ -137,7 +137,9 @@ mod tests {
 
     fn pending(items: &[(Partition, usize)]) -> Pending {
         let mut pending = Pending::default();
-        items.iter().for_each(|(partition, bytes)| pending.push(item(*partition), *bytes));
+        for (partition, bytes) in items {
+            pending.push(item(*partition), *bytes);
+        }
         pending
     }
 
