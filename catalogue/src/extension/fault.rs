@@ -102,7 +102,8 @@ pub(super) fn line_at(text: &str, byte: usize) -> usize {
 /// A file that is not TOML, or has members that a catalogue does not have.
 pub(super) fn unreadable(text: &str, error: &toml::de::Error) -> ExtensionError {
     let line = error.span().map(|span| line_at(text, span.start));
-    let message = error.message().replace('\n', ", ");
+    let message =
+        error.message().replace('\n', ", ").replace("expected i64", "expected a whole number of at most 18 digits");
     // Serde names the unknown member and then the known ones, each in back ticks.
     let mut names = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field")

@@ -9,6 +9,7 @@ mod addition;
 mod code;
 mod fault;
 mod metrics;
+mod text;
 mod ucum;
 mod units;
 mod values;
@@ -27,6 +28,9 @@ use fault::{FORM, Place, line_at, unreadable};
 
 /// The size of the largest catalogue file, in bytes.
 pub const CATALOGUE_FILE_BYTES_MAX: usize = 1 << 20;
+
+/// The greatest revision. The greatest number that can be stored is not used: it looks like a mistake, and no higher one could follow.
+const REVISION_MAX: i32 = i32::MAX - 1;
 
 /// A valid catalogue file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,10 @@ impl Extension {
             );
         }
         let parsed: ExtensionFile = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
+        let faults = text::faults(text).map_err(|error| unreadable(text, &error))?;
+        if !faults.is_empty() {
+            return Err(ExtensionErrors(faults));
+        }
         let ExtensionFile { revision: written, unit, metric, values } = parsed;
         let built_in = Entries::built_in().and_then(load).map_err(|error| ExtensionError::built_in(&error))?;
         let mut entries = Entries::built_in().map_err(|error| ExtensionError::built_in(&error))?;
@@ -127,8 +135,8 @@ impl Extension {
 fn revision(written: Option<i64>) -> Result<i32, ExtensionError> {
     const WAY_OUT: &str = "begin it with `revision = 1`, and raise the number with every change";
     let written = written.ok_or_else(|| ExtensionError::of_file("the file has no revision", WAY_OUT))?;
-    i32::try_from(written).ok().filter(|revision| *revision >= 1).ok_or_else(|| {
-        let fault = format!("the revision is {written}, and must be a number from 1 to {}", i32::MAX);
+    i32::try_from(written).ok().filter(|revision| (1..=REVISION_MAX).contains(revision)).ok_or_else(|| {
+        let fault = format!("the revision is {written}, and must be a number from 1 to {REVISION_MAX}");
         ExtensionError::of_file(fault, "0 stands for the built-in catalogue alone")
     })
 }

@@ -1,7 +1,7 @@
 //! `device-manager catalogue check`, and the argument of every command that maps.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::Read as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -100,6 +100,10 @@ pub fn run(args: &CatalogueCommand, output: &mut Output) -> Result<ExitCode, Com
 
 fn read(file: &Path) -> Result<Extension, CommandError> {
     let usage = |error: &dyn std::fmt::Display| CommandError::usage(format!("{}: {error}", file.display()));
+    // Opening a pipe would wait for a writer.
+    if !fs::metadata(file).map_err(|error| usage(&error))?.is_file() {
+        return Err(usage(&"this is not a file, but a folder, a pipe or a device"));
+    }
     let limit = u64::try_from(CATALOGUE_FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     let mut text = String::new();
     let read = File::open(file).and_then(|file| file.take(limit).read_to_string(&mut text));

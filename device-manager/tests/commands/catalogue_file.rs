@@ -1,6 +1,6 @@
 //! A catalogue file, and commands that use it.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -59,6 +59,9 @@ fn a_check_shows_what_a_file_adds_or_why_it_cannot_be_used() {
     fs::write(directory.path().join("large.toml"), "#".repeat((1 << 20) + 1)).unwrap();
     assert_failed(check(&["large.toml"]), 2, "large.toml: the file is larger than 1 MiB");
     assert_failed(check(&["none.toml"]), 2, "none.toml: No such file");
+    assert!(Command::new("mkfifo").arg(directory.path().join("pipe")).status().unwrap().success());
+    assert_failed(check(&["pipe"]), 2, "pipe: this is not a file, but a folder, a pipe or a device");
+    assert_failed(check(&["."]), 2, ".: this is not a file");
 }
 
 #[test]
