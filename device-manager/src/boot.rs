@@ -77,19 +77,23 @@ impl Process {
     /// The first stage that failed. It is returned after the others have ended.
     pub async fn wait(mut self) -> Result<(), CommandError> {
         let mut first_failure = None;
-        while let Some(ended) = self.stages.join_next().await {
-            self.shutdown.cancel();
-            let failure = match ended {
-                Ok((_, Ok(()))) => None,
-                Ok((name, Err(error))) => Some(CommandError::failed(name, error)),
-                Err(error) => Some(CommandError::failed("a stage", error)),
-            };
-            if let Some(failure) = failure {
-                tracing::error!(error = %chain(&failure), "a stage failed: the process ends");
-                first_failure = first_failure.or(Some(failure));
-            }
+        while let Some(ended) = self.next_ended().await {
+            first_failure = first_failure.or(ended.err());
         }
         first_failure.map_or(Ok(()), Err)
+    }
+
+    /// Waits until a stage ends, and asks the others to end too. `None` if all have ended.
+    pub(crate) async fn next_ended(&mut self) -> Option<Result<(), CommandError>> {
+        let ended = self.stages.join_next().await?;
+        self.shutdown.cancel();
+        let failure = match ended {
+            Ok((_, Ok(()))) => return Some(Ok(())),
+            Ok((name, Err(error))) => CommandError::failed(name, error),
+            Err(error) => CommandError::failed("a stage", error),
+        };
+        tracing::error!(error = %chain(&failure), "a stage failed: the process ends");
+        Some(Err(failure))
     }
 }
 

@@ -80,6 +80,26 @@ fn the_env_file_works_from_any_folder_and_only_for_its_owner() {
     assert!(String::from_utf8(keys.stdout).unwrap().contains("development"));
 }
 
+#[test]
+fn a_catalogue_file_that_is_refused_ends_the_start_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("catalogue.toml"), CATALOGUE).unwrap();
+    let first = up(directory.path());
+    until("up is ready", || directory.path().join("data/env").exists());
+    drop(first);
+
+    fs::write(directory.path().join("catalogue.toml"), CATALOGUE.replace("pulse_rate", "pulse_per_minute")).unwrap();
+    let code = up(directory.path()).0.wait().unwrap().code();
+    let log = fs::read_to_string(directory.path().join("log")).unwrap();
+    let last = log.lines().last().unwrap();
+    assert!(
+        last.starts_with("device-manager: the normalizer: ") && last.contains("revision 1 belongs to another file"),
+        "{log}"
+    );
+    assert_eq!(code, Some(1));
+    assert!(!directory.path().join("data/env").exists());
+}
+
 fn up(directory: &Path) -> Up {
     let child = Command::new(BINARY)
         .args(["up", "--data-dir", "data", "--http-port", "0", "--management-address", "127.0.0.1:0"])

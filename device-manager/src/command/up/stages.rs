@@ -78,26 +78,25 @@ pub(super) async fn launch(process: &mut Process, context: &UpContext) -> Result
     Ok(format!("http://{address}"))
 }
 
-async fn until_ready(process: &Process) -> Result<(), CommandError> {
+/// Waits until all stages are ready, or one has ended.
+async fn until_ready(process: &mut Process) -> Result<(), CommandError> {
     const LIMIT: Duration = Duration::from_secs(60);
+    let (health, shutdown) = (process.health.clone(), process.shutdown.clone());
     let ready = async {
-        while !process.health.is_ready() && !process.shutdown.is_cancelled() {
+        while !health.is_ready() && !shutdown.is_cancelled() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    match tokio::time::timeout(LIMIT, ready).await {
-        Ok(()) => Ok(()),
-        Err(_elapsed) => {
-            let waiting: Vec<String> = process
-                .health
-                .stages()
-                .into_iter()
-                .filter_map(|(name, stage)| stage.waiting.map(|reason| format!("{name}: {reason}")))
-                .collect();
-            Err(CommandError::failed(
-                "starting the stages",
-                format!("still waiting after 60 s: {}", waiting.join("; ")),
-            ))
-        }
-    }
+    let waited = tokio::select! {
+        // First: a stage that has ended asks the others to end.
+        biased;
+        Some(ended) = process.next_ended() => return ended,
+        waited = tokio::time::timeout(LIMIT, ready) => waited,
+    };
+    waited.map_err(|_elapsed| {
+        let stages = health.stages().into_iter();
+        let waiting: Vec<String> =
+            stages.filter_map(|(name, stage)| stage.waiting.map(|reason| format!("{name}: {reason}"))).collect();
+        CommandError::failed("starting the stages", format!("still waiting after 60 s: {}", waiting.join("; ")))
+    })
 }
