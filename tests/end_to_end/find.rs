@@ -137,6 +137,11 @@ async fn payloads_are_found_by_device_sender_request_and_time() {
     assert_eq!(first["refused"][0]["reason"], "value-invalid");
     let again = payloads.iter().find(|payload| payload["receipt"] != answer[0]["_id"]).unwrap();
     assert_eq!(states(again), [(json!("duplicate"), json!(1))]);
+    assert_eq!((&again["source"], &again["format"]), (&json!("tests"), &json!("standard-json")), "{found:#}");
+    assert!(again["received_at"].as_str() > first["received_at"].as_str(), "{found:#}");
+    assert_eq!(&payloads[1], again, "in the order in which Kafka received them");
+    let newest = one(&["--device", "watch-1", "--source", "tests", "--limit", "1"]);
+    assert_eq!(newest["payloads"][0]["receipt"], again["receipt"], "{newest:#}");
     assert_eq!(found["devices"][0]["device_id"], "watch-1");
 
     let by_request = one(&["--correlation-id", "order-9"]);

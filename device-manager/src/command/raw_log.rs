@@ -1,7 +1,7 @@
 //! Reads the topics for operator's commands, with consumers that join no group and commit nothing. All functions block.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use rdkafka::{
 use schemas::{
     format::{Provider, RawTopic},
     raw::header,
-    receipt::ItemPosition,
+    receipt::{ItemPosition, RawPosition},
     upload::{Upload, UploadPart},
 };
 use service::cluster::Cluster;
@@ -175,7 +175,7 @@ impl Found {
     }
 }
 
-fn record_of(message: &BorrowedMessage<'_>, position: ItemPosition) -> FoundRecord {
+fn record_of(message: &impl Message, position: ItemPosition) -> FoundRecord {
     let text = |name| header_of(message, name).map(str::to_owned);
     let at_ms = message.timestamp().to_millis();
     FoundRecord {
@@ -275,15 +275,53 @@ pub(crate) fn record(cluster: &Cluster, topic: &str, partition: i32, offset: i64
     found.ok_or_else(|| ReadError::Deleted { topic: topic.to_owned(), partition, offset })
 }
 
+/// Returns what the headers of raw records say. Records that do not exist any more are left out. Neighbours are read together.
+pub(crate) fn described(
+    cluster: &Cluster,
+    topic_epoch: u16,
+    wanted: &BTreeSet<RawPosition>,
+) -> Result<Vec<FoundRecord>, ReadError> {
+    /// The greatest distance of neighbours.
+    const GAP: i64 = 1_000;
+    let (consumer, mut found) = (consumer(cluster)?, Vec::new());
+    let wanted: Vec<RawPosition> =
+        wanted.iter().copied().filter(|raw| raw.topic_epoch == i32::from(topic_epoch)).collect();
+    let are_neighbours = |one: &RawPosition, next: &RawPosition| {
+        (one.topic, one.partition) == (next.topic, next.partition) && next.offset - one.offset <= GAP
+    };
+    for run in wanted.chunk_by(are_neighbours) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        let (topic, partition, name) = (first.topic, first.partition, cluster.topics.raw(first.topic));
+        records_with(&consumer, &name, partition, first.offset..last.offset + 1, |message| {
+            let offset = message.offset();
+            if run.binary_search_by_key(&offset, |raw| raw.offset).is_ok() {
+                let position = ItemPosition { topic, topic_epoch, partition, offset, item: 0 };
+                found.push(record_of(&message, position));
+            }
+            true
+        })?;
+    }
+    Ok(found)
+}
+
 /// Passes the records of a range that exist to `each`, until that returns `false`.
 pub(crate) fn records(
     cluster: &Cluster,
     topic: &str,
     partition: i32,
     range: Range<i64>,
+    each: impl FnMut(OwnedMessage) -> bool,
+) -> Result<(), ReadError> {
+    records_with(&consumer(cluster)?, topic, partition, range, each)
+}
+
+fn records_with(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partition: i32,
+    range: Range<i64>,
     mut each: impl FnMut(OwnedMessage) -> bool,
 ) -> Result<(), ReadError> {
-    let consumer = consumer(cluster)?;
     let (start, end) = consumer.fetch_watermarks(topic, partition, ANSWER)?;
     let mut next = range.start.max(start);
     let end = range.end.min(end);
@@ -295,7 +333,7 @@ pub(crate) fn records(
     consumer.assign(&from)?;
     let mut last_record = Instant::now();
     while next < end {
-        if let Some(message) = poll(&consumer)? {
+        if let Some(message) = poll(consumer)? {
             (next, last_record) = (message.offset() + 1, Instant::now());
             if next > end || !each(message.detach()) {
                 return Ok(());

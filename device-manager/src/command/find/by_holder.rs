@@ -5,7 +5,10 @@ use std::{
     ops::Range,
 };
 
-use schemas::{event::PatientId, receipt::RawPosition};
+use schemas::{
+    event::PatientId,
+    receipt::{ItemPosition, RawPosition},
+};
 use store::{
     Verdict,
     dead_letters::{self, Letter, LetterFilter, LetterState},
@@ -23,7 +26,7 @@ use super::{
     },
 };
 use crate::{
-    command::raw_log::{unread_events, window},
+    command::raw_log::{FoundRecord, described, unread_events, window},
     error::CommandError,
     output::remark,
 };
@@ -53,6 +56,7 @@ impl Finder<'_> {
         for command in find::commands(&mut self.connection, &sought).await? {
             payloads.insert(command.raw, self.command(command));
         }
+        self.describe(&mut payloads).await?;
         let devices = self.devices(&sought).await?;
         let in_flight = Some(self.in_flight(&window).await?);
         let refused_without_device = dead_letters::without_device(&mut self.connection, self.since, self.until).await?;
@@ -106,6 +110,27 @@ impl Finder<'_> {
             }
         }
         Ok(payloads)
+    }
+
+    /// Completes the payloads that have no row of their own, such as those of duplicates, from the headers of their raw records.
+    async fn describe(&self, payloads: &mut BTreeMap<RawPosition, PayloadReport>) -> Result<(), CommandError> {
+        let unknown = payloads.iter().filter(|(_, payload)| payload.received_at.is_none());
+        let unknown: BTreeSet<RawPosition> = unknown.map(|(raw, _)| *raw).collect();
+        let (cluster, epoch) = (self.cluster.clone(), self.args.installation.topic_epoch);
+        let found = tokio::task::spawn_blocking(move || described(&cluster, epoch, &unknown)).await;
+        let found = found.map_err(|error| CommandError::failed("reading the raw records", error))?;
+        for record in found.map_err(|error| CommandError::failed("reading the raw records", error))? {
+            let FoundRecord { position, received_at, format, source, correlation_id } = record;
+            let ItemPosition { topic, topic_epoch, partition, offset, .. } = position;
+            let raw = RawPosition { topic, topic_epoch: topic_epoch.into(), partition, offset };
+            if let Some(payload) = payloads.get_mut(&raw) {
+                payload.received_at = received_at;
+                payload.format = format;
+                payload.source = source;
+                payload.correlation_id = correlation_id;
+            }
+        }
+        Ok(())
     }
 
     fn group(&self, sought: &Sought, state: String, about: &Attributed) -> Group {
@@ -254,12 +279,14 @@ impl Finder<'_> {
     /// The payloads that the other conditions include, the newest of them, in the order in which Kafka received them.
     fn chosen(&self, payloads: BTreeMap<RawPosition, PayloadReport>) -> Vec<PayloadReport> {
         let is_wanted = |raw: &RawPosition, payload: &PayloadReport| {
-            self.args.source.as_ref().is_none_or(|source| payload.source.as_ref() == Some(source))
+            // A payload of which nobody knows the source any more may be of this one.
+            let is_of = |source| payload.source.as_ref().is_none_or(|of| of == source);
+            self.args.source.as_ref().is_none_or(is_of)
                 && self.args.provider.is_none_or(|provider| raw.topic.provider() == Some(provider))
         };
         let wanted = payloads.into_iter().filter(|(raw, payload)| is_wanted(raw, payload));
         let mut chosen: Vec<PayloadReport> = wanted.map(|(_, payload)| payload).collect();
-        chosen.sort_by_key(|payload| payload.received_at);
+        chosen.sort_by_key(|payload| (payload.received_at.is_none(), payload.received_at));
         let limit = usize::try_from(self.args.limit).unwrap_or(usize::MAX);
         if chosen.len() > limit {
             remark(&format!("there are more: the newest {limit} are shown (--limit)"));

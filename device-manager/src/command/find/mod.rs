@@ -45,7 +45,7 @@ use crate::{error::CommandError, output::Output};
   . .device-manager/env; device-manager find --patient patient-77
   device-manager find --device 350000000000001 --since 7d
   device-manager find --source portal --since 2026-01-31T08:00:00Z --until 2026-01-31T08:05:00Z
-  device-manager find --correlation-id 0d9a4f0e-0000-4000-8000-000000000001 --json | jq .payloads")]
+  device-manager find --correlation-id order-4711 --json | jq .payloads")]
 pub struct FindCommand {
     /// Payloads of this patient: of the devices that were ever assigned to the patient, and those that name the patient.
     #[arg(long, value_name = "ID", value_parser = patient, conflicts_with_all = ["device", "correlation_id"])]
@@ -53,7 +53,7 @@ pub struct FindCommand {
     /// Payloads of this device: the id that the payload gives, or the _id of device commands.
     #[arg(long, value_name = "ID", conflicts_with = "correlation_id")]
     device: Option<String>,
-    /// Payloads of the request with this X-Correlation-ID.
+    /// Payloads of the request with this X-Correlation-ID. The metadata.correlationId of a message is another one: it identifies a reading.
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
     /// Only payloads of this source, the stable name of a sender.

@@ -39,7 +39,7 @@ use crate::{
 #[derive(Args)]
 #[command(after_help = "Examples:
   . .device-manager/env; device-manager trace AAAB…
-  device-manager trace 0d9a4f0e-0000-4000-8000-000000000001 --since 7d
+  device-manager trace order-4711 --since 7d
   device-manager trace AAAB… --json | jq .waits_for")]
 pub struct TraceCommand {
     /// The receipt, from the answer of the ingress or from the view attributed_readings; or the X-Correlation-ID of a request.
