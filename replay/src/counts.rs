@@ -53,6 +53,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Whether no raw record, stored or deleted, is in the scope.
+    #[must_use]
+    pub const fn is_without_records(&self) -> bool {
+        self.records == 0 && self.unfinished_records == 0 && self.deleted_records == 0
+    }
+
     /// Adds other counts.
     pub(crate) fn add(&mut self, other: &Self) {
         self.records += other.records;

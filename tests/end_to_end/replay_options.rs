@@ -138,6 +138,31 @@ async fn a_replay_that_is_aborted_while_it_applies_stops_and_a_new_one_repairs_t
     world.alter_all("UPDATE readings SET mapping_version = 0, value_num = 7.25").await;
     let (_, report) = world.replay(&["--provider", "medisante"]);
     assert_eq!(report["changed"], json!(records));
+    assert_eq!(world.reconcile(&[])["balanced"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_without_records_is_remarked() {
+    let world = World::start().await;
+    world.send(1).await;
+    let remark = "no raw record is in the scope";
+    let compared = |arguments: &[&str]| {
+        let key = world.path("receipt.key");
+        world.command("replay", &[&["--receipt-key-file", key.to_str().unwrap()], arguments].concat())
+    };
+    let (said, _) = compared(&["--provider", "medisante"]);
+    assert!(!said.contains(remark), "{said}");
+    for nothing in [
+        &["--provider", "healthkit"][..],
+        &["--provider", "medisante", "--topic-prefix", "nobody."],
+        &["--provider", "medisante", "--until", "2026-01-01T00:00:00Z"],
+    ] {
+        let (said, _) = compared(nothing);
+        assert!(said.contains(remark), "{said}");
+    }
+    let receipt = world.client.post_medisante(&glucose(9)).await;
+    let (said, succeeded) = compared(&["--provider", "healthkit", "--receipt", &receipt]);
+    assert!(!succeeded && said.contains("the receipt is not one of healthkit"), "{said}");
 
     let mut apply = world.kafka_command("replay");
     apply.args(["--apply", "1", "--records-per-second", "400"]).env("DATABASE_URL", &world.database_url);

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
+use crate::error::CommandError;
+
 /// A duration before now, or a time, together with the text that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Since {
@@ -24,6 +26,24 @@ impl Since {
             From::Ago(ago) => now.checked_sub(ago).unwrap_or(OffsetDateTime::UNIX_EPOCH),
             From::Moment(moment) => moment,
         }
+    }
+}
+
+/// Returns the times of `--since` and `--until`.
+///
+/// # Errors
+/// No time is between them.
+pub(crate) fn span(
+    since: Option<&Since>,
+    until: Option<&Since>,
+    now: OffsetDateTime,
+) -> Result<(Option<OffsetDateTime>, Option<OffsetDateTime>), CommandError> {
+    let at = |time: Option<&Since>| time.map(|time| time.moment(now));
+    match (since, until) {
+        (Some(begin), Some(end)) if begin.moment(now) >= end.moment(now) => {
+            Err(CommandError::usage(format!("--since {begin} is not before --until {end}")))
+        }
+        _ => Ok((at(since), at(until))),
     }
 }
 
@@ -76,6 +96,17 @@ mod tests {
         assert_eq!(moment("2026-01-31T00:00:00+01:00"), Ok(datetime!(2026-01-30 23:00:00 UTC)));
         for wrong in ["", "h", "24", "-1h", "1.5h", "24 h", "1w", "99999d", "ä", "2026-01-31"] {
             assert!(moment(wrong).is_err(), "{wrong}");
+        }
+    }
+    #[test]
+    fn a_span_has_some_time_in_it() {
+        let now = datetime!(2026-02-01 12:00:00 UTC);
+        let [day, hour] = ["1d", "1h"].map(|text| Since::from_str(text).unwrap());
+        assert_eq!(span(Some(&day), None, now).unwrap(), (Some(datetime!(2026-01-31 12:00:00 UTC)), None));
+        assert!(span(Some(&day), Some(&hour), now).is_ok());
+        for (since, until) in [(&hour, &day), (&day, &day)] {
+            let refused = span(Some(since), Some(until), now).unwrap_err().to_string();
+            assert_eq!(refused, format!("--since {since} is not before --until {until}"));
         }
     }
 }

@@ -18,8 +18,13 @@ use store::audit;
 use time::OffsetDateTime;
 
 use super::{
-    KafkaArgs, catalogue_file::CatalogueArgs, database, format_name, normalizer::config, operator::OperatorArgs,
-    provider_name, reach, receipt_secret, since::Since,
+    KafkaArgs,
+    catalogue_file::CatalogueArgs,
+    database, format_name,
+    normalizer::config,
+    operator::OperatorArgs,
+    provider_name, reach, receipt_secret,
+    since::{Since, span},
 };
 use crate::{
     error::{CommandError, chain},
@@ -292,6 +297,9 @@ async fn compare(
     let (diff, examples) = compared.map_err(|error| failed("comparing", &error))?;
     write_report(&args.report, &diff, pool, &key).await?;
     print::diff(&diff, &examples, args.report.json, output)?;
+    if diff.counts.is_without_records() {
+        remark("no raw record is in the scope: see --topic-prefix and the conditions");
+    }
     if !diff.is_empty() {
         remark(&format!("nothing was changed; `device-manager replay --apply {id}` makes these changes"));
     }
@@ -299,10 +307,10 @@ async fn compare(
 }
 
 fn scope(args: &RunArgs, provider: Provider, key: &ReceiptKey) -> Result<Scope, CommandError> {
-    let now = OffsetDateTime::now_utc();
-    Ok(Scope {
-        since: args.since.as_ref().map(|since| since.moment(now)),
-        until: args.until.as_ref().map(|until| until.moment(now)),
+    let (since, until) = span(args.since.as_ref(), args.until.as_ref(), OffsetDateTime::now_utc())?;
+    let scope = Scope {
+        since,
+        until,
         device: args.device.clone(),
         patient: args.patient.clone(),
         receipt: args.receipt.as_deref().map(|word| key.read(word)).transpose().map_err(CommandError::usage)?,
@@ -310,7 +318,11 @@ fn scope(args: &RunArgs, provider: Provider, key: &ReceiptKey) -> Result<Scope, 
         format: args.format,
         defaults: args.defaults,
         ..Scope::of(provider)
-    })
+    };
+    if scope.topics().is_empty() {
+        return Err(CommandError::usage(format!("the receipt is not one of {}", provider.as_str())));
+    }
+    Ok(scope)
 }
 
 async fn write_report(args: &ReportArgs, diff: &Diff, pool: &PgPool, key: &ReceiptKey) -> Result<(), CommandError> {
