@@ -366,6 +366,7 @@ impl Replay {
 
     /// Waits until the sinks have stored what is on the event topics at this moment.
     async fn wait_until_stored(&self) -> Result<(), ReplayError> {
+        self.progress.waits_for_sinks.store(true, Ordering::Relaxed);
         let mut ends = ends_of_events(&self.log).await?;
         let (mut unread, mut since) = (u64::MAX, Instant::now());
         loop {

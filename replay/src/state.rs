@@ -5,7 +5,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -41,9 +41,19 @@ pub struct Progress {
     pub total: AtomicU64,
     /// The number of records that were read, of the current pass.
     pub read: AtomicU64,
+    /// Whether it waits until the sinks have written the events that are on their topics.
+    pub waits_for_sinks: AtomicBool,
 }
 
 impl Progress {
+    /// Notes that `work` waits for the sinks, until it ends.
+    pub(super) async fn wait_for_sinks<T>(&self, work: impl Future<Output = T>) -> T {
+        self.waits_for_sinks.store(true, Ordering::Relaxed);
+        let ended = work.await;
+        self.waits_for_sinks.store(false, Ordering::Relaxed);
+        ended
+    }
+
     pub(super) fn begin(&self, ranges: &[JobRange]) {
         let sum =
             |count: fn(&JobRange) -> i64| ranges.iter().map(|range| u64::try_from(count(range)).unwrap_or(0)).sum();

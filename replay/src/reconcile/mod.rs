@@ -81,7 +81,7 @@ pub async fn reconcile(
     let log = raw_log(&config.normalizer);
     let (reader, extent, group) = (log.clone(), config.extent.clone(), config.normalizer.group.clone());
     let mut parts = tokio::task::spawn_blocking(move || survey(&reader, &extent, &group)).await??;
-    wait_for_sinks(&log, &pool).await?;
+    progress.wait_for_sinks(wait_for_sinks(&log, &pool)).await?;
     survey::complete(&mut parts, &pool).await?;
     let records = parts.iter().map(|part| part.range.end.abs_diff(part.range.first)).sum();
     progress.total.store(records, Ordering::Relaxed);
@@ -184,7 +184,7 @@ impl Reconcile {
         let range = RawRange { first: chunk.first, end: chunk.end(), ..part.range };
         let mut balance = balance(connection, &range, &chunk).await?;
         if !balance.is_even() {
-            wait_for_sinks(&self.log, &self.pool).await?;
+            self.progress.wait_for_sinks(wait_for_sinks(&self.log, &self.pool)).await?;
             balance = self::balance(connection, &range, &chunk).await?;
         }
         self.result().topics.entry(range.topic.as_str()).or_default().add(&balance.counts);
