@@ -15,12 +15,12 @@ use crate::{counts::Counts, error::ReplayError, scope::Scope, state::receipt_at}
 /// The number of changes that are read at once.
 const PAGE: i64 = 10_000;
 
-/// A reading that differs.
+/// Something that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ListedChange {
-    /// The reading; for a device command, the device.
-    pub id: Uuid,
-    /// How it differs: added, changed, withdrawn or command.
+    /// The reading; for a device command, the device; `None` for a raw record with another outcome.
+    pub id: Option<Uuid>,
+    /// How it differs: added, changed, withdrawn, command or record.
     pub kind: &'static str,
     /// The fields that differ, if it is changed.
     pub fields: Vec<String>,
@@ -124,7 +124,7 @@ impl Diff {
     }
 }
 
-/// Returns every reading and device command that differs.
+/// Returns every reading and device command that differs, and every raw record with another outcome.
 ///
 /// # Errors
 /// Postgres is unavailable.
@@ -142,11 +142,15 @@ pub async fn listed_changes(
         after = Some(PagePosition::after(last));
         listed.extend(page.into_iter().filter_map(|change| {
             let is_listed = match change.kind {
-                ChangeKind::Added | ChangeKind::Changed | ChangeKind::Withdrawn | ChangeKind::Command => true,
-                ChangeKind::Missing | ChangeKind::Moved | ChangeKind::Record => false,
+                ChangeKind::Added
+                | ChangeKind::Changed
+                | ChangeKind::Withdrawn
+                | ChangeKind::Command
+                | ChangeKind::Record => true,
+                ChangeKind::Missing | ChangeKind::Moved => false,
             };
-            (is_listed && seen.insert((change.kind, change.subject_id, command_at(&change)))).then(|| ListedChange {
-                id: change.subject_id,
+            (is_listed && seen.insert((change.kind, change.subject_id, record_of(&change)))).then(|| ListedChange {
+                id: Some(change.subject_id).filter(|id| !id.is_nil()),
                 kind: change.kind.as_str(),
                 receipt: receipt_at(change.raw, change.item.max(0), key),
                 fields: change.fields,
@@ -155,9 +159,9 @@ pub async fn listed_changes(
     }
 }
 
-/// The position of a device command: a device may have several that differ.
-fn command_at(change: &Change) -> Option<RawPosition> {
-    (change.kind == ChangeKind::Command).then_some(change.raw)
+/// The raw record of a difference that is not one of a reading: a device may have several commands that differ.
+fn record_of(change: &Change) -> Option<RawPosition> {
+    matches!(change.kind, ChangeKind::Command | ChangeKind::Record).then_some(change.raw)
 }
 
 /// Returns whether a replay in this state has a complete comparison.

@@ -209,6 +209,50 @@ pub async fn records(connection: &mut PgConnection, range: &RawRange) -> Result<
     bound(&query, range).fetch_all(connection).await
 }
 
+/// A stored reading whose document is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WithoutDocument {
+    /// The offset of the raw record.
+    pub offset: i64,
+    /// The item of the raw record.
+    pub item: i32,
+    /// The reading.
+    pub reading_id: Uuid,
+}
+
+/// Returns the readings and versions of a range that refer to a document that is not stored, in the order of items. A document that a sink
+/// has refused has a dead letter instead.
+///
+/// # Errors
+/// Postgres is unavailable.
+pub async fn without_document(
+    connection: &mut PgConnection,
+    range: &RawRange,
+) -> Result<Vec<WithoutDocument>, sqlx::Error> {
+    sqlx::query_as!(
+        WithoutDocument,
+        "SELECT raw_offset AS \"offset!\", item AS \"item!\", reading_id AS \"reading_id!\" FROM ( \
+             SELECT raw_offset, item, reading_id, extra FROM readings \
+             WHERE topic_code = $1 AND topic_epoch = $2 AND raw_partition = $3 AND raw_offset >= $4 AND raw_offset < $5 \
+             UNION ALL \
+             SELECT raw_offset, item, reading_id, extra FROM reading_versions \
+             WHERE topic_code = $1 AND topic_epoch = $2 AND raw_partition = $3 AND raw_offset >= $4 AND raw_offset < $5) stored \
+         WHERE extra ? 'document' \
+             AND NOT EXISTS (SELECT FROM documents WHERE sha256 = decode(extra #>> '{document,sha256}', 'hex')) \
+             AND NOT EXISTS (SELECT FROM dead_letters WHERE raw_topic = $6 AND topic_epoch = $2 AND raw_partition = $3 \
+                 AND dead_letters.raw_offset = stored.raw_offset AND stage = 'sink' AND origin_topic LIKE '%documents') \
+         ORDER BY raw_offset, item",
+        topic_code(range.topic),
+        i32::from(range.topic_epoch),
+        range.partition,
+        range.first,
+        range.end,
+        range.topic.as_str()
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// Returns where each item of a raw record is stored, in the order of items.
 ///
 /// # Errors

@@ -1,8 +1,8 @@
 //! What the options of `device-manager replay` do: values, defaults, rates, an abort while it applies, and documents.
 
-use std::{process::Stdio, time::Instant};
+use std::{fs, process::Stdio, time::Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     payload::{ecg, glucose, heart_rate},
@@ -108,16 +108,27 @@ async fn a_replay_keeps_the_rate_that_the_operator_gives() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_document_alone_is_a_difference_and_is_stored_again() {
     let world = World::start().await;
-    world.client.post_medisante(&ecg("JVBERi0xLjQ=")).await;
+    let receipt = world.client.post_medisante(&ecg("JVBERi0xLjQ=")).await;
     world.until_count("SELECT count(*) FROM documents", 1).await;
     world.assert_ledger(1).await;
+    assert_eq!(world.reconcile(&[])["balanced"], true);
     let document = "SELECT count(*) FROM documents WHERE content = decode('JVBERi0xLjQ=', 'base64')";
     assert_eq!(world.count(document).await, 1);
     assert!(!world.replay(&["--provider", "medisante"]).0.is_different);
     world.alter_all("DELETE FROM documents").await;
 
-    let (found, report) = world.replay(&["--provider", "medisante"]);
+    let missing = world.reconcile(&[]);
+    assert_eq!(missing["found"], json!({ "missing-document": 1 }), "{missing}");
+    let finding = &missing["findings"][0];
+    let reading = "SELECT count(*) FROM readings WHERE reading_id::text = ";
+    assert_eq!(world.count(&format!("{reading}'{}'", finding["reading_id"].as_str().unwrap())).await, 1);
+
+    let list = world.path("list.json");
+    let (found, report) = world.replay(&["--provider", "medisante", "--report", list.to_str().unwrap()]);
     assert!(found.is_different);
+    let list: Value = serde_json::from_str(&fs::read_to_string(list).unwrap()).unwrap();
+    let expected = json!([{ "id": null, "kind": "record", "fields": [], "receipt": receipt }]);
+    assert_eq!(list["changes"], expected, "the record is named: {list}");
     let counts = ["added", "changed", "withdrawn", "commands", "outcomes"].map(|name| report[name].as_u64().unwrap());
     assert_eq!(counts, [0, 0, 0, 0, 1], "{report}");
     let (said, is_applied) = world.replay_text(&["--apply", &report["replay"].to_string()]);
@@ -127,17 +138,6 @@ async fn a_missing_document_alone_is_a_difference_and_is_stored_again() {
     assert_eq!(world.count(others).await, 0, "no reading is touched");
     world.assert_ledger(1).await;
     assert!(!world.replay(&["--provider", "medisante"]).0.is_different);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replay_that_is_aborted_while_it_applies_stops_and_a_new_one_repairs_the_rest() {
-    // One partition, so that there is progress after 500 of its records.
-    let world = World::start_as(Setup { partitions: 1, ..Setup::default() }).await;
-    let records = 1_800;
-    world.send(records).await;
-    world.alter_all("UPDATE readings SET mapping_version = 0, value_num = 7.25").await;
-    let (_, report) = world.replay(&["--provider", "medisante"]);
-    assert_eq!(report["changed"], json!(records));
     assert_eq!(world.reconcile(&[])["balanced"], true);
 }
 
@@ -163,6 +163,17 @@ async fn a_scope_without_records_is_remarked() {
     let receipt = world.client.post_medisante(&glucose(9)).await;
     let (said, succeeded) = compared(&["--provider", "healthkit", "--receipt", &receipt]);
     assert!(!succeeded && said.contains("the receipt is not one of healthkit"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_is_aborted_while_it_applies_stops_and_a_new_one_repairs_the_rest() {
+    // One partition, so that there is progress after 500 of its records.
+    let world = World::start_as(Setup { partitions: 1, ..Setup::default() }).await;
+    let records = 1_800;
+    world.send(records).await;
+    world.alter_all("UPDATE readings SET mapping_version = 0, value_num = 7.25").await;
+    let (_, report) = world.replay(&["--provider", "medisante"]);
+    assert_eq!(report["changed"], json!(records));
 
     let mut apply = world.kafka_command("replay");
     apply.args(["--apply", "1", "--records-per-second", "400"]).env("DATABASE_URL", &world.database_url);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use schemas::format::RawTopic;
 use serde::Serialize;
-use store::reconcile::{StoredRecord, StoredRun};
+use store::reconcile::{StoredRecord, StoredRun, WithoutDocument};
 
 /// What Kafka has at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +171,10 @@ pub(super) struct Balance {
 impl Balance {
     pub(super) fn is_even(&self) -> bool {
         self.unbalanced.is_empty()
+    /// Raw records that Kafka has deleted since the comparison began, without an outcome.
+    pub(super) deleted_unread: Vec<Range<i64>>,
+    /// Stored readings of finished raw records without their document. Only `reconcile` looks for them.
+    pub(super) without_document: Vec<WithoutDocument>,
             && self.without_outcome.is_empty()
             && self.outcomes_without_record.is_empty()
             && self.rows_without_record.is_empty()
@@ -181,6 +185,8 @@ impl Balance {
         let ranges = [&self.without_outcome, &self.outcomes_without_record, &self.rows_without_record];
         let offsets = ranges.into_iter().flatten().map(|range| range.end.abs_diff(range.start));
         offsets.chain(self.unbalanced.iter().map(|record| record.difference.items())).sum()
+            && self.deleted_unread.is_empty()
+            && self.without_document.is_empty()
     }
 }
 

@@ -17,6 +17,8 @@ pub enum FindingKind {
     DeletedUnread,
     /// An item has no reading: neither a row, nor a version, nor a duplicate of a stored reading, nor a dead letter of a sink.
     MissingReading,
+    /// A stored reading refers to a document that is not stored.
+    MissingDocument,
     /// A refused item has no dead letter.
     MissingDeadLetter,
     /// A device command is not stored.
@@ -37,6 +39,7 @@ impl FindingKind {
             Self::MissingOutcome => "missing-outcome",
             Self::DeletedUnread => "deleted-unread",
             Self::MissingReading => "missing-reading",
+            Self::MissingDocument => "missing-document",
             Self::MissingDeadLetter => "missing-dead-letter",
             Self::MissingCommand => "missing-command",
             Self::StoredTwice => "stored-twice",

@@ -22,7 +22,10 @@ use normalizer::NormalizerConfig;
 use rdkafka::Message as _;
 use schemas::receipt::{ItemPosition, ReceiptKey};
 use sqlx::{Connection as _, PgConnection, PgPool};
-use store::{reconcile as stored, replay::RawRange};
+use store::{
+    reconcile::{self as stored, WithoutDocument},
+    replay::RawRange,
+};
 use tokio::sync::mpsc;
 
 pub use balance::Counts;
@@ -109,8 +112,11 @@ async fn balance(connection: &mut PgConnection, range: &RawRange, chunk: &Chunk)
     let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let runs = stored::runs(&mut snapshot, range).await?;
     let records = stored::records(&mut snapshot, range).await?;
+    // Documents are on a topic of their own, so that they may arrive after the readings that refer to them.
+    let mut without_document = stored::without_document(&mut snapshot, range).await?;
+    without_document.retain(|reading| reading.offset < chunk.finished.handled);
     snapshot.rollback().await?;
-    Ok(compare(chunk, &runs, &records))
+    Ok(Balance { without_document, ..compare(chunk, &runs, &records) })
 }
 
 impl Reconcile {
@@ -205,6 +211,10 @@ impl Reconcile {
         Ok(())
     }
 
+        for WithoutDocument { offset, item, reading_id } in balance.without_document {
+            let found = self.found(FindingKind::MissingDocument, &RawRange { first: offset, end: offset + 1, ..range });
+            self.add(Finding { item: Some(item), reading_id: Some(reading_id), ..found });
+        }
     /// Counts the records at the start of the log that no longer exist, and finds those without an outcome.
     async fn deleted(&self, connection: &mut PgConnection, part: &Part) -> Result<(), ReplayError> {
         let gone = RawRange { first: part.deleted_from, end: part.range.first, ..part.range };

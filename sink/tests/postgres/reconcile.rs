@@ -1,21 +1,22 @@
 //! What a reconciliation counts of a raw record: one place for each item, by the newest outcome.
 
 use schemas::{
-    event::{Outcome, Reading},
+    dead_letter::DeadLetter,
+    event::{DocumentReference, Outcome, Reading, Value},
     format::RawTopic,
     receipt::RawPosition,
     version::MappedBy,
 };
 use sqlx::PgConnection;
 use store::{
-    reconcile::{Place, StoredRecord, items, lock_accounted, outside, records, runs, set_accounted},
+    reconcile::{Place, StoredRecord, items, lock_accounted, outside, records, runs, set_accounted, without_document},
     replay::RawRange,
 };
 
 use super::{
     database::Database,
-    sample::{assignment, commanded, ended, listed, outcome, read, reading},
-    store::{letter, of_sink, write},
+    sample::{assignment, commanded, ended, filed, listed, outcome, read, reading},
+    store::{document, letter, of_sink, write},
 };
 
 fn range(first: i64, end: i64) -> RawRange {
@@ -89,6 +90,37 @@ async fn an_item_that_is_stored_twice_is_an_excess_and_a_duplicate_of_nothing_is
     );
     sqlx::query("DELETE FROM readings WHERE raw_offset = 0").execute(&mut *connection).await.unwrap();
     assert_eq!(stored(&mut connection).await, [twice]);
+}
+
+#[tokio::test]
+async fn a_reading_without_its_document_is_found_unless_a_sink_has_refused_that() {
+    let database = Database::make().await;
+    let mut connection = database.pool.acquire().await.unwrap();
+    let citing = |id, offset, content: &str| {
+        let cited = document(content);
+        let bytes = i64::try_from(content.len()).unwrap();
+        let value = DocumentReference { sha256: cited.sha256, content_type: cited.content_type, bytes, title: None };
+        Reading { value: Value::Document(value), ..reading(id, offset) }
+    };
+    write(&database, vec![read(reading(1, 0)), read(citing(2, 1, "a")), read(citing(3, 2, "bb")), filed(document("a"))])
+        .await;
+    let missing = async |connection: &mut PgConnection| -> Vec<(i64, i32)> {
+        let found = without_document(connection, &range(0, 10)).await.unwrap();
+        found.iter().map(|reading| (reading.offset, reading.item)).collect()
+    };
+    assert_eq!(missing(&mut connection).await, [(2, 0)]);
+    assert_eq!(without_document(&mut connection, &range(0, 2)).await.unwrap(), []);
+    // A version whose content another one superseded.
+    let corrected = Reading { content: [2; 16], ..reading(3, 3) };
+    write(&database, vec![read(corrected)]).await;
+    assert_eq!(missing(&mut connection).await, [(2, 0)]);
+    let refused = DeadLetter {
+        origin_topic: "x.documents".to_owned(),
+        raw_position: Some("raw.medisante:1:0:2".to_owned()),
+        ..of_sink(&(0..1))
+    };
+    write(&database, vec![listed(refused, 9)]).await;
+    assert_eq!(missing(&mut connection).await, []);
 }
 
 #[tokio::test]

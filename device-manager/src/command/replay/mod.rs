@@ -99,7 +99,7 @@ enum Action {
 
 #[derive(Args)]
 struct ReportArgs {
-    /// Write the report to this file: as a page if its name ends with .html, otherwise as JSON with every reading that differs.
+    /// Write the report to this file: as a page if its name ends with .html, otherwise as JSON with everything that differs.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Print the summary as one JSON object.

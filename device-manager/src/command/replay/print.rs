@@ -18,7 +18,7 @@ struct Report<'d> {
     changes: &'d [ListedChange],
 }
 
-/// Returns the report as JSON: the summary, and each reading that differs.
+/// Returns the report as JSON: the summary, and each reading, device command and outcome that differs.
 pub(super) fn report(diff: &Diff, changes: &[ListedChange]) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(&Report { diff, changes })
 }
