@@ -86,6 +86,24 @@ fn a_stage_reports_why_kafka_does_not_answer() {
 }
 
 #[test]
+fn a_scope_in_which_nothing_can_be_is_exit_code_2() {
+    let directory = with_secrets();
+    let of_kafka = ItemPosition { topic: RawTopic::Medisante, topic_epoch: 0, partition: 0, offset: 7, item: 0 };
+    let receipt = ReceiptKey::new(&[0x5a; 32]).unwrap().issue(&of_kafka);
+    let span = "--since 1h ago is not before --until 2h ago";
+    for (arguments, cause) in [
+        ("reconcile --since 1h --until 2h", span),
+        ("reconcile --topic raw.medisante --partition=-1", "-1 is not in 0.."),
+        ("reconcile --topic raw.medisante --partition 0 --from=-1", "-1 is not in 0.."),
+        ("replay --provider medisante --since 1h --until 2h", span),
+        (&format!("replay --provider healthkit --receipt {receipt}"), "the receipt is not one of healthkit"),
+    ] {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        assert_failed(device_manager(&arguments, directory.path()).output().unwrap(), 2, cause);
+    }
+}
+
+#[test]
 fn an_unusable_file_or_setting_is_exit_code_2_before_a_port_is_opened() {
     let directory = with_secrets();
     write_secret(&directory.path().join("short"), "5a");

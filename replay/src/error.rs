@@ -88,8 +88,8 @@ pub enum ReplayError {
     Scope(i32),
     /// What is stored has changed since the comparison.
     #[error(
-        "{differing} readings of the replay {replay} have changed in the database since the comparison; nothing was applied; compare \
-         again (the first are of {receipts})"
+        "readings of the replay {replay} have changed in the database since the comparison ({differing} of them); nothing was applied; \
+         compare again (the first receipts: {receipts})"
     )]
     Differs {
         /// The replay.
@@ -136,6 +136,20 @@ pub enum ReplayError {
         committed: u16,
         /// The topic epoch that was given.
         given: u16,
+    },
+    /// What is to be compared does not exist. The text says what exists.
+    #[error("{0}")]
+    Extent(String),
+    /// The group of the normalizers has committed nothing.
+    #[error(
+        "the consumer group {group} has committed nothing, although there are {records} raw records: no normalizer has finished one, or \
+         NORMALIZER_GROUP is not the group of the normalizers"
+    )]
+    NothingCommitted {
+        /// The group that was given.
+        group: String,
+        /// The number of raw records that were to be compared.
+        records: u64,
     },
     /// A task of the replay ended abnormally, which is a defect.
     #[error("a task of the replay ended abnormally")]

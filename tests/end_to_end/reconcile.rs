@@ -25,14 +25,18 @@ type Found = (String, String, [i64; 2], Option<i64>, u64);
 impl World {
     /// Returns the result of the command. Checks that the exit code is 0 if and only if everything balances.
     pub(crate) fn reconcile(&self, arguments: &[&str]) -> Value {
-        let key = self.path("receipt.key");
-        let group = self.topic("normalizer").replace('.', "-");
+        let (key, group) = (self.path("receipt.key"), self.group());
         let own = ["--receipt-key-file", key.to_str().unwrap(), "--group", &group, "--json"];
         let (printed, succeeded) = self.command("reconcile", &[&own, arguments].concat());
         let line = printed.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{printed}"));
         let result: Value = serde_json::from_str(line).unwrap();
         assert_eq!(result["balanced"], succeeded, "{printed}");
         result
+    }
+
+    /// The group of the normalizers.
+    fn group(&self) -> String {
+        self.topic("normalizer").replace('.', "-")
     }
 
     fn found(&self, arguments: &[&str]) -> Vec<Found> {
@@ -160,10 +164,45 @@ async fn exactly_what_was_done_to_a_database_is_listed() {
     })
     .await;
 
+    refuses_what_does_not_exist(&world);
     delete_samples(&world, &receipts).await;
     delete_of_upload_and_command(&world).await;
     copy_rows_and_delete_letters(&world).await;
     delete_and_make_up_outcomes(&world).await;
+}
+
+/// A mistyped scope must not look like a proof.
+fn refuses_what_does_not_exist(world: &World) {
+    let key = world.path("receipt.key");
+    let group = world.group();
+    let own = ["--receipt-key-file", key.to_str().unwrap(), "--group", &group, "--topic", "raw.medisante"];
+    let topic = world.topic("raw.medisante");
+    let end = world.log_end(&topic, 0).to_string();
+    let of = |partition, more: &[&'static str]| [&["--partition", partition], more].concat();
+    for (arguments, says) in [
+        (of("99", &[]), format!("{topic} has no partition 99; it has the partitions 0 to 2")),
+        (
+            of("0", &["--from", "1000000", "--to", "2000000"]),
+            format!("there is no offset 1000000; {topic} partition 0"),
+        ),
+        (of("0", &["--from", "1000000"]), format!("has the offsets from 0 to before {end}")),
+        (of("0", &["--from", "50", "--to", "10"]), "no offset is from 50 on and before 10".to_owned()),
+        (of("0", &["--to", "0"]), "no offset is from 0 on and before 0".to_owned()),
+        (vec!["--topic-prefix", "nobody."], "there is no topic nobody.raw.medisante; TOPIC_PREFIX".to_owned()),
+    ] {
+        let mut command = world.kafka_command("reconcile");
+        let command = command.args(own).args(&arguments).env("DATABASE_URL", &world.database_url);
+        let output = command.output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(&says), "{arguments:?}: {said}");
+    }
+    let (said, is_balanced) = world.command("reconcile", &[&own[..2], &["--group", "mistyped"]].concat());
+    assert!(
+        !is_balanced && said.contains("the consumer group mistyped has committed nothing, although there are"),
+        "{said}"
+    );
+    let (said, is_balanced) = world.command("reconcile", &[&own[..], &["--until", "2026-01-01T00:00:00Z"]].concat());
+    assert!(is_balanced && said.contains("no raw record is in what was compared"), "{said}");
 }
 
 fn medisante(kind: &str, offsets: [i64; 2], item: Option<i64>, count: u64) -> Found {
@@ -274,11 +313,14 @@ async fn delete_and_make_up_outcomes(world: &World) {
     assert_eq!(outside, [none([1000, 1009], 10), none([1000, 1009], 10), none([1005; 2], 1)]);
     let result = world.reconcile(&["--topic", "raw.medisante"]);
     assert_eq!(result["other_epochs"], json!([{ "topic": "raw.medisante", "topic_epoch": 9, "records": 10 }]));
-    let (printed, _) = world.command(
-        "reconcile",
-        &["--receipt-key-file", world.path("receipt.key").to_str().unwrap(), "--topic", "raw.devices"],
-    );
+    let (key, group) = (world.path("receipt.key"), world.group());
+    let own = ["--receipt-key-file", key.to_str().unwrap(), "--group", &group, "--topic", "raw.devices"];
+    let (printed, _) = world.command("reconcile", &own);
     assert!(printed.contains("missing-command: raw.devices partition ") && printed.contains("1 stored"), "{printed}");
+    assert!(
+        printed.lines().any(|line| line.starts_with("missing-command") && line.contains(", 1 command, receipt ")),
+        "{printed}"
+    );
 }
 
 const RAW: [&str; 4] = ["raw.medisante", "raw.healthkit", "raw.devices", "raw.uploads"];

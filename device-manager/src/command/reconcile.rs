@@ -3,8 +3,8 @@
 use std::{num::NonZeroUsize, process::ExitCode, sync::Arc};
 
 use ::replay::{
-    Progress,
-    reconcile::{Counts, Extent, Finding, ReconcileConfig, Reconciliation, reconcile},
+    Progress, ReplayError,
+    reconcile::{Counts, Extent, Finding, FindingKind, ReconcileConfig, Reconciliation, reconcile},
 };
 use clap::Args;
 use schemas::format::RawTopic;
@@ -12,12 +12,16 @@ use sqlx::postgres::PgPoolOptions;
 use time::OffsetDateTime;
 
 use super::{
-    catalogue_file::CatalogueArgs, database, installation::InstallationArgs, normalizer::config,
-    replay::progress::show, since::Since,
+    catalogue_file::CatalogueArgs,
+    database,
+    installation::InstallationArgs,
+    normalizer::config,
+    replay::progress::show,
+    since::{Since, span},
 };
 use crate::{
     error::{CommandError, chain},
-    output::Output,
+    output::{Output, counted},
 };
 
 /// Compare the raw records on Kafka with Postgres, and list what is missing or stored twice.
@@ -31,7 +35,7 @@ use crate::{
 /// their record again, if this release maps it as its outcome says; otherwise their number is shown. `docs/reconciliation.md` describes
 /// each kind of finding and its remedy.
 ///
-/// Exit code 0 if everything balances, 1 if not.
+/// Exit code 0 if everything balances, 1 if not, 2 if there is no such topic, partition or offset.
 #[derive(Args)]
 #[command(after_help = "Examples:
   . .device-manager/env; device-manager reconcile
@@ -42,13 +46,13 @@ pub struct ReconcileCommand {
     #[arg(long, value_parser = topic)]
     topic: Option<RawTopic>,
     /// Only this partition of the topic.
-    #[arg(long, requires = "topic")]
+    #[arg(long, requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
     /// Only raw records from this offset on.
-    #[arg(long, value_name = "OFFSET", requires = "partition")]
+    #[arg(long, value_name = "OFFSET", requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
     from: Option<i64>,
     /// Only raw records before this offset.
-    #[arg(long, value_name = "OFFSET", requires = "partition")]
+    #[arg(long, value_name = "OFFSET", requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
     to: Option<i64>,
     /// Only records that Kafka received since then: a duration before now, such as 24h or 30d, or a time, such as
     /// 2026-01-31T00:00:00Z.
@@ -80,18 +84,19 @@ fn topic(word: &str) -> Result<RawTopic, String> {
 /// Runs the command.
 ///
 /// # Errors
-/// Kafka or the database does not answer, or the sinks do not write what is on the event topics.
+/// What is to be compared does not exist, the normalizers' group has committed nothing, Kafka or the database does not answer, or the sinks
+/// do not write what is on the event topics.
 pub async fn run(args: ReconcileCommand, output: &mut Output) -> Result<ExitCode, CommandError> {
+    let (since, until) = span(args.since.as_ref(), args.until.as_ref(), OffsetDateTime::now_utc())?;
     args.catalogue.install()?;
     let (secret, receipt_key) = args.installation.secret()?;
     let cluster = args.installation.cluster().await?;
-    let now = OffsetDateTime::now_utc();
     let extent = Extent {
         partition: args.partition,
         from: args.from,
         to: args.to,
-        since: args.since.as_ref().map(|since| since.moment(now)),
-        until: args.until.as_ref().map(|until| until.moment(now)),
+        since,
+        until,
         ..Extent::of(args.topic.map_or_else(|| RawTopic::ALL.to_vec(), |topic| vec![topic]))
     };
     let normalizer = config(cluster, args.group.clone(), args.installation.topic_epoch, &secret)?;
@@ -105,7 +110,10 @@ pub async fn run(args: ReconcileCommand, output: &mut Output) -> Result<ExitCode
     let shown = tokio::spawn(show("comparing", Arc::clone(&progress)));
     let compared = reconcile(config, pool, progress).await;
     shown.abort();
-    let result = compared.map_err(|error| CommandError::failed("comparing", chain(&error)))?;
+    let result = compared.map_err(|error| match error {
+        ReplayError::Extent(why) => CommandError::usage(why),
+        error => CommandError::failed("comparing", chain(&error)),
+    })?;
     if args.json {
         output.json(&result)?;
     } else {
@@ -133,7 +141,8 @@ fn print(result: &Reconciliation, output: &mut Output) -> Result<(), CommandErro
         output.line("more was found than is listed")?;
     }
     if result.balanced {
-        output.line("everything balances")?;
+        let is_empty = result.topics.values().all(|counts| *counts == Counts::default());
+        output.line(if is_empty { "no raw record is in what was compared" } else { "everything balances" })?;
     }
     for (kind, count) in &result.found {
         output.line(&format!("{}: {count}", kind.as_str()))?;
@@ -178,8 +187,21 @@ fn line(finding: &Finding) -> String {
         (Some(-1), _) => ", the whole payload".to_owned(),
         (Some(item), _) => format!(", item {item}"),
         (None, Some(table)) => format!(", {count} in {table}"),
-        (None, None) => format!(", {count}"),
+        (None, None) => format!(", {}", counted(i64::try_from(*count).unwrap_or(i64::MAX), noun(*kind))),
     };
     let reading = reading_id.map(|id| format!(", reading {id}")).unwrap_or_default();
     format!("{}: {topic} partition {partition} {offsets}{what}{reading}, receipt {receipt}", kind.as_str())
+}
+
+/// What a finding counts that names no item.
+const fn noun(kind: FindingKind) -> &'static str {
+    match kind {
+        FindingKind::MissingOutcome | FindingKind::DeletedUnread | FindingKind::NoRawRecord => "raw record",
+        FindingKind::MissingCommand => "command",
+        FindingKind::MissingReading
+        | FindingKind::MissingDocument
+        | FindingKind::MissingDeadLetter
+        | FindingKind::StoredTwice
+        | FindingKind::NotPromised => "item",
+    }
 }

@@ -42,6 +42,32 @@ impl Extent {
     pub const fn of(topics: Vec<RawTopic>) -> Self {
         Self { topics, partition: None, from: None, to: None, since: None, until: None }
     }
+
+    /// Checks that a topic exists, and has the partition that is to be compared.
+    fn require_partition(&self, topic: &str, partitions: &[i32]) -> Result<(), ReplayError> {
+        let (Some(first), Some(last)) = (partitions.iter().min(), partitions.iter().max()) else {
+            return Err(ReplayError::Extent(format!("there is no topic {topic}; TOPIC_PREFIX is a part of the name")));
+        };
+        match self.partition {
+            Some(partition) if !partitions.contains(&partition) => Err(ReplayError::Extent(format!(
+                "{topic} has no partition {partition}; it has the partitions {first} to {last}"
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Checks that the offsets that are to be compared are some of those that a partition has, or had.
+    fn require_offsets(&self, topic: &str, partition: i32, log: Range<i64>) -> Result<(), ReplayError> {
+        let from = self.from.unwrap_or(0);
+        let has = || format!("{topic} partition {partition} has the offsets from {} to before {}", log.start, log.end);
+        if let Some(to) = self.to.filter(|to| from >= *to) {
+            return Err(ReplayError::Extent(format!("no offset is from {from} on and before {to}; {}", has())));
+        }
+        if from > 0 && from >= log.end {
+            return Err(ReplayError::Extent(format!("there is no offset {from}; {}", has())));
+        }
+        Ok(())
+    }
 }
 
 /// The part of a partition that is compared.
@@ -72,6 +98,7 @@ pub(super) fn survey(log: &RawLog, extent: &Extent, group: &str) -> Result<Vec<P
     for topic in extent.topics.iter().copied() {
         let name = log.topics.raw(topic);
         let all = partitions(&consumer, &name)?;
+        extent.require_partition(&name, &all)?;
         let commits = commits(log, topic, group, &all)?;
         for (partition, commit) in all.into_iter().zip(commits) {
             if let Some(committed) = commit.and_then(|commit| commit.epoch).filter(|epoch| *epoch != log.topic_epoch) {
@@ -81,6 +108,7 @@ pub(super) fn survey(log: &RawLog, extent: &Extent, group: &str) -> Result<Vec<P
                 continue;
             }
             let (start, end) = consumer.fetch_watermarks(&name, partition, ANSWER)?;
+            extent.require_offsets(&name, partition, start..end)?;
             let at = |time: Option<OffsetDateTime>| match time {
                 Some(time) => Ok(Some(offset_at(&consumer, &name, partition, time)?.unwrap_or(end))),
                 None => Ok::<_, KafkaError>(None),
@@ -94,7 +122,22 @@ pub(super) fn survey(log: &RawLog, extent: &Extent, group: &str) -> Result<Vec<P
             parts.push(Part { range, deleted_from: from, is_to_end, finished });
         }
     }
+    let records = parts.iter().map(|part| part.range.end.abs_diff(part.range.first)).sum();
+    if records > 0 && parts.iter().all(|part| part.finished.is_none()) && !has_committed(log, &consumer, group)? {
+        return Err(ReplayError::NothingCommitted { group: group.to_owned(), records });
+    }
     Ok(parts)
+}
+
+/// Whether the normalizers of a group have committed something on any raw topic. Blocks.
+fn has_committed(log: &RawLog, consumer: &BaseConsumer, group: &str) -> Result<bool, KafkaError> {
+    for topic in RawTopic::ALL.iter().copied() {
+        let numbers = partitions(consumer, &log.topics.raw(topic))?;
+        if commits(log, topic, group, &numbers)?.iter().any(Option::is_some) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Returns what the normalizers have committed in partitions of a topic; `None` for a partition without a commit. Blocks.
