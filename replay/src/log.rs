@@ -157,7 +157,8 @@ impl RawLog {
         }
     }
 
-    fn visit_until_gone(
+    /// The same as [`RawLog::read`], without a copy of each record.
+    pub(crate) fn visit_until_gone(
         &self,
         range: &RawRange,
         mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, ReplayError>,

@@ -1,7 +1,7 @@
 //! What `device-manager reconcile` and the continuous comparison report, of a healthy installation and of one in which rows were
 //! deleted or copied.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, process::Stdio};
 
 use rdkafka::{
     Message as _, Offset, TopicPartitionList,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     payload::{glucose, heart_rate, weight},
-    world::{Stage, WITHIN, World, until},
+    world::{Setup, Stage, WITHIN, World, until},
 };
 
 const SAMPLES: &str = "/health-data/healthkit/standard-json";
@@ -321,6 +321,40 @@ async fn delete_and_make_up_outcomes(world: &World) {
         printed.lines().any(|line| line.starts_with("missing-command") && line.contains(", 1 command, receipt ")),
         "{printed}"
     );
+}
+
+/// Retention works while the records are compared.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_kafka_deletes_meanwhile_are_no_error_and_lost_only_without_an_outcome() {
+    let mut world = World::start_as(Setup { partitions: 1, ..Setup::default() }).await;
+    for second in 0..5 {
+        world.client.post_medisante(&glucose(second)).await;
+    }
+    world.until_count("SELECT count(*) FROM readings", 5).await;
+    world.assert_ledger(5).await;
+    world.kill(Stage::Sink);
+    world.client.post_medisante(&glucose(6)).await;
+    let outcomes = world.topic("outcomes");
+    until("the normalizer has finished it", || async { world.log_end(&outcomes, 0) >= 6 }).await;
+
+    let mut command = world.kafka_command("reconcile");
+    command.args(["--group", &world.group(), "--json", "--topic", "raw.medisante"]);
+    command.env("RECEIPT_KEY_FILE", world.path("receipt.key")).env("DATABASE_URL", &world.database_url);
+    let compared = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It knows the ends of the raw topics when it waits for the sinks.
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND query LIKE '%next_offset FROM sink_offsets%'";
+    until("it waits for the sink", || async { world.count(waits).await > 0 }).await;
+    world.delete_records("raw.medisante", 4).await;
+    world.change("DELETE FROM outcomes WHERE topic = 'raw.medisante'").await;
+    world.run(Stage::Sink);
+    let output = compared.wait_with_output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let result: Value =
+        said.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_else(|| panic!("{said}"));
+    let counts = &result["topics"]["raw.medisante"];
+    assert_eq!((&counts["deleted"], &counts["records"]), (&json!(4), &json!(1)), "{said}");
+    assert_eq!(result["found"], json!({ "deleted-unread": 4, "missing-outcome": 1 }), "{said}");
 }
 
 const RAW: [&str; 4] = ["raw.medisante", "raw.healthkit", "raw.devices", "raw.uploads"];

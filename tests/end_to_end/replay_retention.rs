@@ -24,7 +24,7 @@ const DELETED: i64 = 90;
 
 impl World {
     /// Deletes the records of a partition before an offset, as retention does.
-    async fn delete_records(&self, topic: &str, before: i64) {
+    pub(crate) async fn delete_records(&self, topic: &str, before: i64) {
         let admin: AdminClient<DefaultClientContext> = self.kafka_settings().client().create().unwrap();
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic(topic), 0, Offset::Offset(before)).unwrap();

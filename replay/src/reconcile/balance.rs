@@ -9,8 +9,10 @@ use store::reconcile::{StoredRecord, StoredRun, WithoutDocument};
 /// What Kafka has at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AtOffset {
-    /// Nothing: the marker of a transaction, or a record that was deleted.
+    /// Nothing: the marker of a transaction.
     Nothing,
+    /// What Kafka has deleted since the comparison began.
+    Deleted,
     /// A record without a value, which has no outcome.
     NoValue,
     /// A record that must have an outcome.
@@ -39,6 +41,13 @@ pub(super) struct Finished {
 impl Chunk {
     pub(super) fn end(&self) -> i64 {
         self.first + i64::try_from(self.offsets.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Notes what Kafka has at an offset of the chunk.
+    pub(super) fn set(&mut self, offset: i64, at: AtOffset) {
+        if let Some(place) = usize::try_from(offset - self.first).ok().and_then(|at| self.offsets.get_mut(at)) {
+            *place = at;
+        }
     }
 }
 
@@ -162,6 +171,10 @@ pub(super) struct Balance {
     pub(super) unbalanced: Vec<Unbalanced>,
     /// Finished raw records without an outcome.
     pub(super) without_outcome: Vec<Range<i64>>,
+    /// Raw records that Kafka has deleted since the comparison began, without an outcome.
+    pub(super) deleted_unread: Vec<Range<i64>>,
+    /// Stored readings of finished raw records without their document. Only `reconcile` looks for them.
+    pub(super) without_document: Vec<WithoutDocument>,
     /// Outcomes without a raw record.
     pub(super) outcomes_without_record: Vec<Range<i64>>,
     /// Offsets without a raw record of which something is stored.
@@ -171,22 +184,19 @@ pub(super) struct Balance {
 impl Balance {
     pub(super) fn is_even(&self) -> bool {
         self.unbalanced.is_empty()
-    /// Raw records that Kafka has deleted since the comparison began, without an outcome.
-    pub(super) deleted_unread: Vec<Range<i64>>,
-    /// Stored readings of finished raw records without their document. Only `reconcile` looks for them.
-    pub(super) without_document: Vec<WithoutDocument>,
             && self.without_outcome.is_empty()
+            && self.deleted_unread.is_empty()
+            && self.without_document.is_empty()
             && self.outcomes_without_record.is_empty()
             && self.rows_without_record.is_empty()
     }
 
     /// The number of items and raw records that are not accounted for.
     pub(super) fn unaccounted(&self) -> u64 {
-        let ranges = [&self.without_outcome, &self.outcomes_without_record, &self.rows_without_record];
+        let ranges =
+            [&self.without_outcome, &self.deleted_unread, &self.outcomes_without_record, &self.rows_without_record];
         let offsets = ranges.into_iter().flatten().map(|range| range.end.abs_diff(range.start));
         offsets.chain(self.unbalanced.iter().map(|record| record.difference.items())).sum()
-            && self.deleted_unread.is_empty()
-            && self.without_document.is_empty()
     }
 }
 
@@ -203,6 +213,12 @@ pub(super) fn compare(chunk: &Chunk, runs: &[StoredRun], stored: &[StoredRecord]
             (AtOffset::Record, Some(run)) => add_record(&mut balance, chunk, run, found, offset),
             (AtOffset::Record, None) if offset >= chunk.finished.committed => balance.counts.in_flight += 1,
             (AtOffset::Record, None) => extend(&mut balance.without_outcome, offset),
+            (AtOffset::Deleted, run) => {
+                balance.counts.deleted += 1;
+                if run.is_none() {
+                    extend(&mut balance.deleted_unread, offset);
+                }
+            }
             (AtOffset::NoValue | AtOffset::Nothing, run) => {
                 balance.counts.without_value += u64::from(*at == AtOffset::NoValue);
                 if run.is_some() {
@@ -325,6 +341,14 @@ mod tests {
         assert_eq!(ranges(&balance.outcomes_without_record), [(12, 14)]);
         assert_eq!(ranges(&balance.rows_without_record), [(13, 14)]);
         assert!(balance.without_outcome.is_empty());
+    }
+
+    #[test]
+    fn what_was_deleted_meanwhile_is_lost_only_without_an_outcome() {
+        let balance = compare(&chunk(&[Deleted, Deleted, Record], 13), &[run(10, 10, 1, 0), run(12, 12, 0, 0)], &[]);
+        assert_eq!((balance.counts.deleted, balance.counts.records), (2, 1));
+        assert_eq!((balance.deleted_unread.as_slice(), balance.unaccounted()), ([11..12].as_slice(), 1));
+        assert!(!balance.is_even() && balance.without_outcome.is_empty());
     }
 
     #[test]

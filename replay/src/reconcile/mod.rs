@@ -163,16 +163,22 @@ impl Reconcile {
             }
             true
         };
-        let mut goes_on = true;
-        self.log.visit(&range, |message| {
+        let (mut rest, mut goes_on) = (range, true);
+        while let Some(gone) = self.log.visit_until_gone(&rest, |message| {
             self.progress.read.fetch_add(1, Ordering::Relaxed);
+            let at = if message.payload().is_some() { AtOffset::Record } else { AtOffset::NoValue };
             goes_on = pass_on(message.offset(), &mut chunk);
-            let at = usize::try_from(message.offset() - chunk.first).ok();
-            if let Some(place) = at.and_then(|at| chunk.offsets.get_mut(at)) {
-                *place = if message.payload().is_some() { AtOffset::Record } else { AtOffset::NoValue };
-            }
+            chunk.set(message.offset(), at);
             Ok(goes_on)
-        })?;
+        })? {
+            rest.first = gone.end;
+            for offset in gone {
+                if !pass_on(offset, &mut chunk) {
+                    return Ok(());
+                }
+                chunk.set(offset, AtOffset::Deleted);
+            }
+        }
         if goes_on {
             pass_on(range.end, &mut chunk);
         }
@@ -196,6 +202,7 @@ impl Reconcile {
         self.result().topics.entry(range.topic.as_str()).or_default().add(&balance.counts);
         for (kind, ranges, stored_in) in [
             (FindingKind::MissingOutcome, &balance.without_outcome, None),
+            (FindingKind::DeletedUnread, &balance.deleted_unread, None),
             (FindingKind::NoRawRecord, &balance.outcomes_without_record, Some("outcomes")),
             (FindingKind::NoRawRecord, &balance.rows_without_record, Some("rows")),
         ] {
@@ -204,6 +211,10 @@ impl Reconcile {
                 self.add(Finding { stored_in: stored_in.map(ToOwned::to_owned), ..found });
             }
         }
+        for WithoutDocument { offset, item, reading_id } in balance.without_document {
+            let found = self.found(FindingKind::MissingDocument, &RawRange { first: offset, end: offset + 1, ..range });
+            self.add(Finding { item: Some(item), reading_id: Some(reading_id), ..found });
+        }
         for record in &balance.unbalanced {
             let is_mapped = self.explained.fetch_add(1, Ordering::Relaxed) < EXPLAINED_MAX;
             self.explain(connection, &range, record, is_mapped).await?;
@@ -211,10 +222,6 @@ impl Reconcile {
         Ok(())
     }
 
-        for WithoutDocument { offset, item, reading_id } in balance.without_document {
-            let found = self.found(FindingKind::MissingDocument, &RawRange { first: offset, end: offset + 1, ..range });
-            self.add(Finding { item: Some(item), reading_id: Some(reading_id), ..found });
-        }
     /// Counts the records at the start of the log that no longer exist, and finds those without an outcome.
     async fn deleted(&self, connection: &mut PgConnection, part: &Part) -> Result<(), ReplayError> {
         let gone = RawRange { first: part.deleted_from, end: part.range.first, ..part.range };
