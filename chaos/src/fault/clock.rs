@@ -21,7 +21,7 @@ use crate::{
 /// What is missing, and how to get it.
 pub const HOW_TO_GET: &str =
     "they require libfaketime and a C compiler, `cc` (Debian: apt-get install faketime gcc libc6-dev)";
-/// libfaketime needs them in a process that uses jemalloc.
+/// What libfaketime needs beside it in a process that uses jemalloc and librdkafka.
 const SYMBOLS: &str = include_str!("clock/symbols.c");
 /// The variant for processes with threads.
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
@@ -85,7 +85,7 @@ fn compile_symbols(folder: &Path) -> Result<PathBuf, ChaosError> {
     fs::write(&source, SYMBOLS).map_err(ChaosError::io(&source))?;
     fs::write(&versions, "GLIBC_2.2 { };").map_err(ChaosError::io(&versions))?;
     let mut command = Command::new("cc");
-    command.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source);
+    command.args(["-shared", "-fPIC", "-O1", "-pthread", "-o"]).arg(&library).arg(&source);
     command.arg(format!("-Wl,--version-script={}", versions.display()));
     let output = command.output().map_err(|_| ChaosError::Missing(HOW_TO_GET))?;
     if output.status.success() {

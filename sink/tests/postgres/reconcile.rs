@@ -102,8 +102,11 @@ async fn a_reading_without_its_document_is_found_unless_a_sink_has_refused_that(
         let value = DocumentReference { sha256: cited.sha256, content_type: cited.content_type, bytes, title: None };
         Reading { value: Value::Document(value), ..reading(id, offset) }
     };
-    write(&database, vec![read(reading(1, 0)), read(citing(2, 1, "a")), read(citing(3, 2, "bb")), filed(document("a"))])
-        .await;
+    write(
+        &database,
+        vec![read(reading(1, 0)), read(citing(2, 1, "a")), read(citing(3, 2, "bb")), filed(document("a"))],
+    )
+    .await;
     let missing = async |connection: &mut PgConnection| -> Vec<(i64, i32)> {
         let found = without_document(connection, &range(0, 10)).await.unwrap();
         found.iter().map(|reading| (reading.offset, reading.item)).collect()
