@@ -342,8 +342,7 @@ async fn records_that_kafka_deletes_meanwhile_are_no_error_and_lost_only_without
     command.env("RECEIPT_KEY_FILE", world.path("receipt.key")).env("DATABASE_URL", &world.database_url);
     let compared = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // It knows the ends of the raw topics when it waits for the sinks.
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-        AND query LIKE '%next_offset FROM sink_offsets%'";
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT topic, partition, next_%'";
     until("it waits for the sink", || async { world.count(waits).await > 0 }).await;
     world.delete_records("raw.medisante", 4).await;
     world.change("DELETE FROM outcomes WHERE topic = 'raw.medisante'").await;
