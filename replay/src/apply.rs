@@ -10,8 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use normalizer::{MAPPING_VERSION, MappedItem, RawMessage, Republished, Republisher, Totals, map_again};
-use rdkafka::{Message as _, message::OwnedMessage};
+use normalizer::{MAPPING_VERSION, Republisher};
 use schemas::event::Reading;
 use sqlx::{PgConnection, PgPool};
 use store::{
@@ -22,15 +21,15 @@ use store::{
         changes_of,
     },
 };
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
     compare_batch::{command_fingerprint, fingerprint},
+    defaults::EarlierDefaults,
     diff::Diff,
     error::ReplayError,
     parallel::for_each,
-    read::is_chunk,
+    publish::Listed,
     run::{ends_of_events, job_of, open, remove_read, require_mapping},
     scope::Scope,
     state::{Progress, Replay, ReplayConfig, receipt_at},
@@ -40,10 +39,6 @@ use crate::{
 const PAGE: i64 = 5_000;
 /// The number of records that are published together.
 const RECORDS: i64 = 500;
-/// Records that differ and are at most this far from each other are read in one go.
-pub(crate) const GAP: i64 = 2_000;
-/// The events of a large upload are published when there are this many.
-const EVENTS: usize = 5_000;
 /// How long the sinks may read no event before the wait for them ends.
 const SINKS_WITHIN: Duration = Duration::from_mins(2);
 const SINKS_POLL: Duration = Duration::from_millis(200);
@@ -201,7 +196,9 @@ impl Replay {
                 records.entry(change.raw.offset).or_default().push(change);
             }
             let gone = self.gone(&mut connection, &records).await?;
-            self.publish(part.range, Arc::new(Listed { records, gone }), publisher).await?;
+            let of_page = RawRange { first: part.next, end: last + 1, ..part.range };
+            let earlier = EarlierDefaults::load(&mut connection, &of_page).await?;
+            self.publish(part.range, Arc::new(Listed { records, gone, earlier }), publisher).await?;
             #[cfg(feature = "fail-points")]
             service::fail_point::pass("replay-published");
             self.progress.read.fetch_add(u64::try_from(last + 1 - part.next).unwrap_or(0), Ordering::Relaxed);
@@ -242,128 +239,6 @@ impl Replay {
         Ok(gone)
     }
 
-    /// Maps the listed records and publishes their changes.
-    async fn publish(
-        self: &Arc<Self>,
-        range: RawRange,
-        listed: Arc<Listed>,
-        publisher: &Republisher,
-    ) -> Result<(), ReplayError> {
-        let (pieces, mut receiver) = mpsc::channel(2);
-        let replay = Arc::clone(self);
-        let mapping = tokio::task::spawn_blocking(move || replay.map_listed(&range, &listed, &pieces));
-        let mut result = Ok(());
-        while let Some(piece) = receiver.recv().await {
-            result = publisher.publish(piece).await;
-            if result.is_err() {
-                break;
-            }
-        }
-        // The mapping ends when the receiver of its pieces is dropped.
-        drop(receiver);
-        let mapped = mapping.await?;
-        result?;
-        mapped
-    }
-
-    /// Reads and maps the listed records, and passes their changes on in pieces. Blocks.
-    fn map_listed(&self, range: &RawRange, listed: &Listed, pieces: &mpsc::Sender<Pieces>) -> Result<(), ReplayError> {
-        let offsets: Vec<i64> = listed.records.keys().copied().collect();
-        let mut piece = Vec::new();
-        let mut events = 0;
-        let mut left: BTreeSet<i64> = offsets.iter().copied().collect();
-        for run in offsets.chunk_by(|one, next| next - one <= GAP) {
-            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-            self.log.read(&RawRange { first: *first, end: last + 1, ..*range }, |message| {
-                let offset = message.offset();
-                if !left.remove(&offset) {
-                    return Ok(true);
-                }
-                self.hold_rate();
-                self.map_record(range, message, listed, &mut |raw, republished| {
-                    events += republished.readings.len() + republished.rejections.len() + 1;
-                    piece.push((raw, republished));
-                    if events < EVENTS {
-                        return true;
-                    }
-                    events = 0;
-                    pieces.blocking_send(std::mem::take(&mut piece)).is_ok()
-                })
-            })?;
-        }
-        if let Some(offset) = left.first() {
-            return Err(ReplayError::RecordGone {
-                topic: range.topic.as_str(),
-                partition: range.partition,
-                offset: *offset,
-            });
-        }
-        // If the receiver is gone, the receiving side reports the error.
-        let _sent = pieces.blocking_send(piece);
-        Ok(())
-    }
-
-    /// Maps a record, and passes what is to be published to `each`, of a large upload in pieces. Returns whether to continue. Blocks.
-    fn map_record(
-        &self,
-        range: &RawRange,
-        message: OwnedMessage,
-        listed: &Listed,
-        each: &mut dyn FnMut(RawMessage, Republished) -> bool,
-    ) -> Result<bool, ReplayError> {
-        let mut raw = RawMessage::new(range.topic, message);
-        self.scope.prepare(&mut raw);
-        let (about, received_at) = (raw.without_body(), raw.received_at());
-        let changes = listed.records.get(&raw.offset()).map(Vec::as_slice).unwrap_or_default();
-        let gone = listed.gone.get(&raw.offset()).map(Vec::as_slice).unwrap_or_default();
-        let is_published =
-            |change: &&Change| matches!(change.kind, ChangeKind::Added | ChangeKind::Changed | ChangeKind::Moved);
-        let mut expected: BTreeSet<Uuid> =
-            changes.iter().filter(is_published).map(|change| change.subject_id).collect();
-        let wanted = expected.clone();
-        let has_command = changes.iter().any(|change| change.kind == ChangeKind::Command);
-        let (mut totals, mut republished, mut is_open) = (Totals::default(), Republished::default(), true);
-        let gone = gone.iter().map(|reading| Reading { received_at, ..reading.clone() });
-        republished.readings.extend(gone);
-        let is_mapped = map_again(&self.config.normalizer, &raw, &mut |item| {
-            match item {
-                MappedItem::Reading(reading) => {
-                    totals.readings += 1;
-                    expected.remove(&reading.reading_id);
-                    if wanted.contains(&reading.reading_id) {
-                        republished.readings.push(*reading);
-                    }
-                }
-                MappedItem::Command(command) => {
-                    totals.commands += 1;
-                    republished.commands.extend(has_command.then_some(*command));
-                }
-                MappedItem::Document(document) => republished.documents.push(*document),
-                MappedItem::Rejection(rejection) => {
-                    totals.rejections += rejection.item_count as usize;
-                    republished.rejections.push(rejection);
-                }
-            }
-            if republished.readings.len() + republished.rejections.len() >= EVENTS {
-                is_open = each(about.without_body(), std::mem::take(&mut republished));
-            }
-            is_open
-        })?;
-        if !is_open {
-            return Ok(false);
-        }
-        // A chunk is listed if the upload was given up and has its end now.
-        if !(is_mapped || is_chunk(&raw)) || !expected.is_empty() {
-            return Err(ReplayError::OtherResult {
-                topic: range.topic.as_str(),
-                partition: range.partition,
-                offset: about.offset(),
-            });
-        }
-        republished.totals = Some(totals);
-        Ok(each(about, republished))
-    }
-
     /// Waits until the sinks have stored what is on the event topics at this moment.
     async fn wait_until_stored(&self) -> Result<(), ReplayError> {
         self.progress.waits_for_sinks.store(true, Ordering::Relaxed);
@@ -385,17 +260,8 @@ impl Replay {
     }
 }
 
-/// Records with what is to be published about them.
-type Pieces = Vec<(RawMessage, Republished)>;
-
 /// The hashes over what is stored now.
 struct Fingerprints {
     readings: BTreeMap<Uuid, Uuid>,
     commands: BTreeMap<schemas::receipt::RawPosition, Uuid>,
-}
-
-/// The changes of some records, and the deliveries that are withdrawn.
-struct Listed {
-    records: BTreeMap<i64, Vec<Change>>,
-    gone: BTreeMap<i64, Vec<Reading>>,
 }

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::receipt::{RawPosition, ReceiptKey};
 use serde::Serialize;
 use sqlx::PgConnection;
-use store::replay::{
-    self, Change, ChangeGroup, ChangeKind, Job, JobState, PagePosition, Pass, changes, count_by_kind, groups,
-};
+use store::replay::{self, Change, ChangeGroup, ChangeKind, Job, PagePosition, Pass, changes, count_by_kind, groups};
 use uuid::Uuid;
 
 use crate::{counts::Counts, error::ReplayError, scope::Scope, state::receipt_at};
@@ -162,12 +160,4 @@ pub async fn listed_changes(
 /// The raw record of a difference that is not one of a reading: a device may have several commands that differ.
 fn record_of(change: &Change) -> Option<RawPosition> {
     matches!(change.kind, ChangeKind::Command | ChangeKind::Record).then_some(change.raw)
-}
-
-/// Returns whether a replay in this state has a complete comparison.
-pub(crate) const fn is_compared(state: JobState) -> bool {
-    match state {
-        JobState::Compared | JobState::Applying | JobState::Applied => true,
-        JobState::Comparing | JobState::Aborted => false,
-    }
 }

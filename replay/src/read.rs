@@ -11,15 +11,21 @@ use store::replay::{Pass, RawRange};
 use tokio::sync::mpsc;
 
 use crate::{
-    apply::GAP,
     batch::{BATCH_READINGS, Batch, Mapped, Read},
+    defaults::EarlierDefaults,
     error::ReplayError,
+    publish::GAP,
     state::Replay,
 };
 
 impl Replay {
     /// Reads and maps a range. Blocks.
-    pub(super) fn read(&self, range: &RawRange, pass: Pass, batches: &mpsc::Sender<Read>) -> Result<(), ReplayError> {
+    pub(super) fn read(
+        &self,
+        (range, pass): (&RawRange, Pass),
+        earlier: &EarlierDefaults,
+        batches: &mpsc::Sender<Read>,
+    ) -> Result<(), ReplayError> {
         let mut batch = Batch::new(batches);
         let parts = if pass == Pass::Find { vec![*range] } else { self.scope.parts(range, GAP) };
         for mut part in parts {
@@ -28,7 +34,7 @@ impl Replay {
                     self.progress.read.fetch_add(1, Ordering::Relaxed);
                     self.hold_rate();
                     let mut raw = RawMessage::new(range.topic, message);
-                    self.scope.prepare(&mut raw);
+                    self.scope.prepare(&mut raw, earlier);
                     let is_covered =
                         || self.scope.has_position(range, raw.offset()) && self.scope.has_record(raw.headers().ok());
                     if !is_chunk(&raw) && (pass == Pass::Find || is_covered()) {
@@ -85,7 +91,7 @@ impl Replay {
     }
 
     /// Whether Kafka has deleted chunks of the large upload that a manifest describes.
-    fn lacks_chunks(&self, range: &RawRange, raw: &RawMessage) -> Result<bool, ReplayError> {
+    pub(super) fn lacks_chunks(&self, range: &RawRange, raw: &RawMessage) -> Result<bool, ReplayError> {
         let Some(UploadPart::Manifest { first, .. }) = upload_of(raw).map(Upload::part) else { return Ok(false) };
         Ok(first < self.log.bounds(range)?.start)
     }

@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 use crate::{
     compare_batch::OpenRecord,
     counts::Counts,
-    diff::{Diff, is_compared},
+    defaults::EarlierDefaults,
+    diff::Diff,
     error::ReplayError,
     examples::{Example, Examples},
     log::{Covered, RawLog},
@@ -161,14 +162,14 @@ pub async fn compare(
     Ok((diff, found.map(Examples::into_list).unwrap_or_default()))
 }
 
-/// Returns what a replay would change, or has changed.
+/// Returns what a replay would change, or has changed. Of one that was aborted, it is what it had published.
 ///
 /// # Errors
-/// The replay does not exist or has not compared all records, or Postgres is unavailable.
+/// The replay does not exist or still compares records, or Postgres is unavailable.
 pub async fn diff(pool: &PgPool, replay_id: i32, key: &ReceiptKey) -> Result<Diff, ReplayError> {
     let mut connection = pool.acquire().await?;
     let job = job_of(&mut connection, replay_id).await?;
-    if !is_compared(job.state) {
+    if job.state == JobState::Comparing {
         return Err(ReplayError::NotCompared { replay: replay_id, state: job.state.as_str() });
     }
     Diff::load(&mut connection, &job, key).await
@@ -303,8 +304,9 @@ impl Replay {
             replay::forget_changes(&mut connection, self.id, &part.range, part.next).await?;
         }
         let (batches, mut receiver) = mpsc::channel(1);
+        let earlier = EarlierDefaults::load(&mut connection, &rest).await?;
         let replay = Arc::clone(self);
-        let reading = tokio::task::spawn_blocking(move || replay.read(&rest, pass, &batches));
+        let reading = tokio::task::spawn_blocking(move || replay.read((&rest, pass), &earlier, &batches));
         let (mut counts, mut open) = (Counts::from_stored(&part.counts), OpenRecord::default());
         let mut result = Ok(());
         while let Some(batch) = receiver.recv().await {

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use store::replay::{Holding, RawRange, StoredCommand};
 use time::OffsetDateTime;
 
+use crate::defaults::EarlierDefaults;
+
 /// Which raw records a replay covers. A condition that is `None` holds for all records.
 ///
 /// A record is covered whole: if one of its readings is of the device or the patient, all its differences are reported and applied.
@@ -37,7 +39,7 @@ pub struct Scope {
     pub credential: Option<String>,
     /// Only payloads of this format.
     pub format: Option<Format>,
-    /// Whose documented defaults apply to records that declare none.
+    /// Whose documented defaults apply to records that declare none. `None` for those that earlier replays have applied.
     pub defaults: Option<Defaults>,
     /// Only these records, of whatever provider, and all that they contain: they are mapped and published again, also if nothing differs.
     /// Empty for all records.
@@ -199,9 +201,9 @@ impl Scope {
         runs.filter_map(|run| Some(RawRange { first: *run.first()?, end: run.last()? + 1, ..*range })).collect()
     }
 
-    /// Prepares a record for the mapping.
-    pub(crate) fn prepare(&self, raw: &mut RawMessage) {
-        if let Some(defaults) = self.defaults {
+    /// Prepares a record for the mapping: the defaults of the scope apply to it, else those that an earlier replay has applied.
+    pub(crate) fn prepare(&self, raw: &mut RawMessage, earlier: &EarlierDefaults) {
+        if let Some(defaults) = self.defaults.or_else(|| earlier.at(raw.offset())) {
             raw.add_defaults(defaults);
         }
     }

@@ -64,10 +64,10 @@ async fn the_defaults_of_a_library_apply_to_records_that_declare_none() {
     let mut weight = heart_rate(100);
     weight["type"] = json!("HKQuantityTypeIdentifierBodyMass");
     weight.as_object_mut().unwrap().remove("unit");
-    world.client.post(SAMPLES, &json!([weight, heart_rate(61)])).await;
+    world.client.post(SAMPLES, &json!([weight, heart_rate(61), heart_rate("many")])).await;
     world.until_count("SELECT count(*) FROM dead_letters WHERE reason = 'unit-missing'", 1).await;
     world.until_count("SELECT count(*) FROM readings", 1).await;
-    world.assert_ledger(2).await;
+    world.assert_ledger(3).await;
     assert!(!world.replay(&["--provider", "healthkit"]).0.is_different);
 
     let with_defaults = ["--provider", "healthkit", "--defaults", "react-native-health"];
@@ -81,8 +81,25 @@ async fn the_defaults_of_a_library_apply_to_records_that_declare_none() {
         "SELECT count(*) FROM attributed_readings WHERE code = '29463-7' AND unit = 'kg' AND value_num = 45.359237";
     assert_eq!(world.count(stored).await, 1);
     assert_eq!(world.count("SELECT count(*) FROM dead_letters WHERE state = 'resolved'").await, 1);
-    world.assert_ledger(2).await;
+    world.assert_ledger(3).await;
     assert!(!world.replay(&with_defaults).0.is_different);
+
+    // They stay in force for a replay without them, and after a redrive of the other refused item.
+    let plain = ["--provider", "healthkit"];
+    assert!(!world.replay(&plain).0.is_different);
+    let letters = world.operate_json("dead-letters", &["list"]);
+    let (said, is_resolved) = world.operate("dead-letters", &["redrive", letters[0]["id"].as_str().unwrap()]);
+    assert!(!is_resolved, "{}", String::from_utf8_lossy(&said));
+    for _ in 0..2 {
+        assert!(!world.replay(&plain).0.is_different);
+        assert_eq!(world.count(stored).await, 1);
+        assert_eq!(world.count("SELECT count(*) FROM dead_letters WHERE state = 'resolved'").await, 1);
+    }
+    // A reconciliation knows them, too: it names the item that is missing.
+    world.alter_all("DELETE FROM readings WHERE unit = 'kg'").await;
+    let found = world.reconcile(&[]);
+    let missing = &found["findings"][0];
+    assert_eq!((&missing["kind"], &missing["item"]), (&json!("missing-reading"), &json!(0)), "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ use super::{
     balance::{Difference, Unbalanced},
     finding::{Finding, FindingKind},
 };
-use crate::error::ReplayError;
+use crate::{defaults::EarlierDefaults, error::ReplayError};
 
 /// What a raw record yields.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -57,8 +57,9 @@ impl Reconcile {
             && range.topic != RawTopic::Devices
             && record.run.mapped_by.mapping_and_catalogue() == (MAPPING_VERSION, catalogue::revision());
         let yielded = if is_mapped {
+            let earlier = EarlierDefaults::load(connection, &range).await?;
             let shared = Arc::clone(self);
-            tokio::task::spawn_blocking(move || shared.map(&range)).await??
+            tokio::task::spawn_blocking(move || shared.map(&range, &earlier)).await??
         } else {
             None
         };
@@ -98,14 +99,17 @@ impl Reconcile {
     }
 
     /// Maps a record again. `None` if it cannot be read any more. Blocks.
-    fn map(&self, range: &RawRange) -> Result<Option<Yielded>, ReplayError> {
+    fn map(&self, range: &RawRange, earlier: &EarlierDefaults) -> Result<Option<Yielded>, ReplayError> {
         let mut message = None;
         self.log.read(range, |read| {
             message = Some(read);
             Ok(false)
         })?;
         let Some(message) = message else { return Ok(None) };
-        let raw = RawMessage::new(range.topic, message);
+        let mut raw = RawMessage::new(range.topic, message);
+        if let Some(defaults) = earlier.at(raw.offset()) {
+            raw.add_defaults(defaults);
+        }
         let kind = raw.headers().ok().map(|headers| headers.kind);
         let provider = range.topic.provider();
         let mut yielded = Yielded {

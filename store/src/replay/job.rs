@@ -298,7 +298,7 @@ pub async fn ranges(connection: &mut PgConnection, replay_id: i32, pass: Pass) -
         .collect()
 }
 
-/// Stores how far a range was read. Returns whether the replay still goes on, and was not aborted.
+/// Stores how far a range was read, also if the replay was aborted meanwhile. Returns whether it goes on.
 ///
 /// # Errors
 /// Postgres is unavailable.
@@ -309,10 +309,10 @@ pub async fn advance(
     progress: &JobRange,
 ) -> Result<bool, sqlx::Error> {
     let JobRange { range, next, counts } = progress;
-    let updated = sqlx::query!(
+    let goes_on = sqlx::query_scalar!(
         "UPDATE replay_ranges SET next_offset = $6, counts = $7::text::jsonb \
          WHERE replay_id = $1 AND pass = $2 AND topic = $3 AND topic_epoch = $4 AND raw_partition = $5 \
-           AND EXISTS (SELECT FROM replays WHERE replay_id = $1 AND state IN ('comparing', 'applying'))",
+         RETURNING EXISTS (SELECT FROM replays WHERE replay_id = $1 AND state IN ('comparing', 'applying')) AS \"goes_on!\"",
         replay_id,
         pass.as_str(),
         range.topic.as_str(),
@@ -321,7 +321,7 @@ pub async fn advance(
         next,
         counts
     )
-    .execute(connection)
+    .fetch_optional(connection)
     .await?;
-    Ok(updated.rows_affected() == 1)
+    Ok(goes_on == Some(true))
 }

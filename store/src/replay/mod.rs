@@ -3,6 +3,7 @@
 
 mod change;
 mod compared;
+mod defaults;
 mod job;
 
 pub use change::{
@@ -13,6 +14,7 @@ pub use compared::{
     Delivery, Holding, RawRange, StoredCommand, StoredRefusal, commands, deliveries, excess_commands, holdings_of,
     refusals, stored_documents, stored_until,
 };
+pub use defaults::{DefaultsRun, applied_defaults};
 pub use job::{
     Job, JobKind, JobRange, JobState, NewJob, Pass, add_ranges, advance, create, job, jobs, ranges, set_state,
     unfinished_redrives,
