@@ -30,7 +30,7 @@ use crate::{
     error::ReplayError,
     parallel::for_each,
     publish::Listed,
-    run::{ends_of_events, job_of, open, remove_read, require_mapping},
+    run::{alone, ended, ends_of_events, job_of, open, remove_read, require_mapping},
     scope::Scope,
     state::{Progress, Replay, ReplayConfig, receipt_at},
 };
@@ -50,6 +50,16 @@ const NAMED: usize = 5;
 /// # Errors
 /// [`ReplayError`]. Unless the replay is aborted or another mapping is in use, the next call continues.
 pub async fn apply(
+    config: ReplayConfig,
+    pool: &PgPool,
+    replay_id: i32,
+    progress: Arc<Progress>,
+) -> Result<Diff, ReplayError> {
+    alone(pool, replay_id, Box::pin(apply_alone(config, pool, replay_id, progress))).await
+}
+
+/// Applies, while no other process works on the replay.
+pub(crate) async fn apply_alone(
     config: ReplayConfig,
     pool: &PgPool,
     replay_id: i32,
@@ -92,7 +102,7 @@ pub async fn apply(
         service::fail_point::pass("redrive-closed");
     }
     if !replay::set_state(&mut connection, replay_id, &[JobState::Applying], JobState::Applied).await? {
-        return Err(ReplayError::Aborted(replay_id));
+        return Err(ended(&mut connection, replay_id).await);
     }
     #[cfg(feature = "fail-points")]
     service::fail_point::pass("replay-applied");
@@ -127,7 +137,7 @@ impl Replay {
         if replay::set_state(&mut connection, job.replay_id, &[JobState::Compared], JobState::Applying).await? {
             Ok(())
         } else {
-            Err(ReplayError::Aborted(job.replay_id))
+            Err(ended(&mut connection, job.replay_id).await)
         }
     }
 
@@ -204,7 +214,7 @@ impl Replay {
             self.progress.read.fetch_add(u64::try_from(last + 1 - part.next).unwrap_or(0), Ordering::Relaxed);
             part.next = last + 1;
             if !replay::advance(&mut connection, self.id, Pass::Apply, &part).await? {
-                return Err(ReplayError::Aborted(self.id));
+                return Err(ended(&mut connection, self.id).await);
             }
             #[cfg(feature = "fail-points")]
             service::fail_point::pass("replay-publication-stored");

@@ -28,6 +28,7 @@ use crate::{
     compare::{Comparison, Field, command_differences, compare},
     counts::Counts,
     error::ReplayError,
+    run::ended,
     state::{Replay, receipt_of},
 };
 
@@ -156,7 +157,7 @@ impl Replay {
         add_changes(&mut transaction, self.id, &changes).await?;
         (progress.next, progress.counts) = (next, counts.stored());
         if !advance(&mut transaction, self.id, pass, progress).await? {
-            return Err(ReplayError::Aborted(self.id));
+            return Err(ended(&mut transaction, self.id).await);
         }
         #[cfg(feature = "fail-points")]
         service::fail_point::pass("replay-batch-compared");

@@ -51,6 +51,9 @@ pub enum ReplayError {
     /// There is no such replay.
     #[error("there is no replay {0}; `device-manager replay list` lists them")]
     Unknown(i32),
+    /// Another process compares or applies the replay.
+    #[error("another process works on the replay {0}")]
+    InUse(i32),
     /// An operator has aborted the replay.
     #[error("the replay {0} was aborted; compare again to see what is left to do")]
     Aborted(i32),

@@ -11,9 +11,9 @@ use store::{
 };
 
 use crate::{
-    apply::apply,
+    apply::apply_alone,
     error::ReplayError,
-    run::{compare, start},
+    run::{alone, compare_alone, start},
     scope::Scope,
     state::{Progress, ReplayConfig},
 };
@@ -64,7 +64,10 @@ async fn complete(
     replay_id: i32,
     progress: Arc<Progress>,
 ) -> Result<(), ReplayError> {
-    compare(config.clone(), pool, replay_id, Arc::clone(&progress), false).await?;
-    apply(config, pool, replay_id, progress).await?;
+    let work = async {
+        compare_alone(config.clone(), pool, replay_id, Arc::clone(&progress), false).await?;
+        apply_alone(config, pool, replay_id, progress).await
+    };
+    alone(pool, replay_id, Box::pin(work)).await?;
     Ok(())
 }

@@ -104,6 +104,31 @@ pub async fn compare(
     progress: Arc<Progress>,
     examples: bool,
 ) -> Result<(Diff, Vec<Example>), ReplayError> {
+    alone(pool, replay_id, Box::pin(compare_alone(config, pool, replay_id, progress, examples))).await
+}
+
+/// Works on a replay while no other process does.
+pub(crate) async fn alone<T>(
+    pool: &PgPool,
+    replay_id: i32,
+    work: impl Future<Output = Result<T, ReplayError>>,
+) -> Result<T, ReplayError> {
+    let lock = replay::lock(pool, replay_id).await?.ok_or(ReplayError::InUse(replay_id))?;
+    let worked = work.await;
+    let released = lock.release().await;
+    let worked = worked?;
+    released?;
+    Ok(worked)
+}
+
+/// Compares, while no other process works on the replay.
+pub(crate) async fn compare_alone(
+    config: ReplayConfig,
+    pool: &PgPool,
+    replay_id: i32,
+    progress: Arc<Progress>,
+    examples: bool,
+) -> Result<(Diff, Vec<Example>), ReplayError> {
     let job = job_of(&mut *pool.acquire().await?, replay_id).await?;
     if job.state == JobState::Aborted {
         return Err(ReplayError::Aborted(replay_id));
@@ -155,7 +180,7 @@ pub async fn compare(
     service::fail_point::pass("replay-compared");
     let found = replay.examples.take().map(|examples| examples.into_inner().unwrap_or_else(PoisonError::into_inner));
     if !replay::set_state(&mut connection, replay_id, &[JobState::Comparing], JobState::Compared).await? {
-        return Err(ReplayError::Aborted(replay_id));
+        return Err(ended(&mut connection, replay_id).await);
     }
     let job = job_of(&mut connection, replay_id).await?;
     let diff = Diff::load(&mut connection, &job, &replay.config.receipt_key).await?;
@@ -190,7 +215,16 @@ pub async fn abort(pool: &PgPool, replay_id: i32) -> Result<(), ReplayError> {
     }
 }
 
-/// A replay continues only with the mapping with which it began: another one would yield other readings.
+/// Returns why a replay that was in progress does not go on.
+pub(crate) async fn ended(connection: &mut PgConnection, replay_id: i32) -> ReplayError {
+    match job_of(connection, replay_id).await {
+        Ok(Job { state: JobState::Aborted, .. }) => ReplayError::Aborted(replay_id),
+        Ok(job) => ReplayError::Ended { replay: replay_id, state: job.state.as_str() },
+        Err(error) => error,
+    }
+}
+
+/// A replay continues only with the mapping and the catalogue file with which it began: others would yield other readings.
 pub(crate) fn require_mapping(job: &Job) -> Result<(), ReplayError> {
     let (mapping, catalogue) = (job.mapping_version, job.catalogue_revision);
     if (mapping, catalogue) == (MAPPING_VERSION, catalogue::revision()) {

@@ -198,6 +198,11 @@ async fn a_replay_that_is_aborted_while_it_applies_stops_and_a_new_one_repairs_t
     let apply = apply.spawn().unwrap();
     let applied = "SELECT coalesce(sum(next_offset - first_offset), 0)::bigint FROM replay_ranges WHERE pass = 'apply'";
     until("a part is applied", || async { world.count(applied).await > 0 }).await;
+    for option in ["--apply", "--resume"] {
+        let (said, is_done) =
+            world.command("replay", &["--receipt-key-file", &world.path("receipt.key").to_string_lossy(), option, "1"]);
+        assert!(!is_done && said.contains("another process works on the replay 1"), "{said}");
+    }
     let (said, is_aborted) = world.replay_text(&["abort", "1"]);
     assert!(is_aborted, "{said}");
     let output = apply.wait_with_output().unwrap();

@@ -5,6 +5,7 @@ mod change;
 mod compared;
 mod defaults;
 mod job;
+mod lock;
 
 pub use change::{
     Change, ChangeGroup, ChangeKind, PagePosition, add_changes, changed_offsets, changes, changes_of, count_by_kind,
@@ -19,3 +20,4 @@ pub use job::{
     Job, JobKind, JobRange, JobState, NewJob, Pass, add_ranges, advance, create, job, jobs, ranges, set_state,
     unfinished_redrives,
 };
+pub use lock::{ReplayLock, lock};
