@@ -30,6 +30,7 @@ use crate::{
     error::ReplayError,
     parallel::for_each,
     publish::Listed,
+    redrive::gone_records,
     run::{alone, ended, ends_of_events, job_of, open, remove_read, require_mapping},
     scope::Scope,
     state::{Progress, Replay, ReplayConfig, receipt_at},
@@ -97,7 +98,9 @@ pub(crate) async fn apply_alone(
     if replay.scope.is_redrive() {
         // What the sinks have refused again is on the topic of dead letters now.
         replay.wait_until_stored().await?;
-        dead_letters::end_redrive(&mut connection, &replay.scope.records, (replay_id, &job.operator)).await?;
+        let gone = gone_records(&mut connection, replay_id, &replay.scope).await?;
+        let (gone, mapped) = replay.scope.records.iter().copied().partition(|raw| gone.contains(raw));
+        dead_letters::end_redrive(&mut connection, (&mapped, &gone), (replay_id, &job.operator)).await?;
         #[cfg(feature = "fail-points")]
         service::fail_point::pass("redrive-closed");
     }

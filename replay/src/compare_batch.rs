@@ -144,7 +144,7 @@ impl Replay {
             if record.is_last {
                 let mut whole = std::mem::take(open);
                 if let Some(gone) = record.gone {
-                    counts.add_deleted(&progress.range, gone);
+                    counts.add_deleted(&progress.range, gone, false);
                     continue;
                 }
                 if !self.scope.is_by_content() && pass == Pass::Compare {

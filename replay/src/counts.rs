@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use normalizer::Rejection;
+use schemas::receipt::RawPosition;
 use serde::{Deserialize, Serialize};
 use store::replay::{RawRange, StoredRefusal};
 
@@ -28,6 +29,9 @@ pub struct Deleted {
     pub first: i64,
     /// The offset after the last one.
     pub end: i64,
+    /// Whether the scope has a condition on the time and Kafka no longer knows the time of these records.
+    #[serde(default)]
+    pub is_time_unknown: bool,
 }
 
 /// What a replay counts in the records that it reads.
@@ -80,12 +84,20 @@ impl Counts {
     }
 
     /// Adds records of a partition that no longer exist.
-    pub(crate) fn add_deleted(&mut self, of: &RawRange, offsets: Range<i64>) {
+    pub(crate) fn add_deleted(&mut self, of: &RawRange, offsets: Range<i64>, is_time_unknown: bool) {
         if !offsets.is_empty() {
             self.deleted_records += u64::try_from(offsets.end - offsets.start).unwrap_or(0);
             let (topic, partition) = (of.topic.as_str().to_owned(), of.partition);
-            self.deleted.push(Deleted { topic, partition, first: offsets.start, end: offsets.end });
+            self.deleted.push(Deleted { topic, partition, first: offsets.start, end: offsets.end, is_time_unknown });
         }
+    }
+
+    /// Whether the record at a position no longer exists.
+    pub(crate) fn has_deleted(&self, raw: &RawPosition) -> bool {
+        self.deleted.iter().any(|deleted| {
+            (deleted.topic.as_str(), deleted.partition) == (raw.topic.as_str(), raw.partition)
+                && (deleted.first..deleted.end).contains(&raw.offset)
+        })
     }
 
     /// Counts the refused items of a record. Returns whether other items are refused than before.

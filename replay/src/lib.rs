@@ -34,7 +34,7 @@ pub use diff::{Diff, Group, ListedChange, listed_changes};
 pub use error::ReplayError;
 pub use examples::Example;
 pub use html::page;
-pub use redrive::redrive;
+pub use redrive::{Redriven, redrive};
 pub use run::{abort, compare, diff, start};
 pub use scope::Scope;
 pub use state::{Progress, ReplayConfig};

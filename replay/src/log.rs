@@ -40,8 +40,10 @@ pub(crate) struct RawLog {
 pub(crate) struct Covered {
     /// The records that exist.
     pub(crate) range: RawRange,
-    /// The number of records at the start of the log that no longer exist.
-    pub(crate) deleted: u64,
+    /// The offsets at the start of the log whose records no longer exist.
+    pub(crate) deleted: Range<i64>,
+    /// Whether the scope has a condition on the time and the time of the deleted records is not known.
+    pub(crate) is_time_unknown: bool,
 }
 
 impl RawLog {
@@ -76,7 +78,10 @@ impl RawLog {
                 Some(time) => offset_at(consumer, &name, partition, time).map(|offset| offset.unwrap_or(end)),
                 None => Ok(otherwise),
             };
-            let (mut first, mut last) = (at(scope.since, 0)?, at(scope.until, end)?);
+            // Before the first record that exists, any time is possible.
+            let since = at(scope.since, 0)?;
+            let (mut first, mut last) = (if since > start { since } else { 0 }, at(scope.until, end)?);
+            let is_time_unknown = scope.since.is_some() || (scope.until.is_some() && last <= start);
             if let Some(position) = scope.receipt {
                 if position.partition != partition {
                     continue;
@@ -91,10 +96,10 @@ impl RawLog {
                 let (Some(least), Some(greatest)) = (of_partition().min(), of_partition().max()) else { continue };
                 (first, last) = (least.max(first), (greatest + 1).min(last));
             }
-            let deleted = u64::try_from(start.min(last) - first).unwrap_or(0);
-            let range =
-                RawRange { topic, topic_epoch: self.topic_epoch, partition, first: first.max(start), end: last };
-            covered.push(Covered { range, deleted });
+            let deleted = first..start.min(last);
+            let first = first.max(deleted.end);
+            let range = RawRange { topic, topic_epoch: self.topic_epoch, partition, first, end: last };
+            covered.push(Covered { range, deleted, is_time_unknown });
         }
         Ok(covered)
     }

@@ -66,7 +66,7 @@ impl Replay {
         let mut left: BTreeSet<i64> = offsets.iter().copied().collect();
         for run in offsets.chunk_by(|one, next| next - one <= GAP) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-            let run = RawRange { first: *first, end: last + 1, ..*range };
+            let mut run = RawRange { first: *first, end: last + 1, ..*range };
             let mut read = |message: OwnedMessage| {
                 let offset = message.offset();
                 if !left.remove(&offset) {
@@ -83,7 +83,9 @@ impl Replay {
                     pieces.blocking_send(std::mem::take(&mut piece)).is_ok()
                 })
             };
-            self.log.read(&run, &mut read)?;
+            while let Some(gone) = self.log.read(&run, &mut read)? {
+                run.first = gone.end;
+            }
         }
         if let Some(offset) = left.first() {
             return Err(record_gone(range, *offset));
@@ -103,6 +105,9 @@ impl Replay {
     ) -> Result<bool, ReplayError> {
         let mut raw = RawMessage::new(range.topic, message);
         self.scope.prepare(&mut raw, &listed.earlier);
+        if self.lacks_chunks(range, &raw)? {
+            return Err(record_gone(range, raw.offset()));
+        }
         let (about, received_at) = (raw.without_body(), raw.received_at());
         let changes = listed.records.get(&raw.offset()).map(Vec::as_slice).unwrap_or_default();
         let gone = listed.gone.get(&raw.offset()).map(Vec::as_slice).unwrap_or_default();
@@ -138,7 +143,11 @@ impl Replay {
                 is_open = each(about.without_body(), std::mem::take(&mut republished));
             }
             is_open
-        })?;
+        });
+        let is_mapped = match is_mapped {
+            Err(_) if self.lacks_chunks(range, &raw)? => return Err(record_gone(range, raw.offset())),
+            is_mapped => is_mapped?,
+        };
         if !is_open {
             return Ok(false);
         }

@@ -4,24 +4,33 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use normalizer::MAPPING_VERSION;
 use schemas::receipt::RawPosition;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use store::{
     dead_letters::{self, Letter, LetterId, LetterState},
-    replay,
+    replay::{self, Pass},
 };
 
 use crate::{
     apply::apply_alone,
+    counts::Counts,
     error::ReplayError,
     run::{alone, compare_alone, start},
     scope::Scope,
     state::{Progress, ReplayConfig},
 };
 
-/// Maps the records of dead letters that are not settled, publishes the result, and waits until the sinks have stored it. Returns the
-/// numbers of the replays that did it. The records are published also if nothing differs, so that the attempt is recorded. A redrive of
-/// such records that was interrupted is continued first, with its number, so that it is one attempt; so is one of records whose dead
-/// letters it has settled already.
+/// What a redrive did.
+#[derive(Default)]
+pub struct Redriven {
+    /// The numbers of the replays.
+    pub replays: Vec<i32>,
+    /// The records that no longer exist, so that they could not be mapped.
+    pub gone: BTreeSet<RawPosition>,
+}
+
+/// Maps the records of dead letters that are not settled, publishes the result, and waits until the sinks have stored it. The records
+/// are published also if nothing differs, so that the attempt is recorded. A redrive of such records that was interrupted is continued
+/// first, with its number, so that it is one attempt; so is one of records whose dead letters it has settled already.
 ///
 /// # Errors
 /// [`ReplayError`].
@@ -31,18 +40,18 @@ pub async fn redrive(
     letters: &[Letter],
     operator: &str,
     progress: Arc<Progress>,
-) -> Result<Vec<i32>, ReplayError> {
+) -> Result<Redriven, ReplayError> {
     let by = (MAPPING_VERSION, catalogue::revision());
     let mut left: Vec<&Letter> =
         letters.iter().filter(|letter| LetterState::UNSETTLED.contains(&letter.state)).collect();
-    let mut replays = Vec::new();
+    let mut redriven = Redriven::default();
     for (unfinished, scope) in replay::unfinished_redrives(&mut *pool.acquire().await?, by).await? {
         let Some(scope) = Scope::from_stored(&scope) else { continue };
         let is_of = |letter: &Letter| letter.raw_record.is_some_and(|raw| scope.records.contains(&raw));
         if letters.iter().any(is_of) {
             complete(config.clone(), pool, unfinished, Arc::clone(&progress)).await?;
             left.retain(|letter| !is_of(letter));
-            replays.push(unfinished);
+            redriven.add(&mut *pool.acquire().await?, unfinished, &scope).await?;
         }
     }
     let records: BTreeSet<RawPosition> = left.iter().filter_map(|letter| letter.raw_record).collect();
@@ -51,11 +60,33 @@ pub async fn redrive(
         dead_letters::mark_redriven(&mut *pool.acquire().await?, &ids, operator).await?;
         #[cfg(feature = "fail-points")]
         service::fail_point::pass("redrive-marked");
-        let replay_id = start(&config, pool, &Scope::of_records(records), operator).await?;
+        let scope = Scope::of_records(records);
+        let replay_id = start(&config, pool, &scope, operator).await?;
         complete(config, pool, replay_id, progress).await?;
-        replays.push(replay_id);
+        redriven.add(&mut *pool.acquire().await?, replay_id, &scope).await?;
     }
-    Ok(replays)
+    Ok(redriven)
+}
+
+impl Redriven {
+    async fn add(&mut self, connection: &mut PgConnection, replay_id: i32, scope: &Scope) -> Result<(), ReplayError> {
+        self.replays.push(replay_id);
+        self.gone.extend(gone_records(connection, replay_id, scope).await?);
+        Ok(())
+    }
+}
+
+/// Returns the records of a redrive that no longer exist.
+pub(crate) async fn gone_records(
+    connection: &mut PgConnection,
+    replay_id: i32,
+    scope: &Scope,
+) -> Result<BTreeSet<RawPosition>, ReplayError> {
+    let mut counts = Counts::default();
+    for range in replay::ranges(connection, replay_id, Pass::Compare).await? {
+        counts.add(&Counts::from_stored(&range.counts));
+    }
+    Ok(scope.records.iter().filter(|raw| counts.has_deleted(raw)).copied().collect())
 }
 
 async fn complete(

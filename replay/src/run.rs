@@ -81,11 +81,11 @@ async fn finished_ranges(log: &RawLog, pool: &PgPool, scope: &Scope) -> Result<V
     let (reader, wanted) = (log.clone(), scope.clone());
     let covered = tokio::task::spawn_blocking(move || reader.covered(&wanted)).await??;
     let mut ranges = Vec::new();
-    for Covered { mut range, deleted } in covered {
+    for Covered { mut range, deleted, is_time_unknown } in covered {
         let end = finished_until(log, pool, &range).await?;
         let unfinished_records = u64::try_from(range.end - end).unwrap_or(0);
         let mut counts = Counts { unfinished_records, ..Counts::default() };
-        counts.add_deleted(&range, range.first.saturating_sub_unsigned(deleted)..range.first);
+        counts.add_deleted(&range, deleted, is_time_unknown);
         range.end = end;
         ranges.push((range, counts.stored()));
     }

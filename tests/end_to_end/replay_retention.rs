@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    payload::heart_rate,
+    payload::{glucose, heart_rate},
     replay::export,
     world::{Setup, World, until},
 };
@@ -29,6 +29,16 @@ impl World {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic(topic), 0, Offset::Offset(before)).unwrap();
         admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+    }
+}
+
+impl World {
+    /// Redrives a dead letter. Returns all that is printed, and whether it is resolved.
+    fn redrive_text(&self, id: &str) -> (String, bool) {
+        let mut command = self.kafka_command("dead-letters");
+        command.args(["redrive", id]).env("RECEIPT_KEY_FILE", self.path("receipt.key"));
+        let output = command.env("DATABASE_URL", &self.database_url).output().unwrap();
+        (String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.success())
     }
 }
 
@@ -110,4 +120,41 @@ async fn records_that_are_deleted_under_a_replay_are_listed_and_their_readings_s
     assert!(!found.is_different);
     assert_eq!((&report["records"], &report["deleted_records"]), (&json!(RECORDS - DELETED), &json!(DELETED + 2)));
     world.assert_promises(readings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_after_a_comparison_is_named_by_the_apply_and_by_a_redrive() {
+    let world = World::start_as(Setup { partitions: 1, ..Setup::default() }).await;
+    world.client.try_post_medisante(&json!({})).await.unwrap();
+    for second in 0..3 {
+        world.client.post_medisante(&glucose(second)).await;
+    }
+    world.until_count("SELECT count(*) FROM readings", 3).await;
+    world.until_count("SELECT count(*) FROM dead_letters", 1).await;
+    world.assert_ledger(4).await;
+    let mistake = "UPDATE readings SET mapping_version = 0, value_num = 7.25";
+    assert_eq!(sqlx::query(mistake).execute(&world.pool).await.unwrap().rows_affected(), 3);
+    let (_, report) = world.replay(&["--provider", "medisante"]);
+    assert_eq!((&report["replay"], &report["changed"]), (&json!(1), &json!(3)));
+
+    world.delete_records("raw.medisante", 2).await;
+    let key = world.path("receipt.key").to_str().unwrap().to_owned();
+    let (said, is_done) = world.command("replay", &["--receipt-key-file", &key, "--apply", "1"]);
+    assert!(!is_done && said.contains("the raw record raw.medisante:0:1 no longer exists"), "{said}");
+
+    // The time of a deleted record is not known, so that a condition on the time does not exclude it.
+    let (said, _) = world.command("replay", &["--receipt-key-file", &key, "--provider", "medisante", "--since", "1h"]);
+    assert!(said.contains("raw.medisante:0, offsets 0 to 1; their time is not known any more"), "{said}");
+    let found = world.reconcile(&["--since", "1h"]);
+    assert_eq!(found["topics"]["raw.medisante"]["deleted"], json!(2), "{found}");
+
+    let letters = world.operate_json("dead-letters", &["list"]);
+    let id = letters[0]["id"].as_str().unwrap();
+    let (said, is_done) = world.redrive_text(id);
+    assert!(!is_done && said.contains(&format!("{id}: its raw record no longer exists")), "{said}");
+    let letters = world.operate_json("dead-letters", &["list"]);
+    assert_eq!((&letters[0]["state"], &letters[0]["attempts"]), (&json!("open"), &json!(1)), "{letters:?}");
+    assert!(world.operate("dead-letters", &["discard", id, "--reason", "test data", "--yes"]).1);
+    let (said, is_done) = world.redrive_text(id);
+    assert!(!is_done && said.contains(&format!("{id} is discarded")), "{said}");
 }

@@ -113,7 +113,9 @@ pub(super) fn survey(log: &RawLog, extent: &Extent, group: &str) -> Result<Vec<P
                 Some(time) => Ok(Some(offset_at(&consumer, &name, partition, time)?.unwrap_or(end))),
                 None => Ok::<_, KafkaError>(None),
             };
-            let from = extent.from.unwrap_or(0).max(at(extent.since)?.unwrap_or(0)).min(end);
+            // Before the first record that exists, any time is possible.
+            let since = at(extent.since)?.filter(|since| *since > start);
+            let from = extent.from.unwrap_or(0).max(since.unwrap_or(0)).min(end);
             let last = extent.to.unwrap_or(end).min(at(extent.until)?.unwrap_or(end)).min(end).max(from);
             let first = from.max(start).min(last);
             let range = RawRange { topic, topic_epoch: log.topic_epoch, partition, first, end: last };

@@ -35,16 +35,18 @@ pub async fn mark_redriven(connection: &mut PgConnection, ids: &[LetterId], oper
 /// Ends the redrive of raw records, after the sinks have stored what it published.
 ///
 /// The event of a device command does not name its replay, so that the sinks cannot know what became of a refused one: it is resolved
-/// if the command is stored now, and dead letters that say the same again are removed. The dead letters about which the replay has published nothing, such as those of
-/// uploads without an end, are open again, and the attempt counts.
+/// if the command is stored now, and dead letters that say the same again are removed. The dead letters about which the replay has
+/// published nothing, such as those of uploads without an end, are open again, and the attempt counts. It does not count for records
+/// that no longer exist, the second ones.
 ///
 /// # Errors
 /// Postgres is unavailable.
 pub async fn end_redrive(
     connection: &mut PgConnection,
-    records: &BTreeSet<RawPosition>,
+    (records, gone): (&BTreeSet<RawPosition>, &BTreeSet<RawPosition>),
     (replay, operator): (i32, &str),
 ) -> Result<(), sqlx::Error> {
+    let all = || records.iter().chain(gone);
     let mut transaction = sqlx::Connection::begin(connection).await?;
     sqlx::query!(
         "UPDATE dead_letters l SET state = 'resolved', state_at = now(), state_by = NULL, state_reason = NULL \
@@ -80,17 +82,21 @@ pub async fn end_redrive(
     .execute(&mut *transaction)
     .await?;
     sqlx::query!(
-        "UPDATE dead_letters l SET state = 'open', state_at = now(), state_by = $5, attempts = attempts + 1, \
-             last_attempt_at = now(), replay = $6 \
-         FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[]) n(topic, epoch, partition, log_offset) \
+        "UPDATE dead_letters l SET state = 'open', state_at = now(), state_by = $5, \
+             attempts = CASE WHEN is_attempt AND l.replay < $6 THEN attempts + 1 ELSE attempts END, \
+             last_attempt_at = CASE WHEN is_attempt AND l.replay < $6 THEN now() ELSE last_attempt_at END, \
+             replay = CASE WHEN is_attempt THEN $6 ELSE l.replay END \
+         FROM unnest($1::text[], $2::integer[], $3::integer[], $4::bigint[], $7::boolean[]) \
+             n(topic, epoch, partition, log_offset, is_attempt) \
          WHERE l.raw_offset = n.log_offset AND l.raw_partition = n.partition AND l.raw_topic = n.topic AND l.topic_epoch = n.epoch \
-             AND l.state = 'redriven' AND l.replay < $6",
-        records.iter().map(|raw| raw.topic.as_str()).collect::<Vec<_>>() as _,
-        &records.iter().map(|raw| raw.topic_epoch).collect::<Vec<_>>(),
-        &records.iter().map(|raw| raw.partition).collect::<Vec<_>>(),
-        &records.iter().map(|raw| raw.offset).collect::<Vec<_>>(),
+             AND l.state = 'redriven' AND l.replay <= $6",
+        all().map(|raw| raw.topic.as_str()).collect::<Vec<_>>() as _,
+        &all().map(|raw| raw.topic_epoch).collect::<Vec<_>>(),
+        &all().map(|raw| raw.partition).collect::<Vec<_>>(),
+        &all().map(|raw| raw.offset).collect::<Vec<_>>(),
         operator,
-        replay
+        replay,
+        &all().map(|raw| !gone.contains(raw)).collect::<Vec<_>>()
     )
     .execute(&mut *transaction)
     .await?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize, process::ExitCode, sync::Arc};
 
-use ::replay::{Progress, ReplayConfig};
+use ::replay::{Progress, Redriven, ReplayConfig};
 use clap::Args;
 use normalizer::check_catalogue;
 use schemas::receipt::RawPosition;
@@ -70,6 +70,9 @@ pub(super) async fn run(args: &RedriveCommand, output: &mut Output) -> Result<Ex
     let letters = letters(args, &mut *pool.acquire().await?).await?;
     let mut unsettled = letters.iter().filter(|letter| LetterState::UNSETTLED.contains(&letter.state));
     unsettled.try_for_each(|letter| require_record(letter, args.installation.topic_epoch))?;
+    for letter in letters.iter().filter(|letter| letter.state == LetterState::Discarded) {
+        remark(&format!("{} is discarded, so that it is not redriven", letter.id));
+    }
     let config = ReplayConfig { normalizer, receipt_key, parallel, records_per_second: Some(RECORDS_PER_SECOND) };
     let became = redrive(config, &pool, &letters, &operator).await?;
     for letter in &became {
@@ -90,7 +93,10 @@ async fn redrive(
     let shown = tokio::spawn(progress::show("redriving", Arc::clone(&progress)));
     let redriven = ::replay::redrive(config, pool, letters, operator, progress).await;
     shown.abort();
-    let replays = redriven.map_err(|error| CommandError::failed("redriving", chain(&error)))?;
+    let Redriven { replays, gone } = redriven.map_err(|error| CommandError::failed("redriving", chain(&error)))?;
+    for letter in letters.iter().filter(|letter| letter.raw_record.is_some_and(|raw| gone.contains(&raw))) {
+        remark(&format!("{}: its raw record no longer exists, so that nothing can map it again", letter.id));
+    }
     let mut connection = pool.acquire().await?;
     let records: BTreeSet<RawPosition> = letters.iter().filter_map(|letter| letter.raw_record).collect();
     let mut became = Vec::new();

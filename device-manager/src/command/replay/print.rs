@@ -71,7 +71,9 @@ pub(super) fn diff(diff: &Diff, examples: &[Example], is_json: bool, output: &mu
     }
     for deleted in &counts.deleted {
         let (topic, partition, first, last) = (&deleted.topic, deleted.partition, deleted.first, deleted.end - 1);
-        output.line(&format!("raw records that no longer exist: {topic}:{partition}, offsets {first} to {last}"))?;
+        let time = if deleted.is_time_unknown { "; their time is not known any more" } else { "" };
+        output
+            .line(&format!("raw records that no longer exist: {topic}:{partition}, offsets {first} to {last}{time}"))?;
     }
     Ok(())
 }
