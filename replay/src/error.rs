@@ -86,6 +86,19 @@ pub enum ReplayError {
         /// The revision of its catalogue.
         catalogue: i32,
     },
+    /// The replay was compared with another catalogue file of the same revision.
+    #[error(
+        "the replay {replay} was compared with another file of catalogue revision {catalogue}, whose SHA-256 is {sha256}; set \
+         CATALOGUE_FILE to that file, or compare again"
+    )]
+    OtherFile {
+        /// The replay.
+        replay: i32,
+        /// The revision of the catalogue.
+        catalogue: i32,
+        /// The SHA-256 of the file, in hexadecimal digits.
+        sha256: String,
+    },
     /// The scope of the replay has a word that this release does not know.
     #[error("the scope of the replay {0} is of another release; compare again")]
     Scope(i32),

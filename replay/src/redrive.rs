@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use catalogue::CatalogueFile;
 use normalizer::MAPPING_VERSION;
 use schemas::receipt::RawPosition;
 use sqlx::{PgConnection, PgPool};
@@ -41,7 +42,7 @@ pub async fn redrive(
     operator: &str,
     progress: Arc<Progress>,
 ) -> Result<Redriven, ReplayError> {
-    let by = (MAPPING_VERSION, catalogue::revision());
+    let by = (MAPPING_VERSION, catalogue::revision(), catalogue::file().map(CatalogueFile::sha256));
     let mut left: Vec<&Letter> =
         letters.iter().filter(|letter| LetterState::UNSETTLED.contains(&letter.state)).collect();
     let mut redriven = Redriven::default();

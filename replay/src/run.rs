@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use catalogue::CatalogueFile;
 use normalizer::{MAPPING_VERSION, NormalizerConfig};
 use schemas::{format::Provider, receipt::ReceiptKey};
 use sqlx::{PgConnection, PgPool};
@@ -67,6 +68,7 @@ async fn create(
         scope: &stored,
         mapping_version: MAPPING_VERSION,
         catalogue_revision: catalogue::revision(),
+        catalogue_sha256: catalogue::file().map(CatalogueFile::sha256),
         operator,
     };
     let mut transaction = pool.begin().await?;
@@ -226,12 +228,15 @@ pub(crate) async fn ended(connection: &mut PgConnection, replay_id: i32) -> Repl
 
 /// A replay continues only with the mapping and the catalogue file with which it began: others would yield other readings.
 pub(crate) fn require_mapping(job: &Job) -> Result<(), ReplayError> {
-    let (mapping, catalogue) = (job.mapping_version, job.catalogue_revision);
-    if (mapping, catalogue) == (MAPPING_VERSION, catalogue::revision()) {
-        Ok(())
-    } else {
-        Err(ReplayError::OtherMapping { replay: job.replay_id, mapping, catalogue })
+    let (replay, mapping, catalogue) = (job.replay_id, job.mapping_version, job.catalogue_revision);
+    if (mapping, catalogue) != (MAPPING_VERSION, catalogue::revision()) {
+        return Err(ReplayError::OtherMapping { replay, mapping, catalogue });
     }
+    if job.catalogue_sha256.as_deref() != catalogue::file().map(CatalogueFile::sha256) {
+        let sha256 = job.catalogue_sha256.clone().unwrap_or_default();
+        return Err(ReplayError::OtherFile { replay, catalogue, sha256 });
+    }
+    Ok(())
 }
 
 pub(crate) async fn open(

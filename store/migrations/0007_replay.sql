@@ -40,6 +40,8 @@ CREATE TABLE replays (
     scope jsonb NOT NULL,
     mapping_version integer NOT NULL,
     catalogue_revision integer NOT NULL,
+    -- Null without a catalogue file.
+    catalogue_sha256 text,
     state text NOT NULL CHECK (state IN ('comparing', 'compared', 'applying', 'applied', 'aborted')),
     operator text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),

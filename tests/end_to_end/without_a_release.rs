@@ -114,6 +114,18 @@ async fn a_revision_belongs_to_one_file_and_never_decreases() {
     fs::write(&second, six_lines.replace("revision = 1", "revision = 2")).unwrap();
     fs::write(&none, "revision = 3").unwrap();
 
+    // A replay is applied with the file with which it was compared, also while no normalizer has used the revision.
+    let key = world.path("receipt.key").to_str().unwrap().to_owned();
+    world.catalogue_file = Some(first.clone());
+    let (_, report) = world.replay(&["--provider", "medisante"]);
+    let apply = ["--receipt-key-file", &key, "--apply", &report["replay"].to_string()];
+    world.catalogue_file = Some(changed.clone());
+    let (said, is_applied) = world.command("replay", &apply);
+    assert!(!is_applied && said.contains("another file of catalogue revision 1"), "{said}");
+    world.catalogue_file = Some(first.clone());
+    let (said, is_applied) = world.command("replay", &apply);
+    assert!(is_applied, "{said}");
+
     world.restart_with(&first).await;
     // The same file is no conflict, for any number of processes and after a restart.
     world.run_member((Stage::Normalizer, 1));

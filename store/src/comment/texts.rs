@@ -237,6 +237,7 @@ pub const RELATIONS: &[Relation] = &[
             ("scope", Text("Which raw records the replay covers.")),
             ("mapping_version", Text("The version of the mapping of the replay.")),
             ("catalogue_revision", Text("The revision of the installation's own catalogue; 0 without one.")),
+            ("catalogue_sha256", Text("The SHA-256 of the catalogue file; null without one.")),
             ("state", Text("comparing, compared, applying, applied or aborted.")),
             ("operator", Text("Who started the replay.")),
             ("created_at", Text("When the replay was started.")),

@@ -97,6 +97,8 @@ pub struct NewJob<'a> {
     pub mapping_version: i32,
     /// The revision of the installation's own catalogue; 0 without one.
     pub catalogue_revision: i32,
+    /// The SHA-256 of the catalogue file.
+    pub catalogue_sha256: Option<&'a str>,
     /// Who started the replay.
     pub operator: &'a str,
 }
@@ -113,6 +115,8 @@ pub struct Job {
     pub mapping_version: i32,
     /// The revision of the installation's own catalogue; 0 without one.
     pub catalogue_revision: i32,
+    /// The SHA-256 of the catalogue file.
+    pub catalogue_sha256: Option<String>,
     /// The state.
     pub state: JobState,
     /// Who started the replay.
@@ -144,15 +148,17 @@ fn unknown(word: &str) -> sqlx::Error {
 /// Postgres is unavailable.
 pub async fn unfinished_redrives(
     connection: &mut PgConnection,
-    (mapping_version, catalogue_revision): (i32, i32),
+    (mapping_version, catalogue_revision, catalogue_sha256): (i32, i32, Option<&str>),
 ) -> Result<Vec<(i32, String)>, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT replay_id, scope::text AS \"scope!\" FROM replays \
-         WHERE kind = $1 AND mapping_version = $2 AND catalogue_revision = $3 AND state IN ('comparing', 'compared', 'applying') \
+         WHERE kind = $1 AND mapping_version = $2 AND catalogue_revision = $3 AND catalogue_sha256 IS NOT DISTINCT FROM $4 \
+             AND state IN ('comparing', 'compared', 'applying') \
          ORDER BY replay_id",
         JobKind::Redrive.as_str(),
         mapping_version,
-        catalogue_revision
+        catalogue_revision,
+        catalogue_sha256
     )
     .fetch_all(connection)
     .await?;
@@ -165,12 +171,13 @@ pub async fn unfinished_redrives(
 /// Postgres is unavailable.
 pub async fn create(connection: &mut PgConnection, new: &NewJob<'_>) -> Result<i32, sqlx::Error> {
     sqlx::query_scalar!(
-        "INSERT INTO replays (kind, scope, mapping_version, catalogue_revision, state, operator) \
-         VALUES ($1, $2::text::jsonb, $3, $4, 'comparing', $5) RETURNING replay_id",
+        "INSERT INTO replays (kind, scope, mapping_version, catalogue_revision, catalogue_sha256, state, operator) \
+         VALUES ($1, $2::text::jsonb, $3, $4, $5, 'comparing', $6) RETURNING replay_id",
         new.kind.as_str(),
         new.scope,
         new.mapping_version,
         new.catalogue_revision,
+        new.catalogue_sha256,
         new.operator
     )
     .fetch_one(connection)
@@ -195,8 +202,8 @@ pub async fn jobs(connection: &mut PgConnection) -> Result<Vec<Job>, sqlx::Error
 
 async fn load(connection: &mut PgConnection, replay_id: Option<i32>) -> Result<Vec<Job>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT replay_id, kind, scope::text AS \"scope!\", mapping_version, catalogue_revision, state, operator, created_at, \
-             changed_at \
+        "SELECT replay_id, kind, scope::text AS \"scope!\", mapping_version, catalogue_revision, catalogue_sha256, state, operator, \
+             created_at, changed_at \
          FROM replays WHERE $1::integer IS NULL OR replay_id = $1 ORDER BY replay_id",
         replay_id
     )
@@ -210,6 +217,7 @@ async fn load(connection: &mut PgConnection, replay_id: Option<i32>) -> Result<V
                 scope: row.scope,
                 mapping_version: row.mapping_version,
                 catalogue_revision: row.catalogue_revision,
+                catalogue_sha256: row.catalogue_sha256,
                 state: JobState::from_word(&row.state)?,
                 operator: row.operator,
                 created_at: row.created_at,
