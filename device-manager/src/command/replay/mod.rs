@@ -120,31 +120,31 @@ struct RunArgs {
     apply: Option<i32>,
     /// Only records that Kafka received since then: a duration before now, such as 24h or 30d, or a time, such as
     /// 2026-01-31T00:00:00Z.
-    #[arg(long, requires = "provider")]
+    #[arg(long, requires = "provider", conflicts_with_all = ["resume", "apply"])]
     since: Option<Since>,
     /// Only records that Kafka received before that; as --since.
-    #[arg(long, requires = "provider")]
+    #[arg(long, requires = "provider", conflicts_with_all = ["resume", "apply"])]
     until: Option<Since>,
     /// Only records with a reading of this device, or a command for it; by the id that the payload gives. All differences of such a
     /// record are shown and applied.
-    #[arg(long, value_name = "ID", value_parser = device, requires = "provider")]
+    #[arg(long, value_name = "ID", value_parser = device, requires = "provider", conflicts_with_all = ["resume", "apply"])]
     device: Option<DeviceId>,
     /// Only records with a reading of this patient: by the authenticated subject, else by who held the device when it measured. All
     /// differences of such a record are shown and applied.
-    #[arg(long, value_name = "ID", value_parser = patient, requires = "provider")]
+    #[arg(long, value_name = "ID", value_parser = patient, requires = "provider", conflicts_with_all = ["resume", "apply"])]
     patient: Option<PatientId>,
     /// Only the payload of this receipt.
-    #[arg(long, requires = "provider")]
+    #[arg(long, requires = "provider", conflicts_with_all = ["resume", "apply"])]
     receipt: Option<String>,
     /// Only payloads that were sent with the API key of this id.
-    #[arg(long, value_name = "ID", requires = "provider")]
+    #[arg(long, value_name = "ID", requires = "provider", conflicts_with_all = ["resume", "apply"])]
     credential: Option<String>,
     /// Only payloads of this format.
-    #[arg(long, value_parser = format_name(), requires = "provider")]
+    #[arg(long, value_parser = format_name(), requires = "provider", conflicts_with_all = ["resume", "apply"])]
     format: Option<Format>,
     /// The library whose documented defaults apply to HealthKit samples without a unit, where the raw record declares none:
     /// react-native-health.
-    #[arg(long, value_name = "DEFAULTS", value_parser = defaults, requires = "provider")]
+    #[arg(long, value_name = "DEFAULTS", value_parser = defaults, requires = "provider", conflicts_with_all = ["resume", "apply"])]
     defaults: Option<Defaults>,
     /// Show values of up to three readings for each kind of difference, code and device. This is recorded in the table audit.
     #[arg(long, conflicts_with = "apply")]
