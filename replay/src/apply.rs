@@ -258,10 +258,15 @@ impl Replay {
         let mut ends = ends_of_events(&self.log).await?;
         let (mut unread, mut since) = (u64::MAX, Instant::now());
         loop {
-            let left = remove_read(&mut ends, &mut *self.pool.acquire().await?).await?;
+            let mut connection = self.pool.acquire().await?;
+            let left = remove_read(&mut ends, &mut connection).await?;
             if left == 0 {
                 return Ok(());
             }
+            if job_of(&mut connection, self.id).await?.state != JobState::Applying {
+                return Err(ended(&mut connection, self.id).await);
+            }
+            drop(connection);
             if left < unread {
                 (unread, since) = (left, Instant::now());
             }

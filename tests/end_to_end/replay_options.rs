@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     payload::{ecg, glucose, heart_rate},
-    world::{Setup, World, until},
+    world::{Setup, Stage, World, until},
 };
 
 const SAMPLES: &str = "/health-data/healthkit/standard-json";
@@ -221,10 +221,57 @@ async fn a_replay_that_is_aborted_while_it_applies_stops_and_a_new_one_repairs_t
     assert_eq!(report["changed"], json!(wrong));
     assert_eq!(world.count("SELECT count(*) FROM reading_history").await, right);
     world.assert_ledger(records).await;
+    let (said, _) = world.replay_text(&["show", "1"]);
+    assert!(said.contains("until it was aborted") && said.contains(&format!(" {right} changed")), "{right}: {said}");
 
     let (said, is_applied) = world.replay_text(&["--apply", &report["replay"].to_string()]);
     assert!(is_applied, "{said}");
     assert_eq!(world.count("SELECT count(*) FROM readings WHERE value_num = 5.6").await, records);
     assert_eq!(world.count("SELECT count(*) FROM reading_history").await, records);
     assert!(!world.replay(&["--provider", "medisante"]).0.is_different);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_replay_says_so_and_an_apply_that_waits_for_the_sinks_notices_an_abort() {
+    let mut world = World::start().await;
+    world.send(3).await;
+    world.alter_all("UPDATE readings SET mapping_version = 0, value_num = 7.25").await;
+    // A report that cannot be written is noticed before the comparison.
+    let nowhere = world.path("nowhere/diff.html");
+    let (_, is_done) = world.replay_text(&["--provider", "medisante", "--report", nowhere.to_str().unwrap()]);
+    assert!(!is_done);
+    assert_eq!(world.count("SELECT count(*) FROM replays").await, 0);
+
+    let key = world.path("receipt.key").to_str().unwrap().to_owned();
+    let said = |world: &World, arguments: &[&str]| {
+        world.command("replay", &[&["--receipt-key-file", &key], arguments].concat())
+    };
+    let (_, report) = world.replay(&["--provider", "medisante"]);
+    assert_eq!((&report["replay"], &report["changed"]), (&json!(1), &json!(3)));
+    let (shown, is_done) = said(&world, &["--resume", "1", "--reveal", "--operator", "nina"]);
+    assert!(!is_done && shown.contains("the replay 1 is compared already"), "{shown}");
+    assert_eq!(world.count("SELECT count(*) FROM audit").await, 0, "nothing is shown");
+    assert!(said(&world, &["--apply", "1"]).1);
+    let (shown, is_done) = said(&world, &["--resume", "1"]);
+    assert!(is_done && shown.contains("the replay 1 is applied") && !shown.contains("nothing was changed"), "{shown}");
+
+    world.alter_all("UPDATE readings SET mapping_version = 0, value_num = 7.25, replay = 0").await;
+    let (_, report) = world.replay(&["--provider", "medisante"]);
+    assert_eq!((&report["replay"], &report["changed"]), (&json!(2), &json!(3)));
+    world.kill(Stage::Sink);
+    let mut apply = world.kafka_command("replay");
+    apply.args(["--apply", "2"]).env("DATABASE_URL", &world.database_url).env("RECEIPT_KEY_FILE", &key);
+    let apply = apply.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let published = "SELECT count(*) FROM replay_ranges WHERE replay_id = 2 AND pass = 'apply'";
+    until("all is published", || async {
+        world.count(published).await > 0 && world.count(&format!("{published} AND next_offset < end_offset")).await == 0
+    })
+    .await;
+    let aborted = Instant::now();
+    let (shown, is_aborted) = world.replay_text(&["abort", "2"]);
+    assert!(is_aborted, "{shown}");
+    let output = apply.wait_with_output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && printed.contains("the replay 2 was aborted"), "{printed}");
+    assert!(aborted.elapsed().as_secs() < 60, "it does not wait for the sinks");
 }

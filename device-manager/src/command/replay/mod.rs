@@ -2,10 +2,11 @@
 
 mod print;
 pub(super) mod progress;
+mod report;
 
-use std::{fs, num::NonZeroUsize, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, sync::Arc};
 
-use ::replay::{Diff, Progress, ReplayConfig, Scope, listed_changes, page};
+use ::replay::{Progress, ReplayConfig, Scope};
 use clap::{Args, Subcommand};
 use normalizer::check_catalogue;
 use schemas::{
@@ -13,10 +14,11 @@ use schemas::{
     format::{Defaults, Format, Provider},
     receipt::ReceiptKey,
 };
-use sqlx::{PgPool, postgres::PgPoolOptions};
-use store::audit;
+use sqlx::{PgConnection, PgPool, postgres::PgPoolOptions};
+use store::{audit, replay::JobState};
 use time::OffsetDateTime;
 
+use self::report::{ReportArgs, ReportFile, write_report};
 use super::{
     KafkaArgs,
     catalogue_file::CatalogueArgs,
@@ -95,16 +97,6 @@ enum Action {
         /// The number of the replay.
         replay: i32,
     },
-}
-
-#[derive(Args)]
-struct ReportArgs {
-    /// Write the report to this file: as a page if its name ends with .html, otherwise as JSON with everything that differs.
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
-    /// Print the summary as one JSON object.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]
@@ -199,10 +191,11 @@ pub async fn run(args: ReplayCommand, output: &mut Output) -> Result<ExitCode, C
         }
         Some(Action::Show { replay, report }) => {
             let key = ReceiptKey::new(&receipt_secret(&args.receipt_key_file)?).map_err(CommandError::usage)?;
+            let file = ReportFile::open(&report)?;
             let pool = pool(url, 1).await?;
             let diff =
                 ::replay::diff(&pool, replay, &key).await.map_err(|error| failed("showing the replay", &error))?;
-            write_report(&report, &diff, &pool, &key).await?;
+            write_report(file, &diff, &pool, &key).await?;
             print::diff(&diff, &[], report.json, output)?;
         }
         Some(Action::Abort { replay }) => {
@@ -231,6 +224,7 @@ async fn pool(url: &str, connections: u32) -> Result<PgPool, CommandError> {
 /// Compares or applies.
 async fn start(args: RunArgs, url: &str, secret: &[u8; 32], output: &mut Output) -> Result<ExitCode, CommandError> {
     args.catalogue.install()?;
+    let file = ReportFile::open(&args.report)?;
     let key = ReceiptKey::new(secret).map_err(CommandError::usage)?;
     let scope = args.provider.map(|provider| scope(&args, provider, &key)).transpose()?;
     let bootstrap = args.kafka_bootstrap_servers.clone();
@@ -249,13 +243,13 @@ async fn start(args: RunArgs, url: &str, secret: &[u8; 32], output: &mut Output)
     let records_per_second = args.records_per_second.or_else(|| args.apply.map(|_| APPLY_RATE));
     let replay = ReplayConfig { normalizer, receipt_key: key.clone(), parallel, records_per_second };
     match (args.apply, args.resume, scope) {
-        (Some(id), ..) => apply(&args, id, replay, &pool, output).await,
-        (None, Some(id), _) => compare(&args, id, replay, &pool, output).await,
+        (Some(id), ..) => apply(&args, (id, file), replay, &pool, output).await,
+        (None, Some(id), _) => compare(&args, (id, file), replay, &pool, output).await,
         (None, None, Some(scope)) => {
             let started = ::replay::start(&replay, &pool, &scope, &args.operator.name()?).await;
             let id = started.map_err(|error| failed("comparing", &error))?;
             remark(&format!("this is replay {id}; if it is killed, --resume {id} continues it"));
-            compare(&args, id, replay, &pool, output).await
+            compare(&args, (id, file), replay, &pool, output).await
         }
         (None, None, None) => Err(CommandError::usage("name the provider with --provider")),
     }
@@ -263,7 +257,7 @@ async fn start(args: RunArgs, url: &str, secret: &[u8; 32], output: &mut Output)
 
 async fn apply(
     args: &RunArgs,
-    id: i32,
+    (id, file): (i32, Option<ReportFile<'_>>),
     config: ReplayConfig,
     pool: &PgPool,
     output: &mut Output,
@@ -273,19 +267,20 @@ async fn apply(
     let applied = ::replay::apply(config, pool, id, progress).await;
     shown.abort();
     let diff = applied.map_err(|error| failed("applying the replay", &error))?;
-    write_report(&args.report, &diff, pool, &key).await?;
+    write_report(file, &diff, pool, &key).await?;
     print::diff(&diff, &[], args.report.json, output)?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn compare(
     args: &RunArgs,
-    id: i32,
+    (id, file): (i32, Option<ReportFile<'_>>),
     config: ReplayConfig,
     pool: &PgPool,
     output: &mut Output,
 ) -> Result<ExitCode, CommandError> {
     if args.reveal {
+        require_comparing(&mut *pool.acquire().await?, id).await?;
         let detail = format!("replay {id}: values of differing readings");
         let operator = args.operator.name()?;
         audit::record(&mut *pool.acquire().await?, &operator, "replay --reveal", &detail).await?;
@@ -295,15 +290,32 @@ async fn compare(
     let compared = ::replay::compare(config, pool, id, progress, args.reveal).await;
     shown.abort();
     let (diff, examples) = compared.map_err(|error| failed("comparing", &error))?;
-    write_report(&args.report, &diff, pool, &key).await?;
+    write_report(file, &diff, pool, &key).await?;
     print::diff(&diff, &examples, args.report.json, output)?;
     if diff.counts.is_without_records() {
         remark("no raw record is in the scope: see --topic-prefix and the conditions");
     }
-    if !diff.is_empty() {
+    let is_applied = diff.state == JobState::Applied.as_str();
+    if is_applied {
+        remark(&format!("the replay {id} is applied: these changes are made"));
+    } else if diff.state == JobState::Applying.as_str() {
+        remark(&format!("a part of these changes is made; `device-manager replay --apply {id}` makes the others"));
+    } else if !diff.is_empty() {
         remark(&format!("nothing was changed; `device-manager replay --apply {id}` makes these changes"));
     }
-    Ok(ExitCode::from(u8::from(!diff.is_empty())))
+    Ok(ExitCode::from(u8::from(!diff.is_empty() && !is_applied)))
+}
+
+/// Checks that a replay still compares records: values are shown while they are compared, and are not stored.
+async fn require_comparing(connection: &mut PgConnection, id: i32) -> Result<(), CommandError> {
+    match store::replay::job(connection, id).await? {
+        Some(job) if job.state != JobState::Comparing => {
+            let why =
+                format!("the replay {id} is {} already; values are shown while a replay compares", job.state.as_str());
+            Err(CommandError::failed("nothing is shown", why))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn scope(args: &RunArgs, provider: Provider, key: &ReceiptKey) -> Result<Scope, CommandError> {
@@ -325,17 +337,36 @@ fn scope(args: &RunArgs, provider: Provider, key: &ReceiptKey) -> Result<Scope, 
     Ok(scope)
 }
 
-async fn write_report(args: &ReportArgs, diff: &Diff, pool: &PgPool, key: &ReceiptKey) -> Result<(), CommandError> {
-    let Some(file) = &args.report else { return Ok(()) };
-    let is_page = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("html"));
-    let text = if is_page {
-        page(diff)
-    } else {
-        let changes = listed_changes(&mut *pool.acquire().await?, diff.replay, key).await;
-        let changes = changes.map_err(|error| failed("writing the report", &error))?;
-        print::report(diff, &changes).map_err(|error| CommandError::failed("writing the report", error))?
-    };
-    fs::write(file, text).map_err(|error| CommandError::failed("writing the report", error))?;
-    remark(&format!("the report is in {}", file.display()));
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        replay: ReplayCommand,
+    }
+
+    #[test]
+    fn a_replay_that_has_a_number_takes_no_conditions() {
+        let is_read = |arguments: &[&str]| Line::try_parse_from([&["replay"], arguments].concat()).is_ok();
+        for condition in [
+            ["--since", "1h"],
+            ["--until", "1h"],
+            ["--device", "scale-1"],
+            ["--patient", "patient-1"],
+            ["--receipt", "x"],
+            ["--credential", "key-1"],
+            ["--format", "standard-json"],
+            ["--defaults", "react-native-health"],
+        ] {
+            assert!(is_read(&[&["--provider", "medisante"], &condition[..]].concat()), "{condition:?}");
+            for number in [["--apply", "7"], ["--resume", "7"]] {
+                assert!(is_read(&number));
+                assert!(!is_read(&[number, condition].concat()), "{number:?} {condition:?}");
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::io;
 use ::replay::{Diff, Example, Group, ListedChange};
 use serde::Serialize;
 use serde_json::json;
-use store::replay::Job;
+use store::replay::{Job, JobState};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::output::Output;
@@ -40,6 +40,9 @@ pub(super) fn diff(diff: &Diff, examples: &[Example], is_json: bool, output: &mu
     let Diff { replay, state, scope, mapping_version, catalogue_revision, counts, .. } = diff;
     let records = counts.records;
     output.line(&format!("replay {replay}, {state}: {scope}, {records} raw records"))?;
+    if *state == JobState::Aborted.as_str() {
+        output.line("what it had published until it was aborted:")?;
+    }
     output.line(&format!("mapping version {mapping_version}, catalogue revision {catalogue_revision}"))?;
     output.line(&format!(
         "items: {} unchanged, {} with a later version, {} in flight",
