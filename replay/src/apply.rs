@@ -28,10 +28,10 @@ use crate::{
     defaults::EarlierDefaults,
     diff::Diff,
     error::ReplayError,
+    job::{alone, ended, gone_records, job_of, require_mapping},
     parallel::for_each,
     publish::Listed,
-    redrive::gone_records,
-    run::{alone, ended, ends_of_events, job_of, open, remove_read, require_mapping},
+    run::{ends_of_events, open, remove_read},
     scope::Scope,
     state::{Progress, Replay, ReplayConfig, receipt_at},
 };

@@ -28,7 +28,7 @@ use crate::{
     compare::{Comparison, Field, command_differences, compare},
     counts::Counts,
     error::ReplayError,
-    run::ended,
+    job::ended,
     state::{Replay, receipt_of},
 };
 

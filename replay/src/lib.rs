@@ -17,6 +17,7 @@ mod diff;
 mod error;
 mod examples;
 mod html;
+mod job;
 mod log;
 mod parallel;
 mod publish;

@@ -12,10 +12,8 @@ use store::replay::{Change, ChangeKind, RawRange};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::{defaults::EarlierDefaults, error::ReplayError, read::is_chunk, state::Replay};
+use crate::{defaults::EarlierDefaults, error::ReplayError, read::is_chunk, scope::GAP, state::Replay};
 
-/// Records that differ and are at most this far from each other are read in one go.
-pub(crate) const GAP: i64 = 2_000;
 /// The events of a large upload are published when there are this many.
 const EVENTS: usize = 5_000;
 

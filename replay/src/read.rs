@@ -14,7 +14,7 @@ use crate::{
     batch::{BATCH_READINGS, Batch, Mapped, Read},
     defaults::EarlierDefaults,
     error::ReplayError,
-    publish::GAP,
+    scope::GAP,
     state::Replay,
 };
 

@@ -8,14 +8,14 @@ use schemas::receipt::RawPosition;
 use sqlx::{PgConnection, PgPool};
 use store::{
     dead_letters::{self, Letter, LetterId, LetterState},
-    replay::{self, Pass},
+    replay,
 };
 
 use crate::{
     apply::apply_alone,
-    counts::Counts,
     error::ReplayError,
-    run::{alone, compare_alone, start},
+    job::{alone, gone_records},
+    run::{compare_alone, start},
     scope::Scope,
     state::{Progress, ReplayConfig},
 };
@@ -75,19 +75,6 @@ impl Redriven {
         self.gone.extend(gone_records(connection, replay_id, scope).await?);
         Ok(())
     }
-}
-
-/// Returns the records of a redrive that no longer exist.
-pub(crate) async fn gone_records(
-    connection: &mut PgConnection,
-    replay_id: i32,
-    scope: &Scope,
-) -> Result<BTreeSet<RawPosition>, ReplayError> {
-    let mut counts = Counts::default();
-    for range in replay::ranges(connection, replay_id, Pass::Compare).await? {
-        counts.add(&Counts::from_stored(&range.counts));
-    }
-    Ok(scope.records.iter().filter(|raw| counts.has_deleted(raw)).copied().collect())
 }
 
 async fn complete(

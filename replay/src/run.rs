@@ -23,6 +23,7 @@ use crate::{
     diff::Diff,
     error::ReplayError,
     examples::{Example, Examples},
+    job::{alone, ended, job_of, require_mapping},
     log::{Covered, RawLog},
     parallel::for_each,
     scope::Scope,
@@ -36,11 +37,6 @@ const SINKS_POLL: Duration = Duration::from_millis(100);
 pub(crate) fn log_of(config: &NormalizerConfig) -> RawLog {
     let NormalizerConfig { kafka: settings, topics, topic_epoch, group, .. } = config.clone();
     RawLog { settings, topics, topic_epoch, group }
-}
-
-/// Returns a replay, or an error that says which ones exist.
-pub(crate) async fn job_of(connection: &mut PgConnection, replay_id: i32) -> Result<Job, ReplayError> {
-    replay::job(connection, replay_id).await?.ok_or(ReplayError::Unknown(replay_id))
 }
 
 /// Stores a replay of the records that exist now and that the stages have finished. Returns its number.
@@ -107,20 +103,6 @@ pub async fn compare(
     examples: bool,
 ) -> Result<(Diff, Vec<Example>), ReplayError> {
     alone(pool, replay_id, Box::pin(compare_alone(config, pool, replay_id, progress, examples))).await
-}
-
-/// Works on a replay while no other process does.
-pub(crate) async fn alone<T>(
-    pool: &PgPool,
-    replay_id: i32,
-    work: impl Future<Output = Result<T, ReplayError>>,
-) -> Result<T, ReplayError> {
-    let lock = replay::lock(pool, replay_id).await?.ok_or(ReplayError::InUse(replay_id))?;
-    let worked = work.await;
-    let released = lock.release().await;
-    let worked = worked?;
-    released?;
-    Ok(worked)
 }
 
 /// Compares, while no other process works on the replay.
@@ -215,28 +197,6 @@ pub async fn abort(pool: &PgPool, replay_id: i32) -> Result<(), ReplayError> {
     } else {
         Err(ReplayError::Ended { replay: replay_id, state: job.state.as_str() })
     }
-}
-
-/// Returns why a replay that was in progress does not go on.
-pub(crate) async fn ended(connection: &mut PgConnection, replay_id: i32) -> ReplayError {
-    match job_of(connection, replay_id).await {
-        Ok(Job { state: JobState::Aborted, .. }) => ReplayError::Aborted(replay_id),
-        Ok(job) => ReplayError::Ended { replay: replay_id, state: job.state.as_str() },
-        Err(error) => error,
-    }
-}
-
-/// A replay continues only with the mapping and the catalogue file with which it began: others would yield other readings.
-pub(crate) fn require_mapping(job: &Job) -> Result<(), ReplayError> {
-    let (replay, mapping, catalogue) = (job.replay_id, job.mapping_version, job.catalogue_revision);
-    if (mapping, catalogue) != (MAPPING_VERSION, catalogue::revision()) {
-        return Err(ReplayError::OtherMapping { replay, mapping, catalogue });
-    }
-    if job.catalogue_sha256.as_deref() != catalogue::file().map(CatalogueFile::sha256) {
-        let sha256 = job.catalogue_sha256.clone().unwrap_or_default();
-        return Err(ReplayError::OtherFile { replay, catalogue, sha256 });
-    }
-    Ok(())
 }
 
 pub(crate) async fn open(

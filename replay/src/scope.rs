@@ -16,6 +16,9 @@ use time::OffsetDateTime;
 
 use crate::defaults::EarlierDefaults;
 
+/// Records of a replay that are at most this far from each other are read in one go.
+pub(crate) const GAP: i64 = 2_000;
+
 /// Which raw records a replay covers. A condition that is `None` holds for all records.
 ///
 /// A record is covered whole: if one of its readings is of the device or the patient, all its differences are reported and applied.
