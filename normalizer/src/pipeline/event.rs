@@ -390,6 +390,7 @@ pub(super) mod tests {
             })
             .collect();
         assert_eq!(outcomes, [(40, 1, 1, 0), (41, 1, 0, 1), (42, 1, 1, 0)]);
+        assert!(found.iter().all(|mapped| mapped.outcome.received_at == 1_000_000));
         let rejection = found.remove(1).rejections.remove(0);
         let letter = dead_letter(&config, &batch[1], rejection);
         assert_eq!((letter.reason, letter.item, letter.item_count), (Reason::MappingFailed, None, 1));

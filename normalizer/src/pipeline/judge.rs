@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use service::topics::not_there;
+use service::{kafka::because, topics::not_there};
 use tokio::time::Instant;
 
 use super::{consume::group::TopicPartition, progress::Suspects};
@@ -68,11 +68,22 @@ pub(super) struct Judge {
     /// The suspects of the previous observation. If the clock of a broker was set back, each observation finds the same ones
     /// again.
     suspected: Suspects,
+    /// The number of consecutive observations that Kafka has not answered.
+    unanswered: u32,
 }
 
 impl Judge {
+    /// Returns the assessment of an observation that Kafka has not answered, after `took`. A single one that fails quickly may have
+    /// used a connection that a broker had just closed.
+    pub(super) fn assess_failure(&mut self, took: Duration) -> Option<Assessment> {
+        self.unanswered += 1;
+        let is_outage = self.unanswered > 1 || took >= OBSERVE_EVERY;
+        is_outage.then(|| Assessment::waiting(because("Kafka does not answer")))
+    }
+
     /// Returns the assessment of an observation.
     pub(super) fn assess(&mut self, now: Instant, observation: Observation) -> Assessment {
+        self.unanswered = 0;
         let mut assessment = self.assess_progress(now, &observation);
         let is_news = !observation.suspects.is_empty() && observation.suspects != self.suspected;
         self.suspected.clone_from(&observation.suspects);
@@ -264,6 +275,18 @@ mod tests {
         assert!(!is_recheck_due(STUCK * 2 + OBSERVE_EVERY, (8, 9)), "it was checked at the observation before");
         assert!(is_recheck_due(STUCK * 3, (8, 9)));
         assert!(is_recheck_due(STUCK * 3, (8, 2)));
+    }
+
+    #[test]
+    fn one_quick_failure_is_not_an_outage() {
+        let mut judge = Judge::default();
+        let fails =
+            |judge: &mut Judge, took| judge.assess_failure(took).and_then(|assessment| assessment.wait).is_some();
+        assert!(!fails(&mut judge, Duration::ZERO));
+        judge.assess(Instant::now(), owner(&[]));
+        assert!(!fails(&mut judge, Duration::ZERO), "Kafka has answered in between");
+        assert!(fails(&mut judge, Duration::ZERO));
+        assert!(fails(&mut Judge::default(), OBSERVE_EVERY), "one that lasts");
     }
 
     #[test]

@@ -83,3 +83,65 @@ impl OpenUploads {
         self.0.retain(|_, uploads| !uploads.open.is_empty());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{Timestamp, message::OwnedMessage};
+    use schemas::{
+        format::RawTopic,
+        upload::{Upload, UploadPart},
+    };
+
+    use super::*;
+    use crate::pipeline::event::tests::upload;
+
+    const PARTITION: RawPartition = (RawTopic::Uploads, 1);
+
+    /// A record of an upload.
+    fn part(id: u128, offset: i64, part: UploadPart) -> Consumed {
+        let mut record = upload().1;
+        record.headers.as_mut().unwrap().upload = Some(Upload::new(Uuid::from_u128(id), part));
+        let time = Timestamp::CreateTime(1_000 + offset);
+        record.message = OwnedMessage::new(None, None, String::new(), time, PARTITION.1, offset, None);
+        record
+    }
+
+    fn chunk(id: u128, offset: i64, number: u32) -> Consumed {
+        part(id, offset, UploadPart::Chunk { number })
+    }
+
+    fn manifest(id: u128, offset: i64, first: i64) -> Consumed {
+        part(id, offset, UploadPart::Manifest { chunks: 2, bytes: 3, first })
+    }
+
+    #[test]
+    fn the_earliest_open_upload_holds_the_position_until_its_manifest() {
+        let mut uploads = OpenUploads::default();
+        assert!(uploads.is_empty());
+        uploads.update(&[chunk(1, 4, 0), chunk(2, 5, 0), chunk(1, 6, 1)]);
+        assert!(!uploads.is_empty());
+        assert_eq!(uploads.earliest_offset(PARTITION), Some(4));
+        assert_eq!(uploads.earliest_offset((RawTopic::Uploads, 0)), None);
+        let times = |uploads: &OpenUploads| {
+            let partition = &uploads.0[&PARTITION];
+            let mut last: Vec<i64> = partition.open.values().map(|open| open.last_ms).collect();
+            last.sort_unstable();
+            (partition.read_until_ms, last)
+        };
+        assert_eq!(times(&uploads), (1_006, vec![1_005, 1_006]));
+        uploads.update(&[manifest(1, 7, 4)]);
+        assert_eq!((uploads.earliest_offset(PARTITION), times(&uploads)), (Some(5), (1_007, vec![1_005])));
+        uploads.update(&[manifest(2, 8, 5)]);
+        assert_eq!((uploads.earliest_offset(PARTITION), uploads.is_empty()), (None, true));
+    }
+
+    #[test]
+    fn the_uploads_of_a_revoked_partition_are_dropped() {
+        let mut uploads = OpenUploads::default();
+        uploads.update(&[chunk(1, 4, 0)]);
+        uploads.retain_partitions(|raw_partition| raw_partition == PARTITION);
+        assert!(!uploads.is_empty());
+        uploads.retain_partitions(|raw_partition| raw_partition != PARTITION);
+        assert!(uploads.is_empty());
+    }
+}

@@ -8,7 +8,7 @@ use rdkafka::{
     metadata::MetadataTopic,
 };
 use schemas::{format::RawTopic, topic::Topics};
-use service::{group::is_member, kafka::because};
+use service::group::is_member;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -32,23 +32,17 @@ pub(super) fn watch(
     let progress = Arc::clone(progress);
     AbortOnDropHandle::new(tokio::spawn(async move {
         let mut judge = Judge::default();
-        let mut unanswered = 0;
         loop {
             sleep(OBSERVE_EVERY).await;
             let started = Instant::now();
             let observer =
                 Observer { progress: Arc::clone(&progress), consumer: Arc::clone(&consumer), names: names.clone() };
             let assessment = match tokio::task::spawn_blocking(move || observer.observe(topics)).await {
-                Ok(Ok(observation)) => {
-                    unanswered = 0;
-                    judge.assess(Instant::now(), observation)
-                }
-                // A single observation that fails quickly may have used a connection that a broker had just closed.
-                Ok(Err(_)) if unanswered == 0 && started.elapsed() < OBSERVE_EVERY => {
-                    unanswered += 1;
-                    continue;
-                }
-                Ok(Err(_)) => Assessment::waiting(because("Kafka does not answer")),
+                Ok(Ok(observation)) => judge.assess(Instant::now(), observation),
+                Ok(Err(_)) => match judge.assess_failure(started.elapsed()) {
+                    Some(assessment) => assessment,
+                    None => continue,
+                },
                 Err(_) => Assessment::waiting("the check of Kafka ended abnormally".to_owned()),
             };
             if let Some(suspects) = assessment.recheck {

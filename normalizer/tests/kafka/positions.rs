@@ -90,6 +90,19 @@ async fn recreated(records: u32, are_offsets_kept: bool) {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_which_an_operator_deleted_the_offsets_is_mapped_again() {
+    let world = World::new(2).await;
+    mapped(&world).await;
+    let group = world.config().group;
+    let deleted = world.admin().delete_groups(&[&group], &AdminOptions::new()).await.unwrap();
+    deleted[0].as_ref().unwrap();
+    let running = world.start();
+    world.until(&[&running], &world.topics.readings(), 12).await;
+    running.until("ready and whole", |state| state.waiting.is_none() && state.degraded.is_none()).await;
+    running.stop().await;
+}
+
 async fn until_partition_0_is_reported(world: &World, running: &Running) {
     let raw = world.topics.raw(RawTopic::HealthKit);
     let told = format!("{raw} partition 0 is not the log that was mapped up to offset 3");

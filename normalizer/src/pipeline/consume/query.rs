@@ -98,3 +98,16 @@ pub(super) fn position(offset: Offset) -> Option<i64> {
         Offset::Invalid | Offset::Beginning | Offset::End | Offset::Stored | Offset::OffsetTail(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_absolute_offset_is_a_position() {
+        assert_eq!(position(Offset::Offset(7)), Some(7));
+        for logical in [Offset::Invalid, Offset::Beginning, Offset::End, Offset::Stored, Offset::OffsetTail(3)] {
+            assert_eq!(position(logical), None, "{logical:?}");
+        }
+    }
+}

@@ -184,6 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_says_up_to_where_a_partition_is_mapped_and_in_which_epoch() {
+        let mark = Mark { epoch: 3, handled: 42, appended_ms: 77 };
+        let mut list = TopicPartitionList::new();
+        mark.add_to(&mut list, "raw", 1, 40);
+        let element = list.find_partition("raw", 1).unwrap();
+        assert_eq!((element.offset(), element.metadata()), (Offset::Offset(40), mark.text().as_str()));
+        assert_eq!(mapped_until(40, element.metadata()), 42);
+        assert_eq!(epoch_of(element.metadata()), Some(3));
+        // An operator has set the offset.
+        assert_eq!((mapped_until(40, ""), epoch_of("")), (40, None));
+        assert_eq!(mapped_until(43, &mark.text()), 43);
+    }
+
+    #[test]
     fn a_new_group_begins_at_the_first_record() {
         assert_eq!(start_position(Known::Nothing, LOG, 0), Ok(StartPosition::at(10)));
     }
