@@ -1,6 +1,7 @@
 //! The raw topics on a real cluster: an idempotent producer, and a probe that reports whether it works.
 
 use std::{
+    mem,
     num::NonZeroU16,
     sync::{
         Arc,
@@ -38,6 +39,15 @@ struct ProducerReports {
     /// Whether the broker has assigned the producer id that idempotence requires. Nothing is sent before that, and the
     /// assignment takes up to a second after a start.
     has_id: Arc<AtomicBool>,
+}
+
+impl ProducerReports {
+    /// Returns the fault to report if a record was not acknowledged since the last call. `seen` is the number at that call.
+    fn fault(&self, seen: &mut u64) -> Option<String> {
+        let unacknowledged = self.unacknowledged.load(Ordering::Relaxed);
+        let before = mem::replace(seen, unacknowledged);
+        (unacknowledged > before).then(|| "Kafka does not acknowledge in time".to_owned())
+    }
 }
 
 /// Forwards each delivery report to the request that waits for it.
@@ -141,10 +151,8 @@ impl KafkaLog {
                 Ok(fault) => fault,
                 Err(_) => Some("the probe of Kafka failed unexpectedly".to_owned()),
             };
-            let unacknowledged = self.reports.unacknowledged.load(Ordering::Relaxed);
-            let fault =
-                fault.or_else(|| (unacknowledged > seen).then(|| "Kafka does not acknowledge in time".to_owned()));
-            seen = unacknowledged;
+            let unacknowledged = self.reports.fault(&mut seen);
+            let fault = fault.or(unacknowledged);
             self.works.store(fault.is_none(), Ordering::Relaxed);
             match fault {
                 None => {
@@ -239,5 +247,14 @@ mod tests {
             assert_eq!(log.config.get(property), Some(value), "{property}");
         }
         assert_eq!(log.partitions(RawTopic::Medisante), None, "the topics have not been probed yet");
+    }
+
+    #[test]
+    fn a_record_that_was_not_acknowledged_is_reported_once() {
+        let (reports, mut seen) = (ProducerReports::default(), 0);
+        assert_eq!(reports.fault(&mut seen), None);
+        reports.unacknowledged.fetch_add(2, Ordering::Relaxed);
+        assert!(reports.fault(&mut seen).is_some_and(|fault| fault.contains("does not acknowledge")));
+        assert_eq!(reports.fault(&mut seen), None);
     }
 }

@@ -4,6 +4,7 @@ use schemas::{
     event::DeviceId,
     format::{Provider, RawTopic},
     identity::device_key,
+    limit::DEPTH_MAX,
     raw::RecordKind,
 };
 use serde_json::{Value, json};
@@ -109,6 +110,17 @@ async fn an_unassign_command_is_answered_without_a_body() {
         assert_eq!((record.key.as_deref(), record.partition), (None, Some(partition(b""))));
         assert_eq!(record.headers.device_id.as_deref(), Some("not-an-id"));
     });
+}
+
+/// The depth is limited before the body is parsed.
+#[tokio::test]
+async fn a_command_that_is_nested_too_deeply_is_refused() {
+    let test_app = TestApp::new();
+    let nested = |depth| format!("{{\"name\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+    let answer = test_app.post("/devices/assign").send(nested(DEPTH_MAX)).await;
+    assert_eq!(answer.problem(400), "malformed");
+    let text = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(text.contains("nested deeper than"), "{text}");
 }
 
 #[tokio::test]
