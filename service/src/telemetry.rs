@@ -82,3 +82,49 @@ fn emit(level: ::log::Level, library: &str, text: &str) {
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?.install_recorder()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use ::log::Log as _;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_library_keeps_its_level_and_names_the_library() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::TRACE)
+            .with_writer(move || writer.clone())
+            .without_time()
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for level in ::log::Level::iter() {
+                let mut record = ::log::Record::builder();
+                LibraryLogger.log(&record.level(level).target("other").args(format_args!("at {level}")).build());
+            }
+        });
+        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let expected = ::log::Level::iter().map(|level| format!("{level:>5} library: at {level} library=\"other\"\n"));
+        assert_eq!(lines, expected.collect::<String>());
+    }
+}

@@ -233,3 +233,31 @@ pub async fn next_offsets(connection: &mut PgConnection) -> Result<Vec<NextOffse
         sqlx::query_as!(NextOffset, "SELECT topic, partition, next_offset FROM sink_offsets ORDER BY topic, partition");
     query.fetch_all(connection).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(stage: &str, state: &str, items: i64) -> DeadLetterCount {
+        DeadLetterCount { stage: stage.to_owned(), reason: "out-of-range".to_owned(), state: state.to_owned(), items }
+    }
+
+    fn is_complete(items_stored: i64, dead_letters: Vec<DeadLetterCount>) -> bool {
+        let outcome = TracedOutcome { items: 5, readings: 4, commands: 0, rejections: 1, mapping_version: 1 };
+        Progress { outcome: Some(outcome), readings: Vec::new(), dead_letters, verdict: None, items_stored }
+            .is_complete()
+    }
+
+    #[test]
+    fn an_item_that_a_stage_refused_is_not_awaited() {
+        let of_normalizer = || refused("normalizer", "open", 1);
+        assert!(is_complete(4, vec![of_normalizer()]));
+        assert!(is_complete(1, vec![of_normalizer(), refused("sink", "open", 2), refused("sink", "discarded", 1)]));
+        assert!(!is_complete(1, vec![of_normalizer(), refused("sink", "open", 2)]));
+        assert!(
+            !is_complete(3, vec![of_normalizer(), refused("sink", "resolved", 1)]),
+            "its reading is not stored yet"
+        );
+        assert!(!is_complete(4, vec![]), "the dead letter is not stored yet");
+    }
+}

@@ -77,3 +77,17 @@ impl Verdict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::Verdict;
+
+    #[test]
+    fn each_verdict_says_what_became_of_the_command() {
+        let meanings: BTreeSet<&str> = Verdict::ALL.map(Verdict::meaning).into();
+        assert_eq!(meanings.len(), Verdict::ALL.len());
+        assert!(meanings.iter().all(|meaning| meaning.starts_with("the command ")), "{meanings:?}");
+    }
+}

@@ -1,13 +1,23 @@
 //! The shared parts of HTTP services, tested without a real service.
 
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
 use axum::{
-    body::to_bytes,
+    body::{Body, Bytes, to_bytes},
     extract::FromRequestParts,
     http::{HeaderMap, Request, StatusCode},
     response::IntoResponse,
 };
+use futures_util::stream;
 use serde_json::{Value, json};
 use service::http::{
+    body::drain,
     principal::{Authenticate, Principal, api_key},
     problem::{Fault, Location, Problem, ProblemType},
 };
@@ -37,6 +47,20 @@ async fn document(problem: Problem) -> (StatusCode, HeaderMap, Value) {
     let (parts, body) = problem.into_response().into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
     (parts.status, parts.headers, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn of_a_refused_body_at_most_4_mib_are_read() {
+    const FRAME: usize = 16 * 1024;
+    let read = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&read);
+    let frames = std::iter::repeat_with(move || {
+        count.fetch_add(FRAME, Ordering::Relaxed);
+        Ok::<_, Infallible>(Bytes::from_static(&[0; FRAME]))
+    });
+    drain(Body::from_stream(stream::iter(frames))).await;
+    // The frame with which the limit is exceeded has been read too.
+    assert_eq!(read.load(Ordering::Relaxed), 4 * 1024 * 1024 + FRAME);
 }
 
 #[tokio::test]

@@ -59,11 +59,13 @@ fn a_client_that_knows_no_broker_uses_the_bootstrap_servers_again() {
         "librdkafka reconnects by itself: rebootstrap is no longer needed"
     );
 
+    assert!(!rebootstrap.check(consumer.client()), "the client may still be contacting its bootstrap servers");
     let started = Instant::now();
     while !rebootstrap.check(consumer.client()) {
         assert!(started.elapsed() < PATIENCE, "a client without brokers is detected");
         thread::sleep(POLL);
     }
+    assert!(started.elapsed() >= Duration::from_secs(1), "it is checked once a second");
     while brokers(Duration::from_secs(1)) != Some(1) {
         assert!(started.elapsed() < PATIENCE, "the client contacts the bootstrap server again");
     }

@@ -252,7 +252,9 @@ fn summary(blocked: &[(EventTopic, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{AssignedPartitions, Duration, InFlight, Instant, Membership, Watch};
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::{AssignedPartitions, Duration, InFlight, Instant, Membership, Topics, Watch};
     use crate::{
         batch::Batch,
         item::{EventTopic, Partition},
@@ -348,5 +350,29 @@ mod tests {
         assert_eq!(reason(&watch), "no partition is assigned yet");
         watch.assignment_received();
         assert_eq!(reason(&watch), "");
+    }
+
+    #[test]
+    fn the_partitions_that_wait_for_an_operator_are_counted() {
+        let topics = Topics::new("t.");
+        let (mut watch, mut assigned) = (well(), AssignedPartitions::default());
+        assigned.assign(Partition { topic: EventTopic::Readings, number: 0 });
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let gauge = |watch: &mut Watch, assigned: &AssignedPartitions, blocked: &[(EventTopic, String)]| {
+            metrics::with_local_recorder(&recorder, || watch.count(assigned, blocked, &topics));
+            let text = recorder.handle().render();
+            let lines = text.lines().filter(|line| line.starts_with("device_manager_sink_partitions_blocked{"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let line = |count: u32| {
+            vec![format!(
+                "device_manager_sink_partitions_blocked{{topic=\"{}\"}} {count}",
+                EventTopic::Readings.full_name(&topics)
+            )]
+        };
+        let blocked = [0, 1].map(|number| (EventTopic::Readings, format!("partition {number} waits")));
+        assert_eq!(gauge(&mut watch, &assigned, &blocked), line(2));
+        assert_eq!(gauge(&mut watch, &assigned, &blocked[..1]), line(1));
+        assert_eq!(gauge(&mut watch, &AssignedPartitions::default(), &[]), line(0), "a topic that had some");
     }
 }

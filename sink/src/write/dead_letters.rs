@@ -227,3 +227,16 @@ fn epoch(raw: Option<RawPosition>) -> i32 {
 fn int(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::format::RawTopic;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_position_has_an_epoch_that_no_topic_has() {
+        let raw = RawPosition { topic: RawTopic::Devices, topic_epoch: 3, partition: 1, offset: 2 };
+        assert_eq!((epoch(Some(raw)), epoch(None)), (3, -1));
+    }
+}

@@ -187,6 +187,17 @@ async fn readings_that_postgres_cannot_store_are_detected_before_the_write() {
 }
 
 #[test]
+fn the_dead_letter_of_a_reading_names_its_source_format_and_provider() {
+    let decoder = Decoder { schemas: SchemaCache::new().unwrap(), key: key(), topics: topics() };
+    let Body::Refused(letter) = decoder.refuse_item(&read(reading(1, 0)), "refused").body else {
+        panic!("no dead letter")
+    };
+    let from = reading(1, 0);
+    let about = (letter.about.source.as_deref(), letter.about.format.as_deref(), letter.about.provider);
+    assert_eq!(about, (Some(from.source.as_str()), Some(from.provenance.format.as_str()), Some(from.provider)));
+}
+
+#[test]
 fn other_events_that_postgres_cannot_store_are_detected_before_the_write() {
     let decoder = Decoder { schemas: SchemaCache::new().unwrap(), key: key(), topics: topics() };
     let refused = |topic, value: &[u8], headers: &[(&str, &[u8])]| {
