@@ -114,7 +114,7 @@ async fn a_replay_is_refused_when_the_database_has_changed_since_or_it_was_abort
     world.alter("UPDATE readings SET value_num = value_num * 1000").await;
     let (_, report) = world.replay(&["--provider", "medisante"]);
     assert_eq!(report["changed"], 3);
-    world.alter("UPDATE readings SET value_num = 7 WHERE raw_offset = (SELECT max(raw_offset) FROM readings)").await;
+    world.alter("UPDATE readings SET value_num = 7 WHERE reading_id = (SELECT reading_id FROM readings LIMIT 1)").await;
     let bulk = world.topic("readings.bulk");
     let events = || (0..3).map(|partition| world.log_end(&bulk, partition)).sum::<i64>();
     assert_eq!(events(), 0);
