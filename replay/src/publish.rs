@@ -12,7 +12,13 @@ use store::replay::{Change, ChangeKind, RawRange};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::{defaults::EarlierDefaults, error::ReplayError, read::is_chunk, scope::GAP, state::Replay};
+use crate::{
+    defaults::EarlierDefaults,
+    error::ReplayError,
+    read::is_chunk,
+    scope::{GAP, neighbourhoods},
+    state::Replay,
+};
 
 /// The events of a large upload are published when there are this many.
 const EVENTS: usize = 5_000;
@@ -62,9 +68,7 @@ impl Replay {
         let mut piece = Vec::new();
         let mut events = 0;
         let mut left: BTreeSet<i64> = offsets.iter().copied().collect();
-        for run in offsets.chunk_by(|one, next| next - one <= GAP) {
-            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-            let mut run = RawRange { first: *first, end: last + 1, ..*range };
+        for mut run in neighbourhoods(range, &offsets, GAP) {
             let mut read = |message: OwnedMessage| {
                 let offset = message.offset();
                 if !left.remove(&offset) {

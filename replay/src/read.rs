@@ -29,7 +29,7 @@ impl Replay {
         let mut batch = Batch::new(batches);
         let parts = if pass == Pass::Find { vec![*range] } else { self.scope.parts(range, GAP) };
         for mut part in parts {
-            let gone = |part: &RawRange, batch: &mut Batch<'_>| {
+            let read_part = |part: &RawRange, batch: &mut Batch<'_>| {
                 self.log.read(part, |message| {
                     self.progress.read.fetch_add(1, Ordering::Relaxed);
                     self.hold_rate();
@@ -51,7 +51,7 @@ impl Replay {
                     }
                 })
             };
-            while let Some(gone) = gone(&part, &mut batch)? {
+            while let Some(gone) = read_part(&part, &mut batch)? {
                 part.first = gone.end;
                 self.progress.read.fetch_add(u64::try_from(gone.end - gone.start).unwrap_or(0), Ordering::Relaxed);
                 if !batch.pass_gone(gone) {

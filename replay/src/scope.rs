@@ -19,6 +19,13 @@ use crate::defaults::EarlierDefaults;
 /// Records of a replay that are at most this far from each other are read in one go.
 pub(crate) const GAP: i64 = 2_000;
 
+/// Returns the parts of a range that contain the given offsets, which are in order. Offsets that are at most `gap` from each other are in
+/// one part.
+pub(crate) fn neighbourhoods(range: &RawRange, offsets: &[i64], gap: i64) -> impl Iterator<Item = RawRange> {
+    let runs = offsets.chunk_by(move |one, next| next - one <= gap);
+    runs.filter_map(|run| Some(RawRange { first: *run.first()?, end: run.last()? + 1, ..*range }))
+}
+
 /// Which raw records a replay covers. A condition that is `None` holds for all records.
 ///
 /// A record is covered whole: if one of its readings is of the device or the patient, all its differences are reported and applied.
@@ -200,8 +207,7 @@ impl Scope {
         let is_within =
             |raw: &&RawPosition| (range.first..range.end).contains(&raw.offset) && **raw == range.position(raw.offset);
         let offsets: Vec<i64> = self.records.iter().filter(is_within).map(|raw| raw.offset).collect();
-        let runs = offsets.chunk_by(|one, next| next - one <= gap);
-        runs.filter_map(|run| Some(RawRange { first: *run.first()?, end: run.last()? + 1, ..*range })).collect()
+        neighbourhoods(range, &offsets, gap).collect()
     }
 
     /// Prepares a record for the mapping: the defaults of the scope apply to it, else those that an earlier replay has applied.

@@ -47,6 +47,7 @@ pub async fn end_redrive(
     (replay, operator): (i32, &str),
 ) -> Result<(), sqlx::Error> {
     let all = || records.iter().chain(gone);
+    let (mapped, every) = (Positions::of(records.iter()), Positions::of(all()));
     let mut transaction = sqlx::Connection::begin(connection).await?;
     sqlx::query!(
         "UPDATE dead_letters l SET state = 'resolved', state_at = now(), state_by = NULL, state_reason = NULL \
@@ -55,10 +56,10 @@ pub async fn end_redrive(
              AND l.topic_epoch = n.epoch AND l.stage = $6 AND l.item < 0 AND l.state IN ('open', 'redriven') \
              AND EXISTS (SELECT FROM device_commands c WHERE c.topic_epoch = n.epoch AND c.raw_partition = n.partition \
                  AND c.raw_offset = n.log_offset)",
-        records.iter().map(|raw| raw.topic.as_str()).collect::<Vec<_>>() as _,
-        &records.iter().map(|raw| raw.topic_epoch).collect::<Vec<_>>(),
-        &records.iter().map(|raw| raw.partition).collect::<Vec<_>>(),
-        &records.iter().map(|raw| raw.offset).collect::<Vec<_>>(),
+        &mapped.topics as _,
+        &mapped.epochs,
+        &mapped.partitions,
+        &mapped.offsets,
         RawTopic::Devices.as_str(),
         Stage::Sink.as_str()
     )
@@ -72,10 +73,10 @@ pub async fn end_redrive(
              AND EXISTS (SELECT FROM dead_letters o WHERE o.raw_offset = n.log_offset AND o.raw_partition = n.partition \
                  AND o.raw_topic = n.topic AND o.topic_epoch = n.epoch AND o.stage = l.stage AND o.item < 0 AND o.state = 'redriven' \
                  AND o.origin_partition = l.origin_partition AND o.origin_offset < l.origin_offset)",
-        records.iter().map(|raw| raw.topic.as_str()).collect::<Vec<_>>() as _,
-        &records.iter().map(|raw| raw.topic_epoch).collect::<Vec<_>>(),
-        &records.iter().map(|raw| raw.partition).collect::<Vec<_>>(),
-        &records.iter().map(|raw| raw.offset).collect::<Vec<_>>(),
+        &mapped.topics as _,
+        &mapped.epochs,
+        &mapped.partitions,
+        &mapped.offsets,
         RawTopic::Devices.as_str(),
         Stage::Sink.as_str()
     )
@@ -90,10 +91,10 @@ pub async fn end_redrive(
              n(topic, epoch, partition, log_offset, is_attempt) \
          WHERE l.raw_offset = n.log_offset AND l.raw_partition = n.partition AND l.raw_topic = n.topic AND l.topic_epoch = n.epoch \
              AND l.state = 'redriven' AND l.replay <= $6",
-        all().map(|raw| raw.topic.as_str()).collect::<Vec<_>>() as _,
-        &all().map(|raw| raw.topic_epoch).collect::<Vec<_>>(),
-        &all().map(|raw| raw.partition).collect::<Vec<_>>(),
-        &all().map(|raw| raw.offset).collect::<Vec<_>>(),
+        &every.topics as _,
+        &every.epochs,
+        &every.partitions,
+        &every.offsets,
         operator,
         replay,
         &all().map(|raw| !gone.contains(raw)).collect::<Vec<_>>()
@@ -101,6 +102,25 @@ pub async fn end_redrive(
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await
+}
+
+/// The parts of raw positions, one list for each.
+struct Positions {
+    topics: Vec<&'static str>,
+    epochs: Vec<i32>,
+    partitions: Vec<i32>,
+    offsets: Vec<i64>,
+}
+
+impl Positions {
+    fn of<'p>(positions: impl Iterator<Item = &'p RawPosition> + Clone) -> Self {
+        Self {
+            topics: positions.clone().map(|raw| raw.topic.as_str()).collect(),
+            epochs: positions.clone().map(|raw| raw.topic_epoch).collect(),
+            partitions: positions.clone().map(|raw| raw.partition).collect(),
+            offsets: positions.map(|raw| raw.offset).collect(),
+        }
+    }
 }
 
 /// The parts of ids, one list for each.
